@@ -1,0 +1,267 @@
+//! The result cache of libcni: one file an attachment, in the place and format of libcni, so that what one program
+//! added another can delete.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::attachment::Attachment;
+use crate::error::{Code, Error};
+
+/// The folder that libcni uses unless told otherwise; the files are in `results` below it.
+pub const DEFAULT_FOLDER: &str = "/var/lib/cni";
+
+const KIND: &str = "cniCacheV1";
+
+/// What the cache keeps of an attachment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    kind: String,
+    /// The container's ID.
+    #[serde(rename = "containerId")]
+    pub container_id: String,
+    #[serde(with = "base64_bytes")]
+    /// The network list, byte for byte as it was when the attachment was made.
+    pub config: Vec<u8>,
+    /// The interface inside the container.
+    #[serde(rename = "ifName")]
+    pub ifname: String,
+    /// The network's name.
+    #[serde(rename = "networkName")]
+    pub network: String,
+    /// The container's network namespace.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub netns: String,
+    /// `CNI_ARGS` as pairs.
+    #[serde(rename = "cniArgs", default, skip_serializing_if = "Option::is_none")]
+    pub args: Option<Vec<(String, String)>>,
+    /// What the runtime offered by capability.
+    #[serde(rename = "capabilityArgs", default, skip_serializing_if = "Option::is_none")]
+    pub capability_args: Option<Map<String, Value>>,
+    /// The result of the whole ADD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Value>,
+}
+
+impl Entry {
+    /// An entry for an attachment whose ADD has succeeded.
+    #[must_use]
+    pub fn new(attachment: &Attachment, netns: &Path, config: &[u8], result: Value) -> Self {
+        Self {
+            kind: KIND.to_owned(),
+            container_id: attachment.container_id.to_string(),
+            config: config.to_vec(),
+            ifname: attachment.ifname.to_string(),
+            network: attachment.network.to_string(),
+            netns: netns.to_string_lossy().into_owned(),
+            args: None,
+            capability_args: None,
+            result: Some(result),
+        }
+    }
+}
+
+/// The cache in a folder.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    folder: PathBuf,
+}
+
+impl Cache {
+    /// The cache whose files are in `results` below a folder, [`DEFAULT_FOLDER`] as a rule.
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
+        Self {
+            folder: folder.join("results"),
+        }
+    }
+
+    fn file(&self, attachment: &Attachment) -> PathBuf {
+        let Attachment {
+            network,
+            container_id,
+            ifname,
+        } = attachment;
+        self.folder.join(format!("{network}-{container_id}-{ifname}"))
+    }
+
+    /// Keeps an entry; a reader sees the old file or the new one, never a part.
+    ///
+    /// # Errors
+    /// Code 5 where the file cannot be written.
+    pub fn write(&self, attachment: &Attachment, entry: &Entry) -> Result<(), Error> {
+        let file = self.file(attachment);
+        let write = || -> io::Result<()> {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&self.folder)?;
+            let bytes = serde_json::to_vec(entry)?;
+            // libcni passes over what is not one of its entries, so the temporary file does no harm to it.
+            let temporary = self
+                .folder
+                .join(format!(".{}-{}", attachment.token(), std::process::id()));
+            let written = fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&temporary)
+                .and_then(|mut handle| handle.write_all(&bytes))
+                .and_then(|()| fs::rename(&temporary, &file));
+            if written.is_err() {
+                let _ = fs::remove_file(&temporary);
+            }
+            written
+        };
+        write().map_err(|error| {
+            Error::new(
+                Code::Io,
+                format!("write result cache {}: {error}", file.display()),
+            )
+        })
+    }
+
+    /// Reads an attachment's entry; `None` where there is none.
+    ///
+    /// # Errors
+    /// Code 5 where the file cannot be read, code 6 where it is not an entry.
+    pub fn read(&self, attachment: &Attachment) -> Result<Option<Entry>, Error> {
+        read_entry(&self.file(attachment))
+    }
+
+    /// Forgets an attachment; one that is not there is forgotten already.
+    ///
+    /// # Errors
+    /// Code 5 where the file cannot be removed.
+    pub fn remove(&self, attachment: &Attachment) -> Result<(), Error> {
+        let file = self.file(attachment);
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::new(
+                Code::Io,
+                format!("remove result cache {}: {error}", file.display()),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Every readable entry, in the order of file names. What is no entry is passed over, as libcni does.
+    ///
+    /// # Errors
+    /// Code 5 where the folder cannot be read; a missing folder holds nothing.
+    pub fn entries(&self) -> Result<Vec<Entry>, Error> {
+        let unreadable = |error| {
+            Error::new(
+                Code::Io,
+                format!("read folder {}: {error}", self.folder.display()),
+            )
+        };
+        let listing = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            listing => listing.map_err(unreadable)?,
+        };
+        let mut files = listing
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(unreadable)?;
+        files.sort();
+        Ok(files
+            .iter()
+            .filter_map(|file| read_entry(file).ok().flatten())
+            .collect())
+    }
+}
+
+fn read_entry(file: &Path) -> Result<Option<Entry>, Error> {
+    let bytes = match fs::read(file) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(Error::new(
+                Code::Io,
+                format!("read result cache {}: {error}", file.display()),
+            ));
+        }
+    };
+    let broken = |why: &str| {
+        Error::new(
+            Code::Decode,
+            format!("result cache {} is damaged: {why}", file.display()),
+        )
+    };
+    let entry: Entry = serde_json::from_slice(&bytes).map_err(|error| broken(&error.to_string()))?;
+    if entry.kind == KIND {
+        Ok(Some(entry))
+    } else {
+        Err(broken("it is of another kind"))
+    }
+}
+
+/// Go writes bytes as base64 text.
+mod base64_bytes {
+    use super::{Engine, STANDARD};
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
+        STANDARD.decode(text).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::attachment::{ContainerId, IfName, NetworkName};
+
+    fn attachment() -> Attachment {
+        Attachment {
+            network: NetworkName::new("net").unwrap(),
+            container_id: ContainerId::new("id").unwrap(),
+            ifname: IfName::new("eth0").unwrap(),
+        }
+    }
+
+    #[test]
+    fn entries_have_libcnis_keys_and_place() {
+        let folder = std::env::temp_dir().join(format!("cni-cache-{}", std::process::id()));
+        let cache = Cache::new(&folder);
+        assert_eq!(cache.entries().unwrap(), []);
+        let mut entry = Entry::new(
+            &attachment(),
+            Path::new("/run/netns/a"),
+            b"{\"name\":\"net\"}",
+            json!({"cniVersion": "1.0.0"}),
+        );
+        entry.args = Some(vec![("K".into(), "V".into())]);
+        entry.capability_args = json!({"portMappings": []}).as_object().cloned();
+        cache.write(&attachment(), &entry).unwrap();
+        let text = fs::read_to_string(folder.join("results/net-id-eth0")).unwrap();
+        let wanted = json!({
+            "kind": "cniCacheV1", "containerId": "id", "config": "eyJuYW1lIjoibmV0In0=", "ifName": "eth0",
+            "networkName": "net", "netns": "/run/netns/a", "cniArgs": [["K", "V"]],
+            "capabilityArgs": {"portMappings": []}, "result": {"cniVersion": "1.0.0"}
+        });
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), wanted);
+        assert_eq!(cache.read(&attachment()).unwrap(), Some(entry.clone()));
+        fs::write(folder.join("results/other"), "{}").unwrap();
+        assert_eq!(cache.entries().unwrap(), [entry]);
+        cache.remove(&attachment()).unwrap();
+        cache.remove(&attachment()).unwrap();
+        assert_eq!(cache.read(&attachment()).unwrap(), None);
+        fs::write(folder.join("results/net-id-eth0"), "{").unwrap();
+        assert_eq!(cache.read(&attachment()).unwrap_err().code(), 6);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

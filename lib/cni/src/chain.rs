@@ -1,0 +1,262 @@
+//! Runs a network's plugins as a runtime does (specification, section 3): in order for ADD, each with the result of
+//! the one before; in reverse for DEL; with the capabilities each one asks for.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use crate::attachment::{Attachment, ContainerId, IfName};
+use crate::cache::{Cache, Entry};
+use crate::case_blind;
+use crate::delegate::{self, Invocation};
+use crate::error::{Code, Error};
+use crate::list::NetworkList;
+use crate::request::Command;
+use crate::result::AddResult;
+use crate::version::Version;
+
+/// A runtime's side of the contract, for one network.
+#[derive(Clone, Debug)]
+pub struct Chain<'a> {
+    /// The network.
+    pub list: &'a NetworkList,
+    /// `CNI_PATH`.
+    pub path: &'a [PathBuf],
+    /// Where results are kept.
+    pub cache: &'a Cache,
+}
+
+/// What a runtime says about one attachment.
+#[derive(Clone, Debug)]
+pub struct Parameters<'a> {
+    /// Container, network and interface.
+    pub attachment: &'a Attachment,
+    /// The container's network namespace; empty where it is gone.
+    pub netns: &'a Path,
+    /// `CNI_ARGS` as pairs.
+    pub args: &'a [(String, String)],
+    /// What the runtime offers, by capability; each plugin gets what it declares.
+    pub capabilities: &'a Map<String, Value>,
+    /// What the runtime adds to `args.cni`, which every plugin gets.
+    pub cni_args: &'a Map<String, Value>,
+}
+
+impl Chain<'_> {
+    /// Makes an attachment and keeps its result. Where a plugin fails, those that ran are called with DEL.
+    ///
+    /// # Errors
+    /// The failing plugin's error, with what could not be undone.
+    pub fn add(&self, parameters: &Parameters<'_>) -> Result<AddResult, Error> {
+        let mut result = None;
+        let outcome = self.list.plugins.iter().try_for_each(|plugin| {
+            result = self.call(Command::Add, plugin, Some(parameters), result.as_ref())?;
+            Ok(())
+        });
+        let outcome = outcome.and_then(|()| {
+            let result = result.clone().unwrap_or_default();
+            let netns = parameters.netns;
+            let value = result.to_value(self.list.version)?;
+            let mut entry = Entry::new(parameters.attachment, netns, &self.list.bytes, value);
+            entry.args = (!parameters.args.is_empty()).then(|| parameters.args.to_vec());
+            entry.capability_args =
+                (!parameters.capabilities.is_empty()).then(|| parameters.capabilities.clone());
+            self.cache.write(parameters.attachment, &entry)?;
+            Ok(result)
+        });
+        outcome.map_err(|error: Error| match self.del_all(parameters, result.as_ref()) {
+            Ok(()) => error,
+            Err(further) => {
+                let details = format!("undoing it failed as well: {further}");
+                Error::new(Code::Other(error.code()), error.to_string()).details(details)
+            }
+        })
+    }
+
+    /// Removes an attachment: every plugin in reverse, past errors, then the kept result.
+    ///
+    /// # Errors
+    /// All that plugins reported. The result is kept then, so that a further DEL has it.
+    pub fn del(&self, parameters: &Parameters<'_>) -> Result<(), Error> {
+        let result = self.cached_result(parameters.attachment)?;
+        self.del_all(parameters, result.as_ref())?;
+        self.cache.remove(parameters.attachment)
+    }
+
+    fn del_all(&self, parameters: &Parameters<'_>, result: Option<&AddResult>) -> Result<(), Error> {
+        // Before 0.4.0 DEL had no prevResult.
+        let result = result.filter(|_| self.list.version >= Version::V0_4_0);
+        let calls = self
+            .list
+            .plugins
+            .iter()
+            .rev()
+            .map(|plugin| self.call(Command::Del, plugin, Some(parameters), result));
+        Error::all(calls.filter_map(Result::err).collect())
+    }
+
+    /// Has every plugin compare the attachment with its kept result.
+    ///
+    /// # Errors
+    /// The first difference; code 3 where nothing is known of the attachment.
+    pub fn check(&self, parameters: &Parameters<'_>) -> Result<(), Error> {
+        if self.list.disable_check {
+            return Ok(());
+        }
+        let Some(result) = self.cached_result(parameters.attachment)? else {
+            return Err(Error::new(
+                Code::UnknownContainer,
+                format!("no result is kept for {}", parameters.attachment),
+            )
+            .details("it was never added, or by a runtime with another cache"));
+        };
+        self.list.plugins.iter().try_for_each(|plugin| {
+            self.call(Command::Check, plugin, Some(parameters), Some(&result))
+                .map(|_| ())
+        })
+    }
+
+    /// Has every plugin say whether it could ADD.
+    ///
+    /// # Errors
+    /// The first plugin's reason against; code 1 before 1.1.0.
+    pub fn status(&self) -> Result<(), Error> {
+        self.list
+            .plugins
+            .iter()
+            .try_for_each(|plugin| self.call(Command::Status, plugin, None, None).map(|_| ()))
+    }
+
+    /// Removes what is kept or left of attachments that are not in the list: DEL for those with a kept
+    /// result, then GC for every plugin where the network's version has it.
+    ///
+    /// # Errors
+    /// All that plugins reported.
+    pub fn gc(&self, valid: &[(ContainerId, IfName)]) -> Result<(), Error> {
+        let mut errors = Vec::new();
+        for entry in self.cache.entries()? {
+            if entry.network != self.list.name.as_str() {
+                continue;
+            }
+            let (Ok(container_id), Ok(ifname)) =
+                (ContainerId::new(entry.container_id), IfName::new(entry.ifname))
+            else {
+                continue;
+            };
+            if valid
+                .iter()
+                .any(|(id, name)| (id, name) == (&container_id, &ifname))
+            {
+                continue;
+            }
+            let attachment = Attachment {
+                network: self.list.name.clone(),
+                container_id,
+                ifname,
+            };
+            let parameters = Parameters {
+                attachment: &attachment,
+                netns: Path::new(&entry.netns),
+                args: entry.args.as_deref().unwrap_or_default(),
+                capabilities: &entry.capability_args.unwrap_or_default(),
+                cni_args: &Map::new(),
+            };
+            errors.extend(self.del(&parameters).err());
+        }
+        if self.list.version >= Command::Gc.since() && !self.list.disable_gc {
+            let valid: Vec<Value> = valid
+                .iter()
+                .map(|(id, name)| json!({"containerID": id.as_str(), "ifname": name.as_str()}))
+                .collect();
+            for plugin in &self.list.plugins {
+                let mut conf = plugin.clone();
+                conf.insert("cni.dev/valid-attachments".into(), Value::Array(valid.clone()));
+                errors.extend(self.call(Command::Gc, &conf, None, None).err());
+            }
+        }
+        Error::all(errors)
+    }
+
+    fn cached_result(&self, attachment: &Attachment) -> Result<Option<AddResult>, Error> {
+        let entry = self.cache.read(attachment)?;
+        let result = entry.and_then(|entry| entry.result);
+        result
+            .map(|value| AddResult::parse(&value, self.list.version))
+            .transpose()
+    }
+
+    fn call(
+        &self,
+        command: Command,
+        plugin: &Map<String, Value>,
+        parameters: Option<&Parameters<'_>>,
+        prev_result: Option<&AddResult>,
+    ) -> Result<Option<AddResult>, Error> {
+        let conf = self.conf_for(plugin, parameters, prev_result)?;
+        let args = parameters
+            .map(|parameters| join_args(parameters.args))
+            .unwrap_or_default();
+        let invocation = Invocation {
+            command,
+            container_id: parameters.map_or("", |parameters| parameters.attachment.container_id.as_str()),
+            netns: parameters.map_or(Path::new(""), |parameters| parameters.netns),
+            ifname: parameters.map_or("", |parameters| parameters.attachment.ifname.as_str()),
+            args: &args,
+            path: self.path,
+        };
+        let name = case_blind::get(plugin, "type")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        delegate::exec(name, &invocation, &conf)
+    }
+
+    /// A plugin's configuration as it goes to its standard input.
+    fn conf_for(
+        &self,
+        plugin: &Map<String, Value>,
+        parameters: Option<&Parameters<'_>>,
+        prev_result: Option<&AddResult>,
+    ) -> Result<Map<String, Value>, Error> {
+        let mut conf = plugin.clone();
+        let capabilities = conf.remove("capabilities");
+        conf.insert("name".into(), self.list.name.as_str().into());
+        conf.insert("cniVersion".into(), self.list.version.as_str().into());
+        if let Some(result) = prev_result {
+            conf.insert("prevResult".into(), result.to_value(self.list.version)?);
+        }
+        let Some(parameters) = parameters else {
+            return Ok(conf);
+        };
+        let mut runtime = Map::new();
+        for (name, wanted) in capabilities
+            .as_ref()
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
+            if let (Value::Bool(true), Some(value)) = (wanted, parameters.capabilities.get(name)) {
+                runtime.insert(name.clone(), value.clone());
+            }
+        }
+        if !runtime.is_empty() {
+            conf.insert("runtimeConfig".into(), Value::Object(runtime));
+        }
+        if !parameters.cni_args.is_empty() {
+            let args = conf.entry("args").or_insert_with(|| json!({}));
+            let cni = args
+                .as_object_mut()
+                .map(|args| args.entry("cni").or_insert_with(|| json!({})));
+            if let Some(cni) = cni.and_then(Value::as_object_mut) {
+                cni.extend(parameters.cni_args.clone());
+            }
+        }
+        Ok(conf)
+    }
+}
+
+fn join_args(pairs: &[(String, String)]) -> String {
+    pairs
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect::<Vec<_>>()
+        .join(";")
+}

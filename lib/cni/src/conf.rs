@@ -1,0 +1,251 @@
+//! The network configuration that comes on standard input: the keys that every plugin shares.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::attachment::{ContainerId, IfName, NetworkName};
+use crate::case_blind;
+use crate::error::{Code, Error};
+use crate::result::AddResult;
+use crate::version::Version;
+
+/// The most that is read from standard input, in bytes. A GC with 5,000 attachments takes about one mebibyte.
+pub const MAX_INPUT: usize = 2 << 20;
+
+/// A configuration whose common keys are valid; a plugin reads its own with [`Conf::parse`].
+#[derive(Clone, Debug)]
+pub struct Conf {
+    /// The version that results and errors are written in.
+    pub version: Version,
+    /// The network's name.
+    pub network: NetworkName,
+    /// The plugin's `type`, which is its program's name.
+    pub plugin: String,
+    /// The result of the plugins before this one (ADD), or of the whole ADD (CHECK, DEL).
+    pub prev_result: Option<AddResult>,
+    raw: Map<String, Value>,
+}
+
+impl Conf {
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// Code 6 for content that is not one JSON object or too long, 1 for a version that is not supported, 7 for
+    /// a bad name or type, and what [`AddResult::parse`] says of `prevResult`.
+    pub fn from_slice(bytes: &[u8]) -> Result<Self, Error> {
+        Self::from_object(read_object(bytes)?)
+    }
+
+    /// Takes an object over as a configuration.
+    ///
+    /// # Errors
+    /// As [`Conf::from_slice`].
+    pub fn from_object(raw: Map<String, Value>) -> Result<Self, Error> {
+        let version = version_of(&raw)?;
+        let text = |key: &str| match case_blind::get(&raw, key) {
+            None | Some(Value::Null) => Ok(""),
+            Some(Value::String(text)) => Ok(text.as_str()),
+            Some(other) => Err(Error::new(
+                Code::InvalidConfig,
+                format!("key {key:?} must be a string, not {other}"),
+            )),
+        };
+        let name = text("name")?;
+        if name.is_empty() {
+            return Err(
+                Error::new(Code::InvalidConfig, "the configuration has no \"name\"")
+                    .details("give the network a name"),
+            );
+        }
+        let network = NetworkName::new(name)?;
+        let plugin = text("type")?.to_owned();
+        let prev_result = match case_blind::get(&raw, "prevResult") {
+            None | Some(Value::Null) => None,
+            Some(value) => {
+                Some(AddResult::parse(value, version).map_err(|error| error.within("prevResult"))?)
+            }
+        };
+        Ok(Self {
+            version,
+            network,
+            plugin,
+            prev_result,
+            raw,
+        })
+    }
+
+    /// Reads the plugin's own keys into its own type, keys in any case.
+    ///
+    /// # Errors
+    /// Code 7 with the path of the key that is wrong.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        parse_object(&self.raw)
+    }
+
+    /// The complete configuration as it came, which is what a delegate must get.
+    #[must_use]
+    pub fn raw(&self) -> &Map<String, Value> {
+        &self.raw
+    }
+
+    /// The previous result, for plugins that only work behind another one.
+    ///
+    /// # Errors
+    /// Code 7 where there is none.
+    pub fn require_prev_result(&self) -> Result<&AddResult, Error> {
+        self.prev_result.as_ref().ok_or_else(|| {
+            Error::new(
+                Code::InvalidConfig,
+                format!("plugin {:?} was called without prevResult", self.plugin),
+            )
+            .details("it works behind another plugin: put it after the one that makes the interface")
+        })
+    }
+
+    /// The attachments that GC must keep: `None` where the runtime gave no list, which says nothing about any
+    /// attachment; an empty list, also written `null`, says that none is valid.
+    ///
+    /// # Errors
+    /// Code 7 for a list that is not made of container IDs and interface names.
+    pub fn valid_attachments(&self) -> Result<Option<Vec<(ContainerId, IfName)>>, Error> {
+        #[derive(Deserialize)]
+        struct Valid {
+            #[serde(rename = "containerID")]
+            container_id: String,
+            ifname: String,
+        }
+        // The specification's key; libcni repeats the list under a second one.
+        let Some(value) = self
+            .raw
+            .get("cni.dev/valid-attachments")
+            .or_else(|| self.raw.get("cni.dev/attachments"))
+        else {
+            return Ok(None);
+        };
+        let list: Option<Vec<Valid>> = case_blind::from_value(value)
+            .map_err(|error| Error::new(Code::InvalidConfig, format!("cni.dev/valid-attachments{error}")))?;
+        let pairs = list.unwrap_or_default().into_iter().map(|valid| {
+            let invalid =
+                |error: Error| Error::new(Code::InvalidConfig, format!("cni.dev/valid-attachments: {error}"));
+            Ok((
+                ContainerId::new(valid.container_id).map_err(invalid)?,
+                IfName::new(valid.ifname).map_err(invalid)?,
+            ))
+        });
+        pairs.collect::<Result<_, _>>().map(Some)
+    }
+}
+
+/// Reads bytes as one JSON object.
+///
+/// # Errors
+/// Code 6 with what is wrong and where.
+pub fn read_object(bytes: &[u8]) -> Result<Map<String, Value>, Error> {
+    if bytes.len() > MAX_INPUT {
+        return Err(Error::new(
+            Code::Decode,
+            format!("the configuration is longer than {MAX_INPUT} bytes"),
+        ));
+    }
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(Error::new(Code::Decode, "the configuration is empty")
+            .details("the network configuration must come as JSON on standard input"));
+    }
+    // serde_json itself refuses more than 128 levels of nesting.
+    serde_json::from_slice(bytes).map_err(|error| {
+        Error::new(
+            Code::Decode,
+            format!("the configuration is not a JSON object: {error}"),
+        )
+    })
+}
+
+/// Reads an object into a plugin's own type.
+pub(crate) fn parse_object<T: DeserializeOwned>(object: &Map<String, Value>) -> Result<T, Error> {
+    case_blind::from_object(object).map_err(|error| Error::new(Code::InvalidConfig, error.to_string()))
+}
+
+/// The version that a configuration names.
+pub(crate) fn version_of(object: &Map<String, Value>) -> Result<Version, Error> {
+    match case_blind::get(object, "cniVersion") {
+        None | Some(Value::Null) => Version::parse(""),
+        Some(Value::String(text)) => Version::parse(text),
+        Some(other) => Err(Error::new(
+            Code::Decode,
+            format!("cniVersion must be a string, not {other}"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn conf(value: &Value) -> Result<Conf, Error> {
+        Conf::from_slice(value.to_string().as_bytes())
+    }
+
+    #[test]
+    fn bad_input_gets_the_specifications_code() {
+        for (bytes, code, words) in [
+            (&b"{"[..], 6, "not a JSON object: EOF"),
+            (b"", 6, "empty"),
+            (b"[]", 6, "not a JSON object"),
+            (b"\xff\xfe", 6, "not a JSON object"),
+            (br#"{"cniVersion":"9.0.0","name":"a"}"#, 1, "\"9.0.0\""),
+            (br#"{"cniVersion":1,"name":"a"}"#, 6, "cniVersion"),
+            (br#"{"cniVersion":"1.0.0"}"#, 7, "no \"name\""),
+            (br#"{"cniVersion":"1.0.0","name":"a/b"}"#, 7, "\"a/b\""),
+            (br#"{"cniVersion":"1.0.0","name":7}"#, 7, "name"),
+            (
+                br#"{"cniVersion":"1.0.0","name":"a","prevResult":{"ips":1}}"#,
+                6,
+                "prevResult",
+            ),
+        ] {
+            let error = Conf::from_slice(bytes).unwrap_err();
+            assert_eq!(error.code(), code, "{error}");
+            assert!(error.to_string().contains(words), "{error}");
+        }
+        assert_eq!(
+            Conf::from_slice(&vec![b' '; MAX_INPUT + 1]).unwrap_err().code(),
+            6
+        );
+        assert_eq!(
+            Conf::from_slice("[".repeat(1 << 20).as_bytes())
+                .unwrap_err()
+                .code(),
+            6
+        );
+    }
+
+    #[test]
+    fn an_absent_list_of_attachments_differs_from_an_empty_one() {
+        let list = |mut value: Value, attachments: Option<Value>| {
+            if let Some(attachments) = attachments {
+                value["cni.dev/valid-attachments"] = attachments;
+            }
+            conf(&value).unwrap().valid_attachments()
+        };
+        let base = json!({"cniVersion": "1.1.0", "name": "a", "type": "bridge"});
+        assert_eq!(list(base.clone(), None).unwrap(), None);
+        assert_eq!(list(base.clone(), Some(Value::Null)).unwrap(), Some(vec![]));
+        assert_eq!(list(base.clone(), Some(json!([]))).unwrap(), Some(vec![]));
+        let one = list(
+            base.clone(),
+            Some(json!([{"containerID": "c", "ifname": "eth0"}])),
+        )
+        .unwrap()
+        .unwrap();
+        assert_eq!((one[0].0.as_str(), one[0].1.as_str()), ("c", "eth0"));
+        assert_eq!(
+            list(base, Some(json!([{"containerID": "/", "ifname": "eth0"}])))
+                .unwrap_err()
+                .code(),
+            7
+        );
+    }
+}

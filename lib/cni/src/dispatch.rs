@@ -1,0 +1,279 @@
+//! From the process boundary to a plugin's verbs and back: the one place that reads the environment.
+//!
+//! The boundary is a value, [`Boundary`], so that the whole contract is tested without processes. Hostile input is
+//! refused here, before a plugin sees it.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use crate::args::Args;
+use crate::attachment::{Attachment, ContainerId, IfName};
+use crate::conf::{self, Conf, MAX_INPUT};
+use crate::error::{Code, Error};
+use crate::request::{Command, Request, Target, missing};
+use crate::result::AddResult;
+use crate::version::Version;
+
+/// A CNI plugin: what remains when the contract is taken care of.
+pub trait Plugin {
+    /// The program's name, which is the `type` in configurations.
+    const NAME: &'static str;
+
+    /// Makes the attachment; on failure nothing of it may remain.
+    ///
+    /// # Errors
+    /// Whatever kept the plugin from it.
+    fn add(request: &Request, target: &Target) -> Result<AddResult, Error>;
+
+    /// Removes the attachment. What is gone already counts as removed.
+    ///
+    /// # Errors
+    /// All that could not be removed.
+    fn del(request: &Request, target: &Target) -> Result<(), Error>;
+
+    /// Compares the attachment with the previous result and the configuration.
+    ///
+    /// # Errors
+    /// What differs.
+    fn check(request: &Request, target: &Target) -> Result<(), Error>;
+
+    /// Removes what attachments left that are not in the list of valid ones.
+    ///
+    /// # Errors
+    /// All that could not be removed.
+    fn gc(request: &Request) -> Result<(), Error>;
+
+    /// Says whether an ADD could succeed.
+    ///
+    /// # Errors
+    /// What is in the way, with code 50 or 51.
+    fn status(request: &Request) -> Result<(), Error>;
+}
+
+/// The process as a plugin sees it.
+pub struct Boundary<'a> {
+    /// Looks an environment variable up; text that is not UTF-8 is an error of its own.
+    pub env: &'a dyn Fn(&str) -> Option<Result<String, String>>,
+    /// Where the configuration comes from.
+    pub stdin: &'a mut dyn Read,
+    /// Where one JSON document goes, or nothing.
+    pub stdout: &'a mut dyn Write,
+    /// Where words for people go.
+    pub stderr: &'a mut dyn Write,
+}
+
+/// Runs a plugin as this process: the whole of a plugin's `main`.
+#[must_use]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads the environment"
+)]
+pub fn run<P: Plugin>() -> ExitCode {
+    crate::panic_hook::install();
+    let env = |name: &str| {
+        std::env::var_os(name).map(|value| value.into_string().map_err(|raw| format!("{}", raw.display())))
+    };
+    let mut boundary = Boundary {
+        env: &env,
+        stdin: &mut std::io::stdin().lock(),
+        stdout: &mut std::io::stdout().lock(),
+        stderr: &mut std::io::stderr().lock(),
+    };
+    dispatch::<P>(&mut boundary)
+}
+
+/// Runs a plugin against a boundary.
+pub fn dispatch<P: Plugin>(boundary: &mut Boundary<'_>) -> ExitCode {
+    let mut version = Version::NEWEST;
+    let outcome = match variable(boundary, "CNI_COMMAND") {
+        Ok(text) if text.is_empty() => {
+            about::<P>(boundary);
+            return ExitCode::SUCCESS;
+        }
+        Ok(text) => Command::parse(&text).and_then(|command| call::<P>(command, boundary, &mut version)),
+        Err(error) => Err(error),
+    };
+    let (document, code) = match outcome {
+        Ok(None) => return ExitCode::SUCCESS,
+        Ok(Some(value)) => (value.to_string(), ExitCode::SUCCESS),
+        Err(error) => {
+            // Nobody is left to tell where standard error is closed as well.
+            let _ = writeln!(boundary.stderr, "{}: {error}", P::NAME);
+            (error.to_json(version), ExitCode::FAILURE)
+        }
+    };
+    let written = boundary
+        .stdout
+        .write_all(format!("{document}\n").as_bytes())
+        .and_then(|()| boundary.stdout.flush());
+    match written {
+        Ok(()) => code,
+        // The runtime cannot have read a result: it will call DEL.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn about<P: Plugin>(boundary: &mut Boundary<'_>) {
+    let versions: Vec<&str> = Version::ALL.iter().map(|version| version.as_str()).collect();
+    let _ = writeln!(
+        boundary.stderr,
+        "{} {}: a CNI plugin of the cleat suite, to be called by a container runtime\nCNI protocol versions supported: {}",
+        P::NAME,
+        env!("CARGO_PKG_VERSION"),
+        versions.join(", ")
+    );
+}
+
+fn variable(boundary: &Boundary<'_>, name: &str) -> Result<String, Error> {
+    (boundary.env)(name)
+        .unwrap_or_else(|| Ok(String::new()))
+        .map_err(|text| {
+            Error::new(
+                Code::InvalidEnvironment,
+                format!("environment variable {name} is not UTF-8: {text:?}"),
+            )
+        })
+}
+
+fn call<P: Plugin>(
+    command: Command,
+    boundary: &mut Boundary<'_>,
+    version: &mut Version,
+) -> Result<Option<Value>, Error> {
+    if command == Command::Version {
+        return Ok(Some(versions(boundary)));
+    }
+    check_required(command, boundary)?;
+    let object = conf::read_object(&read_input(boundary)?)?;
+    *version = conf::version_of(&object)?;
+    let conf = Conf::from_object(object)?;
+    if conf.version < command.since() {
+        return Err(Error::new(
+            Code::IncompatibleVersion,
+            format!(
+                "{command} needs cniVersion {} or newer, the configuration has {}",
+                command.since(),
+                conf.version
+            ),
+        ));
+    }
+    let path = std::env::split_paths(&variable(boundary, "CNI_PATH")?)
+        .filter(|p| !p.as_os_str().is_empty())
+        .collect();
+    let request = Request { command, conf, path };
+    match command {
+        Command::Gc => return P::gc(&request).map(|()| None),
+        Command::Status => return P::status(&request).map(|()| None),
+        _ => {}
+    }
+    let target = target(&request, boundary)?;
+    match command {
+        Command::Add => P::add(&request, &target)?
+            .to_value(request.conf.version)
+            .map(Some),
+        Command::Check => P::check(&request, &target).map(|()| None),
+        _ => P::del(&request, &target).map(|()| None),
+    }
+}
+
+fn check_required(command: Command, boundary: &Boundary<'_>) -> Result<(), Error> {
+    let required: &[&str] = match command {
+        Command::Add | Command::Check => &["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"],
+        Command::Del => &["CNI_CONTAINERID", "CNI_IFNAME"],
+        // The specification demands CNI_PATH of GC; it is needed only where there is a delegate, which says so itself.
+        _ => &[],
+    };
+    let absent: Vec<&str> = required
+        .iter()
+        .copied()
+        .filter(|name| !matches!((boundary.env)(name), Some(Ok(value)) if !value.is_empty()))
+        .collect();
+    if absent.is_empty() {
+        Ok(())
+    } else {
+        Err(missing(&absent))
+    }
+}
+
+fn read_input(boundary: &mut Boundary<'_>) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::with_capacity(4096);
+    // One byte more than is allowed tells that there was too much.
+    let limit = u64::try_from(MAX_INPUT).unwrap_or(u64::MAX).saturating_add(1);
+    match boundary.stdin.take(limit).read_to_end(&mut bytes) {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(Error::new(
+            Code::Io,
+            format!("read the configuration from standard input: {error}"),
+        )),
+    }
+}
+
+/// The answer to VERSION: in the version that was asked, where that one is known.
+fn versions(boundary: &mut Boundary<'_>) -> Value {
+    let asked = read_input(boundary)
+        .and_then(|bytes| conf::read_object(&bytes))
+        .and_then(|object| conf::version_of(&object));
+    let supported: Vec<&str> = Version::ALL.iter().map(|version| version.as_str()).collect();
+    json!({"cniVersion": asked.unwrap_or(Version::NEWEST).as_str(), "supportedVersions": supported})
+}
+
+fn target(request: &Request, boundary: &Boundary<'_>) -> Result<Target, Error> {
+    let netns = variable(boundary, "CNI_NETNS")?;
+    let raw_args = variable(boundary, "CNI_ARGS")?;
+    let attachment = Attachment {
+        network: request.conf.network.clone(),
+        container_id: ContainerId::new(variable(boundary, "CNI_CONTAINERID")?)?,
+        ifname: IfName::new(variable(boundary, "CNI_IFNAME")?)?,
+    };
+    let netns = (!netns.is_empty()).then(|| PathBuf::from(netns));
+    let overridden = matches!(
+        variable(boundary, "CNI_NETNS_OVERRIDE")?
+            .to_ascii_lowercase()
+            .as_str(),
+        "1" | "true"
+    );
+    if let Some(path) = &netns {
+        check_namespace(path, request.command, overridden)?;
+    }
+    Ok(Target {
+        attachment,
+        netns,
+        args: Args::parse(&raw_args)?,
+        raw_args,
+    })
+}
+
+/// Refuses a container that lives in the plugin's own network namespace, before anything is touched: its "container
+/// interface" would be one of the host's. `CNI_NETNS_OVERRIDE` allows it, as in the reference.
+fn check_namespace(path: &Path, command: Command, overridden: bool) -> Result<(), Error> {
+    let target = match fs::metadata(path) {
+        Ok(target) => target,
+        // DEL must do without; ADD and CHECK cannot.
+        Err(_) if command == Command::Del => return Ok(()),
+        Err(error) => {
+            return Err(Error::new(
+                Code::InvalidEnvironment,
+                format!("open network namespace {}: {error}", path.display()),
+            )
+            .details("CNI_NETNS must be the path of the container's network namespace"));
+        }
+    };
+    let own = fs::metadata("/proc/thread-self/ns/net")
+        .map_err(|error| Error::new(Code::Io, format!("read the own network namespace: {error}")))?;
+    if !overridden && (target.dev(), target.ino()) == (own.dev(), own.ino()) {
+        return Err(Error::new(
+            Code::Other(8),
+            format!(
+                "network namespace {} is the plugin's own: it must not be the host's",
+                path.display()
+            ),
+        )
+        .details("set CNI_NETNS_OVERRIDE=1 where this is meant"));
+    }
+    Ok(())
+}

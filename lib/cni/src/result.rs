@@ -1,0 +1,226 @@
+//! The result of an ADD, held in the shape of the newest version; `legacy` converts it from and to the older ones.
+
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::case_blind;
+use crate::error::{Code, Error};
+use crate::legacy;
+use crate::version::Version;
+
+/// What an ADD set up (specification 1.1.0, "ADD Success").
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AddResult {
+    /// Interfaces created, on the host (no sandbox) and in the container.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<Interface>,
+    /// Addresses assigned.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ips: Vec<Ip>,
+    /// Routes of the container.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
+    /// Name servers of the container.
+    pub dns: Dns,
+}
+
+/// One interface of a result.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Interface {
+    /// The kernel's name for it.
+    pub name: String,
+    /// The hardware address, colon-separated; may be empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub mac: String,
+    /// The MTU in bytes; since 1.1.0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+    /// The namespace's path as the runtime gave it; empty for an interface of the host.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub sandbox: String,
+    /// Path of a socket that belongs to the interface; since 1.1.0.
+    #[serde(rename = "socketPath", skip_serializing_if = "String::is_empty")]
+    pub socket_path: String,
+    /// PCI address of the device; since 1.1.0.
+    #[serde(rename = "pciID", skip_serializing_if = "String::is_empty")]
+    pub pci_id: String,
+}
+
+/// One address of a result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ip {
+    /// Index into [`AddResult::interfaces`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<usize>,
+    /// The address with the length of its subnet's prefix.
+    #[serde(with = "crate::cidr")]
+    pub address: IpNetwork,
+    /// The subnet's gateway.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::cidr::optional_address"
+    )]
+    pub gateway: Option<IpAddr>,
+}
+
+/// One route of a result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// The destination.
+    #[serde(with = "crate::cidr")]
+    pub dst: IpNetwork,
+    /// The next hop; without it the plugin takes the gateway of the address of the same family.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::cidr::optional_address"
+    )]
+    pub gw: Option<IpAddr>,
+    /// The path's MTU in bytes; since 1.1.0, as all that follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+    /// The TCP maximal segment size to announce, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advmss: Option<u32>,
+    /// The metric; the lowest wins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u32>,
+    /// The routing table's number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<u32>,
+    /// The scope (`RT_SCOPE_*`, linux/rtnetlink.h).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<u8>,
+}
+
+impl Route {
+    /// A route by destination and next hop alone.
+    #[must_use]
+    pub fn new(dst: IpNetwork, gw: Option<IpAddr>) -> Self {
+        Self {
+            dst,
+            gw,
+            mtu: None,
+            advmss: None,
+            priority: None,
+            table: None,
+            scope: None,
+        }
+    }
+}
+
+/// Name resolution of a result or a configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Dns {
+    /// Name servers in order of preference.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nameservers: Vec<String>,
+    /// The local domain.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub domain: String,
+    /// Domains to search for short names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub search: Vec<String>,
+    /// Options for the resolver.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+}
+
+impl Dns {
+    /// Whether nothing at all is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl AddResult {
+    /// Reads a result of any version, as its own `cniVersion` says; `fallback` where it has none.
+    ///
+    /// # Errors
+    /// Code 1 for an unknown version, code 6 for content that does not fit it.
+    pub fn parse(value: &Value, fallback: Version) -> Result<Self, Error> {
+        let object = value
+            .as_object()
+            .ok_or_else(|| Error::new(Code::Decode, "a result must be a JSON object"))?;
+        let version = match case_blind::get(object, "cniVersion").and_then(Value::as_str) {
+            Some(text) => Version::parse(text)?,
+            None => fallback,
+        };
+        let decode = |error: serde_json::Error| {
+            Error::new(
+                Code::Decode,
+                format!("decode result of version {version}: {error}"),
+            )
+        };
+        let result: Self = if version < Version::V0_3_0 {
+            legacy::from_value(value).map_err(decode)?
+        } else {
+            case_blind::from_value(value).map_err(decode)?
+        };
+        match result
+            .ips
+            .iter()
+            .find(|ip| ip.interface.is_some_and(|index| index >= result.interfaces.len()))
+        {
+            Some(ip) => Err(Error::new(
+                Code::Decode,
+                format!(
+                    "address {} belongs to interface {:?}, which the result does not have",
+                    ip.address,
+                    ip.interface.unwrap_or_default()
+                ),
+            )),
+            None => Ok(result),
+        }
+    }
+
+    /// The result in the shape of a version, with its `cniVersion`.
+    ///
+    /// # Errors
+    /// Code 7 where the version cannot hold it: 0.1.0 and 0.2.0 must have an address.
+    pub fn to_value(&self, version: Version) -> Result<Value, Error> {
+        let internal =
+            |error: serde_json::Error| Error::new(Code::Internal, format!("encode result: {error}"));
+        let mut value = if version < Version::V0_3_0 {
+            legacy::to_value(self)?
+        } else {
+            let mut result = self.clone();
+            if version < Version::V1_1_0 {
+                legacy::drop_keys_of_1_1(&mut result);
+            }
+            let mut value = serde_json::to_value(&result).map_err(internal)?;
+            if version < Version::V1_0_0 {
+                legacy::add_ip_versions(&mut value, self);
+            }
+            value
+        };
+        if let Value::Object(object) = &mut value {
+            object.insert("cniVersion".into(), Value::String(version.to_string()));
+        }
+        Ok(value)
+    }
+
+    /// The addresses that belong to an interface inside the container: those of the sandboxed interface of
+    /// that name, or without any interface, as IPAM plugins and old versions leave them.
+    pub fn container_ips<'a>(&'a self, ifname: &'a str) -> impl Iterator<Item = &'a Ip> {
+        self.ips.iter().filter(
+            move |ip| match ip.interface.and_then(|index| self.interfaces.get(index)) {
+                Some(interface) => interface.name == ifname && !interface.sandbox.is_empty(),
+                None => true,
+            },
+        )
+    }
+}
+
+/// An empty object, for results that carry nothing.
+pub(crate) fn empty_object() -> Value {
+    Value::Object(Map::new())
+}
