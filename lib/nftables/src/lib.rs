@@ -1,1 +1,66 @@
-//! Skeleton.
+//! Netfilter by its own netlink protocol: tables, chains, rules, sets and maps of `nf_tables`, and single flows of
+//! connection tracking.
+//!
+//! A [`Batch`] is one transaction: one `sendmsg`, after which all of it holds or none. Reading goes through
+//! [`Socket`]: one element by its key, or everything a set, chain or table holds. What is written is what the `nft`
+//! program would write, so its listings show it as if typed in, and load again.
+//!
+//! The crate knows nothing of CNI, links or addresses, starts no program and keeps no state besides the socket.
+//! It refuses what the kernel would cut or misread in silence: names with a NUL, comments and attributes that do not
+//! fit, keys of another length than the set's.
+//!
+//! ```no_run
+//! use nftables::{Batch, Element, Family, Field, Set, Socket, Table, Type};
+//!
+//! const TABLE: Table = Table::new(Family::Inet, "cleat");
+//! const KEY: &[Type] = &[Type::InetProto, Type::InetService];
+//! const PORTS: Set = Set::map(TABLE, "port4", KEY, &[Type::Ipv4Addr, Type::InetService]);
+//!
+//! # fn main() -> nftables::Result<()> {
+//! let mut socket = Socket::open()?;
+//! let web = Element::new(&[Field::TCP, Field::Port(8080)])
+//!     .data(&[Field::Ipv4([10, 1, 0, 11].into()), Field::Port(80)])
+//!     .comment("web eth0");
+//! match Batch::new().create_element(&PORTS, &web).commit(&mut socket) {
+//!     Err(error) if error.is_exists() => eprintln!("{error}"),
+//!     outcome => outcome?,
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Numbers come from `linux/netfilter/nf_tables.h`, `nfnetlink.h` and `nfnetlink_conntrack.h`; the ids of data types
+//! and the user data, which the kernel stores without looking, are `nft`'s (`datatype.h`, libnftnl's `udata.h`).
+
+mod attr;
+mod batch;
+mod chain;
+pub mod conntrack;
+mod element;
+mod error;
+mod expr;
+mod field;
+mod ifname;
+pub mod key;
+mod message;
+mod operation;
+mod query;
+mod rule;
+mod set;
+mod socket;
+mod table;
+mod userdata;
+mod verdict;
+
+pub use batch::Batch;
+pub use chain::{Chain, Hook, HookPoint, Kind, Policy, priority};
+pub use element::{Data, Element};
+pub use error::{Error, Result};
+pub use expr::{Expr, Reject, Selector, Value, state, status};
+pub use field::{Field, Type};
+pub use ifname::Ifname;
+pub use rule::Rule;
+pub use set::Set;
+pub use socket::Socket;
+pub use table::{Family, Table};
+pub use verdict::Verdict;

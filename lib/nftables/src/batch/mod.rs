@@ -1,0 +1,215 @@
+//! A transaction: operations collected in one buffer, sent by one system call, carried out together or not at all.
+
+mod commit;
+
+use crate::attr::Writer;
+use crate::element::write_list;
+use crate::message::{self, HEADERS, Headers, NFTABLES, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
+use crate::operation::{
+    NFT_MSG_DELCHAIN, NFT_MSG_DELRULE, NFT_MSG_DELSET, NFT_MSG_DELSETELEM, NFT_MSG_DELTABLE,
+    NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWSET, NFT_MSG_NEWSETELEM, NFT_MSG_NEWTABLE,
+};
+use crate::{Chain, Element, Expr, Family, Field, Rule, Set, Table, key, rule};
+
+/// Operations to be carried out as one transaction, in their order.
+///
+/// `add_…` leaves what exists as it is; `create_…` fails where it exists ([`crate::Error::is_exists`]).
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Room for `NFNL_MSG_BATCH_BEGIN` with `NFNL_BATCH_GENID`, then the operations.
+    writer: Writer,
+    operations: Vec<Operation>,
+    /// The first operation that could not be encoded, and why.
+    fault: Option<(usize, &'static str)>,
+}
+
+/// Where an operation is, and what it takes to describe it.
+#[derive(Clone, Copy, Debug)]
+struct Operation {
+    start: usize,
+    key_type: u32,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Batch {
+    /// A batch without operations.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut writer = Writer::default();
+        writer.raw(&[0; BEGIN]);
+        Self {
+            writer,
+            operations: Vec::new(),
+            fault: None,
+        }
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.operations.is_empty()
+    }
+
+    /// Adds a table.
+    pub fn add_table(&mut self, table: &Table) -> &mut Self {
+        self.push(NFT_MSG_NEWTABLE, NLM_F_CREATE, table.family, 0, |a| {
+            table.write(a, true);
+        })
+    }
+
+    /// Creates a table.
+    pub fn create_table(&mut self, table: &Table) -> &mut Self {
+        self.push(
+            NFT_MSG_NEWTABLE,
+            NLM_F_CREATE | NLM_F_EXCL,
+            table.family,
+            0,
+            |a| table.write(a, true),
+        )
+    }
+
+    /// Deletes a table with all that is in it.
+    pub fn del_table(&mut self, table: &Table) -> &mut Self {
+        self.push(NFT_MSG_DELTABLE, 0, table.family, 0, |a| table.write(a, false))
+    }
+
+    /// Adds a chain. An existing base chain takes the policy, and must be of the same kind, hook and priority.
+    pub fn add_chain(&mut self, chain: &Chain) -> &mut Self {
+        self.push(NFT_MSG_NEWCHAIN, NLM_F_CREATE, chain.table.family, 0, |a| {
+            chain.write(a);
+        })
+    }
+
+    /// Creates a chain.
+    pub fn create_chain(&mut self, chain: &Chain) -> &mut Self {
+        self.push(
+            NFT_MSG_NEWCHAIN,
+            NLM_F_CREATE | NLM_F_EXCL,
+            chain.table.family,
+            0,
+            |a| chain.write(a),
+        )
+    }
+
+    /// Deletes a chain with its rules; it is busy ([`crate::Error::is_busy`]) while a rule or an element leads to it.
+    pub fn del_chain(&mut self, chain: &Chain) -> &mut Self {
+        self.push(NFT_MSG_DELCHAIN, 0, chain.table.family, 0, |a| {
+            chain.write_name(a);
+        })
+    }
+
+    /// Deletes all rules of a chain.
+    pub fn flush_chain(&mut self, chain: &Chain) -> &mut Self {
+        self.push(NFT_MSG_DELRULE, 0, chain.table.family, 0, |a| {
+            rule::write_chain(a, chain);
+        })
+    }
+
+    /// Appends a rule to a chain; `comment` has at most 127 bytes.
+    pub fn add_rule(&mut self, chain: &Chain, exprs: &[Expr], comment: Option<&str>) -> &mut Self {
+        self.push(
+            NFT_MSG_NEWRULE,
+            NLM_F_CREATE | NLM_F_APPEND,
+            chain.table.family,
+            0,
+            |a| {
+                Rule::write(a, chain, exprs, comment);
+            },
+        )
+    }
+
+    /// Deletes one rule of a chain by its [`Rule::handle`].
+    pub fn del_rule(&mut self, chain: &Chain, handle: u64) -> &mut Self {
+        self.push(NFT_MSG_DELRULE, 0, chain.table.family, 0, |a| {
+            rule::write_handle(a, chain, handle);
+        })
+    }
+
+    /// Adds a set or map. An existing one must have the same types.
+    pub fn add_set(&mut self, set: &Set) -> &mut Self {
+        self.new_set(set, NLM_F_CREATE)
+    }
+
+    /// Creates a set or map.
+    pub fn create_set(&mut self, set: &Set) -> &mut Self {
+        self.new_set(set, NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    fn new_set(&mut self, set: &Set, flags: u16) -> &mut Self {
+        // NFTA_SET_ID must be there and differ from that of every other set of the batch.
+        let id = u32::try_from(self.operations.len() + 1).unwrap_or(u32::MAX);
+        self.push(NFT_MSG_NEWSET, flags, set.table.family, 0, |a| set.write(a, id))
+    }
+
+    /// Deletes a set or map with its elements; it is busy while a rule refers to it.
+    pub fn del_set(&mut self, set: &Set) -> &mut Self {
+        self.push(NFT_MSG_DELSET, 0, set.table.family, 0, |a| set.write_name(a))
+    }
+
+    /// Deletes all elements of a set or map.
+    pub fn flush_set(&mut self, set: &Set) -> &mut Self {
+        self.push(NFT_MSG_DELSETELEM, 0, set.table.family, 0, |a| set.write_name(a))
+    }
+
+    /// Adds an element. Where the key exists with the same data, the element stays as it is, its comment included;
+    /// with other data the batch fails with [`crate::Error::is_exists`] (old kernels:
+    /// [`crate::Error::is_busy`]).
+    pub fn add_element(&mut self, set: &Set, element: &Element) -> &mut Self {
+        self.on_element(NFT_MSG_NEWSETELEM, NLM_F_CREATE, set, |a| element.write(a, set))
+    }
+
+    /// Creates an element. Where the key exists, the batch fails with [`crate::Error::is_exists`] (old kernels:
+    /// [`crate::Error::is_busy`] where the data differ).
+    pub fn create_element(&mut self, set: &Set, element: &Element) -> &mut Self {
+        self.on_element(NFT_MSG_NEWSETELEM, NLM_F_CREATE | NLM_F_EXCL, set, |a| {
+            element.write(a, set);
+        })
+    }
+
+    /// Deletes an element by its key.
+    pub fn del_element(&mut self, set: &Set, key: &[Field]) -> &mut Self {
+        self.on_element(NFT_MSG_DELSETELEM, 0, set, |a| {
+            write_list(a, set, &key::encode(key), |_| {});
+        })
+    }
+
+    fn on_element(&mut self, kind: u16, flags: u16, set: &Set, fill: impl FnOnce(&mut Writer)) -> &mut Self {
+        self.push(kind, flags, set.table.family, key::concatenation(set.key), fill)
+    }
+
+    fn push(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        family: Family,
+        key_type: u32,
+        fill: impl FnOnce(&mut Writer),
+    ) -> &mut Self {
+        let index = self.operations.len();
+        self.operations.push(Operation {
+            start: self.writer.len(),
+            key_type,
+        });
+        let headers = Headers {
+            kind: NFTABLES | kind,
+            flags,
+            sequence: 0,
+            family: family.number(),
+            version: 0,
+            resource: 0,
+        };
+        message::write(&mut self.writer, &headers, fill);
+        if let Some(reason) = self.writer.take_fault() {
+            self.fault.get_or_insert((index, reason));
+        }
+        self
+    }
+}
+
+/// Begin marker with the attribute for the generation.
+const BEGIN: usize = HEADERS + 8;

@@ -1,0 +1,166 @@
+//! Chains: named lists of rules; a base chain is entered from a hook of the network stack.
+
+use crate::attr::Writer;
+use crate::{Table, userdata};
+
+/// What a base chain is for (`NFTA_CHAIN_TYPE`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Accept and drop, at every hook.
+    Filter,
+    /// Address translation: sees the first packet of each flow only.
+    Nat,
+    /// At the output hook: routes anew where a mark or an address changed.
+    Route,
+}
+
+/// Where a base chain sits (`enum nf_inet_hooks`; `NF_BR_*` have the same numbers).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookPoint {
+    /// Before routing.
+    Prerouting,
+    /// To this host.
+    Input,
+    /// Through this host.
+    Forward,
+    /// From this host.
+    Output,
+    /// After routing.
+    Postrouting,
+}
+
+/// What becomes of packets that reach the end of a base chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// They pass.
+    Accept,
+    /// They are discarded.
+    Drop,
+}
+
+/// Customary priorities: lower runs first (`enum nf_ip_hook_priorities`).
+pub mod priority {
+    /// `NF_IP_PRI_RAW`: before connection tracking.
+    pub const RAW: i32 = -300;
+    /// `NF_IP_PRI_NAT_DST`.
+    pub const DSTNAT: i32 = -100;
+    /// `NF_IP_PRI_FILTER`.
+    pub const FILTER: i32 = 0;
+    /// `NF_IP_PRI_NAT_SRC`.
+    pub const SRCNAT: i32 = 100;
+}
+
+/// What makes a chain a base chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// What it is for.
+    pub kind: Kind,
+    /// Where it sits.
+    pub hook: HookPoint,
+    /// Its place among the chains of that hook: lower runs first.
+    pub priority: i32,
+    /// What becomes of packets that reach its end.
+    pub policy: Policy,
+}
+
+/// A chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chain<'a> {
+    /// The table it is in.
+    pub table: Table<'a>,
+    /// Its name, unique in its table. Words of `nft`'s language (`dnat`, `out`) are accepted by the kernel, but a
+    /// listing with them cannot be loaded again.
+    pub name: &'a str,
+    /// For a base chain: its hook.
+    pub base: Option<Hook>,
+    /// A comment that `nft` shows, at most 127 bytes.
+    pub comment: Option<&'a str>,
+}
+
+impl<'a> Chain<'a> {
+    /// A chain that packets enter by jump, goto or verdict map only.
+    #[must_use]
+    pub const fn new(table: Table<'a>, name: &'a str) -> Self {
+        Self {
+            table,
+            name,
+            base: None,
+            comment: None,
+        }
+    }
+
+    /// A base chain with the policy accept.
+    #[must_use]
+    pub const fn base(table: Table<'a>, name: &'a str, kind: Kind, hook: HookPoint, priority: i32) -> Self {
+        let base = Hook {
+            kind,
+            hook,
+            priority,
+            policy: Policy::Accept,
+        };
+        Self {
+            table,
+            name,
+            base: Some(base),
+            comment: None,
+        }
+    }
+
+    /// The same chain with a comment.
+    #[must_use]
+    pub const fn with_comment(self, comment: &'a str) -> Self {
+        Self {
+            comment: Some(comment),
+            ..self
+        }
+    }
+
+    /// The attributes of `NFT_MSG_NEWCHAIN`.
+    pub(crate) fn write(&self, attributes: &mut Writer) {
+        self.write_name(attributes);
+        if let Some(base) = self.base {
+            attributes.nest(NFTA_CHAIN_HOOK, |hook| {
+                hook.be32(NFTA_HOOK_HOOKNUM, base.hook as u32);
+                hook.bytes(NFTA_HOOK_PRIORITY, &base.priority.to_be_bytes());
+            });
+            // NF_DROP is 0, NF_ACCEPT is 1.
+            attributes.be32(NFTA_CHAIN_POLICY, u32::from(base.policy == Policy::Accept));
+            attributes.string(
+                NFTA_CHAIN_TYPE,
+                match base.kind {
+                    Kind::Filter => "filter",
+                    Kind::Nat => "nat",
+                    Kind::Route => "route",
+                },
+            );
+        }
+        userdata::write(
+            attributes,
+            NFTA_CHAIN_USERDATA,
+            Vec::new(),
+            userdata::COMMENT,
+            self.comment,
+        );
+    }
+
+    /// Table and name only: what deletes or finds it.
+    pub(crate) fn write_name(&self, attributes: &mut Writer) {
+        attributes.string(NFTA_CHAIN_TABLE, self.table.name);
+        attributes.string(NFTA_CHAIN_NAME, self.name);
+    }
+}
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.table, self.name)
+    }
+}
+
+pub(crate) const NFTA_CHAIN_TABLE: u16 = 1;
+pub(crate) const NFTA_CHAIN_NAME: u16 = 3;
+const NFTA_CHAIN_HOOK: u16 = 4;
+const NFTA_CHAIN_POLICY: u16 = 5;
+const NFTA_CHAIN_TYPE: u16 = 7;
+const NFTA_CHAIN_USERDATA: u16 = 12;
+const NFTA_HOOK_HOOKNUM: u16 = 1;
+const NFTA_HOOK_PRIORITY: u16 = 2;

@@ -1,0 +1,235 @@
+//! Which flows: criteria on both directions, matched here and told to the kernel.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::tuple::{
+    CTA_IP_V4_DST, CTA_IP_V4_SRC, CTA_PROTO_DST_PORT, CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_TUPLE_IP,
+    CTA_TUPLE_ORIG, CTA_TUPLE_PROTO, CTA_TUPLE_REPLY, Tuple,
+};
+use crate::attr::{Writer, find};
+use crate::{Family, Field};
+
+/// Which flows: those that meet every criterion given. *Original* is the direction of the first packet as it came in;
+/// *reply* the direction of the answers, before they are translated back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filter {
+    family: Family,
+    protocol: u8,
+    orig: Side,
+    reply: Side,
+}
+
+/// What one direction must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Side {
+    source: Option<IpAddr>,
+    destination: Option<IpAddr>,
+    source_port: Option<u16>,
+    destination_port: Option<u16>,
+}
+
+const ANY: Side = Side {
+    source: None,
+    destination: None,
+    source_port: None,
+    destination_port: None,
+};
+
+impl Filter {
+    /// Flows of a family ([`Family::Ip`] or [`Family::Ip6`]) and protocol (`IPPROTO_*`), to be narrowed by at least
+    /// one of the other functions.
+    #[must_use]
+    pub const fn new(family: Family, protocol: u8) -> Self {
+        Self {
+            family,
+            protocol,
+            orig: ANY,
+            reply: ANY,
+        }
+    }
+
+    /// First sent by this address.
+    #[must_use]
+    pub const fn orig_src(mut self, address: IpAddr) -> Self {
+        self.orig.source = Some(address);
+        self
+    }
+
+    /// First sent to this address: that of the host, for a published port.
+    #[must_use]
+    pub const fn orig_dst(mut self, address: IpAddr) -> Self {
+        self.orig.destination = Some(address);
+        self
+    }
+
+    /// First sent to this port: that of the host, for a published port.
+    #[must_use]
+    pub const fn orig_dport(mut self, port: u16) -> Self {
+        self.orig.destination_port = Some(port);
+        self
+    }
+
+    /// Answered by this address: that of the container, for a published port.
+    #[must_use]
+    pub const fn reply_src(mut self, address: IpAddr) -> Self {
+        self.reply.source = Some(address);
+        self
+    }
+
+    /// Answered from this port: that of the container, for a published port.
+    #[must_use]
+    pub const fn reply_sport(mut self, port: u16) -> Self {
+        self.reply.source_port = Some(port);
+        self
+    }
+
+    /// [`Family::Ip`] or [`Family::Ip6`].
+    pub(super) const fn family(&self) -> Family {
+        self.family
+    }
+
+    /// Whether no criterion is left besides family and protocol.
+    pub(super) fn is_everything(&self) -> bool {
+        self.orig == ANY && self.reply == ANY
+    }
+
+    /// Whether one list can serve both.
+    pub(super) fn is_alike(&self, other: &Self) -> bool {
+        self.family == other.family && self.protocol == other.protocol
+    }
+
+    /// Whether the kernel's own comparison of every criterion is right.
+    pub(super) fn kernel_compares_rightly(&self) -> bool {
+        let is_v6 = |address: Option<IpAddr>| address.is_some_and(|address| address.is_ipv6());
+        let sides = [self.orig, self.reply];
+        matches!(self.protocol, IPPROTO_TCP | IPPROTO_UDP)
+            && !sides
+                .iter()
+                .any(|side| is_v6(side.source) || is_v6(side.destination))
+    }
+
+    /// The same without addresses.
+    pub(super) const fn without_addresses(mut self) -> Self {
+        self.orig = self.orig.without_addresses();
+        self.reply = self.reply.without_addresses();
+        self
+    }
+
+    /// Family and protocol alone.
+    pub(super) const fn protocol_only(self) -> Self {
+        Self::new(self.family, self.protocol)
+    }
+
+    /// Whether a flow, as the kernel lists it, meets every criterion.
+    pub(super) fn matches(&self, flow: &[u8]) -> bool {
+        let side = |attribute, wanted: &Side| {
+            find(flow, attribute)
+                .and_then(Tuple::read)
+                .is_some_and(|tuple| tuple.protocol == self.protocol && wanted.matches(&tuple))
+        };
+        side(CTA_TUPLE_ORIG, &self.orig) && side(CTA_TUPLE_REPLY, &self.reply)
+    }
+
+    /// The criteria as the kernel is told them: both tuples, and which parts of them count.
+    pub(super) fn write(&self, attributes: &mut Writer) {
+        let orig = self.orig.write(attributes, CTA_TUPLE_ORIG, self.protocol);
+        let reply = self.reply.write(attributes, CTA_TUPLE_REPLY, self.protocol);
+        attributes.nest(CTA_FILTER, |filter| {
+            filter.bytes(CTA_FILTER_ORIG_FLAGS, &orig.to_ne_bytes());
+            filter.bytes(CTA_FILTER_REPLY_FLAGS, &reply.to_ne_bytes());
+        });
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.family, Field::Proto(self.protocol))?;
+        for (direction, side) in [("orig", &self.orig), ("reply", &self.reply)] {
+            let addresses = [("src", side.source), ("dst", side.destination)];
+            for (end, address) in addresses
+                .into_iter()
+                .filter_map(|(end, address)| Some((end, address?)))
+            {
+                write!(f, " {direction} {end} {address}")?;
+            }
+            let ports = [("sport", side.source_port), ("dport", side.destination_port)];
+            for (end, port) in ports.into_iter().filter_map(|(end, port)| Some((end, port?))) {
+                write!(f, " {direction} {end} {port}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Side {
+    fn matches(&self, tuple: &Tuple) -> bool {
+        self.source.is_none_or(|wanted| tuple.source == Some(wanted))
+            && self
+                .destination
+                .is_none_or(|wanted| tuple.destination == Some(wanted))
+            && self
+                .source_port
+                .is_none_or(|wanted| tuple.source_port == Some(wanted))
+            && self
+                .destination_port
+                .is_none_or(|wanted| tuple.destination_port == Some(wanted))
+    }
+
+    const fn without_addresses(self) -> Self {
+        Self {
+            source: None,
+            destination: None,
+            ..self
+        }
+    }
+
+    /// Writes the tuple `attribute`, and returns the flags that say which parts of it count.
+    fn write(&self, attributes: &mut Writer, attribute: u16, protocol: u8) -> u32 {
+        let addresses = [
+            (CTA_IP_V4_SRC, CTA_FILTER_F_IP_SRC, self.source),
+            (CTA_IP_V4_DST, CTA_FILTER_F_IP_DST, self.destination),
+        ];
+        let ports = [
+            (CTA_PROTO_SRC_PORT, CTA_FILTER_F_PROTO_SRC_PORT, self.source_port),
+            (
+                CTA_PROTO_DST_PORT,
+                CTA_FILTER_F_PROTO_DST_PORT,
+                self.destination_port,
+            ),
+        ];
+        let mut flags = CTA_FILTER_F_PROTO_NUM;
+        attributes.nest(attribute, |tuple| {
+            tuple.nest(CTA_TUPLE_IP, |ip| {
+                for (kind, flag, address) in addresses {
+                    if let Some(IpAddr::V4(address)) = address {
+                        ip.bytes(kind, &address.octets());
+                        flags |= flag;
+                    }
+                }
+            });
+            tuple.nest(CTA_TUPLE_PROTO, |proto| {
+                proto.bytes(CTA_PROTO_NUM, &[protocol]);
+                for (kind, flag, port) in ports {
+                    if let Some(port) = port {
+                        proto.bytes(kind, &port.to_be_bytes());
+                        flags |= flag;
+                    }
+                }
+            });
+        });
+        flags
+    }
+}
+
+const CTA_FILTER: u16 = 25;
+const CTA_FILTER_ORIG_FLAGS: u16 = 1;
+const CTA_FILTER_REPLY_FLAGS: u16 = 2;
+// The flags have no header for user space: CTA_FILTER_FLAG in net/netfilter/nf_internals.h.
+const CTA_FILTER_F_IP_SRC: u32 = 1 << 0;
+const CTA_FILTER_F_IP_DST: u32 = 1 << 1;
+const CTA_FILTER_F_PROTO_NUM: u32 = 1 << 3;
+const CTA_FILTER_F_PROTO_SRC_PORT: u32 = 1 << 4;
+const CTA_FILTER_F_PROTO_DST_PORT: u32 = 1 << 5;
+const IPPROTO_TCP: u8 = 6;
+const IPPROTO_UDP: u8 = 17;

@@ -1,0 +1,190 @@
+//! Connection tracking: removes single flows, so that the next packet is looked up in the rules anew.
+//!
+//! The kernel keeps sending a known UDP flow where its first packet went, even where the published port has gone or
+//! leads elsewhere. [`flush`] forgets exactly the flows that a [`Filter`] describes.
+//!
+//! Recent kernels delete by filter themselves, at a fiftieth of what a list costs, since they pass empty hash buckets
+//! without locking them. They are asked to where they compare rightly, which they do not for IPv6 addresses (equal and
+//! unequal are exchanged in `ctnetlink_filter_match_tuple`) nor for the ports of other protocols than TCP and UDP (all
+//! match). Otherwise flows are listed, compared here and deleted one by one. Older kernels ignore a filter in a list,
+//! which changes nothing here, and refuse it in a deletion: none takes a partial tuple for "everything".
+
+mod filter;
+mod tuple;
+
+use std::io;
+
+use nix::errno::Errno;
+
+pub use filter::Filter;
+
+use crate::attr::{self, Writer};
+use crate::error::is_errno;
+use crate::message::{self, CTNETLINK, Headers, Message, NLM_F_ACK, NLM_F_DUMP, NLM_F_MULTI, NLMSG_DONE};
+use crate::{Error, Family, Result, Socket};
+use tuple::CTA_TUPLE_ORIG;
+
+/// Deletes every flow that any of `filters` describes.
+///
+/// Fails with [`Error::Unfiltered`] where a filter has no more than family and protocol; nothing is deleted then.
+pub fn flush(socket: &mut Socket, filters: &[Filter]) -> Result<()> {
+    if filters.iter().any(Filter::is_everything) {
+        return Err(Error::Unfiltered);
+    }
+    let mut listed = Vec::new();
+    let mut kernel_deletes = filters.len() <= DELETIONS_MAX;
+    for filter in filters {
+        if kernel_deletes && filter.kernel_compares_rightly() {
+            kernel_deletes =
+                delete_by_filter(socket, filter).map_err(|source| failed("delete", filter, source))?;
+            if kernel_deletes {
+                continue;
+            }
+        }
+        listed.push(*filter);
+    }
+    while let Some(&first) = listed.first() {
+        let (group, others): (Vec<_>, Vec<_>) =
+            listed.into_iter().partition(|filter| filter.is_alike(&first));
+        delete_listed(socket, &group).map_err(|source| failed("delete", &first, source))?;
+        listed = others;
+    }
+    Ok(())
+}
+
+/// How many flows `filter` describes. Walks the whole table, as every list does: milliseconds.
+pub fn count(socket: &mut Socket, filter: &Filter) -> Result<usize> {
+    let flows = list(socket, &[*filter]).map_err(|source| failed("count", filter, source))?;
+    Ok(flows.len())
+}
+
+fn failed(doing: &str, filter: &Filter, source: io::Error) -> Error {
+    Error::Query {
+        query: format!("{doing} connections {filter}"),
+        source,
+    }
+}
+
+/// Has the kernel delete what it finds itself; `false` where it cannot (`EOPNOTSUPP`; `EINVAL` where it takes
+/// whole tuples only).
+fn delete_by_filter(socket: &mut Socket, filter: &Filter) -> io::Result<bool> {
+    let sequence = socket.take_sequences(1);
+    // The family of a deletion counts from message version 1 on only; in version 0 it means every family.
+    let request = request(
+        IPCTNL_MSG_CT_DELETE,
+        NLM_F_ACK,
+        1,
+        filter.family(),
+        sequence,
+        |attributes| {
+            filter.write(attributes);
+        },
+    );
+    match socket.ask(&request, sequence, |_| Ok(true)) {
+        Err(error) if is_errno(&error, Errno::EOPNOTSUPP) || is_errno(&error, Errno::EINVAL) => Ok(false),
+        outcome => outcome.map(|()| true),
+    }
+}
+
+/// Deletes what any of `filters`, of one family and protocol, describes.
+fn delete_listed(socket: &mut Socket, filters: &[Filter]) -> io::Result<()> {
+    let Some(family) = filters.first().map(Filter::family) else {
+        return Ok(());
+    };
+    for flow in list(socket, filters)? {
+        let sequence = socket.take_sequences(1);
+        let request = request(
+            IPCTNL_MSG_CT_DELETE,
+            NLM_F_ACK,
+            0,
+            family,
+            sequence,
+            |attributes| attributes.raw(&flow),
+        );
+        match socket.ask(&request, sequence, |_| Ok(true)) {
+            // It has ended meanwhile.
+            Err(error) if is_errno(&error, Errno::ENOENT) => {}
+            outcome => outcome?,
+        }
+    }
+    Ok(())
+}
+
+/// The attributes that identify each flow that any of `filters`, of one family and protocol, describes.
+fn list(socket: &mut Socket, filters: &[Filter]) -> io::Result<Vec<Vec<u8>>> {
+    let Some(first) = filters.first() else {
+        return Ok(Vec::new());
+    };
+    let mut flows = Vec::new();
+    let read = |message: &Message| {
+        if message.kind == NLMSG_DONE {
+            return message.outcome().map(|()| false);
+        }
+        if filters.iter().any(|filter| filter.matches(message.body())) {
+            flows.push(identity(message.body()));
+        }
+        Ok(message.flags & NLM_F_MULTI != 0)
+    };
+    let sequence = socket.take_sequences(1);
+    let request = request(
+        IPCTNL_MSG_CT_GET,
+        NLM_F_DUMP,
+        0,
+        first.family(),
+        sequence,
+        |attributes| {
+            // What several have in common is the protocol; the kernel need not know more than narrows the list.
+            let narrowing = if filters.len() == 1 {
+                first.without_addresses()
+            } else {
+                first.protocol_only()
+            };
+            narrowing.write(attributes);
+        },
+    );
+    socket.ask(&request, sequence, read)?;
+    Ok(flows)
+}
+
+/// Original tuple, zone and id: together they name one flow and never a later one with the same addresses.
+fn identity(flow: &[u8]) -> Vec<u8> {
+    let mut identity = Writer::default();
+    for (kind, payload) in attr::attributes(flow) {
+        match kind {
+            CTA_TUPLE_ORIG => identity.nest(kind, |tuple| tuple.raw(payload)),
+            CTA_ID | CTA_ZONE => identity.bytes(kind, payload),
+            _ => {}
+        }
+    }
+    identity.into_bytes()
+}
+
+fn request(
+    kind: u16,
+    flags: u16,
+    version: u8,
+    family: Family,
+    sequence: u32,
+    fill: impl FnOnce(&mut Writer),
+) -> Vec<u8> {
+    let mut writer = Writer::default();
+    let family = family.number();
+    let headers = Headers {
+        kind: CTNETLINK | kind,
+        flags,
+        sequence,
+        family,
+        version,
+        resource: 0,
+    };
+    message::write(&mut writer, &headers, fill);
+    writer.into_bytes()
+}
+
+/// With more filters than this one list is cheaper than as many deletions, each of which walks the table.
+const DELETIONS_MAX: usize = 32;
+
+const IPCTNL_MSG_CT_GET: u16 = 1;
+const IPCTNL_MSG_CT_DELETE: u16 = 2;
+const CTA_ID: u16 = 12;
+const CTA_ZONE: u16 = 18;

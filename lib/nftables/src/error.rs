@@ -1,0 +1,165 @@
+//! What can go wrong, and which operation it was.
+
+use std::io;
+
+use nix::errno::Errno;
+
+/// The result of everything that talks to the kernel.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error with the operation it befell; the errno, where the kernel gave one, is the source.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No netfilter socket could be had: the kernel lacks `nfnetlink`, or no descriptor is left.
+    #[error("open netfilter socket: {}", cause(.source))]
+    Open {
+        /// What the kernel answered.
+        source: io::Error,
+    },
+    /// One operation of a batch was refused; nothing of the batch was carried out.
+    #[error("{operation}: {}", cause(.source))]
+    Operation {
+        /// Position in the batch, from 0.
+        index: usize,
+        /// In words: `add element tcp . 8080 to inet cleat port4`.
+        operation: String,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+    /// The batch as a whole was refused (a lack of privilege, or another generation) or could not be delivered.
+    #[error("commit batch of {operations} operations: {}", cause(.source))]
+    Commit {
+        /// How many operations the batch had.
+        operations: usize,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+    /// One operation could not be encoded as it was meant; nothing was sent.
+    #[error("{operation}: {reason}")]
+    Encode {
+        /// Position in the batch, from 0.
+        index: usize,
+        /// In words.
+        operation: String,
+        /// What does not fit.
+        reason: &'static str,
+    },
+    /// A question was answered by an error, or not at all.
+    #[error("{query}: {}", cause(.source))]
+    Query {
+        /// In words: `get element tcp . 8080 of inet cleat port4`.
+        query: String,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+    /// A text is no interface name by the kernel's rule (`dev_valid_name`, 1 to 15 bytes).
+    #[error("use {name:?} as interface name: {reason}")]
+    Ifname {
+        /// The text.
+        name: String,
+        /// Which rule it breaks.
+        reason: &'static str,
+    },
+    /// Bytes of a key or of data do not have the layout that their types give them.
+    #[error("decode {length} bytes as {types:?}: wrong length or unknown type")]
+    Decode {
+        /// How many bytes there were.
+        length: usize,
+        /// The types that they were taken for.
+        types: Vec<crate::Type>,
+    },
+    /// A flush without any criterion would remove every flow of the host.
+    #[error("delete connections: filter has no criterion besides family and protocol")]
+    Unfiltered,
+}
+
+impl Error {
+    /// The object exists already (`EEXIST`): an exclusive creation found it taken.
+    #[must_use]
+    pub fn is_exists(&self) -> bool {
+        self.is(Errno::EEXIST)
+    }
+
+    /// The object, or the table or chain or set it belongs to, does not exist (`ENOENT`).
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.is(Errno::ENOENT)
+    }
+
+    /// The object is in use (`EBUSY`): a chain that a rule or an element leads to, a set that a rule looks up.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.is(Errno::EBUSY)
+    }
+
+    /// The ruleset is no longer of the generation that the batch was made for (`ERESTART`), or changed under every
+    /// attempt to read it (`EINTR`): read again and retry.
+    #[must_use]
+    pub fn is_restart(&self) -> bool {
+        self.is(Errno::ERESTART) || self.is(Errno::EINTR)
+    }
+
+    /// Which operation of the batch failed, from 0.
+    #[must_use]
+    pub fn index(&self) -> Option<usize> {
+        match self {
+            Self::Operation { index, .. } | Self::Encode { index, .. } => Some(*index),
+            _ => None,
+        }
+    }
+
+    fn is(&self, errno: Errno) -> bool {
+        match self {
+            Self::Open { source }
+            | Self::Operation { source, .. }
+            | Self::Commit { source, .. }
+            | Self::Query { source, .. } => is_errno(source, errno),
+            _ => false,
+        }
+    }
+}
+
+/// Whether `error` is `errno`, compared by number: several have no [`io::ErrorKind`] of their own.
+pub(crate) fn is_errno(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno as i32)
+}
+
+fn cause(source: &io::Error) -> String {
+    // The standard library appends the number and begins in upper case.
+    source.raw_os_error().map_or_else(
+        || source.to_string(),
+        |raw| Errno::from_raw(raw).desc().to_lowercase(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_as_doing_what_and_cause() {
+        let error = Error::Operation {
+            index: 2,
+            operation: "add element tcp . 8080 to inet cleat port4".to_owned(),
+            source: io::Error::from_raw_os_error(Errno::EEXIST as i32),
+        };
+        assert_eq!(
+            error.to_string(),
+            "add element tcp . 8080 to inet cleat port4: file exists"
+        );
+        assert!(error.is_exists() && !error.is_not_found() && !error.is_busy() && !error.is_restart());
+        assert_eq!(error.index(), Some(2));
+    }
+
+    #[test]
+    fn a_changed_generation_is_a_restart() {
+        let source = io::Error::from_raw_os_error(Errno::ERESTART as i32);
+        let error = Error::Commit {
+            operations: 1,
+            source,
+        };
+        assert!(error.is_restart());
+        assert_eq!(error.index(), None);
+    }
+}

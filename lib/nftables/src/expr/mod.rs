@@ -1,0 +1,231 @@
+//! What a rule consists of: matches and statements, each of them what one clause of an `nft` rule says.
+//!
+//! The kernel works with registers. One expression here becomes several there (load, mask, compare); the dependency
+//! that a match needs (`meta nfproto ipv4` before `ip saddr` in an `inet` table) is added where it is missing, once a
+//! rule, as `nft` does.
+
+mod encode;
+mod numbers;
+mod register;
+mod selector;
+mod value;
+
+use std::net::IpAddr;
+
+pub use selector::{Selector, state, status};
+pub use value::Value;
+
+pub(crate) use encode::write;
+
+use crate::{Field, Set, Verdict};
+use ipnetwork::IpNetwork;
+
+/// One clause of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expr<'a> {
+    /// `iifname != "lo"`, `ip saddr 10.1.0.0/24`: go on only where the packet agrees.
+    Match {
+        /// What is looked at.
+        selector: Selector,
+        /// What it is compared with.
+        value: Value,
+        /// Go on where it does *not* agree.
+        negated: bool,
+    },
+    /// `iifname . oifname @pairs`: go on only where the set has the packet's key.
+    InSet {
+        /// What makes the key, in the order of the set's types.
+        selectors: &'a [Selector],
+        /// The set, of the rule's own table.
+        set: Set<'a>,
+        /// Go on where the set does *not* have it.
+        negated: bool,
+    },
+    /// `ip saddr vmap @masq4`: the verdict that the map has for the packet, or the next clause.
+    Vmap {
+        /// What makes the key.
+        selectors: &'a [Selector],
+        /// The verdict map, of the rule's own table.
+        map: Set<'a>,
+    },
+    /// `dnat ip to meta l4proto . th dport map @port4`: to the address, and the port where the map has one, that the
+    /// map has for the packet. The family is that of the map's address.
+    DnatMap {
+        /// What makes the key.
+        selectors: &'a [Selector],
+        /// The map, to `[Ipv4Addr]`, `[Ipv6Addr]` or either with `InetService`.
+        map: Set<'a>,
+    },
+    /// `dnat ip to 10.1.0.11:80`. With a port, a match of the transport protocol must stand before it.
+    Dnat {
+        /// The new destination.
+        address: IpAddr,
+        /// Its port, where that changes.
+        port: Option<u16>,
+    },
+    /// `masquerade`: the source becomes the address of the interface that the packet leaves by.
+    Masquerade,
+    /// `counter`.
+    Counter,
+    /// `reject`: discard, and tell the sender.
+    Reject(Reject),
+    /// `meta mark set 0x1`.
+    SetMark(u32),
+    /// `meta mark set meta mark | 0x2000`.
+    OrMark(u32),
+    /// `accept`, `drop`, `jump publish`.
+    Verdict(Verdict),
+}
+
+/// What the sender of a rejected packet is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reject {
+    /// Port unreachable, by ICMP of the packet's family.
+    PortUnreachable,
+    /// Administratively prohibited, by ICMP of the packet's family.
+    AdminProhibited,
+    /// A TCP reset; a match of TCP must stand before it.
+    TcpReset,
+}
+
+impl<'a> Expr<'a> {
+    /// `selector value`.
+    #[must_use]
+    pub const fn eq(selector: Selector, field: Field) -> Self {
+        Self::Match {
+            selector,
+            value: Value::Is(field),
+            negated: false,
+        }
+    }
+
+    /// `selector != value`.
+    #[must_use]
+    pub const fn ne(selector: Selector, field: Field) -> Self {
+        Self::Match {
+            selector,
+            value: Value::Is(field),
+            negated: true,
+        }
+    }
+
+    /// `selector 10.1.0.0/24`. Host bits of `network` are ignored.
+    #[must_use]
+    pub const fn within(selector: Selector, network: IpNetwork) -> Self {
+        Self::Match {
+            selector,
+            value: Value::Within(network),
+            negated: false,
+        }
+    }
+
+    /// `selector != 10.1.0.0/24`.
+    #[must_use]
+    pub const fn not_within(selector: Selector, network: IpNetwork) -> Self {
+        Self::Match {
+            selector,
+            value: Value::Within(network),
+            negated: true,
+        }
+    }
+
+    /// `ct state established,related`: any of `bits` is set ([`state`], [`status`]).
+    #[must_use]
+    pub const fn any_bit(selector: Selector, bits: u32) -> Self {
+        Self::Match {
+            selector,
+            value: Value::AnyBit(bits),
+            negated: false,
+        }
+    }
+
+    /// `ct status ! dnat`: none of `bits` is set.
+    #[must_use]
+    pub const fn no_bit(selector: Selector, bits: u32) -> Self {
+        Self::Match {
+            selector,
+            value: Value::AnyBit(bits),
+            negated: true,
+        }
+    }
+
+    /// `fib daddr type local`: the destination is an address of this host.
+    #[must_use]
+    pub const fn to_local() -> Self {
+        Self::Match {
+            selector: Selector::FibDaddrType,
+            value: Value::LOCAL,
+            negated: false,
+        }
+    }
+
+    /// `fib saddr type local`: the source is an address of this host.
+    #[must_use]
+    pub const fn from_local() -> Self {
+        Self::Match {
+            selector: Selector::FibSaddrType,
+            value: Value::LOCAL,
+            negated: false,
+        }
+    }
+
+    /// `selectors @set`.
+    #[must_use]
+    pub const fn in_set(selectors: &'a [Selector], set: Set<'a>) -> Self {
+        Self::InSet {
+            selectors,
+            set,
+            negated: false,
+        }
+    }
+
+    /// `selectors != @set`.
+    #[must_use]
+    pub const fn not_in_set(selectors: &'a [Selector], set: Set<'a>) -> Self {
+        Self::InSet {
+            selectors,
+            set,
+            negated: true,
+        }
+    }
+
+    /// `selectors vmap @map`.
+    #[must_use]
+    pub const fn vmap(selectors: &'a [Selector], map: Set<'a>) -> Self {
+        Self::Vmap { selectors, map }
+    }
+
+    /// `dnat to selectors map @map`.
+    #[must_use]
+    pub const fn dnat_map(selectors: &'a [Selector], map: Set<'a>) -> Self {
+        Self::DnatMap { selectors, map }
+    }
+
+    /// `accept`.
+    #[must_use]
+    pub const fn accept() -> Self {
+        Self::Verdict(Verdict::Accept)
+    }
+
+    /// `drop`.
+    #[must_use]
+    pub const fn drop() -> Self {
+        Self::Verdict(Verdict::Drop)
+    }
+
+    /// `return`.
+    #[must_use]
+    pub const fn to_caller() -> Self {
+        Self::Verdict(Verdict::Return)
+    }
+
+    /// `jump chain`.
+    pub fn jump(chain: impl Into<String>) -> Self {
+        Self::Verdict(Verdict::jump(chain))
+    }
+
+    /// `goto chain`.
+    pub fn goto(chain: impl Into<String>) -> Self {
+        Self::Verdict(Verdict::goto(chain))
+    }
+}

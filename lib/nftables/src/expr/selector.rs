@@ -1,0 +1,202 @@
+//! What of a packet a rule can look at, and how the kernel loads it.
+
+use crate::{Family, Type};
+
+/// Bits of `ct state` (`NF_CT_STATE_BIT`, `NF_CT_STATE_INVALID_BIT`, `NF_CT_STATE_UNTRACKED_BIT`).
+pub mod state {
+    /// Belongs to no flow that could be.
+    pub const INVALID: u32 = 1;
+    /// Of a flow that has seen packets both ways.
+    pub const ESTABLISHED: u32 = 2;
+    /// Begins a flow that an existing one announced.
+    pub const RELATED: u32 = 4;
+    /// Begins a flow.
+    pub const NEW: u32 = 8;
+    /// Not tracked.
+    pub const UNTRACKED: u32 = 64;
+}
+
+/// Bits of `ct status` (`enum ip_conntrack_status`).
+pub mod status {
+    /// `IPS_CONFIRMED`.
+    pub const CONFIRMED: u32 = 1 << 3;
+    /// `IPS_SRC_NAT`.
+    pub const SNAT: u32 = 1 << 4;
+    /// `IPS_DST_NAT`.
+    pub const DNAT: u32 = 1 << 5;
+}
+
+/// What of a packet is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Selector {
+    /// `meta nfproto`.
+    NfProto,
+    /// `meta l4proto`.
+    L4Proto,
+    /// `meta mark`.
+    Mark,
+    /// `iifname`.
+    Iifname,
+    /// `oifname`.
+    Oifname,
+    /// `ether saddr`.
+    EtherSaddr,
+    /// `ether daddr`.
+    EtherDaddr,
+    /// `ip saddr`.
+    IpSaddr,
+    /// `ip daddr`.
+    IpDaddr,
+    /// `ip6 saddr`.
+    Ip6Saddr,
+    /// `ip6 daddr`.
+    Ip6Daddr,
+    /// `th sport`: of TCP, UDP, SCTP and whatever has its ports where they have them.
+    ThSport,
+    /// `th dport`.
+    ThDport,
+    /// `ct state`, see [`state`].
+    CtState,
+    /// `ct status`, see [`status`].
+    CtStatus,
+    /// `ct mark`.
+    CtMark,
+    /// `fib saddr type`.
+    FibSaddrType,
+    /// `fib daddr type`.
+    FibDaddrType,
+}
+
+/// What must hold of a packet before a selector means anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dependency {
+    Ip,
+    Ip6,
+    Ethernet,
+}
+
+impl Dependency {
+    /// The number to load and what it must be; `None` where the table's family implies it.
+    pub(crate) fn test(self, family: Family) -> Option<(u32, Vec<u8>)> {
+        match (self, family) {
+            (Self::Ip, Family::Ip) | (Self::Ip6, Family::Ip6) | (Self::Ethernet, Family::Bridge) => None,
+            // ARPHRD_ETHER of the input interface.
+            (Self::Ethernet, _) => Some((NFT_META_IIFTYPE, 1u16.to_ne_bytes().to_vec())),
+            // A bridge sees frames of any protocol: ETH_P_IP, ETH_P_IPV6.
+            (Self::Ip, Family::Bridge) => Some((NFT_META_PROTOCOL, 0x0800u16.to_be_bytes().to_vec())),
+            (Self::Ip6, Family::Bridge) => Some((NFT_META_PROTOCOL, 0x86ddu16.to_be_bytes().to_vec())),
+            (Self::Ip, _) => Some((NFT_META_NFPROTO, vec![Family::Ip.number()])),
+            (Self::Ip6, _) => Some((NFT_META_NFPROTO, vec![Family::Ip6.number()])),
+        }
+    }
+}
+
+impl Selector {
+    /// The type that a set's key must have for it; `None` for what only matches use.
+    #[must_use]
+    pub const fn kind(self) -> Option<Type> {
+        Some(match self {
+            Self::NfProto => Type::NfProto,
+            Self::L4Proto => Type::InetProto,
+            Self::Mark | Self::CtMark => Type::Mark,
+            Self::Iifname | Self::Oifname => Type::Ifname,
+            Self::EtherSaddr | Self::EtherDaddr => Type::EtherAddr,
+            Self::IpSaddr | Self::IpDaddr => Type::Ipv4Addr,
+            Self::Ip6Saddr | Self::Ip6Daddr => Type::Ipv6Addr,
+            Self::ThSport | Self::ThDport => Type::InetService,
+            Self::CtState | Self::CtStatus | Self::FibSaddrType | Self::FibDaddrType => return None,
+        })
+    }
+
+    /// Bytes that are loaded.
+    pub(crate) fn size(self) -> usize {
+        self.kind().map_or(4, Type::size)
+    }
+
+    pub(crate) const fn dependency(self) -> Option<Dependency> {
+        match self {
+            Self::IpSaddr | Self::IpDaddr => Some(Dependency::Ip),
+            Self::Ip6Saddr | Self::Ip6Daddr => Some(Dependency::Ip6),
+            Self::EtherSaddr | Self::EtherDaddr => Some(Dependency::Ethernet),
+            _ => None,
+        }
+    }
+
+    /// Where the kernel takes it from.
+    pub(crate) const fn source(self) -> Source {
+        match self {
+            Self::NfProto => Source::Meta(NFT_META_NFPROTO),
+            Self::L4Proto => Source::Meta(NFT_META_L4PROTO),
+            Self::Mark => Source::Meta(NFT_META_MARK),
+            Self::Iifname => Source::Meta(NFT_META_IIFNAME),
+            Self::Oifname => Source::Meta(NFT_META_OIFNAME),
+            // Offsets in struct ethhdr, iphdr, ipv6hdr; the ports lead the TCP, UDP and SCTP headers.
+            Self::EtherDaddr => Source::Payload {
+                base: LINK,
+                offset: 0,
+            },
+            Self::EtherSaddr => Source::Payload {
+                base: LINK,
+                offset: 6,
+            },
+            Self::IpSaddr => Source::Payload {
+                base: NETWORK,
+                offset: 12,
+            },
+            Self::IpDaddr => Source::Payload {
+                base: NETWORK,
+                offset: 16,
+            },
+            Self::Ip6Saddr => Source::Payload {
+                base: NETWORK,
+                offset: 8,
+            },
+            Self::Ip6Daddr => Source::Payload {
+                base: NETWORK,
+                offset: 24,
+            },
+            Self::ThSport => Source::Payload {
+                base: TRANSPORT,
+                offset: 0,
+            },
+            Self::ThDport => Source::Payload {
+                base: TRANSPORT,
+                offset: 2,
+            },
+            Self::CtState => Source::Ct(NFT_CT_STATE),
+            Self::CtStatus => Source::Ct(NFT_CT_STATUS),
+            Self::CtMark => Source::Ct(NFT_CT_MARK),
+            Self::FibSaddrType => Source::FibAddrtype(NFTA_FIB_F_SADDR),
+            Self::FibDaddrType => Source::FibAddrtype(NFTA_FIB_F_DADDR),
+        }
+    }
+}
+
+/// The expression that loads a selector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// `meta`, with an `NFT_META_*` key.
+    Meta(u32),
+    /// `ct`, with an `NFT_CT_*` key.
+    Ct(u32),
+    /// `payload`, from one of `enum nft_payload_bases` on.
+    Payload { base: u32, offset: u32 },
+    /// `fib ... type`, with one of `enum nft_fib_flags`.
+    FibAddrtype(u32),
+}
+
+const LINK: u32 = 0;
+const NETWORK: u32 = 1;
+const TRANSPORT: u32 = 2;
+const NFT_META_PROTOCOL: u32 = 1;
+pub(crate) const NFT_META_MARK: u32 = 3;
+const NFT_META_IIFNAME: u32 = 6;
+const NFT_META_OIFNAME: u32 = 7;
+const NFT_META_IIFTYPE: u32 = 8;
+const NFT_META_NFPROTO: u32 = 15;
+const NFT_META_L4PROTO: u32 = 16;
+const NFT_CT_STATE: u32 = 0;
+const NFT_CT_STATUS: u32 = 2;
+const NFT_CT_MARK: u32 = 3;
+const NFTA_FIB_F_SADDR: u32 = 1;
+const NFTA_FIB_F_DADDR: u32 = 2;

@@ -1,0 +1,140 @@
+//! What a match compares with: one value, a prefix, bits.
+
+use ipnetwork::IpNetwork;
+
+use crate::{Field, Ifname};
+
+/// The right side of a match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Exactly this.
+    Is(Field),
+    /// An address of this network.
+    Within(IpNetwork),
+    /// `"cni*"`: an interface whose name begins so.
+    Begins(Ifname),
+    /// Any of these bits is set; negated, none of them.
+    AnyBit(u32),
+    /// `meta mark & 0xff == 0x1`.
+    Masked {
+        /// The bits that count.
+        mask: u32,
+        /// What they must be.
+        value: u32,
+    },
+    /// The kind of an address (`RTN_*` in `linux/rtnetlink.h`).
+    AddressType(u32),
+}
+
+impl Value {
+    /// `RTN_LOCAL`.
+    pub(crate) const LOCAL: Self = Self::AddressType(2);
+
+    /// The comparison in the kernel's terms.
+    pub(crate) fn comparison(self) -> Comparison {
+        match self {
+            Self::Is(field) => {
+                let mut bytes = Vec::with_capacity(16);
+                field.push(&mut bytes);
+                Comparison::exact(bytes)
+            }
+            Self::Within(network) => within(network),
+            Self::Begins(name) => {
+                // A shorter comparison than the name's sixteen bytes leaves the rest open.
+                Comparison::exact(name.significant().to_vec())
+            }
+            Self::AnyBit(bits) => Comparison {
+                mask: Some(bits.to_ne_bytes().to_vec()),
+                bytes: vec![0; 4],
+                inverted: true,
+            },
+            Self::Masked { mask, value } => Comparison {
+                mask: Some(mask.to_ne_bytes().to_vec()),
+                bytes: value.to_ne_bytes().to_vec(),
+                inverted: false,
+            },
+            Self::AddressType(number) => Comparison::exact(number.to_ne_bytes().to_vec()),
+        }
+    }
+}
+
+/// Mask what was loaded, then compare.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Comparison {
+    /// As long as `bytes`.
+    pub(crate) mask: Option<Vec<u8>>,
+    pub(crate) bytes: Vec<u8>,
+    /// The match holds where the comparison does not.
+    pub(crate) inverted: bool,
+}
+
+impl Comparison {
+    const fn exact(bytes: Vec<u8>) -> Self {
+        Self {
+            mask: None,
+            bytes,
+            inverted: false,
+        }
+    }
+}
+
+fn within(network: IpNetwork) -> Comparison {
+    let (mut bytes, mask) = match network {
+        IpNetwork::V4(v4) => (v4.network().octets().to_vec(), v4.mask().octets().to_vec()),
+        IpNetwork::V6(v6) => (v6.network().octets().to_vec(), v6.mask().octets().to_vec()),
+    };
+    let prefix = usize::from(network.prefix());
+    // Whole bytes need no mask: nft loads and compares fewer of them, and reads that back as a prefix.
+    if prefix.is_multiple_of(8) && prefix > 0 {
+        bytes.truncate(prefix / 8);
+        return Comparison::exact(bytes);
+    }
+    Comparison {
+        mask: Some(mask),
+        bytes,
+        inverted: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(network: &str) -> Comparison {
+        Value::Within(network.parse().unwrap()).comparison()
+    }
+
+    #[test]
+    fn prefixes_of_whole_bytes_are_compared_without_a_mask() {
+        assert_eq!(of("10.1.0.0/24"), Comparison::exact(vec![10, 1, 0]));
+        assert_eq!(of("10.1.0.7/32"), Comparison::exact(vec![10, 1, 0, 7]));
+        assert_eq!(
+            of("fd00:1::/64"),
+            Comparison::exact(vec![0xfd, 0, 0, 1, 0, 0, 0, 0])
+        );
+    }
+
+    #[test]
+    fn other_prefixes_are_masked_and_host_bits_ignored() {
+        let expected = Comparison {
+            mask: Some(vec![0xf0, 0, 0, 0]),
+            bytes: vec![224, 0, 0, 0],
+            inverted: false,
+        };
+        assert_eq!(of("224.0.0.0/4"), expected);
+        assert_eq!(of("225.1.2.3/4"), expected);
+        let all = Comparison {
+            mask: Some(vec![0; 4]),
+            bytes: vec![0; 4],
+            inverted: false,
+        };
+        assert_eq!(of("0.0.0.0/0"), all);
+    }
+
+    #[test]
+    fn any_bit_is_unequal_to_zero() {
+        let comparison = Value::AnyBit(0x20).comparison();
+        assert_eq!(comparison.mask, Some(0x20u32.to_ne_bytes().to_vec()));
+        assert!(comparison.inverted);
+    }
+}

@@ -1,0 +1,221 @@
+//! Data types and typed values: what a set's key or a map's data consists of.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::Ifname;
+
+/// A data type of `nft` (`enum datatypes` in its `datatype.h`). The kernel keeps the number beside a set without
+/// looking at it; `nft list` needs it to print elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Type {
+    /// `verdict`: the data of a verdict map, never a key.
+    Verdict,
+    /// `nf_proto`: the packet's family.
+    NfProto,
+    /// `ipv4_addr`.
+    Ipv4Addr,
+    /// `ipv6_addr`.
+    Ipv6Addr,
+    /// `ether_addr`.
+    EtherAddr,
+    /// `inet_proto`: the protocol number above IP.
+    InetProto,
+    /// `inet_service`: a port.
+    InetService,
+    /// `mark`: packet or connection mark.
+    Mark,
+    /// `ifname`.
+    Ifname,
+}
+
+impl Type {
+    const ALL: [Self; 9] = [
+        Self::Verdict,
+        Self::NfProto,
+        Self::Ipv4Addr,
+        Self::Ipv6Addr,
+        Self::EtherAddr,
+        Self::InetProto,
+        Self::InetService,
+        Self::Mark,
+        Self::Ifname,
+    ];
+
+    /// The number in `nft`'s `enum datatypes`, which fits into six bits. For [`Type::Verdict`] as the data of a map
+    /// the kernel's own `NFT_DATA_VERDICT` takes its place.
+    #[must_use]
+    pub const fn id(self) -> u32 {
+        match self {
+            Self::Verdict => 1,
+            Self::NfProto => 2,
+            Self::Ipv4Addr => 7,
+            Self::Ipv6Addr => 8,
+            Self::EtherAddr => 9,
+            Self::InetProto => 12,
+            Self::InetService => 13,
+            Self::Mark => 19,
+            Self::Ifname => 41,
+        }
+    }
+
+    /// Length of a value in bytes, without the padding that it has in a concatenation.
+    #[must_use]
+    pub const fn size(self) -> usize {
+        match self {
+            Self::Verdict => 0,
+            Self::NfProto | Self::InetProto => 1,
+            Self::InetService => 2,
+            Self::Ipv4Addr | Self::Mark => 4,
+            Self::EtherAddr => 6,
+            Self::Ipv6Addr | Self::Ifname => 16,
+        }
+    }
+
+    /// Whether values are in host byte order.
+    pub(crate) const fn is_host_order(self) -> bool {
+        matches!(self, Self::Verdict | Self::NfProto | Self::Mark | Self::Ifname)
+    }
+
+    pub(crate) fn from_id(id: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.id() == id)
+    }
+}
+
+/// One value of a [`Type`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Field {
+    /// [`Type::NfProto`]: an `NFPROTO_*` number.
+    NfProto(u8),
+    /// [`Type::Ipv4Addr`].
+    Ipv4(Ipv4Addr),
+    /// [`Type::Ipv6Addr`].
+    Ipv6(Ipv6Addr),
+    /// [`Type::EtherAddr`].
+    Ether([u8; 6]),
+    /// [`Type::InetProto`]: an `IPPROTO_*` number.
+    Proto(u8),
+    /// [`Type::InetService`].
+    Port(u16),
+    /// [`Type::Mark`].
+    Mark(u32),
+    /// [`Type::Ifname`].
+    Ifname(Ifname),
+}
+
+impl Field {
+    /// `IPPROTO_TCP`.
+    pub const TCP: Self = Self::Proto(6);
+    /// `IPPROTO_UDP`.
+    pub const UDP: Self = Self::Proto(17);
+    /// `IPPROTO_SCTP`.
+    pub const SCTP: Self = Self::Proto(132);
+
+    /// The type that the value is of.
+    #[must_use]
+    pub const fn kind(self) -> Type {
+        match self {
+            Self::NfProto(_) => Type::NfProto,
+            Self::Ipv4(_) => Type::Ipv4Addr,
+            Self::Ipv6(_) => Type::Ipv6Addr,
+            Self::Ether(_) => Type::EtherAddr,
+            Self::Proto(_) => Type::InetProto,
+            Self::Port(_) => Type::InetService,
+            Self::Mark(_) => Type::Mark,
+            Self::Ifname(_) => Type::Ifname,
+        }
+    }
+
+    /// Appends the value as the kernel compares it, without padding.
+    pub(crate) fn push(self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::NfProto(number) | Self::Proto(number) => bytes.push(number),
+            Self::Ipv4(address) => bytes.extend_from_slice(&address.octets()),
+            Self::Ipv6(address) => bytes.extend_from_slice(&address.octets()),
+            Self::Ether(address) => bytes.extend_from_slice(&address),
+            Self::Port(port) => bytes.extend_from_slice(&port.to_be_bytes()),
+            Self::Mark(mark) => bytes.extend_from_slice(&mark.to_ne_bytes()),
+            Self::Ifname(name) => bytes.extend_from_slice(name.as_bytes()),
+        }
+    }
+
+    /// Reads a value of type `kind` from the beginning of `bytes`.
+    pub(crate) fn read(kind: Type, bytes: &[u8]) -> Option<Self> {
+        Some(match kind {
+            Type::Verdict => return None,
+            Type::NfProto => Self::NfProto(*bytes.first()?),
+            Type::InetProto => Self::Proto(*bytes.first()?),
+            Type::Ipv4Addr => Self::Ipv4(Ipv4Addr::from(*bytes.first_chunk::<4>()?)),
+            Type::Ipv6Addr => Self::Ipv6(Ipv6Addr::from(*bytes.first_chunk::<16>()?)),
+            Type::EtherAddr => Self::Ether(*bytes.first_chunk()?),
+            Type::InetService => Self::Port(u16::from_be_bytes(*bytes.first_chunk()?)),
+            Type::Mark => Self::Mark(u32::from_ne_bytes(*bytes.first_chunk()?)),
+            Type::Ifname => Self::Ifname(Ifname::from_bytes(*bytes.first_chunk()?)?),
+        })
+    }
+}
+
+impl From<IpAddr> for Field {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self::Ipv4(address),
+            IpAddr::V6(address) => Self::Ipv6(address),
+        }
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NfProto(2) => f.write_str("ipv4"),
+            Self::NfProto(10) => f.write_str("ipv6"),
+            Self::Proto(6) => f.write_str("tcp"),
+            Self::Proto(17) => f.write_str("udp"),
+            Self::Proto(132) => f.write_str("sctp"),
+            Self::NfProto(number) | Self::Proto(number) => write!(f, "{number}"),
+            Self::Ipv4(address) => write!(f, "{address}"),
+            Self::Ipv6(address) => write!(f, "{address}"),
+            Self::Ether(address) => {
+                let bytes: Vec<String> = address.iter().map(|byte| format!("{byte:02x}")).collect();
+                f.write_str(&bytes.join(":"))
+            }
+            Self::Port(port) => write!(f, "{port}"),
+            Self::Mark(mark) => write!(f, "{mark:#010x}"),
+            Self::Ifname(name) => write!(f, "\"{name}\""),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_comes_back() {
+        let fields = [
+            Field::NfProto(10),
+            Field::Ipv4(Ipv4Addr::new(10, 1, 0, 11)),
+            Field::Ipv6(Ipv6Addr::LOCALHOST),
+            Field::Ether([2, 0, 0, 0, 0, 1]),
+            Field::TCP,
+            Field::Port(8080),
+            Field::Mark(0x2000),
+            Field::Ifname(Ifname::new("eth0").unwrap()),
+        ];
+        for field in fields {
+            let mut bytes = Vec::new();
+            field.push(&mut bytes);
+            assert_eq!(bytes.len(), field.kind().size());
+            assert_eq!(Field::read(field.kind(), &bytes), Some(field));
+            assert_eq!(Field::read(field.kind(), &bytes[1..]), None);
+        }
+    }
+
+    #[test]
+    fn ids_are_unique_and_fit_six_bits() {
+        for kind in Type::ALL {
+            assert_eq!(Type::from_id(kind.id()), Some(kind));
+            assert!(kind.id() < 64);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Questions: one object by its name or key, or all that a table, chain or set holds.
+
+use std::fmt;
+use std::io;
+
+use nix::errno::Errno;
+
+use crate::attr::{self, Writer, find_string};
+use crate::chain::{NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE};
+use crate::element::{self, write_list};
+use crate::error::is_errno;
+use crate::message::{
+    self, Headers, Message, NFTABLES, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_MULTI, NLMSG_DONE,
+};
+use crate::operation::{
+    NFT_MSG_GETCHAIN, NFT_MSG_GETGEN, NFT_MSG_GETRULE, NFT_MSG_GETSET, NFT_MSG_GETSETELEM, NFT_MSG_GETTABLE,
+};
+use crate::{Chain, Element, Error, Field, Result, Rule, Set, Socket, Table, key, rule};
+
+impl Socket {
+    /// The generation of the ruleset: every transaction of the namespace raises it by one.
+    pub fn generation(&mut self) -> Result<u32> {
+        let found = self.get(
+            NFT_MSG_GETGEN,
+            0,
+            |_| {},
+            |body| attr::find_be32(body, NFTA_GEN_ID),
+        );
+        found
+            .and_then(answered)
+            .map_err(|source| failed("get generation of ruleset", source))
+    }
+
+    /// Whether the table exists.
+    pub fn has_table(&mut self, table: &Table) -> Result<bool> {
+        let found = self.get(
+            NFT_MSG_GETTABLE,
+            table.family.number(),
+            |a| table.write(a, false),
+            |_| Some(()),
+        );
+        exists(found).map_err(|source| failed(format_args!("get table {table}"), source))
+    }
+
+    /// Whether the chain, and its table, exist.
+    pub fn has_chain(&mut self, chain: &Chain) -> Result<bool> {
+        let family = chain.table.family.number();
+        let found = self.get(NFT_MSG_GETCHAIN, family, |a| chain.write_name(a), |_| Some(()));
+        exists(found).map_err(|source| failed(format_args!("get chain {chain}"), source))
+    }
+
+    /// Whether the set or map, and its table, exist.
+    pub fn has_set(&mut self, set: &Set) -> Result<bool> {
+        let found = self.get(
+            NFT_MSG_GETSET,
+            set.table.family.number(),
+            |a| set.write_name(a),
+            |_| Some(()),
+        );
+        exists(found).map_err(|source| failed(format_args!("get set {set}"), source))
+    }
+
+    /// The element with that key; `None` where the key, the set or the table does not exist. Costs the same however
+    /// many elements there are.
+    pub fn get_element(&mut self, set: &Set, key: &[Field]) -> Result<Option<Element>> {
+        let bytes = key::encode(key);
+        let found = self.get(
+            NFT_MSG_GETSETELEM,
+            set.table.family.number(),
+            |attributes| write_list(attributes, set, &bytes, |_| {}),
+            |body| {
+                let mut elements = Vec::with_capacity(1);
+                element::read_list(body, &mut elements);
+                elements.pop()
+            },
+        );
+        match found {
+            Err(error) if is_errno(&error, Errno::ENOENT) => Ok(None),
+            found => found
+                .map_err(|source| failed(format_args!("get element {} of {set}", key::words(key)), source)),
+        }
+    }
+
+    /// All elements of a set or map, in no order. Fails with [`Error::is_not_found`] where it does not exist.
+    pub fn elements(&mut self, set: &Set) -> Result<Vec<Element>> {
+        let family = set.table.family.number();
+        self.dump(
+            NFT_MSG_GETSETELEM,
+            family,
+            |a| set.write_name(a),
+            |message, elements| element::read_list(message.body(), elements),
+        )
+        .map_err(|source| failed(format_args!("list elements of {set}"), source))
+    }
+
+    /// The names of all chains of a table; none where it does not exist.
+    pub fn chains(&mut self, table: &Table) -> Result<Vec<String>> {
+        // The kernel narrows this to the family, not to the table.
+        self.dump(
+            NFT_MSG_GETCHAIN,
+            table.family.number(),
+            |_| {},
+            |message, names| {
+                let body = message.body();
+                if find_string(body, NFTA_CHAIN_TABLE) == Some(table.name) {
+                    names.extend(find_string(body, NFTA_CHAIN_NAME).map(str::to_owned));
+                }
+            },
+        )
+        .map_err(|source| failed(format_args!("list chains of table {table}"), source))
+    }
+
+    /// The rules of a chain, in their order; none where it does not exist.
+    pub fn rules(&mut self, chain: &Chain) -> Result<Vec<Rule>> {
+        self.dump(
+            NFT_MSG_GETRULE,
+            chain.table.family.number(),
+            |a| rule::write_chain(a, chain),
+            |message, rules| rules.extend(Rule::read(message.body())),
+        )
+        .map_err(|source| failed(format_args!("list rules of chain {chain}"), source))
+    }
+
+    /// Asks for one object; `None` where `read` finds nothing in the answer.
+    fn get<T>(
+        &mut self,
+        kind: u16,
+        family: u8,
+        fill: impl FnOnce(&mut Writer),
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> io::Result<Option<T>> {
+        let sequence = self.take_sequences(1);
+        let request = request(kind, 0, family, sequence, fill)?;
+        let mut found = None;
+        self.ask(&request, sequence, |message| {
+            found = read(message.body());
+            Ok(false)
+        })?;
+        Ok(found)
+    }
+
+    /// Asks for all objects, again where the ruleset changes meanwhile.
+    fn dump<T>(
+        &mut self,
+        kind: u16,
+        family: u8,
+        fill: impl FnOnce(&mut Writer),
+        mut read: impl FnMut(&Message, &mut Vec<T>),
+    ) -> io::Result<Vec<T>> {
+        let mut request = request(kind, NLM_F_DUMP, family, 0, fill)?;
+        for _ in 0..DUMP_ATTEMPTS {
+            let sequence = self.take_sequences(1);
+            request[8..12].copy_from_slice(&sequence.to_ne_bytes());
+            let mut objects = Vec::new();
+            let mut generation = None;
+            let mut changed = false;
+            self.ask(&request, sequence, |message| {
+                if message.kind == NLMSG_DONE {
+                    return message.outcome().map(|()| false);
+                }
+                // Not every dump has NLM_F_DUMP_INTR, but each part tells the generation that it was read at.
+                changed |= message.flags & NLM_F_DUMP_INTR != 0;
+                changed |= *generation.get_or_insert(message.resource()) != message.resource();
+                read(message, &mut objects);
+                Ok(message.flags & NLM_F_MULTI != 0)
+            })?;
+            if !changed {
+                return Ok(objects);
+            }
+        }
+        Err(Errno::EINTR.into())
+    }
+}
+
+/// One message as a datagram.
+fn request(
+    kind: u16,
+    flags: u16,
+    family: u8,
+    sequence: u32,
+    fill: impl FnOnce(&mut Writer),
+) -> io::Result<Vec<u8>> {
+    let mut writer = Writer::default();
+    let headers = Headers {
+        kind: NFTABLES | kind,
+        flags,
+        sequence,
+        family,
+        version: 0,
+        resource: 0,
+    };
+    message::write(&mut writer, &headers, fill);
+    match writer.take_fault() {
+        Some(reason) => Err(io::Error::new(io::ErrorKind::InvalidInput, reason)),
+        None => Ok(writer.into_bytes()),
+    }
+}
+
+fn exists(found: io::Result<Option<()>>) -> io::Result<bool> {
+    match found {
+        Err(error) if is_errno(&error, Errno::ENOENT) => Ok(false),
+        found => found.map(|_| true),
+    }
+}
+
+fn answered<T>(found: Option<T>) -> io::Result<T> {
+    found.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "answer lacks an attribute"))
+}
+
+fn failed(query: impl fmt::Display, source: io::Error) -> Error {
+    Error::Query {
+        query: query.to_string(),
+        source,
+    }
+}
+
+const NFTA_GEN_ID: u16 = 1;
+/// A ruleset that changes during every one of so many reads is left to the caller.
+const DUMP_ATTEMPTS: usize = 16;

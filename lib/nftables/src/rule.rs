@@ -1,0 +1,58 @@
+//! Rules: written as a list of clauses, read back as handle and comment.
+
+use crate::attr::{self, Writer};
+use crate::{Chain, Expr, expr, userdata};
+
+/// A rule as the kernel has it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Rule {
+    /// By which it is deleted.
+    pub handle: u64,
+    /// What it was given for comment.
+    pub comment: Option<String>,
+}
+
+impl Rule {
+    /// The attributes of `NFT_MSG_NEWRULE`.
+    pub(crate) fn write(attributes: &mut Writer, chain: &Chain, exprs: &[Expr], comment: Option<&str>) {
+        write_chain(attributes, chain);
+        attributes.nest(NFTA_RULE_EXPRESSIONS, |list| {
+            expr::write(list, chain.table, exprs);
+        });
+        userdata::write(
+            attributes,
+            NFTA_RULE_USERDATA,
+            Vec::new(),
+            userdata::COMMENT,
+            comment,
+        );
+    }
+
+    /// Reads the attributes of an `NFT_MSG_NEWRULE` answer.
+    pub(crate) fn read(attributes: &[u8]) -> Option<Self> {
+        let handle = u64::from_be_bytes(attr::find(attributes, NFTA_RULE_HANDLE)?.try_into().ok()?);
+        let stored = attr::find(attributes, NFTA_RULE_USERDATA).unwrap_or_default();
+        Some(Self {
+            handle,
+            comment: userdata::comment(stored, userdata::COMMENT).map(str::to_owned),
+        })
+    }
+}
+
+/// The chain's rules, all of them: what lists or flushes them.
+pub(crate) fn write_chain(attributes: &mut Writer, chain: &Chain) {
+    attributes.string(NFTA_RULE_TABLE, chain.table.name);
+    attributes.string(NFTA_RULE_CHAIN, chain.name);
+}
+
+/// One rule of the chain.
+pub(crate) fn write_handle(attributes: &mut Writer, chain: &Chain, handle: u64) {
+    write_chain(attributes, chain);
+    attributes.bytes(NFTA_RULE_HANDLE, &handle.to_be_bytes());
+}
+
+pub(crate) const NFTA_RULE_TABLE: u16 = 1;
+pub(crate) const NFTA_RULE_CHAIN: u16 = 2;
+pub(crate) const NFTA_RULE_HANDLE: u16 = 3;
+const NFTA_RULE_EXPRESSIONS: u16 = 4;
+const NFTA_RULE_USERDATA: u16 = 7;

@@ -1,0 +1,177 @@
+//! Sets and maps: keys, or keys with data, that rules look packets up in.
+
+use std::fmt;
+
+use crate::attr::Writer;
+use crate::{Table, Type, key, userdata};
+
+/// A named set; with data a map, with verdicts for data a verdict map.
+///
+/// The kernel hashes the keys, so a lookup costs the same whatever their number. Intervals, timeouts and anonymous
+/// sets are not offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Set<'a> {
+    /// The table it is in.
+    pub table: Table<'a>,
+    /// Its name, unique in its table.
+    pub name: &'a str,
+    /// The types of the key: one, or up to five concatenated.
+    pub key: &'a [Type],
+    /// For a map the types of the data; `[Type::Verdict]` for a verdict map.
+    pub data: Option<&'a [Type]>,
+    /// A comment that `nft` shows, at most 127 bytes.
+    pub comment: Option<&'a str>,
+}
+
+impl<'a> Set<'a> {
+    /// A set of keys.
+    #[must_use]
+    pub const fn new(table: Table<'a>, name: &'a str, key: &'a [Type]) -> Self {
+        Self {
+            table,
+            name,
+            key,
+            data: None,
+            comment: None,
+        }
+    }
+
+    /// A map from keys to data.
+    #[must_use]
+    pub const fn map(table: Table<'a>, name: &'a str, key: &'a [Type], data: &'a [Type]) -> Self {
+        Self {
+            table,
+            name,
+            key,
+            data: Some(data),
+            comment: None,
+        }
+    }
+
+    /// A map from keys to verdicts.
+    #[must_use]
+    pub const fn vmap(table: Table<'a>, name: &'a str, key: &'a [Type]) -> Self {
+        Self::map(table, name, key, &[Type::Verdict])
+    }
+
+    /// The same set with a comment.
+    #[must_use]
+    pub const fn with_comment(self, comment: &'a str) -> Self {
+        Self {
+            comment: Some(comment),
+            ..self
+        }
+    }
+
+    /// Length of a key in bytes.
+    #[must_use]
+    pub const fn key_len(&self) -> usize {
+        key::size(self.key)
+    }
+
+    /// Whether the data are verdicts.
+    #[must_use]
+    pub const fn is_vmap(&self) -> bool {
+        matches!(self.data, Some([Type::Verdict]))
+    }
+
+    /// The attributes of `NFT_MSG_NEWSET`; `id` ties the set to later operations of the same batch.
+    pub(crate) fn write(&self, attributes: &mut Writer, id: u32) {
+        self.write_name(attributes);
+        attributes.be32(NFTA_SET_FLAGS, if self.data.is_some() { NFT_SET_MAP } else { 0 });
+        attributes.be32(NFTA_SET_KEY_TYPE, key::concatenation(self.key));
+        attributes.be32(NFTA_SET_KEY_LEN, length(self.key));
+        let mut stored = Vec::new();
+        userdata::push_u32(&mut stored, KEY_BYTEORDER, byteorder(self.key));
+        if let Some(data) = self.data {
+            let kind = if self.is_vmap() {
+                NFT_DATA_VERDICT
+            } else {
+                key::concatenation(data)
+            };
+            attributes.be32(NFTA_SET_DATA_TYPE, kind);
+            attributes.be32(NFTA_SET_DATA_LEN, length(data));
+            userdata::push_u32(&mut stored, DATA_BYTEORDER, byteorder(data));
+        }
+        attributes.be32(NFTA_SET_ID, id);
+        if self.key.is_empty() || self.key.len() > FIELDS_MAX {
+            attributes.refuse("key has no type or more than five");
+        }
+        userdata::write(attributes, NFTA_SET_USERDATA, stored, SET_COMMENT, self.comment);
+    }
+
+    /// Table and name only: what deletes or finds it.
+    pub(crate) fn write_name(&self, attributes: &mut Writer) {
+        attributes.string(NFTA_SET_TABLE, self.table.name);
+        attributes.string(NFTA_SET_NAME, self.name);
+    }
+}
+
+impl fmt::Display for Set<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.table, self.name)
+    }
+}
+
+fn length(types: &[Type]) -> u32 {
+    u32::try_from(key::size(types)).unwrap_or(u32::MAX)
+}
+
+/// `enum byteorder` of `nft`: invalid for a concatenation, whose fields have each their own.
+fn byteorder(types: &[Type]) -> u32 {
+    match types {
+        [Type::Verdict] => 0,
+        [single] if single.is_host_order() => 1,
+        [_] => 2,
+        _ => 0,
+    }
+}
+
+/// Six bits a type in a number of 32 bits.
+const FIELDS_MAX: usize = 5;
+
+pub(crate) const NFTA_SET_TABLE: u16 = 1;
+pub(crate) const NFTA_SET_NAME: u16 = 2;
+pub(crate) const NFTA_SET_FLAGS: u16 = 3;
+const NFTA_SET_KEY_TYPE: u16 = 4;
+const NFTA_SET_KEY_LEN: u16 = 5;
+const NFTA_SET_DATA_TYPE: u16 = 6;
+const NFTA_SET_DATA_LEN: u16 = 7;
+const NFTA_SET_ID: u16 = 10;
+const NFTA_SET_USERDATA: u16 = 13;
+pub(crate) const NFT_SET_MAP: u32 = 0x8;
+const NFT_DATA_VERDICT: u32 = 0xffff_ff00;
+/// `NFTNL_UDATA_SET_KEYBYTEORDER`.
+const KEY_BYTEORDER: u8 = 0;
+/// `NFTNL_UDATA_SET_DATABYTEORDER`.
+const DATA_BYTEORDER: u8 = 1;
+/// `NFTNL_UDATA_SET_COMMENT`.
+const SET_COMMENT: u8 = 7;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Family, attr};
+
+    const TABLE: Table = Table::new(Family::Inet, "cleat");
+
+    #[test]
+    fn a_verdict_map_has_the_kernels_data_type() {
+        let mut writer = Writer::default();
+        Set::vmap(TABLE, "masq4", &[Type::Ipv4Addr]).write(&mut writer, 1);
+        let bytes = writer.as_bytes();
+        assert_eq!(attr::find_be32(bytes, NFTA_SET_FLAGS), Some(NFT_SET_MAP));
+        assert_eq!(attr::find_be32(bytes, NFTA_SET_DATA_TYPE), Some(NFT_DATA_VERDICT));
+        assert_eq!(attr::find_be32(bytes, NFTA_SET_KEY_LEN), Some(4));
+        assert_eq!(writer.take_fault(), None);
+    }
+
+    #[test]
+    fn keys_without_a_type_or_with_six_are_refused() {
+        for types in [&[][..], &[Type::Mark; 6]] {
+            let mut writer = Writer::default();
+            Set::new(TABLE, "marks", types).write(&mut writer, 1);
+            assert!(writer.take_fault().is_some());
+        }
+    }
+}

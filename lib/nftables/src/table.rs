@@ -1,0 +1,87 @@
+//! Tables: a family and a name, the scope of everything else.
+
+use std::fmt;
+
+use crate::attr::Writer;
+
+/// The packet family of a table (`NFPROTO_*` in `linux/netfilter.h`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// IPv4 and IPv6 in one table.
+    Inet,
+    /// IPv4.
+    Ip,
+    /// IPv6.
+    Ip6,
+    /// Frames that pass a bridge.
+    Bridge,
+}
+
+impl Family {
+    /// The `NFPROTO_*` number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Inet => 1,
+            Self::Ip => 2,
+            Self::Bridge => 7,
+            Self::Ip6 => 10,
+        }
+    }
+
+    /// The family with that `NFPROTO_*` number; `None` for those that this crate does not handle.
+    pub(crate) const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Inet),
+            2 => Some(Self::Ip),
+            7 => Some(Self::Bridge),
+            10 => Some(Self::Ip6),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Inet => "inet",
+            Self::Ip => "ip",
+            Self::Ip6 => "ip6",
+            Self::Bridge => "bridge",
+        })
+    }
+}
+
+/// A table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Table<'a> {
+    /// Which packets it sees.
+    pub family: Family,
+    /// Its name, unique in its family.
+    pub name: &'a str,
+}
+
+impl<'a> Table<'a> {
+    /// A table by family and name.
+    #[must_use]
+    pub const fn new(family: Family, name: &'a str) -> Self {
+        Self { family, name }
+    }
+
+    /// `NFTA_TABLE_NAME`, and `NFTA_TABLE_FLAGS` where the table is to be created.
+    pub(crate) fn write(&self, attributes: &mut Writer, create: bool) {
+        attributes.string(NFTA_TABLE_NAME, self.name);
+        if create {
+            attributes.be32(NFTA_TABLE_FLAGS, 0);
+        }
+    }
+}
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.family, self.name)
+    }
+}
+
+pub(crate) const NFTA_TABLE_NAME: u16 = 1;
+const NFTA_TABLE_FLAGS: u16 = 2;
