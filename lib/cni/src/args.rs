@@ -15,17 +15,11 @@ impl Args {
     /// # Errors
     /// Code 4 for a pair that is not `KEY=value`.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let pairs = text
-            .split(';')
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| match pair.split_once('=') {
-                Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-                _ => Err(Error::new(
-                    Code::InvalidEnvironment,
-                    format!("invalid pair {pair:?} in CNI_ARGS"),
-                )
+        let pairs = text.split(';').filter(|pair| !pair.is_empty()).map(|pair| match pair.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+            _ => Err(Error::new(Code::InvalidEnvironment, format!("invalid pair {pair:?} in CNI_ARGS"))
                 .details("write CNI_ARGS as KEY=value;KEY=value")),
-            });
+        });
         pairs.collect::<Result<_, _>>().map(Self)
     }
 

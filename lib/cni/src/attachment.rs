@@ -107,44 +107,41 @@ pub struct Attachment {
 
 impl Attachment {
     /// Sixteen hexadecimal digits that stand for this attachment wherever the kernel has no room for the
-    /// whole key: the first 64 bits of SHA-256 over the three parts.
+    /// whole key.
     #[must_use]
     pub fn token(&self) -> String {
-        // The separator is in none of the three patterns, so no two keys give the same text.
-        let mut hash = Sha256::new();
-        for part in [
-            self.network.as_str(),
-            self.container_id.as_str(),
-            self.ifname.as_str(),
-        ] {
-            hash.update(part.as_bytes());
-            hash.update([0]);
-        }
-        hex(&hash.finalize()[..8])
+        token(&[self.network.as_str(), self.container_id.as_str(), self.ifname.as_str()])
     }
 }
 
 impl fmt::Display for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "container {} interface {} on network {}",
-            self.container_id, self.ifname, self.network
-        )
+        write!(f, "container {} interface {} on network {}", self.container_id, self.ifname, self.network)
     }
+}
+
+/// Sixteen hexadecimal digits for a list of texts: the first 64 bits of SHA-256. Names of kernel objects are made of
+/// it, so it may never change.
+#[must_use]
+pub fn token(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.as_bytes());
+        // Where a part ends counts as well; no identifier can hold this byte.
+        hash.update([0]);
+    }
+    hex(&hash.finalize()[..8])
 }
 
 /// Lower-case hexadecimal digits, two a byte.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-            for nibble in [byte >> 4, byte & 15] {
-                text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
-            }
-            text
-        })
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        for nibble in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+        }
+        text
+    })
 }
 
 #[cfg(test)]
@@ -174,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_token_depends_on_each_part_and_on_where_it_ends() {
-        let token = |network: &str, id: &str, ifname: &str| {
+        let of = |network: &str, id: &str, ifname: &str| {
             Attachment {
                 network: NetworkName::new(network).unwrap(),
                 container_id: ContainerId::new(id).unwrap(),
@@ -182,17 +179,9 @@ mod tests {
             }
             .token()
         };
-        let all = [
-            token("a", "b", "c"),
-            token("ab", "c", "c"),
-            token("a", "bc", "c"),
-            token("a", "b", "cc"),
-        ];
-        assert_eq!(
-            all.iter().collect::<std::collections::BTreeSet<_>>().len(),
-            all.len()
-        );
+        let all = [of("a", "b", "c"), of("ab", "c", "c"), of("a", "bc", "c"), of("a", "b", "cc")];
+        assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len());
         // Names in running kernels are found again by this value: it may never change.
-        assert_eq!(token("net", "id", "eth0"), "3ea4470f5d542749");
+        assert_eq!(of("net", "id", "eth0"), "3ea4470f5d542749");
     }
 }

@@ -77,17 +77,11 @@ impl Cache {
     /// The cache whose files are in `results` below a folder, [`DEFAULT_FOLDER`] as a rule.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
-        Self {
-            folder: folder.join("results"),
-        }
+        Self { folder: folder.join("results") }
     }
 
     fn file(&self, attachment: &Attachment) -> PathBuf {
-        let Attachment {
-            network,
-            container_id,
-            ifname,
-        } = attachment;
+        let Attachment { network, container_id, ifname } = attachment;
         self.folder.join(format!("{network}-{container_id}-{ifname}"))
     }
 
@@ -98,15 +92,10 @@ impl Cache {
     pub fn write(&self, attachment: &Attachment, entry: &Entry) -> Result<(), Error> {
         let file = self.file(attachment);
         let write = || -> io::Result<()> {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&self.folder)?;
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
             let bytes = serde_json::to_vec(entry)?;
             // libcni passes over what is not one of its entries, so the temporary file does no harm to it.
-            let temporary = self
-                .folder
-                .join(format!(".{}-{}", attachment.token(), std::process::id()));
+            let temporary = self.folder.join(format!(".{}-{}", attachment.token(), std::process::id()));
             let written = fs::OpenOptions::new()
                 .write(true)
                 .create(true)
@@ -120,12 +109,8 @@ impl Cache {
             }
             written
         };
-        write().map_err(|error| {
-            Error::new(
-                Code::Io,
-                format!("write result cache {}: {error}", file.display()),
-            )
-        })
+        write()
+            .map_err(|error| Error::new(Code::Io, format!("write result cache {}: {error}", file.display())))
     }
 
     /// Reads an attachment's entry; `None` where there is none.
@@ -143,10 +128,9 @@ impl Cache {
     pub fn remove(&self, attachment: &Attachment) -> Result<(), Error> {
         let file = self.file(attachment);
         match fs::remove_file(&file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::new(
-                Code::Io,
-                format!("remove result cache {}: {error}", file.display()),
-            )),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::new(Code::Io, format!("remove result cache {}: {error}", file.display())))
+            }
             _ => Ok(()),
         }
     }
@@ -156,12 +140,8 @@ impl Cache {
     /// # Errors
     /// Code 5 where the folder cannot be read; a missing folder holds nothing.
     pub fn entries(&self) -> Result<Vec<Entry>, Error> {
-        let unreadable = |error| {
-            Error::new(
-                Code::Io,
-                format!("read folder {}: {error}", self.folder.display()),
-            )
-        };
+        let unreadable =
+            |error| Error::new(Code::Io, format!("read folder {}: {error}", self.folder.display()));
         let listing = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             listing => listing.map_err(unreadable)?,
@@ -171,10 +151,7 @@ impl Cache {
             .collect::<io::Result<Vec<_>>>()
             .map_err(unreadable)?;
         files.sort();
-        Ok(files
-            .iter()
-            .filter_map(|file| read_entry(file).ok().flatten())
-            .collect())
+        Ok(files.iter().filter_map(|file| read_entry(file).ok().flatten()).collect())
     }
 }
 
@@ -183,24 +160,13 @@ fn read_entry(file: &Path) -> Result<Option<Entry>, Error> {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
-            return Err(Error::new(
-                Code::Io,
-                format!("read result cache {}: {error}", file.display()),
-            ));
+            return Err(Error::new(Code::Io, format!("read result cache {}: {error}", file.display())));
         }
     };
-    let broken = |why: &str| {
-        Error::new(
-            Code::Decode,
-            format!("result cache {} is damaged: {why}", file.display()),
-        )
-    };
+    let broken =
+        |why: &str| Error::new(Code::Decode, format!("result cache {} is damaged: {why}", file.display()));
     let entry: Entry = serde_json::from_slice(&bytes).map_err(|error| broken(&error.to_string()))?;
-    if entry.kind == KIND {
-        Ok(Some(entry))
-    } else {
-        Err(broken("it is of another kind"))
-    }
+    if entry.kind == KIND { Ok(Some(entry)) } else { Err(broken("it is of another kind")) }
 }
 
 /// Go writes bytes as base64 text.

@@ -28,12 +28,9 @@ pub fn from_object<'a, T: Deserialize<'a>>(object: &'a Map<String, Value>) -> Re
 /// The value of a key, exactly as spelled first, then in any other case.
 #[must_use]
 pub fn get<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
-    object.get(key).or_else(|| {
-        object
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(key))
-            .map(|(_, value)| value)
-    })
+    object
+        .get(key)
+        .or_else(|| object.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| value))
 }
 
 #[derive(Clone, Copy)]
@@ -51,10 +48,7 @@ fn at(path: &str, error: &serde_json::Error) -> serde_json::Error {
 }
 
 fn is_path(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-[]/".contains(&byte))
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-[]/".contains(&byte))
 }
 
 impl<'de> Deserializer<'de> for Blind<'de> {
@@ -74,9 +68,7 @@ impl<'de> Deserializer<'de> for Blind<'de> {
                 }
             }
             Value::String(text) => visitor.visit_str(text),
-            Value::Array(values) => visitor.visit_seq(Elements {
-                values: values.iter().enumerate(),
-            }),
+            Value::Array(values) => visitor.visit_seq(Elements { values: values.iter().enumerate() }),
             Value::Object(object) => visitor.visit_map(Entries::new(object, &[])),
         }
     }
@@ -94,11 +86,7 @@ impl<'de> Deserializer<'de> for Blind<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        if self.0.is_null() {
-            visitor.visit_none()
-        } else {
-            visitor.visit_some(self)
-        }
+        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -160,9 +148,7 @@ impl<'de> SeqAccess<'de> for Elements<'de> {
         let Some((index, value)) = self.values.next() else {
             return Ok(None);
         };
-        seed.deserialize(Blind(value))
-            .map(Some)
-            .map_err(|error| at(&format!("[{index}]"), &error))
+        seed.deserialize(Blind(value)).map(Some).map_err(|error| at(&format!("[{index}]"), &error))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -179,12 +165,7 @@ struct Entries<'a> {
 
 impl<'a> Entries<'a> {
     fn new(object: &'a Map<String, Value>, fields: &'static [&'static str]) -> Self {
-        Self {
-            object,
-            rest: object.iter(),
-            fields,
-            current: None,
-        }
+        Self { object, rest: object.iter(), fields, current: None }
     }
 }
 
@@ -213,11 +194,9 @@ impl<'de> MapAccess<'de> for Entries<'de> {
             if is_struct && value.is_null() {
                 continue;
             }
-            let Some(key) = (if is_struct {
-                canonical(self.object, self.fields, key)
-            } else {
-                Some(key.as_str())
-            }) else {
+            let Some(key) =
+                (if is_struct { canonical(self.object, self.fields, key) } else { Some(key.as_str()) })
+            else {
                 continue;
             };
             self.current = Some((key, value));
@@ -227,10 +206,8 @@ impl<'de> MapAccess<'de> for Entries<'de> {
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value> {
-        let (key, value) = self
-            .current
-            .take()
-            .ok_or_else(|| de::Error::custom("value asked for before its key"))?;
+        let (key, value) =
+            self.current.take().ok_or_else(|| de::Error::custom("value asked for before its key"))?;
         seed.deserialize(Blind(value)).map_err(|error| at(key, &error))
     }
 }
@@ -283,15 +260,10 @@ mod tests {
     #[test]
     fn errors_name_the_path_of_keys() {
         let error = from_value::<Conf>(&json!({"portMappings": [{}, {"HostPort": "x"}]})).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "portMappings[1].hostPort: invalid type: string \"x\", expected u16"
-        );
+        assert_eq!(error.to_string(), "portMappings[1].hostPort: invalid type: string \"x\", expected u16");
         let error = from_value::<Conf>(&json!({"portMappings": [{"hostPort": 70000}]})).unwrap_err();
         assert!(
-            error
-                .to_string()
-                .starts_with("portMappings[0].hostPort: invalid value: integer `70000`"),
+            error.to_string().starts_with("portMappings[0].hostPort: invalid value: integer `70000`"),
             "{error}"
         );
     }

@@ -65,10 +65,7 @@ impl Chain<'_> {
         });
         outcome.map_err(|error: Error| match self.del_all(parameters, result.as_ref()) {
             Ok(()) => error,
-            Err(further) => {
-                let details = format!("undoing it failed as well: {further}");
-                Error::new(Code::Other(error.code()), error.to_string()).details(details)
-            }
+            Err(further) => error.undo_failed(&further),
         })
     }
 
@@ -110,8 +107,7 @@ impl Chain<'_> {
             .details("it was never added, or by a runtime with another cache"));
         };
         self.list.plugins.iter().try_for_each(|plugin| {
-            self.call(Command::Check, plugin, Some(parameters), Some(&result))
-                .map(|_| ())
+            self.call(Command::Check, plugin, Some(parameters), Some(&result)).map(|_| ())
         })
     }
 
@@ -142,17 +138,10 @@ impl Chain<'_> {
             else {
                 continue;
             };
-            if valid
-                .iter()
-                .any(|(id, name)| (id, name) == (&container_id, &ifname))
-            {
+            if valid.iter().any(|(id, name)| (id, name) == (&container_id, &ifname)) {
                 continue;
             }
-            let attachment = Attachment {
-                network: self.list.name.clone(),
-                container_id,
-                ifname,
-            };
+            let attachment = Attachment { network: self.list.name.clone(), container_id, ifname };
             let parameters = Parameters {
                 attachment: &attachment,
                 netns: Path::new(&entry.netns),
@@ -179,9 +168,7 @@ impl Chain<'_> {
     fn cached_result(&self, attachment: &Attachment) -> Result<Option<AddResult>, Error> {
         let entry = self.cache.read(attachment)?;
         let result = entry.and_then(|entry| entry.result);
-        result
-            .map(|value| AddResult::parse(&value, self.list.version))
-            .transpose()
+        result.map(|value| AddResult::parse(&value, self.list.version)).transpose()
     }
 
     fn call(
@@ -192,9 +179,7 @@ impl Chain<'_> {
         prev_result: Option<&AddResult>,
     ) -> Result<Option<AddResult>, Error> {
         let conf = self.conf_for(plugin, parameters, prev_result)?;
-        let args = parameters
-            .map(|parameters| join_args(parameters.args))
-            .unwrap_or_default();
+        let args = parameters.map(|parameters| join_args(parameters.args)).unwrap_or_default();
         let invocation = Invocation {
             command,
             container_id: parameters.map_or("", |parameters| parameters.attachment.container_id.as_str()),
@@ -203,9 +188,7 @@ impl Chain<'_> {
             args: &args,
             path: self.path,
         };
-        let name = case_blind::get(plugin, "type")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let name = case_blind::get(plugin, "type").and_then(Value::as_str).unwrap_or_default();
         delegate::exec(name, &invocation, &conf)
     }
 
@@ -227,12 +210,7 @@ impl Chain<'_> {
             return Ok(conf);
         };
         let mut runtime = Map::new();
-        for (name, wanted) in capabilities
-            .as_ref()
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten()
-        {
+        for (name, wanted) in capabilities.as_ref().and_then(Value::as_object).into_iter().flatten() {
             if let (Value::Bool(true), Some(value)) = (wanted, parameters.capabilities.get(name)) {
                 runtime.insert(name.clone(), value.clone());
             }
@@ -242,9 +220,7 @@ impl Chain<'_> {
         }
         if !parameters.cni_args.is_empty() {
             let args = conf.entry("args").or_insert_with(|| json!({}));
-            let cni = args
-                .as_object_mut()
-                .map(|args| args.entry("cni").or_insert_with(|| json!({})));
+            let cni = args.as_object_mut().map(|args| args.entry("cni").or_insert_with(|| json!({})));
             if let Some(cni) = cni.and_then(Value::as_object_mut) {
                 cni.extend(parameters.cni_args.clone());
             }
@@ -254,9 +230,5 @@ impl Chain<'_> {
 }
 
 fn join_args(pairs: &[(String, String)]) -> String {
-    pairs
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect::<Vec<_>>()
-        .join(";")
+    pairs.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(";")
 }

@@ -16,8 +16,7 @@ pub fn parse(text: &str) -> Result<IpNetwork, String> {
             "{text:?} has no prefix length: write it as address/length, such as 10.1.0.0/24"
         ));
     }
-    text.parse()
-        .map_err(|_| format!("{text:?} is no address with a prefix length, such as 10.1.0.0/24"))
+    text.parse().map_err(|_| format!("{text:?} is no address with a prefix length, such as 10.1.0.0/24"))
 }
 
 /// For serde's `with`: reads and writes `address/length`.
@@ -43,9 +42,8 @@ pub fn serialize<S: Serializer>(network: &IpNetwork, serializer: S) -> Result<S:
 pub fn optional_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpAddr>, D::Error> {
     match Option::<String>::deserialize(deserializer)?.as_deref() {
         None | Some("") => Ok(None),
-        Some(text) => text
-            .parse()
-            .map(Some)
-            .map_err(|_| de::Error::custom(format!("{text:?} is no IP address"))),
+        Some(text) => {
+            text.parse().map(Some).map_err(|_| de::Error::custom(format!("{text:?} is no IP address")))
+        }
     }
 }

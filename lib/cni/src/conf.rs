@@ -46,17 +46,14 @@ impl Conf {
         let text = |key: &str| match case_blind::get(&raw, key) {
             None | Some(Value::Null) => Ok(""),
             Some(Value::String(text)) => Ok(text.as_str()),
-            Some(other) => Err(Error::new(
-                Code::InvalidConfig,
-                format!("key {key:?} must be a string, not {other}"),
-            )),
+            Some(other) => {
+                Err(Error::new(Code::InvalidConfig, format!("key {key:?} must be a string, not {other}")))
+            }
         };
         let name = text("name")?;
         if name.is_empty() {
-            return Err(
-                Error::new(Code::InvalidConfig, "the configuration has no \"name\"")
-                    .details("give the network a name"),
-            );
+            return Err(Error::new(Code::InvalidConfig, "the configuration has no \"name\"")
+                .details("give the network a name"));
         }
         let network = NetworkName::new(name)?;
         let plugin = text("type")?.to_owned();
@@ -66,13 +63,7 @@ impl Conf {
                 Some(AddResult::parse(value, version).map_err(|error| error.within("prevResult"))?)
             }
         };
-        Ok(Self {
-            version,
-            network,
-            plugin,
-            prev_result,
-            raw,
-        })
+        Ok(Self { version, network, plugin, prev_result, raw })
     }
 
     /// Reads the plugin's own keys into its own type, keys in any case.
@@ -95,11 +86,8 @@ impl Conf {
     /// Code 7 where there is none.
     pub fn require_prev_result(&self) -> Result<&AddResult, Error> {
         self.prev_result.as_ref().ok_or_else(|| {
-            Error::new(
-                Code::InvalidConfig,
-                format!("plugin {:?} was called without prevResult", self.plugin),
-            )
-            .details("it works behind another plugin: put it after the one that makes the interface")
+            Error::new(Code::InvalidConfig, format!("plugin {:?} was called without prevResult", self.plugin))
+                .details("it works behind another plugin: put it after the one that makes the interface")
         })
     }
 
@@ -116,10 +104,8 @@ impl Conf {
             ifname: String,
         }
         // The specification's key; libcni repeats the list under a second one.
-        let Some(value) = self
-            .raw
-            .get("cni.dev/valid-attachments")
-            .or_else(|| self.raw.get("cni.dev/attachments"))
+        let Some(value) =
+            self.raw.get("cni.dev/valid-attachments").or_else(|| self.raw.get("cni.dev/attachments"))
         else {
             return Ok(None);
         };
@@ -143,22 +129,15 @@ impl Conf {
 /// Code 6 with what is wrong and where.
 pub fn read_object(bytes: &[u8]) -> Result<Map<String, Value>, Error> {
     if bytes.len() > MAX_INPUT {
-        return Err(Error::new(
-            Code::Decode,
-            format!("the configuration is longer than {MAX_INPUT} bytes"),
-        ));
+        return Err(Error::new(Code::Decode, format!("the configuration is longer than {MAX_INPUT} bytes")));
     }
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(Error::new(Code::Decode, "the configuration is empty")
             .details("the network configuration must come as JSON on standard input"));
     }
     // serde_json itself refuses more than 128 levels of nesting.
-    serde_json::from_slice(bytes).map_err(|error| {
-        Error::new(
-            Code::Decode,
-            format!("the configuration is not a JSON object: {error}"),
-        )
-    })
+    serde_json::from_slice(bytes)
+        .map_err(|error| Error::new(Code::Decode, format!("the configuration is not a JSON object: {error}")))
 }
 
 /// Reads an object into a plugin's own type.
@@ -171,10 +150,7 @@ pub(crate) fn version_of(object: &Map<String, Value>) -> Result<Version, Error> 
     match case_blind::get(object, "cniVersion") {
         None | Some(Value::Null) => Version::parse(""),
         Some(Value::String(text)) => Version::parse(text),
-        Some(other) => Err(Error::new(
-            Code::Decode,
-            format!("cniVersion must be a string, not {other}"),
-        )),
+        Some(other) => Err(Error::new(Code::Decode, format!("cniVersion must be a string, not {other}"))),
     }
 }
 
@@ -200,26 +176,14 @@ mod tests {
             (br#"{"cniVersion":"1.0.0"}"#, 7, "no \"name\""),
             (br#"{"cniVersion":"1.0.0","name":"a/b"}"#, 7, "\"a/b\""),
             (br#"{"cniVersion":"1.0.0","name":7}"#, 7, "name"),
-            (
-                br#"{"cniVersion":"1.0.0","name":"a","prevResult":{"ips":1}}"#,
-                6,
-                "prevResult",
-            ),
+            (br#"{"cniVersion":"1.0.0","name":"a","prevResult":{"ips":1}}"#, 6, "prevResult"),
         ] {
             let error = Conf::from_slice(bytes).unwrap_err();
             assert_eq!(error.code(), code, "{error}");
             assert!(error.to_string().contains(words), "{error}");
         }
-        assert_eq!(
-            Conf::from_slice(&vec![b' '; MAX_INPUT + 1]).unwrap_err().code(),
-            6
-        );
-        assert_eq!(
-            Conf::from_slice("[".repeat(1 << 20).as_bytes())
-                .unwrap_err()
-                .code(),
-            6
-        );
+        assert_eq!(Conf::from_slice(&vec![b' '; MAX_INPUT + 1]).unwrap_err().code(), 6);
+        assert_eq!(Conf::from_slice("[".repeat(1 << 20).as_bytes()).unwrap_err().code(), 6);
     }
 
     #[test]
@@ -234,18 +198,8 @@ mod tests {
         assert_eq!(list(base.clone(), None).unwrap(), None);
         assert_eq!(list(base.clone(), Some(Value::Null)).unwrap(), Some(vec![]));
         assert_eq!(list(base.clone(), Some(json!([]))).unwrap(), Some(vec![]));
-        let one = list(
-            base.clone(),
-            Some(json!([{"containerID": "c", "ifname": "eth0"}])),
-        )
-        .unwrap()
-        .unwrap();
+        let one = list(base.clone(), Some(json!([{"containerID": "c", "ifname": "eth0"}]))).unwrap().unwrap();
         assert_eq!((one[0].0.as_str(), one[0].1.as_str()), ("c", "eth0"));
-        assert_eq!(
-            list(base, Some(json!([{"containerID": "/", "ifname": "eth0"}])))
-                .unwrap_err()
-                .code(),
-            7
-        );
+        assert_eq!(list(base, Some(json!([{"containerID": "/", "ifname": "eth0"}]))).unwrap_err().code(), 7);
     }
 }

@@ -39,9 +39,7 @@ impl<'a> Invocation<'a> {
         Self {
             command: request.command,
             container_id: target.map_or("", |target| target.container_id().as_str()),
-            netns: target
-                .and_then(|target| target.netns.as_deref())
-                .unwrap_or(Path::new("")),
+            netns: target.and_then(|target| target.netns.as_deref()).unwrap_or(Path::new("")),
             ifname: target.map_or("", |target| target.ifname().as_str()),
             args: target.map_or("", |target| target.raw_args.as_str()),
             path: &request.path,
@@ -61,28 +59,22 @@ impl<'a> Invocation<'a> {
 /// Code 7 where no folder has an executable file of that name, or the type is no plain file name.
 pub fn find(plugin: &str, path: &[PathBuf]) -> Result<PathBuf, Error> {
     if plugin.is_empty() || plugin.contains('/') || plugin == "." || plugin == ".." {
-        return Err(
-            Error::new(Code::InvalidConfig, format!("invalid plugin type {plugin:?}"))
-                .details("a type is the file name of a program in CNI_PATH"),
-        );
+        return Err(Error::new(Code::InvalidConfig, format!("invalid plugin type {plugin:?}"))
+            .details("a type is the file name of a program in CNI_PATH"));
     }
     let is_program = |file: &PathBuf| {
-        file.metadata()
-            .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+        file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
     };
-    path.iter()
-        .map(|folder| folder.join(plugin))
-        .find(is_program)
-        .ok_or_else(|| {
-            let folders: Vec<_> = path.iter().map(|folder| folder.display().to_string()).collect();
-            Error::new(Code::InvalidConfig, format!("no plugin {plugin:?} in CNI_PATH")).details(
-                if folders.is_empty() {
-                    "CNI_PATH is empty".to_owned()
-                } else {
-                    format!("looked in {}", folders.join(", "))
-                },
-            )
-        })
+    path.iter().map(|folder| folder.join(plugin)).find(is_program).ok_or_else(|| {
+        let folders: Vec<_> = path.iter().map(|folder| folder.display().to_string()).collect();
+        Error::new(Code::InvalidConfig, format!("no plugin {plugin:?} in CNI_PATH")).details(
+            if folders.is_empty() {
+                "CNI_PATH is empty".to_owned()
+            } else {
+                format!("looked in {}", folders.join(", "))
+            },
+        )
+    })
 }
 
 /// Calls a plugin with a configuration. ADD answers a result, the other verbs nothing.
@@ -102,11 +94,7 @@ pub fn exec(
     let failed = |words: &str| {
         let shown = String::from_utf8_lossy(&output.stdout);
         let shown: String = shown.trim().chars().take(500).collect();
-        Error::new(
-            Code::Delegate,
-            format!("plugin {plugin:?} {words} ({})", output.status),
-        )
-        .details(shown)
+        Error::new(Code::Delegate, format!("plugin {plugin:?} {words} ({})", output.status)).details(shown)
     };
     if !output.status.success() {
         return Err(error_object(&output.stdout).map_or_else(
@@ -120,27 +108,18 @@ pub fn exec(
     let value: Value =
         serde_json::from_slice(&output.stdout).map_err(|_| failed("answered no JSON result"))?;
     let version = crate::conf::version_of(conf)?;
-    AddResult::parse(&value, version)
-        .map(Some)
-        .map_err(|error| error.within(&format!("plugin {plugin:?}")))
+    AddResult::parse(&value, version).map(Some).map_err(|error| error.within(&format!("plugin {plugin:?}")))
 }
 
 /// The error that a plugin wrote, if what it wrote is one.
 fn error_object(stdout: &[u8]) -> Option<Error> {
     let object: Map<String, Value> = serde_json::from_slice(stdout).ok()?;
     let code = u32::try_from(case_blind::get(&object, "code")?.as_u64()?).ok()?;
-    let text = |key| {
-        case_blind::get(&object, key)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
+    let text = |key| case_blind::get(&object, key).and_then(Value::as_str).unwrap_or_default();
     Some(Error::new(Code::Other(code), text("msg")).details(text("details")))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "delegation is the one place that spawns plugins"
-)]
+#[expect(clippy::disallowed_methods, reason = "delegation is the one place that spawns plugins")]
 fn call(program: &Path, invocation: &Invocation<'_>, input: &[u8]) -> io::Result<std::process::Output> {
     let path = std::env::join_paths(invocation.path).map_err(io::Error::other)?;
     let mut process = Process::new(program);
@@ -194,10 +173,7 @@ mod tests {
             assert_eq!(find(bad, &path).unwrap_err().code(), 7, "{bad:?}");
         }
         let error = find("bdidge", &path).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "no plugin \"bdidge\" in CNI_PATH (looked in /nowhere, /bin)"
-        );
+        assert_eq!(error, "no plugin \"bdidge\" in CNI_PATH (looked in /nowhere, /bin)");
     }
 
     #[test]

@@ -69,10 +69,7 @@ pub struct Boundary<'a> {
 
 /// Runs a plugin as this process: the whole of a plugin's `main`.
 #[must_use]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the one place that reads the environment"
-)]
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 pub fn run<P: Plugin>() -> ExitCode {
     crate::panic_hook::install();
     let env = |name: &str| {
@@ -107,10 +104,8 @@ pub fn dispatch<P: Plugin>(boundary: &mut Boundary<'_>) -> ExitCode {
             (error.to_json(version), ExitCode::FAILURE)
         }
     };
-    let written = boundary
-        .stdout
-        .write_all(format!("{document}\n").as_bytes())
-        .and_then(|()| boundary.stdout.flush());
+    let written =
+        boundary.stdout.write_all(format!("{document}\n").as_bytes()).and_then(|()| boundary.stdout.flush());
     match written {
         Ok(()) => code,
         // The runtime cannot have read a result: it will call DEL.
@@ -130,14 +125,9 @@ fn about<P: Plugin>(boundary: &mut Boundary<'_>) {
 }
 
 fn variable(boundary: &Boundary<'_>, name: &str) -> Result<String, Error> {
-    (boundary.env)(name)
-        .unwrap_or_else(|| Ok(String::new()))
-        .map_err(|text| {
-            Error::new(
-                Code::InvalidEnvironment,
-                format!("environment variable {name} is not UTF-8: {text:?}"),
-            )
-        })
+    (boundary.env)(name).unwrap_or_else(|| Ok(String::new())).map_err(|text| {
+        Error::new(Code::InvalidEnvironment, format!("environment variable {name} is not UTF-8: {text:?}"))
+    })
 }
 
 fn call<P: Plugin>(
@@ -173,9 +163,7 @@ fn call<P: Plugin>(
     }
     let target = target(&request, boundary)?;
     match command {
-        Command::Add => P::add(&request, &target)?
-            .to_value(request.conf.version)
-            .map(Some),
+        Command::Add => P::add(&request, &target)?.to_value(request.conf.version).map(Some),
         Command::Check => P::check(&request, &target).map(|()| None),
         _ => P::del(&request, &target).map(|()| None),
     }
@@ -193,11 +181,7 @@ fn check_required(command: Command, boundary: &Boundary<'_>) -> Result<(), Error
         .copied()
         .filter(|name| !matches!((boundary.env)(name), Some(Ok(value)) if !value.is_empty()))
         .collect();
-    if absent.is_empty() {
-        Ok(())
-    } else {
-        Err(missing(&absent))
-    }
+    if absent.is_empty() { Ok(()) } else { Err(missing(&absent)) }
 }
 
 fn read_input(boundary: &mut Boundary<'_>) -> Result<Vec<u8>, Error> {
@@ -206,10 +190,9 @@ fn read_input(boundary: &mut Boundary<'_>) -> Result<Vec<u8>, Error> {
     let limit = u64::try_from(MAX_INPUT).unwrap_or(u64::MAX).saturating_add(1);
     match boundary.stdin.take(limit).read_to_end(&mut bytes) {
         Ok(_) => Ok(bytes),
-        Err(error) => Err(Error::new(
-            Code::Io,
-            format!("read the configuration from standard input: {error}"),
-        )),
+        Err(error) => {
+            Err(Error::new(Code::Io, format!("read the configuration from standard input: {error}")))
+        }
     }
 }
 
@@ -231,21 +214,12 @@ fn target(request: &Request, boundary: &Boundary<'_>) -> Result<Target, Error> {
         ifname: IfName::new(variable(boundary, "CNI_IFNAME")?)?,
     };
     let netns = (!netns.is_empty()).then(|| PathBuf::from(netns));
-    let overridden = matches!(
-        variable(boundary, "CNI_NETNS_OVERRIDE")?
-            .to_ascii_lowercase()
-            .as_str(),
-        "1" | "true"
-    );
+    let overridden =
+        matches!(variable(boundary, "CNI_NETNS_OVERRIDE")?.to_ascii_lowercase().as_str(), "1" | "true");
     if let Some(path) = &netns {
         check_namespace(path, request.command, overridden)?;
     }
-    Ok(Target {
-        attachment,
-        netns,
-        args: Args::parse(&raw_args)?,
-        raw_args,
-    })
+    Ok(Target { attachment, netns, args: Args::parse(&raw_args)?, raw_args })
 }
 
 /// Refuses a container that lives in the plugin's own network namespace, before anything is touched: its "container
@@ -268,10 +242,7 @@ fn check_namespace(path: &Path, command: Command, overridden: bool) -> Result<()
     if !overridden && (target.dev(), target.ino()) == (own.dev(), own.ino()) {
         return Err(Error::new(
             Code::Other(8),
-            format!(
-                "network namespace {} is the plugin's own: it must not be the host's",
-                path.display()
-            ),
+            format!("network namespace {} is the plugin's own: it must not be the host's", path.display()),
         )
         .details("set CNI_NETNS_OVERRIDE=1 where this is meant"));
     }

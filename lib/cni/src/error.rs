@@ -81,11 +81,7 @@ pub struct Error {
 impl Error {
     /// An error with the code and message given, without details.
     pub fn new(code: Code, msg: impl Into<String>) -> Self {
-        Self {
-            code,
-            msg: msg.into(),
-            details: String::new(),
-        }
+        Self { code, msg: msg.into(), details: String::new() }
     }
 
     /// The same error with further details, which replace those it had.
@@ -100,6 +96,13 @@ impl Error {
     pub fn within(mut self, context: &str) -> Self {
         self.msg = format!("{context}: {}", self.msg);
         self
+    }
+
+    /// The same error, with what could not be undone after it.
+    #[must_use]
+    pub fn undo_failed(self, further: &Self) -> Self {
+        let details = format!("undoing what was done failed as well: {further}");
+        Self { msg: self.to_string(), details, code: self.code }
     }
 
     /// One error for all that went wrong where work went on past the first failure; the first one's code.
@@ -172,10 +175,7 @@ mod tests {
     #[test]
     fn several_failures_become_one_that_tells_them_all() {
         assert!(Error::all(vec![]).is_ok());
-        let all = Error::all(vec![
-            Error::new(Code::Kernel, "a"),
-            Error::new(Code::Io, "b").details("c"),
-        ]);
+        let all = Error::all(vec![Error::new(Code::Kernel, "a"), Error::new(Code::Io, "b").details("c")]);
         let all = all.unwrap_err();
         assert_eq!((all.code(), all.to_string().as_str()), (100, "a; b (c)"));
     }

@@ -38,21 +38,13 @@ struct OldIp {
 /// Reads a result of 0.1.0 or 0.2.0.
 pub(crate) fn from_value(value: &Value) -> Result<AddResult, serde_json::Error> {
     let old: Old = case_blind::from_value(value)?;
-    let mut result = AddResult {
-        dns: old.dns,
-        ..AddResult::default()
-    };
+    let mut result = AddResult { dns: old.dns, ..AddResult::default() };
     for ip in [old.ip4, old.ip6].into_iter().flatten() {
         // A route without a next hop meant this family's gateway.
-        result.routes.extend(ip.routes.into_iter().map(|route| Route {
-            gw: route.gw.or(ip.gateway),
-            ..route
-        }));
-        result.ips.push(Ip {
-            interface: None,
-            address: ip.ip,
-            gateway: ip.gateway,
-        });
+        result
+            .routes
+            .extend(ip.routes.into_iter().map(|route| Route { gw: route.gw.or(ip.gateway), ..route }));
+        result.ips.push(Ip { interface: None, address: ip.ip, gateway: ip.gateway });
     }
     Ok(result)
 }
@@ -68,11 +60,7 @@ pub(crate) fn to_value(result: &AddResult) -> Result<Value, Error> {
             routes: routes.map(|r| Route::new(r.dst, r.gw)).collect(),
         })
     };
-    let old = Old {
-        ip4: first(true),
-        ip6: first(false),
-        dns: result.dns.clone(),
-    };
+    let old = Old { ip4: first(true), ip6: first(false), dns: result.dns.clone() };
     if old.ip4.is_none() && old.ip6.is_none() {
         return Err(Error::new(
             Code::InvalidConfig,
@@ -144,14 +132,8 @@ mod tests {
     #[test]
     fn version_1_0_0_drops_what_came_later() {
         let value = full().to_value(Version::V1_0_0).unwrap();
-        assert_eq!(
-            value["interfaces"][0],
-            json!({"name": "br0", "mac": "02:00:00:00:00:01"})
-        );
-        assert_eq!(
-            value["routes"],
-            json!([{"dst": "0.0.0.0/0", "gw": "10.1.0.1"}, {"dst": "::/0"}])
-        );
+        assert_eq!(value["interfaces"][0], json!({"name": "br0", "mac": "02:00:00:00:00:01"}));
+        assert_eq!(value["routes"], json!([{"dst": "0.0.0.0/0", "gw": "10.1.0.1"}, {"dst": "::/0"}]));
         assert_eq!(value["ips"][0].get("version"), None);
     }
 
@@ -159,12 +141,8 @@ mod tests {
     fn versions_0_3_and_0_4_name_each_addresss_family() {
         for version in [Version::V0_3_0, Version::V0_3_1, Version::V0_4_0] {
             let value = full().to_value(version).unwrap();
-            let families: Vec<_> = value["ips"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|ip| ip["version"].clone())
-                .collect();
+            let families: Vec<_> =
+                value["ips"].as_array().unwrap().iter().map(|ip| ip["version"].clone()).collect();
             assert_eq!(families, ["4", "4", "6"]);
             assert_eq!(value["cniVersion"], version.as_str());
             assert_eq!(AddResult::parse(&value, Version::NEWEST).unwrap().ips, full().ips);
@@ -196,22 +174,11 @@ mod tests {
         assert_eq!(AddResult::parse(&wrong, Version::NEWEST).unwrap_err().code(), 6);
         let bare = json!({"cniVersion": "1.0.0", "ips": [{"address": "10.1.0.5"}]});
         let error = AddResult::parse(&bare, Version::NEWEST).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("ips[0].address: \"10.1.0.5\" has no prefix length"),
-            "{error}"
-        );
-        assert_eq!(
-            AddResult::parse(&json!([]), Version::NEWEST).unwrap_err().code(),
-            6
-        );
+        assert!(error.to_string().contains("ips[0].address: \"10.1.0.5\" has no prefix length"), "{error}");
+        assert_eq!(AddResult::parse(&json!([]), Version::NEWEST).unwrap_err().code(), 6);
         // What Go programs write for an empty list.
         let empty =
             json!({"cniVersion": "0.4.0", "interfaces": null, "ips": null, "routes": null, "dns": {}});
-        assert_eq!(
-            AddResult::parse(&empty, Version::NEWEST).unwrap(),
-            AddResult::default()
-        );
+        assert_eq!(AddResult::parse(&empty, Version::NEWEST).unwrap(), AddResult::default());
     }
 }

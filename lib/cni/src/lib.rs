@@ -24,7 +24,7 @@ mod result;
 mod version;
 
 pub use args::Args;
-pub use attachment::{Attachment, ContainerId, IfName, NetworkName, hex};
+pub use attachment::{Attachment, ContainerId, IfName, NetworkName, hex, token};
 pub use cache::Cache;
 pub use chain::{Chain, Parameters};
 pub use conf::{Conf, MAX_INPUT, read_object};

@@ -46,21 +46,15 @@ impl NetworkList {
             Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
             _ => false,
         };
-        let name = NetworkName::new(
-            case_blind::get(&object, "name")
-                .and_then(Value::as_str)
-                .unwrap_or_default(),
-        )?;
+        let name =
+            NetworkName::new(case_blind::get(&object, "name").and_then(Value::as_str).unwrap_or_default())?;
         let plugins = match case_blind::get(&object, "plugins") {
             Some(Value::Array(plugins)) => plugins.iter().map(plugin).collect::<Result<_, _>>()?,
             Some(_) => return Err(Error::new(Code::InvalidConfig, "\"plugins\" must be a list")),
             None => vec![plugin(&Value::Object(object.clone()))?],
         };
         if plugins.is_empty() {
-            return Err(Error::new(
-                Code::InvalidConfig,
-                format!("network {name} has no plugins"),
-            ));
+            return Err(Error::new(Code::InvalidConfig, format!("network {name} has no plugins")));
         }
         let (disable_check, disable_gc) = (flag("disableCheck"), flag("disableGC"));
         Ok(Self {
@@ -88,10 +82,7 @@ impl NetworkList {
             }
             known.push(list.name.to_string());
         }
-        let error = Error::new(
-            Code::InvalidConfig,
-            format!("no network {name:?} in {}", folder.display()),
-        );
+        let error = Error::new(Code::InvalidConfig, format!("no network {name:?} in {}", folder.display()));
         let mut details = if known.is_empty() {
             "the folder has none (NETCONFPATH names another one)".to_owned()
         } else {
@@ -126,10 +117,7 @@ impl NetworkList {
                 .map_err(|error| Error::new(Code::Io, format!("read {}: {error}", file.display())))
                 .and_then(|bytes| Self::from_slice(&bytes));
             match list {
-                Ok(list) => lists.push(Self {
-                    file: Some(file),
-                    ..list
-                }),
+                Ok(list) => lists.push(Self { file: Some(file), ..list }),
                 Err(error) => broken.push((file, error)),
             }
         }
@@ -142,23 +130,14 @@ fn plugin(value: &Value) -> Result<Map<String, Value>, Error> {
         Value::Object(object) if case_blind::get(object, "type").is_some_and(Value::is_string) => {
             Ok(object.clone())
         }
-        _ => Err(Error::new(
-            Code::InvalidConfig,
-            "every plugin must be an object with a \"type\"",
-        )),
+        _ => Err(Error::new(Code::InvalidConfig, "every plugin must be an object with a \"type\"")),
     }
 }
 
 /// `cniVersion`, or the newest supported one of `cniVersions` (specification 1.1.0).
 fn newest_version(object: &Map<String, Value>) -> Result<Version, Error> {
-    let offered = case_blind::get(object, "cniVersions")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    let best = offered
-        .filter_map(Value::as_str)
-        .filter_map(|text| Version::parse(text).ok())
-        .max();
+    let offered = case_blind::get(object, "cniVersions").and_then(Value::as_array).into_iter().flatten();
+    let best = offered.filter_map(Value::as_str).filter_map(|text| Version::parse(text).ok()).max();
     match (best, conf::version_of(object)) {
         (Some(best), Ok(single)) => Ok(best.max(single)),
         (Some(best), Err(_)) => Ok(best),
@@ -176,10 +155,7 @@ mod tests {
             br#"{"cniVersion":"0.4.0","name":"n","disableCheck":"true","plugins":[{"type":"bridge"},{"type":"portmap"}]}"#,
         )
         .unwrap();
-        assert_eq!(
-            (list.plugins.len(), list.disable_check, list.version),
-            (2, true, Version::V0_4_0)
-        );
+        assert_eq!((list.plugins.len(), list.disable_check, list.version), (2, true, Version::V0_4_0));
         let single =
             NetworkList::from_slice(br#"{"cniVersion":"1.0.0","name":"lo","type":"loopback"}"#).unwrap();
         assert_eq!((single.plugins.len(), single.version), (1, Version::V1_0_0));
@@ -196,14 +172,8 @@ mod tests {
     fn the_newest_version_on_offer_is_taken() {
         let version = |text: &str| NetworkList::from_slice(text.as_bytes()).map(|list| list.version);
         let with = |versions: &str| version(&format!(r#"{{"name":"n","type":"x",{versions}}}"#));
-        assert_eq!(
-            with(r#""cniVersions":["0.4.0","1.1.0","9.0.0"]"#).unwrap(),
-            Version::V1_1_0
-        );
-        assert_eq!(
-            with(r#""cniVersion":"1.0.0","cniVersions":["0.4.0"]"#).unwrap(),
-            Version::V1_0_0
-        );
+        assert_eq!(with(r#""cniVersions":["0.4.0","1.1.0","9.0.0"]"#).unwrap(), Version::V1_1_0);
+        assert_eq!(with(r#""cniVersion":"1.0.0","cniVersions":["0.4.0"]"#).unwrap(), Version::V1_0_0);
         assert_eq!(with(r#""cniVersion":"9.0.0""#).unwrap_err().code(), 1);
     }
 
@@ -212,29 +182,14 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("cni-list-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let write = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
-        write(
-            "20-b.conflist",
-            r#"{"cniVersion":"1.0.0","name":"b","plugins":[{"type":"second"}]}"#,
-        );
-        write(
-            "10-b.conflist",
-            r#"{"cniVersion":"1.0.0","name":"b","plugins":[{"type":"first"}]}"#,
-        );
-        write(
-            "00-b.conf",
-            r#"{"cniVersion":"1.0.0","name":"b","type":"single"}"#,
-        );
+        write("20-b.conflist", r#"{"cniVersion":"1.0.0","name":"b","plugins":[{"type":"second"}]}"#);
+        write("10-b.conflist", r#"{"cniVersion":"1.0.0","name":"b","plugins":[{"type":"first"}]}"#);
+        write("00-b.conf", r#"{"cniVersion":"1.0.0","name":"b","type":"single"}"#);
         write("05-broken.conflist", "{");
         write("notes.txt", "not a network");
-        assert_eq!(
-            NetworkList::find(&folder, "b").unwrap().plugins[0]["type"],
-            "first"
-        );
+        assert_eq!(NetworkList::find(&folder, "b").unwrap().plugins[0]["type"], "first");
         let error = NetworkList::find(&folder, "a").unwrap_err().to_string();
-        assert!(
-            error.contains("it has b, b, b") && error.contains("05-broken.conflist"),
-            "{error}"
-        );
+        assert!(error.contains("it has b, b, b") && error.contains("05-broken.conflist"), "{error}");
         fs::remove_dir_all(&folder).unwrap();
         assert_eq!(NetworkList::find(&folder, "a").unwrap_err().code(), 5);
     }

@@ -22,10 +22,7 @@ pub(crate) fn install() {
 
 fn report(info: &PanicHookInfo<'_>) -> Error {
     let text = info.payload_as_str().unwrap_or("no message");
-    let place = info
-        .location()
-        .map(|place| format!(" at {place}"))
-        .unwrap_or_default();
+    let place = info.location().map(|place| format!(" at {place}")).unwrap_or_default();
     Error::new(Code::Internal, format!("defect in the plugin{place}: {text}"))
         .details("please report this to the project, with the configuration that brought it about")
 }

@@ -40,10 +40,8 @@ impl Command {
             "STATUS" => Self::Status,
             "VERSION" => Self::Version,
             _ => {
-                return Err(
-                    Error::new(Code::InvalidEnvironment, format!("unknown CNI_COMMAND {text:?}"))
-                        .details("it is one of ADD, DEL, CHECK, GC, STATUS, VERSION"),
-                );
+                return Err(Error::new(Code::InvalidEnvironment, format!("unknown CNI_COMMAND {text:?}"))
+                    .details("it is one of ADD, DEL, CHECK, GC, STATUS, VERSION"));
             }
         })
     }

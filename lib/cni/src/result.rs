@@ -103,15 +103,7 @@ impl Route {
     /// A route by destination and next hop alone.
     #[must_use]
     pub fn new(dst: IpNetwork, gw: Option<IpAddr>) -> Self {
-        Self {
-            dst,
-            gw,
-            mtu: None,
-            advmss: None,
-            priority: None,
-            table: None,
-            scope: None,
-        }
+        Self { dst, gw, mtu: None, advmss: None, priority: None, table: None, scope: None }
     }
 }
 
@@ -147,28 +139,21 @@ impl AddResult {
     /// # Errors
     /// Code 1 for an unknown version, code 6 for content that does not fit it.
     pub fn parse(value: &Value, fallback: Version) -> Result<Self, Error> {
-        let object = value
-            .as_object()
-            .ok_or_else(|| Error::new(Code::Decode, "a result must be a JSON object"))?;
+        let object =
+            value.as_object().ok_or_else(|| Error::new(Code::Decode, "a result must be a JSON object"))?;
         let version = match case_blind::get(object, "cniVersion").and_then(Value::as_str) {
             Some(text) => Version::parse(text)?,
             None => fallback,
         };
         let decode = |error: serde_json::Error| {
-            Error::new(
-                Code::Decode,
-                format!("decode result of version {version}: {error}"),
-            )
+            Error::new(Code::Decode, format!("decode result of version {version}: {error}"))
         };
         let result: Self = if version < Version::V0_3_0 {
             legacy::from_value(value).map_err(decode)?
         } else {
             case_blind::from_value(value).map_err(decode)?
         };
-        match result
-            .ips
-            .iter()
-            .find(|ip| ip.interface.is_some_and(|index| index >= result.interfaces.len()))
+        match result.ips.iter().find(|ip| ip.interface.is_some_and(|index| index >= result.interfaces.len()))
         {
             Some(ip) => Err(Error::new(
                 Code::Decode,
@@ -211,12 +196,10 @@ impl AddResult {
     /// The addresses that belong to an interface inside the container: those of the sandboxed interface of
     /// that name, or without any interface, as IPAM plugins and old versions leave them.
     pub fn container_ips<'a>(&'a self, ifname: &'a str) -> impl Iterator<Item = &'a Ip> {
-        self.ips.iter().filter(
-            move |ip| match ip.interface.and_then(|index| self.interfaces.get(index)) {
-                Some(interface) => interface.name == ifname && !interface.sandbox.is_empty(),
-                None => true,
-            },
-        )
+        self.ips.iter().filter(move |ip| match ip.interface.and_then(|index| self.interfaces.get(index)) {
+            Some(interface) => interface.name == ifname && !interface.sandbox.is_empty(),
+            None => true,
+        })
     }
 }
 

@@ -25,15 +25,8 @@ pub enum Version {
 
 impl Version {
     /// Every supported version, oldest first, in the order in which VERSION answers them.
-    pub const ALL: [Self; 7] = [
-        Self::V0_1_0,
-        Self::V0_2_0,
-        Self::V0_3_0,
-        Self::V0_3_1,
-        Self::V0_4_0,
-        Self::V1_0_0,
-        Self::V1_1_0,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::V0_1_0, Self::V0_2_0, Self::V0_3_0, Self::V0_3_1, Self::V0_4_0, Self::V1_0_0, Self::V1_1_0];
 
     /// The newest version, in which errors are written before the configuration's own version is known.
     pub const NEWEST: Self = Self::V1_1_0;
@@ -60,17 +53,11 @@ impl Version {
         if text.is_empty() {
             return Ok(Self::V0_1_0);
         }
-        Self::ALL
-            .into_iter()
-            .find(|version| version.as_str() == text)
-            .ok_or_else(|| {
-                let known: Vec<&str> = Self::ALL.iter().map(|version| version.as_str()).collect();
-                Error::new(
-                    Code::IncompatibleVersion,
-                    format!("unsupported cniVersion {text:?}"),
-                )
+        Self::ALL.into_iter().find(|version| version.as_str() == text).ok_or_else(|| {
+            let known: Vec<&str> = Self::ALL.iter().map(|version| version.as_str()).collect();
+            Error::new(Code::IncompatibleVersion, format!("unsupported cniVersion {text:?}"))
                 .details(format!("supported versions: {}", known.join(", ")))
-            })
+        })
     }
 }
 

@@ -1,1 +1,29 @@
-//! Skeleton.
+//! Links, addresses, routes, network namespaces and sysctls of Linux: a noun a module, a verb a function.
+//!
+//! Everything is blocking and happens in the calling thread: one request, one answer, over one
+//! `NETLINK_ROUTE` socket. A question never reads more of the kernel's tables than its answer needs, so that
+//! the cost of a verb does not grow with the number of containers on the node.
+//!
+//! The crate takes and returns plain values. It knows nothing of CNI and nothing of packet filters, decides
+//! no names, and keeps no state beyond the open socket: what exists is asked of the kernel, each time.
+
+pub mod address;
+pub mod link;
+pub mod route;
+pub mod sysctl;
+
+mod attribute;
+mod error;
+mod mac;
+mod message;
+mod namespace;
+mod socket;
+
+pub use address::{Address, AddressFlags};
+pub use error::Error;
+pub use ipnetwork::IpNetwork;
+pub use link::{Bridge, BridgeVlan, Link, Peer, PortFlags, Veth, VlanMember};
+pub use mac::{Mac, ParseMacError};
+pub use namespace::{Namespace, NamespaceLock};
+pub use route::Route;
+pub use socket::Socket;

@@ -81,38 +81,20 @@ impl<'a> Chain<'a> {
     /// A chain that packets enter by jump, goto or verdict map only.
     #[must_use]
     pub const fn new(table: Table<'a>, name: &'a str) -> Self {
-        Self {
-            table,
-            name,
-            base: None,
-            comment: None,
-        }
+        Self { table, name, base: None, comment: None }
     }
 
     /// A base chain with the policy accept.
     #[must_use]
     pub const fn base(table: Table<'a>, name: &'a str, kind: Kind, hook: HookPoint, priority: i32) -> Self {
-        let base = Hook {
-            kind,
-            hook,
-            priority,
-            policy: Policy::Accept,
-        };
-        Self {
-            table,
-            name,
-            base: Some(base),
-            comment: None,
-        }
+        let base = Hook { kind, hook, priority, policy: Policy::Accept };
+        Self { table, name, base: Some(base), comment: None }
     }
 
     /// The same chain with a comment.
     #[must_use]
     pub const fn with_comment(self, comment: &'a str) -> Self {
-        Self {
-            comment: Some(comment),
-            ..self
-        }
+        Self { comment: Some(comment), ..self }
     }
 
     /// The attributes of `NFT_MSG_NEWCHAIN`.
@@ -134,13 +116,7 @@ impl<'a> Chain<'a> {
                 },
             );
         }
-        userdata::write(
-            attributes,
-            NFTA_CHAIN_USERDATA,
-            Vec::new(),
-            userdata::COMMENT,
-            self.comment,
-        );
+        userdata::write(attributes, NFTA_CHAIN_USERDATA, Vec::new(), userdata::COMMENT, self.comment);
     }
 
     /// Table and name only: what deletes or finds it.

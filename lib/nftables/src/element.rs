@@ -28,38 +28,25 @@ impl Element {
     /// An element of a set; with [`Element::data`] or [`Element::verdict`] one of a map.
     #[must_use]
     pub fn new(fields: &[Field]) -> Self {
-        Self {
-            key: key::encode(fields),
-            data: None,
-            comment: None,
-        }
+        Self { key: key::encode(fields), data: None, comment: None }
     }
 
     /// The same element leading to `fields`.
     #[must_use]
     pub fn data(self, fields: &[Field]) -> Self {
-        Self {
-            data: Some(Data::Value(key::encode(fields))),
-            ..self
-        }
+        Self { data: Some(Data::Value(key::encode(fields))), ..self }
     }
 
     /// The same element leading to `verdict`.
     #[must_use]
     pub fn verdict(self, verdict: Verdict) -> Self {
-        Self {
-            data: Some(Data::Verdict(verdict)),
-            ..self
-        }
+        Self { data: Some(Data::Verdict(verdict)), ..self }
     }
 
     /// The same element with a comment.
     #[must_use]
     pub fn comment(self, comment: impl Into<String>) -> Self {
-        Self {
-            comment: Some(comment.into()),
-            ..self
-        }
+        Self { comment: Some(comment.into()), ..self }
     }
 
     /// The attributes of `NFT_MSG_NEWSETELEM` for this one element.
@@ -82,23 +69,13 @@ impl Element {
                 Some(Data::Verdict(verdict)) => element.nest(NFTA_SET_ELEM_DATA, |nest| verdict.write(nest)),
             }
             let comment = self.comment.as_deref();
-            userdata::write(
-                element,
-                NFTA_SET_ELEM_USERDATA,
-                Vec::new(),
-                userdata::COMMENT,
-                comment,
-            );
+            userdata::write(element, NFTA_SET_ELEM_USERDATA, Vec::new(), userdata::COMMENT, comment);
         });
     }
 
     /// Reads the content of one `NFTA_LIST_ELEM`.
     fn read(attributes: &[u8]) -> Option<Self> {
-        let mut element = Self {
-            key: Vec::new(),
-            data: None,
-            comment: None,
-        };
+        let mut element = Self { key: Vec::new(), data: None, comment: None };
         for (kind, payload) in attr::attributes(attributes) {
             match kind {
                 NFTA_SET_ELEM_KEY => attr::find(payload, NFTA_DATA_VALUE)?.clone_into(&mut element.key),
@@ -164,12 +141,7 @@ mod tests {
     use crate::{Family, Table, Type};
 
     const TABLE: Table = Table::new(Family::Inet, "cleat");
-    const PORT: Set = Set::map(
-        TABLE,
-        "port",
-        &[Type::InetProto, Type::InetService],
-        &[Type::InetService],
-    );
+    const PORT: Set = Set::map(TABLE, "port", &[Type::InetProto, Type::InetService], &[Type::InetService]);
     const VMAP: Set = Set::vmap(TABLE, "masq", &[Type::InetService]);
 
     fn through(element: &Element, set: &Set) -> (Vec<Element>, Option<&'static str>) {
@@ -183,9 +155,8 @@ mod tests {
 
     #[test]
     fn elements_come_back() {
-        let to_port = Element::new(&[Field::TCP, Field::Port(80)])
-            .data(&[Field::Port(8080)])
-            .comment("web eth0");
+        let to_port =
+            Element::new(&[Field::TCP, Field::Port(80)]).data(&[Field::Port(8080)]).comment("web eth0");
         assert_eq!(through(&to_port, &PORT), (vec![to_port.clone()], None));
         let to_chain = Element::new(&[Field::Port(80)]).verdict(Verdict::goto("net_a"));
         assert_eq!(through(&to_chain, &VMAP), (vec![to_chain.clone()], None));
@@ -200,10 +171,6 @@ mod tests {
         for element in [short_key, no_data, long_data, verdict] {
             assert!(through(&element, &PORT).1.is_some(), "{element:?}");
         }
-        assert!(
-            through(&Element::new(&[Field::Port(1)]).data(&[]), &VMAP)
-                .1
-                .is_some()
-        );
+        assert!(through(&Element::new(&[Field::Port(1)]).data(&[]), &VMAP).1.is_some());
     }
 }

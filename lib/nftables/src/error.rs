@@ -127,10 +127,7 @@ pub(crate) fn is_errno(error: &io::Error, errno: Errno) -> bool {
 
 fn cause(source: &io::Error) -> String {
     // The standard library appends the number and begins in upper case.
-    source.raw_os_error().map_or_else(
-        || source.to_string(),
-        |raw| Errno::from_raw(raw).desc().to_lowercase(),
-    )
+    source.raw_os_error().map_or_else(|| source.to_string(), |raw| Errno::from_raw(raw).desc().to_lowercase())
 }
 
 #[cfg(test)]
@@ -144,10 +141,7 @@ mod tests {
             operation: "add element tcp . 8080 to inet cleat port4".to_owned(),
             source: io::Error::from_raw_os_error(Errno::EEXIST as i32),
         };
-        assert_eq!(
-            error.to_string(),
-            "add element tcp . 8080 to inet cleat port4: file exists"
-        );
+        assert_eq!(error.to_string(), "add element tcp . 8080 to inet cleat port4: file exists");
         assert!(error.is_exists() && !error.is_not_found() && !error.is_busy() && !error.is_restart());
         assert_eq!(error.index(), Some(2));
     }
@@ -155,10 +149,7 @@ mod tests {
     #[test]
     fn a_changed_generation_is_a_restart() {
         let source = io::Error::from_raw_os_error(Errno::ERESTART as i32);
-        let error = Error::Commit {
-            operations: 1,
-            source,
-        };
+        let error = Error::Commit { operations: 1, source };
         assert!(error.is_restart());
         assert_eq!(error.index(), None);
     }

@@ -31,10 +31,7 @@ impl Ifname {
                 return Ok(Self(bytes));
             }
         };
-        Err(Error::Ifname {
-            name: name.to_owned(),
-            reason,
-        })
+        Err(Error::Ifname { name: name.to_owned(), reason })
     }
 
     /// The name without its padding.
@@ -85,10 +82,7 @@ mod tests {
     #[test]
     fn the_kernels_rule_holds() {
         assert_eq!(Ifname::new("eth0").unwrap().as_str(), "eth0");
-        assert_eq!(
-            Ifname::new("abcdefghijklmno").unwrap().as_str(),
-            "abcdefghijklmno"
-        );
+        assert_eq!(Ifname::new("abcdefghijklmno").unwrap().as_str(), "abcdefghijklmno");
         for bad in ["", ".", "..", "abcdefghijklmnop", "a/b", "a:b", "a b", "a\0b"] {
             assert!(Ifname::new(bad).is_err(), "{bad:?}");
         }

@@ -35,10 +35,7 @@ pub fn decode(types: &[Type], bytes: &[u8]) -> Result<Vec<Field>, Error> {
     };
     match fields {
         Some(fields) if bytes.len() == size(types) => Ok(fields),
-        _ => Err(Error::Decode {
-            length: bytes.len(),
-            types: types.to_vec(),
-        }),
+        _ => Err(Error::Decode { length: bytes.len(), types: types.to_vec() }),
     }
 }
 
@@ -80,11 +77,7 @@ pub(crate) fn types(mut id: u32) -> Option<Vec<Type>> {
 
 /// The fields as `nft` writes them: `tcp . 8080`.
 pub(crate) fn words(fields: &[Field]) -> String {
-    fields
-        .iter()
-        .map(Field::to_string)
-        .collect::<Vec<_>>()
-        .join(" . ")
+    fields.iter().map(Field::to_string).collect::<Vec<_>>().join(" . ")
 }
 
 #[cfg(test)]
@@ -117,10 +110,7 @@ mod tests {
         assert_eq!(types(0x30d).unwrap(), types_of_port4);
         assert_eq!(concatenation(&[Type::Ipv4Addr]), 7);
         assert_eq!(types(0x3f), None);
-        assert_eq!(
-            size(&[Type::Ifname, Type::Ipv4Addr, Type::InetProto, Type::InetService]),
-            28
-        );
+        assert_eq!(size(&[Type::Ifname, Type::Ipv4Addr, Type::InetProto, Type::InetService]), 28);
     }
 
     #[test]

@@ -87,20 +87,12 @@ impl<'a> Message<'a> {
 
     /// `res_id`: in answers of `nf_tables` the lower half of the generation that was read.
     pub(crate) fn resource(&self) -> u16 {
-        self.payload
-            .get(2..4)
-            .and_then(|bytes| bytes.try_into().ok())
-            .map_or(0, u16::from_be_bytes)
+        self.payload.get(2..4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u16::from_be_bytes)
     }
 
     /// The outcome that `NLMSG_ERROR` and `NLMSG_DONE` begin with: zero or a negative errno.
     pub(crate) fn outcome(&self) -> io::Result<()> {
-        match self
-            .payload
-            .get(..4)
-            .and_then(|bytes| bytes.try_into().ok())
-            .map_or(0, i32::from_ne_bytes)
-        {
+        match self.payload.get(..4).and_then(|bytes| bytes.try_into().ok()).map_or(0, i32::from_ne_bytes) {
             0.. => Ok(()),
             negative => Err(io::Error::from_raw_os_error(negative.saturating_neg())),
         }
@@ -128,14 +120,8 @@ pub(crate) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
 mod tests {
     use super::*;
 
-    const HEADERS_OF_TABLE: Headers = Headers {
-        kind: NFTABLES,
-        flags: NLM_F_CREATE,
-        sequence: 9,
-        family: 1,
-        version: 0,
-        resource: 0x0a0b,
-    };
+    const HEADERS_OF_TABLE: Headers =
+        Headers { kind: NFTABLES, flags: NLM_F_CREATE, sequence: 9, family: 1, version: 0, resource: 0x0a0b };
 
     #[test]
     fn reads_what_it_wrote() {
@@ -146,10 +132,7 @@ mod tests {
         write(&mut writer, &HEADERS_OF_TABLE, |_| {});
         let read: Vec<_> = messages(writer.as_bytes()).collect();
         assert_eq!(read.len(), 2);
-        assert_eq!(
-            (read[0].kind, read[0].flags, read[0].sequence),
-            (0x0a00, 0x401, 9)
-        );
+        assert_eq!((read[0].kind, read[0].flags, read[0].sequence), (0x0a00, 0x401, 9));
         assert_eq!((read[0].family(), read[0].resource()), (1, 0x0a0b));
         assert_eq!(crate::attr::find_string(read[0].body(), 1), Some("cleat"));
         assert!(read[1].body().is_empty());
@@ -157,13 +140,7 @@ mod tests {
 
     #[test]
     fn outcome_is_the_negated_errno() {
-        let mut bytes = headers(
-            20,
-            &Headers {
-                kind: NLMSG_ERROR,
-                ..HEADERS_OF_TABLE
-            },
-        );
+        let mut bytes = headers(20, &Headers { kind: NLMSG_ERROR, ..HEADERS_OF_TABLE });
         bytes[16..].copy_from_slice(&(-17i32).to_ne_bytes());
         let message = messages(&bytes).next().unwrap();
         assert_eq!(message.outcome().unwrap_err().raw_os_error(), Some(17));

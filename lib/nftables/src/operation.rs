@@ -36,37 +36,16 @@ pub(crate) fn describe(message: &Message, key_type: u32) -> String {
         Family::from_number(message.family()).map_or_else(String::new, |family| format!("{family} "));
     let name = |attribute: u16| find_string(body, attribute).unwrap_or("?");
     let table = || format!("table {family}{}", name(NFTA_TABLE_NAME));
-    let chain = || {
-        format!(
-            "chain {family}{} {}",
-            name(NFTA_CHAIN_TABLE),
-            name(NFTA_CHAIN_NAME)
-        )
-    };
+    let chain = || format!("chain {family}{} {}", name(NFTA_CHAIN_TABLE), name(NFTA_CHAIN_NAME));
     let set = || {
         let is_map = find_be32(body, NFTA_SET_FLAGS).is_some_and(|flags| flags & NFT_SET_MAP != 0);
         let noun = if is_map { "map" } else { "set" };
         format!("{noun} {family}{} {}", name(NFTA_SET_TABLE), name(NFTA_SET_NAME))
     };
-    let rules_chain = || {
-        format!(
-            "chain {family}{} {}",
-            name(NFTA_RULE_TABLE),
-            name(NFTA_RULE_CHAIN)
-        )
-    };
-    let elements_set = || {
-        format!(
-            "{family}{} {}",
-            name(NFTA_SET_ELEM_LIST_TABLE),
-            name(NFTA_SET_ELEM_LIST_SET)
-        )
-    };
-    let new = if message.flags & NLM_F_EXCL == 0 {
-        "add"
-    } else {
-        "create"
-    };
+    let rules_chain = || format!("chain {family}{} {}", name(NFTA_RULE_TABLE), name(NFTA_RULE_CHAIN));
+    let elements_set =
+        || format!("{family}{} {}", name(NFTA_SET_ELEM_LIST_TABLE), name(NFTA_SET_ELEM_LIST_SET));
+    let new = if message.flags & NLM_F_EXCL == 0 { "add" } else { "create" };
     match message.kind & 0xff {
         NFT_MSG_NEWTABLE => format!("{new} {}", table()),
         NFT_MSG_DELTABLE => format!("delete {}", table()),
@@ -79,17 +58,9 @@ pub(crate) fn describe(message: &Message, key_type: u32) -> String {
         },
         NFT_MSG_NEWSET => format!("{new} {}", set()),
         NFT_MSG_DELSET => format!("delete {}", set()),
-        NFT_MSG_NEWSETELEM => format!(
-            "{new} element {} to {}",
-            key_words(body, key_type),
-            elements_set()
-        ),
+        NFT_MSG_NEWSETELEM => format!("{new} element {} to {}", key_words(body, key_type), elements_set()),
         NFT_MSG_DELSETELEM if first_key(body).is_none() => format!("flush {}", elements_set()),
-        NFT_MSG_DELSETELEM => format!(
-            "delete element {} of {}",
-            key_words(body, key_type),
-            elements_set()
-        ),
+        NFT_MSG_DELSETELEM => format!("delete element {} of {}", key_words(body, key_type), elements_set()),
         other => format!("send nf_tables message {other}"),
     }
 }

@@ -20,25 +20,14 @@ use crate::{Chain, Element, Error, Field, Result, Rule, Set, Socket, Table, key,
 impl Socket {
     /// The generation of the ruleset: every transaction of the namespace raises it by one.
     pub fn generation(&mut self) -> Result<u32> {
-        let found = self.get(
-            NFT_MSG_GETGEN,
-            0,
-            |_| {},
-            |body| attr::find_be32(body, NFTA_GEN_ID),
-        );
-        found
-            .and_then(answered)
-            .map_err(|source| failed("get generation of ruleset", source))
+        let found = self.get(NFT_MSG_GETGEN, 0, |_| {}, |body| attr::find_be32(body, NFTA_GEN_ID));
+        found.and_then(answered).map_err(|source| failed("get generation of ruleset", source))
     }
 
     /// Whether the table exists.
     pub fn has_table(&mut self, table: &Table) -> Result<bool> {
-        let found = self.get(
-            NFT_MSG_GETTABLE,
-            table.family.number(),
-            |a| table.write(a, false),
-            |_| Some(()),
-        );
+        let found =
+            self.get(NFT_MSG_GETTABLE, table.family.number(), |a| table.write(a, false), |_| Some(()));
         exists(found).map_err(|source| failed(format_args!("get table {table}"), source))
     }
 
@@ -51,12 +40,7 @@ impl Socket {
 
     /// Whether the set or map, and its table, exist.
     pub fn has_set(&mut self, set: &Set) -> Result<bool> {
-        let found = self.get(
-            NFT_MSG_GETSET,
-            set.table.family.number(),
-            |a| set.write_name(a),
-            |_| Some(()),
-        );
+        let found = self.get(NFT_MSG_GETSET, set.table.family.number(), |a| set.write_name(a), |_| Some(()));
         exists(found).map_err(|source| failed(format_args!("get set {set}"), source))
     }
 
@@ -181,14 +165,7 @@ fn request(
     fill: impl FnOnce(&mut Writer),
 ) -> io::Result<Vec<u8>> {
     let mut writer = Writer::default();
-    let headers = Headers {
-        kind: NFTABLES | kind,
-        flags,
-        sequence,
-        family,
-        version: 0,
-        resource: 0,
-    };
+    let headers = Headers { kind: NFTABLES | kind, flags, sequence, family, version: 0, resource: 0 };
     message::write(&mut writer, &headers, fill);
     match writer.take_fault() {
         Some(reason) => Err(io::Error::new(io::ErrorKind::InvalidInput, reason)),
@@ -208,10 +185,7 @@ fn answered<T>(found: Option<T>) -> io::Result<T> {
 }
 
 fn failed(query: impl fmt::Display, source: io::Error) -> Error {
-    Error::Query {
-        query: query.to_string(),
-        source,
-    }
+    Error::Query { query: query.to_string(), source }
 }
 
 const NFTA_GEN_ID: u16 = 1;

@@ -19,23 +19,14 @@ impl Rule {
         attributes.nest(NFTA_RULE_EXPRESSIONS, |list| {
             expr::write(list, chain.table, exprs);
         });
-        userdata::write(
-            attributes,
-            NFTA_RULE_USERDATA,
-            Vec::new(),
-            userdata::COMMENT,
-            comment,
-        );
+        userdata::write(attributes, NFTA_RULE_USERDATA, Vec::new(), userdata::COMMENT, comment);
     }
 
     /// Reads the attributes of an `NFT_MSG_NEWRULE` answer.
     pub(crate) fn read(attributes: &[u8]) -> Option<Self> {
         let handle = u64::from_be_bytes(attr::find(attributes, NFTA_RULE_HANDLE)?.try_into().ok()?);
         let stored = attr::find(attributes, NFTA_RULE_USERDATA).unwrap_or_default();
-        Some(Self {
-            handle,
-            comment: userdata::comment(stored, userdata::COMMENT).map(str::to_owned),
-        })
+        Some(Self { handle, comment: userdata::comment(stored, userdata::COMMENT).map(str::to_owned) })
     }
 }
 

@@ -27,25 +27,13 @@ impl<'a> Set<'a> {
     /// A set of keys.
     #[must_use]
     pub const fn new(table: Table<'a>, name: &'a str, key: &'a [Type]) -> Self {
-        Self {
-            table,
-            name,
-            key,
-            data: None,
-            comment: None,
-        }
+        Self { table, name, key, data: None, comment: None }
     }
 
     /// A map from keys to data.
     #[must_use]
     pub const fn map(table: Table<'a>, name: &'a str, key: &'a [Type], data: &'a [Type]) -> Self {
-        Self {
-            table,
-            name,
-            key,
-            data: Some(data),
-            comment: None,
-        }
+        Self { table, name, key, data: Some(data), comment: None }
     }
 
     /// A map from keys to verdicts.
@@ -57,10 +45,7 @@ impl<'a> Set<'a> {
     /// The same set with a comment.
     #[must_use]
     pub const fn with_comment(self, comment: &'a str) -> Self {
-        Self {
-            comment: Some(comment),
-            ..self
-        }
+        Self { comment: Some(comment), ..self }
     }
 
     /// Length of a key in bytes.
@@ -84,11 +69,7 @@ impl<'a> Set<'a> {
         let mut stored = Vec::new();
         userdata::push_u32(&mut stored, KEY_BYTEORDER, byteorder(self.key));
         if let Some(data) = self.data {
-            let kind = if self.is_vmap() {
-                NFT_DATA_VERDICT
-            } else {
-                key::concatenation(data)
-            };
+            let kind = if self.is_vmap() { NFT_DATA_VERDICT } else { key::concatenation(data) };
             attributes.be32(NFTA_SET_DATA_TYPE, kind);
             attributes.be32(NFTA_SET_DATA_LEN, length(data));
             userdata::push_u32(&mut stored, DATA_BYTEORDER, byteorder(data));

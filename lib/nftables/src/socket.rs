@@ -32,23 +32,14 @@ impl Socket {
     /// Opens a socket; it stays with the network namespace of the calling thread.
     pub fn open() -> Result<Self> {
         let inner = netlink_sys::Socket::new(NETLINK_NETFILTER).map_err(|source| Error::Open { source })?;
-        Ok(Self {
-            inner,
-            sequence: 0,
-            buffer: Vec::with_capacity(BUFFER),
-            send_limit: SEND_LIMIT,
-        })
+        Ok(Self { inner, sequence: 0, buffer: Vec::with_capacity(BUFFER), send_limit: SEND_LIMIT })
     }
 
     /// Reserves `count` sequence numbers in a row and returns the first: answers to anything older are then told from
     /// those to come.
     pub(crate) fn take_sequences(&mut self, count: u32) -> u32 {
         // A range must not wrap: answers are matched by their distance from the first.
-        let first = if self.sequence.checked_add(count).is_none() {
-            0
-        } else {
-            self.sequence
-        };
+        let first = if self.sequence.checked_add(count).is_none() { 0 } else { self.sequence };
         self.sequence = first + count;
         first
     }

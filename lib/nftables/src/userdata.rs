@@ -65,12 +65,7 @@ mod tests {
         let mut prefix = Vec::new();
         push_u32(&mut prefix, 1, 2);
         write(&mut writer, 6, prefix, COMMENT, Some(comment));
-        (
-            crate::attr::find(writer.as_bytes(), 6)
-                .unwrap_or_default()
-                .to_vec(),
-            writer.take_fault(),
-        )
+        (crate::attr::find(writer.as_bytes(), 6).unwrap_or_default().to_vec(), writer.take_fault())
     }
 
     #[test]

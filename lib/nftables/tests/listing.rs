@@ -33,11 +33,7 @@ fn listings() -> (String, String, Vec<String>) {
     let text = program("nft", &["list", "ruleset"], "");
     let json = program("nft", &["-j", "list", "ruleset"], "");
     let debug = program("nft", &["--debug=netlink", "list", "ruleset"], "");
-    let code = debug
-        .lines()
-        .filter(|line| line.trim_start().starts_with("[ "))
-        .map(str::to_owned)
-        .collect();
+    let code = debug.lines().filter(|line| line.trim_start().starts_with("[ ")).map(str::to_owned).collect();
     (text, without_handles(&json), code)
 }
 
@@ -108,45 +104,23 @@ fn the_whole_of_a_published_network() {
             .add_rule(&net_a, &[within(IpDaddr, "224.0.0.0/4"), Expr::to_caller()], None)
             .add_rule(&net_a, &[Expr::Masquerade], Some("network a"))
             .add_rule(&hair_a, &[within(IpSaddr, "10.1.0.0/24"), Expr::Masquerade], None)
-            .add_rule(
-                &hair_a,
-                &[within(Ip6Saddr, "fd00:1::/64"), Expr::Masquerade],
-                None,
-            )
-            .add_rule(
-                &publish,
-                &[Expr::dnat_map(&[IpDaddr, L4Proto, ThDport], HOST4)],
-                None,
-            )
+            .add_rule(&hair_a, &[within(Ip6Saddr, "fd00:1::/64"), Expr::Masquerade], None)
+            .add_rule(&publish, &[Expr::dnat_map(&[IpDaddr, L4Proto, ThDport], HOST4)], None)
             .add_rule(&publish, &[Expr::dnat_map(&[L4Proto, ThDport], PORT4)], None)
             .add_rule(&publish, &[Expr::dnat_map(&[L4Proto, ThDport], PORT6)], None)
             .add_rule(&pre, &[Expr::to_local(), Expr::jump("publish")], None)
             .add_rule(&locally, &[Expr::to_local(), Expr::jump("publish")], None)
-            .add_rule(
-                &post,
-                &[dnat(), within(IpSaddr, "127.0.0.0/8"), Expr::Masquerade],
-                None,
-            )
+            .add_rule(&post, &[dnat(), within(IpSaddr, "127.0.0.0/8"), Expr::Masquerade], None)
             .add_rule(&post, &[dnat(), Expr::from_local(), Expr::Masquerade], None)
             .add_rule(&post, &[dnat(), Expr::vmap(&[IpDaddr], HAIR4)], None)
             .add_rule(&post, &[dnat(), Expr::vmap(&[Ip6Daddr], HAIR6)], None)
             .add_rule(&post, &[Expr::vmap(&[IpSaddr], MASQ4)], None)
-            .add_rule(
-                &guard,
-                &[
-                    Expr::ne(Iifname, lo),
-                    within(IpDaddr, "127.0.0.0/8"),
-                    Expr::drop(),
-                ],
-                None,
-            );
+            .add_rule(&guard, &[Expr::ne(Iifname, lo), within(IpDaddr, "127.0.0.0/8"), Expr::drop()], None);
         let to_web = [v4("10.1.0.11"), Field::Port(80)];
         batch
             .add_element(
                 &PORT4,
-                &Element::new(&[Field::TCP, Field::Port(8080)])
-                    .data(&to_web)
-                    .comment("web eth0"),
+                &Element::new(&[Field::TCP, Field::Port(8080)]).data(&to_web).comment("web eth0"),
             )
             .add_element(
                 &HOST4,
@@ -158,18 +132,10 @@ fn the_whole_of_a_published_network() {
             )
             .add_element(
                 &MASQ4,
-                &Element::new(&[v4("10.1.0.11")])
-                    .verdict(Verdict::goto("net_a"))
-                    .comment("web"),
+                &Element::new(&[v4("10.1.0.11")]).verdict(Verdict::goto("net_a")).comment("web"),
             )
-            .add_element(
-                &HAIR4,
-                &Element::new(&[v4("10.1.0.11")]).verdict(Verdict::goto("hair_a")),
-            )
-            .add_element(
-                &HAIR6,
-                &Element::new(&[v6("fd00:1::11")]).verdict(Verdict::jump("hair_a")),
-            );
+            .add_element(&HAIR4, &Element::new(&[v4("10.1.0.11")]).verdict(Verdict::goto("hair_a")))
+            .add_element(&HAIR6, &Element::new(&[v6("fd00:1::11")]).verdict(Verdict::jump("hair_a")));
         assert_listed(&mut batch, include_str!("published.nft"));
     });
 }
@@ -195,11 +161,7 @@ fn every_match_and_statement() {
         let name = |text: &str| Field::Ifname(Ifname::new(text).unwrap());
         let network = |text: &str| text.parse().unwrap();
         let tcp = || Expr::eq(L4Proto, Field::TCP);
-        let matching = |selector, value, negated| Expr::Match {
-            selector,
-            value,
-            negated,
-        };
+        let matching = |selector, value, negated| Expr::Match { selector, value, negated };
         let address = |text: &str| -> IpAddr { text.parse().unwrap() };
 
         let mut batch = Batch::new();
@@ -214,104 +176,39 @@ fn every_match_and_statement() {
         rule(&[Expr::eq(NfProto, Field::NfProto(10)), Expr::drop()]);
         rule(&[Expr::eq(L4Proto, Field::SCTP), Expr::accept()]);
         rule(&[Expr::eq(Mark, Field::Mark(0x2000)), Expr::accept()]);
-        rule(&[
-            matching(Mark, Value::Masked { mask: 0xff, value: 1 }, false),
-            Expr::accept(),
-        ]);
+        rule(&[matching(Mark, Value::Masked { mask: 0xff, value: 1 }, false), Expr::accept()]);
         rule(&[Expr::any_bit(Mark, 0x2000), Expr::accept()]);
         rule(&[Expr::eq(CtMark, Field::Mark(1)), Expr::accept()]);
-        rule(&[
-            Expr::eq(Iifname, name("eth0")),
-            Expr::ne(Oifname, name("br-0123456789ab")),
-            Expr::accept(),
-        ]);
-        rule(&[
-            matching(Iifname, Value::Begins(Ifname::new("cni").unwrap()), false),
-            Expr::accept(),
-        ]);
-        rule(&[
-            Expr::eq(EtherSaddr, Field::Ether([2, 0, 0, 0, 0, 1])),
-            Expr::drop(),
-        ]);
-        rule(&[
-            Expr::ne(EtherDaddr, Field::Ether([2, 0, 0, 0, 0, 1])),
-            Expr::drop(),
-        ]);
-        rule(&[
-            Expr::eq(IpSaddr, v4("10.1.0.11")),
-            Expr::eq(IpDaddr, v4("10.1.0.12")),
-            Expr::accept(),
-        ]);
+        rule(&[Expr::eq(Iifname, name("eth0")), Expr::ne(Oifname, name("br-0123456789ab")), Expr::accept()]);
+        rule(&[matching(Iifname, Value::Begins(Ifname::new("cni").unwrap()), false), Expr::accept()]);
+        rule(&[Expr::eq(EtherSaddr, Field::Ether([2, 0, 0, 0, 0, 1])), Expr::drop()]);
+        rule(&[Expr::ne(EtherDaddr, Field::Ether([2, 0, 0, 0, 0, 1])), Expr::drop()]);
+        rule(&[Expr::eq(IpSaddr, v4("10.1.0.11")), Expr::eq(IpDaddr, v4("10.1.0.12")), Expr::accept()]);
         rule(&[Expr::within(IpSaddr, network("10.1.0.4/30")), Expr::accept()]);
         rule(&[Expr::not_within(IpDaddr, network("10.1.0.0/16")), Expr::accept()]);
         rule(&[Expr::eq(Ip6Saddr, v6("fd00:1::11")), Expr::accept()]);
         rule(&[Expr::not_within(Ip6Daddr, network("fe80::/10")), Expr::accept()]);
-        rule(&[
-            tcp(),
-            Expr::eq(ThDport, Field::Port(80)),
-            Expr::Counter,
-            Expr::accept(),
-        ]);
+        rule(&[tcp(), Expr::eq(ThDport, Field::Port(80)), Expr::Counter, Expr::accept()]);
         rule(&[Expr::eq(ThSport, Field::Port(53)), Expr::accept()]);
-        rule(&[
-            Expr::any_bit(CtState, state::ESTABLISHED | state::RELATED),
-            Expr::accept(),
-        ]);
-        rule(&[
-            Expr::any_bit(CtState, state::NEW),
-            Expr::Verdict(Verdict::Continue),
-        ]);
-        rule(&[
-            Expr::any_bit(CtState, state::INVALID | state::UNTRACKED),
-            Expr::drop(),
-        ]);
+        rule(&[Expr::any_bit(CtState, state::ESTABLISHED | state::RELATED), Expr::accept()]);
+        rule(&[Expr::any_bit(CtState, state::NEW), Expr::Verdict(Verdict::Continue)]);
+        rule(&[Expr::any_bit(CtState, state::INVALID | state::UNTRACKED), Expr::drop()]);
         rule(&[Expr::no_bit(CtStatus, status::DNAT), Expr::drop()]);
-        rule(&[
-            Expr::any_bit(CtStatus, status::SNAT | status::CONFIRMED),
-            Expr::to_caller(),
-        ]);
-        rule(&[
-            matching(FibSaddrType, Value::AddressType(3), true),
-            Expr::SetMark(4),
-        ]);
+        rule(&[Expr::any_bit(CtStatus, status::SNAT | status::CONFIRMED), Expr::to_caller()]);
+        rule(&[matching(FibSaddrType, Value::AddressType(3), true), Expr::SetMark(4)]);
         rule(&[Expr::OrMark(0x2000)]);
         rule(&[tcp(), Expr::Reject(Reject::TcpReset)]);
         rule(&[Expr::Reject(Reject::AdminProhibited)]);
         rule(&[Expr::Reject(Reject::PortUnreachable)]);
+        batch.add_rule(&reroute, &[Expr::goto("last")], Some("to the end")).add_rule(
+            &translate,
+            &[Expr::Counter],
+            None,
+        );
         batch
-            .add_rule(&reroute, &[Expr::goto("last")], Some("to the end"))
-            .add_rule(&translate, &[Expr::Counter], None);
-        batch
-            .add_rule(
-                &pre,
-                &[
-                    tcp(),
-                    Expr::Dnat {
-                        address: address("10.1.0.11"),
-                        port: Some(80),
-                    },
-                ],
-                None,
-            )
-            .add_rule(
-                &pre,
-                &[Expr::Dnat {
-                    address: address("10.1.0.11"),
-                    port: None,
-                }],
-                None,
-            )
-            .add_rule(
-                &pre,
-                &[
-                    tcp(),
-                    Expr::Dnat {
-                        address: address("fd00:1::11"),
-                        port: Some(80),
-                    },
-                ],
-                None,
-            );
+            .add_rule(&pre, &[tcp(), Expr::Dnat { address: address("10.1.0.11"), port: Some(80) }], None)
+            .add_rule(&pre, &[Expr::Dnat { address: address("10.1.0.11"), port: None }], None)
+            .add_rule(&pre, &[tcp(), Expr::Dnat { address: address("fd00:1::11"), port: Some(80) }], None);
         assert_listed(&mut batch, include_str!("statements.nft"));
     });
 }
@@ -320,12 +217,9 @@ fn every_match_and_statement() {
 fn every_type_of_key_and_data() {
     sandbox::run("every_type_of_key_and_data", || {
         use Selector::{EtherSaddr, Iifname, Ip6Saddr, IpSaddr, L4Proto, Mark, Oifname, ThDport};
-        const LINKS: Set = Set::new(
-            INET,
-            "links",
-            &[Type::Ifname, Type::Ipv4Addr, Type::InetProto, Type::InetService],
-        )
-        .with_comment("who may talk to whom");
+        const LINKS: Set =
+            Set::new(INET, "links", &[Type::Ifname, Type::Ipv4Addr, Type::InetProto, Type::InetService])
+                .with_comment("who may talk to whom");
         const NAMES: Set = Set::new(INET, "names", &[Type::Ifname]);
         const MACS: Set = Set::new(INET, "macs", &[Type::EtherAddr]);
         const MARKS: Set = Set::vmap(INET, "marks", &[Type::Mark]);
@@ -352,36 +246,19 @@ fn every_type_of_key_and_data() {
             .add_chain(&nat)
             .add_rule(
                 &chain,
-                &[
-                    Expr::in_set(&[Iifname, IpSaddr, L4Proto, ThDport], LINKS),
-                    Expr::accept(),
-                ],
+                &[Expr::in_set(&[Iifname, IpSaddr, L4Proto, ThDport], LINKS), Expr::accept()],
                 None,
             )
             .add_rule(&chain, &[Expr::not_in_set(&[Oifname], NAMES), Expr::drop()], None)
             .add_rule(&chain, &[Expr::in_set(&[EtherSaddr], MACS), Expr::accept()], None)
             .add_rule(&chain, &[Expr::vmap(&[Mark], MARKS)], None)
-            .add_rule(
-                &chain,
-                &[Expr::vmap(&[Selector::NfProto, L4Proto], PROTOCOLS)],
-                None,
-            )
-            .add_rule(
-                &nat,
-                &[Expr::dnat_map(&[Ip6Saddr, Iifname, EtherSaddr, Mark], LONG)],
-                None,
-            )
+            .add_rule(&chain, &[Expr::vmap(&[Selector::NfProto, L4Proto], PROTOCOLS)], None)
+            .add_rule(&nat, &[Expr::dnat_map(&[Ip6Saddr, Iifname, EtherSaddr, Mark], LONG)], None)
             .add_rule(&nat, &[Expr::dnat_map(&[IpSaddr], PLAIN4)], None)
-            .add_element(
-                &LINKS,
-                &Element::new(&[eth0, v4("10.1.0.11"), Field::TCP, Field::Port(443)]),
-            )
+            .add_element(&LINKS, &Element::new(&[eth0, v4("10.1.0.11"), Field::TCP, Field::Port(443)]))
             .add_element(&NAMES, &Element::new(&[eth0]).comment("uplink"))
             .add_element(&MACS, &Element::new(&[mac]))
-            .add_element(
-                &MARKS,
-                &Element::new(&[Field::Mark(0x2000)]).verdict(Verdict::Accept),
-            )
+            .add_element(&MARKS, &Element::new(&[Field::Mark(0x2000)]).verdict(Verdict::Accept))
             .add_element(
                 &PROTOCOLS,
                 &Element::new(&[Field::NfProto(2), Field::SCTP]).verdict(Verdict::Return),
@@ -406,10 +283,7 @@ fn every_verdict_in_a_map() {
         ];
         for verdict in verdicts {
             let mut batch = Batch::new();
-            batch
-                .add_table(&INET)
-                .add_set(&map)
-                .add_chain(&Chain::new(INET, "there"));
+            batch.add_table(&INET).add_set(&map).add_chain(&Chain::new(INET, "there"));
             batch.add_element(&map, &Element::new(&[Field::Port(80)]).verdict(verdict.clone()));
             let expected = include_str!("verdicts.nft").replace("VERDICT", &verdict.to_string());
             assert_listed(&mut batch, &expected);
@@ -422,20 +296,8 @@ fn tables_of_one_family_and_of_bridges() {
     sandbox::run("tables_of_one_family_and_of_bridges", || {
         use Selector::{EtherSaddr, Iifname, Ip6Saddr, IpDaddr, IpSaddr};
         let mut batch = Batch::new();
-        let ip = Chain::base(
-            Table::new(Family::Ip, "four"),
-            "in",
-            Kind::Filter,
-            HookPoint::Input,
-            0,
-        );
-        let ip6 = Chain::base(
-            Table::new(Family::Ip6, "six"),
-            "in",
-            Kind::Filter,
-            HookPoint::Input,
-            0,
-        );
+        let ip = Chain::base(Table::new(Family::Ip, "four"), "in", Kind::Filter, HookPoint::Input, 0);
+        let ip6 = Chain::base(Table::new(Family::Ip6, "six"), "in", Kind::Filter, HookPoint::Input, 0);
         let bridge = Chain::base(
             Table::new(Family::Bridge, "frames"),
             "forth",
@@ -449,39 +311,13 @@ fn tables_of_one_family_and_of_bridges() {
         let eth0 = Field::Ifname(Ifname::new("eth0").unwrap());
         let mac = Field::Ether([2, 0, 0, 0, 0, 1]);
         batch
-            .add_rule(
-                &ip,
-                &[
-                    Expr::eq(IpSaddr, v4("10.1.0.11")),
-                    Expr::Reject(Reject::PortUnreachable),
-                ],
-                None,
-            )
+            .add_rule(&ip, &[Expr::eq(IpSaddr, v4("10.1.0.11")), Expr::Reject(Reject::PortUnreachable)], None)
             .add_rule(&ip, &[Expr::Reject(Reject::AdminProhibited)], None)
-            .add_rule(
-                &ip6,
-                &[
-                    Expr::eq(Ip6Saddr, v6("fd00::1")),
-                    Expr::Reject(Reject::PortUnreachable),
-                ],
-                None,
-            )
+            .add_rule(&ip6, &[Expr::eq(Ip6Saddr, v6("fd00::1")), Expr::Reject(Reject::PortUnreachable)], None)
             .add_rule(&ip6, &[Expr::Reject(Reject::AdminProhibited)], None)
-            .add_rule(
-                &bridge,
-                &[Expr::eq(Iifname, eth0), Expr::ne(EtherSaddr, mac), Expr::drop()],
-                None,
-            )
-            .add_rule(
-                &bridge,
-                &[Expr::eq(IpDaddr, v4("10.1.0.11")), Expr::accept()],
-                None,
-            )
-            .add_rule(
-                &bridge,
-                &[Expr::eq(Ip6Saddr, v6("fd00::1")), Expr::accept()],
-                None,
-            );
+            .add_rule(&bridge, &[Expr::eq(Iifname, eth0), Expr::ne(EtherSaddr, mac), Expr::drop()], None)
+            .add_rule(&bridge, &[Expr::eq(IpDaddr, v4("10.1.0.11")), Expr::accept()], None)
+            .add_rule(&bridge, &[Expr::eq(Ip6Saddr, v6("fd00::1")), Expr::accept()], None);
         assert_listed(&mut batch, include_str!("families.nft"));
     });
 }

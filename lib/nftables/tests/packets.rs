@@ -15,18 +15,10 @@ use nftables::{
 };
 
 const TABLE: Table = Table::new(Family::Inet, "cleat");
-const PORT4: Set = Set::map(
-    TABLE,
-    "port4",
-    &[Type::InetProto, Type::InetService],
-    &[Type::Ipv4Addr, Type::InetService],
-);
-const PORT6: Set = Set::map(
-    TABLE,
-    "port6",
-    &[Type::InetProto, Type::InetService],
-    &[Type::Ipv6Addr, Type::InetService],
-);
+const PORT4: Set =
+    Set::map(TABLE, "port4", &[Type::InetProto, Type::InetService], &[Type::Ipv4Addr, Type::InetService]);
+const PORT6: Set =
+    Set::map(TABLE, "port6", &[Type::InetProto, Type::InetService], &[Type::Ipv6Addr, Type::InetService]);
 const UDP: u8 = 17;
 
 /// A table that publishes what its maps hold for local clients.
@@ -34,14 +26,12 @@ fn publish(socket: &mut Socket) {
     let output = Chain::base(TABLE, "locally", Kind::Nat, HookPoint::Output, priority::DSTNAT);
     let key = &[Selector::L4Proto, Selector::ThDport];
     let mut batch = Batch::new();
-    batch
-        .add_table(&TABLE)
-        .add_set(&PORT4)
-        .add_set(&PORT6)
-        .add_chain(&output);
-    batch
-        .add_rule(&output, &[Expr::to_local(), Expr::dnat_map(key, PORT4)], None)
-        .add_rule(&output, &[Expr::to_local(), Expr::dnat_map(key, PORT6)], None);
+    batch.add_table(&TABLE).add_set(&PORT4).add_set(&PORT6).add_chain(&output);
+    batch.add_rule(&output, &[Expr::to_local(), Expr::dnat_map(key, PORT4)], None).add_rule(
+        &output,
+        &[Expr::to_local(), Expr::dnat_map(key, PORT6)],
+        None,
+    );
     batch.commit(socket).unwrap();
 }
 
@@ -60,16 +50,10 @@ fn a_connection_goes_through_the_map() {
         publish(&mut socket);
         for address in loopback() {
             let listener = TcpListener::bind((address, 0)).unwrap();
-            let to = [
-                Field::from(address),
-                Field::Port(listener.local_addr().unwrap().port()),
-            ];
+            let to = [Field::from(address), Field::Port(listener.local_addr().unwrap().port())];
             let published = Element::new(&[Field::TCP, Field::Port(8080)]).data(&to);
             assert!(TcpStream::connect((address, 8080)).is_err());
-            Batch::new()
-                .create_element(&set_for(address), &published)
-                .commit(&mut socket)
-                .unwrap();
+            Batch::new().create_element(&set_for(address), &published).commit(&mut socket).unwrap();
             let mut client = TcpStream::connect((address, 8080)).unwrap();
             client.write_all(b"hello").unwrap();
             let mut received = [0; 5];
@@ -86,16 +70,10 @@ fn exactly_the_flows_of_one_port_are_deleted() {
         publish(&mut socket);
         for (address, family) in loopback().into_iter().zip([Family::Ip, Family::Ip6]) {
             let server = UdpSocket::bind((address, 0)).unwrap();
-            let to = [
-                Field::from(address),
-                Field::Port(server.local_addr().unwrap().port()),
-            ];
+            let to = [Field::from(address), Field::Port(server.local_addr().unwrap().port())];
             for port in [5001, 5002, 5003] {
                 let published = Element::new(&[Field::UDP, Field::Port(port)]).data(&to);
-                Batch::new()
-                    .add_element(&set_for(address), &published)
-                    .commit(&mut socket)
-                    .unwrap();
+                Batch::new().add_element(&set_for(address), &published).commit(&mut socket).unwrap();
             }
             let client = UdpSocket::bind((address, 0)).unwrap();
             for port in [5001, 5002, 5003] {
@@ -109,15 +87,11 @@ fn exactly_the_flows_of_one_port_are_deleted() {
             conntrack::flush(&mut socket, &[of_port(5002)]).unwrap();
             assert_eq!(counts(), [1, 0, 1]);
             // None of these describes what is left.
-            let of_server = Filter::new(family, UDP)
-                .reply_src(address)
-                .reply_sport(server.local_addr().unwrap().port());
+            let of_server =
+                Filter::new(family, UDP).reply_src(address).reply_sport(server.local_addr().unwrap().port());
             let other_protocol = Filter::new(family, 6).orig_dport(5001);
-            conntrack::flush(
-                &mut socket,
-                &[of_port(5002), of_server.orig_dport(5002), other_protocol],
-            )
-            .unwrap();
+            conntrack::flush(&mut socket, &[of_port(5002), of_server.orig_dport(5002), other_protocol])
+                .unwrap();
             assert_eq!(counts(), [1, 0, 1]);
             conntrack::flush(&mut socket, &[of_server.orig_dport(5003)]).unwrap();
             assert_eq!(counts(), [1, 0, 0]);
@@ -156,17 +130,10 @@ fn many_ports_are_deleted_at_once() {
 #[test]
 fn addresses_tell_flows_of_one_port_apart() {
     sandbox::run("addresses_tell_flows_of_one_port_apart", || {
-        sandbox::program(
-            "ip",
-            &["-6", "address", "add", "fd00::1/128", "dev", "lo", "nodad"],
-            "",
-        );
+        sandbox::program("ip", &["-6", "address", "add", "fd00::1/128", "dev", "lo", "nodad"], "");
         let (mut socket, mut counter) = (Socket::open().unwrap(), Socket::open().unwrap());
         publish(&mut socket);
-        let pairs = [
-            (["127.0.0.1", "127.0.0.2"], Family::Ip),
-            (["::1", "fd00::1"], Family::Ip6),
-        ];
+        let pairs = [(["127.0.0.1", "127.0.0.2"], Family::Ip), (["::1", "fd00::1"], Family::Ip6)];
         for (addresses, family) in pairs {
             let addresses = addresses.map(|text| text.parse::<IpAddr>().unwrap());
             let client = UdpSocket::bind((addresses[0], 0)).unwrap();
@@ -193,30 +160,17 @@ fn a_flow_follows_the_map_only_after_its_deletion() {
         let mut socket = Socket::open().unwrap();
         publish(&mut socket);
         let address = loopback()[0];
-        let (old, new) = (
-            UdpSocket::bind((address, 0)).unwrap(),
-            UdpSocket::bind((address, 0)).unwrap(),
-        );
+        let (old, new) = (UdpSocket::bind((address, 0)).unwrap(), UdpSocket::bind((address, 0)).unwrap());
         let key = [Field::UDP, Field::Port(8053)];
         let to = |server: &UdpSocket| {
-            Element::new(&key).data(&[
-                Field::from(address),
-                Field::Port(server.local_addr().unwrap().port()),
-            ])
+            Element::new(&key).data(&[Field::from(address), Field::Port(server.local_addr().unwrap().port())])
         };
-        Batch::new()
-            .add_element(&PORT4, &to(&old))
-            .commit(&mut socket)
-            .unwrap();
+        Batch::new().add_element(&PORT4, &to(&old)).commit(&mut socket).unwrap();
         let client = UdpSocket::bind((address, 0)).unwrap();
         let send = || client.send_to(b"?", (address, 8053)).unwrap();
         send();
         old.recv_from(&mut [0; 8]).unwrap();
-        Batch::new()
-            .del_element(&PORT4, &key)
-            .add_element(&PORT4, &to(&new))
-            .commit(&mut socket)
-            .unwrap();
+        Batch::new().del_element(&PORT4, &key).add_element(&PORT4, &to(&new)).commit(&mut socket).unwrap();
         send();
         old.recv_from(&mut [0; 8]).unwrap();
         let filter = Filter::new(Family::Ip, UDP).orig_dport(8053);

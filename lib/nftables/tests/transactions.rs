@@ -12,12 +12,8 @@ use nftables::{
 
 const TABLE: Table = Table::new(Family::Inet, "cleat");
 const OTHER: Table = Table::new(Family::Inet, "other");
-const PORTS: Set = Set::map(
-    TABLE,
-    "port4",
-    &[Type::InetProto, Type::InetService],
-    &[Type::Ipv4Addr, Type::InetService],
-);
+const PORTS: Set =
+    Set::map(TABLE, "port4", &[Type::InetProto, Type::InetService], &[Type::Ipv4Addr, Type::InetService]);
 const NETS: Set = Set::vmap(TABLE, "masq4", &[Type::Ipv4Addr]);
 const NET_A: Chain = Chain::new(TABLE, "net_a");
 
@@ -25,11 +21,7 @@ const NET_A: Chain = Chain::new(TABLE, "net_a");
 fn prepared() -> Socket {
     let mut socket = Socket::open().unwrap();
     let mut batch = Batch::new();
-    batch
-        .add_table(&TABLE)
-        .add_set(&PORTS)
-        .add_set(&NETS)
-        .add_chain(&NET_A);
+    batch.add_table(&TABLE).add_set(&PORTS).add_set(&NETS).add_chain(&NET_A);
     batch.commit(&mut socket).unwrap();
     socket
 }
@@ -58,18 +50,12 @@ fn a_failing_operation_undoes_all_and_is_named() {
             .add_rule(&NET_A, &[Expr::Masquerade, Expr::jump("nowhere")], None)
             .add_element(&PORTS, &web(8081));
         let error = batch.commit(&mut socket).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "add rule to chain inet cleat net_a: no such file or directory"
-        );
+        assert_eq!(error.to_string(), "add rule to chain inet cleat net_a: no such file or directory");
         assert!(error.is_not_found());
         assert_eq!(error.index(), Some(1));
         assert!(socket.elements(&PORTS).unwrap().is_empty());
         // Answers left over from the failure are not taken for those of the next transaction.
-        Batch::new()
-            .add_element(&PORTS, &web(8080))
-            .commit(&mut socket)
-            .unwrap();
+        Batch::new().add_element(&PORTS, &web(8080)).commit(&mut socket).unwrap();
         assert_eq!(socket.elements(&PORTS).unwrap(), [web(8080)]);
     });
 }
@@ -78,43 +64,20 @@ fn a_failing_operation_undoes_all_and_is_named() {
 fn a_taken_key_fails_where_it_is_to_be_created() {
     sandbox::run("a_taken_key_fails_where_it_is_to_be_created", || {
         let mut socket = prepared();
-        Batch::new()
-            .create_element(&PORTS, &web(8080))
-            .commit(&mut socket)
-            .unwrap();
+        Batch::new().create_element(&PORTS, &web(8080)).commit(&mut socket).unwrap();
         let mut again = Batch::new();
-        let error = again
-            .create_element(&PORTS, &web(443))
-            .create_element(&PORTS, &web(8080));
+        let error = again.create_element(&PORTS, &web(443)).create_element(&PORTS, &web(8080));
         let error = error.commit(&mut socket).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "create element tcp . 8080 to inet cleat port4: file exists"
-        );
+        assert_eq!(error.to_string(), "create element tcp . 8080 to inet cleat port4: file exists");
         assert!(error.is_exists());
         assert_eq!(error.index(), Some(1));
         // The same data are no failure without the demand to create, other data are.
-        Batch::new()
-            .add_element(&PORTS, &web(8080).comment("other"))
-            .commit(&mut socket)
-            .unwrap();
+        Batch::new().add_element(&PORTS, &web(8080).comment("other")).commit(&mut socket).unwrap();
         assert_eq!(socket.elements(&PORTS).unwrap(), [web(8080)]);
         let elsewhere =
             Element::new(&port(8080)).data(&[Field::Ipv4([10, 1, 0, 12].into()), Field::Port(80)]);
-        assert!(
-            Batch::new()
-                .add_element(&PORTS, &elsewhere)
-                .commit(&mut socket)
-                .unwrap_err()
-                .is_exists()
-        );
-        assert!(
-            Batch::new()
-                .create_element(&PORTS, &elsewhere)
-                .commit(&mut socket)
-                .unwrap_err()
-                .is_exists()
-        );
+        assert!(Batch::new().add_element(&PORTS, &elsewhere).commit(&mut socket).unwrap_err().is_exists());
+        assert!(Batch::new().create_element(&PORTS, &elsewhere).commit(&mut socket).unwrap_err().is_exists());
     });
 }
 
@@ -124,26 +87,14 @@ fn tables_chains_and_sets_are_created_once() {
         let mut socket = prepared();
         prepared();
         for (batch, words) in [
-            (
-                Batch::new().create_table(&TABLE),
-                "create table inet cleat: file exists",
-            ),
-            (
-                Batch::new().create_chain(&NET_A),
-                "create chain inet cleat net_a: file exists",
-            ),
-            (
-                Batch::new().create_set(&PORTS),
-                "create map inet cleat port4: file exists",
-            ),
+            (Batch::new().create_table(&TABLE), "create table inet cleat: file exists"),
+            (Batch::new().create_chain(&NET_A), "create chain inet cleat net_a: file exists"),
+            (Batch::new().create_set(&PORTS), "create map inet cleat port4: file exists"),
         ] {
             assert_eq!(batch.commit(&mut socket).unwrap_err().to_string(), words);
         }
         let other_hook = Chain::base(TABLE, "net_a", Kind::Nat, HookPoint::Output, 0);
-        Batch::new()
-            .add_chain(&other_hook)
-            .commit(&mut socket)
-            .unwrap_err();
+        Batch::new().add_chain(&other_hook).commit(&mut socket).unwrap_err();
     });
 }
 
@@ -153,26 +104,14 @@ fn a_chain_goes_with_the_last_that_leads_to_it() {
         let mut socket = prepared();
         let to_net = Element::new(&member()).verdict(Verdict::goto("net_a"));
         let mut batch = Batch::new();
-        batch
-            .add_element(&NETS, &to_net)
-            .add_rule(&NET_A, &[Expr::Counter], None);
+        batch.add_element(&NETS, &to_net).add_rule(&NET_A, &[Expr::Counter], None);
         batch.commit(&mut socket).unwrap();
         let error = Batch::new().del_chain(&NET_A).commit(&mut socket).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "delete chain inet cleat net_a: device or resource busy"
-        );
+        assert_eq!(error.to_string(), "delete chain inet cleat net_a: device or resource busy");
         assert!(error.is_busy());
-        Batch::new()
-            .del_element(&NETS, &member())
-            .del_chain(&NET_A)
-            .commit(&mut socket)
-            .unwrap();
+        Batch::new().del_element(&NETS, &member()).del_chain(&NET_A).commit(&mut socket).unwrap();
         assert!(!socket.has_chain(&NET_A).unwrap());
-        let error = Batch::new()
-            .del_element(&NETS, &member())
-            .commit(&mut socket)
-            .unwrap_err();
+        let error = Batch::new().del_element(&NETS, &member()).commit(&mut socket).unwrap_err();
         assert_eq!(
             error.to_string(),
             "delete element 10.1.0.11 of inet cleat masq4: no such file or directory"
@@ -187,10 +126,7 @@ fn a_batch_for_another_generation_is_refused() {
         let generation = socket.generation().unwrap();
         let mut batch = Batch::new();
         batch.create_element(&PORTS, &web(8080));
-        Batch::new()
-            .add_chain(&Chain::new(TABLE, "net_b"))
-            .commit(&mut socket)
-            .unwrap();
+        Batch::new().add_chain(&Chain::new(TABLE, "net_b")).commit(&mut socket).unwrap();
         let error = batch.commit_at(&mut socket, generation).unwrap_err();
         assert!(error.is_restart(), "{error}");
         assert!(matches!(error, Error::Commit { operations: 1, .. }));
@@ -206,27 +142,17 @@ fn a_batch_for_another_generation_is_refused() {
 fn one_element_is_read_by_its_key() {
     sandbox::run("one_element_is_read_by_its_key", || {
         let mut socket = prepared();
-        let to_net = Element::new(&member())
-            .verdict(Verdict::goto("net_a"))
-            .comment("web");
+        let to_net = Element::new(&member()).verdict(Verdict::goto("net_a")).comment("web");
         let mut batch = Batch::new();
-        batch
-            .add_element(&PORTS, &web(8080))
-            .add_element(&PORTS, &web(8081))
-            .add_element(&NETS, &to_net);
+        batch.add_element(&PORTS, &web(8080)).add_element(&PORTS, &web(8081)).add_element(&NETS, &to_net);
         batch.commit(&mut socket).unwrap();
         assert_eq!(socket.get_element(&NETS, &member()).unwrap(), Some(to_net));
         assert_eq!(socket.get_element(&PORTS, &port(80)).unwrap(), None);
         let found = socket.get_element(&PORTS, &port(8081)).unwrap().unwrap();
         assert_eq!(found, web(8081));
         assert_eq!(key::decode(PORTS.key, &found.key).unwrap(), port(8081));
-        let Some(Data::Value(data)) = found.data else {
-            panic!("no value")
-        };
-        assert_eq!(
-            key::decode(PORTS.data.unwrap(), &data).unwrap()[1],
-            Field::Port(80)
-        );
+        let Some(Data::Value(data)) = found.data else { panic!("no value") };
+        assert_eq!(key::decode(PORTS.data.unwrap(), &data).unwrap()[1], Field::Port(80));
         let missing = Set::new(TABLE, "missing", &[Type::Mark]);
         assert_eq!(socket.get_element(&missing, &[Field::Mark(1)]).unwrap(), None);
         assert!(socket.elements(&missing).unwrap_err().is_not_found());
@@ -253,30 +179,16 @@ fn names_and_rules_are_listed() {
         );
         batch.commit(&mut socket).unwrap();
         assert_eq!(socket.chains(&TABLE).unwrap(), ["net_a"]);
-        assert!(
-            socket
-                .chains(&Table::new(Family::Ip, "cleat"))
-                .unwrap()
-                .is_empty()
-        );
+        assert!(socket.chains(&Table::new(Family::Ip, "cleat")).unwrap().is_empty());
         let rules = socket.rules(&NET_A).unwrap();
         let comments: Vec<_> = rules.iter().map(|rule| rule.comment.as_deref()).collect();
         assert_eq!(comments, [None, Some("the rest")]);
-        Batch::new()
-            .del_rule(&NET_A, rules[0].handle)
-            .commit(&mut socket)
-            .unwrap();
+        Batch::new().del_rule(&NET_A, rules[0].handle).commit(&mut socket).unwrap();
         assert_eq!(socket.rules(&NET_A).unwrap(), rules[1..]);
         Batch::new().flush_chain(&NET_A).commit(&mut socket).unwrap();
         assert!(socket.rules(&NET_A).unwrap().is_empty());
-        let error = Batch::new()
-            .del_rule(&NET_A, 999)
-            .commit(&mut socket)
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "delete rule 999 of chain inet cleat net_a: no such file or directory"
-        );
+        let error = Batch::new().del_rule(&NET_A, 999).commit(&mut socket).unwrap_err();
+        assert_eq!(error.to_string(), "delete rule 999 of chain inet cleat net_a: no such file or directory");
     });
 }
 
@@ -304,14 +216,8 @@ fn thousands_of_elements_are_one_transaction() {
         assert_eq!(error.index(), Some(0));
         Batch::new().flush_set(&PORTS).commit(&mut socket).unwrap();
         assert!(socket.elements(&PORTS).unwrap().is_empty());
-        let error = Batch::new()
-            .flush_set(&Set { name: "no", ..PORTS })
-            .commit(&mut socket)
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "flush inet cleat no: no such file or directory"
-        );
+        let error = Batch::new().flush_set(&Set { name: "no", ..PORTS }).commit(&mut socket).unwrap_err();
+        assert_eq!(error.to_string(), "flush inet cleat no: no such file or directory");
     });
 }
 
@@ -320,29 +226,15 @@ fn whole_tables_and_sets_are_deleted() {
     sandbox::run("whole_tables_and_sets_are_deleted", || {
         let mut socket = prepared();
         let mut batch = Batch::new();
-        batch.add_rule(
-            &NET_A,
-            &[Expr::dnat_map(&[Selector::L4Proto, Selector::ThDport], PORTS)],
-            None,
-        );
+        batch.add_rule(&NET_A, &[Expr::dnat_map(&[Selector::L4Proto, Selector::ThDport], PORTS)], None);
         batch.commit(&mut socket).unwrap();
         let error = Batch::new().del_set(&PORTS).commit(&mut socket).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "delete set inet cleat port4: device or resource busy"
-        );
-        Batch::new()
-            .flush_chain(&NET_A)
-            .del_set(&PORTS)
-            .commit(&mut socket)
-            .unwrap();
+        assert_eq!(error.to_string(), "delete set inet cleat port4: device or resource busy");
+        Batch::new().flush_chain(&NET_A).del_set(&PORTS).commit(&mut socket).unwrap();
         Batch::new().del_table(&TABLE).commit(&mut socket).unwrap();
         assert!(!socket.has_table(&TABLE).unwrap());
         let error = Batch::new().del_table(&TABLE).commit(&mut socket).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "delete table inet cleat: no such file or directory"
-        );
+        assert_eq!(error.to_string(), "delete table inet cleat: no such file or directory");
         Batch::new().commit(&mut socket).unwrap();
     });
 }
@@ -356,35 +248,17 @@ fn what_cannot_be_encoded_is_not_sent() {
         assert!(error.to_string().starts_with(words), "{error}");
     };
     let words = "add element tcp . 1 to inet cleat port4: comment is longer";
-    refused(
-        Batch::new().add_element(&PORTS, &web(1).comment("x".repeat(128))),
-        words,
-    );
+    refused(Batch::new().add_element(&PORTS, &web(1).comment("x".repeat(128))), words);
     let words = "delete element [00, 01] of inet cleat port4: key is not of the set's types";
     refused(Batch::new().del_element(&PORTS, &[Field::Port(1)]), words);
     let words = "add chain inet cleat a: name contains a NUL";
     refused(Batch::new().add_chain(&Chain::new(TABLE, "a\0b")), words);
     let rules = [
-        (
-            Expr::eq(Selector::IpSaddr, Field::TCP),
-            "value is not of the selector's type",
-        ),
-        (
-            Expr::in_set(&[Selector::IpSaddr], PORTS),
-            "selectors are not of the set's types",
-        ),
-        (
-            Expr::vmap(&[Selector::L4Proto, Selector::ThDport], PORTS),
-            "map has no verdicts",
-        ),
-        (
-            Expr::dnat_map(&[Selector::IpSaddr], NETS),
-            "map does not lead to an address",
-        ),
-        (
-            Expr::in_set(&[Selector::IpSaddr], Set { table: OTHER, ..NETS }),
-            "set is of another table",
-        ),
+        (Expr::eq(Selector::IpSaddr, Field::TCP), "value is not of the selector's type"),
+        (Expr::in_set(&[Selector::IpSaddr], PORTS), "selectors are not of the set's types"),
+        (Expr::vmap(&[Selector::L4Proto, Selector::ThDport], PORTS), "map has no verdicts"),
+        (Expr::dnat_map(&[Selector::IpSaddr], NETS), "map does not lead to an address"),
+        (Expr::in_set(&[Selector::IpSaddr], Set { table: OTHER, ..NETS }), "set is of another table"),
     ];
     for (expr, words) in rules {
         let doing = format!("add rule to chain inet cleat net_a: {words}");

@@ -1,1 +1,101 @@
-//! Skeleton.
+//! The `loopback` plugin: sets the container's `lo` up on ADD, and down on DEL.
+//!
+//! Whatever `CNI_IFNAME` says, the interface is `lo`, as in the reference. It has no keys of its own.
+
+use std::fmt::Write as _;
+
+use cni::{AddResult, Code, Error, Interface, Ip, Plugin, Request, Target};
+use netlink::{IpNetwork, Link, Namespace, Socket};
+
+const LO: &str = "lo";
+
+/// The plugin.
+#[derive(Debug)]
+pub struct Loopback;
+
+impl Plugin for Loopback {
+    const NAME: &'static str = "loopback";
+
+    fn add(request: &Request, target: &Target) -> Result<AddResult, Error> {
+        let path = target.netns()?;
+        let mut socket = open(target)?;
+        let link = lo(&mut socket)?;
+        socket.set_up(link.index).map_err(kernel)?;
+        // Behind another plugin, that one's result is the answer.
+        if let Some(result) = &request.conf.prev_result {
+            return Ok(result.clone());
+        }
+        let addresses = loopback_addresses(&mut socket, &link)?;
+        let interface = Interface {
+            name: LO.to_owned(),
+            mac: link.mac.map(|mac| mac.to_string()).unwrap_or_default(),
+            sandbox: path.to_string_lossy().into_owned(),
+            ..Interface::default()
+        };
+        let ips = addresses.into_iter().map(|address| Ip { interface: Some(0), address, gateway: None });
+        Ok(AddResult { interfaces: vec![interface], ips: ips.collect(), ..AddResult::default() })
+    }
+
+    fn del(_: &Request, target: &Target) -> Result<(), Error> {
+        // A namespace that has gone took its loopback with it.
+        let Some(namespace) = target.netns.as_deref().and_then(|path| Namespace::open(path).ok()) else {
+            return Ok(());
+        };
+        let mut socket = namespace.socket().map_err(kernel)?;
+        let link = lo(&mut socket)?;
+        socket.set_down(link.index).map_err(kernel)
+    }
+
+    fn check(_: &Request, target: &Target) -> Result<(), Error> {
+        let link = lo(&mut open(target)?)?;
+        if link.up { Ok(()) } else { Err(Error::new(Code::CheckFailed, "interface lo is down")) }
+    }
+
+    /// Nothing is left of a loopback when its namespace has gone.
+    fn gc(_: &Request) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Every namespace has a loopback.
+    fn status(_: &Request) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+fn open(target: &Target) -> Result<Socket, Error> {
+    Namespace::open(target.netns()?).and_then(|namespace| namespace.socket()).map_err(kernel)
+}
+
+fn lo(socket: &mut Socket) -> Result<Link, Error> {
+    socket
+        .get_link(LO)
+        .map_err(kernel)?
+        .ok_or_else(|| Error::new(Code::Kernel, "the namespace has no interface lo"))
+}
+
+/// The addresses of `lo`, in the order of the kernel; any other than a loopback address means that somebody uses it
+/// for something else.
+fn loopback_addresses(socket: &mut Socket, link: &Link) -> Result<Vec<IpNetwork>, Error> {
+    let addresses: Vec<IpNetwork> =
+        socket.addresses(link.index).map_err(kernel)?.into_iter().map(|address| address.network).collect();
+    let strangers = addresses.iter().filter(|address| !address.ip().is_loopback()).fold(
+        String::new(),
+        |mut text, address| {
+            let _ = write!(text, " {address}");
+            text
+        },
+    );
+    if strangers.is_empty() {
+        return Ok(addresses);
+    }
+    Err(Error::new(
+        Code::InvalidEnvironment,
+        format!("interface lo has other than loopback addresses:{strangers}"),
+    )
+    .details("remove them from lo; a container's addresses belong on interfaces of their own"))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "used as a function for map_err")]
+fn kernel(error: netlink::Error) -> Error {
+    Error::new(Code::Kernel, error.to_string())
+}

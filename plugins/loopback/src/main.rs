@@ -1,1 +1,7 @@
-fn main() {}
+//! loopback: sets the container's loopback interface up.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cni::run::<loopback::Loopback>()
+}

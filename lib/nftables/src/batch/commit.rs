@@ -25,11 +25,7 @@ impl Batch {
 
     fn send(&mut self, socket: &mut Socket, generation: Option<u32>) -> Result<()> {
         if let Some((index, reason)) = self.fault {
-            return Err(Error::Encode {
-                index,
-                operation: self.describe(index),
-                reason,
-            });
+            return Err(Error::Encode { index, operation: self.describe(index), reason });
         }
         let Ok(count) = u32::try_from(self.operations.len()) else {
             return Err(self.failed(io::ErrorKind::InvalidInput.into()));
@@ -50,11 +46,7 @@ impl Batch {
             Err((0, source)) => Err(self.failed(source)),
             Err((at, source)) => {
                 let index = at as usize - 1;
-                Err(Error::Operation {
-                    index,
-                    operation: self.describe(index),
-                    source,
-                })
+                Err(Error::Operation { index, operation: self.describe(index), source })
             }
         }
     }
@@ -91,10 +83,7 @@ impl Batch {
     }
 
     fn failed(&self, source: io::Error) -> Error {
-        Error::Commit {
-            operations: self.operations.len(),
-            source,
-        }
+        Error::Commit { operations: self.operations.len(), source }
     }
 
     fn describe(&self, index: usize) -> String {
@@ -109,14 +98,7 @@ impl Batch {
 
 /// A marker without attributes; `res_id` names the subsystem that the batch is for.
 fn marker(kind: u16, sequence: u32) -> [u8; HEADERS] {
-    let what = Headers {
-        kind,
-        flags: 0,
-        sequence,
-        family: 0,
-        version: 0,
-        resource: NFTABLES >> 8,
-    };
+    let what = Headers { kind, flags: 0, sequence, family: 0, version: 0, resource: NFTABLES >> 8 };
     message::headers(LENGTH, &what)
 }
 

@@ -42,11 +42,7 @@ impl Batch {
     pub fn new() -> Self {
         let mut writer = Writer::default();
         writer.raw(&[0; BEGIN]);
-        Self {
-            writer,
-            operations: Vec::new(),
-            fault: None,
-        }
+        Self { writer, operations: Vec::new(), fault: None }
     }
 
     /// Whether there is nothing to do.
@@ -64,13 +60,7 @@ impl Batch {
 
     /// Creates a table.
     pub fn create_table(&mut self, table: &Table) -> &mut Self {
-        self.push(
-            NFT_MSG_NEWTABLE,
-            NLM_F_CREATE | NLM_F_EXCL,
-            table.family,
-            0,
-            |a| table.write(a, true),
-        )
+        self.push(NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, table.family, 0, |a| table.write(a, true))
     }
 
     /// Deletes a table with all that is in it.
@@ -87,13 +77,7 @@ impl Batch {
 
     /// Creates a chain.
     pub fn create_chain(&mut self, chain: &Chain) -> &mut Self {
-        self.push(
-            NFT_MSG_NEWCHAIN,
-            NLM_F_CREATE | NLM_F_EXCL,
-            chain.table.family,
-            0,
-            |a| chain.write(a),
-        )
+        self.push(NFT_MSG_NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL, chain.table.family, 0, |a| chain.write(a))
     }
 
     /// Deletes a chain with its rules; it is busy ([`crate::Error::is_busy`]) while a rule or an element leads to it.
@@ -112,15 +96,9 @@ impl Batch {
 
     /// Appends a rule to a chain; `comment` has at most 127 bytes.
     pub fn add_rule(&mut self, chain: &Chain, exprs: &[Expr], comment: Option<&str>) -> &mut Self {
-        self.push(
-            NFT_MSG_NEWRULE,
-            NLM_F_CREATE | NLM_F_APPEND,
-            chain.table.family,
-            0,
-            |a| {
-                Rule::write(a, chain, exprs, comment);
-            },
-        )
+        self.push(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, chain.table.family, 0, |a| {
+            Rule::write(a, chain, exprs, comment);
+        })
     }
 
     /// Deletes one rule of a chain by its [`Rule::handle`].
@@ -191,10 +169,7 @@ impl Batch {
         fill: impl FnOnce(&mut Writer),
     ) -> &mut Self {
         let index = self.operations.len();
-        self.operations.push(Operation {
-            start: self.writer.len(),
-            key_type,
-        });
+        self.operations.push(Operation { start: self.writer.len(), key_type });
         let headers = Headers {
             kind: NFTABLES | kind,
             flags,

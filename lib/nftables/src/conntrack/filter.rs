@@ -29,24 +29,14 @@ struct Side {
     destination_port: Option<u16>,
 }
 
-const ANY: Side = Side {
-    source: None,
-    destination: None,
-    source_port: None,
-    destination_port: None,
-};
+const ANY: Side = Side { source: None, destination: None, source_port: None, destination_port: None };
 
 impl Filter {
     /// Flows of a family ([`Family::Ip`] or [`Family::Ip6`]) and protocol (`IPPROTO_*`), to be narrowed by at least
     /// one of the other functions.
     #[must_use]
     pub const fn new(family: Family, protocol: u8) -> Self {
-        Self {
-            family,
-            protocol,
-            orig: ANY,
-            reply: ANY,
-        }
+        Self { family, protocol, orig: ANY, reply: ANY }
     }
 
     /// First sent by this address.
@@ -104,9 +94,7 @@ impl Filter {
         let is_v6 = |address: Option<IpAddr>| address.is_some_and(|address| address.is_ipv6());
         let sides = [self.orig, self.reply];
         matches!(self.protocol, IPPROTO_TCP | IPPROTO_UDP)
-            && !sides
-                .iter()
-                .any(|side| is_v6(side.source) || is_v6(side.destination))
+            && !sides.iter().any(|side| is_v6(side.source) || is_v6(side.destination))
     }
 
     /// The same without addresses.
@@ -147,10 +135,7 @@ impl fmt::Display for Filter {
         write!(f, "{} {}", self.family, Field::Proto(self.protocol))?;
         for (direction, side) in [("orig", &self.orig), ("reply", &self.reply)] {
             let addresses = [("src", side.source), ("dst", side.destination)];
-            for (end, address) in addresses
-                .into_iter()
-                .filter_map(|(end, address)| Some((end, address?)))
-            {
+            for (end, address) in addresses.into_iter().filter_map(|(end, address)| Some((end, address?))) {
                 write!(f, " {direction} {end} {address}")?;
             }
             let ports = [("sport", side.source_port), ("dport", side.destination_port)];
@@ -165,23 +150,13 @@ impl fmt::Display for Filter {
 impl Side {
     fn matches(&self, tuple: &Tuple) -> bool {
         self.source.is_none_or(|wanted| tuple.source == Some(wanted))
-            && self
-                .destination
-                .is_none_or(|wanted| tuple.destination == Some(wanted))
-            && self
-                .source_port
-                .is_none_or(|wanted| tuple.source_port == Some(wanted))
-            && self
-                .destination_port
-                .is_none_or(|wanted| tuple.destination_port == Some(wanted))
+            && self.destination.is_none_or(|wanted| tuple.destination == Some(wanted))
+            && self.source_port.is_none_or(|wanted| tuple.source_port == Some(wanted))
+            && self.destination_port.is_none_or(|wanted| tuple.destination_port == Some(wanted))
     }
 
     const fn without_addresses(self) -> Self {
-        Self {
-            source: None,
-            destination: None,
-            ..self
-        }
+        Self { source: None, destination: None, ..self }
     }
 
     /// Writes the tuple `attribute`, and returns the flags that say which parts of it count.
@@ -192,11 +167,7 @@ impl Side {
         ];
         let ports = [
             (CTA_PROTO_SRC_PORT, CTA_FILTER_F_PROTO_SRC_PORT, self.source_port),
-            (
-                CTA_PROTO_DST_PORT,
-                CTA_FILTER_F_PROTO_DST_PORT,
-                self.destination_port,
-            ),
+            (CTA_PROTO_DST_PORT, CTA_FILTER_F_PROTO_DST_PORT, self.destination_port),
         ];
         let mut flags = CTA_FILTER_F_PROTO_NUM;
         attributes.nest(attribute, |tuple| {

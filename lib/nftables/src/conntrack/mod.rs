@@ -59,10 +59,7 @@ pub fn count(socket: &mut Socket, filter: &Filter) -> Result<usize> {
 }
 
 fn failed(doing: &str, filter: &Filter, source: io::Error) -> Error {
-    Error::Query {
-        query: format!("{doing} connections {filter}"),
-        source,
-    }
+    Error::Query { query: format!("{doing} connections {filter}"), source }
 }
 
 /// Has the kernel delete what it finds itself; `false` where it cannot (`EOPNOTSUPP`; `EINVAL` where it takes
@@ -70,16 +67,9 @@ fn failed(doing: &str, filter: &Filter, source: io::Error) -> Error {
 fn delete_by_filter(socket: &mut Socket, filter: &Filter) -> io::Result<bool> {
     let sequence = socket.take_sequences(1);
     // The family of a deletion counts from message version 1 on only; in version 0 it means every family.
-    let request = request(
-        IPCTNL_MSG_CT_DELETE,
-        NLM_F_ACK,
-        1,
-        filter.family(),
-        sequence,
-        |attributes| {
-            filter.write(attributes);
-        },
-    );
+    let request = request(IPCTNL_MSG_CT_DELETE, NLM_F_ACK, 1, filter.family(), sequence, |attributes| {
+        filter.write(attributes);
+    });
     match socket.ask(&request, sequence, |_| Ok(true)) {
         Err(error) if is_errno(&error, Errno::EOPNOTSUPP) || is_errno(&error, Errno::EINVAL) => Ok(false),
         outcome => outcome.map(|()| true),
@@ -93,14 +83,8 @@ fn delete_listed(socket: &mut Socket, filters: &[Filter]) -> io::Result<()> {
     };
     for flow in list(socket, filters)? {
         let sequence = socket.take_sequences(1);
-        let request = request(
-            IPCTNL_MSG_CT_DELETE,
-            NLM_F_ACK,
-            0,
-            family,
-            sequence,
-            |attributes| attributes.raw(&flow),
-        );
+        let request =
+            request(IPCTNL_MSG_CT_DELETE, NLM_F_ACK, 0, family, sequence, |attributes| attributes.raw(&flow));
         match socket.ask(&request, sequence, |_| Ok(true)) {
             // It has ended meanwhile.
             Err(error) if is_errno(&error, Errno::ENOENT) => {}
@@ -126,22 +110,11 @@ fn list(socket: &mut Socket, filters: &[Filter]) -> io::Result<Vec<Vec<u8>>> {
         Ok(message.flags & NLM_F_MULTI != 0)
     };
     let sequence = socket.take_sequences(1);
-    let request = request(
-        IPCTNL_MSG_CT_GET,
-        NLM_F_DUMP,
-        0,
-        first.family(),
-        sequence,
-        |attributes| {
-            // What several have in common is the protocol; the kernel need not know more than narrows the list.
-            let narrowing = if filters.len() == 1 {
-                first.without_addresses()
-            } else {
-                first.protocol_only()
-            };
-            narrowing.write(attributes);
-        },
-    );
+    let request = request(IPCTNL_MSG_CT_GET, NLM_F_DUMP, 0, first.family(), sequence, |attributes| {
+        // What several have in common is the protocol; the kernel need not know more than narrows the list.
+        let narrowing = if filters.len() == 1 { first.without_addresses() } else { first.protocol_only() };
+        narrowing.write(attributes);
+    });
     socket.ask(&request, sequence, read)?;
     Ok(flows)
 }
@@ -169,14 +142,7 @@ fn request(
 ) -> Vec<u8> {
     let mut writer = Writer::default();
     let family = family.number();
-    let headers = Headers {
-        kind: CTNETLINK | kind,
-        flags,
-        sequence,
-        family,
-        version,
-        resource: 0,
-    };
+    let headers = Headers { kind: CTNETLINK | kind, flags, sequence, family, version, resource: 0 };
     message::write(&mut writer, &headers, fill);
     writer.into_bytes()
 }

@@ -16,10 +16,7 @@ pub(super) struct Tuple {
 
 impl Tuple {
     pub(super) fn read(attributes: &[u8]) -> Option<Self> {
-        let (ip, proto) = (
-            find(attributes, CTA_TUPLE_IP)?,
-            find(attributes, CTA_TUPLE_PROTO)?,
-        );
+        let (ip, proto) = (find(attributes, CTA_TUPLE_IP)?, find(attributes, CTA_TUPLE_PROTO)?);
         let address = |v4: u16, v6: u16| {
             let v4 = || Some(Ipv4Addr::from(<[u8; 4]>::try_from(find(ip, v4)?).ok()?).into());
             let v6 = || Some(Ipv6Addr::from(<[u8; 16]>::try_from(find(ip, v6)?).ok()?).into());

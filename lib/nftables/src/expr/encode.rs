@@ -2,10 +2,7 @@
 
 use std::net::IpAddr;
 
-#[allow(
-    clippy::wildcard_imports,
-    reason = "nothing but the numbers that this file writes"
-)]
+#[allow(clippy::wildcard_imports, reason = "nothing but the numbers that this file writes")]
 use super::numbers::*;
 use super::register::{self, FIRST, SECOND};
 use super::selector::{Dependency, NFT_META_MARK, Source};
@@ -15,11 +12,7 @@ use crate::{Family, Field, Set, Table, Type, key};
 
 /// Writes the expressions of one rule in `table`.
 pub(crate) fn write(list: &mut Writer, table: Table, exprs: &[Expr]) {
-    let mut encoder = Encoder {
-        list,
-        table,
-        known: Vec::new(),
-    };
+    let mut encoder = Encoder { list, table, known: Vec::new() };
     for expr in exprs {
         encoder.expr(expr);
     }
@@ -35,16 +28,8 @@ struct Encoder<'w, 't> {
 impl Encoder<'_, '_> {
     fn expr(&mut self, expr: &Expr) {
         match expr {
-            Expr::Match {
-                selector,
-                value,
-                negated,
-            } => self.compare(*selector, *value, *negated),
-            Expr::InSet {
-                selectors,
-                set,
-                negated,
-            } => {
+            Expr::Match { selector, value, negated } => self.compare(*selector, *value, *negated),
+            Expr::InSet { selectors, set, negated } => {
                 self.load_key(selectors, set);
                 self.lookup(set, None, *negated);
             }
@@ -94,19 +79,11 @@ impl Encoder<'_, '_> {
         let fits = match value {
             Value::Is(field) => selector.kind() == Some(field.kind()),
             Value::Within(network) => {
-                selector.kind()
-                    == Some(if network.is_ipv4() {
-                        Type::Ipv4Addr
-                    } else {
-                        Type::Ipv6Addr
-                    })
+                selector.kind() == Some(if network.is_ipv4() { Type::Ipv4Addr } else { Type::Ipv6Addr })
             }
             Value::Begins(_) => selector.kind() == Some(Type::Ifname),
             Value::AnyBit(_) | Value::Masked { .. } => {
-                matches!(
-                    selector,
-                    Selector::CtState | Selector::CtStatus | Selector::CtMark | Selector::Mark
-                )
+                matches!(selector, Selector::CtState | Selector::CtStatus | Selector::CtMark | Selector::Mark)
             }
             Value::AddressType(_) => matches!(selector, Selector::FibSaddrType | Selector::FibDaddrType),
         };
@@ -238,18 +215,12 @@ impl Encoder<'_, '_> {
             Some([Type::Ipv6Addr]) => (Family::Ip6, false),
             Some([Type::Ipv6Addr, Type::InetService]) => (Family::Ip6, true),
             _ => {
-                return self
-                    .list
-                    .refuse("map does not lead to an address, or address and port");
+                return self.list.refuse("map does not lead to an address, or address and port");
             }
         };
         self.load_key(selectors, map);
         self.lookup(map, Some(FIRST), false);
-        let address = if family == Family::Ip {
-            Type::Ipv4Addr
-        } else {
-            Type::Ipv6Addr
-        };
+        let address = if family == Family::Ip { Type::Ipv4Addr } else { Type::Ipv6Addr };
         let slots = u32::try_from(register::slots(address.size())).unwrap_or(u32::MAX);
         self.nat(family, with_port.then(|| register::number(slots)), false);
     }
@@ -259,11 +230,7 @@ impl Encoder<'_, '_> {
         if let Some(port) = port {
             self.immediate(SECOND, &port.to_be_bytes());
         }
-        let family = if address.is_ipv4() {
-            Family::Ip
-        } else {
-            Family::Ip6
-        };
+        let family = if address.is_ipv4() { Family::Ip } else { Family::Ip6 };
         self.nat(family, port.map(|_| SECOND), true);
     }
 

@@ -92,101 +92,61 @@ impl<'a> Expr<'a> {
     /// `selector value`.
     #[must_use]
     pub const fn eq(selector: Selector, field: Field) -> Self {
-        Self::Match {
-            selector,
-            value: Value::Is(field),
-            negated: false,
-        }
+        Self::Match { selector, value: Value::Is(field), negated: false }
     }
 
     /// `selector != value`.
     #[must_use]
     pub const fn ne(selector: Selector, field: Field) -> Self {
-        Self::Match {
-            selector,
-            value: Value::Is(field),
-            negated: true,
-        }
+        Self::Match { selector, value: Value::Is(field), negated: true }
     }
 
     /// `selector 10.1.0.0/24`. Host bits of `network` are ignored.
     #[must_use]
     pub const fn within(selector: Selector, network: IpNetwork) -> Self {
-        Self::Match {
-            selector,
-            value: Value::Within(network),
-            negated: false,
-        }
+        Self::Match { selector, value: Value::Within(network), negated: false }
     }
 
     /// `selector != 10.1.0.0/24`.
     #[must_use]
     pub const fn not_within(selector: Selector, network: IpNetwork) -> Self {
-        Self::Match {
-            selector,
-            value: Value::Within(network),
-            negated: true,
-        }
+        Self::Match { selector, value: Value::Within(network), negated: true }
     }
 
     /// `ct state established,related`: any of `bits` is set ([`state`], [`status`]).
     #[must_use]
     pub const fn any_bit(selector: Selector, bits: u32) -> Self {
-        Self::Match {
-            selector,
-            value: Value::AnyBit(bits),
-            negated: false,
-        }
+        Self::Match { selector, value: Value::AnyBit(bits), negated: false }
     }
 
     /// `ct status ! dnat`: none of `bits` is set.
     #[must_use]
     pub const fn no_bit(selector: Selector, bits: u32) -> Self {
-        Self::Match {
-            selector,
-            value: Value::AnyBit(bits),
-            negated: true,
-        }
+        Self::Match { selector, value: Value::AnyBit(bits), negated: true }
     }
 
     /// `fib daddr type local`: the destination is an address of this host.
     #[must_use]
     pub const fn to_local() -> Self {
-        Self::Match {
-            selector: Selector::FibDaddrType,
-            value: Value::LOCAL,
-            negated: false,
-        }
+        Self::Match { selector: Selector::FibDaddrType, value: Value::LOCAL, negated: false }
     }
 
     /// `fib saddr type local`: the source is an address of this host.
     #[must_use]
     pub const fn from_local() -> Self {
-        Self::Match {
-            selector: Selector::FibSaddrType,
-            value: Value::LOCAL,
-            negated: false,
-        }
+        Self::Match { selector: Selector::FibSaddrType, value: Value::LOCAL, negated: false }
     }
 
     /// `selectors @set`.
     #[must_use]
     pub const fn in_set(selectors: &'a [Selector], set: Set<'a>) -> Self {
-        Self::InSet {
-            selectors,
-            set,
-            negated: false,
-        }
+        Self::InSet { selectors, set, negated: false }
     }
 
     /// `selectors != @set`.
     #[must_use]
     pub const fn not_in_set(selectors: &'a [Selector], set: Set<'a>) -> Self {
-        Self::InSet {
-            selectors,
-            set,
-            negated: true,
-        }
+        Self::InSet { selectors, set, negated: true }
     }
 
     /// `selectors vmap @map`.

@@ -16,11 +16,7 @@ const COUNT: usize = 16;
 /// The number of the register at `slot` (in units of four bytes): that of sixteen bytes where one begins there, as
 /// the kernel itself answers.
 pub(crate) const fn number(slot: u32) -> u32 {
-    if slot.is_multiple_of(4) {
-        1 + slot / 4
-    } else {
-        8 + slot
-    }
+    if slot.is_multiple_of(4) { 1 + slot / 4 } else { 8 + slot }
 }
 
 /// Four-byte slots that a value of `length` bytes takes.
@@ -48,10 +44,7 @@ mod tests {
     fn fields_lie_behind_each_other() {
         use Selector::{Iifname, Ip6Saddr, IpSaddr, L4Proto, ThDport};
         assert_eq!(layout(&[IpSaddr, L4Proto, ThDport]), Some(vec![1, 9, 10]));
-        assert_eq!(
-            layout(&[Iifname, IpSaddr, L4Proto, ThDport]),
-            Some(vec![1, 2, 13, 14])
-        );
+        assert_eq!(layout(&[Iifname, IpSaddr, L4Proto, ThDport]), Some(vec![1, 2, 13, 14]));
         assert_eq!(layout(&[Ip6Saddr, ThDport]), Some(vec![1, 2]));
         assert_eq!(layout(&[Iifname; 5]), None);
     }

@@ -131,38 +131,14 @@ impl Selector {
             Self::Iifname => Source::Meta(NFT_META_IIFNAME),
             Self::Oifname => Source::Meta(NFT_META_OIFNAME),
             // Offsets in struct ethhdr, iphdr, ipv6hdr; the ports lead the TCP, UDP and SCTP headers.
-            Self::EtherDaddr => Source::Payload {
-                base: LINK,
-                offset: 0,
-            },
-            Self::EtherSaddr => Source::Payload {
-                base: LINK,
-                offset: 6,
-            },
-            Self::IpSaddr => Source::Payload {
-                base: NETWORK,
-                offset: 12,
-            },
-            Self::IpDaddr => Source::Payload {
-                base: NETWORK,
-                offset: 16,
-            },
-            Self::Ip6Saddr => Source::Payload {
-                base: NETWORK,
-                offset: 8,
-            },
-            Self::Ip6Daddr => Source::Payload {
-                base: NETWORK,
-                offset: 24,
-            },
-            Self::ThSport => Source::Payload {
-                base: TRANSPORT,
-                offset: 0,
-            },
-            Self::ThDport => Source::Payload {
-                base: TRANSPORT,
-                offset: 2,
-            },
+            Self::EtherDaddr => Source::Payload { base: LINK, offset: 0 },
+            Self::EtherSaddr => Source::Payload { base: LINK, offset: 6 },
+            Self::IpSaddr => Source::Payload { base: NETWORK, offset: 12 },
+            Self::IpDaddr => Source::Payload { base: NETWORK, offset: 16 },
+            Self::Ip6Saddr => Source::Payload { base: NETWORK, offset: 8 },
+            Self::Ip6Daddr => Source::Payload { base: NETWORK, offset: 24 },
+            Self::ThSport => Source::Payload { base: TRANSPORT, offset: 0 },
+            Self::ThDport => Source::Payload { base: TRANSPORT, offset: 2 },
             Self::CtState => Source::Ct(NFT_CT_STATE),
             Self::CtStatus => Source::Ct(NFT_CT_STATUS),
             Self::CtMark => Source::Ct(NFT_CT_MARK),

@@ -43,11 +43,9 @@ impl Value {
                 // A shorter comparison than the name's sixteen bytes leaves the rest open.
                 Comparison::exact(name.significant().to_vec())
             }
-            Self::AnyBit(bits) => Comparison {
-                mask: Some(bits.to_ne_bytes().to_vec()),
-                bytes: vec![0; 4],
-                inverted: true,
-            },
+            Self::AnyBit(bits) => {
+                Comparison { mask: Some(bits.to_ne_bytes().to_vec()), bytes: vec![0; 4], inverted: true }
+            }
             Self::Masked { mask, value } => Comparison {
                 mask: Some(mask.to_ne_bytes().to_vec()),
                 bytes: value.to_ne_bytes().to_vec(),
@@ -70,11 +68,7 @@ pub(crate) struct Comparison {
 
 impl Comparison {
     const fn exact(bytes: Vec<u8>) -> Self {
-        Self {
-            mask: None,
-            bytes,
-            inverted: false,
-        }
+        Self { mask: None, bytes, inverted: false }
     }
 }
 
@@ -89,11 +83,7 @@ fn within(network: IpNetwork) -> Comparison {
         bytes.truncate(prefix / 8);
         return Comparison::exact(bytes);
     }
-    Comparison {
-        mask: Some(mask),
-        bytes,
-        inverted: false,
-    }
+    Comparison { mask: Some(mask), bytes, inverted: false }
 }
 
 #[cfg(test)]
@@ -108,26 +98,16 @@ mod tests {
     fn prefixes_of_whole_bytes_are_compared_without_a_mask() {
         assert_eq!(of("10.1.0.0/24"), Comparison::exact(vec![10, 1, 0]));
         assert_eq!(of("10.1.0.7/32"), Comparison::exact(vec![10, 1, 0, 7]));
-        assert_eq!(
-            of("fd00:1::/64"),
-            Comparison::exact(vec![0xfd, 0, 0, 1, 0, 0, 0, 0])
-        );
+        assert_eq!(of("fd00:1::/64"), Comparison::exact(vec![0xfd, 0, 0, 1, 0, 0, 0, 0]));
     }
 
     #[test]
     fn other_prefixes_are_masked_and_host_bits_ignored() {
-        let expected = Comparison {
-            mask: Some(vec![0xf0, 0, 0, 0]),
-            bytes: vec![224, 0, 0, 0],
-            inverted: false,
-        };
+        let expected =
+            Comparison { mask: Some(vec![0xf0, 0, 0, 0]), bytes: vec![224, 0, 0, 0], inverted: false };
         assert_eq!(of("224.0.0.0/4"), expected);
         assert_eq!(of("225.1.2.3/4"), expected);
-        let all = Comparison {
-            mask: Some(vec![0; 4]),
-            bytes: vec![0; 4],
-            inverted: false,
-        };
+        let all = Comparison { mask: Some(vec![0; 4]), bytes: vec![0; 4], inverted: false };
         assert_eq!(of("0.0.0.0/0"), all);
     }
 

@@ -39,14 +39,8 @@ pub(crate) fn run(test: &str, body: impl FnOnce()) {
         .env(INSIDE, "1")
         .output()
         .expect("unshare (util-linux) is needed");
-    let (stdout, stderr) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    assert!(
-        output.status.success() && stdout.contains("1 passed"),
-        "in the sandbox:\n{stdout}\n{stderr}"
-    );
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && stdout.contains("1 passed"), "in the sandbox:\n{stdout}\n{stderr}");
 }
 
 /// Runs a program with `input` on its standard input and returns its standard output; it must succeed.

@@ -1,0 +1,139 @@
+//! IP addresses of links (`struct ifaddrmsg`).
+
+mod add;
+mod del;
+mod get;
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnetwork::IpNetwork;
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use nix::libc::{
+    IFA_ADDRESS, IFA_F_DADFAILED, IFA_F_NODAD, IFA_F_NOPREFIXROUTE, IFA_F_TENTATIVE, IFA_FLAGS, IFA_LOCAL,
+};
+
+use crate::attribute::{attributes, ip, u32_at};
+
+/// `sizeof(struct ifaddrmsg)`.
+const HEADER: usize = 8;
+
+/// How an address is added, or was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AddressFlags {
+    /// IPv6: usable at once, without duplicate address detection (`IFA_F_NODAD`).
+    pub nodad: bool,
+    /// Without the route to its network (`IFA_F_NOPREFIXROUTE`).
+    pub noprefixroute: bool,
+}
+
+/// An IP address of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The address with the length of its network's prefix; host bits are kept.
+    pub network: IpNetwork,
+    /// What it was added with.
+    pub flags: AddressFlags,
+    /// IPv6: duplicate address detection has not finished, and it cannot be used yet (`IFA_F_TENTATIVE`).
+    pub tentative: bool,
+    /// IPv6: another node has it (`IFA_F_DADFAILED`).
+    pub dadfailed: bool,
+}
+
+impl Address {
+    /// Reads the body of an `RTM_NEWADDR` message about link `index`; `None` where it is about another.
+    fn parse(body: &[u8], index: u32) -> Option<Self> {
+        let &[_, prefix, flags, _] = body.first_chunk()?;
+        if u32_at(body, 4)? != index {
+            return None;
+        }
+        let mut flags = u32::from(flags);
+        let (mut local, mut address) = (None, None);
+        for (kind, value) in attributes(body.get(HEADER..)?) {
+            match kind {
+                IFA_LOCAL => local = ip(value),
+                IFA_ADDRESS => address = ip(value),
+                // The header has room for the lower eight flags only.
+                IFA_FLAGS => flags = u32_at(value, 0).unwrap_or(flags),
+                _ => {}
+            }
+        }
+        Some(Self {
+            // On point-to-point links IFA_ADDRESS is the far end's; IPv6 otherwise has no IFA_LOCAL.
+            network: IpNetwork::new(local.or(address)?, prefix).ok()?,
+            flags: AddressFlags {
+                nodad: flags & IFA_F_NODAD != 0,
+                noprefixroute: flags & IFA_F_NOPREFIXROUTE != 0,
+            },
+            tentative: flags & IFA_F_TENTATIVE != 0,
+            dadfailed: flags & IFA_F_DADFAILED != 0,
+        })
+    }
+}
+
+/// The message that names one address of one link.
+fn request(index: u32, network: IpNetwork) -> AddressMessage {
+    let mut request = AddressMessage::default();
+    request.header.family = match network {
+        IpNetwork::V4(_) => AddressFamily::Inet,
+        IpNetwork::V6(_) => AddressFamily::Inet6,
+    };
+    request.header.prefix_len = network.prefix();
+    request.header.index = index;
+    request.attributes = vec![AddressAttribute::Local(network.ip()), AddressAttribute::Address(network.ip())];
+    request
+}
+
+/// The broadcast address of an IPv4 network; those of two addresses or one (RFC 3021) have none.
+fn broadcast(network: IpNetwork) -> Option<Ipv4Addr> {
+    match network.broadcast() {
+        IpAddr::V4(address) if network.prefix() < 31 => Some(address),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::Emitable;
+    use netlink_packet_route::address::AddressFlags as Wire;
+
+    use super::*;
+
+    fn bytes(message: &AddressMessage) -> Vec<u8> {
+        let mut bytes = vec![0; message.buffer_len()];
+        message.emit(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn reads_flags_from_the_attribute() {
+        let mut message = request(4, "fd00::2/64".parse().unwrap());
+        message.attributes.push(AddressAttribute::Flags(Wire::Tentative | Wire::Noprefixroute));
+        let address = Address::parse(&bytes(&message), 4).unwrap();
+        assert_eq!(address.network.to_string(), "fd00::2/64");
+        assert!(
+            address.tentative && address.flags.noprefixroute && !address.flags.nodad && !address.dadfailed
+        );
+    }
+
+    #[test]
+    fn other_links_and_short_messages_are_left_out() {
+        let body = bytes(&request(4, "10.0.0.2/24".parse().unwrap()));
+        assert!(Address::parse(&body, 4).is_some());
+        assert_eq!(Address::parse(&body, 5), None);
+        for length in 0..body.len() {
+            let _ = Address::parse(&body[..length], 4);
+        }
+        assert_eq!(Address::parse(&body[..HEADER], 4), None);
+    }
+
+    #[test]
+    fn broadcast_of_networks_that_have_one() {
+        let of = |text: &str| broadcast(text.parse().unwrap()).map(|address| address.to_string());
+        assert_eq!(of("10.1.2.3/16").as_deref(), Some("10.1.255.255"));
+        assert_eq!(of("10.1.2.3/30").as_deref(), Some("10.1.2.3"));
+        assert_eq!(of("10.1.2.3/31"), None);
+        assert_eq!(of("10.1.2.3/32"), None);
+        assert_eq!(of("fd00::1/64"), None);
+    }
+}

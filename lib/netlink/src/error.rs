@@ -1,0 +1,164 @@
+//! What can go wrong, told as `doing what to which: cause`.
+
+use std::fmt::Arguments;
+use std::io;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+
+/// A failed operation, with the object it was about and the cause.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The kernel refused a request.
+    #[error("{operation}: {}{}", describe(.source), parenthesis(.reason.as_deref()))]
+    Kernel {
+        /// What was asked for, such as `add veth a1b2`.
+        operation: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+        /// The kernel's own words (`NLMSGERR_ATTR_MSG`), where it gave any.
+        reason: Option<String>,
+    },
+    /// A system call on a socket or a file failed.
+    #[error("{operation}: {}", describe(.source))]
+    Io {
+        /// What was being done, such as `open network namespace /run/netns/a`.
+        operation: String,
+        /// The failure of the system call.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel's answer could not be understood.
+    #[error("{operation}: malformed answer from the kernel: {reason}")]
+    Reply {
+        /// What was asked for.
+        operation: String,
+        /// What was wrong with the answer.
+        reason: &'static str,
+    },
+    /// A table changed during each of several attempts to read it (`NLM_F_DUMP_INTR`).
+    #[error("{operation}: the table changed each time it was read")]
+    Interrupted {
+        /// What was asked for.
+        operation: String,
+    },
+    /// The file is not one of the kernel's namespace files (`NSFS_MAGIC`).
+    #[error("open network namespace {}: not a namespace file", .path.display())]
+    NotNamespace {
+        /// The file that was opened.
+        path: PathBuf,
+    },
+    /// The name of a sysctl is empty, absolute, or leads out of `/proc/sys`.
+    #[error("use sysctl {path:?}: not a path below /proc/sys")]
+    SysctlPath {
+        /// The name as it was given.
+        path: String,
+    },
+}
+
+impl Error {
+    /// The error number, where the kernel gave one.
+    #[must_use]
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Kernel { source, .. } | Self::Io { source, .. } => source.raw_os_error(),
+            Self::Reply { .. }
+            | Self::Interrupted { .. }
+            | Self::NotNamespace { .. }
+            | Self::SysctlPath { .. } => None,
+        }
+    }
+
+    /// Whether the object does not exist: `ENOENT`, `ENODEV`, `ENXIO`, `ESRCH` (routes) or `EADDRNOTAVAIL`
+    /// (addresses).
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        let missing = [Errno::ENOENT, Errno::ENODEV, Errno::ENXIO, Errno::ESRCH, Errno::EADDRNOTAVAIL];
+        missing.iter().any(|&errno| self.is(errno))
+    }
+
+    /// Whether an object of this name or key exists already: `EEXIST`.
+    #[must_use]
+    pub fn is_exists(&self) -> bool {
+        self.is(Errno::EEXIST)
+    }
+
+    /// Whether the object is in use: `EBUSY`.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.is(Errno::EBUSY)
+    }
+
+    pub(crate) fn is(&self, errno: Errno) -> bool {
+        self.errno() == Some(errno as i32)
+    }
+
+    pub(crate) fn io(operation: Arguments<'_>, source: io::Error) -> Self {
+        Self::Io { operation: operation.to_string(), source }
+    }
+}
+
+/// The C library's text without its capital and number: `No such device (os error 19)` becomes `no such
+/// device`.
+fn describe(error: &io::Error) -> String {
+    let Some(number) = error.raw_os_error() else {
+        return error.to_string();
+    };
+    let text = match Errno::from_raw(number) {
+        // Some of the kernel's own numbers reach user space, such as 524, ENOTSUPP.
+        Errno::UnknownErrno => return format!("error {number}"),
+        errno => errno.desc(),
+    };
+    let mut letters = text.chars();
+    match (letters.next(), letters.next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => {
+            format!("{}{second}{}", first.to_lowercase(), letters.as_str())
+        }
+        _ => text.to_owned(),
+    }
+}
+
+fn parenthesis(reason: Option<&str>) -> String {
+    reason.map(|text| format!(" ({text})")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(errno: Errno, reason: Option<&str>) -> Error {
+        Error::Kernel {
+            operation: "add veth a1b2".into(),
+            source: errno.into(),
+            reason: reason.map(Into::into),
+        }
+    }
+
+    #[test]
+    fn message_names_operation_and_cause() {
+        assert_eq!(refused(Errno::ENODEV, None).to_string(), "add veth a1b2: no such device");
+        assert_eq!(
+            refused(Errno::EINVAL, Some("Device is not allowed")).to_string(),
+            "add veth a1b2: invalid argument (Device is not allowed)"
+        );
+        let missing = Error::io(format_args!("open network namespace /run/netns/a"), Errno::ENOENT.into());
+        assert_eq!(missing.to_string(), "open network namespace /run/netns/a: no such file or directory");
+        let internal = Error::io(format_args!("set link 2 up"), io::Error::from_raw_os_error(524));
+        assert_eq!(internal.to_string(), "set link 2 up: error 524");
+        let other = Error::io(format_args!("start a thread"), io::Error::other("no memory"));
+        assert_eq!(other.to_string(), "start a thread: no memory");
+    }
+
+    #[test]
+    fn kinds() {
+        assert!(refused(Errno::ENODEV, None).is_not_found());
+        assert!(refused(Errno::EEXIST, None).is_exists());
+        assert!(refused(Errno::EBUSY, None).is_busy());
+        assert!(!refused(Errno::EPERM, None).is_not_found());
+        assert!(Error::io(format_args!("open x"), Errno::ENOENT.into()).is_not_found());
+        assert_eq!(refused(Errno::EBUSY, None).errno(), Some(16));
+        assert_eq!(Error::SysctlPath { path: "..".into() }.errno(), None);
+    }
+}

@@ -1,0 +1,186 @@
+//! Links: what `struct ifinfomsg` and its attributes say of a network interface.
+
+mod add;
+mod del;
+mod get;
+mod port;
+mod set;
+mod vlan;
+
+use std::ffi::c_int;
+
+use nix::libc::{
+    IFF_LOWER_UP, IFF_PROMISC, IFF_UP, IFLA_ADDRESS, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA,
+    IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINK, IFLA_LINKINFO, IFLA_MASTER,
+    IFLA_MTU,
+};
+
+use crate::attribute::{attributes, text, u32_at};
+use crate::mac::Mac;
+
+pub use add::{Bridge, Peer, Veth};
+pub use port::PortFlags;
+pub use vlan::{BridgeVlan, VlanMember};
+
+/// `sizeof(struct ifinfomsg)`.
+const HEADER: usize = 16;
+/// `IFLA_BR_VLAN_FILTERING` (`if_link.h`).
+const BR_VLAN_FILTERING: u16 = 7;
+
+/// A network interface, as the kernel described it when it was asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// The interface index, unique within its namespace.
+    pub index: u32,
+    /// The name (`IFLA_IFNAME`).
+    pub name: String,
+    /// The hardware address; `None` where it is not six bytes long.
+    pub mac: Option<Mac>,
+    /// The MTU in bytes.
+    pub mtu: u32,
+    /// Whether it was set up (`IFF_UP`).
+    pub up: bool,
+    /// Whether it is up and has a carrier (`IFF_LOWER_UP`): for one end of a veth, whether the other is up
+    /// too.
+    pub carrier: bool,
+    /// Whether it was set promiscuous (`IFF_PROMISC`), which a bridge's ports are not by being ports.
+    pub promisc: bool,
+    /// The index of the bridge, or other device, that this one is a port of.
+    pub master: Option<u32>,
+    /// The index of the link this one belongs to (`IFLA_LINK`): for a veth the other end, in whichever
+    /// namespace.
+    pub peer_index: Option<u32>,
+    /// The kind, such as `bridge` or `veth`; `None` for hardware and the loopback.
+    pub kind: Option<String>,
+    /// The alias (`IFLA_IFALIAS`).
+    pub alias: Option<String>,
+    /// Whether a bridge filters VLANs; `None` where this is not a bridge.
+    pub vlan_filtering: Option<bool>,
+    /// The flags of a bridge's port; `None` where this is not a port of a bridge.
+    pub port: Option<PortFlags>,
+}
+
+impl Link {
+    /// Reads the body of an `RTM_NEWLINK` message; `None` where it is too short for its header.
+    fn parse(body: &[u8]) -> Option<Self> {
+        let flags = u32_at(body, 8)?;
+        let is_set = |flag: c_int| flags & flag.cast_unsigned() != 0;
+        let mut link = Self {
+            index: index(body)?,
+            up: is_set(IFF_UP),
+            carrier: is_set(IFF_LOWER_UP),
+            promisc: is_set(IFF_PROMISC),
+            ..Self::default()
+        };
+        for (kind, value) in attributes(body.get(HEADER..)?) {
+            match kind {
+                IFLA_IFNAME => link.name = text(value),
+                IFLA_ADDRESS => link.mac = <[u8; 6]>::try_from(value).ok().map(Mac::from),
+                IFLA_MTU => link.mtu = u32_at(value, 0).unwrap_or_default(),
+                IFLA_MASTER => link.master = u32_at(value, 0),
+                IFLA_LINK => link.peer_index = u32_at(value, 0),
+                IFLA_IFALIAS => link.alias = Some(text(value)).filter(|alias| !alias.is_empty()),
+                IFLA_LINKINFO => link.read_info(value),
+                _ => {}
+            }
+        }
+        Some(link)
+    }
+
+    /// Reads `IFLA_LINKINFO`. Within it each kind precedes the data whose meaning it decides.
+    fn read_info(&mut self, info: &[u8]) {
+        let mut port_of_bridge = false;
+        for (kind, value) in attributes(info) {
+            match kind {
+                IFLA_INFO_KIND => self.kind = Some(text(value)),
+                IFLA_INFO_DATA if self.kind.as_deref() == Some("bridge") => {
+                    self.vlan_filtering = attributes(value)
+                        .find(|(kind, _)| *kind == BR_VLAN_FILTERING)
+                        .map(|(_, value)| value.first().is_some_and(|&byte| byte != 0));
+                }
+                IFLA_INFO_SLAVE_KIND => port_of_bridge = text(value) == "bridge",
+                IFLA_INFO_SLAVE_DATA if port_of_bridge => self.port = Some(PortFlags::parse(value)),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The interface index in the body of an `RTM_NEWLINK` message.
+fn index(body: &[u8]) -> Option<u32> {
+    u32_at(body, 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::Emitable;
+    use netlink_packet_route::link::{
+        InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, LinkAttribute, LinkFlags,
+        LinkInfo, LinkMessage,
+    };
+
+    use super::*;
+
+    fn bytes(message: &LinkMessage) -> Vec<u8> {
+        let mut bytes = vec![0; message.buffer_len()];
+        message.emit(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn reads_a_bridge() {
+        let mut message = LinkMessage::default();
+        message.header.index = 3;
+        message.header.flags = LinkFlags::Up | LinkFlags::Promisc;
+        message.attributes = vec![
+            LinkAttribute::IfName("cni0".into()),
+            LinkAttribute::Mtu(1450),
+            LinkAttribute::Address(vec![2, 0, 0, 0, 0, 1]),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::Bridge),
+                LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::VlanFiltering(true)])),
+            ]),
+        ];
+        let expected = Link {
+            index: 3,
+            name: "cni0".into(),
+            mac: Some(Mac::from([2, 0, 0, 0, 0, 1])),
+            mtu: 1450,
+            up: true,
+            promisc: true,
+            kind: Some("bridge".into()),
+            vlan_filtering: Some(true),
+            ..Link::default()
+        };
+        assert_eq!(Link::parse(&bytes(&message)), Some(expected));
+    }
+
+    #[test]
+    fn reads_a_port() {
+        let mut message = LinkMessage::default();
+        message.attributes = vec![
+            LinkAttribute::IfName("veth0".into()),
+            LinkAttribute::Controller(3),
+            LinkAttribute::Link(2),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::Veth),
+                LinkInfo::PortKind(InfoPortKind::Bridge),
+                LinkInfo::PortData(InfoPortData::BridgePort(vec![
+                    InfoBridgePort::HairpinMode(true),
+                    InfoBridgePort::Isolated(false),
+                ])),
+            ]),
+        ];
+        let link = Link::parse(&bytes(&message)).unwrap();
+        assert_eq!((link.master, link.peer_index), (Some(3), Some(2)));
+        assert_eq!(link.port, Some(PortFlags { hairpin: Some(true), isolated: Some(false) }));
+        assert_eq!(link.vlan_filtering, None);
+    }
+
+    #[test]
+    fn short_messages_are_no_links() {
+        for length in 0..HEADER {
+            assert_eq!(Link::parse(&vec![0xff; length]), None);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! An Ethernet address.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// An Ethernet hardware address (EUI-48).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Mac([u8; 6]);
+
+/// The text is not six hexadecimal bytes with colons between them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("parse hardware address {0:?}: not of the form 02:00:00:00:00:01")]
+pub struct ParseMacError(String);
+
+impl Mac {
+    /// The address made of these bytes, in the order in which they are sent.
+    #[must_use]
+    pub const fn new(octets: [u8; 6]) -> Self {
+        Self(octets)
+    }
+
+    /// The six bytes, in the order in which they are sent.
+    #[must_use]
+    pub const fn octets(self) -> [u8; 6] {
+        self.0
+    }
+}
+
+impl From<[u8; 6]> for Mac {
+    fn from(octets: [u8; 6]) -> Self {
+        Self(octets)
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, octet) in self.0.into_iter().enumerate() {
+            let separator = if place == 0 { "" } else { ":" };
+            write!(f, "{separator}{octet:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Mac {
+    type Err = ParseMacError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        octets(text).map(Self).ok_or_else(|| ParseMacError(text.to_owned()))
+    }
+}
+
+fn octets(text: &str) -> Option<[u8; 6]> {
+    let mut octets = [0; 6];
+    let mut parts = text.split(':');
+    for octet in &mut octets {
+        let part = parts.next()?;
+        // from_str_radix alone would take a sign: "+1".
+        if part.len() != 2 || !part.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        *octet = u8::from_str_radix(part, 16).ok()?;
+    }
+    parts.next().is_none().then_some(octets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_back() {
+        let mac: Mac = "02:AB:00:00:00:ff".parse().unwrap();
+        assert_eq!(mac.octets(), [2, 0xab, 0, 0, 0, 0xff]);
+        assert_eq!(mac.to_string(), "02:ab:00:00:00:ff");
+    }
+
+    #[test]
+    fn refuses_what_is_not_six_bytes() {
+        for text in [
+            "",
+            "02",
+            "02:00:00:00:00",
+            "02:00:00:00:00:00:00",
+            "2:0:0:0:0:0",
+            "+2:00:00:00:00:00",
+            "0g:00:00:00:00:00",
+        ] {
+            assert!(text.parse::<Mac>().is_err(), "{text}");
+        }
+    }
+}

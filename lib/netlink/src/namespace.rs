@@ -1,0 +1,133 @@
+//! Network namespaces: opening, comparing, entering and locking them.
+//!
+//! This is the only place that enters a namespace, and it does so on a thread made for the purpose: nothing
+//! that fails or panics inside can leave the caller somewhere else.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::panic;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::libc::O_NONBLOCK;
+use nix::sched::{CloneFlags, setns};
+use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
+
+use crate::error::Error;
+use crate::socket::Socket;
+
+/// The calling thread's own namespace.
+const CURRENT: &str = "/proc/thread-self/ns/net";
+/// How long to wait before a lock is tried again.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// An open network namespace. It exists as long as this does, even if its name is removed.
+#[derive(Debug)]
+pub struct Namespace {
+    file: File,
+}
+
+/// A lock on a network namespace, held until it is dropped or the process ends.
+#[derive(Debug)]
+#[must_use = "the lock is released at once unless it is kept"]
+pub struct NamespaceLock {
+    _file: File,
+}
+
+impl Namespace {
+    /// Opens the namespace that a path such as `/run/netns/a` or `/proc/17/ns/net` leads to. Fails with
+    /// [`Error::NotNamespace`] where that is any other file. Another kind of namespace is noticed when it is
+    /// used.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::io(format_args!("open network namespace {}", path.display()), source);
+        // Whatever the path leads to, a FIFO for one, opening it must not wait. std sets O_CLOEXEC.
+        let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).map_err(failed)?;
+        let system = fstatfs(&file).map_err(|errno| failed(errno.into()))?;
+        if system.filesystem_type() != NSFS_MAGIC {
+            return Err(Error::NotNamespace { path: path.to_owned() });
+        }
+        Ok(Self { file })
+    }
+
+    /// The calling thread's namespace.
+    pub fn current() -> Result<Self, Error> {
+        Self::open(Path::new(CURRENT))
+    }
+
+    /// Whether this is the calling thread's namespace.
+    pub fn is_current(&self) -> Result<bool, Error> {
+        Ok(self.identity()? == Self::current()?.identity()?)
+    }
+
+    /// Runs `f` inside the namespace, on a thread of its own, and waits for it. The caller stays where it is.
+    /// A panic of `f` goes on in the caller. Needs `CAP_SYS_ADMIN` over the namespace.
+    pub fn enter<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        let inside = || {
+            #[allow(clippy::disallowed_methods, reason = "the one place, on a thread that ends here")]
+            setns(&self.file, CloneFlags::CLONE_NEWNET)
+                .map_err(|errno| Error::io(format_args!("enter network namespace"), errno.into()))?;
+            Ok(f())
+        };
+        thread::scope(|scope| {
+            let thread = thread::Builder::new()
+                .spawn_scoped(scope, inside)
+                .map_err(|source| Error::io(format_args!("start thread for network namespace"), source))?;
+            thread.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
+        })
+    }
+
+    /// Opens a route socket inside the namespace, for use from any thread.
+    pub fn socket(&self) -> Result<Socket, Error> {
+        self.enter(Socket::open)?
+    }
+
+    /// Takes the lock that others may hold at the same time, if it is to be had within `patience`; `None` if
+    /// not.
+    ///
+    /// The lock is an flock(2) on the namespace itself, so it leaves no file behind, and it is kept apart
+    /// from every other lock on the same `Namespace`. Any process in the namespace can take it, privileged or
+    /// not: therefore nobody may wait for it without end.
+    pub fn lock_shared(&self, patience: Duration) -> Result<Option<NamespaceLock>, Error> {
+        let start = Instant::now();
+        loop {
+            let lock = self.try_lock(File::try_lock_shared)?;
+            if lock.is_some() || start.elapsed() >= patience {
+                return Ok(lock);
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Takes the lock that excludes all others; `None` where any other is held.
+    pub fn try_lock_exclusive(&self) -> Result<Option<NamespaceLock>, Error> {
+        self.try_lock(File::try_lock)
+    }
+
+    fn try_lock(&self, lock: fn(&File) -> Result<(), TryLockError>) -> Result<Option<NamespaceLock>, Error> {
+        let failed = |source| Error::io(format_args!("lock network namespace"), source);
+        // Locks belong to the open file description: opened again, it has one of its own.
+        let file = File::open(format!("/proc/self/fd/{}", self.file.as_raw_fd())).map_err(failed)?;
+        match lock(&file) {
+            Ok(()) => Ok(Some(NamespaceLock { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
+    /// What tells one namespace from another (namespaces(7)): device and inode of its file.
+    fn identity(&self) -> Result<(u64, u64), Error> {
+        let status = self
+            .file
+            .metadata()
+            .map_err(|source| Error::io(format_args!("inspect network namespace"), source))?;
+        Ok((status.dev(), status.ino()))
+    }
+}
+
+impl AsFd for Namespace {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}

@@ -1,0 +1,44 @@
+//! Asking for routes (`RTM_GETROUTE`): those out of a link, and the one that a packet would take.
+
+use std::net::IpAddr;
+
+use netlink_packet_route::route::{RouteAttribute, RouteMessage};
+use nix::errno::Errno;
+use nix::libc::RTM_GETROUTE;
+
+use super::{MAIN, Route, family};
+use crate::error::Error;
+use crate::socket::Socket;
+
+impl Socket {
+    /// The main table's routes out of a link, of both families.
+    pub fn routes(&mut self, oif: u32) -> Result<Vec<Route>, Error> {
+        self.routes_in(oif, MAIN)
+    }
+
+    /// One table's routes out of a link, of both families.
+    pub fn routes_in(&mut self, oif: u32, table: u32) -> Result<Vec<Route>, Error> {
+        let mut request = RouteMessage::default();
+        request.attributes = vec![RouteAttribute::Table(table), RouteAttribute::Oif(oif)];
+        let operation = format_args!("read routes out of link {oif}");
+        self.dump(operation, RTM_GETROUTE, &request, |body| {
+            Route::parse(body).filter(|route| route.oif == Some(oif) && route.table == Some(table))
+        })
+    }
+
+    /// The route that a packet to `address` would take: its link, and its gateway unless the address is a
+    /// neighbour. `None` where it is unreachable. For an address of this host the link is the loopback.
+    pub fn route_to(&mut self, address: IpAddr) -> Result<Option<Route>, Error> {
+        let mut request = RouteMessage::default();
+        request.header.address_family = family(address);
+        request.header.destination_prefix_length = if address.is_ipv4() { 32 } else { 128 };
+        request.attributes = vec![RouteAttribute::Destination(address.into())];
+        let operation = format_args!("look up route to {address}");
+        // The outer Option is for "understood", the inner one for "leads somewhere".
+        match self.get(operation, RTM_GETROUTE, &request, |body| Some(Route::parse(body))) {
+            Ok(route) => Ok(route),
+            Err(error) if error.is(Errno::ENETUNREACH) || error.is(Errno::EHOSTUNREACH) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}

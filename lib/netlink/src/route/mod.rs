@@ -1,0 +1,175 @@
+//! Routes (`struct rtmsg`), one next hop each.
+
+mod add;
+mod get;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnetwork::IpNetwork;
+use netlink_packet_route::AddressFamily;
+use nix::libc::{
+    AF_INET, AF_INET6, RT_TABLE_MAIN, RTA_DST, RTA_GATEWAY, RTA_METRICS, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY,
+    RTA_TABLE, RTN_LOCAL, RTN_UNICAST,
+};
+
+use crate::attribute::{attributes, ip, u32_at};
+
+/// `sizeof(struct rtmsg)`.
+const HEADER: usize = 12;
+/// `RTNH_F_ONLINK` (`rtnetlink.h`).
+const ONLINK: u32 = 4;
+/// `RTAX_MTU` and `RTAX_ADVMSS` (`rtnetlink.h`).
+const METRIC_MTU: u16 = 2;
+const METRIC_ADVMSS: u16 = 8;
+
+/// A route. Of one that is added, `None` leaves the choice to the kernel; of one that was read, it is not
+/// there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The destination; `0.0.0.0/0` or `::/0` for the default route.
+    pub dst: IpNetwork,
+    /// The next hop, of the destination's family.
+    pub gateway: Option<IpAddr>,
+    /// The index of the link it leads out of.
+    pub oif: Option<u32>,
+    /// The metric: the lower is preferred. The kernel's default is 0 for IPv4, 1024 for IPv6.
+    pub priority: Option<u32>,
+    /// The table; 254, the main table, where it is `None`.
+    pub table: Option<u32>,
+    /// The scope (`rt_scope_t`: 0 universe, 253 link, 254 host). An added IPv4 route without it gets universe
+    /// if it has a gateway, and link if not, as with ip-route(8). IPv6 has no use for it.
+    pub scope: Option<u8>,
+    /// The path MTU in bytes (`RTAX_MTU`).
+    pub mtu: Option<u32>,
+    /// The MSS to advertise, in bytes (`RTAX_ADVMSS`).
+    pub advmss: Option<u32>,
+    /// The preferred source address.
+    pub src: Option<IpAddr>,
+    /// Whether the gateway counts as a neighbour on the link although no route says so (`RTNH_F_ONLINK`).
+    pub onlink: bool,
+}
+
+impl Route {
+    /// A route to a destination, everything else left open.
+    #[must_use]
+    pub fn new(dst: IpNetwork) -> Self {
+        Self {
+            dst,
+            gateway: None,
+            oif: None,
+            priority: None,
+            table: None,
+            scope: None,
+            mtu: None,
+            advmss: None,
+            src: None,
+            onlink: false,
+        }
+    }
+
+    /// Reads the body of an `RTM_NEWROUTE` message; `None` where the route leads nowhere (unreachable,
+    /// blackhole and the like), or is of another family. Of several next hops (`RTA_MULTIPATH`) none is told.
+    fn parse(body: &[u8]) -> Option<Self> {
+        let &[family, prefix, _, _, table, _, scope, kind] = body.first_chunk()?;
+        if ![RTN_UNICAST, RTN_LOCAL].contains(&kind) {
+            return None;
+        }
+        let unspecified = match i32::from(family) {
+            AF_INET => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            AF_INET6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            _ => return None,
+        };
+        let mut route = Self {
+            table: Some(u32::from(table)),
+            scope: Some(scope),
+            onlink: u32_at(body, 8)? & ONLINK != 0,
+            ..Self::new(IpNetwork::new(unspecified, prefix).ok()?)
+        };
+        for (kind, value) in attributes(body.get(HEADER..)?) {
+            match kind {
+                RTA_DST => route.dst = IpNetwork::new(ip(value)?, prefix).ok()?,
+                RTA_GATEWAY => route.gateway = ip(value),
+                RTA_OIF => route.oif = u32_at(value, 0),
+                RTA_PRIORITY => route.priority = u32_at(value, 0),
+                RTA_PREFSRC => route.src = ip(value),
+                // The header has room for the tables below 256 only.
+                RTA_TABLE => route.table = u32_at(value, 0).or(route.table),
+                RTA_METRICS => route.read_metrics(value),
+                _ => {}
+            }
+        }
+        Some(route)
+    }
+
+    fn read_metrics(&mut self, metrics: &[u8]) {
+        for (kind, value) in attributes(metrics) {
+            match kind {
+                METRIC_MTU => self.mtu = u32_at(value, 0),
+                METRIC_ADVMSS => self.advmss = u32_at(value, 0),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn family(address: IpAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
+/// `RT_TABLE_MAIN`.
+const MAIN: u32 = RT_TABLE_MAIN as u32;
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::Emitable;
+
+    use super::*;
+
+    fn full() -> Route {
+        Route {
+            gateway: Some("10.88.0.1".parse().unwrap()),
+            oif: Some(2),
+            priority: Some(7),
+            table: Some(1000),
+            scope: Some(0),
+            mtu: Some(1400),
+            advmss: Some(1360),
+            src: Some("10.88.0.5".parse().unwrap()),
+            onlink: true,
+            ..Route::new("10.1.0.0/16".parse().unwrap())
+        }
+    }
+
+    fn bytes(route: &Route) -> Vec<u8> {
+        let message = add::request(route);
+        let mut bytes = vec![0; message.buffer_len()];
+        message.emit(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        assert_eq!(Route::parse(&bytes(&full())), Some(full()));
+        let plain = Route::new("::/0".parse().unwrap());
+        let read = Route::parse(&bytes(&plain)).unwrap();
+        assert_eq!(read, Route { table: Some(MAIN), scope: Some(0), ..plain });
+    }
+
+    #[test]
+    fn scope_of_a_route_without_gateway_is_the_link() {
+        let route = Route { oif: Some(2), ..Route::new("10.1.0.0/16".parse().unwrap()) };
+        assert_eq!(Route::parse(&bytes(&route)).unwrap().scope, Some(253));
+    }
+
+    #[test]
+    fn what_leads_nowhere_is_no_route() {
+        let mut body = bytes(&full());
+        body[7] = 7; // RTN_UNREACHABLE
+        assert_eq!(Route::parse(&body), None);
+        let body = bytes(&full());
+        for length in 0..body.len() {
+            let _ = Route::parse(&body[..length]);
+        }
+        assert_eq!(Route::parse(&body[..HEADER - 1]), None);
+    }
+}

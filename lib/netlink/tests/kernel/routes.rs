@@ -1,0 +1,114 @@
+use netlink::{AddressFlags, Namespace, Route, Socket};
+
+use crate::sandbox::{sandboxed, veth};
+
+/// A link, up, with an address of either family and a neighbour.
+fn link(socket: &mut Socket) -> u32 {
+    let here = Namespace::current().unwrap();
+    let index = socket.add_veth(&veth("h0", "c0", &here)).unwrap();
+    let peer = socket.get_link("c0").unwrap().unwrap().index;
+    socket.set_up(peer).unwrap();
+    let flags = AddressFlags { nodad: true, noprefixroute: false };
+    socket.add_address(index, "10.88.0.5/16".parse().unwrap(), flags).unwrap();
+    socket.add_address(index, "fd00::5/64".parse().unwrap(), flags).unwrap();
+    index
+}
+
+fn to(destination: &str, gateway: &str, oif: u32) -> Route {
+    let gateway = Some(gateway.parse().unwrap());
+    Route { gateway, oif: Some(oif), ..Route::new(destination.parse().unwrap()) }
+}
+
+fn find<'a>(routes: &'a [Route], destination: &str) -> &'a Route {
+    routes.iter().find(|route| route.dst.to_string() == destination).unwrap_or_else(|| panic!("{routes:?}"))
+}
+
+sandboxed! {
+    fn added_and_read() {
+        let mut socket = Socket::open().unwrap();
+        let index = link(&mut socket);
+        assert!(socket.add_route(&to("0.0.0.0/0", "10.88.0.1", index)).unwrap());
+        assert!(!socket.add_route(&to("0.0.0.0/0", "10.88.0.1", index)).unwrap());
+        assert!(socket.add_route(&to("::/0", "fd00::1", index)).unwrap());
+        assert!(!socket.add_route(&to("::/0", "fd00::1", index)).unwrap());
+        let special = Route {
+            priority: Some(7), mtu: Some(1400), advmss: Some(1300), src: Some("10.88.0.5".parse().unwrap()),
+            ..to("10.9.0.0/16", "10.88.0.2", index)
+        };
+        assert!(socket.add_route(&special).unwrap());
+        // Host bits are not the kernel's business.
+        assert!(socket.add_route(&to("10.10.1.2/16", "10.88.0.2", index)).unwrap());
+
+        let routes = socket.routes(index).unwrap();
+        let gateway = |destination| find(&routes, destination).gateway.unwrap().to_string();
+        assert_eq!(gateway("0.0.0.0/0"), "10.88.0.1");
+        assert_eq!(gateway("::/0"), "fd00::1");
+        assert_eq!(gateway("10.10.0.0/16"), "10.88.0.2");
+        assert_eq!(find(&routes, "10.9.0.0/16"), &Route { table: Some(254), scope: Some(0), ..special });
+        assert_eq!(find(&routes, "10.88.0.0/16").scope, Some(253));
+        assert!(routes.iter().all(|route| route.oif == Some(index) && route.table == Some(254)));
+        let lo = socket.get_link("lo").unwrap().unwrap().index;
+        assert_eq!(socket.routes(lo).unwrap(), []);
+    }
+
+    fn tables_of_their_own() {
+        let mut socket = Socket::open().unwrap();
+        let index = link(&mut socket);
+        assert_eq!(socket.routes_in(index, 100).unwrap(), []);
+        for table in [100, 1000] {
+            let route = Route { table: Some(table), ..to("10.9.0.0/16", "10.88.0.1", index) };
+            assert!(socket.add_route(&route).unwrap());
+            assert_eq!(socket.routes_in(index, table).unwrap(), [Route { scope: Some(0), ..route }]);
+        }
+        assert!(socket.routes(index).unwrap().iter().all(|route| route.table == Some(254)));
+    }
+
+    fn scope_and_onlink() {
+        let mut socket = Socket::open().unwrap();
+        let index = link(&mut socket);
+        let direct = Route { oif: Some(index), ..Route::new("10.7.0.0/16".parse().unwrap()) };
+        assert!(socket.add_route(&direct).unwrap());
+        let host = Route { scope: Some(0), ..Route { dst: "10.6.0.0/16".parse().unwrap(), ..direct } };
+        assert!(socket.add_route(&host).unwrap());
+        let far = Route { onlink: true, ..to("10.5.0.0/16", "169.254.1.1", index) };
+        assert!(socket.add_route(&far).unwrap());
+        let routes = socket.routes(index).unwrap();
+        assert_eq!(find(&routes, "10.7.0.0/16").scope, Some(253));
+        assert_eq!(find(&routes, "10.6.0.0/16").scope, Some(0));
+        assert!(find(&routes, "10.5.0.0/16").onlink);
+    }
+
+    fn looked_up() {
+        let mut socket = Socket::open().unwrap();
+        let index = link(&mut socket);
+        let mut via = |address: &str| {
+            let route = socket.route_to(address.parse().unwrap()).unwrap()?;
+            Some((route.oif, route.gateway.map(|gateway| gateway.to_string())))
+        };
+        assert_eq!(via("10.88.3.4"), Some((Some(index), None)));
+        assert_eq!(via("fd00::99"), Some((Some(index), None)));
+        assert_eq!(via("192.0.2.1"), None);
+        assert_eq!(via("2001:db8::1"), None);
+        assert_eq!(via("10.88.0.5"), Some((Some(1), None)));
+        socket.add_route(&to("0.0.0.0/0", "10.88.0.1", index)).unwrap();
+        socket.add_route(&to("::/0", "fd00::1", index)).unwrap();
+        // A dump makes the socket strict; lookups go on as before.
+        socket.routes(index).unwrap();
+        let mut via = |address: &str| socket.route_to(address.parse().unwrap()).unwrap()?.gateway;
+        assert_eq!(via("192.0.2.1").unwrap().to_string(), "10.88.0.1");
+        assert_eq!(via("2001:db8::1").unwrap().to_string(), "fd00::1");
+    }
+
+    fn refusals_say_why() {
+        let mut socket = Socket::open().unwrap();
+        let index = link(&mut socket);
+        let error = socket.add_route(&to("10.9.0.0/16", "192.0.2.1", index)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "add route to 10.9.0.0/16: network is unreachable (Nexthop has invalid gateway)"
+        );
+        println!("{}", socket.add_route(&to("10.9.0.0/16", "10.88.0.1", 4711)).unwrap_err());
+        println!("{}", socket.add_route(&to("10.9.0.0/16", "fd00::1", index)).unwrap_err());
+        println!("{:?}", socket.routes(4711).map_err(|error| error.to_string()));
+    }
+}

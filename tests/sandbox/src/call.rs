@@ -1,0 +1,113 @@
+//! Calling a plugin as a runtime does.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::host::Namespaced;
+
+/// One call of a plugin: the environment and the configuration.
+#[derive(Clone, Debug)]
+pub struct Call {
+    program: PathBuf,
+    env: Vec<(String, String)>,
+    conf: Vec<u8>,
+}
+
+impl Call {
+    /// A call of a program; `CNI_PATH` is its folder.
+    #[must_use]
+    pub fn new(program: &str, command: &str, conf: &Value) -> Self {
+        let path = Path::new(program).parent().unwrap_or(Path::new("/")).display().to_string();
+        let call = Self { program: program.into(), env: Vec::new(), conf: conf.to_string().into_bytes() };
+        call.env("CNI_COMMAND", command).env("CNI_PATH", &path)
+    }
+
+    /// The same call for a container.
+    #[must_use]
+    pub fn of(self, id: &str, netns: &Namespaced, ifname: &str) -> Self {
+        let netns = netns.path().display().to_string();
+        self.env("CNI_CONTAINERID", id).env("CNI_NETNS", &netns).env("CNI_IFNAME", ifname)
+    }
+
+    /// The same call with a variable set anew.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.retain(|(known, _)| known != name);
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same call without a variable.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.env.retain(|(known, _)| known != name);
+        self
+    }
+
+    /// The same call with other bytes on standard input.
+    #[must_use]
+    pub fn stdin(self, bytes: &[u8]) -> Self {
+        Self { conf: bytes.to_vec(), ..self }
+    }
+
+    /// Makes the call.
+    #[must_use]
+    pub fn run(&self) -> Answer {
+        let mut command = Command::new(&self.program);
+        command.env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
+        Answer(run(&mut command, &self.conf))
+    }
+}
+
+/// Runs a program with bytes on its standard input, and returns all that it says.
+#[must_use]
+pub fn run(command: &mut Command, input: &[u8]) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("start {command:?}: {error}"));
+    // A program that refuses its input early closes the pipe.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
+
+/// What a plugin answered.
+#[derive(Debug)]
+pub struct Answer(Output);
+
+impl Answer {
+    /// The result of a successful ADD or VERSION.
+    #[must_use]
+    pub fn result(&self) -> Value {
+        assert!(self.0.status.success(), "{self:?}");
+        self.document()
+    }
+
+    /// Asserts success without any output.
+    pub fn silent(&self) {
+        assert!(self.0.status.success() && self.0.stdout.is_empty(), "{self:?}");
+    }
+
+    /// The error object, whose keys are checked, as code and text.
+    #[must_use]
+    pub fn error(&self) -> (u64, String) {
+        assert!(!self.0.status.success(), "{self:?}");
+        let document = self.document();
+        assert!(document["cniVersion"].is_string(), "{document}");
+        let text = |key: &str| document[key].as_str().unwrap_or_default().to_owned();
+        assert!(!text("msg").is_empty(), "{document}");
+        (document["code"].as_u64().unwrap(), format!("{} ({})", text("msg"), text("details")))
+    }
+
+    /// Standard output as one JSON document.
+    fn document(&self) -> Value {
+        serde_json::from_slice(&self.0.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Everything the program said.
+    #[must_use]
+    pub fn output(&self) -> &Output {
+        &self.0
+    }
+}

@@ -1,0 +1,66 @@
+//! Starting over inside namespaces of one's own, by util-linux's unshare(1): a process with threads cannot enter a
+//! user namespace itself.
+
+use std::process::{Command, ExitStatus};
+use std::thread;
+
+use nix::mount::{MsFlags, mount};
+
+const INSIDE: &str = "CLEAT_SANDBOX";
+
+/// Runs the calling test in a sandbox: the test program is started again inside, for this one test.
+///
+/// The name of the test is that of its thread, which the test harness sets.
+pub fn isolated(test: impl FnOnce()) {
+    if std::env::var_os(INSIDE).is_some() {
+        prepare();
+        return test();
+    }
+    let thread = thread::current();
+    let name = thread.name().expect("the test harness names its threads");
+    let mut command = unshare();
+    command.args([name, "--exact", "--nocapture", "--test-threads=1"]);
+    let output = command.output().expect("start unshare(1) of util-linux");
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "in the sandbox, {}: {said}", output.status);
+    // Otherwise a changed name would run nothing and pass.
+    assert!(said.contains("1 passed"), "the test did not run in the sandbox: {said}");
+}
+
+/// Runs a whole program in a sandbox: `None` says that this process is inside and should go on; otherwise the
+/// status with which it ended inside.
+#[must_use]
+pub fn isolated_program() -> Option<ExitStatus> {
+    if std::env::var_os(INSIDE).is_some() {
+        prepare();
+        return None;
+    }
+    Some(unshare().args(std::env::args_os().skip(1)).status().expect("start unshare(1) of util-linux"))
+}
+
+fn unshare() -> Command {
+    let mut command = Command::new("unshare");
+    command
+        .args([
+            "--user",
+            "--map-root-user",
+            "--net",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ])
+        .arg(std::env::current_exe().expect("find the own program"))
+        .env(INSIDE, "1");
+    command
+}
+
+/// Fresh folders where the suite, its tests and ip(8) keep their state.
+fn prepare() {
+    for folder in ["/run", "/var/lib"] {
+        mount(Some("sandbox"), folder, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
+            .unwrap_or_else(|error| panic!("mount a tmpfs on {folder} in the sandbox: {error}"));
+    }
+}

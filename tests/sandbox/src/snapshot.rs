@@ -1,0 +1,118 @@
+//! What a host looks like, as lines that can be compared: links, addresses, routes, rules, files.
+//!
+//! The listings come from ip(8) and nft(8), which know nothing of the suite.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::host::Namespaced;
+
+/// What a host looked like at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot(BTreeSet<String>);
+
+/// Files that belong to a network rather than to an attachment, and stay: host-local goes on from the address it gave
+/// last, as the reference does, and its lock file is shared with the reference.
+const KEPT: [&str; 3] = ["lock", "boot_id", "last_reserved_ip."];
+
+impl Snapshot {
+    /// Looks at the current namespace and the folders of the suite.
+    #[must_use]
+    pub fn take() -> Self {
+        let mut lines = BTreeSet::new();
+        for link in json(&["-d", "link"]) {
+            let field = |name: &str| link[name].to_string();
+            lines.insert(format!(
+                "link {} kind {} master {} address {} mtu {}",
+                field("ifname"),
+                link["linkinfo"]["info_kind"],
+                field("master"),
+                field("address"),
+                field("mtu"),
+            ));
+        }
+        for link in json(&["addr"]) {
+            for address in link["addr_info"].as_array().into_iter().flatten() {
+                lines.insert(format!(
+                    "address {} {}/{}",
+                    link["ifname"], address["local"], address["prefixlen"]
+                ));
+            }
+        }
+        for family in ["-4", "-6"] {
+            for route in json(&[family, "route", "show", "table", "all"]) {
+                lines.insert(format!(
+                    "route {} {} via {} dev {} table {}",
+                    route["type"], route["dst"], route["gateway"], route["dev"], route["table"]
+                ));
+            }
+        }
+        let rules = output(Command::new("nft").args(["list", "ruleset"]));
+        lines.extend(rules.lines().map(|line| format!("nft {line}")));
+        for folder in ["/run", "/var/lib", "/etc/netns"] {
+            files(Path::new(folder), &mut lines);
+        }
+        Self(lines)
+    }
+
+    /// Fails with what has come and gone since.
+    pub fn assert_unchanged(&self) {
+        let now = Self::take();
+        let came: Vec<&String> = now.0.difference(&self.0).collect();
+        let went: Vec<&String> = self.0.difference(&now.0).collect();
+        assert!(came.is_empty() && went.is_empty(), "left behind: {came:#?}\nmissing: {went:#?}");
+    }
+
+    /// As [`Snapshot::assert_unchanged`], while a namespace that was made since is still there.
+    pub fn assert_unchanged_but_for(&self, netns: &Namespaced) {
+        let mut expected = self.clone();
+        expected.0.extend(Self::take().0.into_iter().filter(|line| line.contains(&format!("{} ", netns.path().display()))));
+        expected.assert_unchanged();
+    }
+
+    /// The lines themselves, sorted.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+}
+
+fn json(args: &[&str]) -> Vec<Value> {
+    let text = output(Command::new("ip").arg("-j").args(args));
+    if text.trim().is_empty() {
+        return Vec::new();
+    }
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("ip -j {args:?}: {error}: {text}"))
+}
+
+fn output(command: &mut Command) -> String {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}: install iproute2 and nftables"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn files(folder: &Path, lines: &mut BTreeSet<String>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if KEPT.iter().any(|kept| name == *kept || (kept.ends_with('.') && name.starts_with(kept))) {
+            continue;
+        }
+        let meta = fs::symlink_metadata(&path).unwrap();
+        if meta.is_dir() {
+            // An empty folder of a network that has been is as good as none.
+            files(&path, lines);
+        } else {
+            let content = if meta.is_file() { fs::read(&path).unwrap_or_default() } else { Vec::new() };
+            let mode = meta.permissions().mode();
+            lines.insert(format!("file {} {mode:o} {:?}", path.display(), String::from_utf8_lossy(&content)));
+        }
+    }
+}
