@@ -1,1 +1,160 @@
-//! Skeleton.
+//! host-local: leases addresses of configured ranges and keeps the leases on this host's disk.
+//!
+//! In the reference's format and order, so that it replaces it, and can stand beside it, on a live node. What an ADD or
+//! a DEL costs does not grow with the number of leases: the next address is tried, not searched for, and an attachment's
+//! own leases are known by its links. Leases of an earlier boot are dropped, leases without content are reclaimed.
+//! It configures no interface: that is the calling plugin's part.
+
+mod allocate;
+mod conf;
+mod error;
+mod range;
+mod resolv;
+mod store;
+
+use std::fs::File;
+use std::io::Read;
+use std::net::IpAddr;
+
+use cni::{AddResult, Dns, Ip, Plugin, Request, Target};
+
+use conf::Conf;
+use error::Error;
+use range::RangeSet;
+use store::{Store, lease};
+
+/// The plugin; the bridge plugin calls it in its own process.
+#[derive(Clone, Copy, Debug)]
+pub struct HostLocal;
+
+impl Plugin for HostLocal {
+    const NAME: &'static str = "host-local";
+
+    /// Leases one address of every range set: all of them, or none.
+    fn add(request: &Request, target: &Target) -> Result<AddResult, cni::Error> {
+        add(request, target, boot_id().as_deref()).map_err(Into::into)
+    }
+
+    /// Releases the attachment's addresses. Of the configuration only `dataDir` has to be valid.
+    fn del(request: &Request, target: &Target) -> Result<(), cni::Error> {
+        del(request, target).map_err(Into::into)
+    }
+
+    /// Compares the leases of the previous result's addresses with the attachment. Addresses outside the configured
+    /// ranges are another plugin's.
+    fn check(request: &Request, target: &Target) -> Result<(), cni::Error> {
+        check(request, target).map_err(Into::into)
+    }
+
+    /// Releases the addresses of all attachments that are not listed as valid; without a list, nothing.
+    fn gc(request: &Request) -> Result<(), cni::Error> {
+        gc(request).map_err(Into::into)
+    }
+
+    /// Says whether every range set has a free address.
+    fn status(request: &Request) -> Result<(), cni::Error> {
+        status(request, boot_id().as_deref()).map_err(Into::into)
+    }
+}
+
+/// The kernel's random ID of this boot (random(4)). Where /proc does not show it, leases are kept over a reboot, as
+/// the reference keeps them.
+fn boot_id() -> Option<String> {
+    // A UUID and a line feed, which the kernel hands over in one read.
+    let mut buffer = [0; 64];
+    let length = File::open("/proc/sys/kernel/random/boot_id").ok()?.read(&mut buffer).ok()?;
+    let text = std::str::from_utf8(&buffer[..length]).ok()?.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn add(request: &Request, target: &Target, boot_id: Option<&str>) -> Result<AddResult, Error> {
+    let folder = conf::folder(request)?;
+    let conf = Conf::read(request, Some(&target.args))?;
+    let dns = conf.resolver.as_deref().map_or_else(|| Ok(Dns::default()), resolv::read)?;
+    let store = Store::create(&folder)?;
+    let leased = {
+        let locked = store.lock()?;
+        locked.enter_boot(boot_id)?;
+        locked.reserve(&target.attachment, &conf.demands)?
+    };
+    let ips = leased.iter().map(|candidate| Ip {
+        interface: None,
+        address: candidate.range.with_prefix(candidate.address),
+        gateway: Some(candidate.range.gateway()),
+    });
+    Ok(AddResult { interfaces: Vec::new(), ips: ips.collect(), routes: conf.routes, dns })
+}
+
+fn del(request: &Request, target: &Target) -> Result<(), Error> {
+    let Some(store) = Store::open(&conf::folder(request)?)? else { return Ok(()) };
+    let owned = store.owned_by(&target.attachment)?;
+    let previous = request.conf.prev_result.iter().flat_map(|result| &result.ips);
+    let addresses = owned.addresses.iter().copied().chain(previous.map(|ip| ip.address.ip()));
+    let mut names: Vec<String> = addresses.map(lease::name).collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.is_empty() {
+        names = store.leases_of(&target.attachment)?;
+    }
+    store.lock_existing()?.release(&target.attachment, &names, owned.links)
+}
+
+fn check(request: &Request, target: &Target) -> Result<(), Error> {
+    let folder = conf::folder(request)?;
+    let conf = Conf::read(request, None)?;
+    let previous = request.conf.require_prev_result()?;
+    let addresses: Vec<IpAddr> = previous
+        .container_ips(target.ifname().as_str())
+        .map(|ip| ip.address.ip())
+        .filter(|address| conf.set_of(*address).is_some())
+        .collect();
+    if addresses.is_empty() {
+        return Err(Error::NothingLeased(Box::new(target.attachment.clone())));
+    }
+    let store = Store::open(&folder)?;
+    for address in addresses {
+        let content = match &store {
+            Some(store) => store.lease(address)?,
+            None => None,
+        };
+        let is_own = |content: &str| lease::is_of(content, target.container_id(), target.ifname());
+        if !content.as_deref().is_some_and(is_own) {
+            return Err(Error::NotLeased {
+                address,
+                path: folder,
+                attachment: Box::new(target.attachment.clone()),
+                holder: content.as_deref().map(error::holder),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn gc(request: &Request) -> Result<(), Error> {
+    let Some(valid) = request.conf.valid_attachments()? else { return Ok(()) };
+    let Some(store) = Store::open(&conf::folder(request)?)? else { return Ok(()) };
+    store.lock_existing()?.collect(&request.conf.network, &valid)
+}
+
+fn status(request: &Request, boot_id: Option<&str>) -> Result<(), Error> {
+    let conf = Conf::read(request, None)?;
+    let Some(store) = Store::open(&conf::folder(request)?)? else { return Ok(()) };
+    if store.is_of_earlier_boot(boot_id)? {
+        return Ok(());
+    }
+    let sets = conf.demands.iter().map(|demand| &demand.set).enumerate();
+    let full = sets.filter_map(|(index, set)| match has_free(&store, set, index) {
+        Ok(true) => None,
+        Ok(false) => Some(Error::exhausted(set, index)),
+        Err(error) => Some(error),
+    });
+    Error::all(full.collect())
+}
+
+fn has_free(store: &Store, set: &RangeSet, index: usize) -> Result<bool, Error> {
+    let search = store.search(set, index)?;
+    Ok(store.find_near(set, &search)?.is_some() || !store.find_far(set, &search)?.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

@@ -91,6 +91,12 @@ impl Error {
         self.is(Errno::EBUSY)
     }
 
+    /// Whether a link that is needed up, or with a carrier, is not: `ENETDOWN`.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.is(Errno::ENETDOWN)
+    }
+
     pub(crate) fn is(&self, errno: Errno) -> bool {
         self.errno() == Some(errno as i32)
     }

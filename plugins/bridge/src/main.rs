@@ -1,1 +1,7 @@
-fn main() {}
+//! bridge: connects a container to a Linux bridge by a veth pair.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cni::run::<bridge::Bridge>()
+}

@@ -173,7 +173,10 @@ mod tests {
         ];
         let link = Link::parse(&bytes(&message)).unwrap();
         assert_eq!((link.master, link.peer_index), (Some(3), Some(2)));
-        assert_eq!(link.port, Some(PortFlags { hairpin: Some(true), isolated: Some(false) }));
+        assert_eq!(
+            link.port,
+            Some(PortFlags { hairpin: Some(true), isolated: Some(false), ..PortFlags::default() })
+        );
         assert_eq!(link.vlan_filtering, None);
     }
 

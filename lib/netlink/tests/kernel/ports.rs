@@ -55,13 +55,24 @@ sandboxed! {
         let bridge = socket.add_bridge(&Bridge { name: "cni0", ..Bridge::default() }).unwrap();
         add_ports(&mut socket, bridge, 0..1);
         let port = socket.get_link("h0").unwrap().unwrap().index;
-        let off = PortFlags { hairpin: Some(false), isolated: Some(false) };
+        let off = PortFlags { hairpin: Some(false), isolated: Some(false), forwarding: Some(false) };
         assert_eq!(socket.get_bridge_port(port).unwrap(), Some(off));
-        socket.set_bridge_port(port, &PortFlags { hairpin: Some(true), isolated: None }).unwrap();
+        socket.set_bridge_port(port, &PortFlags { hairpin: Some(true), ..PortFlags::default() }).unwrap();
         assert_eq!(socket.get_bridge_port(port).unwrap(), Some(PortFlags { hairpin: Some(true), ..off }));
-        let swapped = PortFlags { hairpin: Some(false), isolated: Some(true) };
+        let swapped = PortFlags { hairpin: Some(false), isolated: Some(true), ..off };
         socket.set_bridge_port(port, &swapped).unwrap();
         assert_eq!(socket.get_bridge_port(port).unwrap(), Some(swapped));
+
+        // A port forwards once its other end is up, and not before.
+        let forward = PortFlags { forwarding: Some(true), ..PortFlags::default() };
+        assert!(socket.set_bridge_port(port, &forward).unwrap_err().is_down());
+        let peer = socket.get_link("c0").unwrap().unwrap().index;
+        socket.set_up(peer).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while socket.get_bridge_port(port).unwrap().unwrap().forwarding != Some(true) {
+            assert!(Instant::now() < deadline);
+            let _ = socket.set_bridge_port(port, &forward);
+        }
 
         assert_eq!(socket.get_bridge_port(bridge).unwrap(), None);
         assert_eq!(socket.get_bridge_port(4711).unwrap(), None);

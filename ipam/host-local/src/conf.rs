@@ -1,0 +1,223 @@
+//! The configuration: from the keys of the reference to ranges that fit together and requests that they can meet.
+//! Everything that can be refused without looking at the disk is refused here.
+//!
+//! Sets are numbered in the order `runtimeConfig.ipRanges`, the single range at the top of `ipam`, `ipam.ranges`.
+//! Requests are taken from `runtimeConfig.ips`, else `args.cni.ips`, else `IP` in `CNI_ARGS` (CONVENTIONS:
+//! what the runtime offers by capability goes before arguments); their prefix lengths are not used.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use cni::{Args, Request, Route, Version};
+use ipnetwork::IpNetwork;
+use serde::Deserialize;
+
+use crate::error::Error;
+use crate::range::{Range, RangeFault, RangeSet};
+use crate::store::Demand;
+
+/// Where leases are kept unless `dataDir` says otherwise; the reference's folder.
+const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Keys {
+    ipam: Option<IpamKeys>,
+    runtime_config: RuntimeKeys,
+    args: ArgsKeys,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct IpamKeys {
+    subnet: Option<Subnet>,
+    #[serde(deserialize_with = "cni::cidr::optional_address")]
+    range_start: Option<IpAddr>,
+    #[serde(deserialize_with = "cni::cidr::optional_address")]
+    range_end: Option<IpAddr>,
+    #[serde(deserialize_with = "cni::cidr::optional_address")]
+    gateway: Option<IpAddr>,
+    ranges: Vec<Vec<RangeKeys>>,
+    routes: Vec<Route>,
+    resolv_conf: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RangeKeys {
+    subnet: Subnet,
+    #[serde(default, deserialize_with = "cni::cidr::optional_address")]
+    range_start: Option<IpAddr>,
+    #[serde(default, deserialize_with = "cni::cidr::optional_address")]
+    range_end: Option<IpAddr>,
+    #[serde(default, deserialize_with = "cni::cidr::optional_address")]
+    gateway: Option<IpAddr>,
+}
+
+impl RangeKeys {
+    fn range(&self) -> Result<Range, RangeFault> {
+        Range::new(self.subnet.0, self.range_start, self.range_end, self.gateway)
+    }
+}
+
+#[derive(Deserialize)]
+struct Subnet(#[serde(deserialize_with = "cni::cidr::deserialize")] IpNetwork);
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RuntimeKeys {
+    #[serde(rename = "ipRanges")]
+    ip_ranges: Vec<Vec<RangeKeys>>,
+    ips: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ArgsKeys {
+    cni: CniArgsKeys,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct CniArgsKeys {
+    ips: Vec<String>,
+}
+
+/// A valid configuration.
+#[derive(Debug)]
+pub(crate) struct Conf {
+    /// The range sets, with what was requested of each.
+    pub(crate) demands: Vec<Demand>,
+    /// Routes, handed through to the result.
+    pub(crate) routes: Vec<Route>,
+    /// The file that the container's resolver configuration is read from.
+    pub(crate) resolver: Option<PathBuf>,
+}
+
+impl Conf {
+    /// Reads the configuration of a request, with the arguments of ADD where there are any.
+    pub(crate) fn read(request: &Request, args: Option<&Args>) -> Result<Self, Error> {
+        let keys: Keys = request.conf.parse()?;
+        let requested = match args {
+            Some(args) => requested(&keys, args)?,
+            None => Vec::new(),
+        };
+        let ipam = keys.ipam.ok_or(Error::NoIpam)?;
+        let sets = sets(&ipam, &keys.runtime_config.ip_ranges)?;
+        if request.conf.version < Version::V0_3_0 {
+            let v4 = sets.iter().filter(|set| set.is_ipv4()).count();
+            if v4 > 1 || sets.len() - v4 > 1 {
+                return Err(Error::TooManySets(request.conf.version));
+            }
+        }
+        Ok(Self {
+            demands: distribute(sets, &requested)?,
+            routes: ipam.routes,
+            resolver: Some(ipam.resolv_conf).filter(|path| !path.as_os_str().is_empty()),
+        })
+    }
+
+    /// The set that an address is leased from.
+    pub(crate) fn set_of(&self, address: IpAddr) -> Option<&RangeSet> {
+        self.demands.iter().map(|demand| &demand.set).find(|set| set.range_of(address).is_some())
+    }
+}
+
+/// The network's folder: all of the configuration that DEL and GC need, so that no other mistake in it keeps leases
+/// from being released.
+pub(crate) fn folder(request: &Request) -> Result<PathBuf, Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Keys {
+        ipam: IpamKeys,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    struct IpamKeys {
+        data_dir: PathBuf,
+    }
+    let data_dir = request.conf.parse::<Keys>()?.ipam.data_dir;
+    let data_dir = if data_dir.as_os_str().is_empty() { Path::new(DEFAULT_DATA_DIR) } else { &data_dir };
+    Ok(data_dir.join(request.conf.network.as_str()))
+}
+
+fn sets(ipam: &IpamKeys, offered: &[Vec<RangeKeys>]) -> Result<Vec<RangeSet>, Error> {
+    let mut sets = Vec::new();
+    read_sets("runtimeConfig.ipRanges", offered, &mut sets)?;
+    if let Some(Subnet(subnet)) = ipam.subnet {
+        let set = Range::new(subnet, ipam.range_start, ipam.range_end, ipam.gateway)
+            .and_then(|range| RangeSet::new(vec![range]));
+        sets.push(set.map_err(|source| Error::Range { at: "ipam".to_owned(), source })?);
+    }
+    read_sets("ipam.ranges", &ipam.ranges, &mut sets)?;
+    if sets.is_empty() {
+        return Err(Error::NoRanges);
+    }
+    RangeSet::refuse_overlaps(&sets).map_err(Error::Sets)?;
+    Ok(sets)
+}
+
+fn read_sets(key: &str, keys: &[Vec<RangeKeys>], sets: &mut Vec<RangeSet>) -> Result<(), Error> {
+    for (index, ranges) in keys.iter().enumerate() {
+        let at = format!("{key}[{index}]");
+        let mut set = Vec::with_capacity(ranges.len());
+        for (place, range) in ranges.iter().enumerate() {
+            set.push(range.range().map_err(|source| Error::Range { at: format!("{at}[{place}]"), source })?);
+        }
+        sets.push(RangeSet::new(set).map_err(|source| Error::Range { at, source })?);
+    }
+    Ok(())
+}
+
+fn requested(keys: &Keys, args: &Args) -> Result<Vec<IpAddr>, Error> {
+    let parse_all = |key, texts: &mut dyn Iterator<Item = &str>| {
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for text in texts {
+            let address =
+                parse_request(text.trim()).ok_or_else(|| Error::Request { key, text: text.to_owned() })?;
+            // podman repeats an address; a repetition asks for nothing more.
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        Ok(addresses)
+    };
+    if !keys.runtime_config.ips.is_empty() {
+        return parse_all("runtimeConfig.ips", &mut keys.runtime_config.ips.iter().map(String::as_str));
+    }
+    if !keys.args.cni.ips.is_empty() {
+        return parse_all("args.cni.ips", &mut keys.args.cni.ips.iter().map(String::as_str));
+    }
+    parse_all("IP in CNI_ARGS", &mut args.get("IP").into_iter().flat_map(|list| list.split(',')))
+}
+
+/// An address, with or without a prefix length.
+fn parse_request(text: &str) -> Option<IpAddr> {
+    let address = match text.parse::<IpAddr>() {
+        Ok(address) => address,
+        Err(_) => cni::cidr::parse(text).ok()?.ip(),
+    };
+    Some(address.to_canonical())
+}
+
+/// Gives each requested address to the set that it is of.
+fn distribute(sets: Vec<RangeSet>, requested: &[IpAddr]) -> Result<Vec<Demand>, Error> {
+    let mut demands: Vec<Demand> = sets.into_iter().map(|set| Demand { set, requested: None }).collect();
+    for &address in requested {
+        let found = demands.iter_mut().enumerate().find_map(|(index, demand)| {
+            let gateway = demand.set.range_of(address)?.gateway();
+            Some((index, demand, gateway))
+        });
+        let (index, demand, gateway) = found.ok_or(Error::NoRange { address })?;
+        if gateway == address {
+            return Err(Error::Gateway { address });
+        }
+        if let Some(first) = demand.requested.replace(address) {
+            return Err(Error::TwoOfOneSet { first, second: address, index });
+        }
+    }
+    Ok(demands)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! What can go wrong, and the one place where it becomes an error of the contract.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use cni::{Attachment, Code, Version};
+
+use crate::range::{RangeFault, RangeSet};
+use crate::store::lease;
+
+/// Every failure of this crate.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The shared part of the contract refused the configuration.
+    #[error(transparent)]
+    Contract(#[from] cni::Error),
+    /// The configuration has no `ipam` object.
+    #[error("read the configuration: it has no \"ipam\"")]
+    NoIpam,
+    /// There is nothing to lease from.
+    #[error("read ipam: it has no ranges")]
+    NoRanges,
+    /// A range or a set of ranges is not valid.
+    #[error("read {at}: {source}")]
+    Range {
+        /// The path of keys.
+        at: String,
+        /// What is wrong with it.
+        source: RangeFault,
+    },
+    /// Two sets have an address in common.
+    #[error("read the range sets: {0}")]
+    Sets(#[source] RangeFault),
+    /// Results before 0.3.0 hold one address of each family.
+    #[error("read the range sets: cniVersion {0} holds one address per family")]
+    TooManySets(Version),
+    /// A requested address is not written as one.
+    #[error("read {key}: {text:?} is no IP address")]
+    Request {
+        /// Where it was requested.
+        key: &'static str,
+        /// The text.
+        text: String,
+    },
+    /// A requested address is in no range.
+    #[error("lease requested address {address}: it is in no configured range")]
+    NoRange {
+        /// The address.
+        address: IpAddr,
+    },
+    /// A requested address is its range's gateway.
+    #[error("lease requested address {address}: it is the gateway of its range")]
+    Gateway {
+        /// The address.
+        address: IpAddr,
+    },
+    /// A set of which two addresses were requested.
+    #[error("lease requested addresses {first} and {second}: both are of range set {index}")]
+    TwoOfOneSet {
+        /// One address.
+        first: IpAddr,
+        /// The other.
+        second: IpAddr,
+        /// The set's position.
+        index: usize,
+    },
+    /// The disk refused something.
+    #[error("{doing} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To which file or folder.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// No address of a set is free.
+    #[error("lease an address of range set {index} ({set}): {size} of {size} addresses are in use")]
+    Exhausted {
+        /// The set's position.
+        index: usize,
+        /// The set's ranges.
+        set: String,
+        /// How many addresses it has.
+        size: u128,
+    },
+    /// A requested address is somebody else's, or this attachment's already.
+    #[error("lease requested address {address}: it is in use by {owner}")]
+    InUse {
+        /// The address.
+        address: IpAddr,
+        /// Whose it is, in words.
+        owner: String,
+    },
+    /// The attachment has an address of the set already.
+    #[error("lease an address to {attachment}: it has {address} already")]
+    Duplicate {
+        /// What it has.
+        address: IpAddr,
+        /// Who has it.
+        attachment: Box<Attachment>,
+    },
+    /// CHECK: an address is not leased to the attachment that uses it.
+    #[error("check the lease of {address} in {}: it is not that of {attachment}{}", path.display(), found(holder.as_deref()))]
+    NotLeased {
+        /// The address.
+        address: IpAddr,
+        /// Where the lease should be.
+        path: PathBuf,
+        /// Whose it should be.
+        attachment: Box<Attachment>,
+        /// Whose it is, in words.
+        holder: Option<String>,
+    },
+    /// CHECK: the previous result has no address of any range.
+    #[error("check {0}: prevResult has no address of any configured range")]
+    NothingLeased(Box<Attachment>),
+    /// A failed ADD could not be undone.
+    #[error("{cause}; what was leased before could not be released: {undo}")]
+    Undo {
+        /// Why ADD failed.
+        #[source]
+        cause: Box<Error>,
+        /// Why it could not be undone.
+        undo: Box<Error>,
+    },
+    /// Several failures of one verb that went on past the first.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Several(Vec<Error>),
+}
+
+fn found(holder: Option<&str>) -> String {
+    holder.map(|holder| format!(" but that of {holder}")).unwrap_or_default()
+}
+
+/// Whose lease it is, for people.
+pub(crate) fn holder(content: &str) -> String {
+    match lease::parts(content) {
+        ("", _) => "a lease without an owner".to_owned(),
+        (id, Some(ifname)) => format!("container {id} interface {ifname}"),
+        (id, None) => format!("container {id}"),
+    }
+}
+
+impl Error {
+    /// A failure of the disk.
+    pub(crate) fn io(doing: &'static str, path: impl Into<PathBuf>, source: impl Into<io::Error>) -> Self {
+        Self::Io { doing, path: path.into(), source: source.into() }
+    }
+
+    /// A set without a free address.
+    pub(crate) fn exhausted(set: &RangeSet, index: usize) -> Self {
+        Self::Exhausted { index, set: set.to_string(), size: set.size() }
+    }
+
+    /// An address that is leased, with the lease's content, or that something else than a lease occupies.
+    pub(crate) fn in_use(address: IpAddr, content: Option<&str>) -> Self {
+        let owner = content.map_or_else(|| "something that is no lease".to_owned(), holder);
+        Self::InUse { address, owner }
+    }
+
+    /// One error of many, or none.
+    pub(crate) fn all(mut failures: Vec<Self>) -> Result<(), Self> {
+        match failures.len() {
+            0 => Ok(()),
+            1 => Err(failures.remove(0)),
+            _ => Err(Self::Several(failures)),
+        }
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::Contract(error) => Code::Other(error.code()),
+            Self::Io { .. } => Code::Io,
+            Self::Exhausted { .. } => Code::NotAvailable,
+            Self::InUse { .. } | Self::Duplicate { .. } => Code::InUse,
+            Self::NotLeased { .. } | Self::NothingLeased(_) => Code::CheckFailed,
+            Self::Undo { cause, .. } => cause.code(),
+            Self::Several(failures) => failures.first().map_or(Code::Internal, Self::code),
+            Self::NoIpam
+            | Self::NoRanges
+            | Self::Range { .. }
+            | Self::Sets(_)
+            | Self::TooManySets(_)
+            | Self::Request { .. }
+            | Self::NoRange { .. }
+            | Self::Gateway { .. }
+            | Self::TwoOfOneSet { .. } => Code::InvalidConfig,
+        }
+    }
+
+    /// The cure, where the message does not say it itself.
+    fn cure(&self) -> &'static str {
+        match self {
+            Self::NoIpam => {
+                "add \"ipam\": {\"type\": \"host-local\", \"ranges\": [[{\"subnet\": \"10.1.0.0/24\"}]]}"
+            }
+            Self::NoRanges => "set \"ranges\", such as [[{\"subnet\": \"10.1.0.0/24\"}]], or \"subnet\"",
+            Self::TooManySets(_) => "use cniVersion 0.3.0 or newer, or one range set per family",
+            Self::Request { .. } => "write it as 10.1.0.5 or 10.1.0.5/24",
+            Self::NoRange { .. } => "request an address of a configured range, or extend the ranges",
+            Self::Gateway { .. } | Self::InUse { .. } => "request another address",
+            Self::TwoOfOneSet { .. } => "each range set gives one address: request one of each",
+            Self::Exhausted { .. } => {
+                "remove containers, run GC to drop leases of dead ones, or extend the ranges"
+            }
+            Self::Duplicate { .. } => "call DEL for the attachment before ADD",
+            Self::NotLeased { .. } | Self::NothingLeased(_) => "make the attachment again: DEL, then ADD",
+            Self::Undo { .. } => "call DEL for the attachment",
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                    "set ipam.dataDir to a folder that the plugin may write"
+                }
+                _ => "",
+            },
+            Self::Contract(_) | Self::Range { .. } | Self::Sets(_) | Self::Several(_) => "",
+        }
+    }
+}
+
+impl From<Error> for cni::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Contract(error) => error,
+            error => Self::new(error.code(), error.to_string()).details(error.cure()),
+        }
+    }
+}

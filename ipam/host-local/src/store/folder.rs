@@ -1,0 +1,184 @@
+//! File operations relative to one open folder, so that nothing is looked up twice and no symbolic link is followed.
+//!
+//! What is absent is told as a value; every other failure names the operation and the path.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat, renameat};
+use nix::sys::stat::{Mode, SFlag, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
+
+use crate::error::Error;
+
+/// More than any file of the store holds; the rest of a longer one is not read.
+const MAX_CONTENT: u64 = 4096;
+
+/// What stands under a name, symbolic links not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// Nothing.
+    Absent,
+    /// A regular file without content.
+    Empty,
+    /// Anything else.
+    Present,
+}
+
+/// An open folder.
+#[derive(Debug)]
+pub(super) struct Folder {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Opens a folder; `None` where there is none. The folder itself may not be a symbolic link.
+    pub(super) fn open(path: &Path) -> Result<Option<Self>, Error> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match open(path, flags, Mode::empty()) {
+            Ok(fd) => Ok(Some(Self { fd, path: path.to_owned() })),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(Error::io("open folder", path, errno)),
+        }
+    }
+
+    /// Where the folder is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn fail<'a>(&'a self, doing: &'static str, name: &'a str) -> impl FnOnce(Errno) -> Error + 'a {
+        move |errno| Error::io(doing, self.path.join(name), errno)
+    }
+
+    /// The content of a regular file, trimmed; `None` where there is none, or something else in its place.
+    pub(super) fn read(&self, name: &str) -> Result<Option<String>, Error> {
+        // Without O_NONBLOCK a FIFO under the name would hold the plugin up for ever.
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = match openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(fd) => File::from(fd),
+            Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => return Ok(None),
+            Err(errno) => return Err(self.fail("open", name)(errno)),
+        };
+        // One read for a lease: `Read::read_to_end` would ask for the size first and for the end afterwards.
+        let mut buffer = [0; 512];
+        let mut content = match (&file).read(&mut buffer) {
+            Ok(length) => buffer[..length].to_vec(),
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Ok(None),
+            Err(source) => return Err(Error::io("read", self.path.join(name), source)),
+        };
+        if content.len() == buffer.len() {
+            file.take(MAX_CONTENT)
+                .read_to_end(&mut content)
+                .map_err(|source| Error::io("read", self.path.join(name), source))?;
+        }
+        Ok(Some(String::from_utf8_lossy(&content).trim().to_owned()))
+    }
+
+    /// Opens a file to lock it; makes it where `create` says so, else answers `None` where there is none.
+    pub(super) fn open_lock(&self, name: &str, create: bool) -> Result<Option<File>, Error> {
+        let create = if create { OFlag::O_CREAT } else { OFlag::empty() };
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | create;
+        match openat(&self.fd, name, flags, Mode::S_IRUSR | Mode::S_IWUSR) {
+            Ok(fd) => Ok(Some(fd.into())),
+            Err(Errno::ENOENT) if create.is_empty() => Ok(None),
+            Err(errno) => Err(self.fail("open", name)(errno)),
+        }
+    }
+
+    /// Makes a file, readable by its owner only, with content. One that a killed process left is replaced, never
+    /// written into: it may be a second name of a lease.
+    pub(super) fn create(&self, name: &str, content: &str) -> Result<(), Error> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let attempt = || openat(&self.fd, name, flags, Mode::S_IRUSR | Mode::S_IWUSR);
+        let opened = match attempt() {
+            Err(Errno::EEXIST) => {
+                self.unlink(name)?;
+                attempt()
+            }
+            opened => opened,
+        };
+        let mut file = File::from(opened.map_err(self.fail("create", name))?);
+        file.write_all(content.as_bytes()).map_err(|source| {
+            // A full disk: what was begun is removed; if even that fails, the next ADD does it.
+            let _ = self.unlink(name);
+            Error::io("write", self.path.join(name), source)
+        })
+    }
+
+    /// Gives a file a second name, which must be free.
+    pub(super) fn link(&self, from: &str, to: &str) -> Result<(), Error> {
+        linkat(&self.fd, from, &self.fd, to, AtFlags::empty()).map_err(self.fail("create lease", to))
+    }
+
+    /// Gives a file another name, replacing what had it.
+    pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
+        renameat(&self.fd, from, &self.fd, to).map_err(self.fail("replace", to))
+    }
+
+    /// Removes a file's name; whether it was there. A folder of that name is not of the store's making and stays.
+    pub(super) fn unlink(&self, name: &str) -> Result<bool, Error> {
+        match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) => Ok(true),
+            Err(Errno::ENOENT | Errno::EISDIR) => Ok(false),
+            Err(errno) => Err(self.fail("remove", name)(errno)),
+        }
+    }
+
+    /// What stands under a name.
+    pub(super) fn entry(&self, name: &str) -> Result<Entry, Error> {
+        match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => {
+                let is_file = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits();
+                Ok(if is_file && stat.st_size == 0 { Entry::Empty } else { Entry::Present })
+            }
+            Err(Errno::ENOENT) => Ok(Entry::Absent),
+            Err(errno) => Err(self.fail("look at", name)(errno)),
+        }
+    }
+
+    /// Makes a symbolic link, and the folder that is to hold it where there is none.
+    pub(super) fn symlink(&self, target: &str, folder: &str, name: &str) -> Result<(), Error> {
+        let path = format!("{folder}/{name}");
+        let made = match symlinkat(target, &self.fd, path.as_str()) {
+            Err(Errno::ENOENT) => {
+                mkdirat(&self.fd, folder, Mode::S_IRWXU).map_err(self.fail("create folder", folder))?;
+                symlinkat(target, &self.fd, path.as_str())
+            }
+            made => made,
+        };
+        made.map_err(self.fail("create", &path))
+    }
+
+    /// Where a symbolic link points; `None` where there is none.
+    pub(super) fn read_link(&self, name: &str) -> Result<Option<String>, Error> {
+        match readlinkat(&self.fd, name) {
+            Ok(target) => Ok(Some(target.to_string_lossy().into_owned())),
+            Err(Errno::ENOENT | Errno::EINVAL) => Ok(None),
+            Err(errno) => Err(self.fail("read link", name)(errno)),
+        }
+    }
+
+    /// Hands every name of the folder or of a folder below it (`.` is the folder itself) to `visit`. A folder that
+    /// is not there has none; names that are not UTF-8 are none of the store's.
+    pub(super) fn for_each_name(&self, below: &str, mut visit: impl FnMut(&str)) -> Result<(), Error> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mut folder = match Dir::openat(&self.fd, below, flags, Mode::empty()) {
+            Ok(folder) => folder,
+            Err(Errno::ENOENT) => return Ok(()),
+            Err(errno) => return Err(self.fail("open folder", below)(errno)),
+        };
+        for entry in folder.iter() {
+            let entry = entry.map_err(self.fail("list folder", below))?;
+            if let Ok(name) = entry.file_name().to_str() {
+                visit(name);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,81 @@
+//! Which leases an attachment has, without reading those of all others: `.owners/<token>.<n>`, counted from 0, each a
+//! symbolic link to one lease (`../10.1.0.2`). A link is made and read by one system call and is never half written.
+//!
+//! It is a hint, never a proof: it is made before its lease and removed after it, so that every lease made here has
+//! one whatever was killed when, and each lease's content is compared before anything follows from it. The reference
+//! reads a link as the lease it points to, and so removes both when it releases an attachment; it takes neither for
+//! an address, as the name is none. Leases made by the reference have no link: they are found by reading all leases,
+//! where no previous result names them. The one thing that this misses: an ADD repeated by this program, without DEL,
+//! for an attachment that the reference has leased to, is not recognised as a repetition.
+
+use std::net::IpAddr;
+use std::ops::Range;
+
+use cni::Attachment;
+
+use super::{Locked, Store, lease};
+use crate::error::Error;
+
+const OWNERS: &str = ".owners";
+
+fn name(token: &str, index: usize) -> String {
+    format!("{token}.{index}")
+}
+
+/// What the links of an attachment say.
+#[derive(Debug, Default)]
+pub(crate) struct Owned {
+    /// The addresses they point to.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// How many links there are.
+    pub(crate) links: usize,
+}
+
+impl Store {
+    /// The addresses that an attachment probably has, in the order in which it got them.
+    pub(crate) fn owned_by(&self, attachment: &Attachment) -> Result<Owned, Error> {
+        let token = attachment.token();
+        let mut owned = Owned::default();
+        while let Some(target) = self.folder.read_link(&format!("{OWNERS}/{}", name(&token, owned.links)))? {
+            owned.addresses.extend(target.strip_prefix("../").and_then(lease::address));
+            owned.links += 1;
+        }
+        Ok(owned)
+    }
+}
+
+impl Locked<'_> {
+    /// Adds a link, whose index must be the number of those that are there.
+    pub(super) fn add_owner(
+        &self,
+        attachment: &Attachment,
+        index: usize,
+        address: IpAddr,
+    ) -> Result<(), Error> {
+        let target = format!("../{}", lease::name(address));
+        self.folder().symlink(&target, OWNERS, &name(&attachment.token(), index))
+    }
+
+    /// Removes an attachment's last links, the very last one first: a reader stops at the first gap.
+    pub(super) fn remove_owner(&self, attachment: &Attachment, links: Range<usize>) -> Result<(), Error> {
+        let token = attachment.token();
+        for index in links.rev() {
+            self.folder().unlink(&format!("{OWNERS}/{}", name(&token, index)))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the links of every attachment whose token a predicate does not want to keep.
+    pub(super) fn remove_owners(&self, keep: impl Fn(&str) -> bool) -> Result<(), Error> {
+        let mut names = Vec::new();
+        self.folder().for_each_name(OWNERS, |name| {
+            if let Some((token, _)) = name.split_once('.')
+                && !token.is_empty()
+                && !keep(token)
+            {
+                names.push(format!("{OWNERS}/{name}"));
+            }
+        })?;
+        names.iter().try_for_each(|name| self.folder().unlink(name).map(drop))
+    }
+}

@@ -1,0 +1,95 @@
+//! Removing leases: an attachment's own, and those of attachments that are gone. Never anybody else's.
+
+use std::collections::HashSet;
+
+use cni::{Attachment, ContainerId, IfName, NetworkName};
+
+use super::{Locked, Store, WRITING, lease};
+use crate::error::Error;
+
+impl Store {
+    /// The leases of an attachment, found by reading all of them. Old leases, which tell no interface, count only
+    /// where there is no other, as in the reference.
+    pub(crate) fn leases_of(&self, attachment: &Attachment) -> Result<Vec<String>, Error> {
+        let (id, ifname) = (&attachment.container_id, &attachment.ifname);
+        let (mut exact, mut old) = (Vec::new(), Vec::new());
+        self.for_each_lease(|name, content| {
+            if lease::is_of(content, id, ifname) {
+                let found = if lease::parts(content).1.is_some() { &mut exact } else { &mut old };
+                found.push(name.to_owned());
+            }
+        })?;
+        Ok(if exact.is_empty() { old } else { exact })
+    }
+}
+
+impl Locked<'_> {
+    /// Removes those of the leases named that are the attachment's, and its links, of which there are `links`. What
+    /// cannot be removed does not keep the rest from it, but keeps the links, so that a further DEL finds it.
+    pub(crate) fn release(
+        &self,
+        attachment: &Attachment,
+        names: &[String],
+        links: usize,
+    ) -> Result<(), Error> {
+        let mut released = Vec::new();
+        let mut failures = Vec::new();
+        for name in names {
+            match self.release_one(name, attachment) {
+                Ok(true) => released.extend(lease::address(name)),
+                Ok(false) => {}
+                Err(error) => failures.push(error),
+            }
+        }
+        if failures.is_empty() {
+            failures.extend(self.remove_owner(attachment, 0..links).err());
+        }
+        failures.extend(self.folder().unlink(WRITING).err());
+        // A hint that cannot be written, as on a full disk, must not make a DEL fail that released everything.
+        let _ = self.add_spare(&released);
+        Error::all(failures)
+    }
+
+    /// Removes a lease if it is the attachment's; whether it was.
+    pub(super) fn release_one(&self, name: &str, attachment: &Attachment) -> Result<bool, Error> {
+        match self.folder().read(name)? {
+            Some(content) if lease::is_of(&content, &attachment.container_id, &attachment.ifname) => {
+                self.folder().unlink(name)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Removes every lease that is of none of the attachments, those without content among them.
+    pub(crate) fn collect(
+        &self,
+        network: &NetworkName,
+        valid: &[(ContainerId, IfName)],
+    ) -> Result<(), Error> {
+        let exact: HashSet<(&str, Option<&str>)> =
+            valid.iter().map(|(id, ifname)| (id.as_str(), Some(ifname.as_str()))).collect();
+        let containers: HashSet<&str> = valid.iter().map(|(id, _)| id.as_str()).collect();
+        let mut stale = Vec::new();
+        self.store.for_each_lease(|name, content| {
+            let is_valid = match lease::parts(content) {
+                (id, None) => containers.contains(id),
+                parts => exact.contains(&parts),
+            };
+            if !is_valid {
+                stale.push(name.to_owned());
+            }
+        })?;
+        let mut failures: Vec<Error> =
+            stale.iter().filter_map(|name| self.folder().unlink(name).err()).collect();
+        let tokens: HashSet<String> = valid
+            .iter()
+            .map(|(container_id, ifname)| {
+                let (network, container_id, ifname) = (network.clone(), container_id.clone(), ifname.clone());
+                Attachment { network, container_id, ifname }.token()
+            })
+            .collect();
+        failures.extend(self.remove_owners(|token| tokens.contains(token)).err());
+        failures.extend(self.folder().unlink(WRITING).err());
+        Error::all(failures)
+    }
+}

@@ -1,0 +1,111 @@
+//! CHECK: what ADD set up against what there is. Differences are named; what a later plugin of the chain may change
+//! is taken from the previous result, which that plugin has amended.
+
+use cni::{AddResult, Interface, Target};
+use ipnetwork::IpNetwork;
+use netlink::{Link, Namespace, Socket};
+
+use crate::conf::Conf;
+use crate::container;
+use crate::error::Error;
+use crate::names;
+use crate::plan::Plan;
+
+/// Compares the host's side.
+pub(crate) fn host(
+    socket: &mut Socket,
+    conf: &Conf,
+    target: &Target,
+    result: &AddResult,
+    plan: &Plan,
+) -> Result<(), Error> {
+    let name = conf.bridge.as_str();
+    let bridge = expect_link(socket, name)?;
+    if bridge.kind.as_deref() != Some("bridge") {
+        return differs(format!("link {name} is no bridge"));
+    }
+    expect_up(&bridge)?;
+    if conf.promiscuous && !bridge.promisc {
+        return differs(format!("bridge {name} is not in promiscuous mode"));
+    }
+    if let Some(told) = result.interfaces.iter().find(|told| told.name == name && told.sandbox.is_empty()) {
+        expect_mac(&bridge, told)?;
+    }
+    if conf.gateway {
+        let addresses: Vec<IpNetwork> =
+            socket.addresses(bridge.index)?.into_iter().map(|address| address.network).collect();
+        if let Some(missing) = plan.gateways.iter().find(|gateway| !addresses.contains(gateway)) {
+            return differs(format!("bridge {name} does not have gateway address {missing}"));
+        }
+    }
+    let port = expect_link(socket, &names::host_interface(&target.attachment))?;
+    expect_up(&port)?;
+    if port.master != Some(bridge.index) {
+        return differs(format!("interface {} is not a port of bridge {name}", port.name));
+    }
+    if let Some(told) =
+        result.interfaces.iter().find(|told| told.name == port.name && told.sandbox.is_empty())
+    {
+        expect_mac(&port, told)?;
+    }
+    let flags = port.port.unwrap_or_default();
+    for (key, wanted, found) in
+        [("hairpinMode", conf.hairpin, flags.hairpin), ("portIsolation", conf.isolated, flags.isolated)]
+    {
+        if wanted != found.unwrap_or_default() {
+            return differs(format!("interface {} does not have {key} {wanted}", port.name));
+        }
+    }
+    Ok(())
+}
+
+/// Compares the container's side.
+pub(crate) fn container(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> Result<(), Error> {
+    let (path, ifname) = (target.netns()?, target.ifname().as_str());
+    let tables: Vec<u32> = plan.routes.iter().filter_map(|route| route.table).collect();
+    let found = container::observe(&Namespace::open(path)?, ifname, &tables)?;
+    let Some(link) = found.link else {
+        return differs(format!("the container has no interface {ifname}"));
+    };
+    if link.kind.as_deref() != Some("veth") {
+        return differs(format!("the container's interface {ifname} is no veth"));
+    }
+    if !conf.keep_down {
+        expect_up(&link)?;
+    }
+    let Some(told) = result.interfaces.iter().find(|told| told.name == ifname && !told.sandbox.is_empty())
+    else {
+        return differs(format!("prevResult has no interface {ifname} in a sandbox"));
+    };
+    expect_mac(&link, told)?;
+    if let Some(missing) = plan.ips.iter().find(|ip| !found.addresses.contains(&ip.address)) {
+        return differs(format!("interface {ifname} does not have address {}", missing.address));
+    }
+    for route in &plan.routes {
+        let is_it = |there: &netlink::Route| there.dst == route.dst && there.gateway == route.gateway;
+        if !found.routes.iter().any(is_it) {
+            return differs(format!("interface {ifname} does not have the route to {}", route.dst));
+        }
+    }
+    Ok(())
+}
+
+fn expect_link(socket: &mut Socket, name: &str) -> Result<Link, Error> {
+    socket.get_link(name)?.ok_or_else(|| Error::Differs(format!("link {name} does not exist")))
+}
+
+fn expect_up(link: &Link) -> Result<(), Error> {
+    if link.up { Ok(()) } else { differs(format!("link {} is down", link.name)) }
+}
+
+fn expect_mac(link: &Link, told: &Interface) -> Result<(), Error> {
+    let found = link.mac.map(|mac| mac.to_string()).unwrap_or_default();
+    if told.mac.is_empty() || told.mac.eq_ignore_ascii_case(&found) {
+        return Ok(());
+    }
+    differs(format!("link {} has MAC address {found}, prevResult says {}", link.name, told.mac))
+}
+
+fn differs<T>(text: String) -> Result<T, Error> {
+    Err(Error::Differs(text))
+}

@@ -1,0 +1,256 @@
+//! The plugin's configuration: from JSON to a type that cannot hold a contradiction.
+
+use cni::{Dns, IfName, Request, Target};
+use netlink::Mac;
+use serde::Deserialize;
+
+use crate::error::Error;
+use crate::ipam::Ipam;
+
+/// The keys as they are written; the meaning and default of each is the reference plugin's.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the configuration by its own name")]
+struct Keys {
+    bridge: String,
+    is_gateway: bool,
+    is_default_gateway: bool,
+    force_address: bool,
+    ip_masq: bool,
+    ip_masq_backend: String,
+    mtu: u32,
+    hairpin_mode: bool,
+    promisc_mode: bool,
+    vlan: u32,
+    vlan_trunk: Vec<serde_json::Value>,
+    preserve_default_vlan: bool,
+    macspoofchk: bool,
+    port_isolation: bool,
+    enabledad: bool,
+    disable_container_interface: bool,
+    ingress: String,
+    icc: Option<bool>,
+    internal: bool,
+    dns: Dns,
+    ipam: IpamKeys,
+    args: Args,
+    runtime_config: MacKey,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct IpamKeys {
+    r#type: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Args {
+    cni: MacKey,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct MacKey {
+    mac: String,
+}
+
+/// A valid configuration.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the configuration by its own name")]
+pub(crate) struct Conf {
+    /// The bridge's name.
+    pub bridge: IfName,
+    /// The bridge gets the gateway's addresses, and the host forwards.
+    pub gateway: bool,
+    /// The container's default route leads to the gateway.
+    pub default_gateway: bool,
+    /// Addresses of the bridge that conflict with the gateway's are replaced.
+    pub force_address: bool,
+    /// What leaves the network takes the host's address.
+    pub masquerade: bool,
+    /// In bytes; the kernel's default otherwise.
+    pub mtu: Option<u32>,
+    /// Frames may go back through the port they came by.
+    pub hairpin: bool,
+    /// The bridge takes in frames of every address.
+    pub promiscuous: bool,
+    /// The port exchanges no frames with other isolated ports.
+    pub isolated: bool,
+    /// Duplicate address detection is waited for.
+    pub dad: bool,
+    /// The container's interface stays down.
+    pub keep_down: bool,
+    /// Name servers; any one set replaces all that IPAM gave.
+    pub dns: Dns,
+    /// The container interface's hardware address, where one was asked for.
+    pub mac: Option<Mac>,
+    /// Who gives the addresses.
+    pub ipam: Ipam,
+}
+
+impl Conf {
+    /// Reads the configuration; `target` is there for the verbs that have one.
+    pub(crate) fn new(request: &Request, target: Option<&Target>) -> Result<Self, Error> {
+        let keys: Keys = request.conf.parse()?;
+        keys.refuse_unsupported()?;
+        if keys.hairpin_mode && keys.promisc_mode {
+            return Err(config(
+                "hairpinMode and promiscMode exclude each other",
+                "set one of them; hairpinMode is enough for a container to reach itself by a published port",
+            ));
+        }
+        let ipam = Ipam::new(keys.ipam.r#type);
+        if keys.disable_container_interface && !ipam.is_none() {
+            return Err(config(
+                "disableContainerInterface leaves the interface down, so it cannot have addresses",
+                "leave \"ipam\" out",
+            ));
+        }
+        if keys.mtu != 0 && !(68..=65_535).contains(&keys.mtu) {
+            return Err(config(
+                &format!("mtu {} is out of range", keys.mtu),
+                "use 68 to 65535, or 0 for the default",
+            ));
+        }
+        let bridge = if keys.bridge.is_empty() { "cni0".to_owned() } else { keys.bridge };
+        let bridge = IfName::new(bridge).map_err(|error| Error::Config {
+            problem: format!("bridge: {error}"),
+            cure: "give the bridge a name of at most 15 bytes",
+        })?;
+        // The strongest first: the runtime's, the configuration's arguments, the environment's.
+        let asked = [keys.runtime_config.mac.as_str(), keys.args.cni.mac.as_str()];
+        let asked =
+            asked.into_iter().find(|mac| !mac.is_empty()).or_else(|| target.and_then(|t| t.args.get("MAC")));
+        Ok(Self {
+            bridge,
+            gateway: keys.is_gateway || keys.is_default_gateway,
+            default_gateway: keys.is_default_gateway,
+            force_address: keys.force_address,
+            masquerade: keys.ip_masq,
+            mtu: (keys.mtu != 0).then_some(keys.mtu),
+            hairpin: keys.hairpin_mode,
+            promiscuous: keys.promisc_mode,
+            isolated: keys.port_isolation,
+            dad: keys.enabledad,
+            keep_down: keys.disable_container_interface,
+            dns: keys.dns,
+            mac: asked.map(parse_mac).transpose()?,
+            ipam,
+        })
+    }
+}
+
+impl Keys {
+    /// A key that restricts traffic must never be passed over in silence.
+    fn refuse_unsupported(&self) -> Result<(), Error> {
+        let unsupported = [
+            ("ipMasqBackend", !matches!(self.ip_masq_backend.as_str(), "" | "nftables")),
+            ("vlan", self.vlan != 0),
+            ("vlanTrunk", !self.vlan_trunk.is_empty()),
+            ("preserveDefaultVlan", self.preserve_default_vlan),
+            ("macspoofchk", self.macspoofchk),
+            ("ingress", !matches!(self.ingress.as_str(), "" | "any")),
+            ("icc", self.icc == Some(false)),
+            ("internal", self.internal),
+        ];
+        match unsupported.into_iter().find(|(_, is_set)| *is_set) {
+            Some((key, _)) => Err(Error::Unsupported(key)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn config(problem: &str, cure: &'static str) -> Error {
+    Error::Config { problem: problem.to_owned(), cure }
+}
+
+fn parse_mac(text: &str) -> Result<Mac, Error> {
+    let mac: Mac = text.parse().map_err(|_| {
+        config(&format!("{text:?} is no MAC address"), "write six bytes as 02:00:00:00:00:01")
+    })?;
+    // IEEE 802: the lowest bit of the first byte marks groups, which no interface may have.
+    if mac.octets()[0] & 1 == 1 {
+        return Err(config(
+            &format!("MAC address {text} is a multicast address"),
+            "choose one whose first byte is even",
+        ));
+    }
+    Ok(mac)
+}
+
+#[cfg(test)]
+mod tests {
+    use cni::{Args, Attachment, Command, ContainerId};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn conf(extra: &Value, args: &str) -> Result<Conf, cni::Error> {
+        let mut value = json!({"cniVersion": "1.0.0", "name": "net", "type": "bridge"});
+        for (key, extra) in extra.as_object().unwrap() {
+            value[key] = extra.clone();
+        }
+        let conf = cni::Conf::from_slice(value.to_string().as_bytes()).unwrap();
+        let target = Target {
+            attachment: Attachment {
+                network: conf.network.clone(),
+                container_id: ContainerId::new("c").unwrap(),
+                ifname: IfName::new("eth0").unwrap(),
+            },
+            netns: None,
+            args: Args::parse(args).unwrap(),
+            raw_args: args.into(),
+        };
+        let request = Request { command: Command::Add, conf, path: vec![] };
+        Conf::new(&request, Some(&target)).map_err(Into::into)
+    }
+
+    #[test]
+    fn defaults_are_the_references() {
+        let conf = conf(&json!({}), "").unwrap();
+        assert_eq!(conf.bridge.as_str(), "cni0");
+        assert!(
+            conf.ipam.is_none()
+                && !conf.gateway
+                && !conf.masquerade
+                && conf.mtu.is_none()
+                && conf.mac.is_none()
+        );
+    }
+
+    #[test]
+    fn the_hardware_address_has_three_sources() {
+        let all = json!({"runtimeConfig": {"mac": "02:00:00:00:00:01"}, "args": {"cni": {"mac": "02:00:00:00:00:02"}}});
+        let mac = |extra: &Value| conf(extra, "MAC=02:00:00:00:00:03").unwrap().mac.unwrap().to_string();
+        assert_eq!(mac(&all), "02:00:00:00:00:01");
+        assert_eq!(mac(&json!({"args": {"cni": {"mac": "02:00:00:00:00:02"}}})), "02:00:00:00:00:02");
+        assert_eq!(mac(&json!({})), "02:00:00:00:00:03");
+    }
+
+    #[test]
+    fn contradictions_are_refused_with_the_key() {
+        for (extra, code, words) in [
+            (json!({"hairpinMode": true, "promiscMode": true}), 7, "exclude each other"),
+            (
+                json!({"disableContainerInterface": true, "ipam": {"type": "host-local"}}),
+                7,
+                "disableContainerInterface",
+            ),
+            (json!({"mtu": 20}), 7, "mtu 20"),
+            (json!({"mtu": "x"}), 7, "mtu: invalid type"),
+            (json!({"mtu": -1}), 7, "mtu: invalid value"),
+            (json!({"bridge": "a-name-of-sixteen"}), 7, "a-name-of-sixteen"),
+            (json!({"runtimeConfig": {"mac": "zz"}}), 7, "\"zz\""),
+            (json!({"runtimeConfig": {"mac": "01:00:00:00:00:00"}}), 7, "multicast"),
+            (json!({"vlan": 7}), 2, "\"vlan\""),
+            (json!({"macspoofchk": true}), 2, "\"macspoofchk\""),
+            (json!({"icc": false}), 2, "\"icc\""),
+            (json!({"ipMasqBackend": "iptables"}), 2, "\"ipMasqBackend\""),
+        ] {
+            let error = conf(&extra, "").unwrap_err();
+            assert_eq!(error.code(), code, "{error}");
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+}

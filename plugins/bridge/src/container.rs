@@ -1,0 +1,111 @@
+//! The container's side: addresses, routes and parameters of its interface, set from within its namespace.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ipnetwork::IpNetwork;
+use netlink::{AddressFlags, Link, Namespace, Socket};
+
+use crate::error::Error;
+use crate::host::set_where_present;
+use crate::plan::Plan;
+
+/// How long duplicate address detection may take, as in the reference.
+const DAD_PATIENCE: Duration = Duration::from_secs(5);
+const DAD_PAUSE: Duration = Duration::from_millis(20);
+
+/// Brings the container's interface to what was planned.
+pub(crate) fn configure(namespace: &Namespace, ifname: &str, plan: &Plan, dad: bool) -> Result<(), Error> {
+    namespace.enter(|| {
+        let mut socket = Socket::open()?;
+        let link = socket
+            .get_link(ifname)?
+            .ok_or_else(|| Error::Differs(format!("interface {ifname} went away while it was set up")))?;
+        let has_v6 = plan.ips.iter().any(|ip| ip.address.is_ipv6());
+        // The neighbours learn at once that an address has moved here (gratuitous ARP, kernel's ip-sysctl).
+        set_where_present(&format!("net/ipv4/conf/{ifname}/arp_notify"), "1")?;
+        if has_v6 {
+            configure_ipv6(ifname, dad)?;
+        }
+        for ip in &plan.ips {
+            // IPAM has made sure that nobody else has the address; detection would cost a second.
+            let flags = AddressFlags { nodad: !dad && ip.address.is_ipv6(), ..AddressFlags::default() };
+            socket.add_address(link.index, ip.address, flags)?;
+        }
+        socket.set_up(link.index)?;
+        if dad && has_v6 {
+            await_dad(&mut socket, &link)?;
+        }
+        for route in &plan.routes {
+            let route = netlink::Route { oif: Some(link.index), ..route.clone() };
+            // A route that is there already may stay, as in the reference.
+            socket.add_route(&route)?;
+        }
+        Ok(())
+    })?
+}
+
+fn configure_ipv6(ifname: &str, dad: bool) -> Result<(), Error> {
+    let set = |name: &str, value: &str| set_where_present(&format!("net/ipv6/conf/{ifname}/{name}"), value);
+    // Runtimes make namespaces with IPv6 switched off by default.
+    set_where_present("net/ipv6/conf/lo/disable_ipv6", "0")?;
+    set("disable_ipv6", "0")?;
+    set("keep_addr_on_down", "1")?;
+    if dad {
+        set("enhanced_dad", "1")?;
+    }
+    // The link-local address as well.
+    set("accept_dad", if dad { "1" } else { "0" })
+}
+
+fn await_dad(socket: &mut Socket, link: &Link) -> Result<(), Error> {
+    let deadline = Instant::now() + DAD_PATIENCE;
+    loop {
+        let addresses = socket.addresses(link.index)?;
+        if let Some(duplicate) = addresses.iter().find(|address| address.dadfailed) {
+            return Err(Error::Duplicate(duplicate.network.ip()));
+        }
+        let Some(tentative) = addresses.iter().find(|address| address.tentative) else {
+            return Ok(());
+        };
+        if Instant::now() >= deadline {
+            return Err(Error::Differs(format!("address {} is still tentative", tentative.network)));
+        }
+        thread::sleep(DAD_PAUSE);
+    }
+}
+
+/// Removes the interface from within, as for an attachment that another program made. Anything but a veth was not
+/// made by a bridge plugin and stays.
+pub(crate) fn remove(namespace: &Namespace, ifname: &str) -> Result<bool, Error> {
+    let mut socket = namespace.socket()?;
+    match socket.get_link(ifname)? {
+        Some(link) if link.kind.as_deref() == Some("veth") => Ok(socket.del_link(link.index)?),
+        _ => Ok(false),
+    }
+}
+
+/// The interface as it is now, with its addresses and routes.
+#[derive(Debug)]
+pub(crate) struct Observed {
+    /// The interface; `None` where there is none.
+    pub link: Option<Link>,
+    /// Its addresses.
+    pub addresses: Vec<IpNetwork>,
+    /// The routes out of it.
+    pub routes: Vec<netlink::Route>,
+}
+
+/// Looks at the interface; `tables` are the routing tables of interest besides the main one.
+pub(crate) fn observe(namespace: &Namespace, ifname: &str, tables: &[u32]) -> Result<Observed, Error> {
+    let mut socket = namespace.socket()?;
+    let Some(link) = socket.get_link(ifname)? else {
+        return Ok(Observed { link: None, addresses: Vec::new(), routes: Vec::new() });
+    };
+    let addresses = socket.addresses(link.index)?.into_iter().map(|address| address.network).collect();
+    let mut routes = socket.routes(link.index)?;
+    for table in tables {
+        routes.extend(socket.routes_in(link.index, *table)?);
+    }
+    Ok(Observed { link: Some(link), addresses, routes })
+}

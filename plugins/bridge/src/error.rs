@@ -1,0 +1,88 @@
+//! What can go wrong in this plugin, and the code that each failure has in the contract: the one place for both.
+
+use std::net::IpAddr;
+
+use cni::Code;
+use ipnetwork::IpNetwork;
+
+/// A failure of the bridge plugin.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration contradicts itself or asks for what does not exist.
+    #[error("{problem}")]
+    Config {
+        /// What is wrong, with the key.
+        problem: String,
+        /// What to write instead.
+        cure: &'static str,
+    },
+    /// A key of the reference plugin that this version does not have yet.
+    #[error("key {0:?} is not supported yet")]
+    Unsupported(&'static str),
+    /// The name of the bridge belongs to another kind of link.
+    #[error("link {name} exists and is no bridge but {kind}")]
+    NotABridge {
+        /// The link's name.
+        name: String,
+        /// What it is.
+        kind: String,
+    },
+    /// The bridge has an address that stands in the way of the gateway's.
+    #[error("bridge {bridge} has address {found}, which conflicts with gateway {wanted}")]
+    Gateway {
+        /// The bridge's name.
+        bridge: String,
+        /// The address it has.
+        found: IpNetwork,
+        /// The address that the network's gateway needs.
+        wanted: IpNetwork,
+    },
+    /// The container has the interface already.
+    #[error("interface {0} exists in the container already")]
+    InterfaceExists(String),
+    /// The attachment itself was added before and not deleted.
+    #[error("{0} is attached already")]
+    Attached(String),
+    /// The bridge cannot take another port (`BR_PORT_BITS` in net/bridge).
+    #[error("bridge {0} has its 1,023 ports, which is all that a Linux bridge takes")]
+    Full(String),
+    /// Another node answered for an address that was to be used.
+    #[error("address {0} is in use by another node on the link")]
+    Duplicate(IpAddr),
+    /// CHECK found a difference.
+    #[error("{0}")]
+    Differs(String),
+    /// A request to the kernel failed.
+    #[error("{0}")]
+    Netlink(#[from] netlink::Error),
+    /// A transaction of packet filter rules failed.
+    #[error("{0}")]
+    Nftables(#[from] nftables::Error),
+    /// The IPAM plugin failed, or the contract was broken.
+    #[error("{0}")]
+    Cni(#[from] cni::Error),
+}
+
+impl From<Error> for cni::Error {
+    fn from(error: Error) -> Self {
+        let text = error.to_string();
+        match error {
+            Error::Cni(error) => error,
+            Error::Config { cure, .. } => Self::new(Code::InvalidConfig, text).details(cure),
+            Error::Unsupported(_) => Self::new(Code::UnsupportedField, text).details("leave it out"),
+            Error::NotABridge { .. } => Self::new(Code::InvalidConfig, text)
+                .details("give \"bridge\" another name, or remove that link"),
+            Error::Gateway { .. } => Self::new(Code::InvalidConfig, text)
+                .details("set \"forceAddress\": true to replace it, or give the network a bridge of its own"),
+            Error::InterfaceExists(_) => Self::new(Code::InvalidEnvironment, text)
+                .details("give CNI_IFNAME another name, or DEL it first"),
+            Error::Attached(_) => Self::new(Code::InvalidEnvironment, text).details("DEL it first"),
+            Error::Full(_) => {
+                Self::new(Code::NotAvailableLimited, text).details("spread the containers over more networks")
+            }
+            Error::Duplicate(_) => Self::new(Code::InUse, text),
+            Error::Differs(_) => Self::new(Code::CheckFailed, text),
+            Error::Netlink(_) | Error::Nftables(_) => Self::new(Code::Kernel, text),
+        }
+    }
+}

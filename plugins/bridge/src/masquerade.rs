@@ -1,0 +1,288 @@
+//! Masquerading: what leaves a network takes the address of the host's interface.
+//!
+//! One table. A verdict map takes each container's address to its network's chain, which lets traffic to the network's
+//! own subnets and to groups pass and masquerades the rest. Per container there is one element an address, and one that
+//! remembers under the host interface's name which these are, so that DEL needs to know nothing else:
+//!
+//! ```text
+//! table inet cleat_bridge {
+//!     map masq4 { type ipv4_addr : verdict; elements = { 10.1.0.5 comment "veth… net id eth0" : goto net_… } }
+//!     map masq6 { type ipv6_addr : verdict; }
+//!     set owners { type ifname; elements = { "veth…" comment "net_… 10.1.0.5" } }
+//!     chain networks { }
+//!     chain net_… { jump networks; ip daddr 10.1.0.0/24 return; ip daddr 224.0.0.0/4 return; masquerade }
+//!     chain post { type nat hook postrouting priority srcnat; ip saddr vmap @masq4; ip6 saddr vmap @masq6 }
+//! }
+//! ```
+//!
+//! The kernel counts the references: a network's chain can be deleted once no element leads to it, and the empty chain
+//! `networks`, which every one of them jumps to, once there is no network; the table goes with it.
+
+use std::net::IpAddr;
+
+use cni::{Attachment, NetworkName};
+use ipnetwork::IpNetwork;
+use nftables::{
+    Batch, Chain, Element, Expr, Family, Field, HookPoint, Ifname, Kind, Selector, Set, Socket, Table, Type,
+    Verdict, priority,
+};
+
+use crate::error::Error;
+use crate::names;
+
+const TABLE: Table = Table::new(Family::Inet, "cleat_bridge");
+const MASQ4: Set = Set::vmap(TABLE, "masq4", &[Type::Ipv4Addr]);
+const MASQ6: Set = Set::vmap(TABLE, "masq6", &[Type::Ipv6Addr]);
+const OWNERS: Set = Set::new(TABLE, "owners", &[Type::Ifname]);
+const NETWORKS: Chain = Chain::new(TABLE, "networks");
+const POST: Chain = Chain::base(TABLE, "post", Kind::Nat, HookPoint::Postrouting, priority::SRCNAT);
+
+/// How often a transaction is tried again when another process changed something in between.
+const TRIES: usize = 50;
+
+/// The longest comment that `nft` reads back, in bytes (`NFTNL_UDATA_COMMENT_MAXLEN` less the NUL).
+const COMMENT_MAX: usize = 127;
+
+/// What masquerades one attachment.
+#[derive(Debug)]
+pub(crate) struct Masquerade {
+    owner: String,
+    chain: String,
+    subnets: Vec<IpNetwork>,
+    elements: Vec<Element>,
+    addresses: Vec<IpAddr>,
+}
+
+impl Masquerade {
+    /// Plans it: `subnets` are those of the addresses.
+    pub(crate) fn new(attachment: &Attachment, addresses: Vec<IpAddr>, subnets: Vec<IpNetwork>) -> Self {
+        let owner = names::host_interface(attachment);
+        let texts: Vec<String> = subnets.iter().map(ToString::to_string).collect();
+        let chain = names::chain(&attachment.network, &texts);
+        let Attachment { network, container_id, ifname } = attachment;
+        let mut comment = format!("{owner} {network} {container_id} {ifname}");
+        comment.truncate(COMMENT_MAX);
+        let elements = addresses.iter().map(|address| {
+            Element::new(&[field(*address)]).verdict(Verdict::goto(chain.as_str())).comment(comment.as_str())
+        });
+        Self { elements: elements.collect(), owner, chain, subnets, addresses }
+    }
+
+    /// Sets it up in one transaction. What stands under one of the addresses is left of a container that has gone,
+    /// since IPAM gave the address away anew, and is replaced.
+    pub(crate) fn add(&self, socket: &mut Socket) -> Result<(), Error> {
+        let mut missing = Missing::Nothing;
+        let mut stale = false;
+        for _ in 0..TRIES {
+            if stale {
+                self.clear(socket)?;
+                stale = false;
+            }
+            match self.batch(missing)?.commit(socket) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_not_found() => missing = missing.more(),
+                // Somebody else has just made the table or the chain; or an element is stale.
+                Err(error) if error.is_exists() => {
+                    stale = missing == Missing::Nothing;
+                    missing = Missing::Nothing;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Differs(format!("table {} kept changing while masquerading was set up", TABLE.name)))
+    }
+
+    fn batch(&self, missing: Missing) -> Result<Batch, Error> {
+        let mut batch = Batch::new();
+        if missing == Missing::Table {
+            batch
+                .create_table(&TABLE)
+                .add_set(&MASQ4)
+                .add_set(&MASQ6)
+                .add_set(&OWNERS)
+                .add_chain(&NETWORKS)
+                .add_chain(&POST);
+            batch.add_rule(&POST, &[Expr::vmap(&[Selector::IpSaddr], MASQ4)], None);
+            batch.add_rule(&POST, &[Expr::vmap(&[Selector::Ip6Saddr], MASQ6)], None);
+        }
+        if missing != Missing::Nothing {
+            self.add_chain(&mut batch)?;
+        }
+        for (element, address) in self.elements.iter().zip(&self.addresses) {
+            batch.create_element(map(*address), element);
+        }
+        batch.add_element(&OWNERS, &Element::new(&[owner_key(&self.owner)?]).comment(self.memory()));
+        Ok(batch)
+    }
+
+    fn add_chain(&self, batch: &mut Batch) -> Result<(), Error> {
+        let chain = Chain::new(TABLE, &self.chain);
+        batch.create_chain(&chain).add_rule(&chain, &[Expr::jump(NETWORKS.name)], None);
+        let groups = ["224.0.0.0/4", "ff00::/8"].map(str::parse::<IpNetwork>);
+        for network in self.subnets.iter().copied().map(Ok).chain(groups) {
+            let network = network.map_err(|error| Error::Differs(error.to_string()))?;
+            let daddr = if network.is_ipv4() { Selector::IpDaddr } else { Selector::Ip6Daddr };
+            batch.add_rule(&chain, &[Expr::within(daddr, network), Expr::to_caller()], None);
+        }
+        batch.add_rule(&chain, &[Expr::Masquerade], None);
+        Ok(())
+    }
+
+    /// What the owner's element remembers: the chain, then the addresses while there is room.
+    fn memory(&self) -> String {
+        let mut text = self.chain.clone();
+        for address in &self.addresses {
+            let next = format!("{text} {address}");
+            if next.len() > COMMENT_MAX - MORE.len() {
+                return text + MORE;
+            }
+            text = next;
+        }
+        text
+    }
+
+    /// Takes out what stands under the addresses.
+    fn clear(&self, socket: &mut Socket) -> Result<(), Error> {
+        for address in &self.addresses {
+            ignore_missing(Batch::new().del_element(map(*address), &[field(*address)]).commit(socket))?;
+        }
+        Ok(())
+    }
+
+    /// Names what differs from what [`Masquerade::add`] set up.
+    pub(crate) fn check(&self, socket: &mut Socket) -> Result<(), Error> {
+        for (element, address) in self.elements.iter().zip(&self.addresses) {
+            let found = get(socket, map(*address), &[field(*address)])?;
+            if found.and_then(|found| found.data) != element.data {
+                return Err(Error::Differs(format!(
+                    "address {address} is not masqueraded: map {} of table inet {} does not lead it to chain {}",
+                    map(*address).name,
+                    TABLE.name,
+                    self.chain
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Ends a memory that had no room for every address.
+const MORE: &str = " ...";
+
+/// What a transaction has to make besides the elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Missing {
+    Nothing,
+    Chain,
+    Table,
+}
+
+impl Missing {
+    fn more(self) -> Self {
+        match self {
+            Self::Nothing => Self::Chain,
+            Self::Chain | Self::Table => Self::Table,
+        }
+    }
+}
+
+/// Removes what masquerades an attachment: its elements, the network's chain with the last of them, the table with
+/// the last network. Nothing there is nothing to do.
+pub(crate) fn del(socket: &mut Socket, owner: &str) -> Result<(), Error> {
+    let Some(memory) = get(socket, &OWNERS, &[owner_key(owner)?])?.and_then(|element| element.comment) else {
+        return Ok(());
+    };
+    let mut words = memory.split(' ');
+    let chain = words.next().unwrap_or_default();
+    let addresses = match words.clone().next_back() {
+        Some(last) if format!(" {last}") == MORE => addresses_of(socket, owner)?,
+        _ => words.filter_map(|word| word.parse().ok()).collect(),
+    };
+    for address in addresses {
+        // The address may be another container's by now: then this DEL comes late.
+        let is_ours =
+            |element: &Element| element.comment.as_deref().is_some_and(|comment| is_owner(comment, owner));
+        if get(socket, map(address), &[field(address)])?.as_ref().is_some_and(is_ours) {
+            ignore_missing(Batch::new().del_element(map(address), &[field(address)]).commit(socket))?;
+        }
+    }
+    ignore_missing(Batch::new().del_element(&OWNERS, &[owner_key(owner)?]).commit(socket))?;
+    remove_if_unused(socket, chain)
+}
+
+/// The kernel refuses with EBUSY while anything leads to a chain, which is what is asked here.
+fn remove_if_unused(socket: &mut Socket, chain: &str) -> Result<(), Error> {
+    let gone = |outcome: nftables::Result<()>| match outcome {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_busy() || error.is_not_found() => Ok(false),
+        Err(error) => Err(error),
+    };
+    if gone(Batch::new().del_chain(&Chain::new(TABLE, chain)).commit(socket))? {
+        gone(Batch::new().del_chain(&NETWORKS).del_table(&TABLE).commit(socket))?;
+    }
+    Ok(())
+}
+
+/// The addresses whose elements name an owner: the slow way, for containers with more than a few.
+fn addresses_of(socket: &mut Socket, owner: &str) -> Result<Vec<IpAddr>, Error> {
+    let mut addresses = Vec::new();
+    for set in [&MASQ4, &MASQ6] {
+        for element in list(socket, set)? {
+            if element.comment.as_deref().is_some_and(|comment| is_owner(comment, owner)) {
+                addresses.extend(match <[u8; 4]>::try_from(element.key.as_slice()) {
+                    Ok(v4) => Some(IpAddr::from(v4)),
+                    Err(_) => <[u8; 16]>::try_from(element.key.as_slice()).ok().map(IpAddr::from),
+                });
+            }
+        }
+    }
+    Ok(addresses)
+}
+
+/// The host interfaces of a network that something masquerades.
+pub(crate) fn owners(socket: &mut Socket, network: &NetworkName) -> Result<Vec<String>, Error> {
+    let prefix = names::chain_prefix(network);
+    let of_network =
+        |element: &Element| element.comment.as_deref().is_some_and(|comment| comment.starts_with(&prefix));
+    let name = |element: Element| {
+        Some(String::from_utf8_lossy(element.key.split(|byte| *byte == 0).next()?).into_owned())
+    };
+    Ok(list(socket, &OWNERS)?.into_iter().filter(of_network).filter_map(name).collect())
+}
+
+fn is_owner(comment: &str, owner: &str) -> bool {
+    comment.split(' ').next() == Some(owner)
+}
+
+fn owner_key(owner: &str) -> Result<Field, Error> {
+    Ok(Field::Ifname(Ifname::new(owner)?))
+}
+
+fn map(address: IpAddr) -> &'static Set<'static> {
+    if address.is_ipv4() { &MASQ4 } else { &MASQ6 }
+}
+
+fn field(address: IpAddr) -> Field {
+    match address {
+        IpAddr::V4(address) => Field::Ipv4(address),
+        IpAddr::V6(address) => Field::Ipv6(address),
+    }
+}
+
+fn get(socket: &mut Socket, set: &Set<'_>, key: &[Field]) -> Result<Option<Element>, Error> {
+    Ok(socket.get_element(set, key)?)
+}
+
+fn list(socket: &mut Socket, set: &Set<'_>) -> Result<Vec<Element>, Error> {
+    match socket.elements(set) {
+        Err(error) if error.is_not_found() => Ok(Vec::new()),
+        elements => Ok(elements?),
+    }
+}
+
+fn ignore_missing(outcome: nftables::Result<()>) -> Result<(), Error> {
+    match outcome {
+        Err(error) if !error.is_not_found() => Err(error.into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,86 @@
+//! Names of kernel objects, derived from what identifies an attachment or a network, so that DEL and GC find them
+//! without asking anybody.
+
+use cni::{Attachment, NetworkName, token};
+
+/// The longest part of a network's name that is shown in a chain's name.
+const SHOWN: usize = 24;
+
+/// The host's end of an attachment's veth pair: at most 15 bytes (`IFNAMSIZ`), 44 bits of the hash.
+pub(crate) fn host_interface(attachment: &Attachment) -> String {
+    format!("veth{}", &attachment.token()[..11])
+}
+
+/// What the chains of a network begin with. `nft` reads letters, digits, `_`, `.` and `-` back.
+pub(crate) fn chain_prefix(network: &NetworkName) -> String {
+    let shown: String = network.as_str().chars().take(SHOWN).collect();
+    format!("net_{shown}_{}_", &token(&[network.as_str()])[..8])
+}
+
+/// The chain of a network for containers with these subnets. A network whose subnets are configured anew gets a
+/// new chain, and containers of before keep theirs.
+pub(crate) fn chain(network: &NetworkName, subnets: &[String]) -> String {
+    let parts: Vec<&str> = subnets.iter().map(String::as_str).collect();
+    format!("{}{}", chain_prefix(network), &token(&parts)[..8])
+}
+
+/// What a link of this suite carries as its alias: people read it in `ip link`, GC tells networks apart by it.
+pub(crate) fn alias(attachment: &Attachment) -> String {
+    let Attachment { network, container_id, ifname } = attachment;
+    let mut text = format!("{} {ifname} {container_id}", alias_prefix(network));
+    text.truncate(ALIAS_MAX);
+    text
+}
+
+/// What the aliases of a network's links begin with.
+pub(crate) fn alias_prefix(network: &NetworkName) -> String {
+    let shown: String = network.as_str().chars().take(100).collect();
+    format!("cleat {shown} {}", &token(&[network.as_str()])[..8])
+}
+
+/// The alias of a bridge that an ADD made, which DEL may therefore remove with its last port.
+pub(crate) const BRIDGE_ALIAS: &str = "cleat bridge";
+
+/// `IFALIASZ` (linux/if.h) less the closing NUL.
+const ALIAS_MAX: usize = 255;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use cni::{ContainerId, IfName};
+
+    use super::*;
+
+    fn attachment(network: &str, id: &str) -> Attachment {
+        Attachment {
+            network: NetworkName::new(network).unwrap(),
+            container_id: ContainerId::new(id).unwrap(),
+            ifname: IfName::new("eth0").unwrap(),
+        }
+    }
+
+    #[test]
+    fn names_fit_the_kernels_limits() {
+        let long = attachment(&"n".repeat(300), &"c".repeat(300));
+        assert_eq!(host_interface(&long).len(), 15);
+        // NFT_NAME_MAXLEN is 256; the comment that holds the chain's name is the tighter limit.
+        assert!(chain(&long.network, &["10.1.0.0/24".into()]).len() <= 46);
+        assert!(alias(&long).len() <= ALIAS_MAX);
+    }
+
+    #[test]
+    fn ten_thousand_containers_have_ten_thousand_names() {
+        let names: BTreeSet<_> =
+            (0..10_000).map(|n| host_interface(&attachment("net", &format!("c{n}")))).collect();
+        assert_eq!(names.len(), 10_000);
+    }
+
+    #[test]
+    fn networks_that_begin_alike_are_told_apart() {
+        let (one, other) = (NetworkName::new("a").unwrap(), NetworkName::new("a.b").unwrap());
+        assert!(!chain(&other, &[]).starts_with(&chain_prefix(&one)));
+        assert!(!alias(&attachment("a.b", "c")).starts_with(&alias_prefix(&one)));
+        assert_ne!(chain(&one, &["10.1.0.0/24".into()]), chain(&one, &["10.2.0.0/24".into()]));
+    }
+}

@@ -1,0 +1,187 @@
+//! From configuration and addresses to what will be set up: pure, without a look at the kernel.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use cni::{AddResult, Ip};
+use ipnetwork::IpNetwork;
+
+use crate::conf::Conf;
+use crate::error::Error;
+
+/// What an ADD sets up, once the addresses are known.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// The container's addresses with their gateways, as the result tells them.
+    pub ips: Vec<Ip>,
+    /// The container's routes as the result tells them: without a gateway where the configuration had none.
+    pub told_routes: Vec<cni::Route>,
+    /// The container's routes as the kernel gets them, each with its gateway; the link is not known yet.
+    pub routes: Vec<netlink::Route>,
+    /// The addresses of the bridge: one for each gateway, with its subnet's prefix length.
+    pub gateways: Vec<IpNetwork>,
+}
+
+impl Plan {
+    /// Plans an attachment with the addresses and routes that IPAM gave.
+    pub(crate) fn new(conf: &Conf, ipam: &AddResult) -> Result<Self, Error> {
+        if ipam.ips.is_empty() && !conf.ipam.is_none() {
+            return Err(Error::Config {
+                problem: "the ipam plugin gave no address".into(),
+                cure: "configure a range, or leave \"ipam\" out for a port without addresses",
+            });
+        }
+        let mut ips = ipam.ips.clone();
+        let mut told_routes = ipam.routes.clone();
+        let mut gateways = Vec::new();
+        for ip in &mut ips {
+            if conf.gateway && ip.gateway.is_none() {
+                ip.gateway = Some(first_host(ip.address)?);
+            }
+            let Some(gateway) = ip.gateway.filter(|_| conf.gateway) else {
+                continue;
+            };
+            let on_bridge = with_prefix_of(gateway, ip.address)?;
+            if !gateways.contains(&on_bridge) {
+                gateways.push(on_bridge);
+            }
+            let default = default_route(gateway);
+            if conf.default_gateway && !told_routes.iter().any(|route| route.dst == default) {
+                told_routes.push(cni::Route::new(default, Some(gateway)));
+            }
+        }
+        let routes = told_routes.iter().map(|route| kernel_route(route, &ips)).collect();
+        Ok(Self { ips, told_routes, routes, gateways })
+    }
+
+    /// The subnets that the addresses are of, without repetition: what is not masqueraded among members.
+    pub(crate) fn subnets(&self) -> Vec<IpNetwork> {
+        let mut subnets: Vec<IpNetwork> = self.ips.iter().map(|ip| subnet(ip.address)).collect();
+        subnets.sort();
+        subnets.dedup();
+        subnets
+    }
+}
+
+/// The default route's destination in a gateway's family.
+fn default_route(gateway: IpAddr) -> IpNetwork {
+    let any = match gateway {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    with_length(any, 0).unwrap_or(IpNetwork::from(any))
+}
+
+/// A route without a next hop goes to the first gateway of its own family; without any, it stays on the link.
+fn kernel_route(route: &cni::Route, ips: &[Ip]) -> netlink::Route {
+    let gateway = route.gw.or_else(|| {
+        let mut of_family = ips.iter().filter(|ip| ip.address.is_ipv4() == route.dst.is_ipv4());
+        of_family.find_map(|ip| ip.gateway)
+    });
+    netlink::Route {
+        gateway,
+        mtu: route.mtu,
+        advmss: route.advmss,
+        priority: route.priority,
+        table: route.table,
+        scope: route.scope,
+        // The kernel refuses host bits in a destination.
+        ..netlink::Route::new(subnet(route.dst))
+    }
+}
+
+/// The network that an address is in.
+fn subnet(address: IpNetwork) -> IpNetwork {
+    with_length(address.network(), address.prefix()).unwrap_or(address)
+}
+
+fn with_prefix_of(gateway: IpAddr, address: IpNetwork) -> Result<IpNetwork, Error> {
+    with_length(gateway, address.prefix()).ok_or_else(|| Error::Config {
+        problem: format!("gateway {gateway} is of another family than address {address}"),
+        cure: "give each range a gateway of its own family",
+    })
+}
+
+fn with_length(address: IpAddr, length: u8) -> Option<IpNetwork> {
+    IpNetwork::new(address, length).ok()
+}
+
+/// The first host of a subnet, which is the gateway where nobody names one.
+fn first_host(address: IpNetwork) -> Result<IpAddr, Error> {
+    let next = match address.network() {
+        IpAddr::V4(network) => u32::from(network).checked_add(1).map(|next| IpAddr::V4(next.into())),
+        IpAddr::V6(network) => u128::from(network).checked_add(1).map(|next| IpAddr::V6(next.into())),
+    };
+    next.filter(|next| address.contains(*next)).ok_or_else(|| Error::Config {
+        problem: format!("subnet {address} has no room for a gateway"),
+        cure: "name a gateway, or use a larger subnet",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use cni::{Command, Request};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn plan(keys: &Value, ipam: &Value) -> Result<Plan, Error> {
+        let mut conf = json!({"cniVersion": "1.0.0", "name": "net", "type": "bridge", "ipam": {"type": "x"}});
+        for (key, value) in keys.as_object().unwrap() {
+            conf[key] = value.clone();
+        }
+        let conf = cni::Conf::from_slice(conf.to_string().as_bytes()).unwrap();
+        let conf = Conf::new(&Request { command: Command::Add, conf, path: vec![] }, None).unwrap();
+        Plan::new(&conf, &AddResult::parse(ipam, cni::Version::NEWEST).unwrap())
+    }
+
+    fn dual() -> Value {
+        json!({"cniVersion": "1.0.0", "ips": [{"address": "10.1.0.5/24"}, {"address": "fd00::5/64", "gateway": "fd00::9"}],
+               "routes": [{"dst": "0.0.0.0/0"}, {"dst": "fd99::/16", "gw": "fd00::7"}]})
+    }
+
+    fn text(networks: &[IpNetwork]) -> Vec<String> {
+        networks.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_gateway_is_the_first_host_unless_named() {
+        let plan = plan(&json!({"isGateway": true}), &dual()).unwrap();
+        assert_eq!(text(&plan.gateways), ["10.1.0.1/24", "fd00::9/64"]);
+        assert_eq!(plan.ips[0].gateway, Some("10.1.0.1".parse().unwrap()));
+        assert_eq!(text(&plan.subnets()), ["10.1.0.0/24", "fd00::/64"]);
+    }
+
+    #[test]
+    fn routes_without_a_next_hop_take_the_gateway_of_their_family() {
+        let plan = plan(&json!({"isGateway": true}), &dual()).unwrap();
+        let gateways: Vec<_> = plan.routes.iter().map(|route| route.gateway.unwrap().to_string()).collect();
+        assert_eq!(gateways, ["10.1.0.1", "fd00::7"]);
+        assert_eq!(plan.told_routes[0].gw, None, "the result repeats what IPAM said");
+    }
+
+    #[test]
+    fn a_default_gateway_adds_only_the_missing_default_routes() {
+        let plan = plan(&json!({"isDefaultGateway": true}), &dual()).unwrap();
+        let told: Vec<_> =
+            plan.told_routes.iter().map(|r| (r.dst.to_string(), r.gw.map(|gw| gw.to_string()))).collect();
+        let wanted = [("0.0.0.0/0", None), ("fd99::/16", Some("fd00::7")), ("::/0", Some("fd00::9"))];
+        assert_eq!(told, wanted.map(|(dst, gw)| (dst.to_owned(), gw.map(str::to_owned))));
+    }
+
+    #[test]
+    fn without_a_gateway_the_bridge_gets_no_address() {
+        let plan = plan(&json!({}), &dual()).unwrap();
+        assert_eq!(plan.gateways, []);
+        assert_eq!(plan.ips[0].gateway, None);
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused() {
+        assert!(plan(&json!({}), &json!({"cniVersion": "1.0.0"})).is_err());
+        let foreign =
+            json!({"cniVersion": "1.0.0", "ips": [{"address": "10.1.0.5/24", "gateway": "fd00::1"}]});
+        assert!(
+            plan(&json!({"isGateway": true}), &foreign).unwrap_err().to_string().contains("another family")
+        );
+    }
+}
