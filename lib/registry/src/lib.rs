@@ -1,1 +1,49 @@
-//! Skeleton.
+//! Registry: who is on which network, under which names, with which ports and links.
+//!
+//! Plain values and files: this crate knows neither CNI nor the kernel's network. Plugins change the registry under
+//! its lock ([`Registry::lock`]); viewers read it without ([`Registry::networks`]).
+//!
+//! # Format
+//!
+//! Everything lives in one state folder, by default `/run/cleat` (a tmpfs: no registration outlives a boot), which
+//! only its owner may enter:
+//!
+//! ```text
+//! registry/<network>.json          the members of one network
+//! containers/<container ID>/       what belongs to one container, whatever number of networks it is on
+//!     networks                     the networks it is on, one a line, in the order in which it joined
+//!     hosts, env, env.json         written by the link-env plugin, to be mounted or read by a runtime
+//! ```
+//!
+//! A network's file is one JSON object, written to a temporary file and renamed, so that it is complete at any time:
+//!
+//! ```json
+//! {"name": "web", "members": [{
+//!     "containerID": "60707a2f0f64…", "ifname": "eth0", "netns": "/run/netns/db",
+//!     "name": "db", "hostname": "60707a2f0f64", "domain": "example", "aliases": ["pg"],
+//!     "addresses": ["10.1.0.2", "fd00:1::2"], "expose": ["5432/tcp", "8000-8005/udp"],
+//!     "published": [{"hostIP": "", "hostPort": 8080, "containerPort": 80, "protocol": "tcp"}],
+//!     "env": {"PG_VERSION": "17"}, "links": [{"source": "cache", "alias": "redis"}],
+//!     "extraHosts": [{"name": "printer", "address": "192.0.2.9"}], "names": "network"
+//! }]}
+//! ```
+//!
+//! Empty values are left out; unknown keys are ignored. The lock is flock(2) on the state folder itself. Files and
+//! folders go when they are empty, the state folder last.
+
+mod content;
+mod error;
+mod folder;
+mod locked;
+mod member;
+mod network;
+mod port;
+mod store;
+
+pub use error::Error;
+pub use folder::Folder;
+pub use locked::Locked;
+pub use member::{ExtraHost, Link, Member, Names, short_id};
+pub use network::Network;
+pub use port::{PortRange, Protocol, Published};
+pub use store::{DEFAULT_STATE_DIR, Registry};

@@ -8,6 +8,7 @@ use netlink::{AddressFlags, Link, Namespace, Socket};
 
 use crate::error::Error;
 use crate::host::set_where_present;
+use crate::neighbours::await_solicitable;
 use crate::plan::Plan;
 
 /// How long duplicate address detection may take, as in the reference.
@@ -41,6 +42,7 @@ pub(crate) fn configure(namespace: &Namespace, ifname: &str, plan: &Plan, dad: b
             // A route that is there already may stay, as in the reference.
             socket.add_route(&route)?;
         }
+        await_solicitable(ifname, plan.ips.iter().map(|ip| ip.address));
         Ok(())
     })?
 }

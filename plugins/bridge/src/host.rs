@@ -1,6 +1,7 @@
 //! The host's side: the bridge with its gateway addresses, forwarding, and the removal of a bridge that nobody uses.
 
 use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, Ipv6Addr};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,10 +11,13 @@ use netlink::{AddressFlags, Bridge, Link, Mac, Namespace, PortFlags, Socket, sys
 use crate::conf::Conf;
 use crate::error::Error;
 use crate::names::BRIDGE_ALIAS;
+use crate::neighbours::await_solicitable;
 
 /// How long an ADD waits for a DEL that is removing an empty bridge, which takes the kernel some 35 ms. Any process
 /// of the namespace could hold the lock, so the ADD then goes on without it.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+const NODAD: AddressFlags = AddressFlags { nodad: true, noprefixroute: false };
 
 /// Keeps every DEL from removing a bridge that has no port yet, while the guard lives.
 pub(crate) fn hold_bridges(host: &Namespace) -> Result<Option<netlink::NamespaceLock>, Error> {
@@ -98,8 +102,14 @@ pub(crate) fn ensure_gateway(
     wanted: IpNetwork,
 ) -> Result<bool, Error> {
     // The bridge is the only one that may have this address, so there is nothing to detect, and it works at once.
-    if !socket.add_address(bridge.index, wanted, AddressFlags { nodad: true, ..AddressFlags::default() })? {
+    if !socket.add_address(bridge.index, wanted, NODAD)? {
         return Ok(false);
+    }
+    if let (IpNetwork::V6(_), Some(mac)) = (wanted, bridge.mac) {
+        // What the kernel would do itself after a second of duplicate address detection. Until there is a link-local
+        // address it solicits no neighbour for packets that it forwards (ndisc_send_ns), so they would be lost.
+        socket.add_address(bridge.index, link_local(mac), NODAD)?;
+        await_solicitable(&bridge.name, std::iter::once(wanted));
     }
     for address in socket.addresses(bridge.index)? {
         let found = address.network;
@@ -114,6 +124,13 @@ pub(crate) fn ensure_gateway(
         }
     }
     Ok(true)
+}
+
+/// The link-local address that the kernel derives from a hardware address (RFC 4291, appendix A).
+fn link_local(mac: Mac) -> IpNetwork {
+    let [a, b, c, d, e, f] = mac.octets().map(u16::from);
+    let address = Ipv6Addr::new(0xfe80, 0, 0, 0, (a ^ 2) << 8 | b, c << 8 | 0xff, 0xfe00 | d, e << 8 | f);
+    IpNetwork::new(address.into(), 64).unwrap_or(IpNetwork::from(IpAddr::V6(address)))
 }
 
 /// The reference's rule: one IPv4 address a bridge; several IPv6 addresses where their subnets do not overlap.
@@ -187,6 +204,14 @@ mod tests {
         let (one, other) = (random_mac(), random_mac());
         assert_ne!(one, other);
         assert_eq!(one.octets()[0] & 3, 2);
+    }
+
+    #[test]
+    fn link_local_addresses_are_the_kernels() {
+        assert_eq!(
+            link_local(Mac::new([0x02, 0x11, 0x22, 0x33, 0x44, 0x55])).to_string(),
+            "fe80::11:22ff:fe33:4455/64"
+        );
     }
 
     #[test]

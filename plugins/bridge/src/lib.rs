@@ -12,6 +12,7 @@ mod host;
 mod ipam;
 mod masquerade;
 mod names;
+mod neighbours;
 mod plan;
 
 use cni::{AddResult, Interface, Plugin, Request, Target};

@@ -4,8 +4,9 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use netlink::{AddressFlags, Namespace, Peer, Route, Socket, Veth};
+use netlink::{Address, AddressFlags, IpNetwork, Namespace, Peer, Route, Socket, Veth, sysctl};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
@@ -96,7 +97,9 @@ impl Host {
         };
         Socket::open().unwrap().add_veth(&veth).unwrap();
         outside.enter(|| address("eth0", &[OUTSIDE_V4, OUTSIDE_V6]));
+        sysctl::set("net/ipv6/conf/uplink/accept_dad", "0").unwrap();
         address("uplink", &[UPLINK_V4, UPLINK_V6]);
+        await_link_local("uplink");
         let mut socket = Socket::open().unwrap();
         let uplink = socket.get_link("uplink").unwrap().unwrap().index;
         for (dst, gateway) in [("0.0.0.0/0", OUTSIDE_V4), ("::/0", OUTSIDE_V6)] {
@@ -119,6 +122,21 @@ fn up(name: &str) {
     let mut socket = Socket::open().unwrap();
     let link = socket.get_link(name).unwrap().unwrap();
     socket.set_up(link.index).unwrap();
+}
+
+/// The kernel gives a link its link-local address when its own event loop gets round to the carrier. Until then
+/// snapshots before and after would differ by it.
+fn await_link_local(link: &str) {
+    let mut socket = Socket::open().unwrap();
+    let index = socket.get_link(link).unwrap().unwrap().index;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let is_ready = |address: &Address| {
+        !address.tentative && matches!(address.network, IpNetwork::V6(v6) if v6.ip().is_unicast_link_local())
+    };
+    while !socket.addresses(index).unwrap().iter().any(is_ready) {
+        assert!(Instant::now() < deadline, "{link} has no link-local address");
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn address(link: &str, addresses: &[&str]) {

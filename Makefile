@@ -1,0 +1,36 @@
+# demo: the main job in a sandbox, without root.  test: everything.  bench: measurements.  install: see README.md.
+
+CARGO    = cargo
+# Programs are built for a named target, so that they are static; see .cargo/config.toml.
+OUT      = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc -vV | sed -n 's/^host: //p')/release
+
+DESTDIR  =
+BINDIR   = /opt/cni/bin
+PREFIX   = /usr/local
+CONFDIR  = /etc/cni/net.d
+
+.PHONY: all demo test bench install
+
+all:
+	$(CARGO) build --release --locked
+
+demo: all
+	$(CARGO) run --quiet --release --locked --example demo
+
+test:
+	tests/run
+
+bench: all
+	$(CARGO) run --quiet --release --locked --example bench
+
+# A program that is running keeps its old file: each new one is written beside it and renamed over it. portmap is
+# host-port's second name. Examples get an ending that no runtime reads: rename one to enable it.
+install: all
+	install -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(CONFDIR)"
+	set -e; put() { install -m $$1 "$$2" "$$3.new"; mv -fT "$$3.new" "$$3"; }; \
+	for name in bridge host-local host-port link-env loopback; do \
+		put 755 "$(OUT)/$$name" "$(DESTDIR)$(BINDIR)/$$name"; done; \
+	ln -sfT host-port "$(DESTDIR)$(BINDIR)/portmap.new"; \
+	mv -fT "$(DESTDIR)$(BINDIR)/portmap.new" "$(DESTDIR)$(BINDIR)/portmap"; \
+	put 755 "$(OUT)/cleat" "$(DESTDIR)$(PREFIX)/bin/cleat"; \
+	for file in conf/*.conflist; do put 644 "$$file" "$(DESTDIR)$(CONFDIR)/$${file##*/}.example"; done

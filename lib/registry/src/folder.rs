@@ -1,0 +1,296 @@
+//! A folder held open by descriptor. Whatever happens in it happens relative to that descriptor and never through a
+//! symbolic link, so that nothing put in the way of a file leads a write elsewhere.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat, renameat};
+use nix::sys::stat::{Mode, fchmod, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use crate::content::{overwrite, read_sized};
+use crate::error::Error;
+
+const FOLDER: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+/// Without `O_NONBLOCK`, opening a FIFO that stands in a file's place would wait for its other end.
+const FILE: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_CLOEXEC).union(OFlag::O_NONBLOCK);
+/// Where a file is prepared before it is renamed. No file name of the registry starts with a dot.
+const TEMPORARY: &str = ".new";
+
+/// An open folder.
+#[derive(Debug)]
+pub struct Folder {
+    file: File,
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Opens a folder; `None` where there is none.
+    pub(crate) fn open(path: &Path) -> Result<Option<Self>, Error> {
+        match open(path, FOLDER, Mode::empty()) {
+            Ok(fd) => Ok(Some(Self { file: fd.into(), path: path.to_owned() })),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(failed("open folder", path, errno)),
+        }
+    }
+
+    /// Opens a folder in this one; `None` where there is none.
+    pub fn child(&self, name: &str) -> Result<Option<Self>, Error> {
+        let path = self.path_of(name)?;
+        match openat(&self.file, name, FOLDER, Mode::empty()) {
+            Ok(fd) => Ok(Some(Self { file: fd.into(), path })),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(failed("open folder", &path, errno)),
+        }
+    }
+
+    /// Opens a folder in this one and makes it, for its owner alone, where there is none.
+    pub fn child_or_create(&self, name: &str) -> Result<Self, Error> {
+        if let Some(folder) = self.child(name)? {
+            return Ok(folder);
+        }
+        let path = self.path.join(name);
+        match mkdirat(&self.file, name, Mode::S_IRWXU) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(failed("create folder", &path, errno)),
+        }
+        self.child(name)?.ok_or_else(|| failed("open folder", &path, Errno::ENOENT))
+    }
+
+    /// Where the folder was when it was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The whole content of a regular file; `None` where there is none.
+    ///
+    /// # Errors
+    /// A file that is not a regular one, and what the system calls say.
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let path = self.path_of(name)?;
+        let file = match openat(&self.file, name, FILE, Mode::empty()) {
+            Ok(fd) => File::from(fd),
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(errno) => return Err(failed("read", &path, errno)),
+        };
+        let read = || -> io::Result<Vec<u8>> {
+            let metadata = file.metadata()?;
+            if !metadata.is_file() {
+                return Err(io::Error::other("not a regular file"));
+            }
+            read_sized(&file, metadata.size())
+        };
+        read().map(Some).map_err(|source| Error::Io { verb: "read", path, source })
+    }
+
+    /// Writes a file that appears complete or not at all: a temporary one, renamed. Who holds the old file open, or
+    /// has it mounted, keeps the old content; [`Folder::rewrite`] is for those.
+    ///
+    /// # Errors
+    /// What the system calls say; the old file is then still there.
+    pub fn replace(&self, name: &str, content: &[u8], mode: u32) -> Result<(), Error> {
+        let path = self.path_of(name)?;
+        let write = || -> io::Result<()> {
+            self.create(TEMPORARY, mode)?.write_all(content)?;
+            Ok(renameat(&self.file, TEMPORARY, &self.file, name)?)
+        };
+        write().map_err(|source| {
+            // What a full disk left of it must not keep the folder from being removed.
+            let _ = self.unlink(TEMPORARY);
+            Error::Io { verb: "write", path, source }
+        })
+    }
+
+    /// Gives a file new content without changing its inode, so that the change is seen where the file is bind-mounted.
+    /// Readers meet the old text or the new one, never an empty file. A file that has the content already is left
+    /// alone; what is not a regular file with a single name is replaced by one and never written through.
+    ///
+    /// # Errors
+    /// What the system calls say. Where there is no room for longer content, the file is unchanged.
+    pub fn rewrite(&self, name: &str, content: &[u8], mode: u32) -> Result<(), Error> {
+        let path = self.path_of(name)?;
+        let write = || -> io::Result<()> {
+            match openat(&self.file, name, FILE | OFlag::O_RDWR, Mode::empty()) {
+                Ok(fd) => {
+                    let file = File::from(fd);
+                    let metadata = file.metadata()?;
+                    if metadata.is_file() && metadata.nlink() == 1 {
+                        return overwrite(&file, metadata.size(), content);
+                    }
+                }
+                // A symbolic link, a socket, a device without driver, a directory.
+                Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO | Errno::ENODEV | Errno::EISDIR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            self.create(name, mode)?.write_all(content)
+        };
+        write().map_err(|source| Error::Io { verb: "write", path, source })
+    }
+
+    /// Removes a file; one that is not there counts as removed.
+    pub fn remove(&self, name: &str) -> Result<(), Error> {
+        let path = self.path_of(name)?;
+        self.unlink(name).map_err(|errno| failed("remove", &path, errno))
+    }
+
+    /// Removes a folder in this one with all the files in it; one that is not there counts as removed.
+    pub fn remove_child(&self, name: &str) -> Result<(), Error> {
+        let Some(child) = self.child(name)? else {
+            return Ok(());
+        };
+        for entry in child.entries()? {
+            child.unlink(&entry).map_err(|errno| failed("remove", &child.path.join(&entry), errno))?;
+        }
+        match unlinkat(&self.file, name, UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(failed("remove folder", &child.path, errno)),
+        }
+    }
+
+    /// Removes a folder in this one where nothing is in it but an unfinished file, and says whether it is gone.
+    pub(crate) fn remove_child_if_empty(&self, child: &Self, name: &str) -> bool {
+        let rmdir = || unlinkat(&self.file, name, UnlinkatFlags::RemoveDir);
+        match rmdir() {
+            Err(Errno::ENOTEMPTY | Errno::EEXIST) => {
+                let unfinished = unlinkat(&child.file, TEMPORARY, UnlinkatFlags::NoRemoveDir).is_ok();
+                unfinished && rmdir().is_ok()
+            }
+            outcome => matches!(outcome, Ok(()) | Err(Errno::ENOENT)),
+        }
+    }
+
+    /// The names of what is in the folder, in no order, without `.` and `..`. Names that are not UTF-8 are left out:
+    /// the registry makes none.
+    pub fn entries(&self) -> Result<Vec<String>, Error> {
+        let list = || -> nix::Result<Vec<String>> {
+            let mut names = Vec::new();
+            for entry in Dir::openat(&self.file, ".", FOLDER, Mode::empty())? {
+                if let Ok(name) = entry?.file_name().to_str()
+                    && name != "."
+                    && name != ".."
+                {
+                    names.push(name.to_owned());
+                }
+            }
+            Ok(names)
+        };
+        list().map_err(|errno| failed("list folder", &self.path, errno))
+    }
+
+    /// The open folder as a file, for its metadata and its lock.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// A new file in the place of whatever has the name. The mode is set apart from the process's umask: a hosts file
+    /// must be readable to everybody in the container.
+    fn create(&self, name: &str, mode: u32) -> io::Result<File> {
+        let flags = FILE | OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
+        let mode = Mode::from_bits_truncate(mode);
+        let fd = match openat(&self.file, name, flags, mode) {
+            Err(Errno::EEXIST) => {
+                self.unlink(name)?;
+                openat(&self.file, name, flags, mode)?
+            }
+            outcome => outcome?,
+        };
+        fchmod(&fd, mode)?;
+        Ok(fd.into())
+    }
+
+    fn unlink(&self, name: &str) -> nix::Result<()> {
+        match unlinkat(&self.file, name, UnlinkatFlags::NoRemoveDir) {
+            Err(Errno::ENOENT) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Refuses names that lead out of the folder, or to an unfinished file.
+    fn path_of(&self, name: &str) -> Result<PathBuf, Error> {
+        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) {
+            return Err(Error::FileName { name: name.to_owned() });
+        }
+        Ok(self.path.join(name))
+    }
+}
+
+fn failed(verb: &'static str, path: &Path, errno: Errno) -> Error {
+    Error::Io { verb, path: path.to_owned(), source: errno.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::open(place.path()).unwrap().unwrap();
+        (place, folder)
+    }
+
+    #[test]
+    fn rewriting_keeps_the_inode_whether_the_text_grows_or_shrinks() {
+        let (place, folder) = folder();
+        let file = place.path().join("hosts");
+        folder.rewrite("hosts", b"one\n", 0o644).unwrap();
+        let inode = fs::metadata(&file).unwrap().ino();
+        for text in ["one\ntwo\nthree\n", "2\n", "", "one\n"] {
+            folder.rewrite("hosts", text.as_bytes(), 0o644).unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), text);
+        }
+        let metadata = fs::metadata(&file).unwrap();
+        assert_eq!((metadata.ino(), metadata.mode() & 0o777), (inode, 0o644));
+    }
+
+    #[test]
+    fn equal_content_is_not_written_again() {
+        let (place, folder) = folder();
+        folder.rewrite("hosts", b"same\n", 0o644).unwrap();
+        let file = place.path().join("hosts");
+        let before = fs::metadata(&file).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        folder.rewrite("hosts", b"same\n", 0o644).unwrap();
+        assert_eq!(before.mtime_nsec(), fs::metadata(&file).unwrap().mtime_nsec());
+    }
+
+    #[test]
+    fn nothing_is_written_through_links() {
+        let (place, folder) = folder();
+        let victim = place.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        symlink(&victim, place.path().join("soft")).unwrap();
+        fs::hard_link(&victim, place.path().join("hard")).unwrap();
+        assert!(folder.read("soft").is_err());
+        for name in ["soft", "hard"] {
+            folder.rewrite(name, b"text", 0o644).unwrap();
+            assert_eq!(folder.read(name).unwrap().unwrap(), b"text");
+        }
+        symlink(&victim, place.path().join(TEMPORARY)).unwrap();
+        folder.replace("new", b"text", 0o600).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_folder_that_is_a_symbolic_link_is_not_entered() {
+        let (place, folder) = folder();
+        symlink("/", place.path().join("way-out")).unwrap();
+        assert!(folder.child("way-out").is_err());
+        assert!(folder.child_or_create("way-out").is_err());
+    }
+
+    #[test]
+    fn names_cannot_lead_out_of_the_folder() {
+        let (_place, folder) = folder();
+        for name in ["", ".", "..", "a/b", "/etc", ".new", "a\0"] {
+            assert!(matches!(folder.read(name), Err(Error::FileName { .. })), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The registry in its state folder: what can be asked without the lock, and taking the lock.
+
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::PathBuf;
+use std::{fs, io};
+
+use nix::unistd::geteuid;
+
+use crate::error::Error;
+use crate::folder::Folder;
+use crate::locked::Locked;
+use crate::network::Network;
+
+/// The state folder where a configuration names none.
+pub const DEFAULT_STATE_DIR: &str = "/run/cleat";
+
+pub(crate) const NETWORKS: &str = "registry";
+pub(crate) const CONTAINERS: &str = "containers";
+const SUFFIX: &str = ".json";
+
+/// The registry of one state folder. Nothing is touched before something is asked of it.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    state_dir: PathBuf,
+}
+
+impl Registry {
+    /// The registry of that state folder, which need not exist.
+    pub fn at(state_dir: impl Into<PathBuf>) -> Self {
+        Self { state_dir: state_dir.into() }
+    }
+
+    /// Where a container's files are: `hosts`, `env`, `env.json`.
+    #[must_use]
+    pub fn container_dir(&self, container_id: &str) -> PathBuf {
+        self.state_dir.join(CONTAINERS).join(container_id)
+    }
+
+    /// One network as it was at some moment, without waiting for the lock; `None` where it has no members.
+    pub fn network(&self, name: &str) -> Result<Option<Network>, Error> {
+        match self.networks_folder()? {
+            Some(folder) => read(&folder, name),
+            None => Ok(None),
+        }
+    }
+
+    /// All networks that have members, each as it was at some moment, by name.
+    pub fn networks(&self) -> Result<Vec<Network>, Error> {
+        match self.networks_folder()? {
+            Some(folder) => read_all(&folder),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Takes the lock, and makes the state folder where there is none; waits while another process has it.
+    ///
+    /// # Errors
+    /// A state folder that others may write to, or that cannot be made: its parent must exist.
+    pub fn lock(&self) -> Result<Locked, Error> {
+        loop {
+            if let Some(locked) = self.lock_existing()? {
+                return Ok(locked);
+            }
+            match fs::DirBuilder::new().mode(0o700).create(&self.state_dir) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(self.failed("create state folder", error));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes the lock where there is a state folder; `None` where there is none, and so nothing to change.
+    ///
+    /// # Errors
+    /// As [`Registry::lock`].
+    pub fn lock_existing(&self) -> Result<Option<Locked>, Error> {
+        loop {
+            let Some(state) = Folder::open(&self.state_dir)? else {
+                return Ok(None);
+            };
+            self.check_owner(&state)?;
+            state.file().lock().map_err(|error| self.failed("lock state folder", error))?;
+            // Whoever had the lock before may have removed the folder: then this lock is on nothing.
+            if self.is_current(&state)? {
+                return Locked::new(state).map(Some);
+            }
+        }
+    }
+
+    fn is_current(&self, state: &Folder) -> Result<bool, Error> {
+        let held = state.file().metadata().map_err(|error| self.failed("read state folder", error))?;
+        match fs::symlink_metadata(&self.state_dir) {
+            Ok(named) => Ok((named.dev(), named.ino()) == (held.dev(), held.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(self.failed("read state folder", error)),
+        }
+    }
+
+    /// Names and environments are trusted because nobody else can write here.
+    fn check_owner(&self, state: &Folder) -> Result<(), Error> {
+        let metadata = state.file().metadata().map_err(|error| self.failed("read state folder", error))?;
+        let reason = if metadata.uid() != geteuid().as_raw() {
+            "it belongs to another user: remove it, or choose another \"stateDir\""
+        } else if metadata.mode() & 0o022 != 0 {
+            "others may write to it: chmod it to 0700"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Untrusted { path: self.state_dir.clone(), reason })
+    }
+
+    fn networks_folder(&self) -> Result<Option<Folder>, Error> {
+        match Folder::open(&self.state_dir)? {
+            Some(state) => state.child(NETWORKS),
+            None => Ok(None),
+        }
+    }
+
+    fn failed(&self, verb: &'static str, source: io::Error) -> Error {
+        Error::Io { verb, path: self.state_dir.clone(), source }
+    }
+}
+
+/// The file of a network.
+pub(crate) fn file_name(network: &str) -> String {
+    format!("{network}{SUFFIX}")
+}
+
+pub(crate) fn read(folder: &Folder, network: &str) -> Result<Option<Network>, Error> {
+    let file = file_name(network);
+    let Some(content) = folder.read(&file)? else {
+        return Ok(None);
+    };
+    decode(&content, || folder.path().join(&file)).map(Some)
+}
+
+/// All networks in a folder, by name. One that goes while the folder is being read is left out.
+pub(crate) fn read_all(folder: &Folder) -> Result<Vec<Network>, Error> {
+    let mut names = folder.entries()?;
+    names.retain(|name| !name.starts_with('.'));
+    names.sort_unstable();
+    let networks = names
+        .iter()
+        .filter_map(|name| name.strip_suffix(SUFFIX))
+        .filter_map(|name| read(folder, name).transpose());
+    networks.collect()
+}
+
+fn decode(content: &[u8], path: impl Fn() -> PathBuf) -> Result<Network, Error> {
+    serde_json::from_slice(content).map_err(|source| Error::Decode { path: path(), source })
+}

@@ -1,0 +1,68 @@
+//! As much HTTP as it takes to show a page: a server and a client.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::process::ExitCode;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Serves one text on a port until the process is ended, and tells each client its address.
+pub(crate) fn serve(port: &str, text: &str) -> ExitCode {
+    let listener = TcpListener::bind(format!("[::]:{port}")).expect("listen");
+    answer(&listener, text);
+    ExitCode::SUCCESS
+}
+
+/// Answers every request on a listener.
+pub(crate) fn answer(listener: &TcpListener, text: &str) {
+    for stream in listener.incoming().flatten() {
+        // A client that goes away early is no concern of the others.
+        let _ = answer_one(stream, text);
+    }
+}
+
+fn answer_one(mut stream: TcpStream, text: &str) -> io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut request = [0; 1024];
+    let _ = stream.read(&mut request)?;
+    let body = format!("{text}, you are {}\n", stream.peer_addr()?.ip().to_canonical());
+    write!(stream, "HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// Fetches `http://host[:port]/` and prints the page.
+pub(crate) fn fetch(url: &str) -> ExitCode {
+    match get(url) {
+        Ok(page) => {
+            print!("{page}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            println!("fetch: {url}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn get(url: &str) -> io::Result<String> {
+    let authority = url.trim_start_matches("http://").trim_end_matches('/');
+    let address = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
+    // As every client does: each address of the name in turn.
+    let mut last = io::Error::other("the name has no address");
+    for address in address.to_socket_addrs()? {
+        match ask(&address, authority) {
+            Ok(page) => return Ok(page),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn ask(address: &std::net::SocketAddr, host: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(stream, "GET / HTTP/1.0\r\nHost: {host}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or(answer))
+}

@@ -1,0 +1,80 @@
+//! `make demo`: the main job, shown in a sandbox of an ordinary user, without any program but the suite's own.
+//!
+//! Each step prints the command that a person would type, runs exactly that, shows what it said, and ends the demo with a
+//! failure where that is not what it should have said.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a demo that cannot go on ends")]
+#![allow(clippy::print_stdout, reason = "a demo prints")]
+#![allow(clippy::disallowed_methods, reason = "it starts programs, as a person would")]
+
+mod http;
+mod stage;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use sandbox::{Host, OUTSIDE_V4, UPLINK_V4};
+use stage::{Place, Stage};
+
+fn main() -> ExitCode {
+    // Under these names the program is the containers' server and client.
+    let args: Vec<String> = std::env::args().collect();
+    match Path::new(&args[0]).file_name().and_then(|name| name.to_str()) {
+        Some("serve") => return http::serve(&args[1], &args[2]),
+        Some("fetch") => return http::fetch(&args[1]),
+        _ => {}
+    }
+    match sandbox::isolated_program() {
+        None => show(),
+        Some(status) if status.success() => ExitCode::SUCCESS,
+        Some(_) => ExitCode::FAILURE,
+    }
+}
+
+fn show() -> ExitCode {
+    let host = Host::new();
+    let mut stage = Stage::new(&host);
+    println!(
+        "A sandbox: this host is {UPLINK_V4}, and an outside host is {OUTSIDE_V4}. Nothing of it is the real network."
+    );
+    println!(
+        "The network is the one of conf/10-cleat.conflist. serve and fetch are a small HTTP server and client."
+    );
+
+    stage.title("From outside to a container: published ports");
+    let web = stage.start("cleat run --name web -p 80:80 -p 8080:80 -- serve 80 'hello from web'", "80");
+    for (place, url) in [
+        (Place::Outside, format!("http://{UPLINK_V4}/")),
+        (Place::Outside, format!("http://{UPLINK_V4}:8080/")),
+        (Place::Host, format!("http://{UPLINK_V4}:8080/")),
+        (Place::Host, "http://localhost:8080/".to_owned()),
+    ] {
+        stage.run(place, &format!("fetch {url}"), &["hello from web"]);
+    }
+
+    stage.title("From a container to the outside: masqueraded as the host");
+    stage.serve_outside("hello from outside");
+    stage.run(
+        Place::Host,
+        &format!("cleat run -- fetch http://{OUTSIDE_V4}/"),
+        &["hello from outside", &format!("you are {UPLINK_V4}")],
+    );
+
+    stage.title("From container to container: a link");
+    let db =
+        stage.start("cleat run --name db --expose 5432 -e PG_VERSION=9.3 -- serve 5432 'hello from db'", "");
+    stage.run(
+        Place::Host,
+        "cleat run --name app --link db:webdb -- sh -c 'set | grep ^WEBDB_; grep webdb /etc/hosts; fetch http://webdb:5432/; \
+         fetch http://$WEBDB_PORT_5432_TCP_ADDR:$WEBDB_PORT_5432_TCP_PORT/'",
+        &["WEBDB_PORT_5432_TCP_ADDR=", "WEBDB_PORT='tcp://|WEBDB_PORT=tcp://", "WEBDB_NAME=", "WEBDB_ENV_PG_VERSION=", "\twebdb", "hello from db"],
+    );
+    stage.run(Place::Host, "cleat run --link nobody -- true || echo refused", &["nobody", "refused"]);
+
+    stage.title("All taken down");
+    stage.stop(web);
+    stage.stop(db);
+    stage.assert_nothing_left();
+    println!("\nEverything worked, and nothing is left behind.");
+    ExitCode::SUCCESS
+}

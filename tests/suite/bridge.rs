@@ -1,0 +1,357 @@
+//! bridge with host-local: real links, real packets, and what is left after DEL.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use sandbox::traffic::{ask_tcp, serve_tcp};
+use sandbox::{Call, Host, Namespaced, OUTSIDE_V4, OUTSIDE_V6, Snapshot, UPLINK_V4, UPLINK_V6, isolated};
+use serde_json::{Value, json};
+
+use crate::programs::BRIDGE;
+
+fn conf() -> Value {
+    json!({
+        "cniVersion": "1.0.0", "name": "net", "type": "bridge", "bridge": "br0",
+        "isGateway": true, "ipMasq": true, "hairpinMode": true,
+        "ipam": {
+            "type": "host-local",
+            "ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd00:1::/64"}]],
+            "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]
+        }
+    })
+}
+
+fn call(command: &str, conf: &Value, id: &str, netns: &Namespaced) -> Call {
+    Call::new(BRIDGE, command, conf).of(id, netns, "eth0")
+}
+
+fn add(conf: &Value, id: &str, netns: &Namespaced) -> Value {
+    call("ADD", conf, id, netns).run().result()
+}
+
+fn with_result(result: &Value) -> Value {
+    let mut conf = conf();
+    conf["prevResult"] = result.clone();
+    conf
+}
+
+#[test]
+fn containers_reach_each_other_the_host_and_the_outside() {
+    isolated(|| {
+        let host = Host::new();
+        let before = Snapshot::take();
+        let (a, b) = (Namespaced::new("a"), Namespaced::new("b"));
+        let result = add(&conf(), "a", &a);
+        assert_eq!(
+            result["ips"][0],
+            json!({"interface": 2, "address": "10.1.0.2/24", "gateway": "10.1.0.1"})
+        );
+        assert_eq!(
+            result["ips"][1],
+            json!({"interface": 2, "address": "fd00:1::2/64", "gateway": "fd00:1::1"})
+        );
+        assert_eq!(result["interfaces"][0]["name"], "br0");
+        assert_eq!(result["interfaces"][2]["sandbox"], a.path().display().to_string());
+        assert_eq!(result["routes"], json!([{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]));
+        // What ADD returns works at once: nothing here waits.
+        for (v4, port) in [("10.1.0.1", 7001), ("0.0.0.0", 7002)] {
+            serve_tcp(None, "host", &format!("{v4}:{port}"));
+        }
+        serve_tcp(None, "host", "[::]:7003");
+        assert_eq!(ask_tcp(Some(&a), "10.1.0.1:7001").unwrap(), "host sees 10.1.0.2");
+        add(&conf(), "b", &b);
+        serve_tcp(Some(&b), "b", "[::]:80");
+        assert_eq!(ask_tcp(Some(&a), "10.1.0.3:80").unwrap(), "b sees 10.1.0.2");
+        assert_eq!(ask_tcp(Some(&a), "[fd00:1::3]:80").unwrap(), "b sees fd00:1::2");
+        assert_eq!(ask_tcp(None, "10.1.0.3:80").unwrap(), "b sees 10.1.0.1");
+        assert_eq!(ask_tcp(Some(&a), "[fd00:1::1]:7003").unwrap(), "host sees fd00:1::2");
+        // The outside sees the host, and has no way to the container's address.
+        serve_tcp(Some(&host.outside), "outside", "[::]:80");
+        assert_eq!(
+            ask_tcp(Some(&a), &format!("{OUTSIDE_V4}:80")).unwrap(),
+            format!("outside sees {UPLINK_V4}")
+        );
+        assert_eq!(
+            ask_tcp(Some(&a), &format!("[{OUTSIDE_V6}]:80")).unwrap(),
+            format!("outside sees {UPLINK_V6}")
+        );
+        assert!(ask_tcp(Some(&host.outside), "10.1.0.3:80").is_err());
+        call("CHECK", &with_result(&result), "a", &a).run().silent();
+        for (id, netns) in [("a", &a), ("b", &b)] {
+            call("DEL", &conf(), id, netns).run().silent();
+            call("DEL", &conf(), id, netns).run().silent();
+        }
+        drop((a, b));
+        before.assert_unchanged();
+    });
+}
+
+/// Linux sets a new port of a bridge forwarding from a work queue. While the kernel was busy with namespaces that had
+/// gone, one first neighbour solicitation in thirty was lost, and with it a second.
+#[test]
+fn the_first_packet_after_add_is_not_lost() {
+    isolated(|| {
+        let _host = Host::new();
+        for n in 0..60 {
+            let netns = Namespaced::new(&format!("c{n}"));
+            let result = add(&conf(), netns.name(), &netns);
+            let address = result["ips"][1]["address"].as_str().unwrap().trim_end_matches("/64").to_owned();
+            serve_tcp(Some(&netns), "c", "[::]:80");
+            let start = Instant::now();
+            assert_eq!(ask_tcp(None, &format!("[{address}]:80")).unwrap(), "c sees fd00:1::1");
+            assert!(start.elapsed() < Duration::from_millis(500), "{:?} for container {n}", start.elapsed());
+        }
+    });
+}
+
+/// Linux solicits no neighbour for a packet that it forwards while the bridge has no link-local address, which it has
+/// only a second after its first port came up.
+#[test]
+fn the_first_forwarded_ipv6_packet_is_not_lost() {
+    isolated(|| {
+        let host = Host::new();
+        host.outside.enter(|| shell("ip -6 route add fd00:1::/64 via 2001:db8::1"));
+        let mut conf = conf();
+        conf["ipMasq"] = json!(false);
+        for n in 0..20 {
+            let netns = Namespaced::new(&format!("c{n}"));
+            let result = add(&conf, netns.name(), &netns);
+            let address = result["ips"][1]["address"].as_str().unwrap().trim_end_matches("/64").to_owned();
+            serve_tcp(Some(&netns), "c", "[::]:80");
+            let start = Instant::now();
+            let said = ask_tcp(Some(&host.outside), &format!("[{address}]:80")).unwrap();
+            assert_eq!(said, format!("c sees {OUTSIDE_V6}"));
+            assert!(start.elapsed() < Duration::from_millis(500), "{:?} for bridge {n}", start.elapsed());
+            // The bridge goes with its last port, so each round has a new one.
+            call("DEL", &conf, netns.name(), &netns).run().silent();
+        }
+    });
+}
+
+#[test]
+fn del_works_when_the_namespace_has_gone() {
+    isolated(|| {
+        let _host = Host::new();
+        let before = Snapshot::take();
+        let netns = Namespaced::new("a");
+        add(&conf(), "a", &netns);
+        let gone = call("DEL", &conf(), "a", &netns).env("CNI_NETNS", "");
+        drop(netns);
+        gone.run().silent();
+        gone.run().silent();
+        before.assert_unchanged();
+    });
+}
+
+#[test]
+fn a_failing_add_leaves_nothing() {
+    isolated(|| {
+        let _host = Host::new();
+        let before = Snapshot::take();
+        let netns = Namespaced::new("a");
+        // The interface is there already: the last thing that an ADD finds out.
+        netns.enter(|| shell("ip link add eth0 type veth peer name eth1"));
+        let (code, said) = call("ADD", &conf(), "a", &netns).run().error();
+        assert_eq!(code, 4, "{said}");
+        assert!(said.contains("eth0 exists in the container already"), "{said}");
+        before.assert_unchanged_but_for(&netns);
+        // A route that cannot be: after the link and the addresses.
+        netns.enter(|| shell("ip link del eth0"));
+        let mut wrong = conf();
+        wrong["ipam"]["routes"] = json!([{"dst": "10.9.0.0/16", "gw": "172.31.0.1"}]);
+        let (code, said) = call("ADD", &wrong, "a", &netns).run().error();
+        assert_eq!(code, 100, "{said}");
+        assert!(said.contains("10.9.0.0/16"), "{said}");
+        before.assert_unchanged_but_for(&netns);
+    });
+}
+
+#[test]
+fn a_second_add_is_refused_and_the_first_stays() {
+    isolated(|| {
+        let _host = Host::new();
+        let netns = Namespaced::new("a");
+        let result = add(&conf(), "a", &netns);
+        let during = Snapshot::take();
+        let (_, said) = call("ADD", &conf(), "a", &netns).run().error();
+        assert!(said.contains('a'), "{said}");
+        during.assert_unchanged();
+        call("CHECK", &with_result(&result), "a", &netns).run().silent();
+    });
+}
+
+#[test]
+fn check_names_what_differs() {
+    isolated(|| {
+        let _host = Host::new();
+        let netns = Namespaced::new("a");
+        let result = add(&conf(), "a", &netns);
+        let check = call("CHECK", &with_result(&result), "a", &netns);
+        let veth = result["interfaces"][1]["name"].as_str().unwrap().to_owned();
+        // Each row: what somebody breaks, what CHECK says, how it is mended.
+        for (broken, words, mended) in [
+            (
+                "ip link set br0 down".to_owned(),
+                "link br0 is down",
+                "ip link set br0 up && ip addr add fd00:1::1/64 dev br0 nodad".to_owned(),
+            ),
+            (format!("ip link set {veth} down"), "is down", format!("ip link set {veth} up")),
+            (
+                format!("ip link set {veth} nomaster"),
+                "is not a port of bridge br0",
+                format!("ip link set {veth} master br0 && bridge link set dev {veth} hairpin on"),
+            ),
+            (
+                format!("bridge link set dev {veth} hairpin off"),
+                "hairpinMode",
+                format!("bridge link set dev {veth} hairpin on"),
+            ),
+            (
+                "ip addr del 10.1.0.1/24 dev br0".into(),
+                "gateway address 10.1.0.1/24",
+                "ip addr add 10.1.0.1/24 brd + dev br0".into(),
+            ),
+            ("nft flush map inet cleat_bridge masq4".into(), "10.1.0.2 is not masqueraded", String::new()),
+        ] {
+            check.run().silent();
+            shell(&broken);
+            let (code, said) = check.run().error();
+            assert_eq!(code, 101, "{broken}: {said}");
+            assert!(said.contains(words), "{broken}: {said}");
+            if !mended.is_empty() {
+                shell(&mended);
+            }
+        }
+        let (netns, check) = (&netns, &check);
+        for (broken, words) in [
+            ("ip route del default", "route to 0.0.0.0/0"),
+            ("ip addr del 10.1.0.2/24 dev eth0", "address 10.1.0.2/24"),
+            ("ip link set eth0 down", "eth0 is down"),
+            ("ip link del eth0", "exist"),
+        ] {
+            netns.enter(|| shell(broken));
+            // Masquerading is checked last, so the container's side is told first.
+            let (code, said) = check.run().error();
+            assert_eq!(code, 101, "{said}");
+            assert!(said.contains(words), "{broken}: {said}");
+        }
+    });
+}
+
+#[test]
+fn a_bridge_that_somebody_else_made_stays() {
+    isolated(|| {
+        let _host = Host::new();
+        shell("ip link add br0 type bridge");
+        let netns = Namespaced::new("a");
+        add(&conf(), "a", &netns);
+        call("DEL", &conf(), "a", &netns).run().silent();
+        shell("ip link show br0 type bridge");
+        // And a link that is no bridge is refused by name.
+        shell("ip link del br0 && ip link add br0 type veth peer name br1");
+        let (code, said) = call("ADD", &conf(), "a", &netns).run().error();
+        assert_eq!(code, 7);
+        assert!(said.contains("br0 exists and is no bridge but veth"), "{said}");
+    });
+}
+
+#[test]
+fn a_foreign_gateway_address_is_refused_or_replaced() {
+    isolated(|| {
+        let _host = Host::new();
+        shell("ip link add br0 type bridge && ip addr add 10.7.0.1/24 dev br0");
+        let netns = Namespaced::new("a");
+        let before = Snapshot::take();
+        let (code, said) = call("ADD", &conf(), "a", &netns).run().error();
+        assert_eq!(code, 7, "{said}");
+        assert!(said.contains("10.7.0.1/24") && said.contains("forceAddress"), "{said}");
+        // The reference sets an existing bridge up before it looks at its addresses, and so is this one up.
+        shell("ip link set br0 down");
+        before.assert_unchanged();
+        let mut force = conf();
+        force["forceAddress"] = json!(true);
+        add(&force, "a", &netns);
+        let after = Snapshot::take();
+        assert!(!after.lines().any(|line| line.contains("10.7.0.1")));
+    });
+}
+
+#[test]
+fn gc_removes_what_is_not_valid_any_more() {
+    isolated(|| {
+        let _host = Host::new();
+        let before = Snapshot::take();
+        let a = Namespaced::new("a");
+        add(&conf(), "a", &a);
+        let with_a = Snapshot::take();
+        let b = Namespaced::new("b");
+        add(&conf(), "b", &b);
+        let gc = |valid: Value| {
+            let mut conf = conf();
+            conf["cniVersion"] = json!("1.1.0");
+            conf["cni.dev/valid-attachments"] = valid;
+            Call::new(BRIDGE, "GC", &conf).run().silent();
+        };
+        gc(json!([{"containerID": "a", "ifname": "eth0"}]));
+        drop(b);
+        with_a.assert_unchanged();
+        gc(json!([]));
+        drop(a);
+        before.assert_unchanged();
+    });
+}
+
+#[test]
+fn without_ipam_the_attachment_is_a_port_and_check_agrees() {
+    isolated(|| {
+        let _host = Host::new();
+        let before = Snapshot::take();
+        let netns = Namespaced::new("a");
+        let mut conf =
+            json!({"cniVersion": "1.1.0", "name": "l2", "type": "bridge", "bridge": "br0", "mtu": 1400});
+        let result = add(&conf, "a", &netns);
+        assert_eq!((result.get("ips"), &result["interfaces"][2]["mtu"]), (None, &json!(1400)));
+        conf["prevResult"] = result;
+        call("CHECK", &conf, "a", &netns).run().silent();
+        call("DEL", &conf, "a", &netns).run().silent();
+        drop(netns);
+        before.assert_unchanged();
+    });
+}
+
+#[test]
+fn many_at_once_get_an_address_each() {
+    isolated(|| {
+        let _host = Host::new();
+        let before = Snapshot::take();
+        let containers: Vec<_> = (0..24).map(|n| Namespaced::new(&format!("c{n}"))).collect();
+        let each = |work: &(dyn Fn(&Namespaced) -> Value + Sync)| -> Vec<Value> {
+            std::thread::scope(|scope| {
+                let workers: Vec<_> =
+                    containers.iter().map(|netns| scope.spawn(move || work(netns))).collect();
+                workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+            })
+        };
+        let mut addresses: Vec<String> = each(&|netns| add(&conf(), netns.name(), netns))
+            .iter()
+            .map(|result| result["ips"][0]["address"].to_string())
+            .collect();
+        addresses.sort();
+        addresses.dedup();
+        assert_eq!(addresses.len(), containers.len());
+        // Half go while they come again.
+        each(&|netns| {
+            call("DEL", &conf(), netns.name(), netns).run().silent();
+            add(&conf(), netns.name(), netns);
+            call("DEL", &conf(), netns.name(), netns).run().silent();
+            Value::Null
+        });
+        drop(containers);
+        before.assert_unchanged();
+    });
+}
+
+fn shell(line: &str) {
+    let output = Command::new("sh").args(["-c", line]).output().unwrap();
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,14 @@
+//! The suite's programs, used as runtimes and people use them: real namespaces, real packets, and nothing left behind.
+//!
+//! Every test that touches the network runs in a sandbox of its own (see the crate `sandbox`).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+#![allow(clippy::disallowed_methods, reason = "tests start programs")]
+
+mod bridge;
+mod contract;
+mod loopback;
+mod networks;
+mod programs;
+mod recorded;
+mod run;

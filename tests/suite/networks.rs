@@ -1,0 +1,271 @@
+//! `cleat add|check|del|status|gc` over the conflists of conf/, and libcni over the same state.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use sandbox::traffic::{Datagrams, ask_tcp, ask_udp, serve_tcp, serve_udp};
+use sandbox::{Host, Namespaced, Snapshot, UPLINK_V4, UPLINK_V6, isolated};
+use serde_json::{Value, json};
+
+use crate::programs::{CLEAT, folder};
+
+const NETWORKS: &str = "/run/net.d";
+const DUAL: &str = "cleat-dual-stack";
+
+/// Puts the shipped conflists where NETCONFPATH points.
+pub fn install_networks() {
+    fs::create_dir_all(NETWORKS).unwrap();
+    let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
+    let mut found = 0;
+    for entry in fs::read_dir(conf).unwrap() {
+        let file = entry.unwrap().path();
+        if file.extension().is_some_and(|extension| extension == "conflist") {
+            fs::copy(&file, Path::new(NETWORKS).join(file.file_name().unwrap())).unwrap();
+            found += 1;
+        }
+    }
+    assert!(found >= 2);
+}
+
+/// `cleat` with cnitool's environment.
+pub fn cleat(args: &[&str]) -> Command {
+    let mut command = Command::new(CLEAT);
+    command.args(args).env("CNI_PATH", folder()).env("NETCONFPATH", NETWORKS);
+    command
+}
+
+fn say(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn succeed(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", say(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn fail(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(!output.status.success(), "{command:?}: {}", say(&output));
+    say(&output)
+}
+
+fn on(verb: &str, network: &str, netns: &Namespaced) -> Command {
+    cleat(&[verb, network, netns.path().to_str().unwrap()])
+}
+
+fn ports(mappings: &Value) -> String {
+    json!({ "portMappings": mappings }).to_string()
+}
+
+/// Every way to a published port, from the very moment that ADD returns; and none after DEL.
+fn published(bridge_netfilter: &str) {
+    let host = Host::new();
+    install_networks();
+    let before = Snapshot::take();
+    for name in ["iptables", "ip6tables"] {
+        fs::write(format!("/proc/sys/net/bridge/bridge-nf-call-{name}"), bridge_netfilter).unwrap();
+    }
+    let (web, other) = (Namespaced::new("web"), Namespaced::new("other"));
+    succeed(&mut on("add", DUAL, &other));
+    serve_tcp(Some(&web), "web", "[::]:80");
+    serve_udp(Some(&web), "web", "[::]:53");
+    let mappings = ports(&json!([
+        {"hostPort": 80, "containerPort": 80, "protocol": "tcp"},
+        {"HostPort": 8080, "ContainerPort": 80, "Protocol": "tcp", "HostIP": ""},
+        {"hostPort": 5353, "containerPort": 53, "protocol": "udp"},
+        {"hostPort": 5000, "containerPort": 80, "protocol": "tcp", "hostIP": "127.0.0.1"},
+        {"hostPort": 5000, "containerPort": 53, "protocol": "udp", "hostIP": "127.0.0.1"},
+    ]));
+    succeed(on("add", DUAL, &web).env("CAP_ARGS", &mappings));
+    for port in [80, 8080] {
+        let (v4, v6) = (format!("{UPLINK_V4}:{port}"), format!("[{UPLINK_V6}]:{port}"));
+        assert_eq!(ask_tcp(Some(&host.outside), &v4).unwrap(), "web sees 192.0.2.2");
+        assert_eq!(ask_tcp(Some(&host.outside), &v6).unwrap(), "web sees 2001:db8::2");
+        for place in [None, Some(&other), Some(&web)] {
+            assert!(ask_tcp(place, &v4).unwrap().starts_with("web sees 10.91."), "{place:?}");
+            assert!(ask_tcp(place, &v6).unwrap().starts_with("web sees fd00:91::"), "{place:?}");
+        }
+        assert!(ask_tcp(None, &format!("127.0.0.1:{port}")).unwrap().starts_with("web sees 10.91."));
+        // The kernel does not let ::1 leave lo, but clients that try it first must not wait for it.
+        let refused = ask_tcp(None, &format!("[::1]:{port}")).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    }
+    let flow = Datagrams::new(Some(&host.outside), &format!("{UPLINK_V4}:5353"));
+    assert_eq!(flow.ask().unwrap(), "web sees 192.0.2.2");
+    for place in [None, Some(&other), Some(&web), Some(&host.outside)] {
+        assert!(ask_udp(place, &format!("{UPLINK_V4}:5353")).unwrap().starts_with("web sees "), "{place:?}");
+        assert!(
+            ask_udp(place, &format!("[{UPLINK_V6}]:5353")).unwrap().starts_with("web sees "),
+            "{place:?}"
+        );
+    }
+    // Published on 127.0.0.1 only.
+    assert!(ask_tcp(None, "127.0.0.1:5000").unwrap().starts_with("web sees 10.91."));
+    assert!(ask_udp(None, "127.0.0.1:5000").unwrap().starts_with("web sees 10.91."));
+    for place in [Some(&host.outside), Some(&other)] {
+        assert!(ask_tcp(place, &format!("{UPLINK_V4}:5000")).is_err(), "{place:?}");
+    }
+    // A container of the same inner port may not have the same host port.
+    let taken = fail(
+        on("add", DUAL, &Namespaced::new("late"))
+            .env("CAP_ARGS", ports(&json!([{"hostPort": 80, "containerPort": 80}]))),
+    );
+    assert!(taken.contains("80") && taken.contains("cnitool-"), "{taken}");
+    succeed(&mut on("check", DUAL, &web));
+    succeed(&mut on("del", DUAL, &web));
+    assert!(flow.ask().is_err(), "a flow that was alive must end with the container");
+    assert!(ask_tcp(Some(&host.outside), &format!("{UPLINK_V4}:80")).is_err());
+    succeed(&mut on("del", DUAL, &web));
+    succeed(&mut on("del", DUAL, &other));
+    drop((web, other));
+    before.assert_unchanged();
+}
+
+#[test]
+fn published_ports_are_reached_from_everywhere() {
+    isolated(|| published("0"));
+}
+
+#[test]
+fn published_ports_are_reached_from_everywhere_with_bridge_netfilter() {
+    isolated(|| published("1"));
+}
+
+#[test]
+fn what_cleat_adds_libcni_deletes_and_the_other_way_round() {
+    isolated(|| {
+        let _host = Host::new();
+        install_networks();
+        let libcni = Path::new("/run/libcni-runtime");
+        succeed(
+            Command::new("go")
+                .args(["build", "-o"])
+                .arg(libcni)
+                .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/libcni/main.go"))
+                .envs([
+                    ("GO111MODULE", "off"),
+                    ("GOPATH", "/usr/share/gocode"),
+                    ("GOCACHE", "/run/gocache"),
+                    ("GOFLAGS", ""),
+                ]),
+        );
+        fs::remove_dir_all("/run/gocache").unwrap();
+        let before = Snapshot::take();
+        let web = Namespaced::new("web");
+        let mappings = ports(&json!([{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]));
+        let path = web.path().to_str().unwrap();
+        let runtime = |verb: &str| {
+            let id = cached()["containerId"].as_str().unwrap_or("other").to_owned();
+            let mut command = Command::new(libcni);
+            command.args([verb, DUAL, path, &id]).env("CNI_PATH", folder()).env("NETCONFPATH", NETWORKS);
+            command.env("CAP_ARGS", &mappings);
+            command
+        };
+        succeed(on("add", DUAL, &web).env("CAP_ARGS", &mappings));
+        // cnitool's container ID is made of the path of the namespace.
+        assert!(cached()["containerId"].as_str().unwrap().starts_with("cnitool-"));
+        assert_eq!(cached()["capabilityArgs"]["portMappings"][0]["hostPort"], 8080);
+        succeed(&mut runtime("check"));
+        succeed(&mut runtime("del"));
+        assert_eq!(cached(), Value::Null);
+        succeed(&mut runtime("add"));
+        let id = cached()["containerId"].as_str().unwrap().to_owned();
+        succeed(&mut cleat(&["check", DUAL, path, "--id", &id]));
+        succeed(&mut cleat(&["del", DUAL, path, "--id", &id]));
+        assert_eq!(cached(), Value::Null);
+        drop(web);
+        before.assert_unchanged();
+    });
+}
+
+/// The only entry of libcni's cache.
+fn cached() -> Value {
+    let Some(entry) = fs::read_dir("/var/lib/cni/results").ok().and_then(|mut entries| entries.next()) else {
+        return Value::Null;
+    };
+    serde_json::from_slice(&fs::read(entry.unwrap().path()).unwrap()).unwrap()
+}
+
+#[test]
+fn gc_deletes_attachments_whose_namespace_has_gone() {
+    isolated(|| {
+        let _host = Host::new();
+        install_networks();
+        let before = Snapshot::take();
+        let (gone, stays) = (Namespaced::new("gone"), Namespaced::new("stays"));
+        let mappings = ports(&json!([{"hostPort": 8080, "containerPort": 80}]));
+        succeed(&mut on("add", DUAL, &stays));
+        let during = Snapshot::take();
+        succeed(on("add", DUAL, &gone).env("CAP_ARGS", mappings));
+        drop(gone);
+        succeed(&mut cleat(&["gc", DUAL]));
+        let left = Snapshot::take();
+        assert!(
+            left.lines().all(|line| during.lines().any(|known| known == line) || line.contains("/run/cleat")),
+            "{left:?}"
+        );
+        succeed(&mut on("check", DUAL, &stays));
+        succeed(&mut on("del", DUAL, &stays));
+        drop(stays);
+        before.assert_unchanged();
+    });
+}
+
+#[test]
+fn mistakes_are_told_with_the_cure() {
+    isolated(|| {
+        let _host = Host::new();
+        install_networks();
+        let before = Snapshot::take();
+        let netns = Namespaced::new("c");
+        let said = fail(&mut on("add", "claet", &netns));
+        assert!(said.contains("claet") && said.contains("cleat"), "{said}");
+        let said = fail(on("add", "cleat", &netns).env("CAP_ARGS", "{"));
+        assert!(said.contains("CAP_ARGS"), "{said}");
+        let said = fail(on("add", "cleat", &netns).env("CNI_ARGS", "novalue"));
+        assert!(said.contains("novalue"), "{said}");
+        let said = fail(&mut cleat(&["add", "cleat", "/run/netns/nowhere"]));
+        assert!(said.contains("/run/netns/nowhere"), "{said}");
+        let said = fail(on("add", "cleat", &netns).env("CNI_PATH", "/nowhere"));
+        assert!(said.contains("bridge") && said.contains("/nowhere"), "{said}");
+        let said = fail(&mut on("check", "cleat", &netns));
+        assert!(said.contains("no result"), "{said}");
+        drop(netns);
+        before.assert_unchanged();
+    });
+}
+
+/// The contract of the release: an ADD starts nothing besides the plugins themselves.
+#[test]
+fn an_add_starts_no_program_besides_the_plugins() {
+    isolated(|| {
+        let _host = Host::new();
+        install_networks();
+        let web = Namespaced::new("web");
+        let mut command = Command::new("strace");
+        command.args([
+            "-f",
+            "-e",
+            "trace=execve",
+            "-o",
+            "/run/trace",
+            CLEAT,
+            "add",
+            DUAL,
+            web.path().to_str().unwrap(),
+        ]);
+        command.env("CNI_PATH", folder()).env("NETCONFPATH", NETWORKS);
+        succeed(command.env("CAP_ARGS", ports(&json!([{"hostPort": 80, "containerPort": 80}]))));
+        let trace = fs::read_to_string("/run/trace").unwrap();
+        let started: Vec<&str> = trace
+            .lines()
+            .filter(|line| line.contains("execve(\""))
+            .map(|line| line.split('"').nth(1).unwrap())
+            .collect();
+        let names: Vec<&str> = started.iter().map(|path| path.rsplit('/').next().unwrap()).collect();
+        assert_eq!(names, ["cleat", "bridge", "host-port", "link-env"], "{trace}");
+        succeed(&mut on("del", DUAL, &web));
+    });
+}

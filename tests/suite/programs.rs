@@ -1,0 +1,95 @@
+//! Where the freshly built programs are, and what the architecture demands of them and their crates.
+
+use std::fs;
+use std::path::Path;
+
+/// The plugins with their programs.
+pub const PLUGINS: [(&str, &str); 5] = [
+    ("bridge", BRIDGE),
+    ("host-local", HOST_LOCAL),
+    ("host-port", HOST_PORT),
+    ("link-env", LINK_ENV),
+    ("loopback", LOOPBACK),
+];
+/// The bridge plugin.
+pub const BRIDGE: &str = env!("CARGO_BIN_EXE_bridge");
+/// The IPAM plugin.
+pub const HOST_LOCAL: &str = env!("CARGO_BIN_EXE_host-local");
+/// The plugin that publishes ports.
+pub const HOST_PORT: &str = env!("CARGO_BIN_EXE_host-port");
+/// The plugin for names and links.
+pub const LINK_ENV: &str = env!("CARGO_BIN_EXE_link-env");
+/// The loopback plugin.
+pub const LOOPBACK: &str = env!("CARGO_BIN_EXE_loopback");
+/// The command line tool.
+pub const CLEAT: &str = env!("CARGO_BIN_EXE_cleat");
+
+/// The program of a plugin, by its type in configurations.
+pub fn program(plugin: &str) -> &'static str {
+    // portmap is host-port under the name that existing configurations have.
+    let name = if plugin == "portmap" { "host-port" } else { plugin };
+    PLUGINS.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("no plugin {plugin}")).1
+}
+
+/// The folder of all programs, which is what goes into `CNI_PATH`.
+pub fn folder() -> &'static Path {
+    Path::new(BRIDGE).parent().unwrap()
+}
+
+#[test]
+fn programs_are_static() {
+    for (name, program) in PLUGINS.into_iter().chain([("cleat", CLEAT)]) {
+        let bytes = fs::read(program).unwrap();
+        // ELF64, little endian: e_phoff, e_phentsize, e_phnum; PT_INTERP (3) names a dynamic loader.
+        assert_eq!(bytes[..6], *b"\x7fELF\x02\x01", "{name}");
+        let word = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+        let start = usize::try_from(u64::from_le_bytes(bytes[32..40].try_into().unwrap())).unwrap();
+        let interpreters =
+            (0..word(56)).filter(|n| bytes[start + n * word(54)..][..4] == [3, 0, 0, 0]).count();
+        assert_eq!(interpreters, 0, "{name} needs a dynamic loader");
+    }
+}
+
+/// The layers: plugins never depend on plugins, and the libraries below know nothing of what is above them.
+#[test]
+fn crates_depend_downwards_only() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dependencies = |folder: &str| {
+        let manifest = fs::read_to_string(root.join(folder).join("Cargo.toml")).unwrap();
+        let section = manifest.split("[dependencies]").nth(1).unwrap_or_default();
+        let section = section.split("\n[").next().unwrap_or_default().to_owned();
+        section
+            .lines()
+            .filter_map(|line| line.split(['.', ' ', '=']).next().map(str::to_owned))
+            .collect::<Vec<_>>()
+    };
+    let all = [
+        "bridge",
+        "host-port",
+        "link-env",
+        "loopback",
+        "host-local",
+        "cleat-cli",
+        "cni",
+        "netlink",
+        "nftables",
+        "registry",
+    ];
+    for (folder, allowed) in [
+        ("lib/cni", &[][..]),
+        ("lib/netlink", &[]),
+        ("lib/nftables", &[]),
+        ("lib/registry", &[]),
+        ("ipam/host-local", &["cni"]),
+        // The one exception: host-local runs within the bridge's own process.
+        ("plugins/bridge", &["cni", "netlink", "nftables", "host-local"]),
+        ("plugins/host-port", &["cni", "netlink", "nftables"]),
+        ("plugins/link-env", &["cni", "registry"]),
+        ("plugins/loopback", &["cni", "netlink"]),
+        ("cli", &["cni", "netlink", "nftables", "registry", "host-port"]),
+    ] {
+        for dependency in dependencies(folder).iter().filter(|name| all.contains(&name.as_str())) {
+            assert!(allowed.contains(&dependency.as_str()), "{folder} must not depend on {dependency}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! `cleat run`: containers of a command each, as people start them.
+
+use std::fs;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use sandbox::traffic::ask_tcp;
+use sandbox::{Host, Snapshot, UPLINK_V4, isolated};
+
+use crate::networks::{cleat, install_networks};
+
+const NETWORK: [&str; 3] = ["run", "--network", "cleat"];
+
+/// A shell server: answers each connection with a text, until it is killed.
+fn server(port: u16, text: &str) -> String {
+    format!("exec busybox nc -ll -p {port} -e echo {text}")
+}
+
+fn run(args: &[&str], line: &str) -> Command {
+    let mut command = cleat(&NETWORK);
+    command.args(args).args(["--", "sh", "-c", line]);
+    command
+}
+
+fn output(command: &mut Command) -> (Output, String) {
+    let output = command.output().unwrap();
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output, said)
+}
+
+/// Starts a container in the background, and waits until something holds.
+fn start(args: &[&str], line: &str, ready: impl Fn() -> bool) -> Child {
+    let mut child = run(args, line).stdout(Stdio::null()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !ready() {
+        assert!(child.try_wait().unwrap().is_none(), "{args:?} ended early");
+        assert!(Instant::now() < deadline, "{args:?} is not ready");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child
+}
+
+fn stop(mut child: Child, signal: &str) -> Option<i32> {
+    let status =
+        Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+    child.wait().unwrap().code()
+}
+
+fn attached() -> usize {
+    fs::read_dir("/var/lib/cni/results").map_or(0, Iterator::count)
+}
+
+#[test]
+fn a_command_has_a_network_of_its_own_and_its_exit_code_comes_back() {
+    isolated(|| {
+        let _host = Host::new();
+        install_networks();
+        let before = Snapshot::take();
+        let (status, said) = output(&mut run(
+            &["--name", "one", "--hostname", "first"],
+            "ip -4 -o addr; cat /etc/hosts; echo $HOSTNAME; exit 7",
+        ));
+        assert_eq!(status.status.code(), Some(7), "{said}");
+        assert!(said.contains("eth0") && said.contains("10.90.0.2/16") && !said.contains("uplink"), "{said}");
+        assert!(said.contains("10.90.0.2\tfirst") && said.ends_with("first\n"), "{said}");
+        let (status, said) = output(&mut run(&[], "kill -TERM $$"));
+        assert_eq!(status.status.code(), Some(128 + 15), "{said}");
+        let (status, said) = output(cleat(&NETWORK).args(["--", "/no/such/command"]));
+        assert!(!status.status.success() && said.contains("/no/such/command"), "{said}");
+        before.assert_unchanged();
+    });
+}
+
+#[test]
+fn ports_are_published_while_the_command_runs() {
+    isolated(|| {
+        let host = Host::new();
+        install_networks();
+        let before = Snapshot::take();
+        let web = start(&["--name", "web", "-p", "80:80", "-p", "8080:80"], &server(80, "hello"), || {
+            ask_tcp(None, "127.0.0.1:8080").is_ok()
+        });
+        for port in [80, 8080] {
+            assert_eq!(ask_tcp(Some(&host.outside), &format!("{UPLINK_V4}:{port}")).unwrap(), "hello\n");
+        }
+        let (status, said) = output(&mut run(&["-p", "80:8000"], "true"));
+        assert!(!status.status.success() && said.contains("80/tcp"), "{said}");
+        assert_eq!(stop(web, "INT"), Some(128 + 2));
+        assert!(ask_tcp(Some(&host.outside), &format!("{UPLINK_V4}:80")).is_err());
+        before.assert_unchanged();
+    });
+}
+
+#[test]
+fn a_link_gives_variables_a_name_and_the_address_of_now() {
+    isolated(|| {
+        let _host = Host::new();
+        install_networks();
+        let before = Snapshot::take();
+        let db_args = ["--name", "db", "--expose", "5432", "-e", "PG_VERSION=9.3"];
+        let db = start(&db_args, &server(5432, "from-db"), || attached() == 1);
+        let (status, said) = output(&mut run(
+            &["--name", "web", "--link", "db:webdb"],
+            "env | grep ^WEBDB | sort; grep webdb /etc/hosts; busybox nc webdb 5432 </dev/null",
+        ));
+        assert!(status.status.success(), "{said}");
+        for line in [
+            "WEBDB_ENV_PG_VERSION=9.3\n",
+            "WEBDB_NAME=/web/webdb\n",
+            "WEBDB_PORT=tcp://10.90.0.2:5432\n",
+            "WEBDB_PORT_5432_TCP=tcp://10.90.0.2:5432\n",
+            "WEBDB_PORT_5432_TCP_ADDR=10.90.0.2\n",
+            "WEBDB_PORT_5432_TCP_PORT=5432\n",
+            "WEBDB_PORT_5432_TCP_PROTO=tcp\n",
+            "10.90.0.2\twebdb ",
+            "from-db\n",
+        ] {
+            assert!(said.contains(line), "no {line:?} in {said}");
+        }
+        // The recipient runs on while the source comes back with another address.
+        fs::create_dir("/run/test").unwrap();
+        let web = start(
+            &["--name", "web", "--link", "db:webdb"],
+            "while sleep 0.05; do grep webdb /etc/hosts >/run/test/seen.new; mv /run/test/seen.new /run/test/seen; done",
+            || fs::read_to_string("/run/test/seen").is_ok_and(|text| text.contains("10.90.0.2\t")),
+        );
+        assert_eq!(stop(db, "TERM"), Some(128 + 15));
+        let again = start(&db_args, &server(5432, "from-db"), || {
+            fs::read_to_string("/run/test/seen")
+                .is_ok_and(|text| text.contains("10.90.0.5\t") && !text.contains("10.90.0.2\t"))
+        });
+        stop(web, "TERM");
+        stop(again, "TERM");
+        fs::remove_dir_all("/run/test").unwrap();
+        before.assert_unchanged();
+    });
+}
+
+#[test]
+fn members_know_each_other_by_name_and_alias_and_a_missing_source_is_refused() {
+    isolated(|| {
+        let _host = Host::new();
+        install_networks();
+        let before = Snapshot::take();
+        let args = ["--name", "db", "--network-alias", "store", "--expose", "80"];
+        let db = start(&args, &server(80, "from-db"), || attached() == 1);
+        let (status, said) = output(&mut run(
+            &["--name", "web"],
+            "for name in db store db.cleat; do busybox nc $name 80 </dev/null; done",
+        ));
+        assert!(status.status.success(), "{said}");
+        assert_eq!(said, "from-db\n".repeat(3));
+        let (status, said) = output(&mut run(&["--link", "nobody:x"], "true"));
+        assert!(!status.status.success() && said.contains("nobody"), "{said}");
+        let (status, said) = output(&mut run(&["--name", "db"], "true"));
+        assert!(!status.status.success() && said.contains("db"), "{said}");
+        stop(db, "TERM");
+        before.assert_unchanged();
+    });
+}
