@@ -24,8 +24,15 @@ pub(crate) fn answer(listener: &TcpListener, text: &str) {
 
 fn answer_one(mut stream: TcpStream, text: &str) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
-    let mut request = [0; 1024];
-    let _ = stream.read(&mut request)?;
+    let mut request = Vec::new();
+    let mut buffer = [0; 1024];
+    // A server that closes before it has read everything resets the connection.
+    while !request.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut buffer)? {
+            0 => break,
+            length => request.extend_from_slice(&buffer[..length]),
+        }
+    }
     let body = format!("{text}, you are {}\n", stream.peer_addr()?.ip().to_canonical());
     write!(stream, "HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }

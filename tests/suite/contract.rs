@@ -99,6 +99,19 @@ fn bad_input_is_refused_and_changes_nothing() {
                 assert!(said.contains(words), "{plugin}: {said}");
             }
         }
+        before.assert_unchanged();
+        assert_eq!(inside, netns.enter(Snapshot::take));
+    });
+}
+
+/// Every row: the plugin, the key with a value that cannot be, the code, words that name the thing.
+#[test]
+fn bad_configurations_are_refused_and_change_nothing() {
+    isolated(|| {
+        let _host = Host::new();
+        let netns = Namespaced::new("c");
+        let before = Snapshot::take();
+        let inside = netns.enter(Snapshot::take);
         for (plugin, key, value, code, words) in [
             (
                 "bridge",

@@ -14,7 +14,7 @@ const NETWORKS: &str = "/run/net.d";
 const DUAL: &str = "cleat-dual-stack";
 
 /// Puts the shipped conflists where NETCONFPATH points.
-pub fn install_networks() {
+pub(crate) fn install_networks() {
     fs::create_dir_all(NETWORKS).unwrap();
     let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
     let mut found = 0;
@@ -29,7 +29,7 @@ pub fn install_networks() {
 }
 
 /// `cleat` with cnitool's environment.
-pub fn cleat(args: &[&str]) -> Command {
+pub(crate) fn cleat(args: &[&str]) -> Command {
     let mut command = Command::new(CLEAT);
     command.args(args).env("CNI_PATH", folder()).env("NETCONFPATH", NETWORKS);
     command

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// The plugins with their programs.
-pub const PLUGINS: [(&str, &str); 5] = [
+pub(crate) const PLUGINS: [(&str, &str); 5] = [
     ("bridge", BRIDGE),
     ("host-local", HOST_LOCAL),
     ("host-port", HOST_PORT),
@@ -12,27 +12,27 @@ pub const PLUGINS: [(&str, &str); 5] = [
     ("loopback", LOOPBACK),
 ];
 /// The bridge plugin.
-pub const BRIDGE: &str = env!("CARGO_BIN_EXE_bridge");
+pub(crate) const BRIDGE: &str = env!("CARGO_BIN_EXE_bridge");
 /// The IPAM plugin.
-pub const HOST_LOCAL: &str = env!("CARGO_BIN_EXE_host-local");
+pub(crate) const HOST_LOCAL: &str = env!("CARGO_BIN_EXE_host-local");
 /// The plugin that publishes ports.
-pub const HOST_PORT: &str = env!("CARGO_BIN_EXE_host-port");
+pub(crate) const HOST_PORT: &str = env!("CARGO_BIN_EXE_host-port");
 /// The plugin for names and links.
-pub const LINK_ENV: &str = env!("CARGO_BIN_EXE_link-env");
+pub(crate) const LINK_ENV: &str = env!("CARGO_BIN_EXE_link-env");
 /// The loopback plugin.
-pub const LOOPBACK: &str = env!("CARGO_BIN_EXE_loopback");
+pub(crate) const LOOPBACK: &str = env!("CARGO_BIN_EXE_loopback");
 /// The command line tool.
-pub const CLEAT: &str = env!("CARGO_BIN_EXE_cleat");
+pub(crate) const CLEAT: &str = env!("CARGO_BIN_EXE_cleat");
 
 /// The program of a plugin, by its type in configurations.
-pub fn program(plugin: &str) -> &'static str {
+pub(crate) fn program(plugin: &str) -> &'static str {
     // portmap is host-port under the name that existing configurations have.
     let name = if plugin == "portmap" { "host-port" } else { plugin };
     PLUGINS.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("no plugin {plugin}")).1
 }
 
 /// The folder of all programs, which is what goes into `CNI_PATH`.
-pub fn folder() -> &'static Path {
+pub(crate) fn folder() -> &'static Path {
     Path::new(BRIDGE).parent().unwrap()
 }
 

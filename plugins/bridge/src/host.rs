@@ -128,8 +128,15 @@ pub(crate) fn ensure_gateway(
 
 /// The link-local address that the kernel derives from a hardware address (RFC 4291, appendix A).
 fn link_local(mac: Mac) -> IpNetwork {
-    let [a, b, c, d, e, f] = mac.octets().map(u16::from);
-    let address = Ipv6Addr::new(0xfe80, 0, 0, 0, (a ^ 2) << 8 | b, c << 8 | 0xff, 0xfe00 | d, e << 8 | f);
+    let mut octets = [0; 16];
+    octets[..2].copy_from_slice(&[0xfe, 0x80]);
+    let mac = mac.octets();
+    let (maker, number) = mac.split_at(3);
+    octets[8..11].copy_from_slice(maker);
+    octets[8] ^= 2;
+    octets[11..13].copy_from_slice(&[0xff, 0xfe]);
+    octets[13..].copy_from_slice(number);
+    let address = Ipv6Addr::from(octets);
     IpNetwork::new(address.into(), 64).unwrap_or(IpNetwork::from(IpAddr::V6(address)))
 }
 

@@ -1,1 +1,62 @@
-//! Skeleton.
+//! The `link-env` plugin: containers of a network know each other by name, and links give them Docker's environment.
+//!
+//! It works behind a plugin that makes an interface with addresses and passes that plugin's result on. What it knows
+//! is in the registry (see the `registry` crate for its format and the places of the files); what containers see is
+//! made anew from it with every change:
+//!
+//! - `conf` takes the configuration apart, `endpoint` merges and validates what it says of the container;
+//! - `env` and `hosts` (with `neighbourhood`) make texts of members, `files` writes them, `view` knows who sees whom;
+//! - `attach`, `detach` and `check` are the verbs.
+//!
+//! It opens no ports and sends no packets: who may connect to whom is the bridge's affair.
+
+mod attach;
+mod check;
+mod conf;
+mod detach;
+mod endpoint;
+mod env;
+mod error;
+mod files;
+#[cfg(test)]
+mod golden;
+mod hosts;
+mod name;
+mod neighbourhood;
+mod view;
+
+use cni::{AddResult, Plugin, Request, Target};
+use registry::Registry;
+
+pub use error::Error;
+
+/// The plugin.
+#[derive(Debug)]
+pub struct LinkEnv;
+
+impl Plugin for LinkEnv {
+    const NAME: &'static str = "link-env";
+
+    fn add(request: &Request, target: &Target) -> Result<AddResult, cni::Error> {
+        attach::add(request, target)?;
+        Ok(request.conf.require_prev_result()?.clone())
+    }
+
+    fn del(request: &Request, target: &Target) -> Result<(), cni::Error> {
+        Ok(detach::del(request, target)?)
+    }
+
+    fn check(request: &Request, target: &Target) -> Result<(), cni::Error> {
+        Ok(check::check(request, target)?)
+    }
+
+    fn gc(request: &Request) -> Result<(), cni::Error> {
+        Ok(detach::gc(request)?)
+    }
+
+    fn status(request: &Request) -> Result<(), cni::Error> {
+        let registry = Registry::at(conf::state_dir(&request.conf)?);
+        let usable = registry.lock().and_then(|locked| locked.probe());
+        Ok(usable.map_err(Error::NotAvailable)?)
+    }
+}

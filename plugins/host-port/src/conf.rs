@@ -1,0 +1,269 @@
+//! The plugin's configuration: from JSON to a type that holds valid ports only.
+
+use std::net::IpAddr;
+
+use cni::Request;
+use serde::Deserialize;
+
+use crate::error::Error;
+use crate::port::Protocol;
+
+/// The keys as they are written; the meaning and default of each is the reference plugin's.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Keys {
+    backend: String,
+    snat: Option<bool>,
+    masq_all: bool,
+    #[serde(rename = "externalSetMarkChain")]
+    mark_chain: String,
+    conditions_v4: Vec<String>,
+    conditions_v6: Vec<String>,
+    check_host_listeners: bool,
+    runtime_config: RuntimeConfig,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RuntimeConfig {
+    port_mappings: Vec<MappingKeys>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct MappingKeys {
+    host_port: i64,
+    container_port: i64,
+    protocol: String,
+    #[serde(rename = "hostIP")]
+    host_ip: String,
+    range: i64,
+}
+
+impl Default for MappingKeys {
+    fn default() -> Self {
+        Self { host_port: 0, container_port: 0, protocol: String::new(), host_ip: String::new(), range: 1 }
+    }
+}
+
+/// A valid configuration.
+#[derive(Debug)]
+pub(crate) struct Conf {
+    /// The host itself and the container's own network reach the port as well, by masquerading.
+    pub snat: bool,
+    /// Whoever reaches the port is masqueraded.
+    pub masq_all: bool,
+    /// A port that a process of the host listens on is refused.
+    pub check_listeners: bool,
+    /// What is to be published.
+    pub mappings: Vec<Mapping>,
+}
+
+/// One port to publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mapping {
+    /// Its place in `runtimeConfig.portMappings`, for messages.
+    pub index: usize,
+    /// On this address of the host; `None` for every one, an unspecified one for every one of its family.
+    pub host_ip: Option<IpAddr>,
+    /// `None`: any free port.
+    pub host_port: Option<u16>,
+    /// The port inside the container.
+    pub container_port: u16,
+    /// The protocol.
+    pub protocol: Protocol,
+}
+
+impl Conf {
+    /// Reads the configuration.
+    pub(crate) fn new(request: &Request) -> Result<Self, Error> {
+        let keys: Keys = request.conf.parse()?;
+        keys.refuse_unsupported()?;
+        let mut mappings = Vec::with_capacity(keys.runtime_config.port_mappings.len());
+        for (index, mapping) in keys.runtime_config.port_mappings.iter().enumerate() {
+            mapping.read(index, &mut mappings)?;
+            if mappings.len() > MAPPINGS_MAX {
+                return Err(Error::Config {
+                    problem: format!("runtimeConfig.portMappings publishes more than {MAPPINGS_MAX} ports"),
+                    cure: "give the container an address of its own on the outer network instead",
+                });
+            }
+        }
+        Ok(Self {
+            snat: keys.snat.unwrap_or(true),
+            masq_all: keys.masq_all,
+            check_listeners: keys.check_host_listeners,
+            mappings,
+        })
+    }
+}
+
+impl Keys {
+    fn refuse_unsupported(&self) -> Result<(), Error> {
+        match self.backend.as_str() {
+            "" | "nftables" => {}
+            "iptables" => return Err(Error::Unsupported("backend: iptables")),
+            other => {
+                return Err(Error::Config {
+                    problem: format!("backend {other:?} is unknown"),
+                    cure: "use \"nftables\", or leave it out",
+                });
+            }
+        }
+        for (key, is_set) in [
+            ("conditionsV4", !self.conditions_v4.is_empty()),
+            ("conditionsV6", !self.conditions_v6.is_empty()),
+            ("externalSetMarkChain", !self.mark_chain.is_empty()),
+        ] {
+            if is_set {
+                return Err(Error::Unsupported(key));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl MappingKeys {
+    /// Appends what it stands for: one port, or as many as `range` says.
+    fn read(&self, index: usize, mappings: &mut Vec<Mapping>) -> Result<(), Error> {
+        let invalid = |key: &str, value: &dyn std::fmt::Display, cure| Error::Config {
+            problem: format!("runtimeConfig.portMappings[{index}].{key} {value} is not valid"),
+            cure,
+        };
+        let protocol = match self.protocol.as_str() {
+            "" => Some(Protocol::Tcp),
+            text => Protocol::parse(text),
+        };
+        let protocol = protocol
+            .ok_or_else(|| invalid("protocol", &format!("{:?}", self.protocol), "use tcp, udp or sctp"))?;
+        let host_ip: Option<IpAddr> = match self.host_ip.as_str() {
+            "" => None,
+            text => Some(text.parse().map_err(|_| {
+                let shown = format!("{text:?}");
+                invalid("hostIP", &shown, "write an address of the host, or leave it out")
+            })?),
+        };
+        if host_ip.is_some_and(|address| address.is_ipv6() && address.is_loopback()) {
+            return Err(invalid(
+                "hostIP",
+                &self.host_ip,
+                "the kernel lets nothing from ::1 leave the host: use 127.0.0.1",
+            ));
+        }
+        if !(1..=PORT_MAX).contains(&self.range) {
+            return Err(invalid("range", &self.range, "use 1 to 65535"));
+        }
+        for offset in 0..self.range {
+            let host_port =
+                match self.host_port {
+                    0 => None,
+                    first => Some(port(first.saturating_add(offset)).ok_or_else(|| {
+                        invalid("hostPort", &first, "use 1 to 65535, or 0 for any free port")
+                    })?),
+                };
+            let container_port = port(self.container_port.saturating_add(offset))
+                .ok_or_else(|| invalid("containerPort", &self.container_port, "use 1 to 65535"))?;
+            mappings.push(Mapping {
+                index,
+                host_ip: host_ip.map(|address| address.to_canonical()),
+                host_port,
+                container_port,
+                protocol,
+            });
+        }
+        Ok(())
+    }
+}
+
+const PORT_MAX: i64 = 65_535;
+/// Every port there is, by one protocol: hostile ranges end here.
+const MAPPINGS_MAX: usize = 65_535;
+
+fn port(number: i64) -> Option<u16> {
+    u16::try_from(number).ok().filter(|port| *port > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(mut conf: Value) -> Result<Conf, cni::Error> {
+        conf["cniVersion"] = json!("1.0.0");
+        conf["name"] = json!("net");
+        conf["type"] = json!("portmap");
+        let conf = cni::Conf::from_slice(conf.to_string().as_bytes())?;
+        let request = Request { command: cni::Command::Add, conf, path: vec![] };
+        Ok(Conf::new(&request)?)
+    }
+
+    fn mapping(mapping: &Value) -> Result<Vec<Mapping>, cni::Error> {
+        read(json!({"runtimeConfig": {"portMappings": [mapping]}})).map(|conf| conf.mappings)
+    }
+
+    #[test]
+    fn keys_come_in_the_case_of_either_caller() {
+        let expected = [Mapping {
+            index: 0,
+            host_ip: Some("127.0.0.1".parse().unwrap()),
+            host_port: Some(8080),
+            container_port: 80,
+            protocol: Protocol::Udp,
+        }];
+        let crio = json!({"hostPort": 8080, "containerPort": 80, "protocol": "UDP", "hostIP": "127.0.0.1"});
+        let containerd =
+            json!({"HostPort": 8080, "ContainerPort": 80, "Protocol": "udp", "HostIP": "127.0.0.1"});
+        assert_eq!(mapping(&crio).unwrap(), expected);
+        assert_eq!(mapping(&containerd).unwrap(), expected);
+    }
+
+    #[test]
+    fn defaults_are_the_references() {
+        let conf = read(json!({"markMasqBit": 7})).unwrap();
+        assert!(conf.snat && !conf.masq_all && !conf.check_listeners && conf.mappings.is_empty());
+        let plain = mapping(&json!({"hostPort": 80, "containerPort": 80})).unwrap();
+        assert_eq!((plain[0].protocol, plain[0].host_ip), (Protocol::Tcp, None));
+        let free = mapping(&json!({"hostPort": 0, "containerPort": 80})).unwrap();
+        assert_eq!(free[0].host_port, None);
+    }
+
+    #[test]
+    fn ranges_are_written_out() {
+        let all = mapping(&json!({"hostPort": 8000, "containerPort": 80, "range": 3})).unwrap();
+        let pairs: Vec<_> = all.iter().map(|mapping| (mapping.host_port, mapping.container_port)).collect();
+        assert_eq!(pairs, [(Some(8000), 80), (Some(8001), 81), (Some(8002), 82)]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (bad, words) in [
+            (json!({"hostPort": 80, "containerPort": 70000}), "containerPort 70000"),
+            (json!({"hostPort": 80}), "containerPort 0"),
+            (json!({"hostPort": -1, "containerPort": 80}), "hostPort -1"),
+            (json!({"hostPort": 65535, "containerPort": 80, "range": 2}), "hostPort 65535"),
+            (json!({"hostPort": 80, "containerPort": 80, "range": 0}), "range 0"),
+            (json!({"hostPort": 80, "containerPort": 80, "protocol": "icmp"}), "protocol \"icmp\""),
+            (json!({"hostPort": 80, "containerPort": 80, "hostIP": "localhost"}), "hostIP \"localhost\""),
+            (json!({"hostPort": 80, "containerPort": 80, "hostIP": "::1"}), "hostIP ::1"),
+        ] {
+            let error = mapping(&bad).unwrap_err();
+            assert_eq!(error.code(), 7, "{error}");
+            assert!(error.to_string().contains(&format!("portMappings[0].{words}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn keys_of_the_other_backend_are_refused() {
+        for bad in [
+            json!({"backend": "iptables"}),
+            json!({"conditionsV4": ["-s", "10.0.0.0/8"]}),
+            json!({"conditionsV6": ["!", "-s"]}),
+            json!({"externalSetMarkChain": "KUBE-MARK-MASQ"}),
+        ] {
+            assert_eq!(read(bad).unwrap_err().code(), 2);
+        }
+        assert_eq!(read(json!({"backend": "ipfw"})).unwrap_err().code(), 7);
+        assert!(read(json!({"backend": null, "conditionsV4": []})).is_ok());
+    }
+}

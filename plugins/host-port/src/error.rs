@@ -1,0 +1,87 @@
+//! What can go wrong in this plugin, and the code that each failure has in the contract: the one place for both.
+
+use cni::Code;
+
+use crate::port::Port;
+
+/// A failure of the host-port plugin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration asks for what does not exist or cannot be.
+    #[error("{problem}")]
+    Config {
+        /// What is wrong, with the key.
+        problem: String,
+        /// What to write instead.
+        cure: &'static str,
+    },
+    /// A key of the reference plugin that this version does not have yet.
+    #[error("key {0:?} is not supported yet")]
+    Unsupported(&'static str),
+    /// The port belongs to another container.
+    #[error("port {port} is published by {holder}")]
+    Taken {
+        /// The port that was asked for.
+        port: Port,
+        /// Who has it: container and network.
+        holder: String,
+    },
+    /// A process of the host has the port (`checkHostListeners`).
+    #[error("port {0} is in use by a process of the host")]
+    Listened(Port),
+    /// Every port of the ephemeral range is published or in use.
+    #[error("no {protocol} port of {first} to {last} is free")]
+    NoneFree {
+        /// The protocol.
+        protocol: crate::port::Protocol,
+        /// The first port of `net.ipv4.ip_local_port_range`.
+        first: u16,
+        /// The last one.
+        last: u16,
+    },
+    /// The kernel does not know where the container is.
+    #[error("look up interface towards container address {0}: no route leads there")]
+    NoRoute(std::net::IpAddr),
+    /// Others changed the ruleset during every attempt.
+    #[error("{0}: the ruleset kept changing")]
+    Contended(&'static str),
+    /// CHECK found a difference.
+    #[error("{0}")]
+    Differs(String),
+    /// The addresses of the host could not be read.
+    #[error("list addresses of the host: {0}")]
+    Addresses(#[source] std::io::Error),
+    /// A request to the kernel failed.
+    #[error(transparent)]
+    Netlink(#[from] netlink::Error),
+    /// A transaction of packet filter rules failed.
+    #[error(transparent)]
+    Nftables(#[from] nftables::Error),
+    /// The contract was broken.
+    #[error(transparent)]
+    Cni(#[from] cni::Error),
+}
+
+impl From<Error> for cni::Error {
+    fn from(error: Error) -> Self {
+        let text = error.to_string();
+        match error {
+            Error::Cni(error) => error,
+            Error::Config { cure, .. } => Self::new(Code::InvalidConfig, text).details(cure),
+            Error::Unsupported(_) => Self::new(Code::UnsupportedField, text).details("leave it out"),
+            Error::Taken { .. } => Self::new(Code::InUse, text)
+                .details("publish another host port, or remove that container first"),
+            Error::Listened(_) => {
+                Self::new(Code::InUse, text).details("publish another host port, or stop that process first")
+            }
+            Error::NoneFree { .. } => Self::new(Code::InUse, text)
+                .details("widen net.ipv4.ip_local_port_range, or name a host port"),
+            Error::Contended(_) => Self::new(Code::TryAgain, text),
+            Error::Differs(_) => Self::new(Code::CheckFailed, text),
+            Error::NoRoute(_) | Error::Addresses(_) | Error::Netlink(_) | Error::Nftables(_) => {
+                Self::new(Code::Kernel, text)
+            }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What an attachment has in the table, remembered in one element, so that DEL needs to know nothing else.
+//!
+//! `<interface of route_localnet, or -> <container address>… <protocol/port>… <address/protocol/port>…`, and `...` in
+//! place of what there was no room for: then the maps are searched.
+
+use std::net::IpAddr;
+
+use nftables::{Data, Element, Field, Set, Socket, Verdict};
+
+use crate::error::Error;
+use crate::holder::{COMMENT_MAX, Owner};
+use crate::port::{self, Port, Protocol};
+use crate::ruleset::{HAIR4, HAIR6, OWNERS, PORTS};
+
+/// Stands where there is no interface.
+const NONE: &str = "-";
+/// Ends a memory that had no room for everything.
+const MORE: &str = "...";
+
+/// An element's place: the map, and the key in it.
+pub(crate) type Place = (&'static Set<'static>, Vec<Field>);
+
+/// What an attachment has.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Holdings {
+    /// The network's chain.
+    pub chain: Option<String>,
+    /// The interface whose `route_localnet` is on for it.
+    pub local: Option<String>,
+    /// Every element, that in `owners` excepted.
+    pub places: Vec<Place>,
+    /// Its ports.
+    pub ports: Vec<Port>,
+}
+
+/// The element of `owners` for an attachment with these ports, and with masquerading for these addresses.
+pub(crate) fn element(
+    owner: &Owner,
+    chain: &str,
+    local: Option<&str>,
+    hair: &[IpAddr],
+    ports: &[Port],
+) -> Result<Element, Error> {
+    Ok(Element::new(&[owner.key()?]).verdict(Verdict::goto(chain)).comment(write(local, hair, ports)))
+}
+
+fn write(local: Option<&str>, hair: &[IpAddr], ports: &[Port]) -> String {
+    let mut text = local.unwrap_or(NONE).to_owned();
+    let mut last = String::new();
+    let addresses = hair.iter().map(ToString::to_string);
+    for word in addresses.chain(ports.iter().map(word)) {
+        // Both families of one port are one word.
+        if word == last {
+            continue;
+        }
+        if text.len() + word.len() + 2 + MORE.len() > COMMENT_MAX {
+            return format!("{text} {MORE}");
+        }
+        text = format!("{text} {word}");
+        last = word;
+    }
+    text
+}
+
+fn word(port: &Port) -> String {
+    let Port { host_ip, host_port, protocol, .. } = port;
+    match host_ip {
+        Some(address) => format!("{address}/{protocol}/{host_port}"),
+        None => format!("{protocol}/{host_port}"),
+    }
+}
+
+/// The places that a word stands for, and those of the family that it may not be in as well.
+fn places(word: &str) -> Vec<Place> {
+    if let Ok(address) = word.parse() {
+        return vec![hair_place(address)];
+    }
+    let mut parts = word.rsplit('/');
+    let port = parts.next().and_then(|part| part.parse().ok());
+    let protocol = parts.next().and_then(Protocol::parse);
+    let (Some(port), Some(protocol)) = (port, protocol) else {
+        return Vec::new();
+    };
+    let place = |host_ip, is_ipv4| (port::map(host_ip, is_ipv4), port::key_of(host_ip, protocol, port));
+    match parts.next().map(str::parse::<IpAddr>) {
+        None => vec![place(None, true), place(None, false)],
+        Some(Ok(address)) => vec![place(Some(address), address.is_ipv4())],
+        Some(Err(_)) => Vec::new(),
+    }
+}
+
+/// Where a container's address leads to its network's chain.
+pub(crate) fn hair_place(address: IpAddr) -> Place {
+    let map = if address.is_ipv4() { &HAIR4 } else { &HAIR6 };
+    (map, vec![address.into()])
+}
+
+/// What an owner has by now, of what it remembers and of `also`: elements that still have its name. `None` where it has
+/// nothing.
+pub(crate) fn recall(socket: &mut Socket, owner: &Owner, also: &[Place]) -> Result<Option<Holdings>, Error> {
+    let mut holdings = Holdings::default();
+    let mut candidates = also.to_vec();
+    let mut search = false;
+    let element = socket.get_element(&OWNERS, &[owner.key()?])?;
+    let is_remembered = element.is_some();
+    if let Some(element) = element {
+        holdings.chain = chain(&element).map(str::to_owned);
+        holdings.local = local(&element).map(str::to_owned);
+        let text = element.comment.unwrap_or_default();
+        search = text.ends_with(MORE);
+        let remembered = text.split(' ').skip(1).flat_map(places);
+        candidates.extend(remembered.filter(|place| !also.contains(place)));
+    }
+    if search {
+        for map in PORTS.into_iter().chain([&HAIR4, &HAIR6]) {
+            for element in list(socket, map)? {
+                if let Ok(key) = nftables::key::decode(map.key, &element.key) {
+                    holdings.take(owner, map, key, &element);
+                }
+            }
+        }
+    } else {
+        for (map, key) in candidates {
+            if let Some(element) = socket.get_element(map, &key)? {
+                holdings.take(owner, map, key, &element);
+            }
+        }
+    }
+    Ok((is_remembered || !holdings.places.is_empty()).then_some(holdings))
+}
+
+impl Holdings {
+    fn take(&mut self, owner: &Owner, map: &'static Set<'static>, key: Vec<Field>, element: &Element) {
+        if owner.has(element.comment.as_deref()) {
+            self.ports.extend(Port::read(map, element));
+            self.places.push((map, key));
+        }
+    }
+}
+
+/// The chain that an element of `owners` leads to.
+pub(crate) fn chain(element: &Element) -> Option<&str> {
+    match &element.data {
+        Some(Data::Verdict(verdict)) => verdict.chain(),
+        _ => None,
+    }
+}
+
+/// The interface whose `route_localnet` an element of `owners` needs.
+pub(crate) fn local(element: &Element) -> Option<&str> {
+    element.comment.as_deref().and_then(interface)
+}
+
+/// The interface that a memory names.
+fn interface(text: &str) -> Option<&str> {
+    text.split(' ').next().filter(|word| !word.is_empty() && *word != NONE)
+}
+
+/// All elements of a map; none where the table does not exist.
+pub(crate) fn list(socket: &mut Socket, map: &Set<'_>) -> Result<Vec<Element>, Error> {
+    match socket.elements(map) {
+        Err(error) if error.is_not_found() => Ok(Vec::new()),
+        elements => Ok(elements?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(host_ip: Option<&str>, host_port: u16, container: &str) -> Port {
+        Port {
+            host_ip: host_ip.map(|text| text.parse().unwrap()),
+            host_port,
+            protocol: Protocol::Tcp,
+            container: container.parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn every_place_is_remembered() {
+        let hair: Vec<IpAddr> = vec!["10.1.0.11".parse().unwrap(), "fd00::11".parse().unwrap()];
+        let ports = [
+            port(None, 8080, "10.1.0.11:80"),
+            port(None, 8080, "[fd00::11]:80"),
+            port(Some("127.0.0.1"), 81, "10.1.0.11:80"),
+            port(Some("2001:db8::1"), 82, "[fd00::11]:80"),
+        ];
+        let text = write(Some("cni0"), &hair, &ports);
+        assert_eq!(text, "cni0 10.1.0.11 fd00::11 tcp/8080 127.0.0.1/tcp/81 2001:db8::1/tcp/82");
+        assert_eq!(interface(&text), Some("cni0"));
+        let found: Vec<Place> = text.split(' ').skip(1).flat_map(places).collect();
+        let expected =
+            hair.into_iter().map(hair_place).chain(ports.iter().map(|port| (port.map(), port.key())));
+        assert_eq!(found, expected.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_has_no_room_is_told() {
+        let ports: Vec<Port> = (1..60).map(|number| port(None, number, "10.1.0.11:80")).collect();
+        let text = write(None, &[], &ports);
+        assert!(text.len() <= COMMENT_MAX && text.ends_with(" tcp/18 ..."), "{text}");
+        assert_eq!(interface(&text), None);
+    }
+
+    #[test]
+    fn words_of_others_lead_nowhere() {
+        for word in ["", "-", "tcp", "tcp/x", "x/tcp/1", "icmp/1"] {
+            assert!(places(word).is_empty(), "{word}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What an attachment needs in the table, decided from the configuration and the container's addresses alone.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use cni::{AddResult, Attachment};
+use ipnetwork::IpNetwork;
+use nftables::{Element, Verdict};
+
+use crate::conf::{Conf, Mapping};
+use crate::error::Error;
+use crate::holder::{Holder, Owner};
+use crate::memory::{self, Place};
+use crate::names;
+use crate::port::Port;
+use crate::ruleset::NetworkChain;
+
+/// The addresses of the container that ports lead to: the first of each family, as in the reference.
+pub(crate) fn addresses(result: &AddResult, ifname: &str) -> Vec<IpNetwork> {
+    let first = |is_ipv4: bool| {
+        let mut all = result.container_ips(ifname).map(|ip| ip.address);
+        all.find(|address| address.is_ipv4() == is_ipv4)
+    };
+    [first(true), first(false)].into_iter().flatten().collect()
+}
+
+/// Whether 127.0.0.1 is to lead to the container.
+pub(crate) fn needs_localhost(conf: &Conf, addresses: &[IpNetwork]) -> bool {
+    let reaches_it = |mapping: &Mapping| {
+        mapping.host_ip.is_none_or(|ip| ip.is_ipv4() && (ip.is_loopback() || ip.is_unspecified()))
+    };
+    conf.snat && addresses.iter().any(IpNetwork::is_ipv4) && conf.mappings.iter().any(reaches_it)
+}
+
+/// The interface of the host that goes when the container goes, as the previous result tells it: the last one named
+/// before the container's, which behind a bridge is the veth.
+pub(crate) fn host_interface<'a>(result: &'a AddResult, ifname: &str) -> Option<&'a str> {
+    let interfaces = &result.interfaces;
+    let container =
+        interfaces.iter().position(|interface| interface.name == ifname && !interface.sandbox.is_empty())?;
+    interfaces[..container]
+        .iter()
+        .rfind(|interface| interface.sandbox.is_empty())
+        .map(|interface| interface.name.as_str())
+}
+
+/// What is to be in the table.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub owner: Owner,
+    pub chain: NetworkChain,
+    /// The ports, with the index of the mapping of [`Conf::mappings`] that each comes from.
+    pub ports: Vec<(usize, Port)>,
+    /// The container's addresses that lead to the network's chain.
+    pub hair: Vec<IpAddr>,
+    comment: String,
+}
+
+impl Plan {
+    /// Decides it. Every mapping must have its host port by now; `local` is the interface whose `route_localnet` is to
+    /// be on by this plugin, and `interface` that which goes with the container.
+    pub(crate) fn new(
+        attachment: &Attachment,
+        conf: &Conf,
+        addresses: &[IpNetwork],
+        interface: &str,
+        local: Option<String>,
+    ) -> Result<Self, Error> {
+        let ports = ports(&conf.mappings, addresses)?;
+        let subnets: Vec<IpNetwork> = addresses.iter().filter_map(subnet).collect();
+        let mut depends_on: Vec<String> = subnets.iter().map(ToString::to_string).collect();
+        depends_on.push(conf.masq_all.to_string());
+        depends_on.extend(local.clone());
+        Ok(Self {
+            owner: Owner::of(attachment),
+            chain: NetworkChain {
+                name: names::chain(&attachment.network, &depends_on),
+                subnets,
+                masq_all: conf.masq_all,
+                local,
+            },
+            hair: if conf.snat { addresses.iter().map(IpNetwork::ip).collect() } else { Vec::new() },
+            ports,
+            comment: Holder::new(attachment, interface).comment(),
+        })
+    }
+
+    /// Every element but that in `owners`, with its place.
+    pub(crate) fn elements(&self) -> impl Iterator<Item = (Place, Element)> {
+        let ports =
+            self.ports.iter().map(|(_, port)| ((port.map(), port.key()), port.element(&self.comment)));
+        let hair = self.hair.iter().map(|&address| {
+            let (map, key) = memory::hair_place(address);
+            let element = Element::new(&key)
+                .verdict(Verdict::goto(self.chain.name.as_str()))
+                .comment(self.comment.as_str());
+            ((map, key), element)
+        });
+        ports.chain(hair)
+    }
+
+    /// The element in `owners`.
+    pub(crate) fn memory(&self) -> Result<Element, Error> {
+        let ports: Vec<Port> = self.ports.iter().map(|(_, port)| *port).collect();
+        let local = self.chain.local.as_deref();
+        memory::element(&self.owner, &self.chain.name, local, &self.hair, &ports)
+    }
+}
+
+/// The network that an address is in.
+fn subnet(address: &IpNetwork) -> Option<IpNetwork> {
+    IpNetwork::new(address.network(), address.prefix()).ok()
+}
+
+/// The ports of each family that a mapping reaches.
+pub(crate) fn ports(mappings: &[Mapping], addresses: &[IpNetwork]) -> Result<Vec<(usize, Port)>, Error> {
+    let mut ports = Vec::with_capacity(mappings.len() * addresses.len());
+    let mut seen: BTreeMap<(bool, Option<IpAddr>, u16, _), usize> = BTreeMap::new();
+    for (at, mapping) in mappings.iter().enumerate() {
+        let before = ports.len();
+        for address in addresses.iter().map(IpNetwork::ip) {
+            if mapping.host_ip.is_some_and(|ip| ip.is_ipv4() != address.is_ipv4()) {
+                continue;
+            }
+            let port = Port {
+                host_ip: mapping.host_ip.filter(|ip| !ip.is_unspecified()),
+                host_port: mapping.host_port.unwrap_or_default(),
+                protocol: mapping.protocol,
+                container: SocketAddr::new(address, mapping.container_port),
+            };
+            let key = (address.is_ipv4(), port.host_ip, port.host_port, port.protocol);
+            if let Some(other) = seen.insert(key, mapping.index) {
+                return Err(Error::Config {
+                    problem: format!(
+                        "runtimeConfig.portMappings[{other}] and [{}] both publish {port}",
+                        mapping.index
+                    ),
+                    cure: "publish another host port, or on another hostIP",
+                });
+            }
+            ports.push((at, port));
+        }
+        if ports.len() == before {
+            return Err(publishes_nothing(mapping));
+        }
+    }
+    Ok(ports)
+}
+
+fn publishes_nothing(mapping: &Mapping) -> Error {
+    let problem = match mapping.host_ip {
+        Some(ip) => {
+            let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+            format!(
+                "runtimeConfig.portMappings[{}].hostIP {ip} is {family}, and the container has no {family} address",
+                mapping.index
+            )
+        }
+        None => {
+            format!("runtimeConfig.portMappings[{}]: the container has no address to publish", mapping.index)
+        }
+    };
+    Error::Config { problem, cure: "leave hostIP out, or give the network a subnet of that family" }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! ADD: everything in one transaction. What is in its way is a conflict, or was left behind and is removed first.
+
+use cni::Attachment;
+use nftables::{Batch, Chain, Element, Socket};
+
+use crate::conf::{Conf, Mapping};
+use crate::container::Container;
+use crate::error::Error;
+use crate::free::{self, Candidates};
+use crate::holder::{Holder, Owner};
+use crate::memory::Place;
+use crate::plan::Plan;
+use crate::port::Port;
+use crate::remove::remove;
+use crate::ruleset::{self, OWNERS, TABLE};
+use crate::{flows, localhost};
+
+/// How often a transaction is tried again when another process changed something in between.
+pub(crate) const TRIES: usize = 50;
+
+/// One ADD.
+pub(crate) struct Publish<'a> {
+    attachment: &'a Attachment,
+    container: &'a Container,
+    local: Option<String>,
+    /// Host ports that were left open are filled in as they are chosen.
+    conf: Conf,
+    /// By place in `conf.mappings`: whether the host port is this plugin's choice.
+    open: Vec<bool>,
+    /// Made when first needed.
+    candidates: Option<Candidates>,
+}
+
+impl<'a> Publish<'a> {
+    pub(crate) fn new(
+        rules: &mut Socket,
+        attachment: &'a Attachment,
+        conf: Conf,
+        container: &'a Container,
+    ) -> Result<Self, Error> {
+        let open: Vec<bool> = conf.mappings.iter().map(|mapping| mapping.host_port.is_none()).collect();
+        let local = match &container.localnet {
+            Some(interface) if localhost::is_ours(rules, interface)? => Some(interface.clone()),
+            _ => None,
+        };
+        Ok(Self { attachment, container, local, conf, open, candidates: None })
+    }
+
+    /// Publishes the ports. A failure before the transaction leaves nothing behind; one after it is for the caller to
+    /// undo, by removing the owner.
+    pub(crate) fn run(mut self, rules: &mut Socket) -> Result<(), Error> {
+        let plan = self.plan(rules)?;
+        if self.conf.check_listeners
+            && let Some((_, port)) = plan.ports.iter().find(|(_, port)| free::is_listened(port))
+        {
+            return Err(Error::Listened(*port));
+        }
+        let plan = self.commit(rules, plan)?;
+        if let Some(interface) = &self.container.localnet {
+            localhost::enable(interface)?;
+        }
+        flows::forget_unpublished(rules, plan.ports.iter().map(|(_, port)| port))
+    }
+
+    fn plan(&mut self, rules: &mut Socket) -> Result<Plan, Error> {
+        for at in 0..self.conf.mappings.len() {
+            if self.conf.mappings[at].host_port.is_none() {
+                self.choose(rules, at)?;
+            }
+        }
+        let Container { addresses, interface, .. } = self.container;
+        Plan::new(self.attachment, &self.conf, addresses, interface, self.local.clone())
+    }
+
+    /// Gives a mapping a host port that is free as far as can be seen; whether it is, the transaction decides.
+    fn choose(&mut self, rules: &mut Socket, at: usize) -> Result<(), Error> {
+        let candidates = match &mut self.candidates {
+            Some(candidates) => candidates,
+            None => self.candidates.insert(Candidates::new(&self.attachment.token())?),
+        };
+        let mapping: Mapping = self.conf.mappings[at];
+        let port = candidates.choose(rules, &mapping, &self.conf.mappings, &self.container.addresses)?;
+        self.conf.mappings[at].host_port = Some(port);
+        Ok(())
+    }
+
+    fn commit(&mut self, rules: &mut Socket, mut plan: Plan) -> Result<Plan, Error> {
+        for _ in 0..TRIES {
+            match batch(rules, &plan)?.commit(rules) {
+                Ok(()) => return Ok(plan),
+                // What it leads to has just been removed, with the last container that needed it.
+                Err(error) if error.is_not_found() => {}
+                // Older kernels call a key that exists with other data busy.
+                Err(error) if error.is_exists() || error.is_busy() => match clear_way(rules, &plan)? {
+                    Way::Clear => {}
+                    Way::Taken { at, .. } if self.open[at] => {
+                        self.conf.mappings[at].host_port = None;
+                        plan = self.plan(rules)?;
+                    }
+                    Way::Taken { port, holder, .. } => return Err(Error::Taken { port, holder }),
+                },
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Contended("publish ports"))
+    }
+}
+
+/// The whole of it. What has to be made besides the elements is asked for first: to try and be refused costs the kernel
+/// a grace period.
+fn batch(rules: &mut Socket, plan: &Plan) -> Result<Batch, Error> {
+    let mut batch = Batch::new();
+    if !rules.has_chain(&Chain::new(TABLE, &plan.chain.name))? {
+        if !rules.has_table(&TABLE)? {
+            ruleset::create_table(&mut batch)?;
+        }
+        plan.chain.create(&mut batch, rules)?;
+    }
+    for ((map, _), element) in plan.elements() {
+        batch.create_element(map, &element);
+    }
+    batch.create_element(&OWNERS, &plan.memory()?);
+    Ok(batch)
+}
+
+/// What stands in the way of a transaction.
+enum Way {
+    /// Nothing, by now: somebody else has just made the table or the chain, or what was left behind has been removed.
+    Clear,
+    /// Another container has the port of the mapping at this place.
+    Taken { at: usize, port: Port, holder: String },
+}
+
+/// Looks for what is under the plan's keys.
+fn clear_way(rules: &mut Socket, plan: &Plan) -> Result<Way, Error> {
+    // This attachment's own is of an ADD that the runtime repeats, or of a DEL that never came.
+    if rules.get_element(&OWNERS, &[plan.owner.key()?])?.is_some() {
+        remove(rules, &plan.owner, &[])?;
+        return Ok(Way::Clear);
+    }
+    for (at, (place, _)) in plan.elements().enumerate() {
+        let Some(found) = rules.get_element(place.0, &place.1)? else {
+            continue;
+        };
+        // Behind the ports come the container's addresses.
+        let port = plan.ports.get(at);
+        if let Some((at, port)) = port
+            && !is_left_behind(plan, &found)?
+        {
+            return Ok(Way::Taken { at: *at, port: *port, holder: holder(&found) });
+        }
+        // An address has been given away anew, so that who had it before has gone; so has an owner without interface.
+        evict(rules, &found, place)?;
+        return Ok(Way::Clear);
+    }
+    Ok(Way::Clear)
+}
+
+/// Whether an element is this attachment's own, or that of a container whose interface has gone.
+fn is_left_behind(plan: &Plan, found: &Element) -> Result<bool, Error> {
+    let comment = found.comment.as_deref();
+    if plan.owner.has(comment) {
+        return Ok(true);
+    }
+    let Some(holder) = comment.and_then(Holder::read) else {
+        return Ok(false);
+    };
+    Ok(netlink::Socket::open()?.get_link(&holder.interface)?.is_none())
+}
+
+/// Removes all that the element's owner has, or the element alone where it has none.
+fn evict(rules: &mut Socket, found: &Element, place: Place) -> Result<(), Error> {
+    match found.comment.as_deref().and_then(Owner::from_comment) {
+        Some(owner) => remove(rules, &owner, &[place]),
+        None => match Batch::new().del_element(place.0, &place.1).commit(rules) {
+            Err(error) if !error.is_not_found() => Err(error.into()),
+            _ => Ok(()),
+        },
+    }
+}
+
+fn holder(found: &Element) -> String {
+    let comment = found.comment.as_deref().unwrap_or_default();
+    match Holder::read(comment) {
+        Some(holder) => holder.to_string(),
+        None => format!("an element that this plugin did not write (comment {comment:?})"),
+    }
+}

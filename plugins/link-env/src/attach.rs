@@ -1,0 +1,177 @@
+//! ADD: joining a network. Everything is decided on values first; then it is written, and undone where that fails.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use cni::{Request, Target};
+use registry::{Locked, Member, Network, Registry};
+
+use crate::conf::Conf;
+use crate::detach;
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::files;
+use crate::view::View;
+
+/// Registers the container and writes its files and those of everybody who sees it.
+pub(crate) fn add(request: &Request, target: &Target) -> Result<(), Error> {
+    let (container_id, ifname) = (target.container_id().as_str(), target.ifname().as_str());
+    let result = request.conf.require_prev_result()?;
+    let addresses: Vec<IpAddr> = result.container_ips(ifname).map(|ip| ip.address.ip()).collect();
+    if addresses.is_empty() {
+        return Err(Error::Config {
+            problem: format!("prevResult has no address for interface {ifname}"),
+            cure: "names need addresses: give the network an \"ipam\"",
+        });
+    }
+    let conf = Conf::new(&request.conf, &target.args)?;
+    let mut endpoint = Endpoint::new(&conf, container_id, ifname, addresses)?;
+    endpoint.member.netns = Some(target.netns()?.to_owned());
+
+    let locked = Registry::at(&conf.state_dir).lock()?;
+    let before = locked.network(request.conf.network.as_str())?;
+    let joining = join(before, endpoint, |netns| !netns.exists())?;
+    if !conf.wait_for_links {
+        check_links(&locked, &joining)?;
+    }
+    joining.write(&locked)
+}
+
+/// A network before and after a container joins it.
+#[derive(Debug)]
+struct Joining {
+    before: Network,
+    after: Network,
+    /// The member that joins, under the name that it got.
+    member: Member,
+    /// Members whose container has gone without a DEL, and who stand in the way.
+    stale: Vec<Member>,
+}
+
+/// Decides what the network becomes. `is_gone` says whether a network namespace is no more.
+fn join(before: Network, endpoint: Endpoint, is_gone: impl Fn(&Path) -> bool) -> Result<Joining, Error> {
+    let Endpoint { mut member, qualified } = endpoint;
+    let mut after = before.clone();
+    let mut stale = Vec::new();
+    after.members.retain(|other| {
+        if other.container_id == member.container_id {
+            return true;
+        }
+        // An address is assigned once on a network: whoever had this one before has lost it.
+        let succeeded = other.addresses.iter().any(|address| member.addresses.contains(address));
+        let in_the_way = other.name == member.name && other.netns.as_deref().is_some_and(&is_gone);
+        if succeeded || in_the_way {
+            stale.push(other.clone());
+        }
+        !(succeeded || in_the_way)
+    });
+    let holder = |name: &str| {
+        let mut others = after.members.iter().filter(|other| other.container_id != member.container_id);
+        others.find(|other| other.name == name)
+    };
+    match (holder(&member.name), qualified) {
+        (None, Some(qualified)) => add_alias(&mut member, qualified),
+        (None, None) => {}
+        (Some(_), Some(qualified)) if holder(&qualified).is_none() => {
+            let pod = std::mem::replace(&mut member.name, qualified);
+            add_alias(&mut member, pod);
+        }
+        (Some(holder), _) => {
+            return Err(Error::NameTaken {
+                name: member.name,
+                network: after.name.clone(),
+                holder: holder.container_id.clone(),
+            });
+        }
+    }
+    after.put(member.clone());
+    Ok(Joining { before, after, member, stale })
+}
+
+fn add_alias(member: &mut Member, alias: String) {
+    if !member.aliases.contains(&alias) {
+        member.aliases.push(alias);
+    }
+}
+
+/// Refuses links whose source is no member of the network, as Docker does.
+fn check_links(locked: &Locked, joining: &Joining) -> Result<(), Error> {
+    let Joining { after, member, .. } = joining;
+    for link in &member.links {
+        match after.find(&link.source) {
+            Some(source) if source.container_id == member.container_id => {
+                return Err(Error::Config {
+                    problem: format!(
+                        "cannot link to itself: {} AS /{}/{}",
+                        link.source, member.name, link.alias
+                    ),
+                    cure: "link to another container",
+                });
+            }
+            Some(_) => {}
+            None => return Err(missing_source(locked, joining, &link.source, &link.alias)),
+        }
+    }
+    Ok(())
+}
+
+/// Why a source is not there: it is on another network, or it does not run.
+fn missing_source(locked: &Locked, joining: &Joining, source: &str, alias: &str) -> Error {
+    let (source_name, network) = (source.to_owned(), joining.after.name.clone());
+    let networks = match locked.networks() {
+        Ok(networks) => networks,
+        Err(error) => return error.into(),
+    };
+    match networks.into_iter().find(|other| other.name != network && other.find(source).is_some()) {
+        Some(other) => Error::ElsewhereOnly { source_name, network, other: other.name },
+        None => Error::NotRunning {
+            source_name,
+            recipient: joining.member.name.clone(),
+            alias: alias.to_owned(),
+            network,
+        },
+    }
+}
+
+impl Joining {
+    fn write(&self, locked: &Locked) -> Result<(), Error> {
+        let mut view = View::new(locked, self.after.clone());
+        // The last thing that can be refused, and so before the first thing that is written.
+        let known = locked.container(&self.member.container_id)?;
+        let environment = view.environment(&self.member.container_id, known.as_ref())?;
+        let mut write = || -> Result<(), Error> {
+            // The registry comes first: whatever kills this process, DEL finds by it what there is to undo.
+            let folder = locked.join(&self.member.container_id, &self.after.name)?;
+            locked.save(&self.after)?;
+            view.rewrite_hosts(&self.changed())?;
+            files::write_environment(&folder, &environment)?;
+            detach::clean_up(locked, &self.after, &self.stale)
+        };
+        write().map_err(|failure| match self.undo(locked) {
+            Ok(()) => failure,
+            Err(undo) => Error::Undo { failure: Box::new(failure), undo: Box::new(undo) },
+        })
+    }
+
+    fn undo(&self, locked: &Locked) -> Result<(), Error> {
+        let mut view = View::new(locked, self.before.clone());
+        let hosts = view.rewrite_hosts(&self.changed());
+        let joined = self.before.members_of(&self.member.container_id).next().is_none();
+        let container = if joined {
+            detach::clean_up(locked, &self.before, std::slice::from_ref(&self.member))
+        } else {
+            Ok(())
+        };
+        let saved = locked.save(&self.before).map_err(Error::from);
+        let failures = [hosts, container, saved].into_iter().filter_map(Result::err);
+        Ok(cni::Error::all(failures.map(cni::Error::from).collect())?)
+    }
+
+    /// The members that others may have to see differently: the new one, what it was before, those that went.
+    fn changed(&self) -> Vec<Member> {
+        let mut changed = vec![self.member.clone()];
+        changed.extend(self.before.members_of(&self.member.container_id).cloned());
+        changed.extend_from_slice(&self.stale);
+        changed
+    }
+}

@@ -1,0 +1,38 @@
+//! CHECK: whether the registry and the container's files say what ADD made them say, as the network is by now.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use cni::{Request, Target};
+use registry::Registry;
+
+use crate::conf;
+use crate::error::Error;
+use crate::files;
+use crate::view::View;
+
+/// Compares one attachment; the error names the first difference.
+pub(crate) fn check(request: &Request, target: &Target) -> Result<(), Error> {
+    let attachment = &target.attachment;
+    let container_id = target.container_id().as_str();
+    let unregistered = || Error::Differs(format!("{attachment} is not in the registry"));
+    let registry = Registry::at(conf::state_dir(&request.conf)?);
+    let locked = registry.lock_existing()?.ok_or_else(unregistered)?;
+    let network = locked.network(request.conf.network.as_str())?;
+    let member = network.member(container_id, target.ifname().as_str()).ok_or_else(unregistered)?;
+    if let Some(result) = &request.conf.prev_result {
+        let wanted: BTreeSet<IpAddr> =
+            result.container_ips(target.ifname().as_str()).map(|ip| ip.address.ip()).collect();
+        let found: BTreeSet<IpAddr> = member.addresses.iter().copied().collect();
+        if wanted != found {
+            return Err(Error::Differs(format!(
+                "{attachment} is registered with addresses {found:?}, not {wanted:?}"
+            )));
+        }
+    }
+    let folder = locked.container(container_id)?.ok_or_else(|| {
+        let folder = registry.container_dir(container_id);
+        Error::Differs(format!("folder {} is gone", folder.display()))
+    })?;
+    files::check(&folder, &View::new(&locked, network).hosts(container_id, Some(&folder))?)
+}

@@ -1,0 +1,285 @@
+//! The configuration: the plugin's keys, and the endpoint as each of the places describes it that may do so.
+//!
+//! Text is taken apart here and judged in `endpoint`. DEL and GC read no more than the state folder, so that a
+//! configuration that went bad cannot keep them from cleaning up.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use registry::{DEFAULT_STATE_DIR, Names};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::error::Error;
+
+/// What one place says of the endpoint; what is empty is left to weaker places.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub(crate) struct Layer {
+    pub(crate) name: String,
+    pub(crate) hostname: String,
+    pub(crate) domainname: String,
+    pub(crate) aliases: Vec<String>,
+    pub(crate) expose: Vec<String>,
+    pub(crate) links: Vec<String>,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) extra_hosts: Vec<String>,
+}
+
+/// One published port as runtimes pass it (CNI conventions, `portMappings`).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PortMapping {
+    #[serde(default)]
+    pub(crate) host_port: u16,
+    pub(crate) container_port: u16,
+    #[serde(default)]
+    pub(crate) protocol: String,
+    #[serde(rename = "hostIP", default)]
+    pub(crate) host_ip: String,
+}
+
+/// The configuration of an ADD.
+#[derive(Debug)]
+pub(crate) struct Conf {
+    pub(crate) names: Names,
+    pub(crate) wait_for_links: bool,
+    pub(crate) state_dir: PathBuf,
+    /// What is said of the endpoint, strongest first.
+    pub(crate) layers: [Layer; 4],
+    pub(crate) port_mappings: Vec<PortMapping>,
+    /// The weakest names: those that nobody gave to this plugin, but a runtime to its container.
+    pub(crate) pod: Pod,
+}
+
+/// The pod as a runtime names it in `CNI_ARGS`; podman puts a container's name there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pod {
+    pub(crate) name: Option<String>,
+    pub(crate) namespace: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Keys {
+    names: Names,
+    wait_for_links: bool,
+    endpoint: Layer,
+    runtime_config: RuntimeConfig,
+    args: CniArgs,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self {
+            names: Names::Network,
+            wait_for_links: false,
+            endpoint: Layer::default(),
+            runtime_config: RuntimeConfig::default(),
+            args: CniArgs::default(),
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RuntimeConfig {
+    /// The conventions have a flat list, podman and CRI-O's library a map from networks to lists.
+    aliases: Value,
+    port_mappings: Vec<PortMapping>,
+    #[serde(rename = "io.kubernetes.cri.pod-annotations")]
+    annotations: BTreeMap<String, Option<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct CniArgs {
+    cni: CniArgsOfPlugins,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct CniArgsOfPlugins {
+    #[serde(rename = "link-env")]
+    link_env: Layer,
+}
+
+impl Conf {
+    /// Reads everything that an ADD needs.
+    pub(crate) fn new(conf: &cni::Conf, args: &cni::Args) -> Result<Self, Error> {
+        let keys: Keys = conf.parse()?;
+        let mut strongest = from_annotations(&keys.runtime_config.annotations)?;
+        let aliases = aliases(&keys.runtime_config.aliases, conf.network.as_str())?;
+        if !aliases.is_empty() {
+            strongest.aliases = aliases;
+        }
+        let text = |key: &str| args.get(key).map(str::to_owned);
+        Ok(Self {
+            names: keys.names,
+            wait_for_links: keys.wait_for_links,
+            state_dir: state_dir(conf)?,
+            layers: [strongest, from_args(args), keys.args.cni.link_env, keys.endpoint],
+            port_mappings: keys.runtime_config.port_mappings,
+            pod: Pod { name: text("K8S_POD_NAME"), namespace: text("K8S_POD_NAMESPACE") },
+        })
+    }
+}
+
+/// The state folder alone.
+pub(crate) fn state_dir(conf: &cni::Conf) -> Result<PathBuf, Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Key {
+        #[serde(default)]
+        state_dir: String,
+    }
+    let Key { state_dir } = conf.parse()?;
+    if state_dir.is_empty() {
+        return Ok(DEFAULT_STATE_DIR.into());
+    }
+    if !state_dir.starts_with('/') {
+        return Err(Error::Config {
+            problem: format!("stateDir {state_dir:?} is not an absolute path"),
+            cure: "write it from the root, such as /run/cleat",
+        });
+    }
+    Ok(state_dir.into())
+}
+
+fn from_args(args: &cni::Args) -> Layer {
+    let items = |key: &str| args.get(key).map(items).unwrap_or_default();
+    Layer {
+        name: args.get("LINK_NAME").unwrap_or_default().to_owned(),
+        expose: items("LINK_EXPOSE"),
+        links: items("LINK_LINKS"),
+        ..Layer::default()
+    }
+}
+
+fn from_annotations(annotations: &BTreeMap<String, Option<String>>) -> Result<Layer, Error> {
+    const PREFIX: &str = "link-env.cni/";
+    let mut layer = Layer::default();
+    for (key, text) in annotations {
+        let (Some(field), Some(text)) = (key.strip_prefix(PREFIX), text) else {
+            continue;
+        };
+        match field {
+            "name" => text.trim().clone_into(&mut layer.name),
+            "aliases" => layer.aliases = items(text),
+            "expose" => layer.expose = items(text),
+            "links" => layer.links = items(text),
+            "env" => layer.env = environment(text)?,
+            _ => {
+                return Err(Error::Config {
+                    problem: format!("unknown pod annotation {key:?}"),
+                    cure: "link-env.cni/ is followed by name, aliases, expose, links or env",
+                });
+            }
+        }
+    }
+    Ok(layer)
+}
+
+/// The items of comma-separated text.
+fn items(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+}
+
+/// Reads an environment from a JSON object or from lines of `KEY=value`.
+fn environment(text: &str) -> Result<BTreeMap<String, String>, Error> {
+    if text.trim_start().starts_with('{') {
+        return serde_json::from_str(text).map_err(|error| Error::Config {
+            problem: format!("pod annotation link-env.cni/env is no object of strings: {error}"),
+            cure: "write {\"KEY\": \"value\"}, or lines of KEY=value",
+        });
+    }
+    let lines = text.lines().filter(|line| !line.trim().is_empty()).map(|line| {
+        let (key, value) = line.split_once('=').ok_or_else(|| Error::Config {
+            problem: format!("line {line:?} of pod annotation link-env.cni/env has no '='"),
+            cure: "write lines of KEY=value, or a JSON object",
+        })?;
+        Ok((key.trim_start().to_owned(), value.to_owned()))
+    });
+    lines.collect()
+}
+
+fn aliases(value: &Value, network: &str) -> Result<Vec<String>, Error> {
+    let list = match value {
+        Value::Object(networks) => networks.get(network).unwrap_or(&Value::Null),
+        other => other,
+    };
+    match list {
+        Value::Null => Some(Vec::new()),
+        Value::Array(names) => names.iter().map(|name| name.as_str().map(str::to_owned)).collect(),
+        _ => None,
+    }
+    .ok_or_else(|| Error::Config {
+        problem: format!("runtimeConfig.aliases is {value}"),
+        cure: "it is a list of names, or an object of network names with such lists",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn conf(value: &Value) -> Result<Conf, Error> {
+        let mut whole = json!({"cniVersion": "1.1.0", "name": "web", "type": "link-env"});
+        whole.as_object_mut().unwrap().extend(value.as_object().unwrap().clone());
+        let args = cni::Args::parse("IgnoreUnknown=1;LINK_LINKS=db:webdb, cache;K8S_POD_NAME=a").unwrap();
+        Conf::new(&cni::Conf::from_slice(whole.to_string().as_bytes())?, &args)
+    }
+
+    #[test]
+    fn aliases_come_as_a_list_or_as_a_map_of_networks() {
+        for aliases in [json!(["a", "b"]), json!({"web": ["a", "b"], "other": ["c"]})] {
+            let conf = conf(&json!({"runtimeConfig": {"aliases": aliases}})).unwrap();
+            assert_eq!(conf.layers[0].aliases, ["a", "b"]);
+        }
+        let other = conf(&json!({"runtimeConfig": {"aliases": {"other": ["c"]}}})).unwrap();
+        assert!(other.layers[0].aliases.is_empty());
+        assert!(conf(&json!({"runtimeConfig": {"aliases": "a"}})).is_err());
+    }
+
+    #[test]
+    fn annotations_and_arguments_are_lists_with_commas() {
+        let conf = conf(&json!({"runtimeConfig": {"io.kubernetes.cri.pod-annotations": {
+            "link-env.cni/name": " db ", "link-env.cni/expose": "80, 81-82/udp,", "other/env": "x",
+            "link-env.cni/env": "A=1\n\n B=2=3\n",
+        }}}))
+        .unwrap();
+        let [annotations, args, ..] = &conf.layers;
+        assert_eq!(annotations.name, "db");
+        assert_eq!(annotations.expose, ["80", "81-82/udp"]);
+        assert_eq!((annotations.env["A"].as_str(), annotations.env["B"].as_str()), ("1", "2=3"));
+        assert_eq!(args.links, ["db:webdb", "cache"]);
+        assert_eq!(conf.pod.name.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn an_environment_comes_as_an_object_as_well() {
+        assert_eq!(environment(r#"{"A":"x\ny"}"#).unwrap()["A"], "x\ny");
+        assert!(environment("{").unwrap_err().to_string().contains("link-env.cni/env"));
+        assert!(environment("A").unwrap_err().to_string().contains("\"A\""));
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_path() {
+        for (value, words) in [
+            (json!({"endpoint": {"link": ["db"]}}), "endpoint"),
+            (json!({"args": {"cni": {"link-env": {"name": 1}}}}), "args.cni.link-env.name"),
+            (json!({"names": "all"}), "names"),
+            (json!({"stateDir": "run"}), "absolute"),
+            (json!({"runtimeConfig": {"PortMappings": [{"ContainerPort": 70000}]}}), "containerPort"),
+            (
+                json!({"runtimeConfig": {"io.kubernetes.cri.pod-annotations": {"link-env.cni/link": "x"}}}),
+                "link-env.cni/link",
+            ),
+        ] {
+            let error = conf(&value).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}

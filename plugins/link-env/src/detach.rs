@@ -1,0 +1,91 @@
+//! DEL and GC: leaving a network. Keyed by container ID, interface and network alone; what is gone already counts as
+//! removed.
+//!
+//! The registry is saved last: whatever kills the process, the next DEL or GC still finds the member and repeats all.
+
+use cni::{Request, Target};
+use registry::{Locked, Member, Network, Registry};
+
+use crate::conf;
+use crate::error::Error;
+use crate::view::View;
+
+/// Removes one attachment.
+pub(crate) fn del(request: &Request, target: &Target) -> Result<(), Error> {
+    let Some(locked) = Registry::at(conf::state_dir(&request.conf)?).lock_existing()? else {
+        return Ok(());
+    };
+    let before = locked.network(request.conf.network.as_str())?;
+    let (container_id, ifname) = (target.container_id().as_str(), target.ifname().as_str());
+    if before.member(container_id, ifname).is_none() && before.members_of(container_id).next().is_none() {
+        // An ADD may have been killed between the container's folder and the registry.
+        return Ok(locked.leave(container_id, &before.name)?);
+    }
+    leave(&locked, before, |member| member.is(container_id, ifname))
+}
+
+/// Removes all attachments of the network that are not in the list of valid ones.
+pub(crate) fn gc(request: &Request) -> Result<(), Error> {
+    let Some(valid) = request.conf.valid_attachments()? else {
+        return Ok(());
+    };
+    let Some(locked) = Registry::at(conf::state_dir(&request.conf)?).lock_existing()? else {
+        return Ok(());
+    };
+    let before = locked.network(request.conf.network.as_str())?;
+    let name = before.name.clone();
+    let is_valid = |container_id: &str, ifname: Option<&str>| {
+        valid.iter().any(|(id, name)| {
+            id.as_str() == container_id && ifname.is_none_or(|ifname| name.as_str() == ifname)
+        })
+    };
+    let mut failures = Vec::new();
+    let left = leave(&locked, before, |member| !is_valid(&member.container_id, Some(&member.ifname)));
+    failures.extend(left.err().map(cni::Error::from));
+    // Folders of ADDs that were killed before they came to the registry.
+    let after = locked.network(&name)?;
+    for container_id in locked.containers()? {
+        let member = after.members_of(&container_id).next();
+        if member.is_none() && !is_valid(&container_id, None) {
+            let left = locked.leave(&container_id, &name).map_err(Error::from);
+            failures.extend(left.err().map(cni::Error::from));
+        }
+    }
+    Ok(cni::Error::all(failures)?)
+}
+
+fn leave(locked: &Locked, before: Network, goes: impl Fn(&Member) -> bool) -> Result<(), Error> {
+    let mut after = before;
+    let (gone, remaining) = after.members.into_iter().partition(goes);
+    after.members = remaining;
+    let gone: Vec<Member> = gone;
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let rewritten = View::new(locked, after.clone()).rewrite_hosts(&gone);
+    let cleaned = clean_up(locked, &after, &gone);
+    let failures = [rewritten, cleaned].into_iter().filter_map(Result::err);
+    cni::Error::all(failures.map(cni::Error::from).collect())?;
+    Ok(locked.save(&after)?)
+}
+
+/// Takes members' containers off a network where none of their interfaces is on it any more: their files go with
+/// their last network, and lose this network's lines where there is another one.
+pub(crate) fn clean_up(locked: &Locked, after: &Network, gone: &[Member]) -> Result<(), Error> {
+    let mut failures: Vec<cni::Error> = Vec::new();
+    for member in gone {
+        let container_id = member.container_id.as_str();
+        if after.members_of(container_id).next().is_some() {
+            continue;
+        }
+        let clean = || -> Result<(), Error> {
+            locked.leave(container_id, &after.name)?;
+            if locked.container(container_id)?.is_some() {
+                View::new(locked, after.clone()).rewrite_hosts_of(container_id)?;
+            }
+            Ok(())
+        };
+        failures.extend(clean().err().map(cni::Error::from));
+    }
+    Ok(cni::Error::all(failures)?)
+}

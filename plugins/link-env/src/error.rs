@@ -1,0 +1,142 @@
+//! What can go wrong in this plugin, and the code that each failure has in the contract: the one place for both.
+
+use cni::Code;
+
+/// A failure of the link-env plugin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration asks for what cannot be.
+    #[error("{problem}")]
+    Config {
+        /// What is wrong, with the value.
+        problem: String,
+        /// The rule that it breaks, or what to write instead.
+        cure: &'static str,
+    },
+    /// Another container of the network has the name.
+    #[error("name {name:?} on network {network} is in use by container {holder}")]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// The network.
+        network: String,
+        /// The ID of the container that has it.
+        holder: String,
+    },
+    /// A link's source is no member of the network.
+    #[error("cannot link to a non running container: {source_name} AS /{recipient}/{alias}")]
+    NotRunning {
+        /// The source as it was given.
+        source_name: String,
+        /// The name of the container that wants the link.
+        recipient: String,
+        /// The alias.
+        alias: String,
+        /// The network on which the source was looked for.
+        network: String,
+    },
+    /// A link's source is a member of other networks only.
+    #[error("cannot link to {source_name}, as it does not belong to network {network}")]
+    ElsewhereOnly {
+        /// The source as it was given.
+        source_name: String,
+        /// The network on which it was looked for.
+        network: String,
+        /// The network that it is on.
+        other: String,
+    },
+    /// The links would give the container more variables than a process can sensibly be started with.
+    #[error(
+        "link to {source_name} with its {ports} ports makes {count} environment variables, more than {limit}"
+    )]
+    TooManyVariables {
+        /// The name of the source with which the limit was passed.
+        source_name: String,
+        /// The number of its ports.
+        ports: usize,
+        /// The number of all variables.
+        count: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// A variable is longer than exec(2) takes.
+    #[error("variable {name} of the link to {source_name} takes {length} bytes, more than {limit}")]
+    VariableTooLong {
+        /// The variable's name.
+        name: String,
+        /// The name of the source.
+        source_name: String,
+        /// The length of `name=value`.
+        length: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// CHECK found a difference.
+    #[error("{0}")]
+    Differs(String),
+    /// The registry could not be read or written.
+    #[error("{0}")]
+    Registry(#[from] registry::Error),
+    /// The state folder cannot be used at present.
+    #[error("{0}")]
+    NotAvailable(#[source] registry::Error),
+    /// Something failed that the contract's own code found.
+    #[error("{0}")]
+    Contract(#[from] cni::Error),
+    /// An ADD failed, and so did undoing it.
+    #[error("{failure}; undo it: {undo}")]
+    Undo {
+        /// Why ADD failed.
+        #[source]
+        failure: Box<Self>,
+        /// What could not be undone.
+        undo: Box<Self>,
+    },
+}
+
+impl From<Error> for cni::Error {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::Contract(error) => error,
+            Error::Config { cure, .. } => Self::new(Code::InvalidConfig, message).details(cure),
+            Error::NameTaken { .. } => {
+                Self::new(Code::InUse, message).details("choose another name, or remove that container first")
+            }
+            Error::NotRunning { network, .. } => Self::new(Code::InvalidConfig, message)
+                .details(format!("start it on network {network} first, or set \"waitForLinks\": true")),
+            Error::ElsewhereOnly { other, network, .. } => Self::new(Code::InvalidConfig, message)
+                .details(format!("it is on network {other}: connect both to {network}")),
+            Error::TooManyVariables { .. } => {
+                Self::new(Code::InvalidConfig, message).details("expose fewer ports of the source")
+            }
+            Error::VariableTooLong { .. } => {
+                Self::new(Code::InvalidConfig, message).details("shorten the variable of the source")
+            }
+            Error::Differs(_) => Self::new(Code::CheckFailed, message),
+            Error::Registry(error) => Self::new(code(&error), message).details(cure(&error)),
+            Error::NotAvailable(error) => Self::new(Code::NotAvailable, message).details(cure(&error)),
+            Error::Undo { failure, undo } => {
+                let both = vec![Self::from(*failure), Self::from(*undo).within("undo it")];
+                Self::all(both).err().unwrap_or_else(|| Self::new(Code::Internal, message))
+            }
+        }
+    }
+}
+
+fn code(error: &registry::Error) -> Code {
+    match error {
+        registry::Error::Untrusted { .. } | registry::Error::Port { .. } => Code::InvalidConfig,
+        _ => Code::Io,
+    }
+}
+
+fn cure(error: &registry::Error) -> &'static str {
+    match error {
+        registry::Error::Decode { .. } => {
+            "the file is damaged: remove it and start the network's containers anew"
+        }
+        _ => "",
+    }
+}

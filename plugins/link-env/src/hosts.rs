@@ -1,0 +1,166 @@
+//! The text of a container's hosts file, made anew each time from the registry. Pure: what a container may have
+//! written into its file is never read back.
+//!
+//! Docker's layout: loopback, extra hosts, links, here the network's other members, and the container itself. Each
+//! resolver searches in its own way (glibc takes the first line that fits, musl every one), so a name that means
+//! one container in an earlier block is left out where it would mean another in a later one.
+
+use std::collections::HashMap;
+
+use registry::{Member, Names, Network};
+
+use crate::neighbourhood::{Neighbourhood, push_line, push_lines};
+
+const LOOPBACK: &str = "127.0.0.1\tlocalhost\n";
+const LOOPBACK_V6: &str = "::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\n\
+                           ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
+
+/// One of a container's interfaces, with the network that it is on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Membership<'a> {
+    pub(crate) neighbourhood: &'a Neighbourhood,
+    pub(crate) member: &'a Member,
+}
+
+impl<'a> Membership<'a> {
+    pub(crate) fn network(&self) -> &'a Network {
+        &self.neighbourhood.network
+    }
+
+    /// All memberships of a container on a network.
+    pub(crate) fn of(container_id: &'a str, neighbourhood: &'a Neighbourhood) -> impl Iterator<Item = Self> {
+        let members = neighbourhood.network.members_of(container_id);
+        members.map(move |member| Self { neighbourhood, member })
+    }
+}
+
+/// The hosts file of the container that these memberships are of; `ipv6`: whether the node has IPv6 at all.
+pub(crate) fn text(own: &[Membership<'_>], ipv6: bool) -> String {
+    let mut hosts = Hosts { text: String::from(LOOPBACK), meanings: HashMap::new() };
+    if ipv6 {
+        hosts.text.push_str(LOOPBACK_V6);
+    }
+    hosts.add_extra_hosts(own);
+    hosts.add_links(own);
+    for Membership { member, .. } in own {
+        hosts.claim(&member.hostname, Some(&member.container_id));
+    }
+    for (index, membership) in own.iter().enumerate() {
+        // A container with two interfaces on one network sees the others once.
+        let seen = own[..index].iter().any(|other| other.network().name == membership.network().name);
+        if membership.member.names == Names::Network && !seen {
+            hosts.add_members(membership);
+        }
+    }
+    for membership in own {
+        hosts.add_own(membership);
+    }
+    hosts.text
+}
+
+struct Hosts<'a> {
+    text: String,
+    /// Which container a name in small letters means; `None` for an address that the user gave, or nobody.
+    meanings: HashMap<String, Option<&'a str>>,
+}
+
+impl<'a> Hosts<'a> {
+    /// Notes that a name means a container from here on, unless it means something already.
+    fn claim(&mut self, name: &str, container_id: Option<&'a str>) {
+        self.meanings.entry(name.to_ascii_lowercase()).or_insert(container_id);
+    }
+
+    /// Whether a name may stand for a member: it means that container, or nothing yet.
+    fn may_mean(&self, name: &str, member: &Member) -> bool {
+        let meaning = self.meanings.get(&name.to_ascii_lowercase());
+        meaning.is_none_or(|meaning| *meaning == Some(&member.container_id))
+    }
+
+    fn add_extra_hosts(&mut self, own: &[Membership<'a>]) {
+        let mut added = Vec::new();
+        for host in own.iter().flat_map(|membership| &membership.member.extra_hosts) {
+            if !added.contains(&host) {
+                push_line(&mut self.text, host.address, &[&host.name]);
+                self.claim(&host.name, None);
+                added.push(host);
+            }
+        }
+    }
+
+    fn add_links(&mut self, own: &[Membership<'a>]) {
+        let mut links: Vec<(&str, Option<&'a Member>)> = Vec::new();
+        for membership in own {
+            let found = |source: &str| membership.network().find(source);
+            let of_member = membership.member.links.iter();
+            links.extend(of_member.map(|link| (link.alias.as_str(), found(&link.source))));
+        }
+        // All aliases before any other name: an alias holds whatever else a source is called. That of a source
+        // which is gone means nobody, rather than a stranger of that name.
+        for (alias, source) in &links {
+            self.claim(alias, source.map(|source| source.container_id.as_str()));
+        }
+        for (alias, source) in links {
+            let Some(source) = source else { continue };
+            let names = self.allowed(source, &[alias, &source.hostname, &source.name]);
+            push_lines(&mut self.text, source, &names);
+            for name in names {
+                self.claim(name, Some(&source.container_id));
+            }
+        }
+    }
+
+    /// The lines of the network's other members: as they are for everybody, but for those with a name that means
+    /// somebody else here.
+    fn add_members(&mut self, own: &Membership<'a>) {
+        let Membership { neighbourhood, member: own } = own;
+        let (members, lines) = (&neighbourhood.network.members, neighbourhood.lines());
+        let is_own = |place: &usize| members[*place].container_id == own.container_id;
+        let mut apart: Vec<usize> = (0..members.len()).filter(is_own).collect();
+        for (name, meaning) in &self.meanings {
+            let places = lines.places.get(name).into_iter().flatten().copied();
+            apart.extend(places.filter(|&place| *meaning != Some(members[place].container_id.as_str())));
+        }
+        apart.sort_unstable();
+        apart.dedup();
+        let mut done = 0;
+        for place in apart {
+            self.text.push_str(&lines.text[done..lines.parts[place].start]);
+            done = lines.parts[place].end;
+            if !is_own(&place) {
+                let mut names = neighbourhood.names_of(&members[place]);
+                names.retain(|name| self.may_mean(name, &members[place]));
+                push_lines(&mut self.text, &members[place], &names);
+            }
+        }
+        self.text.push_str(&lines.text[done..]);
+    }
+
+    /// The container's own line. On a network where all see each other by name, it is no exception to that.
+    fn add_own(&mut self, Membership { neighbourhood, member }: &Membership<'a>) {
+        let full = format!("{}.{}", member.hostname, member.domain);
+        let qualified = neighbourhood.qualified(member);
+        let mut names = Vec::new();
+        if !member.domain.is_empty() {
+            names.push(full.as_str());
+        }
+        names.push(&member.hostname);
+        if member.names == Names::Network {
+            names.push(&member.name);
+            names.extend(member.aliases.iter().map(String::as_str));
+            names.extend(qualified.as_deref());
+        }
+        let names = self.allowed(member, &names);
+        push_lines(&mut self.text, member, &names);
+    }
+
+    /// The names that may stand for a member, each once.
+    fn allowed<'b>(&self, member: &Member, names: &[&'b str]) -> Vec<&'b str> {
+        let mut allowed: Vec<&str> = Vec::with_capacity(names.len());
+        for name in names {
+            if !allowed.contains(name) && self.may_mean(name, member) {
+                allowed.push(name);
+            }
+        }
+        allowed
+    }
+}

@@ -1,0 +1,96 @@
+//! The rules for names and for lines of environment: what may stand in a hosts file and in an environment.
+
+use crate::error::Error;
+
+/// The longest name in bytes (RFC 1035, section 2.3.4, less the root's dot and length).
+pub(crate) const MAX_NAME: usize = 253;
+const MAX_LABEL: usize = 63;
+/// `MAX_ARG_STRLEN` (linux/binfmts.h): 32 pages, with the closing NUL.
+pub(crate) const MAX_VARIABLE: usize = 32 * 4096 - 1;
+
+const RULE: &str = "a name has letters, digits, '_', '-' and '.', at most 63 between dots and 253 in all, \
+                    starts with none of '-' and '.', and is not localhost";
+
+/// Whether text may stand in a hosts file as a name.
+pub(crate) fn is_valid(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=MAX_LABEL).contains(&label.len())
+            && !label.starts_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+    };
+    let last = name.rsplit('.').next().unwrap_or_default();
+    // RFC 6761, section 6.3: localhost and what is below it are nobody's to give.
+    name.len() <= MAX_NAME && name.split('.').all(label) && !last.eq_ignore_ascii_case("localhost")
+}
+
+/// Refuses text that may not stand in a hosts file; `what` says what it is the name of.
+pub(crate) fn check(what: &str, name: &str) -> Result<(), Error> {
+    if is_valid(name) {
+        return Ok(());
+    }
+    Err(Error::Config { problem: format!("invalid {what} {name:?}"), cure: RULE })
+}
+
+/// Refuses what cannot be a variable of an environment (environ(7)).
+pub(crate) fn check_variable(key: &str, value: &str) -> Result<(), Error> {
+    let cure = if key.is_empty() || key.contains(['=', '\0']) {
+        "its name must not be empty nor contain '=' or NUL"
+    } else if value.contains('\0') {
+        "its value must not contain NUL"
+    } else if key.len() + 1 + value.len() > MAX_VARIABLE {
+        "name and value take at most 131070 bytes"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Config { problem: format!("invalid environment variable {:?}", shorten(key)), cure })
+}
+
+/// Enough of a text to recognise it by.
+fn shorten(text: &str) -> &str {
+    let end = text.char_indices().nth(60).map_or(text.len(), |(index, _)| index);
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_would_break_a_hosts_file_are_refused() {
+        for good in ["db", "DB_1", "a-b.c", "0", "web.localhost.example", &"x".repeat(63)] {
+            assert!(is_valid(good), "{good}");
+        }
+        let long = ["x"; 128].join(".");
+        for bad in [
+            "",
+            "a b",
+            "a\tb",
+            "a\nb",
+            "a#b",
+            "a,b",
+            "a/b",
+            "ä",
+            "a..b",
+            ".a",
+            "a.",
+            "-a",
+            "localhost",
+            "LocalHost",
+            "a.localhost",
+            &"x".repeat(64),
+            &long,
+        ] {
+            let error = check("alias", bad).unwrap_err();
+            assert!(error.to_string().contains("invalid alias"), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn variables_that_exec_would_not_take_are_refused() {
+        assert!(check_variable("a.b c", "x\ny=z").is_ok());
+        assert!(check_variable("K", &"x".repeat(MAX_VARIABLE - 2)).is_ok());
+        for (key, value) in [("", "x"), ("A=B", "x"), ("A", "x\0"), ("K", &"x".repeat(MAX_VARIABLE - 1))] {
+            assert!(check_variable(key, value).is_err(), "{key:?}");
+        }
+    }
+}
