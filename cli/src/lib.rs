@@ -1,1 +1,125 @@
-//! Skeleton.
+//! The `cleat` command: a CNI runtime for people.
+//!
+//! `add`, `del`, `check`, `status` and `gc` keep the environment, the container IDs and the result cache of libcni's own
+//! `cnitool`, so that either program can go on with what the other began. `run` gives a command a network namespace
+//! of its own, attached to a network for as long as the command lives.
+//!
+//! This crate does a runtime's work and none of a plugin's: it configures no interface, writes no lease and no
+//! packet filter. All of that is done by the programs in `CNI_PATH`.
+
+mod commands;
+mod container_id;
+mod endpoint;
+mod environment;
+mod error;
+mod handshake;
+mod netns;
+mod ports;
+mod runtime;
+mod sandbox;
+mod signals;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use commands::Verb;
+use environment::Environment;
+pub use error::Error;
+
+/// Container networks from the command line.
+#[derive(Debug, Parser)]
+#[command(name = "cleat", bin_name = "cleat", version, max_term_width = 110, after_help = VARIABLES)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const VARIABLES: &str = "\
+Environment, as cnitool has it:
+  CNI_PATH     folders of plugins, separated by colons [default: /opt/cni/bin]
+  NETCONFPATH  folder of network configurations [default: /etc/cni/net.d]
+  CNI_IFNAME   interface inside the container [default: eth0]
+  CNI_ARGS     KEY=value;KEY=value for the plugins
+  CAP_ARGS     JSON object, by capability, for the plugins that declare it";
+
+/// Reads the command line, does what it says, and tells on standard error what went wrong and how to cure it.
+///
+/// The exit code is 0, 1 where cleat itself failed, and for `run` that of the command: 128 and the signal's number
+/// where a signal ended it, 126 or 127 where it could not be executed, as in a shell.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(refusal) => return usage(&refusal),
+    };
+    let outcome = Environment::read().and_then(|environment| cli.verb.execute(&environment));
+    outcome.unwrap_or_else(|error| {
+        let cure = error.cure().map(|cure| format!("  {cure}\n"));
+        let text = format!("cleat: {error}\n{}", cure.unwrap_or_default());
+        // Where standard error is closed there is nobody to tell; the exit code remains.
+        let _ = io::stderr().write_all(text.as_bytes());
+        ExitCode::from(error.exit_code())
+    })
+}
+
+/// Help and version go to standard output and are a success; everything else is a mistake on the command line.
+fn usage(refusal: &clap::Error) -> ExitCode {
+    if !refusal.use_stderr() {
+        return match refusal.print() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
+    let text = refusal.render().to_string();
+    // Without a verb the help itself is the answer, and has no such beginning.
+    let text = text.strip_prefix("error: ").map_or(text.clone(), |text| format!("cleat: {text}"));
+    let _ = io::stderr().write_all(text.as_bytes());
+    ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    fn refuses(line: &str) -> String {
+        Cli::try_parse_from(line.split(' ')).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn everything_after_the_command_belongs_to_it() {
+        let line = "cleat run -p 80 --link db:sql -e A=b=c --name web sh -c -p";
+        let Verb::Run(args) = Cli::try_parse_from(line.split(' ')).unwrap().verb else {
+            panic!("another verb");
+        };
+        assert_eq!(args.command, ["sh", "-c", "-p"]);
+        assert_eq!(args.name.as_deref(), Some("web"));
+        assert!(Cli::try_parse_from(["cleat", "run", "--", "-odd"]).is_ok());
+        assert!(refuses("cleat run --name web").contains("COMMAND"));
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_option_and_the_reason() {
+        let text = refuses("cleat run -p 80:x true");
+        assert!(text.contains("--publish") && text.contains("\"x\" is no port number"), "{text}");
+        let text = refuses("cleat run -e K true");
+        assert!(text.contains("--env") && text.contains("write it as KEY=value"), "{text}");
+    }
+
+    #[test]
+    fn the_namespace_may_be_left_out_only_where_an_id_is_given() {
+        assert!(Cli::try_parse_from(["cleat", "del", "net", "--id", "a"]).is_ok());
+        assert!(refuses("cleat del net").contains("NETNS"));
+        assert!(refuses("cleat add net --id a").contains("NETNS"));
+        assert!(Cli::try_parse_from(["cleat", "gc", "net"]).is_ok());
+        assert!(Cli::try_parse_from(["cleat", "status", "net", "/run/netns/a"]).is_ok());
+    }
+}

@@ -95,7 +95,8 @@ fn subnet(address: IpNetwork) -> IpNetwork {
 }
 
 fn with_prefix_of(gateway: IpAddr, address: IpNetwork) -> Result<IpNetwork, Error> {
-    with_length(gateway, address.prefix()).ok_or_else(|| Error::Config {
+    let of_family = Some(gateway).filter(|gateway| gateway.is_ipv4() == address.is_ipv4());
+    of_family.and_then(|gateway| with_length(gateway, address.prefix())).ok_or_else(|| Error::Config {
         problem: format!("gateway {gateway} is of another family than address {address}"),
         cure: "give each range a gateway of its own family",
     })

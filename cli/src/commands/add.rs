@@ -1,0 +1,55 @@
+//! `cleat add`: attaches a namespace to a network.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use cni::AddResult;
+use serde::Serialize;
+use serde_json::ser::{PrettyFormatter, Serializer};
+
+use super::AttachmentOptions;
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::netns;
+use crate::runtime::Runtime;
+
+/// The arguments of `cleat add`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Name of the network
+    network: String,
+    /// Path of the network namespace, such as /run/netns/NAME or /proc/PID/ns/net
+    netns: PathBuf,
+    #[command(flatten)]
+    options: AttachmentOptions,
+}
+
+/// Makes the attachment and prints its result in the network's version.
+pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
+    let netns = netns::absolute(&args.netns)?;
+    let attachment = args.options.attachment(&args.network, Some(&netns), environment)?;
+    let runtime = Runtime::new(environment, &args.options.cache);
+    let making = runtime.making(runtime.find(&args.network)?, netns)?;
+    let namespace = netns::open(&making.netns, &args.netns)?;
+    let doing = format!("add {attachment}");
+    let _lock = runtime.lock_shared()?;
+    let kept = runtime.cache.read(&attachment).map_err(Error::contract(doing.as_str()))?;
+    // A second ADD would fail and then be undone, and the first one's work with it. An entry without the interface is
+    // from a namespace that had this path before.
+    if kept.is_some() && namespace.socket()?.get_link(attachment.ifname.as_str())?.is_some() {
+        return Err(Error::Attached { attachment: Box::new(attachment) });
+    }
+    let chain = runtime.chain(&making.list);
+    let result = chain.add(&making.parameters(&attachment)).map_err(Error::contract(doing.as_str()))?;
+    print(&result, making.list.version)
+        .map_err(|error| Error::io(format!("{doing}: print the result"), error))
+}
+
+/// Four spaces a level, as cnitool prints.
+fn print(result: &AddResult, version: cni::Version) -> io::Result<()> {
+    let value = result.to_value(version).map_err(io::Error::other)?;
+    let mut text = Vec::new();
+    value.serialize(&mut Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"    ")))?;
+    text.push(b'\n');
+    io::stdout().write_all(&text)
+}

@@ -1,0 +1,22 @@
+//! `cleat del`: detaches a namespace from a network.
+
+use super::ExistingArgs;
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::runtime::Runtime;
+
+/// The arguments of `cleat del`.
+pub(crate) type Args = ExistingArgs;
+
+/// Removes the attachment with the configuration that it was made with; one that is not there is removed already.
+pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
+    let netns = args.netns()?;
+    let attachment = args.options.attachment(&args.network, netns.as_deref(), environment)?;
+    let runtime = Runtime::new(environment, &args.options.cache);
+    let _lock = runtime.lock_shared()?;
+    let making = runtime.recall(&attachment, netns.as_deref())?;
+    runtime
+        .chain(&making.list)
+        .del(&making.parameters(&attachment))
+        .map_err(Error::contract(format!("remove {attachment}")))
+}

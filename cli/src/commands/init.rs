@@ -1,0 +1,115 @@
+//! `cleat init`: the first process of a container, started by `cleat run` alone.
+//!
+//! It makes the namespaces, waits until the network is there, and becomes the command. Whatever goes wrong is reported
+//! to `cleat run`, which tells the user.
+
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, BufReader};
+use std::os::fd::RawFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use netlink::Socket;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::unistd::sethostname;
+
+use crate::error::Error;
+use crate::handshake::{self, Go, Report};
+use crate::signals::Signals;
+
+const HOSTS: &str = "/etc/hosts";
+
+/// The arguments of `cleat init`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Number of the descriptor for reports
+    #[arg(long)]
+    report: RawFd,
+    /// Number of the descriptor on which orders arrive
+    #[arg(long)]
+    orders: RawFd,
+    /// Host name of the container
+    #[arg(long)]
+    hostname: String,
+    /// What to execute in the end
+    #[arg(required = true, last = true)]
+    command: Vec<OsString>,
+}
+
+/// Becomes the command, or reports why not.
+pub(crate) fn execute(args: &Args) -> ExitCode {
+    let Ok(mut report) = handshake::inherit(args.report, File::options().write(true)) else {
+        return ExitCode::FAILURE;
+    };
+    let error = match become_command(args, &mut report) {
+        Ok(never) => match never {},
+        Err(error) => error,
+    };
+    let code = error.exit_code();
+    let failure = Report::Failed { message: error.to_string(), cure: error.cure(), code };
+    // Where the pipe is broken `cleat run` has gone, and nobody is left to tell.
+    let _ = handshake::send(&mut report, &failure);
+    ExitCode::from(code)
+}
+
+fn become_command(args: &Args, report: &mut File) -> Result<Infallible, Error> {
+    // `cleat run` cannot be outlived, however it ends. Where it has ended already, the orders do below.
+    set_pdeathsig(Signal::SIGKILL).map_err(|errno| Error::io("follow cleat to its end", errno))?;
+    let orders = handshake::inherit(args.orders, File::options().read(true))
+        .map_err(|error| Error::io("open pipe of orders", error))?;
+    Signals::release()?;
+    make_namespaces(&args.hostname)?;
+    let ready = Report::Ready { netns: own_netns()? };
+    handshake::send(report, &ready).map_err(|error| Error::io("report to cleat", error))?;
+    let go: Go = handshake::receive(&mut BufReader::new(orders))
+        .and_then(|go| go.ok_or(io::ErrorKind::UnexpectedEof.into()))
+        .map_err(|error| Error::io("wait for orders of cleat", error))?;
+    if let Some(hosts) = &go.hosts {
+        mount_hosts(hosts)?;
+    }
+    Err(run(&args.command, go.env))
+}
+
+fn make_namespaces(hostname: &str) -> Result<(), Error> {
+    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS)
+        .map_err(|errno| Error::io("make network, mount and UTS namespaces", errno))?;
+    // As the slave of the host's, the tree shows nothing of ours to the host; and what the host unmounts goes here too,
+    // instead of being held until the command ends.
+    let none = None::<&str>;
+    mount(none, "/", none, MsFlags::MS_SLAVE | MsFlags::MS_REC, none)
+        .map_err(|errno| Error::io("keep mounts of the container from the host", errno))?;
+    sethostname(hostname).map_err(|errno| Error::io(format!("set host name {hostname}"), errno))?;
+    let mut socket = Socket::open()?;
+    match socket.get_link("lo")? {
+        Some(loopback) => Ok(socket.set_up(loopback.index)?),
+        None => Ok(()),
+    }
+}
+
+/// The path of this process's namespace. Its number is read from the file system, as the process may know itself
+/// by another one: it depends on the PID namespace for which /proc was mounted.
+fn own_netns() -> Result<PathBuf, Error> {
+    let number = fs::read_link("/proc/self").map_err(|error| Error::io("read /proc/self", error))?;
+    Ok(Path::new("/proc").join(number).join("ns/net"))
+}
+
+fn mount_hosts(hosts: &Path) -> Result<(), Error> {
+    let none = None::<&str>;
+    mount(Some(hosts), HOSTS, none, MsFlags::MS_BIND, none)
+        .map_err(|errno| Error::io(format!("mount hosts file {} over {HOSTS}", hosts.display()), errno))
+}
+
+/// Executes the command in this process's place; returns why that did not work.
+#[expect(clippy::disallowed_methods, reason = "nothing is spawned: this process becomes the command")]
+fn run(command: &[OsString], env: Vec<(String, String)>) -> Error {
+    let (program, args) =
+        command.split_first().map_or((OsString::new(), command), |(program, args)| (program.clone(), args));
+    let source = Command::new(&program).args(args).envs(env).exec();
+    Error::Execute { program, source }
+}

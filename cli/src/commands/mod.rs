@@ -1,0 +1,106 @@
+//! The verbs of the command line, one a file.
+
+mod add;
+mod check;
+mod del;
+mod gc;
+mod init;
+mod run;
+mod status;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use cni::{Attachment, NetworkName};
+
+use crate::container_id;
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::netns;
+use crate::runtime::CacheFolder;
+
+/// A verb with its arguments.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run a command in a network namespace of its own, attached to a network
+    Run(run::Args),
+    /// Attach a network namespace to a network and print the result
+    Add(add::Args),
+    /// Detach a network namespace from a network
+    Del(del::Args),
+    /// Compare an attachment with what was set up
+    Check(check::Args),
+    /// Ask whether a network could take an attachment
+    Status(status::Args),
+    /// Remove what is left of attachments whose namespace has gone
+    Gc(gc::Args),
+    /// The first process of a container, which `run` starts
+    #[command(hide = true)]
+    Init(init::Args),
+}
+
+impl Verb {
+    /// Does what the verb says.
+    pub(crate) fn execute(self, environment: &Environment) -> Result<ExitCode, Error> {
+        let done = match self {
+            Self::Run(args) => return run::execute(&args, environment),
+            Self::Init(args) => return Ok(init::execute(&args)),
+            Self::Add(args) => add::execute(&args, environment),
+            Self::Del(args) => del::execute(&args, environment),
+            Self::Check(args) => check::execute(&args, environment),
+            Self::Status(args) => status::execute(&args, environment),
+            Self::Gc(args) => gc::execute(&args, environment),
+        };
+        done.map(|()| ExitCode::SUCCESS)
+    }
+}
+
+/// The options of the verbs about one attachment.
+#[derive(Debug, clap::Args)]
+struct AttachmentOptions {
+    /// Container ID [default: derived from NETNS as cnitool does]
+    #[arg(long)]
+    id: Option<String>,
+    #[command(flatten)]
+    cache: CacheFolder,
+}
+
+impl AttachmentOptions {
+    /// The attachment that these options, the environment and an absolute namespace stand for.
+    fn attachment(
+        &self,
+        network: &str,
+        netns: Option<&Path>,
+        environment: &Environment,
+    ) -> Result<Attachment, Error> {
+        let container_id = match (&self.id, netns) {
+            (Some(id), _) => container_id::new(id.as_str())?,
+            // The command line demands the one or the other.
+            (None, netns) => container_id::for_namespace(netns.unwrap_or(Path::new("")))?,
+        };
+        Ok(Attachment { network: network_name(network)?, container_id, ifname: environment.ifname()? })
+    }
+}
+
+fn network_name(text: &str) -> Result<NetworkName, Error> {
+    NetworkName::new(text).map_err(Error::contract("name network"))
+}
+
+/// The arguments of `del` and `check`, which can do without the namespace.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExistingArgs {
+    /// Name of the network
+    network: String,
+    /// Path of the network namespace; with --id, the one it was attached with
+    #[arg(required_unless_present = "id")]
+    netns: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    options: AttachmentOptions,
+}
+
+impl ExistingArgs {
+    fn netns(&self) -> Result<Option<std::path::PathBuf>, Error> {
+        self.netns.as_deref().map(netns::absolute).transpose()
+    }
+}

@@ -1,0 +1,60 @@
+//! Container IDs: the one that `cnitool` derives from a namespace's path, and random ones for `run`.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use cni::{ContainerId, hex};
+use sha2::{Digest, Sha512};
+
+use crate::error::Error;
+
+/// How much of a container ID people are shown, and a container without a host name is called.
+const SHORT: usize = 12;
+
+/// The ID for a namespace that has no other: `cnitool-` and the first ten bytes of the SHA-512 of its absolute path.
+pub(crate) fn for_namespace(netns: &Path) -> Result<ContainerId, Error> {
+    let digest = Sha512::digest(netns.as_os_str().as_bytes());
+    new(format!("cnitool-{}", hex(&digest[..10])))
+}
+
+/// The ID that the user chose.
+pub(crate) fn new(text: impl Into<String>) -> Result<ContainerId, Error> {
+    ContainerId::new(text).map_err(Error::contract("name container"))
+}
+
+/// A new ID in the form that container engines use: 64 hexadecimal digits.
+pub(crate) fn random() -> Result<ContainerId, Error> {
+    let mut bytes = [0; 32];
+    File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut bytes))
+        .map_err(|error| Error::io("read /dev/urandom", error))?;
+    new(hex(&bytes))
+}
+
+/// The first digits of an ID, which are its host name where none is given.
+pub(crate) fn short(id: &ContainerId) -> &str {
+    id.as_str().get(..SHORT).unwrap_or(id.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_has_the_id_that_cnitool_gives_it() {
+        // printf %s /var/run/netns/testing | sha512sum | head -c 20
+        let id = for_namespace(Path::new("/var/run/netns/testing")).unwrap();
+        assert_eq!(id.as_str(), "cnitool-77383ca0a0715733ca6f");
+    }
+
+    #[test]
+    fn random_ids_have_64_digits_and_a_short_form() {
+        let (one, other) = (random().unwrap(), random().unwrap());
+        assert_ne!(one, other);
+        assert_eq!(one.as_str().len(), 64);
+        assert_eq!(short(&one), &one.as_str()[..12]);
+        assert_eq!(short(&new("web").unwrap()), "web");
+    }
+}

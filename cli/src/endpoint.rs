@@ -1,0 +1,293 @@
+//! What `run` says of its container to the plugins: capability arguments, and the endpoint for link-env.
+//!
+//! Pure: options and a network in, arguments out. An option that no plugin of the network would heed is refused
+//! here, before anything is made, as it would be lost without a word otherwise.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use cni::{NetworkList, case_blind};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::error::Error;
+use crate::ports::{Exposed, PortMapping, Publish};
+
+/// The plugin that knows names and links, and the key of `args.cni` under which it is spoken to.
+pub(crate) const LINK_ENV: &str = "link-env";
+/// The capability that publishes ports.
+const PORT_MAPPINGS: &str = "portMappings";
+/// The capability that takes further names.
+const ALIASES: &str = "aliases";
+
+/// One `--link SOURCE[:ALIAS]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Link(String);
+
+impl FromStr for Link {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (source, alias) = text.split_once(':').unwrap_or((text, text));
+        if source.is_empty() || alias.is_empty() || alias.contains(':') {
+            return Err(Error::Argument { reason: "write it as SOURCE or SOURCE:ALIAS".to_owned() });
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// One `-e KEY=value`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Variable {
+    /// The name.
+    pub(crate) key: String,
+    /// The value, which may be empty.
+    pub(crate) value: String,
+}
+
+impl FromStr for Variable {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => {
+                Ok(Self { key: key.to_owned(), value: value.to_owned() })
+            }
+            _ => Err(Error::Argument { reason: "write it as KEY=value".to_owned() }),
+        }
+    }
+}
+
+/// A container as its options describe it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Endpoint<'a> {
+    /// `--name`.
+    pub(crate) name: Option<&'a str>,
+    /// The host name, which is never empty.
+    pub(crate) hostname: &'a str,
+    /// `--network-alias`.
+    pub(crate) aliases: &'a [String],
+    /// `--expose`.
+    pub(crate) expose: &'a [Exposed],
+    /// `--link`.
+    pub(crate) links: &'a [Link],
+    /// `-e`: what is offered to those who link to this container.
+    pub(crate) env: &'a [Variable],
+    /// `-p`.
+    pub(crate) publish: &'a [Publish],
+    /// `-P`.
+    pub(crate) publish_all: bool,
+}
+
+impl Endpoint<'_> {
+    /// Refuses options that nothing on the network would heed.
+    pub(crate) fn check(&self, list: &NetworkList) -> Result<(), Error> {
+        if self.publish_all && self.expose.is_empty() {
+            return Err(Error::NothingExposed);
+        }
+        let refuse = |option, lack, cure| {
+            Err(Error::Unsupported { option, network: list.name.to_string(), lack, cure })
+        };
+        if (self.publish_all || !self.publish.is_empty()) && !declares(list, PORT_MAPPINGS) {
+            let option = if self.publish_all { "-P" } else { "-p" };
+            return refuse(
+                option,
+                "none of its plugins publishes ports",
+                r#"add {"type": "host-port", "capabilities": {"portMappings": true}} to its "plugins""#,
+            );
+        }
+        if plugin(list, LINK_ENV).is_some() {
+            return Ok(());
+        }
+        let option = if !self.links.is_empty() {
+            "--link"
+        } else if !self.expose.is_empty() && !self.publish_all {
+            "--expose"
+        } else if !self.aliases.is_empty() && !declares(list, ALIASES) {
+            "--network-alias"
+        } else {
+            return Ok(());
+        };
+        refuse(
+            option,
+            "none of its plugins knows names and links",
+            r#"add {"type": "link-env"} to its "plugins", after the one that makes the interface"#,
+        )
+    }
+
+    /// The capability arguments: `portMappings` and `aliases`, where there are any.
+    pub(crate) fn capabilities(&self, list: &NetworkList) -> Map<String, Value> {
+        let mut capabilities = Map::new();
+        let mappings = self.mappings();
+        if !mappings.is_empty() {
+            capabilities.insert(PORT_MAPPINGS.into(), json!(mappings));
+        }
+        if !self.aliases.is_empty() {
+            capabilities.insert(ALIASES.into(), json!({ list.name.as_str(): self.aliases }));
+        }
+        capabilities
+    }
+
+    /// `args.cni` for the plugins: the endpoint, where there is a link-env to read it.
+    pub(crate) fn cni_args(&self, list: &NetworkList) -> Map<String, Value> {
+        let mut args = Map::new();
+        if plugin(list, LINK_ENV).is_some() {
+            let env: BTreeMap<&str, &str> =
+                self.env.iter().map(|variable| (variable.key.as_str(), variable.value.as_str())).collect();
+            let mut endpoint = Map::new();
+            let mut say = |key: &str, value: Value| endpoint.insert(key.to_owned(), value);
+            if let Some(name) = self.name {
+                say("name", name.into());
+            }
+            say("hostname", self.hostname.into());
+            say("aliases", json!(self.aliases));
+            say("expose", json!(self.expose));
+            say("links", json!(self.links));
+            say("env", json!(env));
+            args.insert(LINK_ENV.into(), Value::Object(endpoint));
+        }
+        args
+    }
+
+    /// What is published: all of `-p`, and with `-P` the exposed ports that no `-p` names.
+    fn mappings(&self) -> Vec<PortMapping> {
+        let mut mappings: Vec<PortMapping> = self.publish.iter().flat_map(Publish::mappings).collect();
+        if self.publish_all {
+            for exposed in self.expose.iter().flat_map(Exposed::mappings) {
+                let same = |mapping: &PortMapping| {
+                    (mapping.container_port, mapping.protocol) == (exposed.container_port, exposed.protocol)
+                };
+                if !mappings.iter().any(same) {
+                    mappings.push(exposed);
+                }
+            }
+        }
+        mappings
+    }
+}
+
+/// The first plugin of a type.
+pub(crate) fn plugin<'a>(list: &'a NetworkList, name: &str) -> Option<&'a Map<String, Value>> {
+    list.plugins.iter().find(|plugin| case_blind::get(plugin, "type").and_then(Value::as_str) == Some(name))
+}
+
+fn declares(list: &NetworkList, capability: &str) -> bool {
+    list.plugins.iter().any(|plugin| {
+        plugin.get("capabilities").and_then(|capabilities| capabilities.get(capability))
+            == Some(&Value::Bool(true))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: Endpoint<'static> = Endpoint {
+        name: None,
+        hostname: "h",
+        aliases: &[],
+        expose: &[],
+        links: &[],
+        env: &[],
+        publish: &[],
+        publish_all: false,
+    };
+
+    fn list(plugins: &str) -> NetworkList {
+        let text =
+            format!(r#"{{"cniVersion":"1.1.0","name":"net","plugins":[{{"type":"bridge"}}{plugins}]}}"#);
+        NetworkList::from_slice(text.as_bytes()).unwrap()
+    }
+
+    const PORTS: &str = r#",{"type":"host-port","capabilities":{"portMappings":true}}"#;
+    const NAMES: &str = r#",{"type":"link-env"}"#;
+
+    fn all<T: FromStr<Err = Error>>(texts: &[&str]) -> Vec<T> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn links_and_variables_are_pairs() {
+        for good in ["db", "db:sql"] {
+            assert_eq!(json!(good.parse::<Link>().unwrap()), good);
+        }
+        for bad in ["", ":", "db:", ":sql", "a:b:c"] {
+            assert!(bad.parse::<Link>().is_err(), "{bad}");
+        }
+        let variable: Variable = "K=a=b".parse().unwrap();
+        assert_eq!((variable.key.as_str(), variable.value.as_str()), ("K", "a=b"));
+        assert!("K=".parse::<Variable>().is_ok());
+        for bad in ["", "K", "=v"] {
+            assert!(bad.parse::<Variable>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn options_that_nothing_would_heed_are_refused_with_the_cure() {
+        let (publish, expose) = (all::<Publish>(&["80"]), all::<Exposed>(&["80"]));
+        let (links, aliases) = (all::<Link>(&["db"]), ["a".to_owned()]);
+        let published = Endpoint { publish: &publish, ..NONE };
+        let everything = Endpoint { expose: &expose, publish_all: true, ..NONE };
+        let exposed = Endpoint { expose: &expose, ..NONE };
+        let linked = Endpoint { links: &links, ..NONE };
+        let renamed = Endpoint { aliases: &aliases, ..NONE };
+        let named = Endpoint { name: Some("web"), ..NONE };
+        for (endpoint, option, enough) in [
+            (published, "-p", PORTS),
+            (everything, "-P", PORTS),
+            (exposed, "--expose", NAMES),
+            (linked, "--link", NAMES),
+            (renamed, "--network-alias", NAMES),
+        ] {
+            let error = endpoint.check(&list("")).unwrap_err();
+            assert!(error.to_string().starts_with(&format!("use {option} on network net: ")), "{error}");
+            assert!(error.cure().unwrap().contains("plugins"), "{option}");
+            assert!(endpoint.check(&list(enough)).is_ok(), "{option}");
+        }
+        assert!(named.check(&list("")).is_ok());
+        let dnsname = list(r#",{"type":"dnsname","capabilities":{"aliases":true}}"#);
+        assert!(renamed.check(&dnsname).is_ok());
+        let nothing = Endpoint { publish_all: true, ..NONE };
+        assert!(nothing.check(&list(PORTS)).is_err());
+    }
+
+    #[test]
+    fn publishing_all_leaves_alone_what_is_published_already() {
+        let (publish, expose) =
+            (all::<Publish>(&["8080:80", "53/udp"]), all::<Exposed>(&["80-81", "53", "81"]));
+        let endpoint = Endpoint { publish: &publish, expose: &expose, publish_all: true, ..NONE };
+        let shown: Vec<String> = endpoint
+            .mappings()
+            .iter()
+            .map(|mapping| {
+                let PortMapping { host_port, container_port, protocol, .. } = mapping;
+                format!("{host_port}:{container_port}/{protocol}")
+            })
+            .collect();
+        assert_eq!(shown, ["8080:80/tcp", "0:53/udp", "0:81/tcp", "0:53/tcp"]);
+    }
+
+    #[test]
+    fn link_env_is_told_of_the_endpoint_and_others_are_not() {
+        let (links, expose) = (all::<Link>(&["db:sql"]), all::<Exposed>(&["80", "7-9/udp"]));
+        let (env, aliases) = (all::<Variable>(&["A=1", "B=2", "A=3"]), ["www".to_owned()]);
+        let endpoint = Endpoint {
+            name: Some("web"),
+            aliases: &aliases,
+            expose: &expose,
+            links: &links,
+            env: &env,
+            ..NONE
+        };
+        assert_eq!(
+            Value::Object(endpoint.cni_args(&list(NAMES))),
+            json!({"link-env": {
+                "name": "web", "hostname": "h", "aliases": ["www"], "expose": ["80/tcp", "7-9/udp"],
+                "links": ["db:sql"], "env": {"A": "3", "B": "2"}
+            }})
+        );
+        assert!(endpoint.cni_args(&list("")).is_empty());
+        assert_eq!(Value::Object(endpoint.capabilities(&list(NAMES))), json!({"aliases": {"net": ["www"]}}));
+    }
+}

@@ -1,0 +1,233 @@
+//! What can go wrong, as `doing what to which: cause`, and what the user can do about it.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use nix::unistd::geteuid;
+
+const PRIVILEGES: &str = "run it as root, or inside `unshare -Urnm`";
+
+/// A failure of the command, with the object it was about.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A plugin, a network configuration or the result cache said no.
+    #[error("{doing}: {source}")]
+    Contract {
+        /// What was being done, such as `add container a interface eth0 on network n`.
+        doing: String,
+        /// The contract's own error, in most cases a plugin's.
+        #[source]
+        source: cni::Error,
+    },
+    /// The command ran, but its attachment could not be removed.
+    #[error("remove {attachment}: {source}")]
+    Removal {
+        /// The attachment that is left.
+        attachment: Box<cni::Attachment>,
+        /// The exit code of the command.
+        status: u8,
+        /// What the plugins said.
+        #[source]
+        source: cni::Error,
+    },
+    /// The command could not be run, and then its attachment could not be removed either.
+    #[error("{first}; {further}")]
+    Both {
+        /// What ended the command.
+        #[source]
+        first: Box<Error>,
+        /// Why something of it is left.
+        further: Box<Error>,
+    },
+    /// A system call failed.
+    #[error("{doing}: {}", describe(.source))]
+    Io {
+        /// What was being done, such as `mount hosts file /run/a/hosts over /etc/hosts`.
+        doing: String,
+        /// The failure of the system call.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel refused something about a network namespace or a link in it.
+    #[error(transparent)]
+    Netlink(#[from] netlink::Error),
+    /// The namespace of an `add` or `check` cannot be opened.
+    #[error("{source}")]
+    Netns {
+        /// The namespace as it was given.
+        given: PathBuf,
+        /// Why it cannot be opened.
+        #[source]
+        source: netlink::Error,
+    },
+    /// An attachment is there already.
+    #[error("add {attachment}: the interface is there already")]
+    Attached {
+        /// What was to be attached.
+        attachment: Box<cni::Attachment>,
+    },
+    /// An environment variable has no acceptable value.
+    #[error("read {name} {text:?}: {reason}")]
+    Variable {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        text: String,
+        /// What is wrong with it, and the cure.
+        reason: String,
+    },
+    /// The value of an option is not acceptable. The option and its value are named by the reader of the command line.
+    #[error("{reason}")]
+    Argument {
+        /// What is wrong with it, and the cure.
+        reason: String,
+    },
+    /// No network was named, and there is not exactly one to choose.
+    #[error("choose a network of {}: it has {}", .folder.display(), if .names.is_empty() { "none".to_owned() } else { .names.join(", ") })]
+    Choice {
+        /// The folder of configurations.
+        folder: PathBuf,
+        /// The networks in it.
+        names: Vec<String>,
+    },
+    /// An option of `run` needs a plugin that the network does not have.
+    #[error("use {option} on network {network}: {lack}")]
+    Unsupported {
+        /// The option.
+        option: &'static str,
+        /// The network's name.
+        network: String,
+        /// What the network lacks.
+        lack: &'static str,
+        /// What to add to it.
+        cure: &'static str,
+    },
+    /// `-P` without anything to publish.
+    #[error("publish all exposed ports: no port is exposed")]
+    NothingExposed,
+    /// The command could not be executed.
+    #[error("execute {}: {}", .program.display(), describe(.source))]
+    Execute {
+        /// The command.
+        program: OsString,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The container's first process reported a failure, in words of its own.
+    #[error("{message}")]
+    Inside {
+        /// The failure.
+        message: String,
+        /// What the user can do about it.
+        cure: Option<String>,
+        /// The exit code.
+        code: u8,
+    },
+    /// The container's first process ended without a word.
+    #[error("start container: its first process ended early ({status})")]
+    Ended {
+        /// How it ended.
+        status: String,
+    },
+}
+
+impl Error {
+    /// An [`Error::Io`] from anything that the standard library or `nix` reports.
+    pub(crate) fn io(doing: impl Into<String>, source: impl Into<io::Error>) -> Self {
+        Self::Io { doing: doing.into(), source: source.into() }
+    }
+
+    /// An [`Error::Contract`] as a closure for `map_err`.
+    pub(crate) fn contract(doing: impl Into<String>) -> impl FnOnce(cni::Error) -> Self {
+        let doing = doing.into();
+        |source| Self::Contract { doing, source }
+    }
+
+    /// What the user can do about it, where that is known.
+    #[must_use]
+    pub fn cure(&self) -> Option<String> {
+        let cure = match self {
+            Self::Contract { .. } if !geteuid().is_root() => PRIVILEGES.to_owned(),
+            Self::Io { source, .. } if is_refusal(source.raw_os_error()) => PRIVILEGES.to_owned(),
+            Self::Netlink(source) if is_refusal(source.errno()) => PRIVILEGES.to_owned(),
+            Self::Netns { source, .. } if is_refusal(source.errno()) => PRIVILEGES.to_owned(),
+            Self::Netns { given, .. } => {
+                let named = PathBuf::from("/run/netns").join(given);
+                if given.is_relative() && named.exists() {
+                    format!("a namespace is given by its path: {}", named.display())
+                } else {
+                    "`ip netns add NAME` makes one at /run/netns/NAME; a process has its own at /proc/PID/ns/net"
+                        .to_owned()
+                }
+            }
+            Self::Removal { attachment, .. } => {
+                format!("`cleat gc {}` removes what is left", attachment.network)
+            }
+            Self::Attached { attachment } => {
+                format!("`cleat del {} …` removes it first", attachment.network)
+            }
+            Self::Choice { names, .. } if names.is_empty() => {
+                "put a *.conflist there, or set NETCONFPATH to another folder".to_owned()
+            }
+            Self::Choice { .. } => "name one with --network".to_owned(),
+            Self::Unsupported { cure, .. } => (*cure).to_owned(),
+            Self::NothingExposed => "add --expose PORT, or name the ports with -p".to_owned(),
+            Self::Inside { cure, .. } => return cure.clone(),
+            Self::Both { first, further } => return first.cure().or_else(|| further.cure()),
+            _ => return None,
+        };
+        Some(cure)
+    }
+
+    /// The exit code: 1, but for `run` the codes of a shell.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Execute { source, .. } if source.kind() == io::ErrorKind::NotFound => 127,
+            Self::Execute { .. } => 126,
+            Self::Inside { code, .. } => *code,
+            Self::Removal { status, .. } => (*status).max(1),
+            Self::Both { first, .. } => first.exit_code(),
+            _ => 1,
+        }
+    }
+}
+
+fn is_refusal(errno: Option<i32>) -> bool {
+    errno.is_some_and(|errno| [Errno::EPERM, Errno::EACCES].contains(&Errno::from_raw(errno)))
+}
+
+/// The kernel's words without the number, in the lower case of all messages.
+fn describe(error: &io::Error) -> String {
+    let text = error
+        .raw_os_error()
+        .map_or_else(|| error.to_string(), |errno| Errno::from_raw(errno).desc().to_owned());
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_of_the_kernel_comes_with_its_cure() {
+        let error = Error::io("make network namespace", Errno::EPERM);
+        assert_eq!(error.to_string(), "make network namespace: operation not permitted");
+        assert_eq!(error.cure().as_deref(), Some(PRIVILEGES));
+        assert_eq!(Error::io("read", Errno::EIO).cure(), None);
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_a_shell() {
+        let execute = |errno: Errno| Error::Execute { program: "x".into(), source: errno.into() };
+        assert_eq!(execute(Errno::ENOENT).exit_code(), 127);
+        assert_eq!(execute(Errno::EACCES).exit_code(), 126);
+        assert_eq!(Error::NothingExposed.exit_code(), 1);
+        assert_eq!(execute(Errno::ENOENT).to_string(), "execute x: no such file or directory");
+    }
+}

@@ -1,0 +1,73 @@
+//! Network namespaces as the user names them, and whether one is still there.
+
+use std::path::{Component, Path, PathBuf};
+
+use netlink::Namespace;
+
+use crate::error::Error;
+
+/// The absolute path, cleaned by its text alone: `cnitool` hashes this very text, so links are not followed.
+pub(crate) fn absolute(given: &Path) -> Result<PathBuf, Error> {
+    let base = std::env::current_dir().map_err(|error| Error::io("find the current folder", error))?;
+    Ok(clean(&base.join(given)))
+}
+
+fn clean(path: &Path) -> PathBuf {
+    let mut cleaned = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            // The parent of the root is the root.
+            Component::ParentDir => {
+                cleaned.pop();
+            }
+            component => cleaned.push(component),
+        }
+    }
+    cleaned
+}
+
+/// Opens the namespace at an absolute path; `given` is what the user wrote, for the cure.
+pub(crate) fn open(netns: &Path, given: &Path) -> Result<Namespace, Error> {
+    Namespace::open(netns).map_err(|source| Error::Netns { given: given.to_owned(), source })
+}
+
+/// Whether a namespace has certainly gone. Where that cannot be known it counts as alive, as everything of an
+/// attachment is removed otherwise.
+pub(crate) fn is_gone(netns: &Path) -> bool {
+    if netns.as_os_str().is_empty() {
+        return false;
+    }
+    match Namespace::open(netns) {
+        // The process ended, and its number was given to one of the host.
+        Ok(namespace) => netns.starts_with("/proc") && namespace.is_current().unwrap_or(false),
+        // Below /run/netns, an ordinary file is what is left after the mount upon it has gone.
+        Err(error) => error.is_not_found() || matches!(error, netlink::Error::NotNamespace { .. }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned_by_their_text() {
+        for (path, wanted) in [
+            ("/run/netns/a", "/run/netns/a"),
+            ("/run//netns/./a/", "/run/netns/a"),
+            ("/run/../../a", "/a"),
+            ("/", "/"),
+        ] {
+            assert_eq!(clean(Path::new(path)), Path::new(wanted), "{path}");
+        }
+        assert!(absolute(Path::new("a")).unwrap().is_absolute());
+    }
+
+    #[test]
+    fn only_what_is_known_to_be_gone_is_gone() {
+        for gone in ["/nowhere/at/all", "/proc/self/status", "/proc/4194305/ns/net", "/proc/self/ns/net"] {
+            assert!(is_gone(Path::new(gone)), "{gone}");
+        }
+        assert!(!is_gone(Path::new("")));
+    }
+}

@@ -1,0 +1,287 @@
+//! Ports on the command line: what `-p` publishes and `--expose` exposes.
+//!
+//! Pure text to values. Whether a host port is free is not asked here: that is the publishing plugin's knowledge.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+use crate::error::Error;
+
+/// The transport protocols whose ports can be published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Protocol {
+    /// TCP, which is meant where none is named.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        })
+    }
+}
+
+/// One entry of the capability argument `portMappings` (CNI conventions, "port mappings").
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PortMapping {
+    /// The port on the host; 0 asks for a free one.
+    pub(crate) host_port: u16,
+    /// The port in the container.
+    pub(crate) container_port: u16,
+    /// The protocol of both.
+    pub(crate) protocol: Protocol,
+    /// The host's address; without it, all of them.
+    #[serde(rename = "hostIP", skip_serializing_if = "Option::is_none")]
+    pub(crate) host_ip: Option<IpAddr>,
+}
+
+/// One `-p`: a port or a range of ports, and where on the host it is to be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Publish {
+    host_ip: Option<IpAddr>,
+    /// As many as there are container ports; `None` asks for free ones.
+    host: Option<RangeInclusive<u16>>,
+    container: RangeInclusive<u16>,
+    protocol: Protocol,
+}
+
+impl Publish {
+    /// A mapping for each port, in order.
+    pub(crate) fn mappings(&self) -> impl Iterator<Item = PortMapping> {
+        let first = self.host.as_ref().map(|host| *host.start());
+        self.container.clone().map(move |container_port| PortMapping {
+            // Both ranges have one length, so this stays within the host's.
+            host_port: first.map_or(0, |first| first + (container_port - self.container.start())),
+            container_port,
+            protocol: self.protocol,
+            host_ip: self.host_ip,
+        })
+    }
+}
+
+impl FromStr for Publish {
+    type Err = Error;
+
+    /// Reads `[ip:][hostPort]:containerPort[/protocol]`, `ip::containerPort` and `containerPort`; ports may be ranges.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        parse_publish(text).map_err(|reason| Error::Argument { reason })
+    }
+}
+
+fn parse_publish(text: &str) -> Result<Publish, String> {
+    let (rest, protocol) = split_protocol(text)?;
+    let mut fields = rest.rsplitn(3, ':');
+    let container = range(fields.next().unwrap_or_default())?;
+    let host = match fields.next() {
+        None | Some("") => None,
+        Some(host) => Some(range(host)?),
+    };
+    let host_ip = fields.next().map(address).transpose()?;
+    if let Some(host) = &host
+        && host.len() != container.len()
+    {
+        return Err(format!(
+            "{} host ports for {} container ports; give ranges of one length",
+            host.len(),
+            container.len()
+        ));
+    }
+    Ok(Publish { host_ip, host, container, protocol })
+}
+
+/// One `--expose`: a port or a range that the container listens on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Exposed {
+    ports: RangeInclusive<u16>,
+    protocol: Protocol,
+}
+
+impl Exposed {
+    /// A mapping from a free port of the host for each port.
+    pub(crate) fn mappings(&self) -> impl Iterator<Item = PortMapping> {
+        self.ports.clone().map(|container_port| PortMapping {
+            host_port: 0,
+            container_port,
+            protocol: self.protocol,
+            host_ip: None,
+        })
+    }
+}
+
+impl FromStr for Exposed {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let parse = || {
+            let (ports, protocol) = split_protocol(text)?;
+            range(ports).map(|ports| Self { ports, protocol })
+        };
+        parse().map_err(|reason| Error::Argument { reason })
+    }
+}
+
+impl fmt::Display for Exposed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, last) = (self.ports.start(), self.ports.end());
+        if first == last {
+            write!(f, "{first}/{}", self.protocol)
+        } else {
+            write!(f, "{first}-{last}/{}", self.protocol)
+        }
+    }
+}
+
+impl Serialize for Exposed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+fn split_protocol(text: &str) -> Result<(&str, Protocol), String> {
+    let Some((ports, protocol)) = text.rsplit_once('/') else {
+        return Ok((text, Protocol::default()));
+    };
+    let protocol = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
+        .into_iter()
+        .find(|known| known.to_string().eq_ignore_ascii_case(protocol))
+        .ok_or_else(|| format!("unknown protocol {protocol:?}; it is tcp, udp or sctp"))?;
+    Ok((ports, protocol))
+}
+
+fn range(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (port(first)?, port(last)?);
+    if first > last {
+        return Err(format!("range {text} runs backwards"));
+    }
+    Ok(first..=last)
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    // A sign is no digit, though Rust's integers would read one.
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(port @ 1..) if digits => Ok(port),
+        Ok(0) => Err("port 0 is none; leave the host port out to have a free one chosen".to_owned()),
+        _ => Err(format!("{text:?} is no port number from 1 to 65535")),
+    }
+}
+
+fn address(text: &str) -> Result<IpAddr, String> {
+    let bracketed = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let address = match bracketed {
+        Some(text) => text.parse().ok().map(IpAddr::V6),
+        None => text.parse().ok().map(IpAddr::V4),
+    };
+    address.ok_or_else(|| {
+        format!("{text:?} is no address of the host; write 192.0.2.1, or an IPv6 address in brackets")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The mappings as `ip|host|container|protocol`.
+    fn shown(text: &str) -> Vec<String> {
+        let published: Publish = text.parse().unwrap();
+        let show = |mapping: PortMapping| {
+            let ip = mapping.host_ip.map(|ip| ip.to_string()).unwrap_or_default();
+            format!("{ip}|{}|{}|{}", mapping.host_port, mapping.container_port, mapping.protocol)
+        };
+        published.mappings().map(show).collect()
+    }
+
+    #[test]
+    fn every_form_that_docker_knows_is_read() {
+        let table: [(&str, &[&str]); 16] = [
+            ("80", &["|0|80|tcp"]),
+            (":80", &["|0|80|tcp"]),
+            ("80/udp", &["|0|80|udp"]),
+            ("8080:80", &["|8080|80|tcp"]),
+            ("8080:80/SCTP", &["|8080|80|sctp"]),
+            ("127.0.0.1:5000:5000/udp", &["127.0.0.1|5000|5000|udp"]),
+            ("127.0.0.1::80", &["127.0.0.1|0|80|tcp"]),
+            ("0.0.0.0:80:80", &["0.0.0.0|80|80|tcp"]),
+            ("[::1]:8080:80", &["::1|8080|80|tcp"]),
+            ("[fd00::1]::80", &["fd00::1|0|80|tcp"]),
+            ("[::]:1:65535", &["::|1|65535|tcp"]),
+            ("80-81", &["|0|80|tcp", "|0|81|tcp"]),
+            ("8000-8001:80-81", &["|8000|80|tcp", "|8001|81|tcp"]),
+            ("127.0.0.1::80-81", &["127.0.0.1|0|80|tcp", "127.0.0.1|0|81|tcp"]),
+            ("7-7:9", &["|7|9|tcp"]),
+            ("65534-65535:1-2", &["|65534|1|tcp", "|65535|2|tcp"]),
+        ];
+        for (text, wanted) in table {
+            assert_eq!(shown(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_refused_with_the_reason() {
+        let table = [
+            ("", "no port number"),
+            ("0", "port 0 is none"),
+            ("0:80", "leave the host port out"),
+            ("65536", "\"65536\" is no port number"),
+            ("80:", "\"\" is no port number"),
+            ("+80", "no port number"),
+            ("-80", "no port number"),
+            ("80-", "no port number"),
+            ("81-80", "runs backwards"),
+            ("8000-8010:80", "11 host ports for 1 container ports"),
+            ("8000:80-81", "1 host ports for 2 container ports"),
+            ("80/icmp", "unknown protocol \"icmp\""),
+            ("80/", "unknown protocol \"\""),
+            ("::1:80:80", "in brackets"),
+            ("fd00::1:8080:80", "in brackets"),
+            ("localhost:80:80", "no address of the host"),
+            ("[127.0.0.1]:80:80", "no address of the host"),
+            (":80:80", "\"\" is no address"),
+            ("1:2:3:4", "no address of the host"),
+        ];
+        for (text, reason) in table {
+            let error = text.parse::<Publish>().unwrap_err().to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn exposed_ports_keep_their_ranges() {
+        for (text, wanted) in
+            [("5000", "5000/tcp"), ("53/udp", "53/udp"), ("8000-8005/Tcp", "8000-8005/tcp"), ("9-9", "9/tcp")]
+        {
+            assert_eq!(text.parse::<Exposed>().unwrap().to_string(), wanted, "{text}");
+        }
+        for bad in ["", "80:80", "x", "70000", "2-1"] {
+            assert!(bad.parse::<Exposed>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn mappings_have_the_keys_of_the_convention() {
+        let json = |text: &str| {
+            let published: Publish = text.parse().unwrap();
+            serde_json::to_string(&published.mappings().next().unwrap()).unwrap()
+        };
+        assert_eq!(
+            json("[::1]:80:8080"),
+            r#"{"hostPort":80,"containerPort":8080,"protocol":"tcp","hostIP":"::1"}"#
+        );
+        assert_eq!(json("53/udp"), r#"{"hostPort":0,"containerPort":53,"protocol":"udp"}"#);
+    }
+}

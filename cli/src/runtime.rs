@@ -1,0 +1,211 @@
+//! What every verb shares: the networks on disk, the attachments that are kept, and the lock between verbs.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use cni::cache::{DEFAULT_FOLDER, Entry};
+use cni::{Attachment, Cache, Chain, NetworkList, Parameters, case_blind};
+use serde_json::{Map, Value};
+
+use crate::environment::Environment;
+use crate::error::Error;
+
+/// Where results are kept.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct CacheFolder {
+    /// Where the results of attachments are kept
+    #[arg(long = "cache-dir", value_name = "FOLDER", default_value = DEFAULT_FOLDER)]
+    folder: PathBuf,
+}
+
+/// A runtime with its plugins, its networks and its cache.
+#[derive(Clone, Debug)]
+pub(crate) struct Runtime<'a> {
+    environment: &'a Environment,
+    folder: PathBuf,
+    /// The attachments that are kept.
+    pub(crate) cache: Cache,
+}
+
+/// With what an attachment is made, compared and removed.
+#[derive(Clone, Debug)]
+pub(crate) struct Making {
+    /// The network.
+    pub(crate) list: NetworkList,
+    /// The container's namespace; empty where it has gone.
+    pub(crate) netns: PathBuf,
+    /// `CNI_ARGS` as pairs.
+    pub(crate) args: Vec<(String, String)>,
+    /// Values by capability.
+    pub(crate) capabilities: Map<String, Value>,
+    /// What goes to every plugin as `args.cni`.
+    pub(crate) cni_args: Map<String, Value>,
+}
+
+impl Making {
+    /// The making of an attachment as its cache entry tells it, whatever the disk says of the network today.
+    pub(crate) fn of(entry: Entry) -> Result<Self, Error> {
+        let doing = format!("read the kept configuration of network {}", entry.network);
+        Ok(Self {
+            list: NetworkList::from_slice(&entry.config).map_err(Error::contract(doing))?,
+            netns: entry.netns.into(),
+            args: entry.args.unwrap_or_default(),
+            capabilities: entry.capability_args.unwrap_or_default(),
+            cni_args: Map::new(),
+        })
+    }
+
+    /// The parameters of a call about an attachment.
+    pub(crate) fn parameters<'a>(&'a self, attachment: &'a Attachment) -> Parameters<'a> {
+        Parameters {
+            attachment,
+            netns: &self.netns,
+            args: &self.args,
+            capabilities: &self.capabilities,
+            cni_args: &self.cni_args,
+        }
+    }
+}
+
+impl<'a> Runtime<'a> {
+    /// The runtime that the environment and the choice of a cache make.
+    pub(crate) fn new(environment: &'a Environment, cache: &CacheFolder) -> Self {
+        Self { environment, cache: Cache::new(&cache.folder), folder: cache.folder.clone() }
+    }
+
+    /// Runs a network's plugins.
+    pub(crate) fn chain<'b>(&'b self, list: &'b NetworkList) -> Chain<'b> {
+        Chain { list, path: &self.environment.path, cache: &self.cache }
+    }
+
+    /// The network of a name.
+    pub(crate) fn find(&self, network: &str) -> Result<NetworkList, Error> {
+        NetworkList::find(&self.environment.folder, network).map_err(Error::contract("find network"))
+    }
+
+    /// The one network that there is. Lists of nothing but loopback, which many nodes have beside it, do not count.
+    pub(crate) fn only(&self) -> Result<NetworkList, Error> {
+        let folder = &self.environment.folder;
+        let (mut lists, _) = NetworkList::all(folder).map_err(Error::contract("choose network"))?;
+        lists.retain(|list| {
+            let types = list.plugins.iter().map(|plugin| case_blind::get(plugin, "type"));
+            !types.eq([Some(&Value::from("loopback"))])
+        });
+        // Of several files with one name the first counts, as where it is looked for by that name.
+        let mut names: Vec<String> = Vec::new();
+        lists.retain(|list| {
+            let new = !names.iter().any(|name| name == list.name.as_str());
+            if new {
+                names.push(list.name.to_string());
+            }
+            new
+        });
+        match lists.pop() {
+            Some(list) if lists.is_empty() => Ok(list),
+            _ => Err(Error::Choice { folder: folder.clone(), names }),
+        }
+    }
+
+    /// What the environment says of an attachment that is to be made.
+    pub(crate) fn making(&self, list: NetworkList, netns: PathBuf) -> Result<Making, Error> {
+        Ok(Making {
+            list,
+            netns,
+            args: self.environment.args()?,
+            capabilities: self.environment.capabilities()?,
+            cni_args: Map::new(),
+        })
+    }
+
+    /// With what an attachment was made: what is kept of it, or else what disk and environment say. A namespace that
+    /// is given goes before the kept one.
+    pub(crate) fn recall(&self, attachment: &Attachment, netns: Option<&Path>) -> Result<Making, Error> {
+        let doing = format!("look up {attachment}");
+        let mut making = match self.cache.read(attachment).map_err(Error::contract(doing))? {
+            Some(entry) => Making::of(entry)?,
+            None => self.making(self.find(attachment.network.as_str())?, PathBuf::new())?,
+        };
+        if let Some(netns) = netns {
+            netns.clone_into(&mut making.netns);
+        }
+        Ok(making)
+    }
+
+    /// Waits until no GC is under way, and keeps any from starting until the lock is dropped.
+    ///
+    /// A GC between an ADD's plugins and its cache entry would remove what has just been made (specification 1.1.0, "GC":
+    /// no other operation at the same time).
+    pub(crate) fn lock_shared(&self) -> Result<File, Error> {
+        self.lock(File::lock_shared)
+    }
+
+    /// Waits until nothing else is under way, and keeps everything from starting until the lock is dropped.
+    pub(crate) fn lock_exclusive(&self) -> Result<File, Error> {
+        self.lock(File::lock)
+    }
+
+    /// flock(2) on the cache's folder itself, which leaves no file behind.
+    fn lock(&self, lock: fn(&File) -> io::Result<()>) -> Result<File, Error> {
+        let take = || {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+            let folder = File::open(&self.folder)?;
+            lock(&folder).map(|()| folder)
+        };
+        take().map_err(|error| Error::io(format!("lock result cache {}", self.folder.display()), error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder of networks that goes with the test.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(test: &str, files: &[(&str, &str)]) -> Self {
+            let folder = std::env::temp_dir().join(format!("cleat-{test}-{}", std::process::id()));
+            fs::create_dir_all(&folder).unwrap();
+            for (file, text) in files {
+                fs::write(folder.join(file), text).unwrap();
+            }
+            Self(folder)
+        }
+
+        fn choice(&self) -> Result<String, Error> {
+            let environment = Environment::of_folder(&self.0);
+            let cache = CacheFolder { folder: self.0.clone() };
+            Runtime::new(&environment, &cache).only().map(|list| list.name.to_string())
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    const ONE: &str = r#"{"cniVersion":"1.0.0","name":"one","plugins":[{"type":"bridge"}]}"#;
+    const TWO: &str = r#"{"cniVersion":"1.0.0","name":"two","type":"bridge"}"#;
+    const LO: &str = r#"{"cniVersion":"1.0.0","name":"lo","type":"loopback"}"#;
+
+    #[test]
+    fn the_only_network_needs_no_name() {
+        let folder =
+            Folder::new("only", &[("10-one.conflist", ONE), ("20-one.conflist", ONE), ("99-lo.conf", LO)]);
+        assert_eq!(folder.choice().unwrap(), "one");
+    }
+
+    #[test]
+    fn several_networks_are_listed_and_none_is_said() {
+        let folder = Folder::new("several", &[("10-one.conflist", ONE), ("20-two.conf", TWO)]);
+        let error = folder.choice().unwrap_err();
+        assert!(error.to_string().ends_with("it has one, two"), "{error}");
+        assert!(error.cure().unwrap().contains("--network"));
+        let error = Folder::new("none", &[]).choice().unwrap_err();
+        assert!(error.to_string().ends_with("it has none"), "{error}");
+        assert!(error.cure().unwrap().contains("NETCONFPATH"));
+    }
+}
