@@ -61,14 +61,17 @@ impl Signals {
     }
 
     fn forward_until_ended(&self, child: Pid) -> nix::Result<()> {
-        while !has_ended(child)? {
+        loop {
+            // In this order: an end that comes after the question has its SIGCHLD still to be polled.
             self.forward_arrived(child)?;
+            if has_ended(child)? {
+                return Ok(());
+            }
             match poll(&mut [PollFd::new(self.queue.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
                 Err(Errno::EINTR) | Ok(_) => {}
                 Err(errno) => return Err(errno),
             }
         }
-        Ok(())
     }
 
     fn forward_arrived(&self, child: Pid) -> nix::Result<()> {

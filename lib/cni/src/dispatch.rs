@@ -98,11 +98,7 @@ pub fn dispatch<P: Plugin>(boundary: &mut Boundary<'_>) -> ExitCode {
     let (document, code) = match outcome {
         Ok(None) => return ExitCode::SUCCESS,
         Ok(Some(value)) => (value.to_string(), ExitCode::SUCCESS),
-        Err(error) => {
-            // Nobody is left to tell where standard error is closed as well.
-            let _ = writeln!(boundary.stderr, "{}: {error}", P::NAME);
-            (error.to_json(version), ExitCode::FAILURE)
-        }
+        Err(error) => (error.to_json(version), ExitCode::FAILURE),
     };
     let written =
         boundary.stdout.write_all(format!("{document}\n").as_bytes()).and_then(|()| boundary.stdout.flush());
