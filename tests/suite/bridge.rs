@@ -144,6 +144,24 @@ fn del_works_when_the_namespace_has_gone() {
 }
 
 #[test]
+fn a_configuration_that_add_refuses_does_not_stand_in_the_way_of_del() {
+    isolated(|| {
+        let _host = Host::new();
+        let before = Snapshot::take();
+        let netns = Namespaced::new("a");
+        add(&conf(), "a", &netns);
+        let mut wrong = conf();
+        wrong["promiscMode"] = json!(true);
+        wrong["vlan"] = json!("seven");
+        wrong["ipam"]["ranges"] = json!([[{"subnet": "nonsense"}]]);
+        assert_eq!(call("ADD", &wrong, "b", &netns).run().error().0, 7);
+        call("DEL", &wrong, "a", &netns).run().silent();
+        drop(netns);
+        before.assert_unchanged();
+    });
+}
+
+#[test]
 fn a_failing_add_leaves_nothing() {
     isolated(|| {
         let _host = Host::new();

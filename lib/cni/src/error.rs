@@ -111,13 +111,10 @@ impl Error {
     /// The combined error, unless `errors` is empty.
     pub fn all(errors: Vec<Self>) -> Result<(), Self> {
         let mut errors = errors.into_iter();
-        let Some(mut first) = errors.next() else {
-            return Ok(());
-        };
-        for further in errors {
-            first.msg = format!("{}; {further}", first.msg);
-        }
-        Err(first)
+        let Some(first) = errors.next() else { return Ok(()) };
+        let Some(second) = errors.next() else { return Err(first) };
+        let msg = errors.fold(format!("{first}; {second}"), |msg, further| format!("{msg}; {further}"));
+        Err(Self::new(first.code, msg))
     }
 
     /// The number that stands in the error object.
@@ -175,8 +172,11 @@ mod tests {
     #[test]
     fn several_failures_become_one_that_tells_them_all() {
         assert!(Error::all(vec![]).is_ok());
-        let all = Error::all(vec![Error::new(Code::Kernel, "a"), Error::new(Code::Io, "b").details("c")]);
+        let all = Error::all(vec![
+            Error::new(Code::Kernel, "a").details("c"),
+            Error::new(Code::Io, "b").details("d"),
+        ]);
         let all = all.unwrap_err();
-        assert_eq!((all.code(), all.to_string().as_str()), (100, "a; b (c)"));
+        assert_eq!((all.code(), all.to_string().as_str()), (100, "a (c); b (d)"));
     }
 }

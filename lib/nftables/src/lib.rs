@@ -49,6 +49,7 @@ mod rule;
 mod set;
 mod socket;
 mod table;
+mod unused;
 mod userdata;
 mod verdict;
 

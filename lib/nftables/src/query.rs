@@ -38,6 +38,20 @@ impl Socket {
         exists(found).map_err(|source| failed(format_args!("get chain {chain}"), source))
     }
 
+    /// How many rules and elements lead to a chain, its own rules counted as well (`NFTA_CHAIN_USE`); `None` where there
+    /// is no such chain.
+    pub(crate) fn chain_uses(&mut self, chain: &Chain) -> Result<Option<u32>> {
+        let family = chain.table.family.number();
+        let read = |body: &[u8]| attr::find_be32(body, NFTA_CHAIN_USE);
+        match self.get(NFT_MSG_GETCHAIN, family, |a| chain.write_name(a), read) {
+            Err(error) if is_errno(&error, Errno::ENOENT) => Ok(None),
+            uses => uses
+                .and_then(answered)
+                .map(Some)
+                .map_err(|source| failed(format_args!("get uses of chain {chain}"), source)),
+        }
+    }
+
     /// Whether the set or map, and its table, exist.
     pub fn has_set(&mut self, set: &Set) -> Result<bool> {
         let found = self.get(NFT_MSG_GETSET, set.table.family.number(), |a| set.write_name(a), |_| Some(()));
@@ -65,16 +79,19 @@ impl Socket {
         }
     }
 
-    /// All elements of a set or map, in no order. Fails with [`Error::is_not_found`] where it does not exist.
+    /// All elements of a set or map, in no order; none where it does not exist.
     pub fn elements(&mut self, set: &Set) -> Result<Vec<Element>> {
         let family = set.table.family.number();
-        self.dump(
+        let elements = self.dump(
             NFT_MSG_GETSETELEM,
             family,
             |a| set.write_name(a),
             |message, elements| element::read_list(message.body(), elements),
-        )
-        .map_err(|source| failed(format_args!("list elements of {set}"), source))
+        );
+        match elements {
+            Err(error) if is_errno(&error, Errno::ENOENT) => Ok(Vec::new()),
+            elements => elements.map_err(|source| failed(format_args!("list elements of {set}"), source)),
+        }
     }
 
     /// The names of all chains of a table; none where it does not exist.
@@ -189,5 +206,6 @@ fn failed(query: impl fmt::Display, source: io::Error) -> Error {
 }
 
 const NFTA_GEN_ID: u16 = 1;
+const NFTA_CHAIN_USE: u16 = 6;
 /// A ruleset that changes during every one of so many reads is left to the caller.
 const DUMP_ATTEMPTS: usize = 16;

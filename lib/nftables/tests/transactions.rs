@@ -120,6 +120,34 @@ fn a_chain_goes_with_the_last_that_leads_to_it() {
 }
 
 #[test]
+fn what_is_unused_is_told_and_removed_without_a_refusal() {
+    sandbox::run("what_is_unused_is_told_and_removed_without_a_refusal", || {
+        const ANCHOR: Chain = Chain::new(TABLE, "anchor");
+        let mut socket = prepared();
+        assert!(!socket.is_referenced(&ANCHOR).unwrap(), "it does not exist");
+        let to_net = Element::new(&member()).verdict(Verdict::goto("net_a"));
+        let mut batch = Batch::new();
+        batch.add_chain(&ANCHOR).add_rule(&NET_A, &[Expr::jump("anchor")], None);
+        batch.add_rule(&NET_A, &[Expr::Counter], None).add_element(&NETS, &to_net);
+        batch.commit(&mut socket).unwrap();
+        // Two rules of its own are no references; the element is one.
+        assert!(socket.is_referenced(&NET_A).unwrap() && socket.is_referenced(&ANCHOR).unwrap());
+        let generation = socket.generation().unwrap();
+        assert!(!socket.del_unused_chain(&NET_A).unwrap());
+        assert!(!socket.del_unused_table(&ANCHOR).unwrap());
+        assert_eq!(socket.generation().unwrap(), generation, "nothing was tried");
+        Batch::new().del_element(&NETS, &member()).commit(&mut socket).unwrap();
+        assert!(!socket.is_referenced(&NET_A).unwrap() && socket.is_referenced(&ANCHOR).unwrap());
+        assert!(socket.del_unused_chain(&NET_A).unwrap() && socket.del_unused_table(&ANCHOR).unwrap());
+        assert!(!socket.has_table(&TABLE).unwrap());
+        assert!(
+            socket.del_unused_chain(&NET_A).unwrap() && socket.del_unused_table(&ANCHOR).unwrap(),
+            "gone is gone"
+        );
+    });
+}
+
+#[test]
 fn a_batch_for_another_generation_is_refused() {
     sandbox::run("a_batch_for_another_generation_is_refused", || {
         let mut socket = prepared();
@@ -155,7 +183,7 @@ fn one_element_is_read_by_its_key() {
         assert_eq!(key::decode(PORTS.data.unwrap(), &data).unwrap()[1], Field::Port(80));
         let missing = Set::new(TABLE, "missing", &[Type::Mark]);
         assert_eq!(socket.get_element(&missing, &[Field::Mark(1)]).unwrap(), None);
-        assert!(socket.elements(&missing).unwrap_err().is_not_found());
+        assert_eq!(socket.elements(&missing).unwrap(), []);
         let error = socket.get_element(&PORTS, &[Field::Mark(1)]).unwrap_err();
         assert_eq!(
             error.to_string(),

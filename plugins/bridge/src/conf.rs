@@ -113,11 +113,7 @@ impl Conf {
                 "use 68 to 65535, or 0 for the default",
             ));
         }
-        let bridge = if keys.bridge.is_empty() { "cni0".to_owned() } else { keys.bridge };
-        let bridge = IfName::new(bridge).map_err(|error| Error::Config {
-            problem: format!("bridge: {error}"),
-            cure: "give the bridge a name of at most 15 bytes",
-        })?;
+        let bridge = bridge_name(keys.bridge)?;
         // The strongest first: the runtime's, the configuration's arguments, the environment's.
         let asked = [keys.runtime_config.mac.as_str(), keys.args.cni.mac.as_str()];
         let asked =
@@ -139,6 +135,36 @@ impl Conf {
             ipam,
         })
     }
+}
+
+/// What DEL and GC need of the configuration. Whatever else is wrong with it cannot keep them from removing.
+#[derive(Debug)]
+pub(crate) struct Removal {
+    /// The bridge's name.
+    pub bridge: IfName,
+    /// Who takes the addresses back.
+    pub ipam: Ipam,
+}
+
+impl Removal {
+    pub(crate) fn new(request: &Request) -> Result<Self, Error> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Keys {
+            bridge: String,
+            ipam: IpamKeys,
+        }
+        let keys: Keys = request.conf.parse()?;
+        Ok(Self { bridge: bridge_name(keys.bridge)?, ipam: Ipam::new(keys.ipam.r#type) })
+    }
+}
+
+fn bridge_name(name: String) -> Result<IfName, Error> {
+    let name = if name.is_empty() { "cni0".to_owned() } else { name };
+    IfName::new(name).map_err(|error| Error::Config {
+        problem: format!("bridge: {error}"),
+        cure: "give the bridge a name of at most 15 bytes",
+    })
 }
 
 impl Keys {

@@ -15,12 +15,12 @@ mod names;
 mod neighbours;
 mod plan;
 
-use cni::{AddResult, Interface, Plugin, Request, Target};
+use cni::{AddResult, IfName, Interface, Plugin, Request, Target};
 use netlink::{Link, Mac, Namespace, Peer, PortFlags, Socket, Veth};
 
 pub use error::Error;
 
-use conf::Conf;
+use conf::{Conf, Removal};
 use masquerade::Masquerade;
 use plan::Plan;
 
@@ -36,14 +36,20 @@ impl Plugin for Bridge {
     }
 
     fn del(request: &Request, target: &Target) -> Result<(), cni::Error> {
-        let conf = Conf::new(request, Some(target))?;
+        let conf = Removal::new(request)?;
         let mut errors: Vec<cni::Error> = Vec::new();
         let mut keep = |outcome: Result<(), Error>| errors.extend(outcome.err().map(cni::Error::from));
-        // The link first: nobody may use the address any more when it is given back.
+        // Also where ipMasq is off now: it may have been on when the container was added. The kernel takes a grace
+        // period, some ten milliseconds, to forget rules, which closing the socket waits for, and another one to
+        // remove the link. Begun in this order they pass at the same time.
+        let rules = nftables::Socket::open().map_err(Error::from).and_then(|mut rules| {
+            masquerade::del(&mut rules, &names::host_interface(&target.attachment)).map(|()| rules)
+        });
+        // The link before the address: nobody may use it any more when it is given back.
         keep(del_link(target));
-        keep(del_masquerade(&names::host_interface(&target.attachment)));
+        keep(rules.map(drop));
         keep(conf.ipam.del(request, target).map_err(Error::from));
-        keep(del_bridge(&conf));
+        keep(del_bridge(&conf.bridge));
         cni::Error::all(errors)
     }
 
@@ -58,9 +64,9 @@ impl Plugin for Bridge {
     }
 
     fn gc(request: &Request) -> Result<(), cni::Error> {
-        let conf = Conf::new(request, None)?;
+        let conf = Removal::new(request)?;
         let mut errors: Vec<cni::Error> = conf.ipam.gc(request).err().into_iter().collect();
-        errors.extend(gc_kernel(request, &conf).err().map(cni::Error::from));
+        errors.extend(gc_kernel(request, &conf.bridge).err().map(cni::Error::from));
         cni::Error::all(errors)
     }
 
@@ -250,13 +256,12 @@ fn del_link(target: &Target) -> Result<(), Error> {
     Ok(())
 }
 
-/// Also where `ipMasq` is off now: it may have been on when the container was added.
 fn del_masquerade(owner: &str) -> Result<(), Error> {
     masquerade::del(&mut nftables::Socket::open()?, owner)
 }
 
-fn del_bridge(conf: &Conf) -> Result<(), Error> {
-    host::remove_bridge_if_unused(&Namespace::current()?, &mut Socket::open()?, conf.bridge.as_str())
+fn del_bridge(name: &IfName) -> Result<(), Error> {
+    host::remove_bridge_if_unused(&Namespace::current()?, &mut Socket::open()?, name.as_str())
 }
 
 fn check_all(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> Result<(), Error> {
@@ -269,7 +274,7 @@ fn check_all(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> R
 }
 
 /// Removes the links and the masquerading of this network's attachments that are not valid any more.
-fn gc_kernel(request: &Request, conf: &Conf) -> Result<(), Error> {
+fn gc_kernel(request: &Request, bridge: &IfName) -> Result<(), Error> {
     let Some(valid) = request.conf.valid_attachments()? else {
         return Ok(());
     };
@@ -281,9 +286,9 @@ fn gc_kernel(request: &Request, conf: &Conf) -> Result<(), Error> {
         })
         .collect();
     let mut socket = Socket::open()?;
-    if let Some(bridge) = socket.get_link(conf.bridge.as_str())? {
+    if let Some(link) = socket.get_link(bridge.as_str())? {
         let prefix = names::alias_prefix(network);
-        for port in socket.ports(bridge.index)? {
+        for port in socket.ports(link.index)? {
             let of_network = port.alias.as_deref().is_some_and(|alias| alias.starts_with(&prefix));
             if of_network && !valid.contains(&port.name) {
                 socket.del_link(port.index)?;
@@ -296,5 +301,5 @@ fn gc_kernel(request: &Request, conf: &Conf) -> Result<(), Error> {
             masquerade::del(&mut rules, &owner)?;
         }
     }
-    del_bridge(conf)
+    del_bridge(bridge)
 }

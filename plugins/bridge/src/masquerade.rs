@@ -71,25 +71,34 @@ impl Masquerade {
     /// Sets it up in one transaction. What stands under one of the addresses is left of a container that has gone,
     /// since IPAM gave the address away anew, and is replaced.
     pub(crate) fn add(&self, socket: &mut Socket) -> Result<(), Error> {
-        let mut missing = Missing::Nothing;
-        let mut stale = false;
         for _ in 0..TRIES {
-            if stale {
-                self.clear(socket)?;
-                stale = false;
-            }
+            // To try and be refused would cost the kernel a grace period, some ten milliseconds.
+            let missing = self.missing(socket)?;
             match self.batch(missing)?.commit(socket) {
                 Ok(()) => return Ok(()),
-                Err(error) if error.is_not_found() => missing = missing.more(),
-                // Somebody else has just made the table or the chain; or an element is stale.
-                Err(error) if error.is_exists() => {
-                    stale = missing == Missing::Nothing;
-                    missing = Missing::Nothing;
+                // The chain has just gone with another container.
+                Err(error) if error.is_not_found() => {}
+                // Somebody else has just made the table or the chain; or an element is stale. Older kernels call one
+                // that leads elsewhere busy.
+                Err(error) if error.is_exists() || error.is_busy() => {
+                    if missing == Missing::Nothing {
+                        self.clear(socket)?;
+                    }
                 }
                 Err(error) => return Err(error.into()),
             }
         }
         Err(Error::Differs(format!("table {} kept changing while masquerading was set up", TABLE.name)))
+    }
+
+    fn missing(&self, socket: &mut Socket) -> Result<Missing, Error> {
+        Ok(if socket.has_chain(&Chain::new(TABLE, &self.chain))? {
+            Missing::Nothing
+        } else if socket.has_table(&TABLE)? {
+            Missing::Chain
+        } else {
+            Missing::Table
+        })
     }
 
     fn batch(&self, missing: Missing) -> Result<Batch, Error> {
@@ -152,7 +161,7 @@ impl Masquerade {
     /// Names what differs from what [`Masquerade::add`] set up.
     pub(crate) fn check(&self, socket: &mut Socket) -> Result<(), Error> {
         for (element, address) in self.elements.iter().zip(&self.addresses) {
-            let found = get(socket, map(*address), &[field(*address)])?;
+            let found = socket.get_element(map(*address), &[field(*address)])?;
             if found.and_then(|found| found.data) != element.data {
                 return Err(Error::Differs(format!(
                     "address {address} is not masqueraded: map {} of table inet {} does not lead it to chain {}",
@@ -177,19 +186,11 @@ enum Missing {
     Table,
 }
 
-impl Missing {
-    fn more(self) -> Self {
-        match self {
-            Self::Nothing => Self::Chain,
-            Self::Chain | Self::Table => Self::Table,
-        }
-    }
-}
-
 /// Removes what masquerades an attachment: its elements, the network's chain with the last of them, the table with
 /// the last network. Nothing there is nothing to do.
 pub(crate) fn del(socket: &mut Socket, owner: &str) -> Result<(), Error> {
-    let Some(memory) = get(socket, &OWNERS, &[owner_key(owner)?])?.and_then(|element| element.comment) else {
+    let Some(memory) = socket.get_element(&OWNERS, &[owner_key(owner)?])?.and_then(|element| element.comment)
+    else {
         return Ok(());
     };
     let mut words = memory.split(' ');
@@ -198,27 +199,19 @@ pub(crate) fn del(socket: &mut Socket, owner: &str) -> Result<(), Error> {
         Some(last) if format!(" {last}") == MORE => addresses_of(socket, owner)?,
         _ => words.filter_map(|word| word.parse().ok()).collect(),
     };
+    let mut batch = Batch::new();
     for address in addresses {
         // The address may be another container's by now: then this DEL comes late.
         let is_ours =
             |element: &Element| element.comment.as_deref().is_some_and(|comment| is_owner(comment, owner));
-        if get(socket, map(address), &[field(address)])?.as_ref().is_some_and(is_ours) {
-            ignore_missing(Batch::new().del_element(map(address), &[field(address)]).commit(socket))?;
+        if socket.get_element(map(address), &[field(address)])?.as_ref().is_some_and(is_ours) {
+            batch.del_element(map(address), &[field(address)]);
         }
     }
-    ignore_missing(Batch::new().del_element(&OWNERS, &[owner_key(owner)?]).commit(socket))?;
-    remove_if_unused(socket, chain)
-}
-
-/// The kernel refuses with EBUSY while anything leads to a chain, which is what is asked here.
-fn remove_if_unused(socket: &mut Socket, chain: &str) -> Result<(), Error> {
-    let gone = |outcome: nftables::Result<()>| match outcome {
-        Ok(()) => Ok(true),
-        Err(error) if error.is_busy() || error.is_not_found() => Ok(false),
-        Err(error) => Err(error),
-    };
-    if gone(Batch::new().del_chain(&Chain::new(TABLE, chain)).commit(socket))? {
-        gone(Batch::new().del_chain(&NETWORKS).del_table(&TABLE).commit(socket))?;
+    // Where another DEL of the same attachment was faster, there is nothing left to do.
+    ignore_missing(batch.del_element(&OWNERS, &[owner_key(owner)?]).commit(socket))?;
+    if socket.del_unused_chain(&Chain::new(TABLE, chain))? {
+        socket.del_unused_table(&NETWORKS)?;
     }
     Ok(())
 }
@@ -227,7 +220,7 @@ fn remove_if_unused(socket: &mut Socket, chain: &str) -> Result<(), Error> {
 fn addresses_of(socket: &mut Socket, owner: &str) -> Result<Vec<IpAddr>, Error> {
     let mut addresses = Vec::new();
     for set in [&MASQ4, &MASQ6] {
-        for element in list(socket, set)? {
+        for element in socket.elements(set)? {
             if element.comment.as_deref().is_some_and(|comment| is_owner(comment, owner)) {
                 addresses.extend(match <[u8; 4]>::try_from(element.key.as_slice()) {
                     Ok(v4) => Some(IpAddr::from(v4)),
@@ -247,7 +240,7 @@ pub(crate) fn owners(socket: &mut Socket, network: &NetworkName) -> Result<Vec<S
     let name = |element: Element| {
         Some(String::from_utf8_lossy(element.key.split(|byte| *byte == 0).next()?).into_owned())
     };
-    Ok(list(socket, &OWNERS)?.into_iter().filter(of_network).filter_map(name).collect())
+    Ok(socket.elements(&OWNERS)?.into_iter().filter(of_network).filter_map(name).collect())
 }
 
 fn is_owner(comment: &str, owner: &str) -> bool {
@@ -266,17 +259,6 @@ fn field(address: IpAddr) -> Field {
     match address {
         IpAddr::V4(address) => Field::Ipv4(address),
         IpAddr::V6(address) => Field::Ipv6(address),
-    }
-}
-
-fn get(socket: &mut Socket, set: &Set<'_>, key: &[Field]) -> Result<Option<Element>, Error> {
-    Ok(socket.get_element(set, key)?)
-}
-
-fn list(socket: &mut Socket, set: &Set<'_>) -> Result<Vec<Element>, Error> {
-    match socket.elements(set) {
-        Err(error) if error.is_not_found() => Ok(Vec::new()),
-        elements => Ok(elements?),
     }
 }
 

@@ -16,7 +16,7 @@ use nftables::{Batch, Chain, Expr, Socket};
 
 use crate::error::Error;
 use crate::names;
-use crate::ruleset::{self, NETWORKS, TABLE};
+use crate::ruleset::{NETWORKS, TABLE};
 
 /// 127.0.0.0/8 (RFC 1122, 3.2.1.3).
 pub(crate) const LOOPBACK: IpNetwork = match Ipv4Network::new_checked(Ipv4Addr::new(127, 0, 0, 0), 8) {
@@ -57,9 +57,12 @@ pub(crate) fn enable(interface: &str) -> Result<(), Error> {
 /// it ends up on.
 pub(crate) fn release(socket: &mut Socket, interface: &str) -> Result<(), Error> {
     let (local, closing) = (names::local_chain(interface), names::closing_chain(interface));
-    let closing_chain = Chain::new(TABLE, &closing);
+    let (local_chain, closing_chain) = (Chain::new(TABLE, &local), Chain::new(TABLE, &closing));
+    if socket.is_referenced(&local_chain)? {
+        return Ok(());
+    }
     let closed = Batch::new()
-        .del_chain(&Chain::new(TABLE, &local))
+        .del_chain(&local_chain)
         .add_chain(&closing_chain)
         .add_rule(&closing_chain, &[Expr::jump(NETWORKS.name)], None)
         .commit(socket);
@@ -78,7 +81,8 @@ pub(crate) fn release(socket: &mut Socket, interface: &str) -> Result<(), Error>
     if has_chain(socket, &local)? {
         switch(interface, "1")?;
     }
-    ruleset::del_chain(socket, &closing).map(drop)
+    socket.del_unused_chain(&closing_chain)?;
+    Ok(())
 }
 
 /// An interface that has gone took the parameter with it.

@@ -113,7 +113,7 @@ pub(crate) fn recall(socket: &mut Socket, owner: &Owner, also: &[Place]) -> Resu
     }
     if search {
         for map in PORTS.into_iter().chain([&HAIR4, &HAIR6]) {
-            for element in list(socket, map)? {
+            for element in socket.elements(map)? {
                 if let Ok(key) = nftables::key::decode(map.key, &element.key) {
                     holdings.take(owner, map, key, &element);
                 }
@@ -154,14 +154,6 @@ pub(crate) fn local(element: &Element) -> Option<&str> {
 /// The interface that a memory names.
 fn interface(text: &str) -> Option<&str> {
     text.split(' ').next().filter(|word| !word.is_empty() && *word != NONE)
-}
-
-/// All elements of a map; none where the table does not exist.
-pub(crate) fn list(socket: &mut Socket, map: &Set<'_>) -> Result<Vec<Element>, Error> {
-    match socket.elements(map) {
-        Err(error) if error.is_not_found() => Ok(Vec::new()),
-        elements => Ok(elements?),
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use nftables::Socket;
 
 use crate::error::Error;
 use crate::holder::Holder;
-use crate::memory;
 use crate::port::Port;
 use crate::ruleset::PORTS;
 
@@ -31,7 +30,7 @@ pub struct Published {
 pub fn published(rules: &mut Socket) -> Result<Vec<Published>, Error> {
     let mut all = Vec::new();
     for map in PORTS {
-        for element in memory::list(rules, map)? {
+        for element in rules.elements(map)? {
             let holder = element.comment.as_deref().and_then(Holder::read);
             if let (Some(port), Some(holder)) = (Port::read(map, &element), holder) {
                 all.push(Published {

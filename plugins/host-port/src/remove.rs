@@ -1,13 +1,13 @@
 //! DEL and GC: removes what an attachment has, by what the table itself remembers.
 
 use cni::{ContainerId, IfName, NetworkName};
-use nftables::{Batch, Socket};
+use nftables::{Batch, Chain, Socket};
 
 use crate::error::Error;
 use crate::holder::Owner;
 use crate::memory::{self, Holdings, Place};
 use crate::publish::TRIES;
-use crate::ruleset::{self, OWNERS, TABLE};
+use crate::ruleset::{self, NETWORKS, OWNERS, TABLE};
 use crate::{flows, localhost, names};
 
 /// Removes all that an owner has, and what it has of the places `also`. Nothing there is nothing to do.
@@ -75,7 +75,7 @@ pub(crate) fn collect(
 /// The owners of a network.
 fn owners(rules: &mut Socket, network: &NetworkName) -> Result<Vec<Owner>, Error> {
     let prefix = names::chain_prefix(network);
-    let elements = memory::list(rules, &OWNERS)?;
+    let elements = rules.elements(&OWNERS)?;
     Ok(elements
         .iter()
         .filter(|element| memory::chain(element).is_some_and(|chain| chain.starts_with(&prefix)))
@@ -85,21 +85,16 @@ fn owners(rules: &mut Socket, network: &NetworkName) -> Result<Vec<Owner>, Error
 
 /// Removes chains that nothing leads to.
 fn sweep(rules: &mut Socket, network: &NetworkName) -> Result<(), Error> {
-    let chains = rules.chains(&TABLE)?;
-    let used = memory::list(rules, &OWNERS)?;
     let prefix = names::chain_prefix(network);
-    let is_used = |chain: &str| used.iter().any(|element| memory::chain(element) == Some(chain));
-    for chain in chains.iter().filter(|chain| chain.starts_with(&prefix) && !is_used(chain)) {
-        ruleset::del_chain(rules, chain)?;
+    let chains = rules.chains(&TABLE)?;
+    for chain in chains.iter().filter(|chain| chain.starts_with(&prefix)) {
+        rules.del_unused_chain(&Chain::new(TABLE, chain))?;
     }
-    let needs = |interface: &str| used.iter().any(|element| memory::local(element) == Some(interface));
     for interface in chains.iter().filter_map(|chain| names::local_interface(chain)) {
-        if !needs(interface) {
-            localhost::release(rules, interface)?;
-        }
+        localhost::release(rules, interface)?;
     }
-    if used.is_empty() && !chains.is_empty() {
-        ruleset::release_table(rules)?;
+    if !chains.is_empty() {
+        rules.del_unused_table(&NETWORKS)?;
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ use nftables::{
 };
 
 use crate::error::Error;
-use crate::{localhost, memory, names};
+use crate::{localhost, names};
 
 pub(crate) const TABLE: Table = Table::new(Family::Inet, "cleat_host_port");
 
@@ -148,39 +148,12 @@ impl NetworkChain {
 }
 
 /// Removes a network's chain, its interface's, and the table, as far as no owner needs them any more.
-///
-/// The kernel would refuse to remove what is needed, but a refused transaction costs it a grace period
-/// (`synchronize_rcu` in `__nf_tables_abort`), some ten milliseconds: the owners are cheaper to list.
 pub(crate) fn release(socket: &mut Socket, chain: &str, local: Option<&str>) -> Result<(), Error> {
-    let left = memory::list(socket, &OWNERS)?;
-    if left.iter().any(|owner| memory::chain(owner) == Some(chain)) || !del_chain(socket, chain)? {
-        return Ok(());
-    }
-    if let Some(interface) = local
-        && !left.iter().any(|owner| memory::local(owner) == Some(interface))
-    {
-        localhost::release(socket, interface)?;
-    }
-    if left.is_empty() {
-        release_table(socket)?;
+    if socket.del_unused_chain(&Chain::new(TABLE, chain))? {
+        if let Some(interface) = local {
+            localhost::release(socket, interface)?;
+        }
+        socket.del_unused_table(&NETWORKS)?;
     }
     Ok(())
-}
-
-/// Removes the table where no network is left.
-pub(crate) fn release_table(socket: &mut Socket) -> Result<(), Error> {
-    is_gone(Batch::new().del_chain(&NETWORKS).del_table(&TABLE).commit(socket)).map(drop)
-}
-
-/// Removes a chain that nothing leads to; false where something does.
-pub(crate) fn del_chain(socket: &mut Socket, name: &str) -> Result<bool, Error> {
-    is_gone(Batch::new().del_chain(&Chain::new(TABLE, name)).commit(socket))
-}
-
-fn is_gone(outcome: nftables::Result<()>) -> Result<bool, Error> {
-    match outcome {
-        Err(error) if error.is_busy() => Ok(false),
-        Err(error) if !error.is_not_found() => Err(error.into()),
-        _ => Ok(true),
-    }
 }

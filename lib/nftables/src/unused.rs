@@ -1,0 +1,43 @@
+//! Removing what nothing refers to any more: the kernel counts references, so whoever goes last need not be known.
+//!
+//! The kernel refuses to delete a chain that a rule or an element leads to, and that alone would do. But a refused
+//! transaction costs it a grace period (`synchronize_rcu` in `__nf_tables_abort`), some ten milliseconds; asking
+//! first costs some ten microseconds.
+
+use crate::{Batch, Chain, Result, Socket};
+
+impl Socket {
+    /// Whether a rule or an element leads to a chain; false also where there is no such chain.
+    pub fn is_referenced(&mut self, chain: &Chain) -> Result<bool> {
+        let Some(uses) = self.chain_uses(chain)? else { return Ok(false) };
+        // The kernel counts a chain's own rules as uses of it, too.
+        let rules = self.rules(chain)?.len();
+        Ok(usize::try_from(uses).is_ok_and(|uses| uses > rules))
+    }
+
+    /// Deletes a chain with its rules unless something leads to it. Says whether it is gone.
+    pub fn del_unused_chain(&mut self, chain: &Chain) -> Result<bool> {
+        if self.is_referenced(chain)? {
+            return Ok(false);
+        }
+        self.try_delete(Batch::new().del_chain(chain))
+    }
+
+    /// Deletes a table with all that it holds, unless something leads to one chain of it: the one that everything
+    /// jumps to which needs the table. Says whether it is gone.
+    pub fn del_unused_table(&mut self, anchor: &Chain) -> Result<bool> {
+        if self.is_referenced(anchor)? {
+            return Ok(false);
+        }
+        self.try_delete(Batch::new().del_chain(anchor).del_table(&anchor.table))
+    }
+
+    /// Between the question and the deletion somebody else may have begun to use it, or may have deleted it.
+    fn try_delete(&mut self, batch: &mut Batch) -> Result<bool> {
+        match batch.commit(self) {
+            Err(error) if error.is_busy() => Ok(false),
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(true),
+        }
+    }
+}
