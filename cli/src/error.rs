@@ -108,6 +108,28 @@ pub enum Error {
     /// `-P` without anything to publish.
     #[error("publish all exposed ports: no port is exposed")]
     NothingExposed,
+    /// No container has this name or ID.
+    #[error("find container {container}: no attachment has this name or ID")]
+    NoContainer {
+        /// What was given.
+        container: String,
+    },
+    /// The beginning of an ID, or a name, is that of several containers.
+    #[error("find container {container}: it could be {}", .ids.join(", "))]
+    SeveralContainers {
+        /// What was given.
+        container: String,
+        /// The IDs of those that it could be.
+        ids: Vec<String>,
+    },
+    /// The port that was asked for is not published.
+    #[error("port {port} of container {container} is not published")]
+    NotPublished {
+        /// The container as it was given.
+        container: String,
+        /// The port with its protocol.
+        port: String,
+    },
     /// The command could not be executed.
     #[error("execute {}: {}", .program.display(), describe(.source))]
     Execute {
@@ -175,6 +197,7 @@ impl Error {
             }
             Self::Choice { .. } => "name one with --network".to_owned(),
             Self::Unsupported { cure, .. } => (*cure).to_owned(),
+            Self::SeveralContainers { .. } => "give more of the ID".to_owned(),
             Self::NothingExposed => "add --expose PORT, or name the ports with -p".to_owned(),
             Self::Inside { cure, .. } => return cure.clone(),
             Self::Both { first, further } => return first.cure().or_else(|| further.cure()),

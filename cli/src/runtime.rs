@@ -85,6 +85,11 @@ impl<'a> Runtime<'a> {
         NetworkList::find(&self.environment.folder, network).map_err(Error::contract("find network"))
     }
 
+    /// Every network that can be read; none where there is no folder of them.
+    pub(crate) fn all(&self) -> Vec<NetworkList> {
+        NetworkList::all(&self.environment.folder).map(|(lists, _)| lists).unwrap_or_default()
+    }
+
     /// The one network that there is. Lists of nothing but loopback, which many nodes have beside it, do not count.
     pub(crate) fn only(&self) -> Result<NetworkList, Error> {
         let folder = &self.environment.folder;

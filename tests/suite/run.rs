@@ -94,6 +94,42 @@ fn ports_are_published_while_the_command_runs() {
 }
 
 #[test]
+fn exposed_ports_are_published_on_free_ones_which_cleat_port_shows() {
+    isolated(|| {
+        let host = Host::new();
+        install_networks();
+        let before = Snapshot::take();
+        let args =
+            ["--name", "web", "-P", "--expose", "80", "--expose", "53/udp", "-p", "127.0.0.1:5000:5000/udp"];
+        let web = start(&args, &server(80, "hello"), || attached() == 1);
+        let port = |args: &[&str]| output(cleat(&["port"]).args(args));
+        let (status, said) = port(&["web"]);
+        assert!(status.status.success(), "{said}");
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines.len(), 3, "{said}");
+        assert!(
+            lines[0].starts_with("53/udp -> 0.0.0.0:") && lines[1].starts_with("80/tcp -> 0.0.0.0:"),
+            "{said}"
+        );
+        assert_eq!(lines[2], "5000/udp -> 127.0.0.1:5000");
+        let chosen: u16 = lines[1].rsplit(':').next().unwrap().parse().unwrap();
+        assert!(chosen >= 32768, "{said}");
+        assert_eq!(port(&["web", "80"]).1, format!("0.0.0.0:{chosen}\n"));
+        let outside = Some(&host.outside);
+        let served = || ask_tcp(outside, &format!("{UPLINK_V4}:{chosen}"));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while served().is_err() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(served().unwrap(), "hello\n");
+        assert!(port(&["web", "81"]).1.contains("81/tcp of container web is not published"));
+        assert!(port(&["nobody"]).1.contains("nobody"));
+        stop(web, "TERM");
+        before.assert_unchanged();
+    });
+}
+
+#[test]
 fn a_link_gives_variables_a_name_and_the_address_of_now() {
     isolated(|| {
         let _host = Host::new();

@@ -5,6 +5,7 @@ mod check;
 mod del;
 mod gc;
 mod init;
+mod port;
 mod run;
 mod status;
 
@@ -35,6 +36,8 @@ pub(crate) enum Verb {
     Status(status::Args),
     /// Remove what is left of attachments whose namespace has gone
     Gc(gc::Args),
+    /// Show which ports of a container are published where
+    Port(port::Args),
     /// The first process of a container, which `run` starts
     #[command(hide = true)]
     Init(init::Args),
@@ -51,6 +54,7 @@ impl Verb {
             Self::Check(args) => check::execute(&args, environment),
             Self::Status(args) => status::execute(&args, environment),
             Self::Gc(args) => gc::execute(&args, environment),
+            Self::Port(args) => port::execute(&args, environment),
         };
         done.map(|()| ExitCode::SUCCESS)
     }
