@@ -4,15 +4,15 @@
 #![allow(clippy::too_many_lines, reason = "a ruleset reads best in one piece")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
-mod sandbox;
+mod inside;
 
 use std::net::IpAddr;
 
+use inside::program;
 use nftables::{
     Batch, Chain, Element, Expr, Family, Field, Hook, HookPoint, Ifname, Kind, Policy, Reject, Selector, Set,
     Socket, Table, Type, Value, Verdict, priority, state, status,
 };
-use sandbox::program;
 
 /// `nft` reads its own listing back to the same listing, to the same JSON and to the same byte code as `batch` made.
 fn assert_listed(batch: &mut Batch, expected: &str) {
@@ -57,7 +57,7 @@ const INET: Table = Table::new(Family::Inet, "cleat");
 
 #[test]
 fn the_whole_of_a_published_network() {
-    sandbox::run("the_whole_of_a_published_network", || {
+    inside::run(|| {
         const PORT4: Set = Set::map(
             INET,
             "port4",
@@ -142,7 +142,7 @@ fn the_whole_of_a_published_network() {
 
 #[test]
 fn every_match_and_statement() {
-    sandbox::run("every_match_and_statement", || {
+    inside::run(|| {
         use Selector::{
             CtMark, CtState, CtStatus, EtherDaddr, EtherSaddr, FibSaddrType, Iifname, Ip6Daddr, Ip6Saddr,
             IpDaddr, IpSaddr, L4Proto, Mark, NfProto, Oifname, ThDport, ThSport,
@@ -215,7 +215,7 @@ fn every_match_and_statement() {
 
 #[test]
 fn every_type_of_key_and_data() {
-    sandbox::run("every_type_of_key_and_data", || {
+    inside::run(|| {
         use Selector::{EtherSaddr, Iifname, Ip6Saddr, IpSaddr, L4Proto, Mark, Oifname, ThDport};
         const LINKS: Set =
             Set::new(INET, "links", &[Type::Ifname, Type::Ipv4Addr, Type::InetProto, Type::InetService])
@@ -271,7 +271,7 @@ fn every_type_of_key_and_data() {
 
 #[test]
 fn every_verdict_in_a_map() {
-    sandbox::run("every_verdict_in_a_map", || {
+    inside::run(|| {
         let map = Set::vmap(INET, "verdicts", &[Type::InetService]).with_comment("one of each");
         let verdicts = [
             Verdict::Accept,
@@ -293,7 +293,7 @@ fn every_verdict_in_a_map() {
 
 #[test]
 fn tables_of_one_family_and_of_bridges() {
-    sandbox::run("tables_of_one_family_and_of_bridges", || {
+    inside::run(|| {
         use Selector::{EtherSaddr, Iifname, Ip6Saddr, IpDaddr, IpSaddr};
         let mut batch = Batch::new();
         let ip = Chain::base(Table::new(Family::Ip, "four"), "in", Kind::Filter, HookPoint::Input, 0);

@@ -3,7 +3,7 @@
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
-mod sandbox;
+mod inside;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -45,7 +45,7 @@ fn loopback() -> [IpAddr; 2] {
 
 #[test]
 fn a_connection_goes_through_the_map() {
-    sandbox::run("a_connection_goes_through_the_map", || {
+    inside::run(|| {
         let mut socket = Socket::open().unwrap();
         publish(&mut socket);
         for address in loopback() {
@@ -65,7 +65,7 @@ fn a_connection_goes_through_the_map() {
 
 #[test]
 fn exactly_the_flows_of_one_port_are_deleted() {
-    sandbox::run("exactly_the_flows_of_one_port_are_deleted", || {
+    inside::run(|| {
         let (mut socket, mut counter) = (Socket::open().unwrap(), Socket::open().unwrap());
         publish(&mut socket);
         for (address, family) in loopback().into_iter().zip([Family::Ip, Family::Ip6]) {
@@ -103,7 +103,7 @@ fn exactly_the_flows_of_one_port_are_deleted() {
 
 #[test]
 fn many_ports_are_deleted_at_once() {
-    sandbox::run("many_ports_are_deleted_at_once", || {
+    inside::run(|| {
         let mut socket = Socket::open().unwrap();
         publish(&mut socket);
         for (address, family) in loopback().into_iter().zip([Family::Ip, Family::Ip6]) {
@@ -129,8 +129,8 @@ fn many_ports_are_deleted_at_once() {
 
 #[test]
 fn addresses_tell_flows_of_one_port_apart() {
-    sandbox::run("addresses_tell_flows_of_one_port_apart", || {
-        sandbox::program("ip", &["-6", "address", "add", "fd00::1/128", "dev", "lo", "nodad"], "");
+    inside::run(|| {
+        inside::program("ip", &["-6", "address", "add", "fd00::1/128", "dev", "lo", "nodad"], "");
         let (mut socket, mut counter) = (Socket::open().unwrap(), Socket::open().unwrap());
         publish(&mut socket);
         let pairs = [(["127.0.0.1", "127.0.0.2"], Family::Ip), (["::1", "fd00::1"], Family::Ip6)];
@@ -156,7 +156,7 @@ fn addresses_tell_flows_of_one_port_apart() {
 
 #[test]
 fn a_flow_follows_the_map_only_after_its_deletion() {
-    sandbox::run("a_flow_follows_the_map_only_after_its_deletion", || {
+    inside::run(|| {
         let mut socket = Socket::open().unwrap();
         publish(&mut socket);
         let address = loopback()[0];

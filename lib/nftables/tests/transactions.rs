@@ -3,7 +3,7 @@
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
-mod sandbox;
+mod inside;
 
 use nftables::{
     Batch, Chain, Data, Element, Error, Expr, Family, Field, HookPoint, Kind, Selector, Set, Socket, Table,
@@ -42,7 +42,7 @@ fn member() -> [Field; 1] {
 
 #[test]
 fn a_failing_operation_undoes_all_and_is_named() {
-    sandbox::run("a_failing_operation_undoes_all_and_is_named", || {
+    inside::run(|| {
         let mut socket = prepared();
         let mut batch = Batch::new();
         batch
@@ -62,7 +62,7 @@ fn a_failing_operation_undoes_all_and_is_named() {
 
 #[test]
 fn a_taken_key_fails_where_it_is_to_be_created() {
-    sandbox::run("a_taken_key_fails_where_it_is_to_be_created", || {
+    inside::run(|| {
         let mut socket = prepared();
         Batch::new().create_element(&PORTS, &web(8080)).commit(&mut socket).unwrap();
         let mut again = Batch::new();
@@ -83,7 +83,7 @@ fn a_taken_key_fails_where_it_is_to_be_created() {
 
 #[test]
 fn tables_chains_and_sets_are_created_once() {
-    sandbox::run("tables_chains_and_sets_are_created_once", || {
+    inside::run(|| {
         let mut socket = prepared();
         prepared();
         for (batch, words) in [
@@ -100,7 +100,7 @@ fn tables_chains_and_sets_are_created_once() {
 
 #[test]
 fn a_chain_goes_with_the_last_that_leads_to_it() {
-    sandbox::run("a_chain_goes_with_the_last_that_leads_to_it", || {
+    inside::run(|| {
         let mut socket = prepared();
         let to_net = Element::new(&member()).verdict(Verdict::goto("net_a"));
         let mut batch = Batch::new();
@@ -121,7 +121,7 @@ fn a_chain_goes_with_the_last_that_leads_to_it() {
 
 #[test]
 fn what_is_unused_is_told_and_removed_without_a_refusal() {
-    sandbox::run("what_is_unused_is_told_and_removed_without_a_refusal", || {
+    inside::run(|| {
         const ANCHOR: Chain = Chain::new(TABLE, "anchor");
         let mut socket = prepared();
         assert!(!socket.is_referenced(&ANCHOR).unwrap(), "it does not exist");
@@ -149,7 +149,7 @@ fn what_is_unused_is_told_and_removed_without_a_refusal() {
 
 #[test]
 fn a_batch_for_another_generation_is_refused() {
-    sandbox::run("a_batch_for_another_generation_is_refused", || {
+    inside::run(|| {
         let mut socket = prepared();
         let generation = socket.generation().unwrap();
         let mut batch = Batch::new();
@@ -168,7 +168,7 @@ fn a_batch_for_another_generation_is_refused() {
 
 #[test]
 fn one_element_is_read_by_its_key() {
-    sandbox::run("one_element_is_read_by_its_key", || {
+    inside::run(|| {
         let mut socket = prepared();
         let to_net = Element::new(&member()).verdict(Verdict::goto("net_a")).comment("web");
         let mut batch = Batch::new();
@@ -194,7 +194,7 @@ fn one_element_is_read_by_its_key() {
 
 #[test]
 fn names_and_rules_are_listed() {
-    sandbox::run("names_and_rules_are_listed", || {
+    inside::run(|| {
         let mut socket = prepared();
         assert!(socket.has_table(&TABLE).unwrap() && !socket.has_table(&OTHER).unwrap());
         assert!(socket.has_set(&PORTS).unwrap() && !socket.has_set(&Set { name: "no", ..PORTS }).unwrap());
@@ -222,7 +222,7 @@ fn names_and_rules_are_listed() {
 
 #[test]
 fn thousands_of_elements_are_one_transaction() {
-    sandbox::run("thousands_of_elements_are_one_transaction", || {
+    inside::run(|| {
         let mut socket = prepared();
         // As many as fit into one datagram outside of the initial user namespace, and the rest.
         let mut batch = Batch::new();
@@ -251,7 +251,7 @@ fn thousands_of_elements_are_one_transaction() {
 
 #[test]
 fn whole_tables_and_sets_are_deleted() {
-    sandbox::run("whole_tables_and_sets_are_deleted", || {
+    inside::run(|| {
         let mut socket = prepared();
         let mut batch = Batch::new();
         batch.add_rule(&NET_A, &[Expr::dnat_map(&[Selector::L4Proto, Selector::ThDport], PORTS)], None);

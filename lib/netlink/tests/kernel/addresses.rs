@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use netlink::{Address, AddressFlags, Bridge, IpNetwork, Namespace, Socket, Veth, sysctl};
 
-use crate::sandbox::{sandboxed, veth};
+use crate::fixture::{sandboxed, veth};
 
 fn network(text: &str) -> IpNetwork {
     text.parse().unwrap()

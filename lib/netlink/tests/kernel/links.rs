@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use netlink::{Bridge, Mac, Namespace, Peer, Socket, Veth};
 
-use crate::sandbox::{Container, link, sandboxed, veth};
+use crate::fixture::{Container, link, sandboxed, veth};
 
 const HOST: Mac = mac(1);
 const INSIDE: Mac = mac(2);

@@ -8,10 +8,10 @@
 )]
 
 mod addresses;
+mod fixture;
 mod links;
 mod namespaces;
 mod ports;
 mod routes;
-mod sandbox;
 mod sysctls;
 mod vlans;

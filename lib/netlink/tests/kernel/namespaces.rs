@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use netlink::{Error, Namespace, sysctl};
 
-use crate::sandbox::{Container, link, sandboxed};
+use crate::fixture::{Container, link, sandboxed};
 
 const AT_ONCE: Duration = Duration::ZERO;
 

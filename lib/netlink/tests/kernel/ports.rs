@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use netlink::{Bridge, Namespace, PortFlags, Socket, Veth};
 
-use crate::sandbox::{sandboxed, veth};
+use crate::fixture::{sandboxed, veth};
 
 fn add_ports(socket: &mut Socket, bridge: u32, numbers: std::ops::Range<u32>) {
     let here = Namespace::current().unwrap();

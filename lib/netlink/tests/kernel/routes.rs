@@ -1,6 +1,6 @@
 use netlink::{AddressFlags, Namespace, Route, Socket};
 
-use crate::sandbox::{sandboxed, veth};
+use crate::fixture::{sandboxed, veth};
 
 /// A link, up, with an address of either family and a neighbour.
 fn link(socket: &mut Socket) -> u32 {

@@ -1,6 +1,6 @@
 use netlink::{Bridge, Socket, sysctl};
 
-use crate::sandbox::sandboxed;
+use crate::fixture::sandboxed;
 
 sandboxed! {
     fn written_only_where_they_differ() {

@@ -1,6 +1,6 @@
 use netlink::{Bridge, BridgeVlan, Namespace, Socket, Veth, VlanMember};
 
-use crate::sandbox::{sandboxed, veth};
+use crate::fixture::{sandboxed, veth};
 
 const DEFAULT: BridgeVlan = BridgeVlan { first: 1, last: 1, pvid: true, untagged: true };
 const ACCESS: BridgeVlan = BridgeVlan { first: 10, ..BridgeVlan { last: 10, ..DEFAULT } };

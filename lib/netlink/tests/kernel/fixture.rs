@@ -1,11 +1,8 @@
-//! Where the tests run: each starts itself again in new user, network, mount and PID namespaces, so that it
-//! has the rights it needs and the host is not touched. Where that cannot be done, the test fails.
+//! What the tests share: each runs in a sandbox, and makes links and namespaces there.
 
 use std::process::{Child, Command, Stdio};
 
 use netlink::{Link, Namespace, Peer, Socket, Veth};
-
-const MARK: &str = "CLEAT_SANDBOX";
 
 /// Declares a test that runs in the sandbox.
 macro_rules! sandboxed {
@@ -13,46 +10,11 @@ macro_rules! sandboxed {
         #[test]
         $(#[$attribute])*
         fn $name() {
-            let path = concat!(module_path!(), "::", stringify!($name));
-            if crate::sandbox::enters(path.split_once("::").unwrap().1) {
-                $body
-            }
+            ::sandbox::isolated(|| $body);
         }
     )+};
 }
 pub(crate) use sandboxed;
-
-/// True inside the sandbox. Outside, runs the test there, and checks that it did run and succeed.
-#[allow(clippy::disallowed_methods, reason = "the sandbox is a process with a mark in its environment")]
-pub(crate) fn enters(test: &str) -> bool {
-    if std::env::var_os(MARK).is_some() {
-        return true;
-    }
-    let output = Command::new("unshare")
-        .args([
-            "--user",
-            "--map-root-user",
-            "--net",
-            "--mount",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--mount-proc",
-        ])
-        .arg(std::env::current_exe().unwrap())
-        .args([test, "--exact", "--nocapture", "--include-ignored"])
-        .env(MARK, "1")
-        .output()
-        .unwrap();
-    let report = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    print!("{report}");
-    assert!(
-        output.status.success() && report.contains("1 passed"),
-        "{test} in the sandbox:\n{report}\n{errors}"
-    );
-    false
-}
 
 /// A process in a network namespace of its own.
 pub(crate) struct Container {
