@@ -19,7 +19,7 @@ pub fn isolated(test: impl FnOnce()) {
     let thread = thread::current();
     let name = thread.name().expect("the test harness names its threads");
     let mut command = unshare();
-    command.args([name, "--exact", "--nocapture", "--include-ignored", "--test-threads=1"]);
+    command.args([name, "--exact", "--nocapture", "--test-threads=1"]);
     let output = command.output().expect("start unshare(1) of util-linux");
     let said =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

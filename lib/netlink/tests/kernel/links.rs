@@ -1,6 +1,4 @@
-use std::time::{Duration, Instant};
-
-use netlink::{Bridge, Mac, Namespace, Peer, Socket, Veth};
+use netlink::{Bridge, Mac, Peer, Socket, Veth};
 
 use crate::fixture::{Container, link, sandboxed, veth};
 
@@ -118,34 +116,4 @@ sandboxed! {
         assert!(socket.del_link_by_name("cni0").unwrap());
         assert_eq!(container.namespace.socket().unwrap().get_link("eth0").unwrap(), None);
     }
-
-    #[ignore = "a measurement, to be run with --nocapture"]
-    fn cost() {
-        let namespace = Namespace::current().unwrap();
-        let mut socket = Socket::open().unwrap();
-        let wanted = Bridge { name: "cni0", mac: Some(HOST), ..Bridge::default() };
-        let bridge = socket.add_bridge(&wanted).unwrap();
-        median("add_veth", |round| {
-            let (name, peer) = (format!("h{round}"), format!("c{round}"));
-            let master = Some(bridge);
-            socket.add_veth(&Veth { master, mac: Some(HOST), ..veth(&name, &peer, &namespace) }).unwrap();
-        });
-        // The kernel is still busy with the new links, and holds the lock that every request needs.
-        std::thread::sleep(Duration::from_secs(1));
-        median("get_link", |_| drop(link(&mut socket, "h7")));
-        median("get_link, another each time", |round| drop(link(&mut socket, &format!("h{round}"))));
-        median("Socket::open", |_| drop(Socket::open().unwrap()));
-        median("Namespace::socket", |_| drop(namespace.socket().unwrap()));
-    }
-}
-
-fn median(what: &str, mut run: impl FnMut(u32)) {
-    let once = |round| {
-        let start = Instant::now();
-        run(round);
-        start.elapsed()
-    };
-    let mut times: Vec<_> = (0..200).map(once).collect();
-    times.sort();
-    println!("{what}: {:?}", times[times.len() / 2]);
 }
