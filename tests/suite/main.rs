@@ -10,5 +10,6 @@ mod contract;
 mod loopback;
 mod networks;
 mod programs;
+mod reach;
 mod recorded;
 mod run;

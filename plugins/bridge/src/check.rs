@@ -1,18 +1,36 @@
 //! CHECK: what ADD set up against what there is. Differences are named; what a later plugin of the chain may change
 //! is taken from the previous result, which that plugin has amended.
 
-use cni::{AddResult, Interface, Target};
+use cni::{AddResult, Interface, Request, Target};
 use ipnetwork::IpNetwork;
 use netlink::{Link, Namespace, Socket};
 
 use crate::conf::Conf;
 use crate::container;
 use crate::error::Error;
+use crate::masquerade::Masquerade;
 use crate::names;
 use crate::plan::Plan;
 
+/// Compares an attachment with its previous result and the configuration.
+pub(crate) fn check(request: &Request, target: &Target) -> Result<(), cni::Error> {
+    let conf = Conf::new(request, Some(target))?;
+    let result = request.conf.require_prev_result()?;
+    conf.ipam.check(request, target)?;
+    let ips = result.container_ips(target.ifname().as_str()).cloned().collect();
+    let routes = result.routes.clone();
+    let plan = Plan::new(&conf, &AddResult { ips, routes, ..AddResult::default() })?;
+    host(&mut Socket::open().map_err(Error::from)?, &conf, target, result, &plan)?;
+    container(&conf, target, result, &plan)?;
+    if conf.masquerade && !plan.ips.is_empty() {
+        let mut rules = nftables::Socket::open().map_err(Error::from)?;
+        Masquerade::new(&target.attachment, &plan).check(&mut rules)?;
+    }
+    Ok(())
+}
+
 /// Compares the host's side.
-pub(crate) fn host(
+fn host(
     socket: &mut Socket,
     conf: &Conf,
     target: &Target,
@@ -60,7 +78,7 @@ pub(crate) fn host(
 }
 
 /// Compares the container's side.
-pub(crate) fn container(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> Result<(), Error> {
+fn container(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> Result<(), Error> {
     let (path, ifname) = (target.netns()?, target.ifname().as_str());
     let tables: Vec<u32> = plan.routes.iter().filter_map(|route| route.table).collect();
     let found = container::observe(&Namespace::open(path)?, ifname, &tables)?;

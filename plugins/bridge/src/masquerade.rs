@@ -29,6 +29,7 @@ use nftables::{
 
 use crate::error::Error;
 use crate::names;
+use crate::plan::Plan;
 
 const TABLE: Table = Table::new(Family::Inet, "cleat_bridge");
 const MASQ4: Set = Set::vmap(TABLE, "masq4", &[Type::Ipv4Addr]);
@@ -54,8 +55,10 @@ pub(crate) struct Masquerade {
 }
 
 impl Masquerade {
-    /// Plans it: `subnets` are those of the addresses.
-    pub(crate) fn new(attachment: &Attachment, addresses: Vec<IpAddr>, subnets: Vec<IpNetwork>) -> Self {
+    /// What masquerades an attachment that is set up by a plan.
+    pub(crate) fn new(attachment: &Attachment, plan: &Plan) -> Self {
+        let addresses: Vec<IpAddr> = plan.ips.iter().map(|ip| ip.address.ip()).collect();
+        let subnets = plan.subnets();
         let owner = names::host_interface(attachment);
         let texts: Vec<String> = subnets.iter().map(ToString::to_string).collect();
         let chain = names::chain(&attachment.network, &texts);

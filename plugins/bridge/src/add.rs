@@ -1,0 +1,169 @@
+//! ADD: one attachment, one transaction. What fails is undone in reverse, and what cannot be undone is told.
+
+use std::os::fd::AsFd;
+
+use cni::{AddResult, Interface, Request, Target};
+use ipnetwork::IpNetwork;
+use netlink::{Link, Mac, Namespace, Peer, PortFlags, Socket, Veth};
+
+use crate::conf::Conf;
+use crate::error::Error;
+use crate::masquerade::Masquerade;
+use crate::plan::Plan;
+use crate::{container, host, names, remove};
+
+/// Makes an attachment.
+pub(crate) fn add(request: &Request, target: &Target) -> Result<AddResult, cni::Error> {
+    Add::new(request, target)?.run()
+}
+
+/// One ADD, with what it has done so far.
+struct Add<'a> {
+    request: &'a Request,
+    target: &'a Target,
+    conf: Conf,
+    host: Namespace,
+    container: Namespace,
+    socket: Socket,
+    done: Vec<Done>,
+}
+
+/// What an ADD has done, and a failing one undoes in reverse.
+enum Done {
+    Addresses,
+    Bridge,
+    Gateway(u32, IpNetwork),
+    Link(u32),
+    Masquerade,
+}
+
+impl<'a> Add<'a> {
+    fn new(request: &'a Request, target: &'a Target) -> Result<Self, cni::Error> {
+        let conf = Conf::new(request, Some(target))?;
+        let open = || -> Result<_, Error> {
+            Ok((Namespace::current()?, Namespace::open(target.netns()?)?, Socket::open()?))
+        };
+        let (host, container, socket) = open()?;
+        Ok(Self { request, target, conf, host, container, socket, done: Vec::new() })
+    }
+
+    fn run(mut self) -> Result<AddResult, cni::Error> {
+        self.set_up().map_err(|error| {
+            let error = cni::Error::from(error);
+            match cni::Error::all(self.undo()) {
+                Ok(()) => error,
+                Err(further) => error.undo_failed(&further),
+            }
+        })
+    }
+
+    fn set_up(&mut self) -> Result<AddResult, Error> {
+        let given = self.conf.ipam.add(self.request, self.target)?;
+        self.done.push(Done::Addresses);
+        let plan = Plan::new(&self.conf, &given)?;
+        let held = host::hold_bridges(&self.host)?;
+        let (bridge, made) = host::ensure_bridge(&mut self.socket, &self.conf)?;
+        if made {
+            self.done.push(Done::Bridge);
+        }
+        for gateway in &plan.gateways {
+            if host::ensure_gateway(&mut self.socket, &self.conf, &bridge, *gateway)? {
+                self.done.push(Done::Gateway(bridge.index, *gateway));
+            }
+        }
+        let (host_mac, mac) = (host::random_mac(), self.conf.mac.unwrap_or_else(host::random_mac));
+        let port = self.add_link(&bridge, host_mac, mac)?;
+        self.done.push(Done::Link(port));
+        drop(held);
+        if self.conf.hairpin || self.conf.isolated {
+            let (hairpin, isolated) = (Some(self.conf.hairpin), Some(self.conf.isolated));
+            let flags = PortFlags { hairpin, isolated, ..PortFlags::default() };
+            self.socket.set_bridge_port(port, &flags)?;
+        }
+        host::enable_forwarding(&plan.gateways)?;
+        if !self.conf.keep_down {
+            container::configure(&self.container, self.target.ifname().as_str(), &plan, self.conf.dad)?;
+            host::await_forwarding(&mut self.socket, port)?;
+        }
+        if self.conf.masquerade && !plan.ips.is_empty() {
+            self.done.push(Done::Masquerade);
+            Masquerade::new(&self.target.attachment, &plan).add(&mut nftables::Socket::open()?)?;
+        }
+        Ok(self.result(plan, given, &bridge, host_mac, mac))
+    }
+
+    fn add_link(&mut self, bridge: &Link, host_mac: Mac, mac: Mac) -> Result<u32, Error> {
+        let (name, ifname) = (names::host_interface(&self.target.attachment), self.target.ifname().as_str());
+        let alias = names::alias(&self.target.attachment);
+        let veth = Veth {
+            name: &name,
+            mac: Some(host_mac),
+            mtu: self.conf.mtu,
+            master: Some(bridge.index),
+            alias: Some(&alias),
+            peer: Peer { name: ifname, mac: Some(mac), namespace: self.container.as_fd() },
+        };
+        match self.socket.add_veth(&veth) {
+            Ok(index) => Ok(index),
+            // Either end's name may be the one that is taken.
+            Err(error) if error.is_exists() => Err(match self.socket.get_link(&name)? {
+                Some(_) => Error::Attached(self.target.attachment.to_string()),
+                None => Error::InterfaceExists(ifname.to_owned()),
+            }),
+            Err(error) if error.errno() == Some(EXFULL) => Err(Error::Full(bridge.name.clone())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn result(&self, plan: Plan, given: AddResult, bridge: &Link, host_mac: Mac, mac: Mac) -> AddResult {
+        let interface = |name: &str, mac: Option<Mac>, sandbox: String| Interface {
+            name: name.to_owned(),
+            mac: mac.map(|mac| mac.to_string()).unwrap_or_default(),
+            mtu: self.conf.mtu,
+            sandbox,
+            ..Interface::default()
+        };
+        let attachment = &self.target.attachment;
+        let sandbox =
+            self.target.netns.as_deref().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+        AddResult {
+            interfaces: vec![
+                interface(&bridge.name, bridge.mac, String::new()),
+                interface(&names::host_interface(attachment), Some(host_mac), String::new()),
+                interface(attachment.ifname.as_str(), Some(mac), sandbox),
+            ],
+            ips: plan.ips.into_iter().map(|ip| cni::Ip { interface: Some(2), ..ip }).collect(),
+            routes: plan.told_routes,
+            dns: if self.conf.dns.is_empty() { given.dns } else { self.conf.dns.clone() },
+        }
+    }
+
+    /// Takes everything back that was done, past errors, which are returned.
+    fn undo(&mut self) -> Vec<cni::Error> {
+        let mut errors = Vec::new();
+        while let Some(done) = self.done.pop() {
+            let outcome: Result<(), Error> = match done {
+                Done::Addresses => self.conf.ipam.del(self.request, self.target).map_err(Error::from),
+                Done::Bridge => {
+                    host::remove_bridge_if_unused(&self.host, &mut self.socket, self.conf.bridge.as_str())
+                }
+                Done::Gateway(bridge, gateway) => self.remove_gateway(bridge, gateway),
+                Done::Link(index) => self.socket.del_link(index).map(|_| ()).map_err(Error::from),
+                Done::Masquerade => remove::del_masquerade(&names::host_interface(&self.target.attachment)),
+            };
+            errors.extend(outcome.err().map(cni::Error::from));
+        }
+        errors
+    }
+
+    /// Another ADD may rely on the address by now: it stays where the bridge has ports.
+    fn remove_gateway(&mut self, bridge: u32, gateway: IpNetwork) -> Result<(), Error> {
+        if !self.socket.has_ports(bridge)? {
+            self.socket.del_address(bridge, gateway)?;
+        }
+        Ok(())
+    }
+}
+
+/// `EXFULL` (asm-generic/errno.h): what the kernel answers for the 1,024th port.
+const EXFULL: i32 = 54;

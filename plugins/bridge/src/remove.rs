@@ -1,0 +1,88 @@
+//! DEL and GC: removes what attachments have, past errors, by names that are derived and by what the kernel tells.
+
+use cni::{IfName, Request, Target};
+use netlink::{Namespace, Socket};
+
+use crate::conf::Removal;
+use crate::error::Error;
+use crate::{container, host, masquerade, names};
+
+/// Removes an attachment. What is gone already counts as removed.
+pub(crate) fn del(request: &Request, target: &Target) -> Result<(), cni::Error> {
+    let conf = Removal::new(request)?;
+    let mut errors: Vec<cni::Error> = Vec::new();
+    let mut keep = |outcome: Result<(), Error>| errors.extend(outcome.err().map(cni::Error::from));
+    // Also where ipMasq is off now: it may have been on when the container was added. The kernel takes a grace
+    // period, some ten milliseconds, to forget rules, which closing the socket waits for, and another one to
+    // remove the link. Begun in this order they pass at the same time.
+    let rules = nftables::Socket::open().map_err(Error::from).and_then(|mut rules| {
+        masquerade::del(&mut rules, &names::host_interface(&target.attachment)).map(|()| rules)
+    });
+    // The link before the address: nobody may use it any more when it is given back.
+    keep(del_link(target));
+    keep(rules.map(drop));
+    keep(conf.ipam.del(request, target).map_err(Error::from));
+    keep(del_bridge(&conf.bridge));
+    cni::Error::all(errors)
+}
+
+/// Removes what attachments left that are not valid any more.
+pub(crate) fn gc(request: &Request) -> Result<(), cni::Error> {
+    let conf = Removal::new(request)?;
+    let mut errors: Vec<cni::Error> = conf.ipam.gc(request).err().into_iter().collect();
+    errors.extend(gc_kernel(request, &conf.bridge).err().map(cni::Error::from));
+    cni::Error::all(errors)
+}
+
+/// The host's end by its derived name; failing that, the container's end, where another program made the pair.
+fn del_link(target: &Target) -> Result<(), Error> {
+    let mut socket = Socket::open()?;
+    if socket.del_link_by_name(&names::host_interface(&target.attachment))? {
+        return Ok(());
+    }
+    // A namespace that cannot be opened any more has taken the interface with it.
+    if let Some(namespace) = target.netns.as_deref().and_then(|path| Namespace::open(path).ok()) {
+        container::remove(&namespace, target.ifname().as_str())?;
+    }
+    Ok(())
+}
+
+/// Removes what masquerades the attachment with this host interface.
+pub(crate) fn del_masquerade(owner: &str) -> Result<(), Error> {
+    masquerade::del(&mut nftables::Socket::open()?, owner)
+}
+
+fn del_bridge(name: &IfName) -> Result<(), Error> {
+    host::remove_bridge_if_unused(&Namespace::current()?, &mut Socket::open()?, name.as_str())
+}
+
+/// Removes the links and the masquerading of this network's attachments that are not valid any more.
+fn gc_kernel(request: &Request, bridge: &IfName) -> Result<(), Error> {
+    let Some(valid) = request.conf.valid_attachments()? else {
+        return Ok(());
+    };
+    let network = &request.conf.network;
+    let valid: Vec<String> = valid
+        .into_iter()
+        .map(|(container_id, ifname)| {
+            names::host_interface(&cni::Attachment { network: network.clone(), container_id, ifname })
+        })
+        .collect();
+    let mut socket = Socket::open()?;
+    if let Some(link) = socket.get_link(bridge.as_str())? {
+        let prefix = names::alias_prefix(network);
+        for port in socket.ports(link.index)? {
+            let of_network = port.alias.as_deref().is_some_and(|alias| alias.starts_with(&prefix));
+            if of_network && !valid.contains(&port.name) {
+                socket.del_link(port.index)?;
+            }
+        }
+    }
+    let mut rules = nftables::Socket::open()?;
+    for owner in masquerade::owners(&mut rules, network)? {
+        if !valid.contains(&owner) {
+            masquerade::del(&mut rules, &owner)?;
+        }
+    }
+    del_bridge(bridge)
+}
