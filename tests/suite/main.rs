@@ -12,4 +12,5 @@ mod networks;
 mod programs;
 mod reach;
 mod recorded;
+mod reference;
 mod run;

@@ -23,8 +23,10 @@ pub(crate) fn configure(namespace: &Namespace, ifname: &str, plan: &Plan, dad: b
             .get_link(ifname)?
             .ok_or_else(|| Error::Differs(format!("interface {ifname} went away while it was set up")))?;
         let has_v6 = plan.ips.iter().any(|ip| ip.address.is_ipv6());
-        // The neighbours learn at once that an address has moved here (gratuitous ARP, kernel's ip-sysctl).
-        set_where_present(&format!("net/ipv4/conf/{ifname}/arp_notify"), "1")?;
+        if !plan.ips.is_empty() {
+            // The neighbours learn at once that an address has moved here (gratuitous ARP, kernel's ip-sysctl).
+            set_where_present(&format!("net/ipv4/conf/{ifname}/arp_notify"), "1")?;
+        }
         if has_v6 {
             configure_ipv6(ifname, dad)?;
         }

@@ -1,0 +1,248 @@
+//! The reference plugins of the Debian package containernetworking-plugins and ours, given the same configurations:
+//! results, leases and what the kernel has afterwards must be the same, but for what is listed here with its reason.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use sandbox::{Call, Host, Namespaced, isolated};
+use serde_json::{Value, json};
+
+use crate::programs::folder;
+
+const REFERENCE: &str = "/usr/lib/cni";
+
+/// Configurations, each as keys that are added to the one of [`base`], with the environment's `CNI_ARGS`.
+fn cases() -> Vec<(&'static str, Value, &'static str)> {
+    let ipam =
+        |ranges: Value| json!({"type": "host-local", "ranges": ranges, "routes": [{"dst": "0.0.0.0/0"}]});
+    let v4 = json!([[{"subnet": "10.1.0.0/24"}]]);
+    let dual = json!([[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd00:1::/64"}]]);
+    vec![
+        ("a port without addresses", json!({"ipam": null}), ""),
+        ("addresses without a gateway", json!({"ipam": ipam(v4.clone())}), ""),
+        ("a gateway", json!({"isGateway": true, "ipam": ipam(v4.clone())}), ""),
+        (
+            "a default gateway",
+            json!({"isDefaultGateway": true, "ipam": {"type": "host-local", "ranges": v4.clone()}}),
+            "",
+        ),
+        (
+            "both families",
+            json!({"isDefaultGateway": true, "ipam": {"type": "host-local", "ranges": dual.clone()}}),
+            "",
+        ),
+        (
+            "hairpin and MTU",
+            json!({"isGateway": true, "hairpinMode": true, "mtu": 1400, "ipam": ipam(v4.clone())}),
+            "",
+        ),
+        ("promiscuous", json!({"isGateway": true, "promiscMode": true, "ipam": ipam(v4.clone())}), ""),
+        ("0.4.0", json!({"cniVersion": "0.4.0", "isGateway": true, "ipam": ipam(dual)}), ""),
+        ("0.3.1", json!({"cniVersion": "0.3.1", "isGateway": true, "ipam": ipam(v4.clone())}), ""),
+        ("0.2.0", json!({"cniVersion": "0.2.0", "isGateway": true, "ipam": ipam(v4.clone())}), ""),
+        (
+            "a part of a subnet, with a gateway of its own",
+            json!({"isGateway": true, "ipam": ipam(json!([[
+                {"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.50", "rangeEnd": "10.1.0.60", "gateway": "10.1.0.254"}
+            ]]))}),
+            "",
+        ),
+        (
+            "the keys of a single range",
+            json!({"ipam": {"type": "host-local", "subnet": "10.1.0.0/24", "rangeStart": "10.1.0.9"}}),
+            "",
+        ),
+        (
+            "a route with a next hop",
+            json!({"ipam": {
+                "type": "host-local", "ranges": v4, "routes": [{"dst": "10.9.0.0/16", "gw": "10.1.0.77"}]
+            }}),
+            "",
+        ),
+        (
+            "a requested address",
+            json!({"isGateway": true, "ipam": ipam(json!([[{"subnet": "10.1.0.0/24"}]]))}),
+            "IgnoreUnknown=1;IP=10.1.0.33",
+        ),
+        (
+            "a requested MAC",
+            json!({"runtimeConfig": {"mac": "02:00:00:00:00:77"}, "ipam": ipam(json!([[{"subnet": "10.1.0.0/24"}]]))}),
+            "",
+        ),
+        (
+            "name servers",
+            json!({"dns": {"nameservers": ["10.1.0.1"]}, "ipam": ipam(json!([[{"subnet": "10.1.0.0/24"}]]))}),
+            "",
+        ),
+    ]
+}
+
+fn base() -> Value {
+    json!({"cniVersion": "1.0.0", "name": "net", "type": "bridge", "bridge": "br0"})
+}
+
+#[test]
+fn the_same_configurations_give_the_same_results_and_the_same_state() {
+    isolated(|| {
+        let _host = Host::new();
+        for (name, keys, args) in cases() {
+            let mut conf = base();
+            for (key, value) in keys.as_object().unwrap() {
+                if value.is_null() {
+                    conf.as_object_mut().unwrap().remove(key);
+                } else {
+                    conf[key] = value.clone();
+                }
+            }
+            let theirs = attach(Path::new(REFERENCE), &conf, args);
+            let ours = attach(folder(), &conf, args);
+            for (what, theirs) in &theirs {
+                assert_eq!(ours.get(what), Some(theirs), "{name}: {what}");
+            }
+            assert_eq!(ours.len(), theirs.len(), "{name}: {ours:#?}");
+        }
+    });
+}
+
+/// Makes an attachment and removes it; what was told and found in between, by name.
+fn attach(plugins: &Path, conf: &Value, args: &str) -> BTreeMap<String, Value> {
+    let netns = Namespaced::new("c");
+    let program = plugins.join("bridge").display().to_string();
+    let call = |command: &str| {
+        Call::new(&program, command, conf)
+            .of("c", &netns, "eth0")
+            .env("CNI_ARGS", args)
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+    };
+    let mut seen = BTreeMap::new();
+    seen.insert("result".to_owned(), told(&call("ADD").run().result()));
+    for (place, state) in [("host", observe(None)), ("container", observe(Some(&netns)))] {
+        seen.extend(state.into_iter().map(|(what, value)| (format!("{place}: {what}"), value)));
+    }
+    seen.insert("leases".to_owned(), leases());
+    call("DEL").run().silent();
+    seen.insert("leases after DEL".to_owned(), leases());
+    // The reference leaves its bridge, which is one of the differences that are meant.
+    let _ = Command::new("ip").args(["link", "del", "br0"]).status();
+    fs::remove_dir_all("/var/lib/cni").ok();
+    seen
+}
+
+/// A result without what is different each time.
+fn told(result: &Value) -> Value {
+    let mut result = result.clone();
+    for interface in result["interfaces"].as_array_mut().into_iter().flatten() {
+        if interface["name"].as_str().unwrap().starts_with("veth") {
+            interface["name"] = json!("a veth");
+        }
+        if interface["mac"] != "02:00:00:00:00:77" {
+            interface["mac"] = json!("a hardware address");
+        }
+        // The reference of Debian 12 tells no MTU in any version; ours does from 1.1.0 on.
+        assert!(interface.get("mtu").is_none());
+    }
+    result
+}
+
+/// Addresses, routes, the bridge's and its port's settings, and parameters, of one namespace.
+fn observe(netns: Option<&Namespaced>) -> BTreeMap<String, Value> {
+    let look = || {
+        let mut state = BTreeMap::new();
+        let link = if netns.is_some() { "eth0" } else { "br0" };
+        for address in json_of("ip", &["-j", "addr", "show", "dev", link])[0]["addr_info"].as_array().unwrap()
+        {
+            // Link-local addresses follow the random hardware address.
+            if address["scope"] != "link" {
+                let key = format!("address {}", address["local"].as_str().unwrap());
+                state.insert(key, json!([address["prefixlen"], address["broadcast"], address["scope"]]));
+            }
+        }
+        let details = &json_of("ip", &["-j", "-d", "link", "show", "dev", link])[0];
+        let is_promiscuous = details["flags"].as_array().unwrap().contains(&json!("PROMISC"));
+        state.insert(
+            "link".to_owned(),
+            json!([details["mtu"], is_promiscuous, details["linkinfo"]["info_kind"]]),
+        );
+        for family in ["-4", "-6"] {
+            for route in json_of("ip", &["-j", family, "route", "show", "dev", link]).as_array().unwrap() {
+                if route["dst"] != "fe80::/64" {
+                    let told =
+                        ["gateway", "scope", "metric", "prefsrc", "protocol"].map(|key| route[key].clone());
+                    state.insert(format!("route {}", route["dst"].as_str().unwrap()), json!(told));
+                }
+            }
+        }
+        for port in json_of("bridge", &["-j", "-d", "link", "show"]).as_array().into_iter().flatten() {
+            if port["master"] == "br0" {
+                let told = ["hairpin", "isolated", "learning", "flood", "mtu"].map(|key| port[key].clone());
+                state.insert("port".to_owned(), json!(told));
+            }
+        }
+        for name in ["arp_notify", "forwarding"] {
+            let file = format!("/proc/sys/net/ipv4/conf/{link}/{name}");
+            state.insert(name.to_owned(), fs::read_to_string(file).unwrap().trim().into());
+        }
+        state
+    };
+    match netns {
+        Some(netns) => netns.enter(look),
+        None => look(),
+    }
+}
+
+fn json_of(program: &str, args: &[&str]) -> Value {
+    let output = Command::new(program).args(args).output().unwrap();
+    assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    if text.trim().is_empty() { json!([]) } else { serde_json::from_str(&text).unwrap() }
+}
+
+/// The files of the network's leases with their content, our own additions left out.
+fn leases() -> Value {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir("/var/lib/cni/networks/net").into_iter().flatten() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        // Where the boot that the leases belong to is kept, and who has which.
+        if !matches!(name.as_str(), "boot_id" | ".owners") {
+            files.insert(name, fs::read_to_string(&path).unwrap());
+        }
+    }
+    json!(files)
+}
+
+/// A node that changes its plugins under running containers: either program removes what the other one made.
+#[test]
+fn either_program_removes_what_the_other_made() {
+    isolated(|| {
+        let _host = Host::new();
+        let mut conf = base();
+        conf["isGateway"] = json!(true);
+        conf["ipam"] = json!({"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd00:1::/64"}]]});
+        for (maker, remover) in [(Path::new(REFERENCE), folder()), (folder(), Path::new(REFERENCE))] {
+            // Both lease from one folder, and neither gives an address twice.
+            let (a, b) = (Namespaced::new("a"), Namespaced::new("b"));
+            let call = |plugins: &Path, command: &str, netns: &Namespaced| {
+                let program = plugins.join("bridge").display().to_string();
+                Call::new(&program, command, &conf)
+                    .of(netns.name(), netns, "eth0")
+                    .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+                    .run()
+            };
+            let made = call(maker, "ADD", &a).result();
+            let other = call(remover, "ADD", &b).result();
+            assert_ne!(made["ips"][0]["address"], other["ips"][0]["address"]);
+            call(remover, "DEL", &a).silent();
+            call(maker, "DEL", &b).silent();
+            for netns in [&a, &b] {
+                let links = netns.enter(|| json_of("ip", &["-j", "link"]));
+                assert_eq!(links.as_array().unwrap().len(), 1, "{links}");
+            }
+            let left = leases();
+            let names: Vec<&String> = left.as_object().unwrap().keys().collect();
+            assert_eq!(names, ["last_reserved_ip.0", "last_reserved_ip.1", "lock"]);
+        }
+    });
+}
