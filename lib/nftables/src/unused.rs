@@ -7,29 +7,38 @@
 use crate::{Batch, Chain, Result, Socket};
 
 impl Socket {
-    /// Whether a rule or an element leads to a chain; false also where there is no such chain.
-    pub fn is_referenced(&mut self, chain: &Chain) -> Result<bool> {
-        let Some(uses) = self.chain_uses(chain)? else { return Ok(false) };
+    /// How many rules and elements lead to a chain; `None` where there is no such chain.
+    pub fn references(&mut self, chain: &Chain) -> Result<Option<usize>> {
+        let Some(uses) = self.chain_uses(chain)? else {
+            return Ok(None);
+        };
         // The kernel counts a chain's own rules as uses of it, too.
         let rules = self.rules(chain)?.len();
-        Ok(usize::try_from(uses).is_ok_and(|uses| uses > rules))
+        Ok(Some(usize::try_from(uses).unwrap_or(usize::MAX).saturating_sub(rules)))
+    }
+
+    /// Whether a rule or an element leads to a chain; false also where there is no such chain.
+    pub fn is_referenced(&mut self, chain: &Chain) -> Result<bool> {
+        Ok(self.references(chain)?.is_some_and(|references| references > 0))
     }
 
     /// Deletes a chain with its rules unless something leads to it. Says whether it is gone.
     pub fn del_unused_chain(&mut self, chain: &Chain) -> Result<bool> {
-        if self.is_referenced(chain)? {
-            return Ok(false);
+        match self.references(chain)? {
+            None => Ok(true),
+            Some(0) => self.try_delete(Batch::new().del_chain(chain)),
+            Some(_) => Ok(false),
         }
-        self.try_delete(Batch::new().del_chain(chain))
     }
 
     /// Deletes a table with all that it holds, unless something leads to one chain of it: the one that everything
     /// jumps to which needs the table. Says whether it is gone.
     pub fn del_unused_table(&mut self, anchor: &Chain) -> Result<bool> {
-        if self.is_referenced(anchor)? {
-            return Ok(false);
+        match self.references(anchor)? {
+            None => Ok(!self.has_table(&anchor.table)?),
+            Some(0) => self.try_delete(Batch::new().del_chain(anchor).del_table(&anchor.table)),
+            Some(_) => Ok(false),
         }
-        self.try_delete(Batch::new().del_chain(anchor).del_table(&anchor.table))
     }
 
     /// Between the question and the deletion somebody else may have begun to use it, or may have deleted it.

@@ -18,9 +18,11 @@
 //! The kernel counts the references: a network's chain can be deleted once no element leads to it, and the empty chain
 //! `networks`, which every one of them jumps to, once there is no network; the table goes with it.
 
+mod removal;
+
 use std::net::IpAddr;
 
-use cni::{Attachment, NetworkName};
+use cni::Attachment;
 use ipnetwork::IpNetwork;
 use nftables::{
     Batch, Chain, Element, Expr, Family, Field, HookPoint, Ifname, Kind, Selector, Set, Socket, Table, Type,
@@ -30,6 +32,8 @@ use nftables::{
 use crate::error::Error;
 use crate::names;
 use crate::plan::Plan;
+
+pub(crate) use removal::{del, owners};
 
 const TABLE: Table = Table::new(Family::Inet, "cleat_bridge");
 const MASQ4: Set = Set::vmap(TABLE, "masq4", &[Type::Ipv4Addr]);
@@ -187,67 +191,6 @@ enum Missing {
     Nothing,
     Chain,
     Table,
-}
-
-/// Removes what masquerades an attachment: its elements, the network's chain with the last of them, the table with
-/// the last network. Nothing there is nothing to do.
-pub(crate) fn del(socket: &mut Socket, owner: &str) -> Result<(), Error> {
-    let Some(memory) = socket.get_element(&OWNERS, &[owner_key(owner)?])?.and_then(|element| element.comment)
-    else {
-        return Ok(());
-    };
-    let mut words = memory.split(' ');
-    let chain = words.next().unwrap_or_default();
-    let addresses = match words.clone().next_back() {
-        Some(last) if format!(" {last}") == MORE => addresses_of(socket, owner)?,
-        _ => words.filter_map(|word| word.parse().ok()).collect(),
-    };
-    let mut batch = Batch::new();
-    for address in addresses {
-        // The address may be another container's by now: then this DEL comes late.
-        let is_ours =
-            |element: &Element| element.comment.as_deref().is_some_and(|comment| is_owner(comment, owner));
-        if socket.get_element(map(address), &[field(address)])?.as_ref().is_some_and(is_ours) {
-            batch.del_element(map(address), &[field(address)]);
-        }
-    }
-    // Where another DEL of the same attachment was faster, there is nothing left to do.
-    ignore_missing(batch.del_element(&OWNERS, &[owner_key(owner)?]).commit(socket))?;
-    if socket.del_unused_chain(&Chain::new(TABLE, chain))? {
-        socket.del_unused_table(&NETWORKS)?;
-    }
-    Ok(())
-}
-
-/// The addresses whose elements name an owner: the slow way, for containers with more than a few.
-fn addresses_of(socket: &mut Socket, owner: &str) -> Result<Vec<IpAddr>, Error> {
-    let mut addresses = Vec::new();
-    for set in [&MASQ4, &MASQ6] {
-        for element in socket.elements(set)? {
-            if element.comment.as_deref().is_some_and(|comment| is_owner(comment, owner)) {
-                addresses.extend(match <[u8; 4]>::try_from(element.key.as_slice()) {
-                    Ok(v4) => Some(IpAddr::from(v4)),
-                    Err(_) => <[u8; 16]>::try_from(element.key.as_slice()).ok().map(IpAddr::from),
-                });
-            }
-        }
-    }
-    Ok(addresses)
-}
-
-/// The host interfaces of a network that something masquerades.
-pub(crate) fn owners(socket: &mut Socket, network: &NetworkName) -> Result<Vec<String>, Error> {
-    let prefix = names::chain_prefix(network);
-    let of_network =
-        |element: &Element| element.comment.as_deref().is_some_and(|comment| comment.starts_with(&prefix));
-    let name = |element: Element| {
-        Some(String::from_utf8_lossy(element.key.split(|byte| *byte == 0).next()?).into_owned())
-    };
-    Ok(socket.elements(&OWNERS)?.into_iter().filter(of_network).filter_map(name).collect())
-}
-
-fn is_owner(comment: &str, owner: &str) -> bool {
-    comment.split(' ').next() == Some(owner)
 }
 
 fn owner_key(owner: &str) -> Result<Field, Error> {
