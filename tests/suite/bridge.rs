@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Call, Host, Namespaced, Snapshot, isolated};
 use serde_json::{Value, json};
 
@@ -44,6 +45,42 @@ fn del_works_when_the_namespace_has_gone() {
         drop(netns);
         gone.run().silent();
         gone.run().silent();
+        before.assert_unchanged();
+    });
+}
+
+#[test]
+fn a_guarded_container_sends_from_its_own_hardware_address_only() {
+    isolated(|| {
+        let _host = Host::new();
+        let before = Snapshot::take();
+        let (a, b) = (Namespaced::new("a"), Namespaced::new("b"));
+        let mut guarded = conf();
+        guarded["macspoofchk"] = json!(true);
+        let result = add(&guarded, "a", &a);
+        add(&guarded, "b", &b);
+        serve_tcp(None, "host", "[::]:7000");
+        let reaches = |netns: &Namespaced| ask_tcp(Some(netns), "10.1.0.1:7000").is_ok();
+        assert!(reaches(&a) && reaches(&b));
+        assert!(ask_tcp(Some(&a), "[fd00:1::1]:7000").is_ok());
+        guarded["prevResult"] = result.clone();
+        let check = call("CHECK", &guarded, "a", &a);
+        check.run().silent();
+        a.enter(|| shell("ip link set eth0 address 02:00:00:00:00:99"));
+        assert!(!reaches(&a) && reaches(&b));
+        let own = result["interfaces"][2]["mac"].as_str().unwrap();
+        a.enter(|| shell(&format!("ip link set eth0 address {own}")));
+        assert!(reaches(&a));
+        shell("nft flush set bridge cleat_bridge addresses");
+        assert!(!reaches(&a));
+        let (code, said) = check.run().error();
+        assert_eq!((code, said.contains("is not held to MAC address")), (101, true), "{said}");
+        // DEL finds its way although half of it has been flushed.
+        for (id, netns) in [("a", &a), ("b", &b)] {
+            call("DEL", &guarded, id, netns).run().silent();
+            call("DEL", &guarded, id, netns).run().silent();
+        }
+        drop((a, b));
         before.assert_unchanged();
     });
 }
@@ -204,11 +241,13 @@ fn gc_removes_what_is_not_valid_any_more() {
     isolated(|| {
         let _host = Host::new();
         let before = Snapshot::take();
+        let mut guarded = conf();
+        guarded["macspoofchk"] = json!(true);
         let a = Namespaced::new("a");
-        add(&conf(), "a", &a);
+        add(&guarded, "a", &a);
         let with_a = Snapshot::take();
         let b = Namespaced::new("b");
-        add(&conf(), "b", &b);
+        add(&guarded, "b", &b);
         let gc = |valid: Value| {
             let mut conf = conf();
             conf["cniVersion"] = json!("1.1.0");

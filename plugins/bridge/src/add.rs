@@ -10,7 +10,7 @@ use crate::conf::Conf;
 use crate::error::Error;
 use crate::masquerade::Masquerade;
 use crate::plan::Plan;
-use crate::{container, host, names, remove};
+use crate::{container, host, names, remove, spoof};
 
 /// Makes an attachment.
 pub(crate) fn add(request: &Request, target: &Target) -> Result<AddResult, cni::Error> {
@@ -35,6 +35,7 @@ enum Done {
     Gateway(u32, IpNetwork),
     Link(u32),
     Masquerade,
+    Guard,
 }
 
 impl<'a> Add<'a> {
@@ -79,6 +80,11 @@ impl<'a> Add<'a> {
             let (hairpin, isolated) = (Some(self.conf.hairpin), Some(self.conf.isolated));
             let flags = PortFlags { hairpin, isolated, ..PortFlags::default() };
             self.socket.set_bridge_port(port, &flags)?;
+        }
+        if self.conf.spoof_check {
+            // Before the interface is up: nothing is to come through unguarded.
+            self.done.push(Done::Guard);
+            spoof::add(&mut nftables::Socket::open()?, &self.target.attachment, mac)?;
         }
         host::enable_forwarding(&plan.gateways)?;
         if !self.conf.keep_down {
@@ -149,6 +155,7 @@ impl<'a> Add<'a> {
                 }
                 Done::Gateway(bridge, gateway) => self.remove_gateway(bridge, gateway),
                 Done::Link(index) => self.socket.del_link(index).map(|_| ()).map_err(Error::from),
+                Done::Guard => remove::del_guard(&names::host_interface(&self.target.attachment)),
                 Done::Masquerade => remove::del_masquerade(&names::host_interface(&self.target.attachment)),
             };
             errors.extend(outcome.err().map(cni::Error::from));

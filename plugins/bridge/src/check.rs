@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::masquerade::Masquerade;
 use crate::names;
 use crate::plan::Plan;
+use crate::spoof;
 
 /// Compares an attachment with its previous result and the configuration.
 pub(crate) fn check(request: &Request, target: &Target) -> Result<(), cni::Error> {
@@ -22,9 +23,22 @@ pub(crate) fn check(request: &Request, target: &Target) -> Result<(), cni::Error
     let plan = Plan::new(&conf, &AddResult { ips, routes, ..AddResult::default() })?;
     host(&mut Socket::open().map_err(Error::from)?, &conf, target, result, &plan)?;
     container(&conf, target, result, &plan)?;
+    rules(&conf, target, result, &plan).map_err(Into::into)
+}
+
+/// Compares the packet filter's side.
+fn rules(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> Result<(), Error> {
+    let mut socket = nftables::Socket::open()?;
+    if conf.spoof_check {
+        let told = container_interface(result, target)?;
+        let mac = told
+            .mac
+            .parse()
+            .map_err(|_| Error::Differs(format!("prevResult has no MAC address for {}", told.name)))?;
+        spoof::check(&mut socket, &target.attachment, mac)?;
+    }
     if conf.masquerade && !plan.ips.is_empty() {
-        let mut rules = nftables::Socket::open().map_err(Error::from)?;
-        Masquerade::new(&target.attachment, &plan).check(&mut rules)?;
+        Masquerade::new(&target.attachment, plan).check(&mut socket)?;
     }
     Ok(())
 }
@@ -91,10 +105,7 @@ fn container(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> R
     if !conf.keep_down {
         expect_up(&link)?;
     }
-    let Some(told) = result.interfaces.iter().find(|told| told.name == ifname && !told.sandbox.is_empty())
-    else {
-        return differs(format!("prevResult has no interface {ifname} in a sandbox"));
-    };
+    let told = container_interface(result, target)?;
     expect_mac(&link, told)?;
     if let Some(missing) = plan.ips.iter().find(|ip| !found.addresses.contains(&ip.address)) {
         return differs(format!("interface {ifname} does not have address {}", missing.address));
@@ -106,6 +117,13 @@ fn container(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> R
         }
     }
     Ok(())
+}
+
+/// What the previous result says of the container's interface.
+fn container_interface<'a>(result: &'a AddResult, target: &Target) -> Result<&'a Interface, Error> {
+    let ifname = target.ifname().as_str();
+    let told = result.interfaces.iter().find(|told| told.name == ifname && !told.sandbox.is_empty());
+    told.ok_or_else(|| Error::Differs(format!("prevResult has no interface {ifname} in a sandbox")))
 }
 
 fn expect_link(socket: &mut Socket, name: &str) -> Result<Link, Error> {

@@ -77,6 +77,8 @@ pub(crate) struct Conf {
     pub promiscuous: bool,
     /// The port exchanges no frames with other isolated ports.
     pub isolated: bool,
+    /// The container may send from its own hardware address only.
+    pub spoof_check: bool,
     /// Duplicate address detection is waited for.
     pub dad: bool,
     /// The container's interface stays down.
@@ -128,6 +130,7 @@ impl Conf {
             hairpin: keys.hairpin_mode,
             promiscuous: keys.promisc_mode,
             isolated: keys.port_isolation,
+            spoof_check: keys.macspoofchk,
             dad: keys.enabledad,
             keep_down: keys.disable_container_interface,
             dns: keys.dns,
@@ -175,7 +178,6 @@ impl Keys {
             ("vlan", self.vlan != 0),
             ("vlanTrunk", !self.vlan_trunk.is_empty()),
             ("preserveDefaultVlan", self.preserve_default_vlan),
-            ("macspoofchk", self.macspoofchk),
             ("ingress", !matches!(self.ingress.as_str(), "" | "any")),
             ("icc", self.icc == Some(false)),
             ("internal", self.internal),
@@ -270,7 +272,6 @@ mod tests {
             (json!({"runtimeConfig": {"mac": "zz"}}), 7, "\"zz\""),
             (json!({"runtimeConfig": {"mac": "01:00:00:00:00:00"}}), 7, "multicast"),
             (json!({"vlan": 7}), 2, "\"vlan\""),
-            (json!({"macspoofchk": true}), 2, "\"macspoofchk\""),
             (json!({"icc": false}), 2, "\"icc\""),
             (json!({"ipMasqBackend": "iptables"}), 2, "\"ipMasqBackend\""),
         ] {

@@ -1,7 +1,7 @@
 //! The `bridge` plugin: connects a container to a Linux bridge by a veth pair, gives it addresses and routes, makes the
 //! bridge its gateway, and masquerades what leaves the network.
 //!
-//! `conf` reads and validates, `plan` decides, `host`, `container` and `masquerade` act and look; `add`, `remove` and
+//! `conf` reads and validates, `plan` decides, `host`, `container`, `masquerade` and `spoof` act and look; `add`, `remove` and
 //! `check` are the verbs made of them.
 
 mod add;
@@ -16,6 +16,7 @@ mod names;
 mod neighbours;
 mod plan;
 mod remove;
+mod spoof;
 
 use cni::{AddResult, Plugin, Request, Target};
 use netlink::Socket;
@@ -55,7 +56,7 @@ impl Plugin for Bridge {
             if let Some(link) = Socket::open()?.get_link(conf.bridge.as_str())? {
                 host::expect_bridge(&link)?;
             }
-            if conf.masquerade {
+            if conf.masquerade || conf.spoof_check {
                 nftables::Socket::open()?.generation()?;
             }
             Ok(())

@@ -34,8 +34,19 @@ pub(crate) fn alias(attachment: &Attachment) -> String {
 
 /// What the aliases of a network's links begin with.
 pub(crate) fn alias_prefix(network: &NetworkName) -> String {
-    let shown: String = network.as_str().chars().take(100).collect();
-    format!("cleat {shown} {}", &token(&[network.as_str()])[..8])
+    format!("cleat {}", network_label(network))
+}
+
+/// A network's name as far as there is room for it, and enough of its hash to tell it from those that begin alike.
+pub(crate) fn network_label(network: &NetworkName) -> String {
+    let shown: String = network.as_str().chars().take(2 * SHOWN).collect();
+    format!("{shown} {}", &token(&[network.as_str()])[..8])
+}
+
+/// The interface that is the key of a set's element (`IFNAMSIZ` bytes, filled up with NUL).
+pub(crate) fn of_key(element: &nftables::Element) -> Option<String> {
+    let name = element.key.split(|byte| *byte == 0).next()?;
+    Some(String::from_utf8_lossy(name).into_owned())
 }
 
 /// The alias of a bridge that an ADD made, which DEL may therefore remove with its last port.

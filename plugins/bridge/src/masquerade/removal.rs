@@ -91,10 +91,12 @@ pub(crate) fn owners(socket: &mut Socket, network: &NetworkName) -> Result<Vec<S
     let prefix = names::chain_prefix(network);
     let of_network =
         |element: &Element| element.comment.as_deref().is_some_and(|comment| comment.starts_with(&prefix));
-    let name = |element: Element| {
-        Some(String::from_utf8_lossy(element.key.split(|byte| *byte == 0).next()?).into_owned())
-    };
-    Ok(socket.elements(&OWNERS)?.into_iter().filter(of_network).filter_map(name).collect())
+    Ok(socket
+        .elements(&OWNERS)?
+        .iter()
+        .filter(|element| of_network(element))
+        .filter_map(names::of_key)
+        .collect())
 }
 
 fn is_owner(comment: &str, owner: &str) -> bool {

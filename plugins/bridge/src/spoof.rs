@@ -1,0 +1,137 @@
+//! `macspoofchk`: a container may send only from the hardware address that it was given.
+//!
+//! One table, one rule for every port, two elements an attachment:
+//!
+//! ```text
+//! table bridge cleat_bridge {
+//!     map guarded { type ifname : verdict; elements = { "veth…" comment "…" : goto own_address } }
+//!     set addresses { type ifname . ether_addr; elements = { "veth…" . 02:00:00:00:00:01 } }
+//!     chain own_address { iifname . ether saddr @addresses return; drop }
+//!     chain pre { type filter hook prerouting priority raw; iifname vmap @guarded }
+//! }
+//! ```
+//!
+//! The table goes with the last element that leads to `own_address`.
+
+use cni::Attachment;
+use netlink::Mac;
+use nftables::{
+    Batch, Chain, Element, Expr, Family, Field, HookPoint, Ifname, Kind, Selector, Set, Socket, Table, Type,
+    Verdict, priority,
+};
+
+use crate::error::Error;
+use crate::names;
+
+const TABLE: Table = Table::new(Family::Bridge, "cleat_bridge");
+const GUARDED: Set = Set::vmap(TABLE, "guarded", &[Type::Ifname]);
+const ADDRESSES: Set = Set::new(TABLE, "addresses", &[Type::Ifname, Type::EtherAddr]);
+const OWN_ADDRESS: Chain = Chain::new(TABLE, "own_address");
+const PRE: Chain = Chain::base(TABLE, "pre", Kind::Filter, HookPoint::Prerouting, priority::RAW);
+
+/// How often a transaction is tried again when another process changed something in between.
+const TRIES: usize = 50;
+
+/// The longest comment that `nft` reads back, in bytes (`NFTNL_UDATA_COMMENT_MAXLEN` less the NUL).
+const COMMENT_MAX: usize = 127;
+
+/// Lets the attachment's port take in frames from one hardware address only. What an earlier life of the same
+/// attachment left is replaced.
+pub(crate) fn add(socket: &mut Socket, attachment: &Attachment, mac: Mac) -> Result<(), Error> {
+    let port = names::host_interface(attachment);
+    del(socket, &port)?;
+    let name = port_field(&port)?;
+    let Attachment { network, container_id, ifname } = attachment;
+    let mut comment = format!("{mac} {} {ifname} {container_id}", names::network_label(network));
+    comment.truncate(COMMENT_MAX);
+    let guarded = Element::new(&[name]).verdict(Verdict::goto(OWN_ADDRESS.name)).comment(comment);
+    for _ in 0..TRIES {
+        let mut batch = Batch::new();
+        if !socket.has_table(&TABLE)? {
+            create_table(&mut batch);
+        }
+        batch
+            .create_element(&GUARDED, &guarded)
+            .add_element(&ADDRESSES, &Element::new(&[name, Field::Ether(mac.octets())]));
+        match batch.commit(socket) {
+            Ok(()) => return Ok(()),
+            // Another ADD has just made the table, or a DEL has just removed it.
+            Err(error) if error.is_exists() || error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Error::Differs(format!("table {TABLE} kept changing while port {port} was guarded")))
+}
+
+fn create_table(batch: &mut Batch) {
+    batch.create_table(&TABLE).add_set(&GUARDED).add_set(&ADDRESSES).add_chain(&OWN_ADDRESS).add_chain(&PRE);
+    let own = Expr::in_set(&[Selector::Iifname, Selector::EtherSaddr], ADDRESSES);
+    batch.add_rule(&OWN_ADDRESS, &[own, Expr::to_caller()], None);
+    batch.add_rule(&OWN_ADDRESS, &[Expr::drop()], None);
+    batch.add_rule(&PRE, &[Expr::vmap(&[Selector::Iifname], GUARDED)], None);
+}
+
+/// Removes what guards a port. Nothing there is nothing to do.
+pub(crate) fn del(socket: &mut Socket, port: &str) -> Result<(), Error> {
+    let name = port_field(port)?;
+    for _ in 0..TRIES {
+        let Some(guarded) = socket.get_element(&GUARDED, &[name])? else { return Ok(()) };
+        let mut batch = Batch::new();
+        batch.del_element(&GUARDED, &[name]);
+        // Somebody may have flushed the set.
+        let address = mac_of(&guarded).map(|mac| [name, Field::Ether(mac.octets())]);
+        if let Some(address) = address
+            && socket.get_element(&ADDRESSES, &address)?.is_some()
+        {
+            batch.del_element(&ADDRESSES, &address);
+        }
+        match batch.commit(socket) {
+            Ok(()) => {
+                socket.del_unused_table(&OWN_ADDRESS)?;
+                return Ok(());
+            }
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Error::Differs(format!("table {TABLE} kept changing while the guard of port {port} was removed")))
+}
+
+/// Names what differs from what [`add`] set up.
+pub(crate) fn check(socket: &mut Socket, attachment: &Attachment, mac: Mac) -> Result<(), Error> {
+    let port = names::host_interface(attachment);
+    let name = port_field(&port)?;
+    let is_guarded = socket.get_element(&GUARDED, &[name])?.is_some()
+        && socket.get_element(&ADDRESSES, &[name, Field::Ether(mac.octets())])?.is_some();
+    if is_guarded {
+        Ok(())
+    } else {
+        Err(Error::Differs(format!("port {port} is not held to MAC address {mac}")))
+    }
+}
+
+/// The ports of a network that are guarded.
+pub(crate) fn ports(socket: &mut Socket, network: &cni::NetworkName) -> Result<Vec<String>, Error> {
+    let label = names::network_label(network);
+    let of_network = |element: &Element| {
+        element
+            .comment
+            .as_deref()
+            .and_then(|comment| comment.split_once(' '))
+            .is_some_and(|(_, rest)| rest.starts_with(&label))
+    };
+    Ok(socket
+        .elements(&GUARDED)?
+        .iter()
+        .filter(|element| of_network(element))
+        .filter_map(names::of_key)
+        .collect())
+}
+
+fn mac_of(guarded: &Element) -> Option<Mac> {
+    guarded.comment.as_deref()?.split(' ').next()?.parse().ok()
+}
+
+fn port_field(port: &str) -> Result<Field, Error> {
+    Ok(Field::Ifname(Ifname::new(port)?))
+}
