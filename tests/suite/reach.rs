@@ -106,6 +106,10 @@ fn many_at_once_get_an_address_each() {
     isolated(|| {
         let _host = Host::new();
         let before = Snapshot::take();
+        // Everything that containers share: masquerading, the guard of ports, the gate of the bridge.
+        let mut conf = conf();
+        conf["macspoofchk"] = json!(true);
+        conf["ingress"] = json!("published");
         let containers: Vec<_> = (0..24).map(|n| Namespaced::new(&format!("c{n}"))).collect();
         let each = |work: &(dyn Fn(&Namespaced) -> Value + Sync)| -> Vec<Value> {
             std::thread::scope(|scope| {
@@ -114,7 +118,7 @@ fn many_at_once_get_an_address_each() {
                 workers.into_iter().map(|worker| worker.join().unwrap()).collect()
             })
         };
-        let mut addresses: Vec<String> = each(&|netns| add(&conf(), netns.name(), netns))
+        let mut addresses: Vec<String> = each(&|netns| add(&conf, netns.name(), netns))
             .iter()
             .map(|result| result["ips"][0]["address"].to_string())
             .collect();
@@ -123,9 +127,9 @@ fn many_at_once_get_an_address_each() {
         assert_eq!(addresses.len(), containers.len());
         // Half go while they come again.
         each(&|netns| {
-            call("DEL", &conf(), netns.name(), netns).run().silent();
-            add(&conf(), netns.name(), netns);
-            call("DEL", &conf(), netns.name(), netns).run().silent();
+            call("DEL", &conf, netns.name(), netns).run().silent();
+            add(&conf, netns.name(), netns);
+            call("DEL", &conf, netns.name(), netns).run().silent();
             Value::Null
         });
         drop(containers);

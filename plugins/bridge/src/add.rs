@@ -36,6 +36,7 @@ enum Done {
     Link(u32),
     Masquerade,
     Guard,
+    Gate,
 }
 
 impl<'a> Add<'a> {
@@ -85,6 +86,10 @@ impl<'a> Add<'a> {
             // Before the interface is up: nothing is to come through unguarded.
             self.done.push(Done::Guard);
             spoof::add(&mut nftables::Socket::open()?, &self.target.attachment, mac)?;
+        }
+        if let Some(gate) = self.conf.gate() {
+            self.done.push(Done::Gate);
+            gate.add(&mut nftables::Socket::open()?, &self.target.attachment)?;
         }
         host::enable_forwarding(&plan.gateways)?;
         if !self.conf.keep_down {
@@ -156,6 +161,7 @@ impl<'a> Add<'a> {
                 Done::Gateway(bridge, gateway) => self.remove_gateway(bridge, gateway),
                 Done::Link(index) => self.socket.del_link(index).map(|_| ()).map_err(Error::from),
                 Done::Guard => remove::del_guard(&names::host_interface(&self.target.attachment)),
+                Done::Gate => remove::del_gate(&names::host_interface(&self.target.attachment)),
                 Done::Masquerade => remove::del_masquerade(&names::host_interface(&self.target.attachment)),
             };
             errors.extend(outcome.err().map(cni::Error::from));

@@ -29,6 +29,9 @@ pub(crate) fn check(request: &Request, target: &Target) -> Result<(), cni::Error
 /// Compares the packet filter's side.
 fn rules(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> Result<(), Error> {
     let mut socket = nftables::Socket::open()?;
+    if let Some(gate) = conf.gate() {
+        gate.check(&mut socket, &target.attachment)?;
+    }
     if conf.spoof_check {
         let told = container_interface(result, target)?;
         let mac = told

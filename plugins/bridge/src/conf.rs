@@ -5,6 +5,7 @@ use netlink::Mac;
 use serde::Deserialize;
 
 use crate::error::Error;
+use crate::gate::BridgeGate;
 use crate::ipam::Ipam;
 
 /// The keys as they are written; the meaning and default of each is the reference plugin's.
@@ -79,6 +80,8 @@ pub(crate) struct Conf {
     pub isolated: bool,
     /// The container may send from its own hardware address only.
     pub spoof_check: bool,
+    /// What may be forwarded to and from the bridge, where that is not everything.
+    pub gate: Option<Gate>,
     /// Duplicate address detection is waited for.
     pub dad: bool,
     /// The container's interface stays down.
@@ -92,6 +95,11 @@ pub(crate) struct Conf {
 }
 
 impl Conf {
+    /// The gate of the bridge, where it has one.
+    pub(crate) fn gate(&self) -> Option<BridgeGate<'_>> {
+        self.gate.map(|gate| BridgeGate { gate, bridge: &self.bridge })
+    }
+
     /// Reads the configuration; `target` is there for the verbs that have one.
     pub(crate) fn new(request: &Request, target: Option<&Target>) -> Result<Self, Error> {
         let keys: Keys = request.conf.parse()?;
@@ -115,6 +123,14 @@ impl Conf {
                 "use 68 to 65535, or 0 for the default",
             ));
         }
+        let gate = match (keys.internal, keys.ingress.as_str()) {
+            (true, _) => Some(Gate::Internal),
+            (false, "published") => Some(Gate::Published),
+            (false, "" | "any") => None,
+            (false, other) => {
+                return Err(config(&format!("ingress {other:?} is unknown"), "use \"any\" or \"published\""));
+            }
+        };
         let bridge = bridge_name(keys.bridge)?;
         // The strongest first: the runtime's, the configuration's arguments, the environment's.
         let asked = [keys.runtime_config.mac.as_str(), keys.args.cni.mac.as_str()];
@@ -131,6 +147,7 @@ impl Conf {
             promiscuous: keys.promisc_mode,
             isolated: keys.port_isolation,
             spoof_check: keys.macspoofchk,
+            gate,
             dad: keys.enabledad,
             keep_down: keys.disable_container_interface,
             dns: keys.dns,
@@ -138,6 +155,15 @@ impl Conf {
             ipam,
         })
     }
+}
+
+/// How a network's bridge is closed to what the host forwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// From outside the bridge only published ports, and answers, come in.
+    Published,
+    /// Nothing comes in or goes out.
+    Internal,
 }
 
 /// What DEL and GC need of the configuration. Whatever else is wrong with it cannot keep them from removing.
@@ -178,9 +204,7 @@ impl Keys {
             ("vlan", self.vlan != 0),
             ("vlanTrunk", !self.vlan_trunk.is_empty()),
             ("preserveDefaultVlan", self.preserve_default_vlan),
-            ("ingress", !matches!(self.ingress.as_str(), "" | "any")),
             ("icc", self.icc == Some(false)),
-            ("internal", self.internal),
         ];
         match unsupported.into_iter().find(|(_, is_set)| *is_set) {
             Some((key, _)) => Err(Error::Unsupported(key)),
@@ -208,76 +232,4 @@ fn parse_mac(text: &str) -> Result<Mac, Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use cni::{Args, Attachment, Command, ContainerId};
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn conf(extra: &Value, args: &str) -> Result<Conf, cni::Error> {
-        let mut value = json!({"cniVersion": "1.0.0", "name": "net", "type": "bridge"});
-        for (key, extra) in extra.as_object().unwrap() {
-            value[key] = extra.clone();
-        }
-        let conf = cni::Conf::from_slice(value.to_string().as_bytes()).unwrap();
-        let target = Target {
-            attachment: Attachment {
-                network: conf.network.clone(),
-                container_id: ContainerId::new("c").unwrap(),
-                ifname: IfName::new("eth0").unwrap(),
-            },
-            netns: None,
-            args: Args::parse(args).unwrap(),
-            raw_args: args.into(),
-        };
-        let request = Request { command: Command::Add, conf, path: vec![] };
-        Conf::new(&request, Some(&target)).map_err(Into::into)
-    }
-
-    #[test]
-    fn defaults_are_the_references() {
-        let conf = conf(&json!({}), "").unwrap();
-        assert_eq!(conf.bridge.as_str(), "cni0");
-        assert!(
-            conf.ipam.is_none()
-                && !conf.gateway
-                && !conf.masquerade
-                && conf.mtu.is_none()
-                && conf.mac.is_none()
-        );
-    }
-
-    #[test]
-    fn the_hardware_address_has_three_sources() {
-        let all = json!({"runtimeConfig": {"mac": "02:00:00:00:00:01"}, "args": {"cni": {"mac": "02:00:00:00:00:02"}}});
-        let mac = |extra: &Value| conf(extra, "MAC=02:00:00:00:00:03").unwrap().mac.unwrap().to_string();
-        assert_eq!(mac(&all), "02:00:00:00:00:01");
-        assert_eq!(mac(&json!({"args": {"cni": {"mac": "02:00:00:00:00:02"}}})), "02:00:00:00:00:02");
-        assert_eq!(mac(&json!({})), "02:00:00:00:00:03");
-    }
-
-    #[test]
-    fn contradictions_are_refused_with_the_key() {
-        for (extra, code, words) in [
-            (json!({"hairpinMode": true, "promiscMode": true}), 7, "exclude each other"),
-            (
-                json!({"disableContainerInterface": true, "ipam": {"type": "host-local"}}),
-                7,
-                "disableContainerInterface",
-            ),
-            (json!({"mtu": 20}), 7, "mtu 20"),
-            (json!({"mtu": "x"}), 7, "mtu: invalid type"),
-            (json!({"mtu": -1}), 7, "mtu: invalid value"),
-            (json!({"bridge": "a-name-of-sixteen"}), 7, "a-name-of-sixteen"),
-            (json!({"runtimeConfig": {"mac": "zz"}}), 7, "\"zz\""),
-            (json!({"runtimeConfig": {"mac": "01:00:00:00:00:00"}}), 7, "multicast"),
-            (json!({"vlan": 7}), 2, "\"vlan\""),
-            (json!({"icc": false}), 2, "\"icc\""),
-            (json!({"ipMasqBackend": "iptables"}), 2, "\"ipMasqBackend\""),
-        ] {
-            let error = conf(&extra, "").unwrap_err();
-            assert_eq!(error.code(), code, "{error}");
-            assert!(error.to_string().contains(words), "{error}");
-        }
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! The `bridge` plugin: connects a container to a Linux bridge by a veth pair, gives it addresses and routes, makes the
 //! bridge its gateway, and masquerades what leaves the network.
 //!
-//! `conf` reads and validates, `plan` decides, `host`, `container`, `masquerade` and `spoof` act and look; `add`, `remove` and
+//! `conf` reads and validates, `plan` decides, `host`, `container`, `masquerade`, `gate` and `spoof` act and look; `add`, `remove` and
 //! `check` are the verbs made of them.
 
 mod add;
@@ -9,6 +9,7 @@ mod check;
 mod conf;
 mod container;
 mod error;
+mod gate;
 mod host;
 mod ipam;
 mod masquerade;
@@ -17,6 +18,7 @@ mod neighbours;
 mod plan;
 mod remove;
 mod spoof;
+mod tables;
 
 use cni::{AddResult, Plugin, Request, Target};
 use netlink::Socket;
@@ -56,7 +58,7 @@ impl Plugin for Bridge {
             if let Some(link) = Socket::open()?.get_link(conf.bridge.as_str())? {
                 host::expect_bridge(&link)?;
             }
-            if conf.masquerade || conf.spoof_check {
+            if conf.masquerade || conf.spoof_check || conf.gate.is_some() {
                 nftables::Socket::open()?.generation()?;
             }
             Ok(())

@@ -25,13 +25,14 @@ use std::net::IpAddr;
 use cni::Attachment;
 use ipnetwork::IpNetwork;
 use nftables::{
-    Batch, Chain, Element, Expr, Family, Field, HookPoint, Ifname, Kind, Selector, Set, Socket, Table, Type,
-    Verdict, priority,
+    Batch, Chain, Element, Expr, Family, Field, HookPoint, Kind, Selector, Set, Socket, Table, Type, Verdict,
+    priority,
 };
 
 use crate::error::Error;
 use crate::names;
 use crate::plan::Plan;
+use crate::tables::{COMMENT_MAX, TRIES, contended, ignore_change, interface};
 
 pub(crate) use removal::{del, owners};
 
@@ -41,12 +42,6 @@ const MASQ6: Set = Set::vmap(TABLE, "masq6", &[Type::Ipv6Addr]);
 const OWNERS: Set = Set::new(TABLE, "owners", &[Type::Ifname]);
 const NETWORKS: Chain = Chain::new(TABLE, "networks");
 const POST: Chain = Chain::base(TABLE, "post", Kind::Nat, HookPoint::Postrouting, priority::SRCNAT);
-
-/// How often a transaction is tried again when another process changed something in between.
-const TRIES: usize = 50;
-
-/// The longest comment that `nft` reads back, in bytes (`NFTNL_UDATA_COMMENT_MAXLEN` less the NUL).
-const COMMENT_MAX: usize = 127;
 
 /// What masquerades one attachment.
 #[derive(Debug)]
@@ -95,7 +90,7 @@ impl Masquerade {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(Error::Differs(format!("table {} kept changing while masquerading was set up", TABLE.name)))
+        Err(contended(&TABLE))
     }
 
     fn missing(&self, socket: &mut Socket) -> Result<Missing, Error> {
@@ -127,7 +122,7 @@ impl Masquerade {
         for (element, address) in self.elements.iter().zip(&self.addresses) {
             batch.create_element(map(*address), element);
         }
-        batch.add_element(&OWNERS, &Element::new(&[owner_key(&self.owner)?]).comment(self.memory()));
+        batch.add_element(&OWNERS, &Element::new(&[interface(&self.owner)?]).comment(self.memory()));
         Ok(batch)
     }
 
@@ -160,7 +155,7 @@ impl Masquerade {
     /// Takes out what stands under the addresses.
     fn clear(&self, socket: &mut Socket) -> Result<(), Error> {
         for address in &self.addresses {
-            ignore_missing(Batch::new().del_element(map(*address), &[field(*address)]).commit(socket))?;
+            ignore_change(Batch::new().del_element(map(*address), &[field(*address)]).commit(socket))?;
         }
         Ok(())
     }
@@ -193,10 +188,6 @@ enum Missing {
     Table,
 }
 
-fn owner_key(owner: &str) -> Result<Field, Error> {
-    Ok(Field::Ifname(Ifname::new(owner)?))
-}
-
 fn map(address: IpAddr) -> &'static Set<'static> {
     if address.is_ipv4() { &MASQ4 } else { &MASQ6 }
 }
@@ -205,12 +196,5 @@ fn field(address: IpAddr) -> Field {
     match address {
         IpAddr::V4(address) => Field::Ipv4(address),
         IpAddr::V6(address) => Field::Ipv6(address),
-    }
-}
-
-fn ignore_missing(outcome: nftables::Result<()>) -> Result<(), Error> {
-    match outcome {
-        Err(error) if !error.is_not_found() => Err(error.into()),
-        _ => Ok(()),
     }
 }

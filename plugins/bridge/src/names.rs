@@ -43,12 +43,6 @@ pub(crate) fn network_label(network: &NetworkName) -> String {
     format!("{shown} {}", &token(&[network.as_str()])[..8])
 }
 
-/// The interface that is the key of a set's element (`IFNAMSIZ` bytes, filled up with NUL).
-pub(crate) fn of_key(element: &nftables::Element) -> Option<String> {
-    let name = element.key.split(|byte| *byte == 0).next()?;
-    Some(String::from_utf8_lossy(name).into_owned())
-}
-
 /// The alias of a bridge that an ADD made, which DEL may therefore remove with its last port.
 pub(crate) const BRIDGE_ALIAS: &str = "cleat bridge";
 

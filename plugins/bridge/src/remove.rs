@@ -5,20 +5,21 @@ use netlink::{Namespace, Socket};
 
 use crate::conf::Removal;
 use crate::error::Error;
-use crate::{container, host, masquerade, names, spoof};
+use crate::{container, gate, host, masquerade, names, spoof};
 
 /// Removes an attachment. What is gone already counts as removed.
 pub(crate) fn del(request: &Request, target: &Target) -> Result<(), cni::Error> {
     let conf = Removal::new(request)?;
     let mut errors: Vec<cni::Error> = Vec::new();
     let mut keep = |outcome: Result<(), Error>| errors.extend(outcome.err().map(cni::Error::from));
-    // Also where ipMasq and macspoofchk are off now: they may have been on when the container was added. The kernel takes a grace
+    // Also what the configuration does not ask for any more: it may have when the container was added. The kernel takes a grace
     // period, some ten milliseconds, to forget rules, which closing the socket waits for, and another one to
     // remove the link. Begun in this order they pass at the same time.
     let rules = nftables::Socket::open().map_err(Error::from).and_then(|mut rules| {
         let port = names::host_interface(&target.attachment);
         let masquerade = masquerade::del(&mut rules, &port);
-        spoof::del(&mut rules, &port).and(masquerade).map(|()| rules)
+        let guard = spoof::del(&mut rules, &port);
+        gate::del(&mut rules, &port).and(guard).and(masquerade).map(|()| rules)
     });
     // The link before the address: nobody may use it any more when it is given back.
     keep(del_link(target));
@@ -59,6 +60,11 @@ pub(crate) fn del_guard(port: &str) -> Result<(), Error> {
     spoof::del(&mut nftables::Socket::open()?, port)
 }
 
+/// Takes the port of this name off its bridge's gate.
+pub(crate) fn del_gate(port: &str) -> Result<(), Error> {
+    gate::del(&mut nftables::Socket::open()?, port)
+}
+
 fn del_bridge(name: &IfName) -> Result<(), Error> {
     host::remove_bridge_if_unused(&Namespace::current()?, &mut Socket::open()?, name.as_str())
 }
@@ -86,15 +92,15 @@ fn gc_kernel(request: &Request, bridge: &IfName) -> Result<(), Error> {
         }
     }
     let mut rules = nftables::Socket::open()?;
-    for owner in masquerade::owners(&mut rules, network)? {
-        if !valid.contains(&owner) {
-            masquerade::del(&mut rules, &owner)?;
-        }
+    let is_gone = |port: &String| !valid.contains(port);
+    for port in masquerade::owners(&mut rules, network)?.iter().filter(|port| is_gone(port)) {
+        masquerade::del(&mut rules, port)?;
     }
-    for port in spoof::ports(&mut rules, network)? {
-        if !valid.contains(&port) {
-            spoof::del(&mut rules, &port)?;
-        }
+    for port in spoof::ports(&mut rules, network)?.iter().filter(|port| is_gone(port)) {
+        spoof::del(&mut rules, port)?;
+    }
+    for port in gate::ports(&mut rules, network)?.iter().filter(|port| is_gone(port)) {
+        gate::del(&mut rules, port)?;
     }
     del_bridge(bridge)
 }

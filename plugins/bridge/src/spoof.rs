@@ -13,15 +13,16 @@
 //!
 //! The table goes with the last element that leads to `own_address`.
 
-use cni::Attachment;
+use cni::{Attachment, NetworkName};
 use netlink::Mac;
 use nftables::{
-    Batch, Chain, Element, Expr, Family, Field, HookPoint, Ifname, Kind, Selector, Set, Socket, Table, Type,
-    Verdict, priority,
+    Batch, Chain, Element, Expr, Family, Field, HookPoint, Kind, Selector, Set, Socket, Table, Type, Verdict,
+    priority,
 };
 
 use crate::error::Error;
 use crate::names;
+use crate::tables::{TRIES, comment, contended, first_word, interface, ports_of};
 
 const TABLE: Table = Table::new(Family::Bridge, "cleat_bridge");
 const GUARDED: Set = Set::vmap(TABLE, "guarded", &[Type::Ifname]);
@@ -29,22 +30,14 @@ const ADDRESSES: Set = Set::new(TABLE, "addresses", &[Type::Ifname, Type::EtherA
 const OWN_ADDRESS: Chain = Chain::new(TABLE, "own_address");
 const PRE: Chain = Chain::base(TABLE, "pre", Kind::Filter, HookPoint::Prerouting, priority::RAW);
 
-/// How often a transaction is tried again when another process changed something in between.
-const TRIES: usize = 50;
-
-/// The longest comment that `nft` reads back, in bytes (`NFTNL_UDATA_COMMENT_MAXLEN` less the NUL).
-const COMMENT_MAX: usize = 127;
-
 /// Lets the attachment's port take in frames from one hardware address only. What an earlier life of the same
 /// attachment left is replaced.
 pub(crate) fn add(socket: &mut Socket, attachment: &Attachment, mac: Mac) -> Result<(), Error> {
     let port = names::host_interface(attachment);
     del(socket, &port)?;
-    let name = port_field(&port)?;
-    let Attachment { network, container_id, ifname } = attachment;
-    let mut comment = format!("{mac} {} {ifname} {container_id}", names::network_label(network));
-    comment.truncate(COMMENT_MAX);
-    let guarded = Element::new(&[name]).verdict(Verdict::goto(OWN_ADDRESS.name)).comment(comment);
+    let name = interface(&port)?;
+    let guarded =
+        Element::new(&[name]).verdict(Verdict::goto(OWN_ADDRESS.name)).comment(comment(mac, attachment));
     for _ in 0..TRIES {
         let mut batch = Batch::new();
         if !socket.has_table(&TABLE)? {
@@ -60,7 +53,7 @@ pub(crate) fn add(socket: &mut Socket, attachment: &Attachment, mac: Mac) -> Res
             Err(error) => return Err(error.into()),
         }
     }
-    Err(Error::Differs(format!("table {TABLE} kept changing while port {port} was guarded")))
+    Err(contended(&TABLE))
 }
 
 fn create_table(batch: &mut Batch) {
@@ -73,13 +66,15 @@ fn create_table(batch: &mut Batch) {
 
 /// Removes what guards a port. Nothing there is nothing to do.
 pub(crate) fn del(socket: &mut Socket, port: &str) -> Result<(), Error> {
-    let name = port_field(port)?;
+    let name = interface(port)?;
     for _ in 0..TRIES {
         let Some(guarded) = socket.get_element(&GUARDED, &[name])? else { return Ok(()) };
         let mut batch = Batch::new();
         batch.del_element(&GUARDED, &[name]);
         // Somebody may have flushed the set.
-        let address = mac_of(&guarded).map(|mac| [name, Field::Ether(mac.octets())]);
+        let address = first_word(&guarded)
+            .and_then(|mac| mac.parse::<Mac>().ok())
+            .map(|mac| [name, Field::Ether(mac.octets())]);
         if let Some(address) = address
             && socket.get_element(&ADDRESSES, &address)?.is_some()
         {
@@ -94,13 +89,13 @@ pub(crate) fn del(socket: &mut Socket, port: &str) -> Result<(), Error> {
             Err(error) => return Err(error.into()),
         }
     }
-    Err(Error::Differs(format!("table {TABLE} kept changing while the guard of port {port} was removed")))
+    Err(contended(&TABLE))
 }
 
 /// Names what differs from what [`add`] set up.
 pub(crate) fn check(socket: &mut Socket, attachment: &Attachment, mac: Mac) -> Result<(), Error> {
     let port = names::host_interface(attachment);
-    let name = port_field(&port)?;
+    let name = interface(&port)?;
     let is_guarded = socket.get_element(&GUARDED, &[name])?.is_some()
         && socket.get_element(&ADDRESSES, &[name, Field::Ether(mac.octets())])?.is_some();
     if is_guarded {
@@ -111,27 +106,6 @@ pub(crate) fn check(socket: &mut Socket, attachment: &Attachment, mac: Mac) -> R
 }
 
 /// The ports of a network that are guarded.
-pub(crate) fn ports(socket: &mut Socket, network: &cni::NetworkName) -> Result<Vec<String>, Error> {
-    let label = names::network_label(network);
-    let of_network = |element: &Element| {
-        element
-            .comment
-            .as_deref()
-            .and_then(|comment| comment.split_once(' '))
-            .is_some_and(|(_, rest)| rest.starts_with(&label))
-    };
-    Ok(socket
-        .elements(&GUARDED)?
-        .iter()
-        .filter(|element| of_network(element))
-        .filter_map(names::of_key)
-        .collect())
-}
-
-fn mac_of(guarded: &Element) -> Option<Mac> {
-    guarded.comment.as_deref()?.split(' ').next()?.parse().ok()
-}
-
-fn port_field(port: &str) -> Result<Field, Error> {
-    Ok(Field::Ifname(Ifname::new(port)?))
+pub(crate) fn ports(socket: &mut Socket, network: &NetworkName) -> Result<Vec<String>, Error> {
+    ports_of(socket, &GUARDED, network)
 }

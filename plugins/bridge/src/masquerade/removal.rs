@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use cni::NetworkName;
 use nftables::{Batch, Chain, Element, Socket};
 
-use super::{MASQ4, MASQ6, MORE, NETWORKS, OWNERS, TABLE, TRIES, field, map, owner_key};
+use super::{MASQ4, MASQ6, MORE, NETWORKS, OWNERS, TABLE, field, map};
 use crate::error::Error;
 use crate::names;
+use crate::tables::{TRIES, contended, interface, key_of};
 
 /// Removes what masquerades an attachment, in one transaction: its elements, the network's chain with the last of
 /// them, the table with the last network. Nothing there is nothing to do.
@@ -27,7 +28,7 @@ pub(crate) fn del(socket: &mut Socket, owner: &str) -> Result<(), Error> {
             Err(error) => return Err(error.into()),
         }
     }
-    Err(Error::Differs(format!("table {} kept changing while masquerading was removed", TABLE.name)))
+    Err(contended(&TABLE))
 }
 
 /// The removal of all that an owner has.
@@ -39,7 +40,7 @@ struct Removal {
 
 /// The removal of what an owner has as things are now; `None` where it has nothing.
 fn removal(socket: &mut Socket, owner: &str) -> Result<Option<Removal>, Error> {
-    let key = [owner_key(owner)?];
+    let key = [interface(owner)?];
     let Some(memory) = socket.get_element(&OWNERS, &key)?.and_then(|element| element.comment) else {
         return Ok(None);
     };
@@ -91,12 +92,7 @@ pub(crate) fn owners(socket: &mut Socket, network: &NetworkName) -> Result<Vec<S
     let prefix = names::chain_prefix(network);
     let of_network =
         |element: &Element| element.comment.as_deref().is_some_and(|comment| comment.starts_with(&prefix));
-    Ok(socket
-        .elements(&OWNERS)?
-        .iter()
-        .filter(|element| of_network(element))
-        .filter_map(names::of_key)
-        .collect())
+    Ok(socket.elements(&OWNERS)?.iter().filter(|element| of_network(element)).filter_map(key_of).collect())
 }
 
 fn is_owner(comment: &str, owner: &str) -> bool {

@@ -1,0 +1,69 @@
+use cni::{Args, Attachment, Command, ContainerId};
+use serde_json::{Value, json};
+
+use super::*;
+
+fn conf(extra: &Value, args: &str) -> Result<Conf, cni::Error> {
+    let mut value = json!({"cniVersion": "1.0.0", "name": "net", "type": "bridge"});
+    for (key, extra) in extra.as_object().unwrap() {
+        value[key] = extra.clone();
+    }
+    let conf = cni::Conf::from_slice(value.to_string().as_bytes()).unwrap();
+    let target = Target {
+        attachment: Attachment {
+            network: conf.network.clone(),
+            container_id: ContainerId::new("c").unwrap(),
+            ifname: IfName::new("eth0").unwrap(),
+        },
+        netns: None,
+        args: Args::parse(args).unwrap(),
+        raw_args: args.into(),
+    };
+    let request = Request { command: Command::Add, conf, path: vec![] };
+    Conf::new(&request, Some(&target)).map_err(Into::into)
+}
+
+#[test]
+fn defaults_are_the_references() {
+    let conf = conf(&json!({}), "").unwrap();
+    assert_eq!(conf.bridge.as_str(), "cni0");
+    assert!(
+        conf.ipam.is_none() && !conf.gateway && !conf.masquerade && conf.mtu.is_none() && conf.mac.is_none()
+    );
+}
+
+#[test]
+fn the_hardware_address_has_three_sources() {
+    let all =
+        json!({"runtimeConfig": {"mac": "02:00:00:00:00:01"}, "args": {"cni": {"mac": "02:00:00:00:00:02"}}});
+    let mac = |extra: &Value| conf(extra, "MAC=02:00:00:00:00:03").unwrap().mac.unwrap().to_string();
+    assert_eq!(mac(&all), "02:00:00:00:00:01");
+    assert_eq!(mac(&json!({"args": {"cni": {"mac": "02:00:00:00:00:02"}}})), "02:00:00:00:00:02");
+    assert_eq!(mac(&json!({})), "02:00:00:00:00:03");
+}
+
+#[test]
+fn contradictions_are_refused_with_the_key() {
+    for (extra, code, words) in [
+        (json!({"hairpinMode": true, "promiscMode": true}), 7, "exclude each other"),
+        (
+            json!({"disableContainerInterface": true, "ipam": {"type": "host-local"}}),
+            7,
+            "disableContainerInterface",
+        ),
+        (json!({"mtu": 20}), 7, "mtu 20"),
+        (json!({"mtu": "x"}), 7, "mtu: invalid type"),
+        (json!({"mtu": -1}), 7, "mtu: invalid value"),
+        (json!({"bridge": "a-name-of-sixteen"}), 7, "a-name-of-sixteen"),
+        (json!({"runtimeConfig": {"mac": "zz"}}), 7, "\"zz\""),
+        (json!({"runtimeConfig": {"mac": "01:00:00:00:00:00"}}), 7, "multicast"),
+        (json!({"ingress": "some"}), 7, "\"some\""),
+        (json!({"vlan": 7}), 2, "\"vlan\""),
+        (json!({"icc": false}), 2, "\"icc\""),
+        (json!({"ipMasqBackend": "iptables"}), 2, "\"ipMasqBackend\""),
+    ] {
+        let error = conf(&extra, "").unwrap_err();
+        assert_eq!(error.code(), code, "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}

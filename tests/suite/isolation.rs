@@ -1,0 +1,145 @@
+//! Who must not reach whom: `ingress: published` and `internal`, beside a network that is open.
+
+use sandbox::traffic::{ask_tcp, serve_tcp};
+use sandbox::{Call, Host, Namespaced, Snapshot, UPLINK_V4, isolated};
+use serde_json::{Value, json};
+
+use crate::bridge::shell;
+use crate::programs::{BRIDGE, HOST_PORT};
+
+fn conf(name: &str, subnet: u8, keys: &Value) -> Value {
+    let mut conf = json!({
+        "cniVersion": "1.1.0", "name": name, "type": "bridge", "bridge": format!("br-{name}"),
+        "isGateway": true, "ipMasq": true, "hairpinMode": true,
+        "ipam": {
+            "type": "host-local", "ranges": [[{"subnet": format!("10.{subnet}.0.0/24")}]], "routes": [{"dst": "0.0.0.0/0"}]
+        }
+    });
+    conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+    conf
+}
+
+/// A container with a server on ports 80 (published on the host's `port`) and 81.
+struct Container {
+    netns: Namespaced,
+    bridge: Value,
+    ports: Value,
+}
+
+impl Container {
+    fn start(name: &str, bridge: Value, port: u16) -> Self {
+        let netns = Namespaced::new(name);
+        let result = Call::new(BRIDGE, "ADD", &bridge).of(name, &netns, "eth0").run().result();
+        let ports = json!({
+            "cniVersion": "1.1.0", "name": bridge["name"], "type": "host-port", "prevResult": result,
+            "runtimeConfig": {"portMappings": [{"hostPort": port, "containerPort": 80}]}
+        });
+        let handed_on = Call::new(HOST_PORT, "ADD", &ports).of(name, &netns, "eth0").run().result();
+        assert_eq!(handed_on["ips"], result["ips"]);
+        for port in [80, 81] {
+            serve_tcp(Some(&netns), name, &format!("0.0.0.0:{port}"));
+        }
+        Self { netns, bridge, ports }
+    }
+
+    fn check(&self) -> sandbox::Answer {
+        let mut bridge = self.bridge.clone();
+        bridge["prevResult"] = self.ports["prevResult"].clone();
+        Call::new(BRIDGE, "CHECK", &bridge).of(self.netns.name(), &self.netns, "eth0").run()
+    }
+
+    fn stop(&self) {
+        for (program, conf) in [(HOST_PORT, &self.ports), (BRIDGE, &self.bridge)] {
+            let call = Call::new(program, "DEL", conf).of(self.netns.name(), &self.netns, "eth0");
+            call.run().silent();
+            call.run().silent();
+        }
+    }
+}
+
+fn reaches(from: Option<&Namespaced>, address: &str) -> bool {
+    ask_tcp(from, address).is_ok()
+}
+
+fn isolates(bridge_netfilter: &str) {
+    let host = Host::new();
+    let before = Snapshot::take();
+    for name in ["iptables", "ip6tables"] {
+        std::fs::write(format!("/proc/sys/net/bridge/bridge-nf-call-{name}"), bridge_netfilter).unwrap();
+    }
+    // Somebody on the uplink who routes straight to containers' addresses.
+    host.outside.enter(|| shell("for n in 1 2 3; do ip route add 10.$n.0.0/24 via 192.0.2.1; done"));
+    serve_tcp(Some(&host.outside), "outside", "0.0.0.0:80");
+    let open = Container::start("open", conf("open", 1, &json!({})), 8001);
+    let front = Container::start("front", conf("front", 2, &json!({"ingress": "published"})), 8002);
+    let front2 = Container::start("front2", conf("front", 2, &json!({"ingress": "published"})), 8022);
+    let back = Container::start("back", conf("back", 3, &json!({"internal": true})), 8003);
+    let back2 = Container::start("back2", conf("back", 3, &json!({"internal": true})), 8033);
+    for container in [&open, &front, &front2, &back, &back2] {
+        container.check().silent();
+    }
+    let (outside, from_open) = (Some(&host.outside), Some(&open.netns));
+    // An open network is reached in every way, as with the reference.
+    assert!(reaches(outside, "10.1.0.2:81") && reaches(Some(&front.netns), "10.1.0.2:81"));
+    // Only what is published comes in, from wherever; answers do, and so do the host and the members.
+    let published = format!("{UPLINK_V4}:8002");
+    assert!(reaches(outside, &published) && reaches(from_open, &published));
+    for address in ["10.2.0.2:80", "10.2.0.2:81"] {
+        assert!(!reaches(outside, address) && !reaches(from_open, address), "{address}");
+        assert!(reaches(None, address) && reaches(Some(&front2.netns), address), "{address}");
+    }
+    assert_eq!(ask_tcp(Some(&front.netns), "192.0.2.2:80").unwrap(), format!("outside sees {UPLINK_V4}"));
+    // Nothing goes in or out, published or not; the host and the members do reach it.
+    for address in ["10.3.0.2:80", &format!("{UPLINK_V4}:8003")] {
+        assert!(!reaches(outside, address) && !reaches(from_open, address), "{address}");
+        assert!(reaches(None, address) && reaches(Some(&back2.netns), address), "{address}");
+    }
+    assert!(!reaches(Some(&back.netns), "192.0.2.2:80") && !reaches(Some(&back.netns), "10.1.0.2:81"));
+    // CHECK sees an opened gate.
+    shell("nft flush map inet cleat_gate into");
+    let (code, said) = front.check().error();
+    assert_eq!((code, said.contains("bridge br-front is not closed")), (101, true), "{said}");
+    for container in [&open, &front, &front2, &back, &back2] {
+        container.stop();
+    }
+    drop((open, front, front2, back, back2));
+    before.assert_unchanged();
+}
+
+#[test]
+fn networks_are_closed_as_they_say() {
+    isolated(|| isolates("0"));
+}
+
+#[test]
+fn networks_are_closed_as_they_say_with_bridge_netfilter() {
+    isolated(|| isolates("1"));
+}
+
+#[test]
+fn a_bridge_has_one_gate() {
+    isolated(|| {
+        let _host = Host::new();
+        let before = Snapshot::take();
+        let (a, b) = (Namespaced::new("a"), Namespaced::new("b"));
+        let published = conf("one", 1, &json!({"ingress": "published"}));
+        let mut internal = conf("two", 2, &json!({"internal": true}));
+        internal["bridge"] = json!("br-one");
+        internal["isGateway"] = json!(false);
+        let call = |command: &str, conf: &Value, netns: &Namespaced| {
+            Call::new(BRIDGE, command, conf).of(netns.name(), netns, "eth0").run()
+        };
+        assert!(call("ADD", &published, &a).result()["ips"].is_array());
+        let during = Snapshot::take();
+        let (code, said) = call("ADD", &internal, &b).error();
+        assert_eq!(code, 7, "{said}");
+        assert!(said.contains("br-one") && said.contains("bridge of its own"), "{said}");
+        during.assert_unchanged();
+        // GC takes what is not valid off the gate.
+        let mut gc = published.clone();
+        gc["cni.dev/valid-attachments"] = json!([]);
+        Call::new(BRIDGE, "GC", &gc).run().silent();
+        drop((a, b));
+        before.assert_unchanged();
+    });
+}
