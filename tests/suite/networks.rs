@@ -214,6 +214,27 @@ fn gc_deletes_attachments_whose_namespace_has_gone() {
 }
 
 #[test]
+fn status_is_asked_where_the_version_has_it() {
+    isolated(|| {
+        let _host = Host::new();
+        install_networks();
+        let told = cleat(&["status", DUAL]).output().unwrap();
+        assert!(told.status.success() && say(&told).contains("STATUS came with 1.1.0"), "{}", say(&told));
+        let file = "/run/net.d/20-cleat-dual-stack.conflist";
+        let newer = fs::read_to_string(file).unwrap().replace("\"1.0.0\"", "\"1.1.0\"");
+        fs::write(file, &newer).unwrap();
+        assert_eq!(say(&cleat(&["status", DUAL]).output().unwrap()), "");
+        // A subnet of four addresses leaves one for containers.
+        fs::write(file, newer.replace("10.91.0.0/16", "10.91.0.0/30")).unwrap();
+        let netns = Namespaced::new("only");
+        succeed(&mut on("add", DUAL, &netns));
+        let full = fail(&mut cleat(&["status", DUAL]));
+        assert!(full.contains("10.91.0.") && full.contains('1'), "{full}");
+        succeed(&mut on("del", DUAL, &netns));
+    });
+}
+
+#[test]
 fn mistakes_are_told_with_the_cure() {
     isolated(|| {
         let _host = Host::new();

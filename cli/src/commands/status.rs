@@ -1,6 +1,9 @@
 //! `cleat status`: asks whether a network could take an attachment.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
+
+use cni::Command;
 
 use crate::environment::Environment;
 use crate::error::Error;
@@ -18,10 +21,19 @@ pub(crate) struct Args {
     cache: CacheFolder,
 }
 
-/// Asks every plugin of the network; silence means yes.
+/// Asks every plugin of the network; silence means yes. Before version 1.1.0 there is nothing to ask, which is no error,
+/// as for `cnitool`, but is told.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
     let runtime = Runtime::new(environment, &args.cache);
     let list = runtime.find(&args.network)?;
+    let since = Command::Status.since();
+    if list.version < since {
+        let text = format!(
+            "cleat: network {} is of version {}: STATUS came with {since}\n",
+            args.network, list.version
+        );
+        return io::stderr().write_all(text.as_bytes()).map_err(|error| Error::io("tell the state", error));
+    }
     runtime
         .chain(&list)
         .status()
