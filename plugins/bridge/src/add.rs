@@ -94,7 +94,7 @@ impl<'a> Add<'a> {
         host::enable_forwarding(&plan.gateways)?;
         if !self.conf.keep_down {
             container::configure(&self.container, self.target.ifname().as_str(), &plan, self.conf.dad)?;
-            host::await_forwarding(&mut self.socket, port)?;
+            host::await_forwarding(&mut self.socket, &bridge, port)?;
         }
         if self.conf.masquerade && !plan.ips.is_empty() {
             self.done.push(Done::Masquerade);

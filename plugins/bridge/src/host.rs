@@ -17,6 +17,8 @@ use crate::neighbours::await_solicitable;
 /// of the namespace could hold the lock, so the ADD then goes on without it.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+const PAUSE: Duration = Duration::from_micros(500);
+
 const NODAD: AddressFlags = AddressFlags { nodad: true, noprefixroute: false };
 
 /// Keeps every DEL from removing a bridge that has no port yet, while the guard lives.
@@ -72,25 +74,37 @@ pub(crate) fn expect_bridge(link: &Link) -> Result<(), Error> {
     }
 }
 
-/// Waits until a port whose other end has just been set up forwards frames: what ADD returns must be reachable, and
-/// without this the first packet is lost now and then, and with it a second.
+/// Waits until a port whose other end has just been set up forwards frames, and a bridge that it is the first port of
+/// is known to run: what ADD returns must be reachable. Without the one the first packet is lost now and then, and with
+/// it a second; without the other the bridge has no route for groups yet, and solicitations to it are lost.
 ///
-/// The kernel lets the port forward from a work queue. Since Linux 6.8 being asked about a link makes it catch up first;
-/// before, the port can mostly be set forwarding at once.
-pub(crate) fn await_forwarding(socket: &mut Socket, port: u32) -> Result<(), Error> {
+/// The kernel sees to both from a work queue. Since Linux 6.8 being asked about a link makes it catch up first; before,
+/// the port can mostly be set forwarding at once.
+pub(crate) fn await_forwarding(socket: &mut Socket, bridge: &Link, port: u32) -> Result<(), Error> {
     let deadline = Instant::now() + PATIENCE;
-    loop {
-        let flags = socket.get_bridge_port(port)?.unwrap_or_default();
-        if flags.forwarding == Some(true) || Instant::now() >= deadline {
-            return Ok(());
+    while !forwards(socket, port)? && Instant::now() < deadline {
+        thread::sleep(PAUSE);
+    }
+    let mut operational = bridge.operational;
+    while !operational && Instant::now() < deadline {
+        operational = socket.get_link_by_index(bridge.index)?.is_none_or(|bridge| bridge.operational);
+        if !operational {
+            thread::sleep(PAUSE);
         }
-        match socket.set_bridge_port(port, &PortFlags { forwarding: Some(true), ..PortFlags::default() }) {
-            // Busy: the spanning tree protocol decides, and takes its time.
-            Err(error) if error.is_busy() => return Ok(()),
-            Err(error) if !error.is_down() => return Err(error.into()),
-            Err(_) => thread::sleep(Duration::from_micros(500)),
-            Ok(()) => return Ok(()),
-        }
+    }
+    Ok(())
+}
+
+/// Whether a port forwards, or will without our doing.
+fn forwards(socket: &mut Socket, port: u32) -> Result<bool, Error> {
+    if socket.get_bridge_port(port)?.unwrap_or_default().forwarding == Some(true) {
+        return Ok(true);
+    }
+    match socket.set_bridge_port(port, &PortFlags { forwarding: Some(true), ..PortFlags::default() }) {
+        // The spanning tree protocol decides, and takes its time.
+        Err(error) if error.is_busy() => Ok(true),
+        Err(error) if error.is_down() => Ok(false),
+        outcome => outcome.map(|()| true).map_err(Error::from),
     }
 }
 

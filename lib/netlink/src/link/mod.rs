@@ -12,7 +12,7 @@ use std::ffi::c_int;
 use nix::libc::{
     IFF_LOWER_UP, IFF_PROMISC, IFF_UP, IFLA_ADDRESS, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA,
     IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINK, IFLA_LINKINFO, IFLA_MASTER,
-    IFLA_MTU,
+    IFLA_MTU, IFLA_OPERSTATE,
 };
 
 use crate::attribute::{attributes, text, u32_at};
@@ -24,11 +24,14 @@ pub use vlan::{BridgeVlan, VlanMember};
 
 /// `sizeof(struct ifinfomsg)`.
 const HEADER: usize = 16;
+/// `IF_OPER_UP` (`if.h`).
+const OPER_UP: u8 = 6;
 /// `IFLA_BR_VLAN_FILTERING` (`if_link.h`).
 const BR_VLAN_FILTERING: u16 = 7;
 
 /// A network interface, as the kernel described it when it was asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the kernel's by its own name")]
 pub struct Link {
     /// The interface index, unique within its namespace.
     pub index: u32,
@@ -43,6 +46,9 @@ pub struct Link {
     /// Whether it is up and has a carrier (`IFF_LOWER_UP`): for one end of a veth, whether the other is up
     /// too.
     pub carrier: bool,
+    /// Whether the kernel has come to know that it can carry packets (`IFLA_OPERSTATE` is `IF_OPER_UP`, RFC 2863), which
+    /// is some time after the carrier. The loopback's state is unknown for ever.
+    pub operational: bool,
     /// Whether it was set promiscuous (`IFF_PROMISC`), which a bridge's ports are not by being ports.
     pub promisc: bool,
     /// The index of the bridge, or other device, that this one is a port of.
@@ -77,6 +83,7 @@ impl Link {
                 IFLA_IFNAME => link.name = text(value),
                 IFLA_ADDRESS => link.mac = <[u8; 6]>::try_from(value).ok().map(Mac::from),
                 IFLA_MTU => link.mtu = u32_at(value, 0).unwrap_or_default(),
+                IFLA_OPERSTATE => link.operational = value.first() == Some(&OPER_UP),
                 IFLA_MASTER => link.master = u32_at(value, 0),
                 IFLA_LINK => link.peer_index = u32_at(value, 0),
                 IFLA_IFALIAS => link.alias = Some(text(value)).filter(|alias| !alias.is_empty()),
