@@ -1,7 +1,10 @@
 //! Questions: one object by its name or key, or all that a table, chain or set holds.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -80,11 +83,44 @@ impl Socket {
     }
 
     /// All elements of a set or map, in no order; none where it does not exist.
+    ///
+    /// Some time after a set has grown or shrunk, the kernel moves its elements to a table of another size, from a work
+    /// queue. What is read meanwhile has some elements twice and others not at all, and nothing in the answer tells.
+    /// Therefore keys are looked through for repetitions and counted, and read again where that does not come out.
     pub fn elements(&mut self, set: &Set) -> Result<Vec<Element>> {
-        let family = set.table.family.number();
+        let mut elements = Vec::new();
+        for attempt in 0..DUMP_ATTEMPTS {
+            if attempt > 0 {
+                thread::sleep(REHASHING);
+            }
+            let expected = self.count(set)?;
+            elements = self.read_elements(set)?;
+            let read = elements.len();
+            let mut keys = HashSet::with_capacity(read);
+            elements.retain(|element| keys.insert(element.key.clone()));
+            if elements.len() == read && expected.is_none_or(|expected| expected == read) {
+                break;
+            }
+        }
+        // The count goes with every transaction, so on a node that never rests it may not come out at all.
+        Ok(elements)
+    }
+
+    /// How many elements a set has, where the kernel tells (`NFTA_SET_COUNT`, Linux 6.16).
+    fn count(&mut self, set: &Set) -> Result<Option<usize>> {
+        let read = |body: &[u8]| attr::find_be32(body, NFTA_SET_COUNT);
+        match self.get(NFT_MSG_GETSET, set.table.family.number(), |a| set.write_name(a), read) {
+            Err(error) if is_errno(&error, Errno::ENOENT) => Ok(None),
+            count => count
+                .map(|count| count.and_then(|count| usize::try_from(count).ok()))
+                .map_err(|source| failed(format_args!("count elements of {set}"), source)),
+        }
+    }
+
+    fn read_elements(&mut self, set: &Set) -> Result<Vec<Element>> {
         let elements = self.dump(
             NFT_MSG_GETSETELEM,
-            family,
+            set.table.family.number(),
             |a| set.write_name(a),
             |message, elements| element::read_list(message.body(), elements),
         );
@@ -207,5 +243,8 @@ fn failed(query: impl fmt::Display, source: io::Error) -> Error {
 
 const NFTA_GEN_ID: u16 = 1;
 const NFTA_CHAIN_USE: u16 = 6;
+const NFTA_SET_COUNT: u16 = 20;
+/// How long to let the kernel move elements before they are read again.
+const REHASHING: Duration = Duration::from_millis(2);
 /// A ruleset that changes during every one of so many reads is left to the caller.
 const DUMP_ATTEMPTS: usize = 16;
