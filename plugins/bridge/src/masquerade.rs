@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! table inet cleat_bridge {
-//!     map masq4 { type ipv4_addr : verdict; elements = { 10.1.0.5 comment "veth… net id eth0" : goto net_… } }
+//!     map masq4 { type ipv4_addr : verdict; elements = { 10.1.0.5 comment "veth… net 1a2b3c4d eth0 id" : goto net_… } }
 //!     map masq6 { type ipv6_addr : verdict; }
 //!     set owners { type ifname; elements = { "veth…" comment "net_… 10.1.0.5" } }
 //!     chain networks { }
@@ -32,7 +32,7 @@ use nftables::{
 use crate::error::Error;
 use crate::names;
 use crate::plan::Plan;
-use crate::tables::{COMMENT_MAX, TRIES, contended, ignore_change, interface};
+use crate::tables::{COMMENT_MAX, TRIES, comment, contended, ignore_change, interface};
 
 pub(crate) use removal::{del, owners};
 
@@ -61,9 +61,7 @@ impl Masquerade {
         let owner = names::host_interface(attachment);
         let texts: Vec<String> = subnets.iter().map(ToString::to_string).collect();
         let chain = names::chain(&attachment.network, &texts);
-        let Attachment { network, container_id, ifname } = attachment;
-        let mut comment = format!("{owner} {network} {container_id} {ifname}");
-        comment.truncate(COMMENT_MAX);
+        let comment = comment(&owner, attachment);
         let elements = addresses.iter().map(|address| {
             Element::new(&[field(*address)]).verdict(Verdict::goto(chain.as_str())).comment(comment.as_str())
         });

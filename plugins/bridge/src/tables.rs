@@ -63,3 +63,25 @@ pub(crate) fn key_of(element: &Element) -> Option<String> {
     let name = element.key.split(|byte| *byte == 0).next()?;
     Some(String::from_utf8_lossy(name).into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use cni::{ContainerId, IfName};
+
+    use super::*;
+
+    #[test]
+    fn comments_are_cut_where_every_character_is_one_byte() {
+        // Container IDs are ASCII, and stand last; interface names need not be.
+        for length in 1..150 {
+            let attachment = Attachment {
+                network: NetworkName::new("n".repeat(length)).unwrap(),
+                container_id: ContainerId::new("c".repeat(200)).unwrap(),
+                ifname: IfName::new("ééééééé").unwrap(),
+            };
+            let text = comment("veth0123456789a", &attachment);
+            assert!(text.len() <= COMMENT_MAX && text.contains(" ééééééé c"), "{text}");
+            assert!(names::alias(&attachment).contains(" ééééééé c"));
+        }
+    }
+}

@@ -8,7 +8,7 @@ use nftables::{Batch, Chain, Element, Socket};
 use super::{MASQ4, MASQ6, MORE, NETWORKS, OWNERS, TABLE, field, map};
 use crate::error::Error;
 use crate::names;
-use crate::tables::{TRIES, contended, interface, key_of};
+use crate::tables::{TRIES, contended, first_word, interface, key_of};
 
 /// Removes what masquerades an attachment, in one transaction: its elements, the network's chain with the last of
 /// them, the table with the last network. Nothing there is nothing to do.
@@ -54,8 +54,7 @@ fn removal(socket: &mut Socket, owner: &str) -> Result<Option<Removal>, Error> {
     batch.del_element(&OWNERS, &key);
     for address in addresses {
         // The address may be another container's by now: then this DEL comes late.
-        let is_ours =
-            |element: &Element| element.comment.as_deref().is_some_and(|comment| is_owner(comment, owner));
+        let is_ours = |element: &Element| first_word(element) == Some(owner);
         if socket.get_element(map(address), &[field(address)])?.as_ref().is_some_and(is_ours) {
             batch.del_element(map(address), &[field(address)]);
             elements += 1;
@@ -76,7 +75,7 @@ fn addresses_of(socket: &mut Socket, owner: &str) -> Result<Vec<IpAddr>, Error> 
     let mut addresses = Vec::new();
     for set in [&MASQ4, &MASQ6] {
         for element in socket.elements(set)? {
-            if element.comment.as_deref().is_some_and(|comment| is_owner(comment, owner)) {
+            if first_word(&element) == Some(owner) {
                 addresses.extend(match <[u8; 4]>::try_from(element.key.as_slice()) {
                     Ok(v4) => Some(IpAddr::from(v4)),
                     Err(_) => <[u8; 16]>::try_from(element.key.as_slice()).ok().map(IpAddr::from),
@@ -93,8 +92,4 @@ pub(crate) fn owners(socket: &mut Socket, network: &NetworkName) -> Result<Vec<S
     let of_network =
         |element: &Element| element.comment.as_deref().is_some_and(|comment| comment.starts_with(&prefix));
     Ok(socket.elements(&OWNERS)?.iter().filter(|element| of_network(element)).filter_map(key_of).collect())
-}
-
-fn is_owner(comment: &str, owner: &str) -> bool {
-    comment.split(' ').next() == Some(owner)
 }
