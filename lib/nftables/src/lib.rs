@@ -44,6 +44,7 @@ mod ifname;
 pub mod key;
 mod message;
 mod operation;
+mod parting;
 mod query;
 mod rule;
 mod set;

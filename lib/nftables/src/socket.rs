@@ -4,6 +4,7 @@
 //! here ever waits.
 
 use std::io;
+use std::os::fd::AsRawFd;
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::errno::Errno;
@@ -11,6 +12,7 @@ use nix::sys::socket::{MsgFlags, setsockopt, sockopt};
 
 use crate::error::is_errno;
 use crate::message::{Message, NLMSG_ERROR, messages};
+use crate::parting::Parting;
 use crate::{Error, Result};
 
 /// A netfilter socket, of the network namespace that the thread was in when it was opened.
@@ -21,6 +23,10 @@ pub struct Socket {
     buffer: Vec<u8>,
     /// What a datagram may have for certain; grows on demand.
     send_limit: usize,
+    /// Something was deleted, which closing the socket would wait for.
+    pub(crate) deleted: bool,
+    /// Fields are dropped in their order: this one after the socket itself.
+    parting: Option<Parting>,
 }
 
 /// The kernel fills up to this much per answer to a dump, where the reader offers it (`netlink_dump`).
@@ -32,7 +38,14 @@ impl Socket {
     /// Opens a socket; it stays with the network namespace of the calling thread.
     pub fn open() -> Result<Self> {
         let inner = netlink_sys::Socket::new(NETLINK_NETFILTER).map_err(|source| Error::Open { source })?;
-        Ok(Self { inner, sequence: 0, buffer: Vec::with_capacity(BUFFER), send_limit: SEND_LIMIT })
+        Ok(Self {
+            inner,
+            sequence: 0,
+            buffer: Vec::with_capacity(BUFFER),
+            send_limit: SEND_LIMIT,
+            deleted: false,
+            parting: None,
+        })
     }
 
     /// Reserves `count` sequence numbers in a row and returns the first: answers to anything older are then told from
@@ -120,6 +133,14 @@ impl Socket {
                     return Ok(());
                 }
             }
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if self.deleted {
+            self.parting = Parting::from(self.inner.as_raw_fd());
         }
     }
 }

@@ -1,5 +1,7 @@
 //! DEL and GC: removes what attachments have, past errors, by names that are derived and by what the kernel tells.
 
+use std::thread;
+
 use cni::{IfName, Request, Target};
 use netlink::{Namespace, Socket};
 
@@ -12,18 +14,19 @@ pub(crate) fn del(request: &Request, target: &Target) -> Result<(), cni::Error> 
     let conf = Removal::new(request)?;
     let mut errors: Vec<cni::Error> = Vec::new();
     let mut keep = |outcome: Result<(), Error>| errors.extend(outcome.err().map(cni::Error::from));
-    // Also what the configuration does not ask for any more: it may have when the container was added. The kernel takes a grace
-    // period, some ten milliseconds, to forget rules, which closing the socket waits for, and another one to
-    // remove the link. Begun in this order they pass at the same time.
-    let rules = nftables::Socket::open().map_err(Error::from).and_then(|mut rules| {
-        let port = names::host_interface(&target.attachment);
-        let masquerade = masquerade::del(&mut rules, &port);
-        let guard = spoof::del(&mut rules, &port);
-        gate::del(&mut rules, &port).and(guard).and(masquerade).map(|()| rules)
+    // The kernel takes a grace period, some ten milliseconds, to forget rules, and another one to remove a link: at the
+    // same time. The link before the address: nobody may use it any more when it is given back.
+    let (link, rules) = thread::scope(|scope| {
+        let link = thread::Builder::new().spawn_scoped(scope, || del_link(target));
+        let rules = del_rules(&names::host_interface(&target.attachment));
+        match link {
+            Ok(link) => (link.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), rules),
+            // No thread is to be had.
+            Err(_) => (del_link(target), rules),
+        }
     });
-    // The link before the address: nobody may use it any more when it is given back.
-    keep(del_link(target));
-    keep(rules.map(drop));
+    keep(link);
+    keep(rules);
     keep(conf.ipam.del(request, target).map_err(Error::from));
     keep(del_bridge(&conf.bridge));
     cni::Error::all(errors)
@@ -35,6 +38,14 @@ pub(crate) fn gc(request: &Request) -> Result<(), cni::Error> {
     let mut errors: Vec<cni::Error> = conf.ipam.gc(request).err().into_iter().collect();
     errors.extend(gc_kernel(request, &conf.bridge).err().map(cni::Error::from));
     cni::Error::all(errors)
+}
+
+/// Also what the configuration does not ask for any more: it may have when the container was added.
+fn del_rules(port: &str) -> Result<(), Error> {
+    let mut rules = nftables::Socket::open()?;
+    let masquerade = masquerade::del(&mut rules, port);
+    let guard = spoof::del(&mut rules, port);
+    gate::del(&mut rules, port).and(guard).and(masquerade)
 }
 
 /// The host's end by its derived name; failing that, the container's end, where another program made the pair.

@@ -42,7 +42,10 @@ impl Batch {
         self.writer.truncate(end);
         sent.map_err(|source| self.failed(source))?;
         match socket.batch_outcome(first, count) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                socket.deleted |= self.deletes;
+                Ok(())
+            }
             Err((0, source)) => Err(self.failed(source)),
             Err((at, source)) => {
                 let index = at as usize - 1;

@@ -19,6 +19,8 @@ pub struct Batch {
     /// Room for `NFNL_MSG_BATCH_BEGIN` with `NFNL_BATCH_GENID`, then the operations.
     writer: Writer,
     operations: Vec<Operation>,
+    /// Some operation deletes.
+    deletes: bool,
     /// The first operation that could not be encoded, and why.
     fault: Option<(usize, &'static str)>,
 }
@@ -42,7 +44,7 @@ impl Batch {
     pub fn new() -> Self {
         let mut writer = Writer::default();
         writer.raw(&[0; BEGIN]);
-        Self { writer, operations: Vec::new(), fault: None }
+        Self { writer, operations: Vec::new(), deletes: false, fault: None }
     }
 
     /// Whether there is nothing to do.
@@ -170,6 +172,7 @@ impl Batch {
     ) -> &mut Self {
         let index = self.operations.len();
         self.operations.push(Operation { start: self.writer.len(), key_type });
+        self.deletes |= flags & NLM_F_CREATE == 0;
         let headers = Headers {
             kind: NFTABLES | kind,
             flags,
