@@ -1,0 +1,175 @@
+//! The suites under measurement: each on a host of its own, which is a network namespace, with as many containers as
+//! one asks for. Containers share namespaces, a few hundred of them would take longer to make than to attach.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use sandbox::{Answer, Call, Namespaced};
+use serde_json::{Value, json};
+
+/// Where Debian's package containernetworking-plugins has them.
+pub(crate) const REFERENCE: &str = "/usr/lib/cni";
+
+/// How many containers a network gets; a Linux bridge takes 1,023 ports.
+const NETWORK_MAX: usize = 1000;
+/// How many interfaces a namespace gets.
+const NAMESPACE_MAX: usize = 50;
+
+/// What is measured of one container, in the order of a life.
+pub(crate) const STEPS: [&str; 6] =
+    ["bridge ADD", "portmap ADD", "bridge CHECK", "portmap CHECK", "portmap DEL", "bridge DEL"];
+/// The steps of an ADD, of a CHECK and of a DEL.
+pub(crate) const VERBS: [(&str, [usize; 2]); 3] = [("ADD", [0, 1]), ("CHECK", [2, 3]), ("DEL", [4, 5])];
+
+/// The time that each step took.
+pub(crate) type Times = [Duration; STEPS.len()];
+
+/// A suite of plugins.
+#[derive(Clone, Debug)]
+pub(crate) struct Suite {
+    /// What the tables call it.
+    pub name: &'static str,
+    folder: PathBuf,
+    portmap: &'static str,
+}
+
+impl Suite {
+    /// The programs built beside the calling one.
+    pub(crate) fn cleat() -> Self {
+        let own = std::env::current_exe().unwrap();
+        let folder = own.parent().and_then(Path::parent).unwrap().to_path_buf();
+        Self { name: "cleat", folder, portmap: "host-port" }
+    }
+
+    /// Debian's.
+    pub(crate) fn reference() -> Self {
+        Self { name: "reference", folder: REFERENCE.into(), portmap: "portmap" }
+    }
+
+    /// The program of a plugin.
+    pub(crate) fn program(&self, plugin: &str) -> PathBuf {
+        self.folder.join(if plugin == "portmap" { self.portmap } else { plugin })
+    }
+}
+
+/// A container, as a runtime knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Container<'a> {
+    /// Its number, of which ID, network and host port are made.
+    pub number: usize,
+    /// Its namespace.
+    pub netns: &'a Namespaced,
+    /// Its interface.
+    pub ifname: &'a str,
+}
+
+/// A host with a suite.
+#[derive(Debug)]
+pub(crate) struct Host {
+    /// Its suite.
+    pub suite: Suite,
+    name: String,
+    netns: Namespaced,
+    /// The namespaces of the containers that are there all the time.
+    crowd: Vec<Namespaced>,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl Host {
+    /// A host without containers.
+    pub(crate) fn new(suite: Suite, name: &str) -> Self {
+        let name = format!("{name}-{}", suite.name);
+        Self { suite, netns: Namespaced::new(&name), name, crowd: Vec::new(), count: 0 }
+    }
+
+    /// Runs a function on this host.
+    pub(crate) fn enter<T: Send>(&self, function: impl FnOnce() -> T + Send) -> T {
+        self.netns.enter(function)
+    }
+
+    /// Attaches containers until there are as many as asked for.
+    pub(crate) fn fill(&mut self, count: usize) {
+        for number in self.count..count {
+            if number % NAMESPACE_MAX == 0 {
+                self.crowd.push(Namespaced::new(&format!("{}-{number}", self.name)));
+            }
+            let ifname = format!("eth{}", number % NAMESPACE_MAX);
+            let container = Container { number, netns: self.crowd.last().unwrap(), ifname: &ifname };
+            self.attach(container, &mut Times::default());
+        }
+        self.count = count;
+    }
+
+    /// One container's life.
+    pub(crate) fn round(&self, number: usize) -> Times {
+        let netns = Namespaced::new(&format!("{}-c{number}", self.name));
+        let container = Container { number, netns: &netns, ifname: "eth0" };
+        let mut times = Times::default();
+        let result = self.attach(container, &mut times);
+        let (bridge, portmap) = (self.bridge(container, Some(&result)), portmap(container, &result));
+        self.call("bridge", "CHECK", container, &bridge, &mut times[2]).silent();
+        let check = self.call("portmap", "CHECK", container, &portmap, &mut times[3]);
+        if self.suite.name == "cleat" {
+            // Debian's portmap 1.1.1 looks for IPv6 chains that its ADD did not make.
+            check.silent();
+        }
+        self.call("portmap", "DEL", container, &portmap, &mut times[4]).silent();
+        self.call("bridge", "DEL", container, &bridge, &mut times[5]).silent();
+        times
+    }
+
+    /// ADD by both plugins; the result of the second.
+    pub(crate) fn attach(&self, container: Container, times: &mut Times) -> Value {
+        let bridge = self.bridge(container, None);
+        let result = self.call("bridge", "ADD", container, &bridge, &mut times[0]).result();
+        self.call("portmap", "ADD", container, &portmap(container, &result), &mut times[1]).result()
+    }
+
+    /// The configuration of the network that a container goes to.
+    fn bridge(&self, container: Container, previous: Option<&Value>) -> Value {
+        let network = container.number / NETWORK_MAX;
+        let mut conf = json!({
+            "cniVersion": "1.0.0", "name": format!("{}-{network}", self.name), "type": "bridge",
+            "bridge": format!("br{network}"), "isGateway": true, "ipMasq": true, "hairpinMode": true,
+            "ipam": {
+                "type": "host-local", "ranges": [[{"subnet": format!("10.{network}.0.0/16")}]],
+                "routes": [{"dst": "0.0.0.0/0"}]
+            }
+        });
+        if let Some(previous) = previous {
+            conf["prevResult"] = previous.clone();
+        }
+        conf
+    }
+
+    fn call(
+        &self,
+        plugin: &str,
+        command: &str,
+        container: Container,
+        conf: &Value,
+        time: &mut Duration,
+    ) -> Answer {
+        let program = self.suite.program(plugin).display().to_string();
+        // The reference finds iptables by its PATH.
+        let call = Call::new(&program, command, conf)
+            .of(&format!("{}-{}", self.name, container.number), container.netns, container.ifname)
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        let (answer, took) = self.enter(|| {
+            let start = Instant::now();
+            (call.run(), start.elapsed())
+        });
+        *time = took;
+        answer
+    }
+}
+
+fn portmap(container: Container, result: &Value) -> Value {
+    json!({
+        "cniVersion": "1.0.0", "name": "bench", "type": "portmap", "prevResult": result,
+        "runtimeConfig": {
+            "portMappings": [{"hostPort": 10_000 + container.number, "containerPort": 80, "protocol": "tcp"}]
+        }
+    })
+}
