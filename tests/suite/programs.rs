@@ -71,19 +71,21 @@ fn crates_depend_downwards_only() {
         "host-local",
         "cleat-cli",
         "cni",
+        "iptables",
         "netlink",
         "nftables",
         "registry",
     ];
     for (folder, allowed) in [
         ("lib/cni", &[][..]),
+        ("lib/iptables", &[]),
         ("lib/netlink", &[]),
         ("lib/nftables", &[]),
         ("lib/registry", &[]),
         ("ipam/host-local", &["cni"]),
         // The one exception: host-local runs within the bridge's own process.
-        ("plugins/bridge", &["cni", "netlink", "nftables", "host-local"]),
-        ("plugins/host-port", &["cni", "netlink", "nftables"]),
+        ("plugins/bridge", &["cni", "iptables", "netlink", "nftables", "host-local"]),
+        ("plugins/host-port", &["cni", "iptables", "netlink", "nftables"]),
         ("plugins/link-env", &["cni", "registry"]),
         ("plugins/loopback", &["cni", "netlink"]),
         ("cli", &["cni", "netlink", "nftables", "registry", "host-port"]),

@@ -1,0 +1,201 @@
+//! Finding a family's programs and running them.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use rust_iptables::IPTables;
+
+use crate::words::expect_name;
+use crate::{Error, Result, Rule, Transaction};
+
+/// Which packets a program is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// `iptables`.
+    V4,
+    /// `ip6tables`.
+    V6,
+}
+
+/// Where a program keeps its rules. A host can have both, with rules in either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Variant {
+    /// In `nf_tables`, where `nft` sees them too.
+    Nft,
+    /// In the kernel's older `ip_tables`.
+    Legacy,
+}
+
+/// One family's program, and the one beside it that takes transactions.
+#[derive(Clone, Debug)]
+pub struct Iptables {
+    program: &'static str,
+    restore: PathBuf,
+}
+
+impl Iptables {
+    /// The program that the host's administrator has chosen: `iptables` or `ip6tables`. Nothing is started.
+    pub fn find(family: Family) -> Result<Self> {
+        Self::named(family.program().to_owned())
+    }
+
+    /// The program of one variant, whichever is chosen: `iptables-nft`, `ip6tables-legacy`. Nothing is started.
+    pub fn find_variant(family: Family, variant: Variant) -> Result<Self> {
+        Self::named(format!("{}-{variant}", family.program()))
+    }
+
+    fn named(name: String) -> Result<Self> {
+        let program = folders().map(|folder| folder.join(&name)).find(|file| is_program(file));
+        let Some(program) = program.and_then(|file| file.into_os_string().into_string().ok()) else {
+            return Err(Error::Missing { name });
+        };
+        // Beside it: the two must be of one variant.
+        let restore = PathBuf::from(format!("{program}-restore"));
+        // The crate that reads wants it for ever; a process looks for a handful of programs at most.
+        Ok(Self { program: program.leak(), restore })
+    }
+
+    /// The program's path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        Path::new(self.program)
+    }
+
+    /// Which variant it is, by what it says of itself. Programs before 1.8 say nothing and are legacy.
+    pub fn variant(&self) -> Result<Variant> {
+        let doing = "tell its version";
+        let output =
+            start(self.path(), &["--version"], "").map_err(|error| self.not_started(doing, error))?;
+        let output = self.succeed(output, doing)?;
+        let is_nft = String::from_utf8_lossy(&output.stdout).contains("nf_tables");
+        Ok(if is_nft { Variant::Nft } else { Variant::Legacy })
+    }
+
+    /// The rules of a chain, in their order; `None` where there is no such chain. Built-in chains are always there:
+    /// to ask for one shows whether the program works.
+    pub fn rules(&self, table: &str, chain: &str) -> Result<Option<Vec<Rule>>> {
+        expect_name(table)?;
+        expect_name(chain)?;
+        let doing = format!("list chain {chain} of table {table}");
+        // Not IPTables::new, which starts the program to learn whether it has --wait (1.4.20, 2013), and not its
+        // list, which takes a failure for an empty chain.
+        let reader = IPTables { cmd: self.program, has_check: true, has_wait: true, is_numeric: false };
+        let output = reader.execute(table, &format!("-S {chain}")).map_err(|error| {
+            let source = match error.downcast::<io::Error>() {
+                Ok(error) => *error,
+                Err(error) => io::Error::other(error.to_string()),
+            };
+            self.not_started(&doing, source)
+        })?;
+        if !output.status.success() && says_no_such_chain(&output.stderr, chain) {
+            return Ok(None);
+        }
+        let output = self.succeed(output, &doing)?;
+        Ok(Some(String::from_utf8_lossy(&output.stdout).lines().filter_map(Rule::parse).collect()))
+    }
+
+    /// Carries out all changes of a transaction, or none.
+    ///
+    /// The words with which the programs refuse differ from variant to variant, and legacy ones mostly have none: a
+    /// caller that others may come in between reads again and tries again, whatever the failure says.
+    pub fn commit(&self, transaction: &Transaction) -> Result<()> {
+        let Some(script) = transaction.script()? else { return Ok(()) };
+        let doing = format!("change table {}", transaction.table());
+        // --wait: for the lock that the legacy variant has; a minute is longer than anybody sane holds it.
+        let output = start(&self.restore, &["--noflush", "--wait", "60"], &script).map_err(|error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                return Error::Missing { name: self.restore.display().to_string() };
+            }
+            Error::Start { program: self.restore.clone(), doing: doing.clone(), source: error }
+        })?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = said(&output);
+        let doing = match transaction.line_of(&said) {
+            Some(line) => format!("{doing} by \"{line}\""),
+            None => doing,
+        };
+        Err(Error::Failed { program: self.restore.clone(), doing, said })
+    }
+
+    fn not_started(&self, doing: &str, source: io::Error) -> Error {
+        Error::Start { program: self.program.into(), doing: doing.to_owned(), source }
+    }
+
+    fn succeed(&self, output: Output, doing: &str) -> Result<Output> {
+        if output.status.success() {
+            return Ok(output);
+        }
+        Err(Error::Failed { program: self.program.into(), doing: doing.to_owned(), said: said(&output) })
+    }
+}
+
+impl Family {
+    /// Both families.
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    const fn program(self) -> &'static str {
+        match self {
+            Self::V4 => "iptables",
+            Self::V6 => "ip6tables",
+        }
+    }
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nft => "nft",
+            Self::Legacy => "legacy",
+        })
+    }
+}
+
+/// Where programs are looked for: `PATH`, then where distributions have them. Runtimes' clean-up may come with a `PATH`
+/// that has neither, or with none.
+#[expect(clippy::disallowed_methods, reason = "PATH is how an administrator chooses among several iptables")]
+fn folders() -> impl Iterator<Item = PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let usual = ["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).chain(usual).collect();
+    // What is not absolute would depend on where the runtime happens to stand.
+    folders.into_iter().filter(|folder| folder.is_absolute())
+}
+
+fn is_program(file: &Path) -> bool {
+    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this crate is the one place that starts iptables")]
+fn start(program: &Path, args: &[&str], input: &str) -> io::Result<Output> {
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    // A program that fails early need not read everything; what it says of that is worth more.
+    let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output()?;
+    match written {
+        Err(error) if output.status.success() => Err(error),
+        _ => Ok(output),
+    }
+}
+
+/// What a program that failed said, on one line; warnings about other programs' tables left out.
+fn said(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let lines: Vec<&str> = lines.filter(|line| !line.starts_with("Try `")).collect();
+    if lines.is_empty() { output.status.to_string() } else { lines.join("; ") }
+}
+
+/// The legacy variant, the newer variant, and what version 1.8.9 of the newer one says instead.
+fn says_no_such_chain(stderr: &[u8], chain: &str) -> bool {
+    let text = String::from_utf8_lossy(stderr);
+    text.contains("No chain/target/match by that name")
+        || text.contains(&format!("chain `{chain}' in table"))
+        || text.contains(&format!("Chain '{chain}' does not exist"))
+}
