@@ -19,6 +19,7 @@ mod error;
 mod legacy;
 mod list;
 mod panic_hook;
+pub mod reference;
 mod request;
 mod result;
 mod version;

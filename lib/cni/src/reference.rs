@@ -1,0 +1,59 @@
+//! Names that the reference plugins (containernetworking/plugins) derive from an attachment, for what either program
+//! must find. Operators and nerdctl look for them, too.
+
+use sha2::{Digest, Sha512};
+
+use crate::attachment::{ContainerId, NetworkName, hex};
+
+/// The longest name of an iptables chain (`XT_EXTENSION_MAXNAMELEN` less the NUL).
+const CHAIN_MAX: usize = 28;
+/// The longest comment of an iptables rule (`XT_MAX_COMMENT_LEN` less the NUL). The reference does not cut: its ADD fails.
+const COMMENT_MAX: usize = 255;
+
+/// A container's own iptables chain on a network: `CNI-`, `prefix` (`DN-` for published ports, nothing for
+/// masquerading), and as much of the hash as there is room for. The interface does not count, as with the reference.
+#[must_use]
+pub fn chain(prefix: &str, network: &NetworkName, container_id: &ContainerId) -> String {
+    let mut name = format!("CNI-{prefix}{}", sha512(&format!("{network}{container_id}")));
+    name.truncate(CHAIN_MAX);
+    name
+}
+
+/// The comment of a container's iptables rules, behind `prefix` (`dnat ` for published ports).
+#[must_use]
+pub fn comment(prefix: &str, network: &NetworkName, container_id: &ContainerId) -> String {
+    let mut text = format!("{prefix}name: \"{network}\" id: \"{container_id}\"");
+    text.truncate(COMMENT_MAX);
+    text
+}
+
+/// Sixteen hexadecimal digits for a text: how the reference's nftables rules begin their comments.
+#[must_use]
+pub fn short_hash(text: &str) -> String {
+    let mut digits = sha512(text);
+    digits.truncate(16);
+    digits
+}
+
+fn sha512(text: &str) -> String {
+    hex(&Sha512::digest(text.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_references() {
+        let network = NetworkName::new("net").unwrap();
+        let id = ContainerId::new("c1").unwrap();
+        // Seen in iptables-save behind its bridge plugin 1.1.1.
+        assert_eq!(chain("", &network, &id), "CNI-623e1c388032b20529218ecc");
+        assert_eq!(chain("DN-", &network, &id), "CNI-DN-623e1c388032b20529218");
+        assert_eq!(comment("", &network, &id), r#"name: "net" id: "c1""#);
+        assert_eq!(comment("dnat ", &network, &id), r#"dnat name: "net" id: "c1""#);
+        assert_eq!(short_hash("netc1"), "623e1c388032b205");
+        let long = ContainerId::new("c".repeat(300)).unwrap();
+        assert_eq!(comment("", &network, &long).len(), COMMENT_MAX);
+    }
+}
