@@ -1,7 +1,7 @@
 //! Chains: named lists of rules; a base chain is entered from a hook of the network stack.
 
-use crate::attr::Writer;
-use crate::{Table, userdata};
+use crate::attr::{Writer, find, find_be32, find_string};
+use crate::{Family, Table, userdata};
 
 /// What a base chain is for (`NFTA_CHAIN_TYPE`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +123,40 @@ impl<'a> Chain<'a> {
     pub(crate) fn write_name(&self, attributes: &mut Writer) {
         attributes.string(NFTA_CHAIN_TABLE, self.table.name);
         attributes.string(NFTA_CHAIN_NAME, self.name);
+    }
+}
+
+/// A base chain that somebody made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseChain {
+    /// The family of its table.
+    pub family: Family,
+    /// The name of its table.
+    pub table: String,
+    /// Its own name.
+    pub name: String,
+    /// What becomes of packets that reach its end.
+    pub policy: Policy,
+}
+
+impl BaseChain {
+    /// The same as what questions and changes are about.
+    #[must_use]
+    pub fn as_chain(&self) -> Chain<'_> {
+        Chain::new(Table::new(self.family, &self.table), &self.name)
+    }
+
+    /// Reads the attributes of a chain; `None` where it is no base chain at that hook.
+    pub(crate) fn read(family: Family, hook: HookPoint, attributes: &[u8]) -> Option<Self> {
+        let number = find_be32(find(attributes, NFTA_CHAIN_HOOK)?, NFTA_HOOK_HOOKNUM)?;
+        let name = |attribute| find_string(attributes, attribute).map(str::to_owned);
+        let drops = find_be32(attributes, NFTA_CHAIN_POLICY) == Some(0);
+        (number == hook as u32).then_some(Self {
+            family,
+            table: name(NFTA_CHAIN_TABLE)?,
+            name: name(NFTA_CHAIN_NAME)?,
+            policy: if drops { Policy::Drop } else { Policy::Accept },
+        })
     }
 }
 

@@ -100,6 +100,12 @@ impl Error {
         self.is(Errno::ERESTART) || self.is(Errno::EINTR)
     }
 
+    /// The table belongs to a program that keeps others out (`EPERM`, the flag `owner`), or the caller has no privilege.
+    #[must_use]
+    pub fn is_not_permitted(&self) -> bool {
+        self.is(Errno::EPERM)
+    }
+
     /// Which operation of the batch failed, from 0.
     #[must_use]
     pub fn index(&self) -> Option<usize> {
@@ -109,7 +115,7 @@ impl Error {
         }
     }
 
-    fn is(&self, errno: Errno) -> bool {
+    pub(crate) fn is(&self, errno: Errno) -> bool {
         match self {
             Self::Open { source }
             | Self::Operation { source, .. }

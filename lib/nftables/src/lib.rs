@@ -35,6 +35,7 @@
 mod attr;
 mod batch;
 mod chain;
+mod clause;
 pub mod conntrack;
 mod element;
 mod error;
@@ -55,7 +56,8 @@ mod userdata;
 mod verdict;
 
 pub use batch::Batch;
-pub use chain::{Chain, Hook, HookPoint, Kind, Policy, priority};
+pub use chain::{BaseChain, Chain, Hook, HookPoint, Kind, Policy, priority};
+pub use clause::Clause;
 pub use element::{Data, Element};
 pub use error::{Error, Result};
 pub use expr::{Expr, Reject, Selector, Value, state, status};

@@ -18,9 +18,26 @@ use crate::message::{
 use crate::operation::{
     NFT_MSG_GETCHAIN, NFT_MSG_GETGEN, NFT_MSG_GETRULE, NFT_MSG_GETSET, NFT_MSG_GETSETELEM, NFT_MSG_GETTABLE,
 };
-use crate::{Chain, Element, Error, Field, Result, Rule, Set, Socket, Table, key, rule};
+use crate::{
+    BaseChain, Chain, Element, Error, Family, Field, HookPoint, Result, Rule, Set, Socket, Table, key, rule,
+};
 
 impl Socket {
+    /// Opens a socket where the kernel has `nf_tables`: `None` where it has neither that nor a module of it.
+    pub fn open_if_supported() -> Result<Option<Self>> {
+        let mut socket = match Self::open() {
+            // No nfnetlink at all.
+            Err(error) if error.is(Errno::EPROTONOSUPPORT) => return Ok(None),
+            socket => socket?,
+        };
+        match socket.generation() {
+            Ok(_) => Ok(Some(socket)),
+            // nfnetlink_rcv_msg knows no such subsystem.
+            Err(error) if error.is(Errno::EINVAL) || error.is(Errno::EOPNOTSUPP) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The generation of the ruleset: every transaction of the namespace raises it by one.
     pub fn generation(&mut self) -> Result<u32> {
         let found = self.get(NFT_MSG_GETGEN, 0, |_| {}, |body| attr::find_be32(body, NFTA_GEN_ID));
@@ -145,6 +162,27 @@ impl Socket {
             },
         )
         .map_err(|source| failed(format_args!("list chains of table {table}"), source))
+    }
+
+    /// The base chains of a family at a hook, of every table. The kernel goes through all chains of the family for it.
+    pub fn base_chains(&mut self, family: Family, hook: HookPoint) -> Result<Vec<BaseChain>> {
+        let found = self.dump(
+            NFT_MSG_GETCHAIN,
+            family.number(),
+            |_| {},
+            |message, chains| chains.extend(BaseChain::read(family, hook, message.body())),
+        );
+        found.map_err(|source| failed(format_args!("list base chains of family {family}"), source))
+    }
+
+    /// A base chain by its table and name; `None` where there is none at that hook.
+    pub fn base_chain(&mut self, chain: &Chain, hook: HookPoint) -> Result<Option<BaseChain>> {
+        let family = chain.table.family;
+        let read = |body: &[u8]| BaseChain::read(family, hook, body);
+        match self.get(NFT_MSG_GETCHAIN, family.number(), |a| chain.write_name(a), read) {
+            Err(error) if is_errno(&error, Errno::ENOENT) => Ok(None),
+            found => found.map_err(|source| failed(format_args!("get chain {chain}"), source)),
+        }
     }
 
     /// The rules of a chain, in their order; none where it does not exist.

@@ -1,7 +1,8 @@
-//! Rules: written as a list of clauses, read back as handle and comment.
+//! Rules: written as a list of clauses, read back as handle, comment, and as much of the clauses as tells what becomes
+//! of a packet.
 
 use crate::attr::{self, Writer};
-use crate::{Chain, Expr, expr, userdata};
+use crate::{Chain, Clause, Expr, Verdict, clause, expr, userdata};
 
 /// A rule as the kernel has it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -10,6 +11,8 @@ pub struct Rule {
     pub handle: u64,
     /// What it was given for comment.
     pub comment: Option<String>,
+    /// What it consists of, in order.
+    pub clauses: Vec<Clause>,
 }
 
 impl Rule {
@@ -26,7 +29,21 @@ impl Rule {
     pub(crate) fn read(attributes: &[u8]) -> Option<Self> {
         let handle = u64::from_be_bytes(attr::find(attributes, NFTA_RULE_HANDLE)?.try_into().ok()?);
         let stored = attr::find(attributes, NFTA_RULE_USERDATA).unwrap_or_default();
-        Some(Self { handle, comment: userdata::comment(stored, userdata::COMMENT).map(str::to_owned) })
+        let expressions = attr::find(attributes, NFTA_RULE_EXPRESSIONS).unwrap_or_default();
+        Some(Self {
+            handle,
+            comment: userdata::comment(stored, userdata::COMMENT).map(str::to_owned),
+            clauses: clause::read(expressions),
+        })
+    }
+
+    /// The verdict that it ends with, where it has one of its own.
+    #[must_use]
+    pub fn verdict(&self) -> Option<&Verdict> {
+        self.clauses.iter().rev().find_map(|clause| match clause {
+            Clause::Verdict(verdict) => Some(verdict),
+            _ => None,
+        })
     }
 }
 

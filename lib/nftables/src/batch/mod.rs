@@ -103,6 +103,13 @@ impl Batch {
         })
     }
 
+    /// Puts a rule at the head of a chain; `comment` has at most 127 bytes.
+    pub fn insert_rule(&mut self, chain: &Chain, exprs: &[Expr], comment: Option<&str>) -> &mut Self {
+        self.push(NFT_MSG_NEWRULE, NLM_F_CREATE, chain.table.family, 0, |a| {
+            Rule::write(a, chain, exprs, comment);
+        })
+    }
+
     /// Deletes one rule of a chain by its [`Rule::handle`].
     pub fn del_rule(&mut self, chain: &Chain, handle: u64) -> &mut Self {
         self.push(NFT_MSG_DELRULE, 0, chain.table.family, 0, |a| {

@@ -5,7 +5,7 @@
 //! rule, as `nft` does.
 
 mod encode;
-mod numbers;
+pub(crate) mod numbers;
 mod register;
 mod selector;
 mod value;
@@ -16,6 +16,8 @@ pub use selector::{Selector, state, status};
 pub use value::Value;
 
 pub(crate) use encode::write;
+pub(crate) use register::VERDICT;
+pub(crate) use selector::Source;
 
 use crate::{Field, Set, Verdict};
 use ipnetwork::IpNetwork;

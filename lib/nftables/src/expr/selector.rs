@@ -122,6 +122,32 @@ impl Selector {
         }
     }
 
+    /// What is loaded from there.
+    pub(crate) fn of(source: Source) -> Option<Self> {
+        Self::ALL.into_iter().find(|selector| selector.source() == source)
+    }
+
+    const ALL: [Self; 18] = [
+        Self::NfProto,
+        Self::L4Proto,
+        Self::Mark,
+        Self::Iifname,
+        Self::Oifname,
+        Self::EtherSaddr,
+        Self::EtherDaddr,
+        Self::IpSaddr,
+        Self::IpDaddr,
+        Self::Ip6Saddr,
+        Self::Ip6Daddr,
+        Self::ThSport,
+        Self::ThDport,
+        Self::CtState,
+        Self::CtStatus,
+        Self::CtMark,
+        Self::FibSaddrType,
+        Self::FibDaddrType,
+    ];
+
     /// Where the kernel takes it from.
     pub(crate) const fn source(self) -> Source {
         match self {

@@ -1,0 +1,86 @@
+//! The clauses of a rule that somebody made, `nft` or iptables, as far as this crate understands them.
+
+use crate::attr::{attributes, find, find_be32, find_string};
+use crate::expr::numbers::{
+    NFTA_BITWISE_MASK, NFTA_CMP_DATA, NFTA_CMP_OP, NFTA_DATA_VALUE, NFTA_EXPR_DATA, NFTA_EXPR_NAME,
+    NFTA_IMMEDIATE_DATA, NFTA_IMMEDIATE_DREG, NFTA_KEY, NFTA_LIST_ELEM, NFTA_PAYLOAD_BASE,
+    NFTA_PAYLOAD_OFFSET,
+};
+use crate::expr::{Source, VERDICT};
+use crate::verdict::NFTA_DATA_VERDICT;
+use crate::{Selector, Verdict};
+
+/// What of a rule a clause is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Clause {
+    /// A comparison for equality: the packet goes on where it agrees.
+    Compare {
+        /// What is compared; `None` for what [`Selector`] has no name for.
+        selector: Option<Selector>,
+        /// The bits of it that count, where not all do.
+        mask: Option<Vec<u8>>,
+        /// Goes on where it does *not* agree.
+        negated: bool,
+        /// What it is compared with: an address or its first bytes, an interface name with or without its NUL.
+        bytes: Vec<u8>,
+    },
+    /// An extension of iptables, match or target (`nft_compat`).
+    Extension {
+        /// Its name: `conntrack`, `comment`, `REJECT`.
+        name: String,
+        /// Its own structure, as in its kernel header.
+        info: Vec<u8>,
+    },
+    /// A verdict.
+    Verdict(Verdict),
+    /// Any other, by the kernel's name for it: `counter`, `lookup`, `masq`, `reject`.
+    Other(String),
+}
+
+/// Reads the content of `NFTA_RULE_EXPRESSIONS`. What is only loaded to be compared is told with the comparison.
+pub(crate) fn read(expressions: &[u8]) -> Vec<Clause> {
+    let mut clauses = Vec::new();
+    let (mut loaded, mut mask) = (None, None);
+    for (_, expression) in attributes(expressions).filter(|(kind, _)| *kind == NFTA_LIST_ELEM) {
+        let name = find_string(expression, NFTA_EXPR_NAME).unwrap_or_default();
+        let data = find(expression, NFTA_EXPR_DATA).unwrap_or_default();
+        let number = |attribute| find_be32(data, attribute).unwrap_or_default();
+        let value = |attribute| Some(find(find(data, attribute)?, NFTA_DATA_VALUE)?.to_vec());
+        let source = match name {
+            "meta" => Some(Source::Meta(number(NFTA_KEY))),
+            "ct" => Some(Source::Ct(number(NFTA_KEY))),
+            "payload" => {
+                Some(Source::Payload { base: number(NFTA_PAYLOAD_BASE), offset: number(NFTA_PAYLOAD_OFFSET) })
+            }
+            _ => None,
+        };
+        if let Some(source) = source {
+            (loaded, mask) = (Selector::of(source), None);
+            continue;
+        }
+        match name {
+            "bitwise" => mask = value(NFTA_BITWISE_MASK),
+            "cmp" if number(NFTA_CMP_OP) <= NFT_CMP_NEQ => clauses.push(Clause::Compare {
+                selector: loaded,
+                mask: mask.clone(),
+                negated: number(NFTA_CMP_OP) == NFT_CMP_NEQ,
+                bytes: value(NFTA_CMP_DATA).unwrap_or_default(),
+            }),
+            "match" | "target" => clauses.push(Clause::Extension {
+                name: find_string(data, NFTA_MATCH_NAME).unwrap_or_default().to_owned(),
+                info: find(data, NFTA_MATCH_INFO).unwrap_or_default().to_vec(),
+            }),
+            "immediate" if number(NFTA_IMMEDIATE_DREG) == VERDICT => {
+                let verdict = find(data, NFTA_IMMEDIATE_DATA).and_then(|data| find(data, NFTA_DATA_VERDICT));
+                clauses.extend(verdict.and_then(Verdict::read).map(Clause::Verdict));
+            }
+            _ => clauses.push(Clause::Other(name.to_owned())),
+        }
+    }
+    clauses
+}
+
+const NFT_CMP_NEQ: u32 = 1;
+/// The same as `NFTA_TARGET_NAME` and `NFTA_TARGET_INFO` (`linux/netfilter/nf_tables_compat.h`).
+const NFTA_MATCH_NAME: u16 = 1;
+const NFTA_MATCH_INFO: u16 = 3;
