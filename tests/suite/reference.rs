@@ -10,9 +10,11 @@ use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Call, Host, Namespaced, Snapshot, isolated};
 use serde_json::{Value, json};
 
+use crate::iptables::saved;
 use crate::programs::{BRIDGE, CLEAT, folder};
 
-const REFERENCE: &str = "/usr/lib/cni";
+/// Where Debian has the reference plugins.
+pub(crate) const REFERENCE: &str = "/usr/lib/cni";
 
 /// Configurations, each as keys that are added to the one of [`base`], with the environment's `CNI_ARGS`.
 fn cases() -> Vec<(&'static str, Value, &'static str)> {
@@ -77,6 +79,13 @@ fn cases() -> Vec<(&'static str, Value, &'static str)> {
             json!({"dns": {"nameservers": ["10.1.0.1"]}, "ipam": ipam(json!([[{"subnet": "10.1.0.0/24"}]]))}),
             "",
         ),
+        (
+            "masquerading with iptables",
+            json!({"isGateway": true, "ipMasq": true, "ipMasqBackend": "iptables", "ipam": ipam(json!([
+                [{"subnet": "10.1.0.0/24"}], [{"subnet": "fd00:1::/64"}]
+            ]))}),
+            "",
+        ),
     ]
 }
 
@@ -123,8 +132,10 @@ fn attach(plugins: &Path, conf: &Value, args: &str) -> BTreeMap<String, Value> {
         seen.extend(state.into_iter().map(|(what, value)| (format!("{place}: {what}"), value)));
     }
     seen.insert("leases".to_owned(), leases());
+    seen.insert("iptables".to_owned(), json!(saved("nft")));
     call("DEL").run().silent();
     seen.insert("leases after DEL".to_owned(), leases());
+    seen.insert("iptables after DEL".to_owned(), json!(saved("nft")));
     // The reference leaves its bridge, which is one of the differences that are meant.
     let _ = Command::new("ip").args(["link", "del", "br0"]).status();
     fs::remove_dir_all("/var/lib/cni").ok();

@@ -1,5 +1,6 @@
 //! ADD: one attachment, one transaction. What fails is undone in reverse, and what cannot be undone is told.
 
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 
 use cni::{AddResult, Interface, Request, Target};
@@ -34,7 +35,7 @@ enum Done {
     Bridge,
     Gateway(u32, IpNetwork),
     Link(u32),
-    Masquerade,
+    Masquerade(Vec<IpAddr>),
     Guard,
     Gate,
 }
@@ -97,8 +98,9 @@ impl<'a> Add<'a> {
             host::await_forwarding(&mut self.socket, &bridge, port)?;
         }
         if self.conf.masquerade && !plan.ips.is_empty() {
-            self.done.push(Done::Masquerade);
-            Masquerade::new(&self.target.attachment, &plan).add(&mut nftables::Socket::open()?)?;
+            let masquerade = Masquerade::new(&self.target.attachment, &plan);
+            self.done.push(Done::Masquerade(masquerade.addresses.clone()));
+            masquerade.add(self.conf.masquerade_backend)?;
         }
         Ok(self.result(plan, given, &bridge, host_mac, mac))
     }
@@ -162,7 +164,7 @@ impl<'a> Add<'a> {
                 Done::Link(index) => self.socket.del_link(index).map(|_| ()).map_err(Error::from),
                 Done::Guard => remove::del_guard(&names::host_interface(&self.target.attachment)),
                 Done::Gate => remove::del_gate(&names::host_interface(&self.target.attachment)),
-                Done::Masquerade => remove::del_masquerade(&names::host_interface(&self.target.attachment)),
+                Done::Masquerade(addresses) => remove::del_masquerade(&self.target.attachment, &addresses),
             };
             errors.extend(outcome.err().map(cni::Error::from));
         }

@@ -28,9 +28,8 @@ pub(crate) fn check(request: &Request, target: &Target) -> Result<(), cni::Error
 
 /// Compares the packet filter's side.
 fn rules(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> Result<(), Error> {
-    let mut socket = nftables::Socket::open()?;
     if let Some(gate) = conf.gate() {
-        gate.check(&mut socket, &target.attachment)?;
+        gate.check(&mut nftables::Socket::open()?, &target.attachment)?;
     }
     if conf.spoof_check {
         let told = container_interface(result, target)?;
@@ -38,10 +37,10 @@ fn rules(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> Resul
             .mac
             .parse()
             .map_err(|_| Error::Differs(format!("prevResult has no MAC address for {}", told.name)))?;
-        spoof::check(&mut socket, &target.attachment, mac)?;
+        spoof::check(&mut nftables::Socket::open()?, &target.attachment, mac)?;
     }
     if conf.masquerade && !plan.ips.is_empty() {
-        Masquerade::new(&target.attachment, plan).check(&mut socket)?;
+        Masquerade::new(&target.attachment, plan).check(conf.masquerade_backend)?;
     }
     Ok(())
 }

@@ -70,6 +70,8 @@ pub(crate) struct Conf {
     pub force_address: bool,
     /// What leaves the network takes the host's address.
     pub masquerade: bool,
+    /// Who makes it so; the kernel's best otherwise.
+    pub masquerade_backend: Option<MasqueradeBackend>,
     /// In bytes; the kernel's default otherwise.
     pub mtu: Option<u32>,
     /// Frames may go back through the port they came by.
@@ -131,6 +133,17 @@ impl Conf {
                 return Err(config(&format!("ingress {other:?} is unknown"), "use \"any\" or \"published\""));
             }
         };
+        let masquerade_backend = match keys.ip_masq_backend.as_str() {
+            "" => None,
+            "nftables" => Some(MasqueradeBackend::Nftables),
+            "iptables" => Some(MasqueradeBackend::Iptables),
+            other => {
+                return Err(config(
+                    &format!("ipMasqBackend {other:?} is unknown"),
+                    "use \"nftables\" or \"iptables\", or leave it out",
+                ));
+            }
+        };
         let bridge = bridge_name(keys.bridge)?;
         // The strongest first: the runtime's, the configuration's arguments, the environment's.
         let asked = [keys.runtime_config.mac.as_str(), keys.args.cni.mac.as_str()];
@@ -142,6 +155,7 @@ impl Conf {
             default_gateway: keys.is_default_gateway,
             force_address: keys.force_address,
             masquerade: keys.ip_masq,
+            masquerade_backend,
             mtu: (keys.mtu != 0).then_some(keys.mtu),
             hairpin: keys.hairpin_mode,
             promiscuous: keys.promisc_mode,
@@ -155,6 +169,15 @@ impl Conf {
             ipam,
         })
     }
+}
+
+/// Who masquerades.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MasqueradeBackend {
+    /// A table of the suite's own.
+    Nftables,
+    /// The chains that the reference makes with iptables.
+    Iptables,
 }
 
 /// How a network's bridge is closed to what the host forwards.
@@ -200,7 +223,6 @@ impl Keys {
     /// A key that restricts traffic must never be passed over in silence.
     fn refuse_unsupported(&self) -> Result<(), Error> {
         let unsupported = [
-            ("ipMasqBackend", !matches!(self.ip_masq_backend.as_str(), "" | "nftables")),
             ("vlan", self.vlan != 0),
             ("vlanTrunk", !self.vlan_trunk.is_empty()),
             ("preserveDefaultVlan", self.preserve_default_vlan),

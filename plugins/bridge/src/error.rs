@@ -58,6 +58,9 @@ pub enum Error {
     /// A transaction of packet filter rules failed.
     #[error("{0}")]
     Nftables(#[from] nftables::Error),
+    /// An iptables program is missing or failed.
+    #[error("{0}")]
+    Iptables(#[from] iptables::Error),
     /// The IPAM plugin failed, or the contract was broken.
     #[error("{0}")]
     Cni(#[from] cni::Error),
@@ -82,7 +85,9 @@ impl From<Error> for cni::Error {
             }
             Error::Duplicate(_) => Self::new(Code::InUse, text),
             Error::Differs(_) => Self::new(Code::CheckFailed, text),
-            Error::Netlink(_) | Error::Nftables(_) => Self::new(Code::Kernel, text),
+            Error::Iptables(error) if error.is_missing_program() => Self::new(Code::NotAvailable, text)
+                .details("set \"ipMasqBackend\": \"nftables\", which needs no program"),
+            Error::Netlink(_) | Error::Nftables(_) | Error::Iptables(_) => Self::new(Code::Kernel, text),
         }
     }
 }

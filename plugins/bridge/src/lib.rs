@@ -58,7 +58,10 @@ impl Plugin for Bridge {
             if let Some(link) = Socket::open()?.get_link(conf.bridge.as_str())? {
                 host::expect_bridge(&link)?;
             }
-            if conf.masquerade || conf.spoof_check || conf.gate.is_some() {
+            if conf.masquerade {
+                masquerade::status(conf.masquerade_backend)?;
+            }
+            if conf.spoof_check || conf.gate.is_some() {
                 nftables::Socket::open()?.generation()?;
             }
             Ok(())

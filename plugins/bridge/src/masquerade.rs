@@ -1,198 +1,123 @@
 //! Masquerading: what leaves a network takes the address of the host's interface.
 //!
-//! One table. A verdict map takes each container's address to its network's chain, which lets traffic to the network's
-//! own subnets and to groups pass and masquerades the rest. Per container there is one element an address, and one that
-//! remembers under the host interface's name which these are, so that DEL needs to know nothing else:
-//!
-//! ```text
-//! table inet cleat_bridge {
-//!     map masq4 { type ipv4_addr : verdict; elements = { 10.1.0.5 comment "veth… net 1a2b3c4d eth0 id" : goto net_… } }
-//!     map masq6 { type ipv6_addr : verdict; }
-//!     set owners { type ifname; elements = { "veth…" comment "net_… 10.1.0.5" } }
-//!     chain networks { }
-//!     chain net_… { jump networks; ip daddr 10.1.0.0/24 return; ip daddr 224.0.0.0/4 return; masquerade }
-//!     chain post { type nat hook postrouting priority srcnat; ip saddr vmap @masq4; ip6 saddr vmap @masq6 }
-//! }
-//! ```
-//!
-//! The kernel counts the references: a network's chain can be deleted once no element leads to it, and the empty chain
-//! `networks`, which every one of them jumps to, once there is no network; the table goes with it.
+//! In a `table` of the suite's own or, where the configuration asks for it, in the `chains` that the reference makes with
+//! iptables. Removal looks for both, and for what the `reference`'s own nftables backend left, whatever the
+//! configuration says by now. Where there is nothing, that costs a few questions to the kernel and no program.
 
-mod removal;
+mod chains;
+mod reference;
+mod table;
 
 use std::net::IpAddr;
 
-use cni::Attachment;
+use cni::{Attachment, ContainerId, IfName, NetworkName};
 use ipnetwork::IpNetwork;
-use nftables::{
-    Batch, Chain, Element, Expr, Family, Field, HookPoint, Kind, Selector, Set, Socket, Table, Type, Verdict,
-    priority,
-};
+use nftables::Socket;
 
+use crate::conf::MasqueradeBackend;
 use crate::error::Error;
 use crate::names;
 use crate::plan::Plan;
-use crate::tables::{COMMENT_MAX, TRIES, comment, contended, ignore_change, interface};
-
-pub(crate) use removal::{del, owners};
-
-const TABLE: Table = Table::new(Family::Inet, "cleat_bridge");
-const MASQ4: Set = Set::vmap(TABLE, "masq4", &[Type::Ipv4Addr]);
-const MASQ6: Set = Set::vmap(TABLE, "masq6", &[Type::Ipv6Addr]);
-const OWNERS: Set = Set::new(TABLE, "owners", &[Type::Ifname]);
-const NETWORKS: Chain = Chain::new(TABLE, "networks");
-const POST: Chain = Chain::base(TABLE, "post", Kind::Nat, HookPoint::Postrouting, priority::SRCNAT);
 
 /// What masquerades one attachment.
 #[derive(Debug)]
-pub(crate) struct Masquerade {
-    owner: String,
-    chain: String,
+pub(crate) struct Masquerade<'a> {
+    attachment: &'a Attachment,
+    /// Whose packets take the host's address.
+    pub addresses: Vec<IpAddr>,
+    /// Where they keep their own.
     subnets: Vec<IpNetwork>,
-    elements: Vec<Element>,
-    addresses: Vec<IpAddr>,
 }
 
-impl Masquerade {
+impl<'a> Masquerade<'a> {
     /// What masquerades an attachment that is set up by a plan.
-    pub(crate) fn new(attachment: &Attachment, plan: &Plan) -> Self {
-        let addresses: Vec<IpAddr> = plan.ips.iter().map(|ip| ip.address.ip()).collect();
-        let subnets = plan.subnets();
-        let owner = names::host_interface(attachment);
-        let texts: Vec<String> = subnets.iter().map(ToString::to_string).collect();
-        let chain = names::chain(&attachment.network, &texts);
-        let comment = comment(&owner, attachment);
-        let elements = addresses.iter().map(|address| {
-            Element::new(&[field(*address)]).verdict(Verdict::goto(chain.as_str())).comment(comment.as_str())
-        });
-        Self { elements: elements.collect(), owner, chain, subnets, addresses }
+    pub(crate) fn new(attachment: &'a Attachment, plan: &Plan) -> Self {
+        let addresses = plan.ips.iter().map(|ip| ip.address.ip()).collect();
+        Self { attachment, addresses, subnets: plan.subnets() }
     }
 
-    /// Sets it up in one transaction. What stands under one of the addresses is left of a container that has gone,
-    /// since IPAM gave the address away anew, and is replaced.
-    pub(crate) fn add(&self, socket: &mut Socket) -> Result<(), Error> {
-        for _ in 0..TRIES {
-            // To try and be refused would cost the kernel a grace period, some ten milliseconds.
-            let missing = self.missing(socket)?;
-            match self.batch(missing)?.commit(socket) {
-                Ok(()) => return Ok(()),
-                // The chain has just gone with another container.
-                Err(error) if error.is_not_found() => {}
-                // Somebody else has just made the table or the chain; or an element is stale. Older kernels call one
-                // that leads elsewhere busy.
-                Err(error) if error.is_exists() || error.is_busy() => {
-                    if missing == Missing::Nothing {
-                        self.clear(socket)?;
-                    }
-                }
-                Err(error) => return Err(error.into()),
-            }
+    /// Sets it up; each backend does so in one transaction a table.
+    pub(crate) fn add(&self, backend: Option<MasqueradeBackend>) -> Result<(), Error> {
+        match choose(backend)? {
+            Chosen::Nftables(mut socket) => table::Members::new(self).add(&mut socket),
+            Chosen::Iptables => chains::add(self),
         }
-        Err(contended(&TABLE))
-    }
-
-    fn missing(&self, socket: &mut Socket) -> Result<Missing, Error> {
-        Ok(if socket.has_chain(&Chain::new(TABLE, &self.chain))? {
-            Missing::Nothing
-        } else if socket.has_table(&TABLE)? {
-            Missing::Chain
-        } else {
-            Missing::Table
-        })
-    }
-
-    fn batch(&self, missing: Missing) -> Result<Batch, Error> {
-        let mut batch = Batch::new();
-        if missing == Missing::Table {
-            batch
-                .create_table(&TABLE)
-                .add_set(&MASQ4)
-                .add_set(&MASQ6)
-                .add_set(&OWNERS)
-                .add_chain(&NETWORKS)
-                .add_chain(&POST);
-            batch.add_rule(&POST, &[Expr::vmap(&[Selector::IpSaddr], MASQ4)], None);
-            batch.add_rule(&POST, &[Expr::vmap(&[Selector::Ip6Saddr], MASQ6)], None);
-        }
-        if missing != Missing::Nothing {
-            self.add_chain(&mut batch)?;
-        }
-        for (element, address) in self.elements.iter().zip(&self.addresses) {
-            batch.create_element(map(*address), element);
-        }
-        batch.add_element(&OWNERS, &Element::new(&[interface(&self.owner)?]).comment(self.memory()));
-        Ok(batch)
-    }
-
-    fn add_chain(&self, batch: &mut Batch) -> Result<(), Error> {
-        let chain = Chain::new(TABLE, &self.chain);
-        batch.create_chain(&chain).add_rule(&chain, &[Expr::jump(NETWORKS.name)], None);
-        let groups = ["224.0.0.0/4", "ff00::/8"].map(str::parse::<IpNetwork>);
-        for network in self.subnets.iter().copied().map(Ok).chain(groups) {
-            let network = network.map_err(|error| Error::Differs(error.to_string()))?;
-            let daddr = if network.is_ipv4() { Selector::IpDaddr } else { Selector::Ip6Daddr };
-            batch.add_rule(&chain, &[Expr::within(daddr, network), Expr::to_caller()], None);
-        }
-        batch.add_rule(&chain, &[Expr::Masquerade], None);
-        Ok(())
-    }
-
-    /// What the owner's element remembers: the chain, then the addresses while there is room.
-    fn memory(&self) -> String {
-        let mut text = self.chain.clone();
-        for address in &self.addresses {
-            let next = format!("{text} {address}");
-            if next.len() > COMMENT_MAX - MORE.len() {
-                return text + MORE;
-            }
-            text = next;
-        }
-        text
-    }
-
-    /// Takes out what stands under the addresses.
-    fn clear(&self, socket: &mut Socket) -> Result<(), Error> {
-        for address in &self.addresses {
-            ignore_change(Batch::new().del_element(map(*address), &[field(*address)]).commit(socket))?;
-        }
-        Ok(())
     }
 
     /// Names what differs from what [`Masquerade::add`] set up.
-    pub(crate) fn check(&self, socket: &mut Socket) -> Result<(), Error> {
-        for (element, address) in self.elements.iter().zip(&self.addresses) {
-            let found = socket.get_element(map(*address), &[field(*address)])?;
-            if found.and_then(|found| found.data) != element.data {
-                return Err(Error::Differs(format!(
-                    "address {address} is not masqueraded: map {} of table inet {} does not lead it to chain {}",
-                    map(*address).name,
-                    TABLE.name,
-                    self.chain
-                )));
-            }
+    pub(crate) fn check(&self, backend: Option<MasqueradeBackend>) -> Result<(), Error> {
+        match choose(backend)? {
+            Chosen::Nftables(mut socket) => table::Members::new(self).check(&mut socket),
+            Chosen::Iptables => chains::check(self),
         }
-        Ok(())
     }
 }
 
-/// Ends a memory that had no room for every address.
-const MORE: &str = " ...";
-
-/// What a transaction has to make besides the elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Missing {
-    Nothing,
-    Chain,
-    Table,
+enum Chosen {
+    Nftables(Socket),
+    Iptables,
 }
 
-fn map(address: IpAddr) -> &'static Set<'static> {
-    if address.is_ipv4() { &MASQ4 } else { &MASQ6 }
+/// The backend asked for; failing that nftables, where the kernel has it.
+fn choose(backend: Option<MasqueradeBackend>) -> Result<Chosen, Error> {
+    Ok(match backend {
+        Some(MasqueradeBackend::Iptables) => Chosen::Iptables,
+        Some(MasqueradeBackend::Nftables) => Chosen::Nftables(Socket::open()?),
+        None => Socket::open_if_supported()?.map_or(Chosen::Iptables, Chosen::Nftables),
+    })
 }
 
-fn field(address: IpAddr) -> Field {
-    match address {
-        IpAddr::V4(address) => Field::Ipv4(address),
-        IpAddr::V6(address) => Field::Ipv6(address),
+/// Says why no attachment could be masqueraded at present.
+pub(crate) fn status(backend: Option<MasqueradeBackend>) -> Result<(), Error> {
+    match choose(backend)? {
+        Chosen::Nftables(mut socket) => Ok(socket.generation().map(|_| ())?),
+        Chosen::Iptables => chains::status(),
     }
+}
+
+/// Removes whatever masquerades an attachment, past errors. `addresses` tells its rules from those of the same
+/// container's other interfaces in chains that they share; without, all of them go. `socket` is missing where the
+/// kernel has no nftables.
+pub(crate) fn del(
+    socket: Option<&mut Socket>,
+    attachment: &Attachment,
+    addresses: &[IpAddr],
+) -> Result<(), Error> {
+    let chain = chains::name(&attachment.network, &attachment.container_id);
+    let Some(socket) = socket else {
+        return chains::del_legacy(&chain, addresses);
+    };
+    let own = table::del(socket, &names::host_interface(attachment));
+    let chains = chains::del(socket, &chain, addresses);
+    let reference = reference::del(socket, attachment);
+    // What has been masqueraded by the table was not by legacy chains: only here would a program be started.
+    let legacy = match own {
+        Ok(true) => Ok(()),
+        _ => chains::del_legacy(&chain, addresses),
+    };
+    legacy.and(reference).and(chains).and(own.map(|_| ()))
+}
+
+/// Removes what masquerades attachments of a network that are not valid any more.
+pub(crate) fn gc(
+    mut socket: Option<&mut Socket>,
+    network: &NetworkName,
+    valid: &[(ContainerId, IfName)],
+) -> Result<(), Error> {
+    let ids: Vec<&ContainerId> = valid.iter().map(|(id, _)| id).collect();
+    if let Some(socket) = &mut socket {
+        let ports: Vec<String> = valid
+            .iter()
+            .map(|(id, ifname)| {
+                let (network, container_id, ifname) = (network.clone(), id.clone(), ifname.clone());
+                names::host_interface(&Attachment { network, container_id, ifname })
+            })
+            .collect();
+        for owner in table::owners(socket, network)?.iter().filter(|owner| !ports.contains(owner)) {
+            table::del(socket, owner)?;
+        }
+        reference::gc(socket, network, valid)?;
+        chains::gc(socket, network, &ids)?;
+    }
+    chains::gc_legacy(network, &ids)
 }

@@ -1,8 +1,9 @@
 //! DEL and GC: removes what attachments have, past errors, by names that are derived and by what the kernel tells.
 
+use std::net::IpAddr;
 use std::thread;
 
-use cni::{IfName, Request, Target};
+use cni::{Attachment, IfName, Request, Target};
 use netlink::{Namespace, Socket};
 
 use crate::conf::Removal;
@@ -18,7 +19,7 @@ pub(crate) fn del(request: &Request, target: &Target) -> Result<(), cni::Error> 
     // same time. The link before the address: nobody may use it any more when it is given back.
     let (link, rules) = thread::scope(|scope| {
         let link = thread::Builder::new().spawn_scoped(scope, || del_link(target));
-        let rules = del_rules(&names::host_interface(&target.attachment));
+        let rules = del_rules(request, target);
         match link {
             Ok(link) => (link.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), rules),
             // No thread is to be had.
@@ -32,6 +33,13 @@ pub(crate) fn del(request: &Request, target: &Target) -> Result<(), cni::Error> 
     cni::Error::all(errors)
 }
 
+/// The attachment's addresses, where the runtime still tells them.
+fn addresses(request: &Request, target: &Target) -> Vec<IpAddr> {
+    let ifname = target.ifname().as_str();
+    let result = request.conf.prev_result.iter();
+    result.flat_map(|result| result.container_ips(ifname)).map(|ip| ip.address.ip()).collect()
+}
+
 /// Removes what attachments left that are not valid any more.
 pub(crate) fn gc(request: &Request) -> Result<(), cni::Error> {
     let conf = Removal::new(request)?;
@@ -41,11 +49,13 @@ pub(crate) fn gc(request: &Request) -> Result<(), cni::Error> {
 }
 
 /// Also what the configuration does not ask for any more: it may have when the container was added.
-fn del_rules(port: &str) -> Result<(), Error> {
-    let mut rules = nftables::Socket::open()?;
-    let masquerade = masquerade::del(&mut rules, port);
-    let guard = spoof::del(&mut rules, port);
-    gate::del(&mut rules, port).and(guard).and(masquerade)
+fn del_rules(request: &Request, target: &Target) -> Result<(), Error> {
+    let mut rules = nftables::Socket::open_if_supported()?;
+    let masquerade = masquerade::del(rules.as_mut(), &target.attachment, &addresses(request, target));
+    let Some(socket) = &mut rules else { return masquerade };
+    let port = names::host_interface(&target.attachment);
+    let guard = spoof::del(socket, &port);
+    gate::del(socket, &port).and(guard).and(masquerade)
 }
 
 /// The host's end by its derived name; failing that, the container's end, where another program made the pair.
@@ -61,9 +71,9 @@ fn del_link(target: &Target) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes what masquerades the attachment with this host interface.
-pub(crate) fn del_masquerade(owner: &str) -> Result<(), Error> {
-    masquerade::del(&mut nftables::Socket::open()?, owner)
+/// Removes what masquerades an attachment with these addresses.
+pub(crate) fn del_masquerade(attachment: &Attachment, addresses: &[IpAddr]) -> Result<(), Error> {
+    masquerade::del(nftables::Socket::open_if_supported()?.as_mut(), attachment, addresses)
 }
 
 /// Removes what guards the port of this name.
@@ -86,10 +96,12 @@ fn gc_kernel(request: &Request, bridge: &IfName) -> Result<(), Error> {
         return Ok(());
     };
     let network = &request.conf.network;
+    let mut rules = nftables::Socket::open_if_supported()?;
+    masquerade::gc(rules.as_mut(), network, &valid)?;
     let valid: Vec<String> = valid
         .into_iter()
         .map(|(container_id, ifname)| {
-            names::host_interface(&cni::Attachment { network: network.clone(), container_id, ifname })
+            names::host_interface(&Attachment { network: network.clone(), container_id, ifname })
         })
         .collect();
     let mut socket = Socket::open()?;
@@ -102,16 +114,14 @@ fn gc_kernel(request: &Request, bridge: &IfName) -> Result<(), Error> {
             }
         }
     }
-    let mut rules = nftables::Socket::open()?;
-    let is_gone = |port: &String| !valid.contains(port);
-    for port in masquerade::owners(&mut rules, network)?.iter().filter(|port| is_gone(port)) {
-        masquerade::del(&mut rules, port)?;
-    }
-    for port in spoof::ports(&mut rules, network)?.iter().filter(|port| is_gone(port)) {
-        spoof::del(&mut rules, port)?;
-    }
-    for port in gate::ports(&mut rules, network)?.iter().filter(|port| is_gone(port)) {
-        gate::del(&mut rules, port)?;
+    if let Some(rules) = &mut rules {
+        let is_gone = |port: &String| !valid.contains(port);
+        for port in spoof::ports(rules, network)?.iter().filter(|port| is_gone(port)) {
+            spoof::del(rules, port)?;
+        }
+        for port in gate::ports(rules, network)?.iter().filter(|port| is_gone(port)) {
+            gate::del(rules, port)?;
+        }
     }
     del_bridge(bridge)
 }

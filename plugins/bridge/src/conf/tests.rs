@@ -60,7 +60,7 @@ fn contradictions_are_refused_with_the_key() {
         (json!({"ingress": "some"}), 7, "\"some\""),
         (json!({"vlan": 7}), 2, "\"vlan\""),
         (json!({"icc": false}), 2, "\"icc\""),
-        (json!({"ipMasqBackend": "iptables"}), 2, "\"ipMasqBackend\""),
+        (json!({"ipMasqBackend": "ipchains"}), 7, "\"ipchains\""),
     ] {
         let error = conf(&extra, "").unwrap_err();
         assert_eq!(error.code(), code, "{error}");

@@ -11,17 +11,17 @@ use crate::names;
 use crate::tables::{TRIES, contended, first_word, interface, key_of};
 
 /// Removes what masquerades an attachment, in one transaction: its elements, the network's chain with the last of
-/// them, the table with the last network. Nothing there is nothing to do.
-pub(crate) fn del(socket: &mut Socket, owner: &str) -> Result<(), Error> {
+/// them, the table with the last network. Nothing there is nothing to do. Says whether there was something.
+pub(in super::super) fn del(socket: &mut Socket, owner: &str) -> Result<bool, Error> {
     for _ in 0..TRIES {
-        let Some(Removal { mut batch, chain }) = removal(socket, owner)? else { return Ok(()) };
+        let Some(Removal { mut batch, chain }) = removal(socket, owner)? else { return Ok(false) };
         match batch.commit(socket) {
             // Two that went at the same time have each seen the other: whoever is last sees it now.
             Ok(()) => {
                 if socket.del_unused_chain(&Chain::new(TABLE, &chain))? {
                     socket.del_unused_table(&NETWORKS)?;
                 }
-                return Ok(());
+                return Ok(true);
             }
             // Between the questions and the transaction another container has come or gone.
             Err(error) if error.is_busy() || error.is_not_found() => {}
@@ -87,7 +87,7 @@ fn addresses_of(socket: &mut Socket, owner: &str) -> Result<Vec<IpAddr>, Error> 
 }
 
 /// The host interfaces of a network that something masquerades.
-pub(crate) fn owners(socket: &mut Socket, network: &NetworkName) -> Result<Vec<String>, Error> {
+pub(in super::super) fn owners(socket: &mut Socket, network: &NetworkName) -> Result<Vec<String>, Error> {
     let prefix = names::chain_prefix(network);
     let of_network =
         |element: &Element| element.comment.as_deref().is_some_and(|comment| comment.starts_with(&prefix));

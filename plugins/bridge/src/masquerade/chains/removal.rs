@@ -1,0 +1,201 @@
+//! Taking the chains away again, wherever iptables keeps them.
+
+use std::net::IpAddr;
+
+use cni::{ContainerId, NetworkName};
+use ipnetwork::IpNetwork;
+use iptables::{Iptables, Transaction, Variant, legacy_tables};
+use nftables::{Batch, Chain, Clause, Family, Rule, Selector, Socket, Table, Verdict};
+
+use super::{BASE, TABLE};
+use crate::error::Error;
+use crate::tables::{TRIES, contended};
+
+const TABLES: [Table; 2] = [Table::new(Family::Ip, TABLE), Table::new(Family::Ip6, TABLE)];
+
+/// Removes a chain from `nf_tables` with the rules that lead to it; where addresses are given, only the rules for those,
+/// and the chain with the last. Costs two questions where there is no such chain.
+pub(in super::super) fn del(socket: &mut Socket, chain: &str, addresses: &[IpAddr]) -> Result<(), Error> {
+    for _ in 0..TRIES {
+        let mut batch = Batch::new();
+        for table in TABLES {
+            let (chain, base) = (Chain::new(table, chain), Chain::new(table, BASE));
+            let Some(references) = socket.references(&chain)? else { continue };
+            let rules = socket.rules(&base)?;
+            let leading: Vec<&Rule> =
+                rules.iter().filter(|rule| leads(rule, chain.name) && is_from(rule, addresses)).collect();
+            for rule in &leading {
+                batch.del_rule(&base, rule.handle);
+            }
+            if references == leading.len() {
+                batch.del_chain(&chain);
+            }
+        }
+        match batch.commit(socket) {
+            // Something else has just changed there.
+            Err(error) if error.is_busy() || error.is_not_found() => {}
+            outcome => return Ok(outcome?),
+        }
+    }
+    Err(contended(&TABLES[0]))
+}
+
+fn leads(rule: &Rule, chain: &str) -> bool {
+    matches!(rule.verdict(), Some(Verdict::Jump(to) | Verdict::Goto(to)) if to == chain)
+}
+
+fn is_from(rule: &Rule, addresses: &[IpAddr]) -> bool {
+    let compares = |clause: &Clause, address: &IpAddr| match (clause, address) {
+        (Clause::Compare { selector: Some(Selector::IpSaddr), bytes, .. }, IpAddr::V4(v4)) => {
+            bytes[..] == v4.octets()
+        }
+        (Clause::Compare { selector: Some(Selector::Ip6Saddr), bytes, .. }, IpAddr::V6(v6)) => {
+            bytes[..] == v6.octets()
+        }
+        _ => false,
+    };
+    addresses.is_empty()
+        || addresses.iter().any(|address| rule.clauses.iter().any(|clause| compares(clause, address)))
+}
+
+/// As [`del`], for what the legacy variant has: by its program, which is only started where it has the table.
+pub(in super::super) fn del_legacy(chain: &str, addresses: &[IpAddr]) -> Result<(), Error> {
+    for program in legacy_programs()? {
+        let mut outcome = Ok(());
+        // Somebody else may take a rule away between the look and the change.
+        for _ in 0..LEGACY_TRIES {
+            let Some(change) = legacy_removal(&program, chain, addresses)? else {
+                outcome = Ok(());
+                break;
+            };
+            outcome = program.commit(&change);
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome?;
+    }
+    Ok(())
+}
+
+/// What [`del_legacy`] has to change as things are; `None` where there is no such chain.
+fn legacy_removal(
+    program: &Iptables,
+    chain: &str,
+    addresses: &[IpAddr],
+) -> Result<Option<Transaction>, Error> {
+    let Some(rules) = program.rules(TABLE, chain)? else { return Ok(None) };
+    let base = program.rules(TABLE, BASE)?.unwrap_or_default();
+    let is_ours = |rule: &iptables::Rule| {
+        let source = rule.option("-s").and_then(|source| source.parse::<IpNetwork>().ok());
+        addresses.is_empty() || source.is_some_and(|source| addresses.contains(&source.ip()))
+    };
+    let (ours, others): (Vec<_>, Vec<_>) =
+        base.iter().filter(|rule| rule.target() == Some(chain)).partition(|rule| is_ours(rule));
+    let mut change = Transaction::new(TABLE);
+    for rule in ours {
+        change.delete_rule(rule);
+    }
+    if others.is_empty() {
+        for rule in &rules {
+            change.delete_rule(rule);
+        }
+        change.del_chain(chain);
+    }
+    Ok(Some(change))
+}
+
+/// The programs of the legacy variant, of the families in which it has the table.
+fn legacy_programs() -> Result<Vec<Iptables>, Error> {
+    let mut programs = Vec::new();
+    for family in iptables::Family::ALL {
+        if !legacy_tables(family).iter().any(|table| table == TABLE) {
+            continue;
+        }
+        // Before 1.8 the legacy variant had no name of its own. Without a program nobody here has made anything.
+        let chosen = || match Iptables::find(family) {
+            Ok(program) if program.variant()? == Variant::Legacy => Ok(Some(program)),
+            Ok(_) => Ok(None),
+            Err(error) => Err(error),
+        };
+        match Iptables::find_variant(family, Variant::Legacy).map(Some).or_else(|_| chosen()) {
+            Err(error) if error.is_missing_program() => {}
+            found => programs.extend(found?),
+        }
+    }
+    Ok(programs)
+}
+
+const LEGACY_TRIES: usize = 5;
+
+/// Removes the chains of a network's containers that are not valid any more. Whose a chain is stands in the comment of
+/// the rule that leads to it.
+pub(in super::super) fn gc(
+    socket: &mut Socket,
+    network: &NetworkName,
+    valid: &[&ContainerId],
+) -> Result<(), Error> {
+    for table in TABLES {
+        for rule in socket.rules(&Chain::new(table, BASE))? {
+            if let Some(Verdict::Jump(chain)) = rule.verdict()
+                && let Some(id) = comment(&rule).and_then(|comment| container(&comment, network, chain))
+                && !valid.contains(&&id)
+            {
+                del(socket, chain, &[])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// As [`gc`], for what the legacy variant has.
+pub(in super::super) fn gc_legacy(network: &NetworkName, valid: &[&ContainerId]) -> Result<(), Error> {
+    for program in legacy_programs()? {
+        for rule in program.rules(TABLE, BASE)?.unwrap_or_default() {
+            if let (Some(chain), Some(comment)) = (rule.target(), rule.comment())
+                && let Some(id) = container(comment, network, chain)
+                && !valid.contains(&&id)
+            {
+                del_legacy(chain, &[])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The container that a rule is for, by its comment, if it is one of the network and the chain is that container's.
+fn container(comment: &str, network: &NetworkName, chain: &str) -> Option<ContainerId> {
+    let id = comment.strip_prefix(&format!("name: \"{network}\" id: \""))?.strip_suffix('"')?;
+    let id = ContainerId::new(id).ok()?;
+    (super::name(network, &id) == chain).then_some(id)
+}
+
+/// What iptables shows as a rule's comment: an extension (`struct xt_comment_info`), or a comment as `nft` has it.
+fn comment(rule: &Rule) -> Option<String> {
+    let extension = rule.clauses.iter().find_map(|clause| match clause {
+        Clause::Extension { name, info } if name == "comment" => info.split(|byte| *byte == 0).next(),
+        _ => None,
+    });
+    extension.map(|text| String::from_utf8_lossy(text).into_owned()).or_else(|| rule.comment.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_tells_whose_it_is_only_where_all_agrees() {
+        let network = NetworkName::new("net").unwrap();
+        let chain = "CNI-623e1c388032b20529218ecc";
+        let of = |comment: &str| container(comment, &network, chain).map(|id| id.to_string());
+        assert_eq!(
+            of(&cni::reference::comment("", &network, &ContainerId::new("c1").unwrap())).as_deref(),
+            Some("c1")
+        );
+        for foreign in
+            ["name: \"net\" id: \"c2\"", "name: \"net2\" id: \"c1\"", "name: \"net\" id: \"c1", "c1"]
+        {
+            assert_eq!(of(foreign), None, "{foreign}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What the reference's bridge leaves with its own nftables backend (from version 1.6 on): a rule an address in a chain
+//! that all networks share, told apart by how its comment begins. Its table stays, as with the reference.
+
+use cni::reference::short_hash;
+use cni::{Attachment, ContainerId, IfName, NetworkName};
+use nftables::{Batch, Chain, Family, Rule, Socket, Table};
+
+use crate::error::Error;
+use crate::tables::{TRIES, contended};
+
+const TABLE: Table = Table::new(Family::Inet, "cni_plugins_masquerade");
+const CHECKS: Chain = Chain::new(TABLE, "masq_checks");
+
+/// Removes the rules of an attachment. Costs one question where there is no such table.
+pub(super) fn del(socket: &mut Socket, attachment: &Attachment) -> Result<(), Error> {
+    let Attachment { network, container_id, ifname } = attachment;
+    let start = start(network, container_id, ifname);
+    del_where(socket, |comment| comment.starts_with(&start))
+}
+
+/// Removes the rules of a network's attachments that are not valid any more.
+pub(super) fn gc(
+    socket: &mut Socket,
+    network: &NetworkName,
+    valid: &[(ContainerId, IfName)],
+) -> Result<(), Error> {
+    let of_network = format!("{}-", short_hash(network.as_str()));
+    let valid: Vec<String> = valid.iter().map(|(id, ifname)| start(network, id, ifname)).collect();
+    let is_valid = |comment: &str| valid.iter().any(|start| comment.starts_with(start));
+    del_where(socket, |comment| comment.starts_with(&of_network) && !is_valid(comment))
+}
+
+/// How the comments of an attachment's rules begin.
+fn start(network: &NetworkName, container_id: &ContainerId, ifname: &IfName) -> String {
+    format!("{}-{}", short_hash(network.as_str()), short_hash(&format!("{ifname}:{container_id}")))
+}
+
+fn del_where(socket: &mut Socket, is_meant: impl Fn(&str) -> bool) -> Result<(), Error> {
+    for _ in 0..TRIES {
+        let rules = socket.rules(&CHECKS)?;
+        let is_meant = |rule: &&Rule| rule.comment.as_deref().is_some_and(&is_meant);
+        let mut batch = Batch::new();
+        for rule in rules.iter().filter(is_meant) {
+            batch.del_rule(&CHECKS, rule.handle);
+        }
+        match batch.commit(socket) {
+            // The reference has just removed one of them.
+            Err(error) if error.is_not_found() => {}
+            outcome => return Ok(outcome?),
+        }
+    }
+    Err(contended(&TABLE))
+}
