@@ -14,12 +14,13 @@ mod environment;
 mod error;
 mod handshake;
 mod netns;
+#[allow(dead_code, unused_imports, reason = "the verbs that list things come next")]
+mod output;
 mod ports;
 mod runtime;
 mod sandbox;
 mod signals;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -27,6 +28,7 @@ use clap::Parser;
 use commands::Verb;
 use environment::Environment;
 pub use error::Error;
+use output::BAD;
 
 /// Container networks from the command line.
 #[derive(Debug, Parser)]
@@ -57,9 +59,7 @@ pub fn run() -> ExitCode {
     let outcome = Environment::read().and_then(|environment| cli.verb.execute(&environment));
     outcome.unwrap_or_else(|error| {
         let cure = error.cure().map(|cure| format!("  {cure}\n"));
-        let text = format!("cleat: {error}\n{}", cure.unwrap_or_default());
-        // Where standard error is closed there is nobody to tell; the exit code remains.
-        let _ = io::stderr().write_all(text.as_bytes());
+        output::tell(&format!("{BAD}cleat:{BAD:#} {error}\n{}", cure.unwrap_or_default()));
         ExitCode::from(error.exit_code())
     })
 }
@@ -75,7 +75,7 @@ fn usage(refusal: &clap::Error) -> ExitCode {
     let text = refusal.render().to_string();
     // Without a verb the help itself is the answer, and has no such beginning.
     let text = text.strip_prefix("error: ").map_or(text.clone(), |text| format!("cleat: {text}"));
-    let _ = io::stderr().write_all(text.as_bytes());
+    output::tell(&text);
     ExitCode::FAILURE
 }
 

@@ -1,17 +1,12 @@
 //! `cleat add`: attaches a namespace to a network.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
-
-use cni::AddResult;
-use serde::Serialize;
-use serde_json::ser::{PrettyFormatter, Serializer};
 
 use super::AttachmentOptions;
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::netns;
 use crate::runtime::Runtime;
+use crate::{netns, output};
 
 /// The arguments of `cleat add`.
 #[derive(Debug, clap::Args)]
@@ -41,15 +36,5 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     }
     let chain = runtime.chain(&making.list);
     let result = chain.add(&making.parameters(&attachment)).map_err(Error::contract(doing.as_str()))?;
-    print(&result, making.list.version)
-        .map_err(|error| Error::io(format!("{doing}: print the result"), error))
-}
-
-/// Four spaces a level, as cnitool prints.
-fn print(result: &AddResult, version: cni::Version) -> io::Result<()> {
-    let value = result.to_value(version).map_err(io::Error::other)?;
-    let mut text = Vec::new();
-    value.serialize(&mut Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"    ")))?;
-    text.push(b'\n');
-    io::stdout().write_all(&text)
+    output::json(&result.to_value(making.list.version).map_err(Error::contract(doing))?)
 }

@@ -3,7 +3,7 @@
 //! This is where a port that was chosen freely is seen. Written as `docker port` writes it.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::endpoint::{LINK_ENV, plugin};
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::output;
 use crate::runtime::{CacheFolder, Runtime};
 
 /// The arguments of `cleat port`.
@@ -69,7 +70,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
             port: format!("{}/{}", port.number, port.protocol.name()),
         });
     }
-    io::stdout().write_all(text.as_bytes()).map_err(|error| Error::io("print the ports", error))
+    output::text(&text)
 }
 
 /// The attachments of a container: those of that name on any network, and those of that ID.

@@ -1,12 +1,12 @@
 //! `cleat status`: asks whether a network could take an attachment.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use cni::Command;
 
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::output;
 use crate::runtime::{CacheFolder, Runtime};
 
 /// The arguments of `cleat status`.
@@ -28,11 +28,11 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     let list = runtime.find(&args.network)?;
     let since = Command::Status.since();
     if list.version < since {
-        let text = format!(
+        output::tell(&format!(
             "cleat: network {} is of version {}: STATUS came with {since}\n",
             args.network, list.version
-        );
-        return io::stderr().write_all(text.as_bytes()).map_err(|error| Error::io("tell the state", error));
+        ));
+        return Ok(());
     }
     runtime
         .chain(&list)
