@@ -7,14 +7,18 @@
 //! This crate does a runtime's work and none of a plugin's: it configures no interface, writes no lease and no
 //! packet filter. All of that is done by the programs in `CNI_PATH`.
 
+mod age;
 mod commands;
 mod container_id;
+mod docker;
 mod endpoint;
 mod environment;
 mod error;
 mod handshake;
+#[allow(dead_code, reason = "network and check come next")]
+mod inventory;
 mod netns;
-#[allow(dead_code, unused_imports, reason = "the verbs that list things come next")]
+#[allow(dead_code, unused_imports, reason = "network and check come next")]
 mod output;
 mod ports;
 mod runtime;

@@ -1,5 +1,6 @@
 //! What every verb shares: the networks on disk, the attachments that are kept, and the lock between verbs.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -85,28 +86,22 @@ impl<'a> Runtime<'a> {
         NetworkList::find(&self.environment.folder, network).map_err(Error::contract("find network"))
     }
 
-    /// Every network that can be read; none where there is no folder of them.
-    pub(crate) fn all(&self) -> Vec<NetworkList> {
-        NetworkList::all(&self.environment.folder).map(|(lists, _)| lists).unwrap_or_default()
+    /// Every network that can be read, none where there is no folder of them. Of several files with one name the first
+    /// counts, as where it is looked for by that name.
+    pub(crate) fn networks(&self) -> Vec<NetworkList> {
+        NetworkList::all(&self.environment.folder).map(|(lists, _)| first_of_each(lists)).unwrap_or_default()
     }
 
     /// The one network that there is. Lists of nothing but loopback, which many nodes have beside it, do not count.
     pub(crate) fn only(&self) -> Result<NetworkList, Error> {
         let folder = &self.environment.folder;
-        let (mut lists, _) = NetworkList::all(folder).map_err(Error::contract("choose network"))?;
+        let (lists, _) = NetworkList::all(folder).map_err(Error::contract("choose network"))?;
+        let mut lists = first_of_each(lists);
         lists.retain(|list| {
             let types = list.plugins.iter().map(|plugin| case_blind::get(plugin, "type"));
             !types.eq([Some(&Value::from("loopback"))])
         });
-        // Of several files with one name the first counts, as where it is looked for by that name.
-        let mut names: Vec<String> = Vec::new();
-        lists.retain(|list| {
-            let new = !names.iter().any(|name| name == list.name.as_str());
-            if new {
-                names.push(list.name.to_string());
-            }
-            new
-        });
+        let names = lists.iter().map(|list| list.name.to_string()).collect();
         match lists.pop() {
             Some(list) if lists.is_empty() => Ok(list),
             _ => Err(Error::Choice { folder: folder.clone(), names }),
@@ -160,6 +155,12 @@ impl<'a> Runtime<'a> {
         };
         take().map_err(|error| Error::io(format!("lock result cache {}", self.folder.display()), error))
     }
+}
+
+fn first_of_each(mut lists: Vec<NetworkList>) -> Vec<NetworkList> {
+    let mut known = BTreeSet::new();
+    lists.retain(|list| known.insert(list.name.clone()));
+    lists
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod del;
 mod gc;
 mod init;
 mod port;
+mod ps;
 mod run;
 mod status;
 
@@ -36,6 +37,8 @@ pub(crate) enum Verb {
     Status(status::Args),
     /// Remove what is left of attachments whose namespace has gone
     Gc(gc::Args),
+    /// List the attachments of every network
+    Ps(ps::Args),
     /// Show which ports of a container are published where
     Port(port::Args),
     /// The first process of a container, which `run` starts
@@ -54,6 +57,7 @@ impl Verb {
             Self::Check(args) => check::execute(&args, environment),
             Self::Status(args) => status::execute(&args, environment),
             Self::Gc(args) => gc::execute(&args, environment),
+            Self::Ps(args) => ps::execute(&args, environment),
             Self::Port(args) => port::execute(&args, environment),
         };
         done.map(|()| ExitCode::SUCCESS)

@@ -22,13 +22,13 @@ pub(crate) struct Form {
 }
 
 impl Form {
-    /// Prints a value as JSON where that was asked for, and otherwise the table that is made of it.
-    pub(crate) fn show<T: Serialize + ?Sized>(
+    /// Prints the value where JSON was asked for, and the table otherwise.
+    pub(crate) fn show<T: Serialize>(
         self,
-        value: &T,
-        table: impl FnOnce(&T) -> Table,
+        value: impl FnOnce() -> T,
+        table: impl FnOnce() -> Table,
     ) -> Result<(), Error> {
-        if self.json { json(value) } else { text(&table(value).to_string()) }
+        if self.json { json(&value()) } else { text(&table().to_string()) }
     }
 
     /// Whether JSON was asked for.

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -121,6 +122,12 @@ impl Cache {
         read_entry(&self.file(attachment))
     }
 
+    /// When an attachment's entry was written, which is when its ADD succeeded; `None` where that is unknown.
+    #[must_use]
+    pub fn written(&self, attachment: &Attachment) -> Option<SystemTime> {
+        fs::metadata(self.file(attachment)).and_then(|metadata| metadata.modified()).ok()
+    }
+
     /// Forgets an attachment; one that is not there is forgotten already.
     ///
     /// # Errors
@@ -223,6 +230,7 @@ mod tests {
         assert_eq!(cache.read(&attachment()).unwrap(), Some(entry.clone()));
         fs::write(folder.join("results/other"), "{}").unwrap();
         assert_eq!(cache.entries().unwrap(), [entry]);
+        assert!(cache.written(&attachment()).unwrap() <= SystemTime::now());
         cache.remove(&attachment()).unwrap();
         cache.remove(&attachment()).unwrap();
         assert_eq!(cache.read(&attachment()).unwrap(), None);

@@ -1,0 +1,136 @@
+//! One attachment, as all that know of it tell it together.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use cni::cache::Entry;
+use cni::{AddResult, Attachment, Interface, Version};
+use registry::{Member, short_id};
+use serde_json::Value;
+
+use super::caller;
+use super::ports::{self, PortView};
+use crate::netns;
+
+/// One container's interface on one network.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    /// What identifies it.
+    pub(crate) attachment: Attachment,
+    /// The program that made it, as far as what it left tells; empty where it does not.
+    pub(crate) caller: &'static str,
+    /// The container's namespace as it was then; empty where it is unknown.
+    pub(crate) netns: PathBuf,
+    /// Whether that namespace has certainly gone.
+    pub(crate) gone: bool,
+    /// What the registry says of it, where it is there.
+    pub(crate) member: Option<Member>,
+    /// The result of the ADD; empty where no cache has it.
+    pub(crate) result: AddResult,
+    /// Its published ports.
+    pub(crate) ports: Vec<PortView>,
+    /// When it was made.
+    pub(crate) since: Option<SystemTime>,
+    /// What the cache keeps of it, where it does.
+    pub(crate) entry: Option<Entry>,
+    pod: Option<String>,
+}
+
+impl Attached {
+    pub(super) fn of_entry(
+        attachment: Attachment,
+        entry: Entry,
+        member: Option<Member>,
+        ports: Option<Vec<PortView>>,
+        since: Option<SystemTime>,
+    ) -> Self {
+        let result = entry.result.as_ref().and_then(|value| AddResult::parse(value, Version::NEWEST).ok());
+        let asked = entry.capability_args.as_ref().and_then(|capabilities| capabilities.get("portMappings"));
+        let pod = argument(&entry, "K8S_POD_NAME").map(str::to_owned);
+        Self {
+            caller: caller::of(&entry),
+            netns: PathBuf::from(&entry.netns),
+            gone: netns::is_gone(Path::new(&entry.netns)),
+            member,
+            result: result.unwrap_or_default(),
+            // Where another program publishes them, what was asked for is all that is known.
+            ports: ports.unwrap_or_else(|| ports::asked_for(asked.unwrap_or(&Value::Null))),
+            since,
+            pod,
+            entry: Some(entry),
+            attachment,
+        }
+    }
+
+    pub(super) fn of_member(attachment: Attachment, member: Member, ports: Option<Vec<PortView>>) -> Self {
+        let netns = member.netns.clone().unwrap_or_default();
+        Self {
+            caller: "",
+            gone: netns::is_gone(&netns),
+            netns,
+            member: Some(member),
+            result: AddResult::default(),
+            ports: ports.unwrap_or_default(),
+            since: None,
+            entry: None,
+            pod: None,
+            attachment,
+        }
+    }
+
+    /// The name that people call the container by: the one it is registered with, or its pod's, or its short ID.
+    pub(crate) fn name(&self) -> String {
+        let registered = self.member.as_ref().map(|member| member.name.clone());
+        registered.or_else(|| self.pod.clone()).unwrap_or_else(|| self.short_id())
+    }
+
+    /// The first digits of the container's ID.
+    pub(crate) fn short_id(&self) -> String {
+        short_id(self.attachment.container_id.as_str())
+    }
+
+    /// Whether a text names the container: its name, an alias, or its ID in full or short.
+    pub(super) fn is_called(&self, text: &str) -> bool {
+        self.attachment.container_id.as_str() == text
+            || self.name() == text
+            || self.member.as_ref().is_some_and(|member| member.answers_to(text))
+    }
+
+    /// Its addresses, with the length of their prefix where that is known.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        let told: Vec<String> = self.ips().map(|ip| ip.address.to_string()).collect();
+        if !told.is_empty() {
+            return told;
+        }
+        self.member.iter().flat_map(|member| &member.addresses).map(IpAddr::to_string).collect()
+    }
+
+    /// Its addresses with their gateways, as the result has them.
+    pub(crate) fn ips(&self) -> impl Iterator<Item = &cni::Ip> {
+        self.result.container_ips(self.attachment.ifname.as_str())
+    }
+
+    /// The hardware address of the container's interface; empty where it is unknown.
+    pub(crate) fn mac(&self) -> &str {
+        self.place().map_or("", |place| self.result.interfaces[place].mac.as_str())
+    }
+
+    /// The interface on the host that leads to the container: the one that the result has before the container's own.
+    pub(crate) fn host_interface(&self) -> Option<&str> {
+        let before = &self.result.interfaces[..self.place()?];
+        before.iter().rev().find(|interface| interface.sandbox.is_empty()).map(|found| found.name.as_str())
+    }
+
+    fn place(&self) -> Option<usize> {
+        let is_own =
+            |told: &Interface| told.name == self.attachment.ifname.as_str() && !told.sandbox.is_empty();
+        self.result.interfaces.iter().position(is_own)
+    }
+}
+
+/// A value of `CNI_ARGS` as the cache keeps them.
+pub(super) fn argument<'a>(entry: &'a Entry, key: &str) -> Option<&'a str> {
+    let pair = entry.args.iter().flatten().find(|(known, _)| known == key);
+    pair.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+}

@@ -1,0 +1,128 @@
+//! Who is attached where: the runtimes' result cache, the registry of names and the kernel, joined into one list.
+//!
+//! The cache says that an attachment was made, and with what; the registry, by which names it is known; the kernel,
+//! whether its namespace still lives and which ports really lead to it. None of them is believed about what another one
+//! knows better.
+
+mod attached;
+mod caller;
+mod ports;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use cni::{Attachment, ContainerId, IfName, NetworkList, NetworkName, case_blind};
+use registry::{DEFAULT_STATE_DIR, Member, Network, Registry};
+use serde_json::Value;
+
+pub(crate) use attached::Attached;
+pub(crate) use ports::PortView;
+
+use crate::endpoint::{LINK_ENV, plugin};
+use crate::error::Error;
+use crate::runtime::Runtime;
+
+/// All networks and all attachments that are known on this host.
+#[derive(Debug)]
+pub(crate) struct Inventory {
+    /// The networks that the folder of configurations has, each name once.
+    pub(crate) networks: Vec<NetworkList>,
+    /// The attachments, by network, container and interface.
+    pub(crate) attachments: Vec<Attached>,
+}
+
+impl Inventory {
+    /// Looks at the cache, the registries that configurations name, and the kernel.
+    pub(crate) fn read(runtime: &Runtime<'_>) -> Result<Self, Error> {
+        let networks = runtime.networks();
+        let mut members = members(&networks)?;
+        let mut ports = ports::published()?;
+        let mut attachments = Vec::new();
+        for entry in runtime.cache.entries().map_err(Error::contract("read the result cache"))? {
+            let Some(attachment) = attachment(&entry.network, &entry.container_id, &entry.ifname) else {
+                continue;
+            };
+            let member = members.remove(&attachment);
+            let ports = ports.remove(&attachment.token());
+            let since = runtime.cache.written(&attachment);
+            attachments.push(Attached::of_entry(attachment, entry, member, ports, since));
+        }
+        // What another runtime with a cache of its own has attached is known by its names.
+        for (attachment, member) in members {
+            let ports = ports.remove(&attachment.token());
+            attachments.push(Attached::of_member(attachment, member, ports));
+        }
+        attachments.sort_by(|one, other| one.attachment.cmp(&other.attachment));
+        Ok(Self { networks, attachments })
+    }
+
+    /// The network of a name.
+    pub(crate) fn network(&self, name: &str) -> Option<&NetworkList> {
+        self.networks.iter().find(|list| list.name.as_str() == name)
+    }
+
+    /// The attachments of a network.
+    pub(crate) fn members_of<'a>(&'a self, network: &'a str) -> impl Iterator<Item = &'a Attached> {
+        self.attachments.iter().filter(move |attached| attached.attachment.network.as_str() == network)
+    }
+
+    /// The attachments of one container, which is given by its name, its ID, or the beginning of its ID. What is given
+    /// in full goes before what merely begins so.
+    pub(crate) fn container(&self, container: &str) -> Result<Vec<&Attached>, Error> {
+        let found = |matches: &dyn Fn(&Attached) -> bool| -> Vec<&Attached> {
+            self.attachments.iter().filter(|attached| matches(attached)).collect()
+        };
+        let mut all = found(&|attached| attached.is_called(container));
+        if all.is_empty() {
+            all = found(&|attached| {
+                attached.attachment.container_id.as_str().starts_with(container)
+                    || attached.short_id().starts_with(container)
+            });
+        }
+        let ids: BTreeSet<&str> =
+            all.iter().map(|attached| attached.attachment.container_id.as_str()).collect();
+        match ids.len() {
+            0 => Err(Error::NoContainer { container: container.to_owned() }),
+            1 => {
+                // One of its attachments may lack the name.
+                let id = ids.into_iter().collect::<String>();
+                Ok(found(&|attached| attached.attachment.container_id.as_str() == id))
+            }
+            _ => Err(Error::SeveralContainers {
+                container: container.to_owned(),
+                ids: ids.into_iter().map(str::to_owned).collect(),
+            }),
+        }
+    }
+}
+
+/// The members of every registry that a configuration names.
+fn members(networks: &[NetworkList]) -> Result<BTreeMap<Attachment, Member>, Error> {
+    let mut folders = BTreeSet::from([DEFAULT_STATE_DIR.to_owned()]);
+    for list in networks {
+        let state = plugin(list, LINK_ENV).and_then(|conf| case_blind::get(conf, "stateDir"));
+        folders.extend(state.and_then(Value::as_str).map(str::to_owned));
+    }
+    let mut members = BTreeMap::new();
+    for folder in folders {
+        let networks: Vec<Network> = Registry::at(&folder)
+            .networks()
+            .map_err(|error| Error::io(format!("read registry {folder}"), io::Error::other(error)))?;
+        for network in networks {
+            for member in network.members {
+                if let Some(known) = attachment(&network.name, &member.container_id, &member.ifname) {
+                    members.insert(known, member);
+                }
+            }
+        }
+    }
+    Ok(members)
+}
+
+fn attachment(network: &str, container_id: &str, ifname: &str) -> Option<Attachment> {
+    Some(Attachment {
+        network: NetworkName::new(network).ok()?,
+        container_id: ContainerId::new(container_id).ok()?,
+        ifname: IfName::new(ifname).ok()?,
+    })
+}

@@ -1,0 +1,124 @@
+//! Published ports, read back from the kernel; and what was asked for, where another program published them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use cni::case_blind;
+use registry::Protocol;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::Error;
+
+/// A port of a container, and where on the host it is reached.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PortView {
+    /// The port in the container.
+    pub(crate) container_port: u16,
+    /// The protocol of both.
+    pub(crate) protocol: Protocol,
+    /// The host's address; an unspecified one for all of its family.
+    #[serde(rename = "hostIP")]
+    pub(crate) host_ip: IpAddr,
+    /// The host's port.
+    pub(crate) host_port: u16,
+}
+
+impl PortView {
+    /// The host's side.
+    pub(crate) fn host(&self) -> SocketAddr {
+        SocketAddr::new(self.host_ip, self.host_port)
+    }
+
+    /// The container's side, as Docker writes it: `80/tcp`.
+    pub(crate) fn inner(&self) -> String {
+        format!("{}/{}", self.container_port, self.protocol)
+    }
+}
+
+impl fmt::Display for PortView {
+    /// As `docker ps` writes it: `0.0.0.0:8080->80/tcp`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}->{}", self.host(), self.inner())
+    }
+}
+
+/// The ports of every attachment of this host, by its [`cni::Attachment::token`], in order.
+pub(super) fn published() -> Result<BTreeMap<String, Vec<PortView>>, Error> {
+    let failed = |error: &dyn std::error::Error| {
+        Error::io("read published ports", io::Error::other(error.to_string()))
+    };
+    let mut rules = nftables::Socket::open().map_err(|error| failed(&error))?;
+    let mut all: BTreeMap<String, Vec<PortView>> = BTreeMap::new();
+    for published in host_port::published(&mut rules).map_err(|error| failed(&error))? {
+        let port = published.port;
+        let protocol = port.protocol.name().parse().unwrap_or_default();
+        all.entry(published.owner).or_default().push(PortView {
+            container_port: port.container.port(),
+            protocol,
+            host_ip: port.host_ip.unwrap_or_else(|| any(port.container.ip())),
+            host_port: port.host_port,
+        });
+    }
+    for ports in all.values_mut() {
+        ports.sort();
+    }
+    Ok(all)
+}
+
+/// What a runtime asked for by the capability `portMappings`, as far as it chose the host's port itself.
+pub(super) fn asked_for(mappings: &Value) -> Vec<PortView> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Mapping {
+        #[serde(default)]
+        host_port: u16,
+        container_port: u16,
+        #[serde(default)]
+        protocol: String,
+        #[serde(rename = "hostIP", default)]
+        host_ip: String,
+    }
+    let mappings: Vec<Mapping> = case_blind::from_value(mappings).unwrap_or_default();
+    let mut ports: Vec<PortView> = mappings
+        .into_iter()
+        .filter(|mapping| mapping.host_port != 0)
+        .map(|mapping| PortView {
+            container_port: mapping.container_port,
+            protocol: mapping.protocol.parse().unwrap_or_default(),
+            host_ip: mapping.host_ip.parse().unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
+            host_port: mapping.host_port,
+        })
+        .collect();
+    ports.sort();
+    ports
+}
+
+/// Every address of a family.
+fn any(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_runtimes_ask_for_is_read_in_either_spelling() {
+        let ports = asked_for(&json!([
+            {"HostPort": 8081, "ContainerPort": 80, "Protocol": "TCP", "HostIP": ""},
+            {"hostPort": 53, "containerPort": 53, "protocol": "udp", "hostIP": "127.0.0.1"},
+            {"hostPort": 0, "containerPort": 81}]));
+        let shown: Vec<String> = ports.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["127.0.0.1:53->53/udp", "0.0.0.0:8081->80/tcp"]);
+        assert_eq!(asked_for(&Value::Null), []);
+    }
+}
