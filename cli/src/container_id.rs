@@ -1,7 +1,5 @@
 //! Container IDs: the one that `cnitool` derives from a namespace's path, and random ones for `run`.
 
-use std::fs::File;
-use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -9,6 +7,7 @@ use cni::{ContainerId, hex};
 use sha2::{Digest, Sha512};
 
 use crate::error::Error;
+use crate::random;
 
 /// How much of a container ID people are shown, and a container without a host name is called.
 const SHORT: usize = 12;
@@ -26,11 +25,7 @@ pub(crate) fn new(text: impl Into<String>) -> Result<ContainerId, Error> {
 
 /// A new ID in the form that container engines use: 64 hexadecimal digits.
 pub(crate) fn random() -> Result<ContainerId, Error> {
-    let mut bytes = [0; 32];
-    File::open("/dev/urandom")
-        .and_then(|mut source| source.read_exact(&mut bytes))
-        .map_err(|error| Error::io("read /dev/urandom", error))?;
-    new(hex(&bytes))
+    new(hex(&random::bytes::<32>()?))
 }
 
 /// The first digits of an ID, which are its host name where none is given.

@@ -4,6 +4,7 @@
 //! here, before anything is made, as it would be lost without a word otherwise.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use cni::{NetworkList, case_blind};
@@ -24,6 +25,13 @@ const ALIASES: &str = "aliases";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Link(String);
+
+impl Link {
+    /// The name, ID or alias of the other container.
+    pub(crate) fn source(&self) -> &str {
+        self.0.split_once(':').map_or(self.0.as_str(), |(source, _)| source)
+    }
+}
 
 impl FromStr for Link {
     type Err = Error;
@@ -59,8 +67,26 @@ impl FromStr for Variable {
     }
 }
 
+/// One `--add-host NAME:ADDRESS`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub(crate) struct ExtraHost(String);
+
+impl FromStr for ExtraHost {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (name, address) = text.split_once([':', '=']).unwrap_or_default();
+        let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
+        match bare.parse::<IpAddr>() {
+            Ok(address) if !name.is_empty() => Ok(Self(format!("{name}={address}"))),
+            _ => Err(Error::Argument { reason: "write it as NAME:ADDRESS".to_owned() }),
+        }
+    }
+}
+
 /// A container as its options describe it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Endpoint<'a> {
     /// `--name`.
     pub(crate) name: Option<&'a str>,
@@ -78,9 +104,29 @@ pub(crate) struct Endpoint<'a> {
     pub(crate) publish: &'a [Publish],
     /// `-P`.
     pub(crate) publish_all: bool,
+    /// `--add-host`, as link-env reads it.
+    pub(crate) extra_hosts: &'a [ExtraHost],
+    /// `--ip` and `--ip6`.
+    pub(crate) addresses: Vec<IpAddr>,
 }
 
-impl Endpoint<'_> {
+impl<'a> Endpoint<'a> {
+    /// A container of which no more is said than its host name.
+    pub(crate) fn of_host(hostname: &'a str) -> Self {
+        Self {
+            name: None,
+            hostname,
+            aliases: &[],
+            expose: &[],
+            links: &[],
+            env: &[],
+            publish: &[],
+            publish_all: false,
+            extra_hosts: &[],
+            addresses: Vec::new(),
+        }
+    }
+
     /// Refuses options that nothing on the network would heed.
     pub(crate) fn check(&self, list: &NetworkList) -> Result<(), Error> {
         if self.publish_all && self.expose.is_empty() {
@@ -89,7 +135,7 @@ impl Endpoint<'_> {
         let refuse = |option, lack, cure| {
             Err(Error::Unsupported { option, network: list.name.to_string(), lack, cure })
         };
-        if (self.publish_all || !self.publish.is_empty()) && !declares(list, PORT_MAPPINGS) {
+        if (self.publish_all || !self.publish.is_empty()) && !publishes(list) {
             let option = if self.publish_all { "-P" } else { "-p" };
             return refuse(
                 option,
@@ -102,6 +148,8 @@ impl Endpoint<'_> {
         }
         let option = if !self.links.is_empty() {
             "--link"
+        } else if !self.extra_hosts.is_empty() {
+            "--add-host"
         } else if !self.expose.is_empty() && !self.publish_all {
             "--expose"
         } else if !self.aliases.is_empty() && !declares(list, ALIASES) {
@@ -145,7 +193,13 @@ impl Endpoint<'_> {
             say("expose", json!(self.expose));
             say("links", json!(self.links));
             say("env", json!(env));
+            if !self.extra_hosts.is_empty() {
+                say("extraHosts", json!(self.extra_hosts));
+            }
             args.insert(LINK_ENV.into(), Value::Object(endpoint));
+        }
+        if !self.addresses.is_empty() {
+            args.insert("ips".into(), json!(self.addresses));
         }
         args
     }
@@ -167,6 +221,11 @@ impl Endpoint<'_> {
     }
 }
 
+/// Whether a network can publish ports.
+pub(crate) fn publishes(list: &NetworkList) -> bool {
+    declares(list, PORT_MAPPINGS)
+}
+
 /// The first plugin of a type.
 pub(crate) fn plugin<'a>(list: &'a NetworkList, name: &str) -> Option<&'a Map<String, Value>> {
     list.plugins.iter().find(|plugin| case_blind::get(plugin, "type").and_then(Value::as_str) == Some(name))
@@ -182,17 +241,6 @@ fn declares(list: &NetworkList, capability: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const NONE: Endpoint<'static> = Endpoint {
-        name: None,
-        hostname: "h",
-        aliases: &[],
-        expose: &[],
-        links: &[],
-        env: &[],
-        publish: &[],
-        publish_all: false,
-    };
 
     fn list(plugins: &str) -> NetworkList {
         let text =
@@ -227,18 +275,18 @@ mod tests {
     fn options_that_nothing_would_heed_are_refused_with_the_cure() {
         let (publish, expose) = (all::<Publish>(&["80"]), all::<Exposed>(&["80"]));
         let (links, aliases) = (all::<Link>(&["db"]), ["a".to_owned()]);
-        let published = Endpoint { publish: &publish, ..NONE };
-        let everything = Endpoint { expose: &expose, publish_all: true, ..NONE };
-        let exposed = Endpoint { expose: &expose, ..NONE };
-        let linked = Endpoint { links: &links, ..NONE };
-        let renamed = Endpoint { aliases: &aliases, ..NONE };
-        let named = Endpoint { name: Some("web"), ..NONE };
+        let published = Endpoint { publish: &publish, ..Endpoint::of_host("h") };
+        let everything = Endpoint { expose: &expose, publish_all: true, ..Endpoint::of_host("h") };
+        let exposed = Endpoint { expose: &expose, ..Endpoint::of_host("h") };
+        let linked = Endpoint { links: &links, ..Endpoint::of_host("h") };
+        let renamed = Endpoint { aliases: &aliases, ..Endpoint::of_host("h") };
+        let named = Endpoint { name: Some("web"), ..Endpoint::of_host("h") };
         for (endpoint, option, enough) in [
             (published, "-p", PORTS),
             (everything, "-P", PORTS),
             (exposed, "--expose", NAMES),
             (linked, "--link", NAMES),
-            (renamed, "--network-alias", NAMES),
+            (renamed.clone(), "--network-alias", NAMES),
         ] {
             let error = endpoint.check(&list("")).unwrap_err();
             assert!(error.to_string().starts_with(&format!("use {option} on network net: ")), "{error}");
@@ -248,7 +296,7 @@ mod tests {
         assert!(named.check(&list("")).is_ok());
         let dnsname = list(r#",{"type":"dnsname","capabilities":{"aliases":true}}"#);
         assert!(renamed.check(&dnsname).is_ok());
-        let nothing = Endpoint { publish_all: true, ..NONE };
+        let nothing = Endpoint { publish_all: true, ..Endpoint::of_host("h") };
         assert!(nothing.check(&list(PORTS)).is_err());
     }
 
@@ -256,7 +304,8 @@ mod tests {
     fn publishing_all_leaves_alone_what_is_published_already() {
         let (publish, expose) =
             (all::<Publish>(&["8080:80", "53/udp"]), all::<Exposed>(&["80-81", "53", "81"]));
-        let endpoint = Endpoint { publish: &publish, expose: &expose, publish_all: true, ..NONE };
+        let endpoint =
+            Endpoint { publish: &publish, expose: &expose, publish_all: true, ..Endpoint::of_host("h") };
         let shown: Vec<String> = endpoint
             .mappings()
             .iter()
@@ -278,7 +327,7 @@ mod tests {
             expose: &expose,
             links: &links,
             env: &env,
-            ..NONE
+            ..Endpoint::of_host("h")
         };
         assert_eq!(
             Value::Object(endpoint.cni_args(&list(NAMES))),

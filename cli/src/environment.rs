@@ -79,6 +79,11 @@ pub(crate) fn contract_variables() -> impl Iterator<Item = OsString> {
     std::env::vars_os().map(|(name, _)| name).filter(|name| name.as_encoded_bytes().starts_with(b"CNI_"))
 }
 
+/// All variables, with which a container in the background is started, and started again.
+pub(crate) fn all() -> Vec<(OsString, OsString)> {
+    std::env::vars_os().collect()
+}
+
 #[expect(clippy::disallowed_methods, reason = "the process boundary of the cleat command")]
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())

@@ -22,16 +22,22 @@ pub enum Error {
         #[source]
         source: cni::Error,
     },
-    /// The command ran, but its attachment could not be removed.
+    /// An attachment could not be removed.
     #[error("remove {attachment}: {source}")]
     Removal {
         /// The attachment that is left.
         attachment: Box<cni::Attachment>,
-        /// The exit code of the command.
-        status: u8,
         /// What the plugins said.
         #[source]
         source: cni::Error,
+    },
+    /// The command ran, but something of its container is left.
+    #[error("{source}")]
+    Left {
+        /// The exit code of the command.
+        status: u8,
+        /// What is left, and why.
+        source: Box<Error>,
     },
     /// The command could not be run, and then its attachment could not be removed either.
     #[error("{first}; {further}")]
@@ -130,6 +136,19 @@ pub enum Error {
         /// The port with its protocol.
         port: String,
     },
+    /// What was asked for cannot be, for a reason that is told in full where it is found.
+    #[error("{doing}: {reason}")]
+    Refused {
+        /// What was to be done.
+        doing: String,
+        /// Why it is not.
+        reason: String,
+        /// What the user can do about it.
+        cure: Option<String>,
+    },
+    /// Several things went wrong, each of which is told.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\ncleat: "))]
+    Several(Vec<Error>),
     /// The command could not be executed.
     #[error("execute {}: {}", .program.display(), describe(.source))]
     Execute {
@@ -169,6 +188,24 @@ impl Error {
         |source| Self::Contract { doing, source }
     }
 
+    /// An [`Error::Refused`] with its cure.
+    pub(crate) fn refused(
+        doing: impl Into<String>,
+        reason: impl Into<String>,
+        cure: impl Into<String>,
+    ) -> Self {
+        Self::Refused { doing: doing.into(), reason: reason.into(), cure: Some(cure.into()) }
+    }
+
+    /// Success where nothing went wrong, and otherwise all that did.
+    pub(crate) fn all(mut errors: Vec<Self>) -> Result<(), Self> {
+        match errors.len() {
+            0 => Ok(()),
+            1 => Err(errors.remove(0)),
+            _ => Err(Self::Several(errors)),
+        }
+    }
+
     /// What the user can do about it, where that is known.
     #[must_use]
     pub fn cure(&self) -> Option<String> {
@@ -199,7 +236,9 @@ impl Error {
             Self::Unsupported { cure, .. } => (*cure).to_owned(),
             Self::SeveralContainers { .. } => "give more of the ID".to_owned(),
             Self::NothingExposed => "add --expose PORT, or name the ports with -p".to_owned(),
-            Self::Inside { cure, .. } => return cure.clone(),
+            Self::Inside { cure, .. } | Self::Refused { cure, .. } => return cure.clone(),
+            Self::Several(errors) => return errors.iter().find_map(Self::cure),
+            Self::Left { source, .. } => return source.cure(),
             Self::Both { first, further } => return first.cure().or_else(|| further.cure()),
             _ => return None,
         };
@@ -213,7 +252,7 @@ impl Error {
             Self::Execute { source, .. } if source.kind() == io::ErrorKind::NotFound => 127,
             Self::Execute { .. } => 126,
             Self::Inside { code, .. } => *code,
-            Self::Removal { status, .. } => (*status).max(1),
+            Self::Left { status, .. } => (*status).max(1),
             Self::Both { first, .. } => first.exit_code(),
             _ => 1,
         }

@@ -9,21 +9,25 @@
 
 mod age;
 mod commands;
+mod container;
 mod container_id;
 mod docker;
 mod endpoint;
 mod environment;
 mod error;
 mod handshake;
-#[allow(dead_code, reason = "network and check come next")]
 mod inventory;
+mod joining;
 mod netns;
-#[allow(dead_code, unused_imports, reason = "network and check come next")]
+mod network;
 mod output;
 mod ports;
+mod random;
+mod runs;
 mod runtime;
 mod sandbox;
 mod signals;
+mod suggestion;
 
 use std::process::ExitCode;
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use cni::cache::{DEFAULT_FOLDER, Entry};
-use cni::{Attachment, Cache, Chain, NetworkList, Parameters, case_blind};
+use cni::{Attachment, Cache, Chain, ContainerId, IfName, NetworkList, NetworkName, Parameters, case_blind};
 use serde_json::{Map, Value};
 
 use crate::environment::Environment;
@@ -41,8 +41,6 @@ pub(crate) struct Making {
     pub(crate) args: Vec<(String, String)>,
     /// Values by capability.
     pub(crate) capabilities: Map<String, Value>,
-    /// What goes to every plugin as `args.cni`.
-    pub(crate) cni_args: Map<String, Value>,
 }
 
 impl Making {
@@ -54,19 +52,12 @@ impl Making {
             netns: entry.netns.into(),
             args: entry.args.unwrap_or_default(),
             capabilities: entry.capability_args.unwrap_or_default(),
-            cni_args: Map::new(),
         })
     }
 
     /// The parameters of a call about an attachment.
     pub(crate) fn parameters<'a>(&'a self, attachment: &'a Attachment) -> Parameters<'a> {
-        Parameters {
-            attachment,
-            netns: &self.netns,
-            args: &self.args,
-            capabilities: &self.capabilities,
-            cni_args: &self.cni_args,
-        }
+        Parameters { attachment, netns: &self.netns, args: &self.args, capabilities: &self.capabilities }
     }
 }
 
@@ -115,7 +106,6 @@ impl<'a> Runtime<'a> {
             netns,
             args: self.environment.args()?,
             capabilities: self.environment.capabilities()?,
-            cni_args: Map::new(),
         })
     }
 
@@ -131,6 +121,26 @@ impl<'a> Runtime<'a> {
             netns.clone_into(&mut making.netns);
         }
         Ok(making)
+    }
+
+    /// Removes every attachment that the cache has of a container, with what each was made with; goes on past failures.
+    pub(crate) fn detach(&self, container_id: &ContainerId) -> Result<(), Error> {
+        let entries =
+            self.cache.entries_of(container_id).map_err(Error::contract("read the result cache"))?;
+        let remove = |entry: Entry| -> Result<(), Error> {
+            let attachment = Attachment {
+                network: NetworkName::new(entry.network.as_str())
+                    .map_err(Error::contract("read the result cache"))?,
+                container_id: container_id.clone(),
+                ifname: IfName::new(entry.ifname.as_str())
+                    .map_err(Error::contract("read the result cache"))?,
+            };
+            let making = Making::of(entry)?;
+            let removed = self.chain(&making.list).del(&making.parameters(&attachment));
+            removed.map_err(|source| Error::Removal { attachment: Box::new(attachment), source })
+        };
+        // The last one first, as a failed ADD is undone.
+        Error::all(entries.into_iter().rev().filter_map(|entry| remove(entry).err()).collect())
     }
 
     /// Waits until no GC is under way, and keeps any from starting until the lock is dropped.

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::handshake::{self, Go, Report};
 
 /// This very program, even where its file has been replaced or deleted.
-const SELF: &str = "/proc/self/exe";
+pub(crate) const SELF: &str = "/proc/self/exe";
 
 /// A container whose command does not run yet, or runs. It ends, at the latest, with this value.
 #[derive(Debug)]
@@ -26,10 +26,10 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Makes the container: its namespaces are there afterwards, and its first process waits.
-    pub(crate) fn start(hostname: &str, command: &[OsString]) -> Result<Self, Error> {
+    /// Makes the container, with the host's network where that is wanted: its namespaces are there afterwards, and its first process waits.
+    pub(crate) fn start(hostname: &str, command: &[OsString], on_host: bool) -> Result<Self, Error> {
         let failed = |error| Error::io("start container", error);
-        let (child, reports, go) = spawn(hostname, command).map_err(failed)?;
+        let (child, reports, go) = spawn(hostname, command, on_host).map_err(failed)?;
         let pid = i32::try_from(child.id()).map_err(|error| failed(io::Error::other(error)))?;
         let mut sandbox = Self {
             child,
@@ -94,7 +94,8 @@ impl Drop for Sandbox {
 }
 
 impl Report {
-    fn into_error(self) -> Error {
+    /// What the process could not do.
+    pub(crate) fn into_error(self) -> Error {
         match self {
             Self::Failed { message, cure, code } => Error::Inside { message, cure, code },
             Self::Ready { .. } => Error::io("start the command", io::Error::other("unexpected report")),
@@ -104,7 +105,7 @@ impl Report {
 
 /// Starts the process with the far ends of two pipes, which nobody else has.
 #[expect(clippy::disallowed_methods, reason = "the one program that cleat starts itself is cleat")]
-fn spawn(hostname: &str, command: &[OsString]) -> io::Result<(Child, PipeReader, PipeWriter)> {
+fn spawn(hostname: &str, command: &[OsString], on_host: bool) -> io::Result<(Child, PipeReader, PipeWriter)> {
     let (reports, report) = io::pipe()?;
     let (orders, go) = io::pipe()?;
     let (report, orders): (OwnedFd, OwnedFd) = (report.into(), orders.into());
@@ -114,6 +115,7 @@ fn spawn(hostname: &str, command: &[OsString]) -> io::Result<(Child, PipeReader,
         .arg(format!("--report={}", handshake::bequeath(&report)?))
         .arg(format!("--orders={}", handshake::bequeath(&orders)?))
         .arg(format!("--hostname={hostname}"))
+        .args(on_host.then_some("--host-network"))
         .arg("--")
         .args(command);
     for name in environment::contract_variables() {

@@ -5,66 +5,95 @@
 use std::path::PathBuf;
 
 use cni::cache::Entry;
-use cni::{Attachment, ContainerId, IfName, NetworkName};
+use cni::{Attachment, NetworkList};
+use serde_json::json;
 
-use super::network_name;
+use super::leases::Holders;
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::netns;
+use crate::inventory::{Attached, Inventory};
+use crate::network::leases;
+use crate::output::{self, Form, Table};
 use crate::runtime::{CacheFolder, Making, Runtime};
 
-const CAUTION: &str = "Plugins remove everything that is not in the result cache. For a network whose attachments \
-another program makes, name the cache of that program with --cache-dir.";
+const CAUTION: &str = "Plugins remove everything of a network that is neither in the result cache nor registered by \
+name with a namespace that lives. For a network whose attachments another program makes, name the cache of that \
+program with --cache-dir.";
 
 /// The arguments of `cleat gc`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = CAUTION)]
 pub(crate) struct Args {
-    /// Name of the network
-    network: String,
+    /// Name of the network [default: all of them, and then --force is needed to do it]
+    network: Option<String>,
     /// Taken as cnitool takes it, and not used
     #[arg(value_name = "NETNS")]
     _netns: Option<PathBuf>,
+    /// Remove what was found on all networks
+    #[arg(short, long, visible_alias = "yes")]
+    force: bool,
+    #[command(flatten)]
+    form: Form,
     #[command(flatten)]
     cache: CacheFolder,
 }
 
-/// Removes dead attachments with the configuration they were made with, then has the plugins look for the rest.
+/// One network, or all of them; all are only looked at, unless forced.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
-    let network = network_name(&args.network)?;
     let runtime = Runtime::new(environment, &args.cache);
-    let list = runtime.find(&args.network)?;
-    let doing = || format!("collect what is left on network {network}");
+    if let Some(network) = &args.network {
+        let list = runtime.find(network)?;
+        let _lock = runtime.lock_exclusive()?;
+        return collect(&runtime, &Inventory::read(&runtime)?, &list);
+    }
     let _lock = runtime.lock_exclusive()?;
+    let inventory = Inventory::read(&runtime)?;
+    let left = left(&inventory)?;
+    let objects = || -> Vec<_> {
+        left.iter()
+            .map(|left| json!({"network": left.network, "what": left.what, "whose": left.whose}))
+            .collect()
+    };
+    args.form.show(objects, || table(&left))?;
+    if !args.force {
+        if !left.is_empty() && !args.form.is_json() {
+            output::tell("cleat: nothing was removed: --force does it\n");
+        }
+        return Ok(());
+    }
+    let mut errors: Vec<Error> =
+        inventory.networks.iter().filter_map(|list| collect(&runtime, &inventory, list).err()).collect();
+    // Of networks whose configuration has gone: there is no list to ask the plugins for the rest by.
+    let dead = inventory.attachments.iter().filter(|attached| attached.gone);
+    for attached in dead.filter(|dead| inventory.network(dead.attachment.network.as_str()).is_none()) {
+        errors.extend(remove_dead(&runtime, attached).err());
+    }
+    Error::all(errors)
+}
+
+/// Removes a network's dead attachments with the configuration they were made with, then has the plugins look for the
+/// rest. The caller has the lock.
+pub(super) fn collect(runtime: &Runtime<'_>, inventory: &Inventory, list: &NetworkList) -> Result<(), Error> {
     let (mut valid, mut errors) = (Vec::new(), Vec::new());
-    for entry in runtime.cache.entries().map_err(Error::contract(doing()))? {
-        let Some(attachment) = attachment(&entry, &network) else {
-            continue;
-        };
-        let gone = netns::is_gone(entry.netns.as_ref());
-        if gone {
-            match remove(&runtime, &attachment, entry) {
+    for attached in inventory.members_of(list.name.as_str()) {
+        if attached.gone {
+            match remove_dead(runtime, attached) {
                 Ok(()) => continue,
-                Err(Error::Contract { source, .. }) => errors.push(source),
-                Err(error) => return Err(error),
+                Err(error) => errors.push(error),
             }
         }
         // What could not be removed is kept for the next time: forgetting it would leave the rest of it for good.
-        valid.push((attachment.container_id, attachment.ifname));
+        let Attachment { container_id, ifname, .. } = &attached.attachment;
+        valid.push((container_id.clone(), ifname.clone()));
     }
-    errors.extend(runtime.chain(&list).gc(&valid).err());
-    cni::Error::all(errors).map_err(Error::contract(doing()))
+    let doing = format!("collect what is left on network {}", list.name);
+    errors.extend(runtime.chain(list).gc(&valid).map_err(Error::contract(doing)).err());
+    Error::all(errors)
 }
 
-fn attachment(entry: &Entry, network: &NetworkName) -> Option<Attachment> {
-    if entry.network != network.as_str() {
-        return None;
-    }
-    Some(Attachment {
-        network: network.clone(),
-        container_id: ContainerId::new(entry.container_id.as_str()).ok()?,
-        ifname: IfName::new(entry.ifname.as_str()).ok()?,
-    })
+fn remove_dead(runtime: &Runtime<'_>, attached: &Attached) -> Result<(), Error> {
+    // Who is registered without an entry is nothing to a DEL: GC of the plugin that registered it sees to that.
+    attached.entry.clone().map_or(Ok(()), |entry| remove(runtime, &attached.attachment, entry))
 }
 
 fn remove(runtime: &Runtime<'_>, attachment: &Attachment, entry: Entry) -> Result<(), Error> {
@@ -75,4 +104,45 @@ fn remove(runtime: &Runtime<'_>, attachment: &Attachment, entry: Entry) -> Resul
         .chain(&making.list)
         .del(&making.parameters(attachment))
         .map_err(Error::contract(format!("remove {attachment}")))
+}
+
+/// Something that nobody needs any more.
+struct Left {
+    network: String,
+    what: String,
+    whose: String,
+}
+
+/// What can be seen of it without asking the plugins: dead attachments, and leases of nobody.
+fn left(inventory: &Inventory) -> Result<Vec<Left>, Error> {
+    let dead = inventory.attachments.iter().filter(|attached| attached.gone);
+    let mut all: Vec<Left> = dead
+        .map(|attached| Left {
+            network: attached.attachment.network.to_string(),
+            what: format!("interface {}, {}", attached.attachment.ifname, attached.addresses().join(", ")),
+            whose: attached.name(),
+        })
+        .collect();
+    for list in &inventory.networks {
+        let holders = Holders::of(inventory.members_of(list.name.as_str()));
+        let is_known = |id: &str| {
+            inventory.members_of(list.name.as_str()).any(|known| known.attachment.container_id.as_str() == id)
+        };
+        let stale = leases(list)?.into_iter().flat_map(|set| set.used);
+        let stale = stale.filter(|lease| holders.living(lease).is_none() && !is_known(&lease.container_id));
+        all.extend(stale.map(|lease| Left {
+            network: list.name.to_string(),
+            what: format!("lease of {}", lease.address),
+            whose: registry::short_id(&lease.container_id),
+        }));
+    }
+    Ok(all)
+}
+
+fn table(left: &[Left]) -> Table {
+    let mut table = Table::new(&["NETWORK", "LEFT", "OF"]);
+    for left in left {
+        table.row([left.network.as_str().into(), left.what.as_str().into(), left.whose.as_str().into()]);
+    }
+    table
 }

@@ -37,6 +37,9 @@ pub(crate) struct Args {
     /// Host name of the container
     #[arg(long)]
     hostname: String,
+    /// Keep the network namespace of the host
+    #[arg(long)]
+    host_network: bool,
     /// What to execute in the end
     #[arg(required = true, last = true)]
     command: Vec<OsString>,
@@ -64,7 +67,7 @@ fn become_command(args: &Args, report: &mut File) -> Result<Infallible, Error> {
     let orders = handshake::inherit(args.orders, File::options().read(true))
         .map_err(|error| Error::io("open pipe of orders", error))?;
     Signals::release()?;
-    make_namespaces(&args.hostname)?;
+    make_namespaces(&args.hostname, args.host_network)?;
     let ready = Report::Ready { netns: own_netns()? };
     handshake::send(report, &ready).map_err(|error| Error::io("report to cleat", error))?;
     let go: Go = handshake::receive(&mut BufReader::new(orders))
@@ -76,8 +79,9 @@ fn become_command(args: &Args, report: &mut File) -> Result<Infallible, Error> {
     Err(run(&args.command, go.env))
 }
 
-fn make_namespaces(hostname: &str) -> Result<(), Error> {
-    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS)
+fn make_namespaces(hostname: &str, on_host: bool) -> Result<(), Error> {
+    let network = if on_host { CloneFlags::empty() } else { CloneFlags::CLONE_NEWNET };
+    unshare(network | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS)
         .map_err(|errno| Error::io("make network, mount and UTS namespaces", errno))?;
     // As the slave of the host's, the tree shows nothing of ours to the host; and what the host unmounts goes here too,
     // instead of being held until the command ends.
@@ -85,6 +89,9 @@ fn make_namespaces(hostname: &str) -> Result<(), Error> {
     mount(none, "/", none, MsFlags::MS_SLAVE | MsFlags::MS_REC, none)
         .map_err(|errno| Error::io("keep mounts of the container from the host", errno))?;
     sethostname(hostname).map_err(|errno| Error::io(format!("set host name {hostname}"), errno))?;
+    if on_host {
+        return Ok(());
+    }
     let mut socket = Socket::open()?;
     match socket.get_link("lo")? {
         Some(loopback) => Ok(socket.set_up(loopback.index)?),

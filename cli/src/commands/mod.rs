@@ -5,10 +5,17 @@ mod check;
 mod del;
 mod gc;
 mod init;
+mod leases;
+mod logs;
+mod network;
 mod port;
 mod ps;
-mod run;
+mod restart;
+mod rm;
+pub(crate) mod run;
 mod status;
+mod stop;
+mod supervise;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -27,6 +34,14 @@ use crate::runtime::CacheFolder;
 pub(crate) enum Verb {
     /// Run a command in a network namespace of its own, attached to a network
     Run(run::Args),
+    /// End containers of `run`
+    Stop(stop::Args),
+    /// Start a container of `run -d` again
+    Restart(restart::Args),
+    /// Show what a container of `run -d` wrote
+    Logs(logs::Args),
+    /// Forget containers of `run -d` that have ended
+    Rm(rm::Args),
     /// Attach a network namespace to a network and print the result
     Add(add::Args),
     /// Detach a network namespace from a network
@@ -37,10 +52,18 @@ pub(crate) enum Verb {
     Status(status::Args),
     /// Remove what is left of attachments whose namespace has gone
     Gc(gc::Args),
+    /// Make, list, describe and remove networks; take containers on and off them
+    #[command(subcommand)]
+    Network(network::Verb),
     /// List the attachments of every network
     Ps(ps::Args),
+    /// Show the addresses of a network: used, free, next
+    Leases(leases::Args),
     /// Show which ports of a container are published where
     Port(port::Args),
+    /// The process that looks after a container in the background, which `run -d` starts
+    #[command(hide = true)]
+    Supervise(supervise::Args),
     /// The first process of a container, which `run` starts
     #[command(hide = true)]
     Init(init::Args),
@@ -52,11 +75,18 @@ impl Verb {
         let done = match self {
             Self::Run(args) => return run::execute(&args, environment),
             Self::Init(args) => return Ok(init::execute(&args)),
+            Self::Supervise(args) => return supervise::execute(&args, environment),
+            Self::Stop(args) => stop::execute(&args),
+            Self::Restart(args) => restart::execute(&args, environment),
+            Self::Logs(args) => logs::execute(&args),
+            Self::Rm(args) => rm::execute(&args, environment),
             Self::Add(args) => add::execute(&args, environment),
             Self::Del(args) => del::execute(&args, environment),
             Self::Check(args) => check::execute(&args, environment),
             Self::Status(args) => status::execute(&args, environment),
             Self::Gc(args) => gc::execute(&args, environment),
+            Self::Network(verb) => verb.execute(environment),
+            Self::Leases(args) => leases::execute(&args, environment),
             Self::Ps(args) => ps::execute(&args, environment),
             Self::Port(args) => port::execute(&args, environment),
         };

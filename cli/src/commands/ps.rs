@@ -46,7 +46,6 @@ fn table(attachments: &[Attached]) -> Table {
 }
 
 fn object(attached: &Attached) -> Value {
-    let member = attached.member.as_ref();
     json!({
         "id": attached.attachment.container_id.as_str(),
         "name": attached.name(),
@@ -57,8 +56,8 @@ fn object(attached: &Attached) -> Value {
         "mac": attached.mac(),
         "addresses": attached.addresses(),
         "ports": attached.ports,
-        "aliases": member.map(|member| &member.aliases),
-        "links": member.map(|member| &member.links),
+        "aliases": attached.aliases(),
+        "links": attached.links(),
         "netns": attached.netns,
         "gone": attached.gone,
         "since": attached.since.map(age::timestamp),

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use cni::cache::Entry;
-use cni::{AddResult, Attachment, Interface, Version};
+use cni::{AddResult, Attachment, Interface, Version, hex};
 use registry::{Member, short_id};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::caller;
 use super::ports::{self, PortView};
@@ -114,6 +115,22 @@ impl Attached {
     /// The hardware address of the container's interface; empty where it is unknown.
     pub(crate) fn mac(&self) -> &str {
         self.place().map_or("", |place| self.result.interfaces[place].mac.as_str())
+    }
+
+    /// The further names that it is registered with.
+    pub(crate) fn aliases(&self) -> &[String] {
+        self.member.as_ref().map_or(&[], |member| &member.aliases)
+    }
+
+    /// Its links as Docker writes those of a network: `source:alias`.
+    pub(crate) fn links(&self) -> Vec<String> {
+        let links = self.member.iter().flat_map(|member| &member.links);
+        links.map(|link| format!("{}:{}", link.source, link.alias)).collect()
+    }
+
+    /// 64 hexadecimal digits for this attachment, as Docker's endpoints have.
+    pub(crate) fn endpoint_id(&self) -> String {
+        hex(&Sha256::digest(self.attachment.to_string()))
     }
 
     /// The interface on the host that leads to the container: the one that the result has before the container's own.

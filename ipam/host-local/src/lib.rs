@@ -8,6 +8,7 @@
 mod allocate;
 mod conf;
 mod error;
+mod leases;
 mod range;
 mod resolv;
 mod store;
@@ -17,6 +18,8 @@ use std::io::Read;
 use std::net::IpAddr;
 
 use cni::{AddResult, Dns, Ip, Plugin, Request, Target};
+
+pub use leases::{Lease, Leases, forget, leases};
 
 use conf::Conf;
 use error::Error;

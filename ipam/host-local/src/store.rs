@@ -63,6 +63,13 @@ pub(crate) struct Free<'s> {
     has_empty_lease: bool,
 }
 
+impl Free<'_> {
+    /// The address itself.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.candidate.address
+    }
+}
+
 impl Store {
     /// Opens a network's folder; `None` where there is none.
     pub(crate) fn open(path: &Path) -> Result<Option<Self>, Error> {
@@ -192,7 +199,7 @@ impl Store {
     }
 
     /// Hands name and content of every lease to `visit`. Reads them all: for what has no shorter way.
-    fn for_each_lease(&self, mut visit: impl FnMut(&str, &str)) -> Result<(), Error> {
+    pub(crate) fn for_each_lease(&self, mut visit: impl FnMut(&str, &str)) -> Result<(), Error> {
         for name in self.lease_names()? {
             if let Some(content) = self.folder.read(&name)? {
                 visit(&name, &content);

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::attachment::Attachment;
+use crate::attachment::{Attachment, ContainerId};
 use crate::error::{Code, Error};
 
 /// The folder that libcni uses unless told otherwise; the files are in `results` below it.
@@ -147,16 +147,34 @@ impl Cache {
     /// # Errors
     /// Code 5 where the folder cannot be read; a missing folder holds nothing.
     pub fn entries(&self) -> Result<Vec<Entry>, Error> {
+        self.entries_in(|_| true)
+    }
+
+    /// The entries of one container. Only files that may be its own are read.
+    ///
+    /// # Errors
+    /// As [`Cache::entries`].
+    pub fn entries_of(&self, container_id: &ContainerId) -> Result<Vec<Entry>, Error> {
+        let part = format!("-{container_id}-");
+        let mut entries = self.entries_in(|name| name.contains(&part))?;
+        entries.retain(|entry| entry.container_id == container_id.as_str());
+        Ok(entries)
+    }
+
+    fn entries_in(&self, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<Entry>, Error> {
         let unreadable =
             |error| Error::new(Code::Io, format!("read folder {}: {error}", self.folder.display()));
         let listing = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             listing => listing.map_err(unreadable)?,
         };
-        let mut files = listing
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<io::Result<Vec<_>>>()
-            .map_err(unreadable)?;
+        let mut files = Vec::new();
+        for entry in listing {
+            let entry = entry.map_err(unreadable)?;
+            if is_wanted(&entry.file_name().to_string_lossy()) {
+                files.push(entry.path());
+            }
+        }
         files.sort();
         Ok(files.iter().filter_map(|file| read_entry(file).ok().flatten()).collect())
     }
@@ -196,7 +214,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::attachment::{ContainerId, IfName, NetworkName};
+    use crate::attachment::{IfName, NetworkName};
 
     fn attachment() -> Attachment {
         Attachment {
@@ -230,6 +248,8 @@ mod tests {
         assert_eq!(cache.read(&attachment()).unwrap(), Some(entry.clone()));
         fs::write(folder.join("results/other"), "{}").unwrap();
         assert_eq!(cache.entries().unwrap(), [entry]);
+        assert_eq!(cache.entries_of(&attachment().container_id).unwrap().len(), 1);
+        assert_eq!(cache.entries_of(&ContainerId::new("net").unwrap()).unwrap(), []);
         assert!(cache.written(&attachment()).unwrap() <= SystemTime::now());
         cache.remove(&attachment()).unwrap();
         cache.remove(&attachment()).unwrap();

@@ -37,8 +37,6 @@ pub struct Parameters<'a> {
     pub args: &'a [(String, String)],
     /// What the runtime offers, by capability; each plugin gets what it declares.
     pub capabilities: &'a Map<String, Value>,
-    /// What the runtime adds to `args.cni`, which every plugin gets.
-    pub cni_args: &'a Map<String, Value>,
 }
 
 impl Chain<'_> {
@@ -123,7 +121,7 @@ impl Chain<'_> {
     }
 
     /// Removes what is kept or left of attachments that are not in the list: DEL for those with a kept
-    /// result, then GC for every plugin where the network's version has it.
+    /// result, then GC for every plugin that knows it.
     ///
     /// # Errors
     /// All that plugins reported.
@@ -147,22 +145,36 @@ impl Chain<'_> {
                 netns: Path::new(&entry.netns),
                 args: entry.args.as_deref().unwrap_or_default(),
                 capabilities: &entry.capability_args.unwrap_or_default(),
-                cni_args: &Map::new(),
             };
             errors.extend(self.del(&parameters).err());
         }
-        if self.list.version >= Command::Gc.since() && !self.list.disable_gc {
-            let valid: Vec<Value> = valid
-                .iter()
-                .map(|(id, name)| json!({"containerID": id.as_str(), "ifname": name.as_str()}))
-                .collect();
-            for plugin in &self.list.plugins {
-                let mut conf = plugin.clone();
-                conf.insert("cni.dev/valid-attachments".into(), Value::Array(valid.clone()));
-                errors.extend(self.call(Command::Gc, &conf, None, None).err());
-            }
+        if !self.list.disable_gc {
+            errors.extend(self.gc_plugins(valid));
         }
         Error::all(errors)
+    }
+
+    /// Has every plugin remove what no valid attachment has. A list of an older version, as most are, says nothing about
+    /// what its plugins can do: they are asked all the same, and those that do not know the verb are passed over.
+    fn gc_plugins(&self, valid: &[(ContainerId, IfName)]) -> Vec<Error> {
+        let is_older = self.list.version < Command::Gc.since();
+        let list = NetworkList { version: self.list.version.max(Command::Gc.since()), ..self.list.clone() };
+        let chain = Chain { list: &list, ..self.clone() };
+        let valid: Vec<Value> = valid
+            .iter()
+            .map(|(id, name)| json!({"containerID": id.as_str(), "ifname": name.as_str()}))
+            .collect();
+        let unknown = [Code::IncompatibleVersion.number(), Code::InvalidEnvironment.number()];
+        let mut errors = Vec::new();
+        for plugin in &self.list.plugins {
+            let mut conf = plugin.clone();
+            conf.insert("cni.dev/valid-attachments".into(), Value::Array(valid.clone()));
+            match chain.call(Command::Gc, &conf, None, None) {
+                Err(error) if is_older && unknown.contains(&error.code()) => {}
+                outcome => errors.extend(outcome.err()),
+            }
+        }
+        errors
     }
 
     fn cached_result(&self, attachment: &Attachment) -> Result<Option<AddResult>, Error> {
@@ -199,10 +211,7 @@ impl Chain<'_> {
         parameters: Option<&Parameters<'_>>,
         prev_result: Option<&AddResult>,
     ) -> Result<Map<String, Value>, Error> {
-        let mut conf = plugin.clone();
-        let capabilities = conf.remove("capabilities");
-        conf.insert("name".into(), self.list.name.as_str().into());
-        conf.insert("cniVersion".into(), self.list.version.as_str().into());
+        let mut conf = self.list.conf_of(plugin);
         if let Some(result) = prev_result {
             conf.insert("prevResult".into(), result.to_value(self.list.version)?);
         }
@@ -210,20 +219,14 @@ impl Chain<'_> {
             return Ok(conf);
         };
         let mut runtime = Map::new();
-        for (name, wanted) in capabilities.as_ref().and_then(Value::as_object).into_iter().flatten() {
+        let capabilities = plugin.get("capabilities").and_then(Value::as_object);
+        for (name, wanted) in capabilities.into_iter().flatten() {
             if let (Value::Bool(true), Some(value)) = (wanted, parameters.capabilities.get(name)) {
                 runtime.insert(name.clone(), value.clone());
             }
         }
         if !runtime.is_empty() {
             conf.insert("runtimeConfig".into(), Value::Object(runtime));
-        }
-        if !parameters.cni_args.is_empty() {
-            let args = conf.entry("args").or_insert_with(|| json!({}));
-            let cni = args.as_object_mut().map(|args| args.entry("cni").or_insert_with(|| json!({})));
-            if let Some(cni) = cni.and_then(Value::as_object_mut) {
-                cni.extend(parameters.cni_args.clone());
-            }
         }
         Ok(conf)
     }

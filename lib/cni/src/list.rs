@@ -68,6 +68,39 @@ impl NetworkList {
         })
     }
 
+    /// One plugin's configuration as it goes to the plugin, but for what a runtime adds about an attachment.
+    #[must_use]
+    pub fn conf_of(&self, plugin: &Map<String, Value>) -> Map<String, Value> {
+        let mut conf = plugin.clone();
+        conf.remove("capabilities");
+        conf.insert("name".into(), self.name.as_str().into());
+        conf.insert("cniVersion".into(), self.version.as_str().into());
+        conf
+    }
+
+    /// The same network with its plugins changed, and its bytes with them: what the result cache keeps is what the
+    /// plugins were really given.
+    ///
+    /// # Errors
+    /// Codes 6 and 999 where the bytes are no list or cannot be written anew.
+    pub fn with_plugins(mut self, change: impl FnOnce(&mut Vec<Map<String, Value>>)) -> Result<Self, Error> {
+        let mut object = conf::read_object(&self.bytes)?;
+        change(&mut self.plugins);
+        let key = object.keys().find(|key| key.eq_ignore_ascii_case("plugins")).cloned();
+        match (key, self.plugins.as_slice()) {
+            (Some(key), plugins) => {
+                let plugins = plugins.iter().cloned().map(Value::Object).collect();
+                object.insert(key, Value::Array(plugins));
+            }
+            // A single plugin's configuration is its own list.
+            (None, [single, ..]) => object.clone_from(single),
+            (None, []) => {}
+        }
+        self.bytes = serde_json::to_vec(&object)
+            .map_err(|error| Error::new(Code::Internal, format!("encode network {}: {error}", self.name)))?;
+        Ok(self)
+    }
+
     /// Finds a network by name in a folder: the first list of that name in the order of file names, then the
     /// first single configuration. Files that cannot be read are passed over, unless nothing else fits.
     ///
@@ -165,6 +198,23 @@ mod tests {
             br#"{"name":"n","plugins":7}"#,
         ] {
             assert_eq!(NetworkList::from_slice(bad).unwrap_err().code(), 7);
+        }
+    }
+
+    #[test]
+    fn a_change_of_plugins_is_in_the_bytes() {
+        let add = |plugins: &mut Vec<Map<String, Value>>| {
+            plugins[0].insert("args".into(), serde_json::json!({"cni": {"ips": ["10.1.0.5"]}}));
+        };
+        for text in [
+            r#"{"cniVersion":"1.0.0","name":"n","plugins":[{"type":"bridge"},{"type":"portmap"}],"x":1}"#,
+            r#"{"cniVersion":"1.0.0","name":"n","type":"bridge","x":1}"#,
+        ] {
+            let list = NetworkList::from_slice(text.as_bytes()).unwrap().with_plugins(add).unwrap();
+            let kept = NetworkList::from_slice(&list.bytes).unwrap();
+            assert_eq!(kept.plugins, list.plugins);
+            assert_eq!(kept.plugins[0]["args"]["cni"]["ips"][0], "10.1.0.5");
+            assert!(String::from_utf8(list.bytes).unwrap().contains(r#""x":1"#));
         }
     }
 

@@ -26,6 +26,13 @@ impl Socket {
         })
     }
 
+    /// The routes of every table and both families, those of the local table among them, by which the kernel knows
+    /// the addresses of this host.
+    pub fn all_routes(&mut self) -> Result<Vec<Route>, Error> {
+        let request = RouteMessage::default();
+        self.dump(format_args!("read all routes"), RTM_GETROUTE, &request, Route::parse)
+    }
+
     /// The route that a packet to `address` would take: its link, and its gateway unless the address is a
     /// neighbour. `None` where it is unreachable. For an address of this host the link is the loopback.
     pub fn route_to(&mut self, address: IpAddr) -> Result<Option<Route>, Error> {

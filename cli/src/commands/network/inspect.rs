@@ -1,0 +1,156 @@
+//! `cleat network inspect`: a network and who is on it; as JSON in Docker's shape, with what Docker does not tell.
+
+use serde_json::{Map, Value, json};
+
+use super::find;
+use crate::age;
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::inventory::{Attached, Inventory};
+use crate::network::Described;
+use crate::output::{self, Form, Table};
+use crate::runtime::{CacheFolder, Runtime};
+
+/// The arguments of `cleat network inspect`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Names of the networks, or the beginnings of their IDs
+    #[arg(required = true)]
+    networks: Vec<String>,
+    #[command(flatten)]
+    form: Form,
+    #[command(flatten)]
+    cache: CacheFolder,
+}
+
+/// Describes each one.
+pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
+    let inventory = Inventory::read(&Runtime::new(environment, &args.cache))?;
+    let lists = args.networks.iter().map(|name| find(&inventory, name)).collect::<Result<Vec<_>, _>>()?;
+    let networks: Vec<Described> = lists.into_iter().map(Described::of).collect();
+    if args.form.is_json() {
+        let objects: Vec<Value> = networks.iter().map(|network| object(network, &inventory)).collect();
+        return output::json(&objects);
+    }
+    let texts = networks
+        .iter()
+        .map(|network| format!("{}\n{}", properties(network), members(inventory.members_of(&network.name))));
+    output::text(&texts.collect::<Vec<_>>().join("\n"))
+}
+
+fn properties(network: &Described) -> Table {
+    let pools = network.pools.iter().map(|pool| {
+        let part = pool.part.map(|part| format!(", addresses of {part}")).unwrap_or_default();
+        ("Subnet", format!("{}, gateway {}{part}", pool.subnet, pool.gateway))
+    });
+    let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
+    let mut pairs = vec![
+        ("Name", network.name.clone()),
+        ("ID", network.id.clone()),
+        ("Created", network.created.map(age::timestamp).unwrap_or_default()),
+        ("Driver", network.driver.clone()),
+        ("Bridge", network.bridge.clone().unwrap_or_default()),
+    ];
+    pairs.extend(pools);
+    pairs.push(("Internal", yes(network.internal)));
+    pairs.push(("Members may talk", yes(network.icc)));
+    pairs.push(("Masquerading", yes(network.masquerade)));
+    pairs.extend(network.mtu.map(|mtu| ("MTU", mtu.to_string())));
+    Table::of_pairs(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)))
+}
+
+fn members<'a>(members: impl Iterator<Item = &'a Attached>) -> Table {
+    let mut table = Table::new(&[
+        "CONTAINER ID",
+        "NAME",
+        "INTERFACE",
+        "ON HOST",
+        "MAC",
+        "ADDRESS",
+        "PORTS",
+        "ALIASES",
+        "LINKS",
+    ]);
+    for attached in members {
+        let ports: Vec<String> = attached.ports.iter().map(ToString::to_string).collect();
+        table.row([
+            attached.short_id().into(),
+            attached.name().into(),
+            attached.attachment.ifname.as_str().into(),
+            attached.host_interface().unwrap_or_default().into(),
+            attached.mac().into(),
+            attached.addresses().join(", ").into(),
+            ports.join(", ").into(),
+            attached.aliases().join(", ").into(),
+            attached.links().join(", ").into(),
+        ]);
+    }
+    table
+}
+
+/// The object of `docker network inspect`; what each container has beyond it stands behind Docker's keys.
+fn object(network: &Described, inventory: &Inventory) -> Value {
+    let pools = network.pools.iter().map(|pool| {
+        let mut config = json!({"Subnet": pool.subnet.to_string(), "Gateway": pool.gateway});
+        if let Some(part) = pool.part {
+            config["IPRange"] = part.to_string().into();
+        }
+        config
+    });
+    let containers: Map<String, Value> = inventory
+        .members_of(&network.name)
+        .map(|attached| (attached.attachment.container_id.to_string(), container(attached)))
+        .collect();
+    json!({
+        "Name": network.name,
+        "Id": network.id,
+        "Created": network.created.map(age::timestamp),
+        "Scope": "local",
+        "Driver": network.driver,
+        "EnableIPv6": network.pools.iter().any(|pool| pool.subnet.is_ipv6()),
+        "IPAM": {"Driver": network.ipam, "Options": {}, "Config": pools.collect::<Vec<_>>()},
+        "Internal": network.internal,
+        "Attachable": false,
+        "Ingress": false,
+        "ConfigFrom": {"Network": ""},
+        "ConfigOnly": false,
+        "Containers": containers,
+        "Options": options(network),
+        "Labels": {},
+    })
+}
+
+fn container(attached: &Attached) -> Value {
+    let address = |v4: bool| {
+        let addresses = attached.addresses();
+        addresses.into_iter().find(|address| address.contains(':') != v4).unwrap_or_default()
+    };
+    json!({
+        "Name": attached.name(),
+        "EndpointID": attached.endpoint_id(),
+        "MacAddress": attached.mac(),
+        "IPv4Address": address(true),
+        "IPv6Address": address(false),
+        "Interface": attached.attachment.ifname.as_str(),
+        "HostInterface": attached.host_interface(),
+        "Ports": crate::docker::ports(&attached.ports),
+        "Aliases": attached.aliases(),
+        "Links": attached.links(),
+    })
+}
+
+/// The options of a bridge by Docker's names, as text.
+fn options(network: &Described) -> Map<String, Value> {
+    let Some(bridge) = &network.bridge else {
+        return Map::new();
+    };
+    let mut options = vec![
+        ("bridge.name", bridge.clone()),
+        ("bridge.enable_icc", network.icc.to_string()),
+        ("bridge.enable_ip_masquerade", network.masquerade.to_string()),
+        ("bridge.host_binding_ipv4", "0.0.0.0".to_owned()),
+    ];
+    options.extend(network.mtu.map(|mtu| ("driver.mtu", mtu.to_string())));
+    let named = |(key, value): (&str, String)| (format!("com.docker.network.{key}"), Value::from(value));
+    options.into_iter().map(named).collect()
+}

@@ -1,0 +1,70 @@
+//! `cleat network ls`: the networks of the folder of configurations, and those that every host has.
+
+use serde_json::{Value, json};
+
+use super::BUILT_IN;
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::inventory::Inventory;
+use crate::network::{Described, id};
+use crate::output::{self, Cell, FAINT, Form, Table};
+use crate::runtime::{CacheFolder, Runtime};
+
+/// How much of an ID people are shown.
+const SHORT: usize = 12;
+
+/// The arguments of `cleat network ls`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Print names only
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    form: Form,
+    #[command(flatten)]
+    cache: CacheFolder,
+}
+
+/// Lists them by name.
+pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
+    let inventory = Inventory::read(&Runtime::new(environment, &args.cache))?;
+    let mut networks: Vec<Described> = inventory.networks.iter().map(Described::of).collect();
+    networks.sort_by(|one, other| one.name.cmp(&other.name));
+    if args.quiet {
+        let names: String = networks.iter().flat_map(|network| [network.name.as_str(), "\n"]).collect();
+        return output::text(&names);
+    }
+    let members = |network: &Described| inventory.members_of(&network.name).count();
+    args.form.show(|| objects(&networks, members), || table(&networks, members))
+}
+
+fn table(networks: &[Described], members: impl Fn(&Described) -> usize) -> Table {
+    let mut table = Table::new(&["NETWORK ID", "NAME", "DRIVER", "SCOPE", "SUBNET", "CONTAINERS"]);
+    for network in networks {
+        let subnets: Vec<String> = network.pools.iter().map(|pool| pool.subnet.to_string()).collect();
+        table.row([
+            Cell::styled(&network.id[..SHORT], FAINT),
+            network.name.as_str().into(),
+            network.driver.as_str().into(),
+            "local".into(),
+            subnets.join(", ").into(),
+            members(network).to_string().into(),
+        ]);
+    }
+    for (name, driver) in BUILT_IN {
+        let id = Cell::styled(&id(name)[..SHORT], FAINT);
+        table.row([id, name.into(), driver.into(), "local".into(), "".into(), "".into()]);
+    }
+    table
+}
+
+fn objects(networks: &[Described], members: impl Fn(&Described) -> usize) -> Vec<Value> {
+    let created = networks.iter().map(|network| {
+        let subnets: Vec<String> = network.pools.iter().map(|pool| pool.subnet.to_string()).collect();
+        json!({"ID": network.id, "Name": network.name, "Driver": network.driver, "Scope": "local",
+            "Subnets": subnets, "Containers": members(network)})
+    });
+    let built_in = BUILT_IN
+        .map(|(name, driver)| json!({"ID": id(name), "Name": name, "Driver": driver, "Scope": "local"}));
+    created.chain(built_in).collect()
+}

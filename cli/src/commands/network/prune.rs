@@ -1,0 +1,59 @@
+//! `cleat network prune`: removes the networks that `network create` made and that nobody is on.
+
+use std::io::{self, BufRead, IsTerminal};
+
+use cni::NetworkList;
+
+use super::{names_on, rm};
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::inventory::Inventory;
+use crate::network::{Folder, is_created};
+use crate::output;
+use crate::runtime::{CacheFolder, Runtime};
+
+/// The arguments of `cleat network prune`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+    #[command(flatten)]
+    cache: CacheFolder,
+}
+
+/// Asks, removes, and prints the names of those that it removed. Configurations that others wrote stay.
+pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
+    let runtime = Runtime::new(environment, &args.cache);
+    let names: Vec<String> = unused(&Inventory::read(&runtime)?).map(|list| list.name.to_string()).collect();
+    if names.is_empty() {
+        output::tell("cleat: no network that was created here is unused\n");
+        return Ok(());
+    }
+    if !args.force && !confirm(&names)? {
+        return Ok(());
+    }
+    let folder = Folder::lock(&environment.folder)?;
+    let _lock = runtime.lock_exclusive()?;
+    // Much may have happened while the question stood.
+    let inventory = Inventory::read(&runtime)?;
+    let asked_about = unused(&inventory).filter(|list| names.iter().any(|name| name == list.name.as_str()));
+    let errors = asked_about.filter_map(|list| rm::remove(&runtime, &folder, &inventory, list).err());
+    Error::all(errors.collect())
+}
+
+fn unused(inventory: &Inventory) -> impl Iterator<Item = &NetworkList> {
+    let is_unused = |list: &&NetworkList| names_on(inventory, list.name.as_str()).is_empty();
+    inventory.networks.iter().filter(|list| is_created(list)).filter(is_unused)
+}
+
+fn confirm(names: &[String]) -> Result<bool, Error> {
+    let mut input = io::stdin().lock();
+    if !input.is_terminal() {
+        return Err(Error::refused("prune networks", "there is nobody to ask", "-f removes them unasked"));
+    }
+    output::tell(&format!("This removes {}. Go on? [y/N] ", names.join(", ")));
+    let mut answer = String::new();
+    input.read_line(&mut answer).map_err(|error| Error::io("read the answer", error))?;
+    Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
+}

@@ -1,0 +1,63 @@
+//! `cleat network rm`: removes networks' configurations, where nobody is on them.
+
+use cni::NetworkList;
+
+use super::{find, names_on};
+use crate::commands::gc;
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::inventory::Inventory;
+use crate::network::{Folder, forget};
+use crate::output;
+use crate::runtime::{CacheFolder, Runtime};
+
+/// The arguments of `cleat network rm`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Names of the networks, or the beginnings of their IDs
+    #[arg(required = true)]
+    networks: Vec<String>,
+    #[command(flatten)]
+    cache: CacheFolder,
+}
+
+/// Removes each one that is not in use, and prints its name.
+pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
+    let runtime = Runtime::new(environment, &args.cache);
+    let folder = Folder::lock(&environment.folder)?;
+    // Nobody of ours may join meanwhile.
+    let _lock = runtime.lock_exclusive()?;
+    let inventory = Inventory::read(&runtime)?;
+    let mut errors = Vec::new();
+    for name in &args.networks {
+        let removed = find(&inventory, name).and_then(|list| remove(&runtime, &folder, &inventory, list));
+        errors.extend(removed.err());
+    }
+    Error::all(errors)
+}
+
+/// Removes one, with what attachments left whose container has gone, and the folder of its leases.
+pub(super) fn remove(
+    runtime: &Runtime<'_>,
+    folder: &Folder,
+    inventory: &Inventory,
+    list: &NetworkList,
+) -> Result<(), Error> {
+    let name = list.name.as_str();
+    let names = names_on(inventory, name);
+    if !names.is_empty() {
+        return Err(Error::refused(
+            format!("remove network {name}"),
+            format!("{} on it", are(&names)),
+            format!("`cleat network disconnect {name} {}` takes it off, or stop it", names[0]),
+        ));
+    }
+    gc::collect(runtime, inventory, list)?;
+    folder.remove(list)?;
+    forget(list)?;
+    output::text(&format!("{name}\n"))
+}
+
+fn are(names: &[String]) -> String {
+    format!("{} {}", names.join(", "), if names.len() == 1 { "is" } else { "are" })
+}

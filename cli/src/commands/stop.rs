@@ -1,0 +1,75 @@
+//! `cleat stop`: ends containers of `cleat run`.
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::error::Error;
+use crate::output;
+use crate::runs::{self, Run};
+
+/// How long a container that was killed may take to be cleaned up after.
+const CLEAN_UP: Duration = Duration::from_secs(30);
+
+/// The arguments of `cleat stop`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Names or IDs of the containers
+    #[arg(required = true)]
+    containers: Vec<String>,
+    #[command(flatten)]
+    patience: Patience,
+}
+
+/// How long to wait for an end.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Patience {
+    /// Seconds until a command that goes on is killed
+    #[arg(short = 't', long = "time", value_name = "SECONDS", default_value_t = 10)]
+    seconds: u64,
+}
+
+/// Ends each one, and prints what it was called by.
+pub(crate) fn execute(args: &Args) -> Result<(), Error> {
+    let stop = |container: &String| {
+        runs::find(container)
+            .and_then(|run| end(&run, args.patience))
+            .and_then(|()| output::text(&format!("{container}\n")))
+    };
+    Error::all(args.containers.iter().filter_map(|container| stop(container).err()).collect())
+}
+
+/// Ends one, as its keeper would hand on a SIGTERM, and waits until nothing of it is left. One that has ended is ended.
+pub(crate) fn end(run: &Run, patience: Patience) -> Result<(), Error> {
+    let doing = || format!("stop container {}", run.record.container_id);
+    if !run.is_alive()? {
+        return Ok(());
+    }
+    let (Some(keeper), Some(process)) = (run.record.keeper, run.record.process) else {
+        return Err(Error::refused(doing(), "it is only just starting", "try again"));
+    };
+    send(keeper, Signal::SIGTERM).map_err(|errno| Error::io(doing(), errno))?;
+    if run.ends_within(Duration::from_secs(patience.seconds))? {
+        return Ok(());
+    }
+    // The command, not its keeper, which has the attachments to remove.
+    send(process, Signal::SIGKILL).map_err(|errno| Error::io(doing(), errno))?;
+    if run.ends_within(CLEAN_UP)? {
+        return Ok(());
+    }
+    Err(Error::refused(
+        doing(),
+        "it was killed, but plugins still work on its end",
+        "`cleat ps` shows what is left",
+    ))
+}
+
+/// Who has gone meanwhile needs no signal.
+fn send(process: i32, signal: Signal) -> Result<(), Errno> {
+    match kill(Pid::from_raw(process), signal) {
+        Err(errno) if errno != Errno::ESRCH => Err(errno),
+        _ => Ok(()),
+    }
+}

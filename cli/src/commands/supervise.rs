@@ -1,0 +1,121 @@
+//! `cleat supervise`: the process that looks after a container in the background, started by `cleat run -d` and `cleat
+//! restart` alone. It is `cleat run` over again, away from the terminal, with the log for its output.
+
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::os::fd::{OwnedFd, RawFd};
+use std::process::{Command, ExitCode, Stdio};
+
+use clap::Parser;
+use nix::unistd::setsid;
+
+use super::Verb;
+use super::run::Args as RunArgs;
+use crate::Cli;
+use crate::container::Container;
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::handshake::{self, Report};
+use crate::runs::{self, Run};
+use crate::sandbox::SELF;
+
+/// The arguments of `cleat supervise`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Number of the descriptor for the report
+    #[arg(long)]
+    report: RawFd,
+    /// The container's ID
+    container: String,
+}
+
+/// Starts the process for a container, and waits until its command runs.
+#[expect(clippy::disallowed_methods, reason = "the one program that cleat starts itself is cleat")]
+pub(crate) fn start(run: &Run) -> Result<(), Error> {
+    let log = run.log_for_writing()?;
+    let spawn = || -> io::Result<Option<Report>> {
+        let (reports, report) = io::pipe()?;
+        let report: OwnedFd = report.into();
+        let mut keeper = Command::new(SELF);
+        keeper
+            .arg("supervise")
+            .arg(format!("--report={}", handshake::bequeath(&report)?))
+            .arg(&run.record.container_id)
+            .current_dir(&run.record.folder)
+            .env_clear()
+            .envs(run.record.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        keeper.spawn()?;
+        drop(report);
+        handshake::receive(&mut BufReader::new(reports))
+    };
+    match spawn().map_err(|error| Error::io("start container in the background", error))? {
+        Some(Report::Ready { .. }) => Ok(()),
+        Some(failure) => Err(failure.into_error()),
+        None => Err(Error::refused(
+            "start container in the background",
+            "its keeper ended without a word",
+            format!("`cleat logs {}` may say more", run.record.container_id),
+        )),
+    }
+}
+
+/// Runs the container to its end.
+pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode, Error> {
+    let mut report = handshake::inherit(args.report, File::options().write(true))
+        .map_err(|error| Error::io("open pipe of reports", error))?;
+    let mut is_told = false;
+    let outcome = supervise(&args.container, environment, || {
+        is_told = true;
+        let ready = Report::Ready { netns: std::path::PathBuf::new() };
+        let _ = handshake::send(&mut report, &ready);
+        Ok(())
+    });
+    match outcome {
+        Err(error) if !is_told => {
+            let code = error.exit_code();
+            let failure = Report::Failed { message: error.to_string(), cure: error.cure(), code };
+            // Where nobody listens any more the exit code remains.
+            let _ = handshake::send(&mut report, &failure);
+            Ok(ExitCode::from(code))
+        }
+        outcome => outcome.map(ExitCode::from),
+    }
+}
+
+fn supervise(
+    container_id: &str,
+    environment: &Environment,
+    started: impl FnOnce() -> Result<(), Error>,
+) -> Result<u8, Error> {
+    // No terminal's Ctrl-C and no hang-up concerns it.
+    setsid().map_err(|errno| Error::io("leave the terminal", errno))?;
+    let mut run = runs::find(container_id)?;
+    let guard = run.lock()?;
+    let args = arguments(&run)?;
+    let container = Container::new(&args, environment, run.container_id()?)?;
+    run.record.exit_code = None;
+    let ran = container.run(&mut run, started);
+    if args.rm {
+        run.forget()?;
+    } else {
+        run.record.exit_code = Some(ran.as_ref().map_or_else(Error::exit_code, |code| *code));
+        (run.record.keeper, run.record.process) = (None, None);
+        run.write()?;
+    }
+    drop(guard);
+    ran
+}
+
+fn arguments(run: &Run) -> Result<RunArgs, Error> {
+    match Cli::try_parse_from(&run.record.arguments).map(|cli| cli.verb) {
+        Ok(Verb::Run(args)) => Ok(args),
+        _ => Err(Error::refused(
+            format!("start container {}", run.record.container_id),
+            "this version does not understand with what it was started",
+            format!("`cleat rm {}`, then run it anew", run.record.container_id),
+        )),
+    }
+}

@@ -1,0 +1,189 @@
+//! A container of `cleat run` from beginning to end: its namespaces, its networks, its command; and nothing of it is left.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::ExitStatus;
+
+use cni::{ContainerId, NetworkList, case_blind};
+use registry::{DEFAULT_STATE_DIR, Registry};
+use serde_json::Value;
+
+use crate::commands::run::Args;
+use crate::container_id;
+use crate::endpoint::{self, LINK_ENV};
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::handshake::Go;
+use crate::inventory::Inventory;
+use crate::joining::Joining;
+use crate::runs::Run;
+use crate::runtime::Runtime;
+use crate::sandbox::Sandbox;
+use crate::signals::{self, Signals};
+
+/// What a container is told to be, checked before anything is made.
+pub(crate) struct Container<'a> {
+    args: &'a Args,
+    environment: &'a Environment,
+    runtime: Runtime<'a>,
+    container_id: ContainerId,
+    networks: Vec<NetworkList>,
+}
+
+impl<'a> Container<'a> {
+    /// Finds the networks, and refuses what none of them would heed.
+    pub(crate) fn new(
+        args: &'a Args,
+        environment: &'a Environment,
+        container_id: ContainerId,
+    ) -> Result<Self, Error> {
+        let runtime = Runtime::new(environment, &args.cache);
+        let networks = args.networks(&runtime)?;
+        let container = Self { args, environment, runtime, container_id, networks };
+        container.check()?;
+        Ok(container)
+    }
+
+    /// The names of its networks.
+    pub(crate) fn networks(&self) -> Vec<String> {
+        self.networks.iter().map(|list| list.name.to_string()).collect()
+    }
+
+    /// Makes the container, attaches it, runs the command and removes the attachments, whatever happened meanwhile.
+    /// `started` is called when the command runs. Returns the command's exit code.
+    pub(crate) fn run(
+        &self,
+        run: &mut Run,
+        started: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<u8, Error> {
+        let signals = Signals::hold()?;
+        let mut sandbox = Sandbox::start(self.hostname(), &self.args.command, self.args.is_on_host())?;
+        run.record.keeper = i32::try_from(std::process::id()).ok();
+        run.record.process = Some(sandbox.pid().as_raw());
+        let ran = run
+            .write()
+            .and_then(|()| self.attach(sandbox.netns()))
+            .and_then(|()| self.orders())
+            // Who wants it to end before it begins does not want it to begin.
+            .and_then(|go| signals.forward_held(sandbox.pid()).map(|()| go))
+            .and_then(|go| sandbox.go(&go))
+            .and_then(|()| started())
+            .and_then(|()| signals.forward_to(sandbox.pid()));
+        // The namespace goes with the process, and no plugin can meet another one at its path until it is reaped.
+        let ran = ran.inspect_err(|_| signals::end(sandbox.pid()));
+        let removed = self.remove();
+        let status = exit_code(sandbox.reap()?);
+        match (ran, removed) {
+            (Ok(()), Ok(())) => Ok(status),
+            (Ok(()), Err(error)) => Err(Error::Left { status, source: Box::new(error) }),
+            (Err(error), Ok(())) => Err(error),
+            (Err(error), Err(further)) => {
+                Err(Error::Both { first: Box::new(error), further: Box::new(further) })
+            }
+        }
+    }
+
+    /// Removes every attachment of the container, those as well that others made while it ran.
+    pub(crate) fn remove(&self) -> Result<(), Error> {
+        // Without the lock a GC at the same time does the same work, which is better than not to do it.
+        let _lock = self.runtime.lock_shared();
+        self.runtime.detach(&self.container_id)
+    }
+
+    fn hostname(&self) -> &str {
+        self.args.hostname.as_deref().unwrap_or_else(|| container_id::short(&self.container_id))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let Some(first) = self.networks.first() else {
+            return self.args.check_without_network();
+        };
+        self.args.endpoint(self.hostname(), self.publishes(first), true).check(first)?;
+        let further = self.networks.iter().skip(1);
+        further
+            .map(|list| self.args.endpoint(self.hostname(), self.publishes(list), false).check(list))
+            .collect()
+    }
+
+    /// Ports are published on the first network that can; where none can, the first one refuses.
+    fn publishes(&self, list: &NetworkList) -> bool {
+        let can = self.networks.iter().find(|list| endpoint::publishes(list)).or(self.networks.first());
+        can.is_some_and(|publisher| publisher.name == list.name)
+    }
+
+    fn attach(&self, netns: &Path) -> Result<(), Error> {
+        let _lock = self.runtime.lock_shared()?;
+        for (index, list) in self.networks.iter().enumerate() {
+            let links = self.links_on(list, index == 0)?;
+            let mut endpoint = self.args.endpoint(self.hostname(), self.publishes(list), index == 0);
+            endpoint.links = &links;
+            let ifname = (index == 0).then(|| self.environment.ifname()).transpose()?;
+            let list = list.clone();
+            Joining { list, container_id: &self.container_id, netns, endpoint, ifname }
+                .attach(&self.runtime)?;
+        }
+        Ok(())
+    }
+
+    /// A link is a matter of the network that its source is on. One whose source is nowhere is the first network's,
+    /// which says why it is refused.
+    fn links_on(&self, list: &NetworkList, is_first: bool) -> Result<Vec<endpoint::Link>, Error> {
+        let links = &self.args.link;
+        if self.networks.len() < 2 || links.is_empty() {
+            return Ok(links.clone());
+        }
+        let inventory = Inventory::read(&self.runtime)?;
+        let is_on = |link: &endpoint::Link, network: &NetworkList| {
+            let mut members = inventory.members_of(network.name.as_str());
+            members.any(|attached| {
+                attached.member.as_ref().is_some_and(|member| member.answers_to(link.source()))
+            })
+        };
+        let is_here = |link: &&endpoint::Link| {
+            is_on(link, list) || is_first && !self.networks.iter().any(|network| is_on(link, network))
+        };
+        Ok(links.iter().filter(is_here).cloned().collect())
+    }
+
+    /// What the first process needs: the hosts file, and the variables in the order of their weight.
+    fn orders(&self) -> Result<Go, Error> {
+        let (mut hosts, mut env) = (None, Vec::new());
+        if let Some(plugin) = self.networks.iter().find_map(|list| endpoint::plugin(list, LINK_ENV)) {
+            let state = case_blind::get(plugin, "stateDir").and_then(Value::as_str);
+            let folder =
+                Registry::at(state.unwrap_or(DEFAULT_STATE_DIR)).container_dir(self.container_id.as_str());
+            hosts = Some(folder.join("hosts"));
+            env.extend(link_variables(&folder.join("env.json"))?);
+        }
+        env.push(("HOSTNAME".to_owned(), self.hostname().to_owned()));
+        env.extend(self.args.env.iter().map(|variable| (variable.key.clone(), variable.value.clone())));
+        Ok(Go { hosts, env })
+    }
+}
+
+/// The variables that link-env made of the container's links.
+fn link_variables(file: &Path) -> Result<BTreeMap<String, String>, Error> {
+    fs::read(file)
+        .and_then(|bytes| Ok(serde_json::from_slice(&bytes)?))
+        .map_err(|error| Error::io(format!("read variables of links from {}", file.display()), error))
+}
+
+/// The exit code that a shell would give: 128 and the signal's number where a signal ended the command.
+fn exit_code(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_code_is_the_commands() {
+        for (wait_status, code) in [(0, 0), (3 << 8, 3), (9, 137), (15, 143)] {
+            assert_eq!(exit_code(ExitStatus::from_raw(wait_status)), code);
+        }
+    }
+}

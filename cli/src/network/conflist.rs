@@ -1,0 +1,190 @@
+//! The text of a new network: a bridge, published ports, names. Pure.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::subnet::Pool;
+
+/// From outside the bridge, who may come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Ingress {
+    /// Whoever asks for a published port; networks are closed to each other, as with Docker
+    Published,
+    /// Whoever knows a route to the container
+    Any,
+}
+
+/// A network as it was asked for, complete.
+#[derive(Debug)]
+pub(crate) struct Wanted<'a> {
+    /// Its name.
+    pub(crate) name: &'a str,
+    /// The bridge's name.
+    pub(crate) bridge: &'a str,
+    /// Its subnets, one a family.
+    pub(crate) pools: &'a [Pool],
+    /// Nothing goes in or out.
+    pub(crate) internal: bool,
+    /// Members may talk to each other without a link.
+    pub(crate) icc: bool,
+    /// What leaves takes the host's address.
+    pub(crate) masquerade: bool,
+    /// Who may come in.
+    pub(crate) ingress: Ingress,
+    /// In bytes; the kernel's default otherwise.
+    pub(crate) mtu: Option<u32>,
+}
+
+impl Wanted<'_> {
+    /// The conflist. Its version is one that every runtime in use reads (containerd 1.6 refuses 1.1.0).
+    pub(crate) fn text(&self) -> Result<String, serde_json::Error> {
+        let mut plugins = vec![Plugin::Bridge(self.bridge())];
+        if !self.internal {
+            plugins.push(Plugin::HostPort { capabilities: Capabilities { port_mappings: true, ..NONE } });
+        }
+        let all = Capabilities { port_mappings: true, aliases: true, annotations: true };
+        plugins.push(Plugin::LinkEnv { capabilities: all });
+        let list = List { cni_version: "1.0.0", name: self.name, plugins };
+        Ok(serde_json::to_string_pretty(&list)? + "\n")
+    }
+
+    fn bridge(&self) -> Bridge<'_> {
+        let ranges = self.pools.iter().map(|pool| [Range::of(pool)]).collect();
+        // Nothing leads out of an internal network, so its members need no route.
+        let pools = if self.internal { &[] } else { self.pools };
+        Bridge {
+            bridge: self.bridge,
+            is_gateway: true,
+            ip_masq: self.masquerade && !self.internal,
+            hairpin_mode: true,
+            ingress: (!self.internal && self.ingress == Ingress::Published).then_some("published"),
+            internal: self.internal.then_some(true),
+            icc: (!self.icc).then_some(false),
+            mtu: self.mtu,
+            ipam: Ipam {
+                kind: "host-local",
+                ranges,
+                routes: pools.iter().map(|pool| Destination { dst: pool.everything() }).collect(),
+            },
+        }
+    }
+}
+
+/// The keys in the order in which people read them; what is not asked for is left out.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List<'a> {
+    cni_version: &'a str,
+    name: &'a str,
+    plugins: Vec<Plugin<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+enum Plugin<'a> {
+    Bridge(Bridge<'a>),
+    HostPort { capabilities: Capabilities },
+    LinkEnv { capabilities: Capabilities },
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Bridge<'a> {
+    bridge: &'a str,
+    is_gateway: bool,
+    ip_masq: bool,
+    hairpin_mode: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ingress: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    internal: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    icc: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtu: Option<u32>,
+    ipam: Ipam<'a>,
+}
+
+#[derive(Serialize)]
+struct Ipam<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    ranges: Vec<[Range; 1]>,
+    routes: Vec<Destination<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Range {
+    subnet: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    range_start: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    range_end: Option<IpAddr>,
+    gateway: IpAddr,
+}
+
+impl Range {
+    fn of(pool: &Pool) -> Self {
+        let (range_start, range_end) = pool.ends().unzip();
+        Self { subnet: pool.subnet.to_string(), range_start, range_end, gateway: pool.gateway }
+    }
+}
+
+#[derive(Serialize)]
+struct Destination<'a> {
+    dst: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Capabilities {
+    port_mappings: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    aliases: bool,
+    #[serde(rename = "io.kubernetes.cri.pod-annotations", skip_serializing_if = "std::ops::Not::not")]
+    annotations: bool,
+}
+
+const NONE: Capabilities = Capabilities { port_mappings: false, aliases: false, annotations: false };
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn value(wanted: &Wanted<'_>) -> Value {
+        serde_json::from_str(&wanted.text().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_network_is_open_to_published_ports_only_unless_told_otherwise() {
+        let pools = [
+            Pool::new("10.1.0.0/24".parse().unwrap(), None, None).unwrap(),
+            Pool::new("fd00::/64".parse().unwrap(), None, None).unwrap(),
+        ];
+        let plain = Wanted {
+            name: "net",
+            bridge: "br-net",
+            pools: &pools,
+            internal: false,
+            icc: true,
+            masquerade: true,
+            ingress: Ingress::Published,
+            mtu: None,
+        };
+        let list = value(&plain);
+        assert_eq!(list["plugins"][0]["ingress"], "published");
+        assert_eq!(list["plugins"][0]["ipam"]["routes"], json!([{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]));
+        assert_eq!(list["plugins"][0].get("icc"), None);
+        assert_eq!(list["plugins"][1]["type"], "host-port");
+        let closed = value(&Wanted { internal: true, icc: false, mtu: Some(1400), ..plain });
+        assert_eq!(closed["plugins"][0]["internal"], true);
+        assert_eq!(closed["plugins"][0]["icc"], false);
+        assert_eq!(closed["plugins"][0]["mtu"], 1400);
+        assert_eq!(closed["plugins"][0]["ipam"]["routes"], json!([]));
+        assert_eq!(closed["plugins"][1]["type"], "link-env", "nothing can be published");
+    }
+}

@@ -1,0 +1,115 @@
+//! A network as people and scripts ask for it: read from its conflist, whoever wrote that.
+
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use cni::{NetworkList, case_blind, cidr, hex};
+use ipnetwork::IpNetwork;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::subnet::Pool;
+
+/// What a conflist says of a network.
+#[derive(Debug)]
+pub(crate) struct Described {
+    /// The network's name.
+    pub(crate) name: String,
+    /// 64 hexadecimal digits, as Docker's networks have: the hash of the name, which is unique on a host.
+    pub(crate) id: String,
+    /// When its file was written.
+    pub(crate) created: Option<SystemTime>,
+    /// The plugin that makes the interfaces, which Docker calls a driver.
+    pub(crate) driver: String,
+    /// The bridge's name, where there is one.
+    pub(crate) bridge: Option<String>,
+    /// The plugin that gives the addresses.
+    pub(crate) ipam: String,
+    /// Its subnets.
+    pub(crate) pools: Vec<Pool>,
+    /// Nothing goes in or out.
+    pub(crate) internal: bool,
+    /// Members may talk to each other without a link.
+    pub(crate) icc: bool,
+    /// What leaves takes the host's address.
+    pub(crate) masquerade: bool,
+    /// In bytes, where it is set.
+    pub(crate) mtu: Option<u64>,
+}
+
+impl Described {
+    /// Reads a network's conflist.
+    pub(crate) fn of(list: &NetworkList) -> Self {
+        let nothing = Map::new();
+        let main = list.plugins.first().unwrap_or(&nothing);
+        let text = |key: &str| {
+            let value = case_blind::get(main, key).and_then(Value::as_str);
+            value.filter(|text| !text.is_empty()).map(str::to_owned)
+        };
+        let flag = |key: &str| case_blind::get(main, key).and_then(Value::as_bool);
+        let ipam = case_blind::get(main, "ipam").and_then(Value::as_object).unwrap_or(&nothing);
+        let driver = text("type").unwrap_or_default();
+        let file = list.file.as_ref().and_then(|file| file.metadata().ok());
+        Self {
+            name: list.name.to_string(),
+            id: id(list.name.as_str()),
+            created: file.and_then(|metadata| metadata.modified().ok()),
+            bridge: text("bridge").or_else(|| (driver == "bridge").then(|| "cni0".to_owned())),
+            driver,
+            ipam: case_blind::get(ipam, "type").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            pools: pools(ipam),
+            internal: flag("internal").unwrap_or_default(),
+            icc: flag("icc").unwrap_or(true),
+            masquerade: flag("ipMasq").unwrap_or_default(),
+            mtu: case_blind::get(main, "mtu").and_then(Value::as_u64).filter(|mtu| *mtu != 0),
+        }
+    }
+}
+
+/// A network's ID.
+pub(crate) fn id(name: &str) -> String {
+    hex(&Sha256::digest(name.as_bytes()))
+}
+
+/// The subnets of an IPAM's configuration as host-local's keys have them; what cannot be read is passed over.
+fn pools(ipam: &Map<String, Value>) -> Vec<Pool> {
+    let ranges = case_blind::get(ipam, "ranges").and_then(Value::as_array).into_iter().flatten();
+    let ranges = ranges.filter_map(Value::as_array).flatten().filter_map(Value::as_object);
+    std::iter::once(ipam).chain(ranges).filter_map(pool).collect()
+}
+
+fn pool(range: &Map<String, Value>) -> Option<Pool> {
+    let text = |key: &str| case_blind::get(range, key).and_then(Value::as_str);
+    let subnet = cidr::parse(text("subnet")?).ok()?;
+    let gateway: Option<IpAddr> = text("gateway").and_then(|gateway| gateway.parse().ok());
+    let ends = text("rangeStart").zip(text("rangeEnd"));
+    let part = ends.and_then(|(start, end)| part(subnet, start.parse().ok()?, end.parse().ok()?));
+    Pool::new(subnet, gateway, part).ok()
+}
+
+/// The part of a subnet that is leased between two addresses, where it is a subnet itself.
+fn part(subnet: IpNetwork, start: IpAddr, end: IpAddr) -> Option<IpNetwork> {
+    let longest = if start.is_ipv4() { 32 } else { 128 };
+    let parts = (subnet.prefix()..=longest).filter_map(|prefix| IpNetwork::new(start, prefix).ok());
+    let mut whole = parts.filter_map(|part| IpNetwork::new(part.network(), part.prefix()).ok());
+    whole
+        .find(|part| Pool::new(subnet, None, Some(*part)).is_ok_and(|pool| pool.ends() == Some((start, end))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_read_whoever_wrote_it() {
+        let text = br#"{"cniVersion":"0.4.0","name":"podman","plugins":[{"type":"bridge","bridge":"cni-podman0",
+            "ipMasq":true,"ipam":{"type":"host-local","ranges":[[{"subnet":"10.88.0.0/16","gateway":"10.88.0.1",
+            "rangeStart":"10.88.1.0","rangeEnd":"10.88.1.255"}],[{"subnet":"fd00::/64"}]]}},{"type":"portmap"}]}"#;
+        let network = Described::of(&NetworkList::from_slice(text).unwrap());
+        assert_eq!((network.driver.as_str(), network.bridge.as_deref()), ("bridge", Some("cni-podman0")));
+        assert!(network.masquerade && network.icc && !network.internal);
+        assert_eq!(network.pools[0].part, Some("10.88.1.0/24".parse().unwrap()));
+        assert_eq!(network.pools[1].gateway.to_string(), "fd00::1");
+        assert_eq!(network.id.len(), 64);
+    }
+}

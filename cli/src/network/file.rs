@@ -1,0 +1,77 @@
+//! The folder of configurations, as `network create` and `network rm` change it.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use cni::NetworkList;
+
+use crate::error::Error;
+
+/// containerd and CRI-O take the first file of the folder, by name, as the network of all their containers: a network
+/// that was created for something else must not become that.
+const PREFIX: &str = "zz-";
+const SUFFIX: &str = ".conflist";
+
+/// Whether a network's file is one that `network create` wrote.
+pub(crate) fn is_created(list: &NetworkList) -> bool {
+    let name = list.file.as_deref().and_then(Path::file_name);
+    name.is_some_and(|name| *name == *file_name(list.name.as_str()))
+}
+
+fn file_name(network: &str) -> String {
+    format!("{PREFIX}{network}{SUFFIX}")
+}
+
+/// The folder, locked: two that create at once would choose the same subnet. The lock is `flock(2)` on the folder itself
+/// and leaves no file.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    folder: File,
+}
+
+impl Folder {
+    /// Waits for the lock, and makes the folder where there is none.
+    pub(crate) fn lock(path: &Path) -> Result<Self, Error> {
+        let lock = || {
+            DirBuilder::new().recursive(true).mode(0o755).create(path)?;
+            let folder = File::open(path)?;
+            folder.lock().map(|()| folder)
+        };
+        let folder = lock().map_err(|error| Error::io(format!("lock folder {}", path.display()), error))?;
+        Ok(Self { path: path.to_owned(), folder })
+    }
+
+    /// Writes a network's file, which appears whole or not at all, and is on the disk afterwards.
+    pub(crate) fn create(&self, network: &str, text: &str) -> Result<PathBuf, Error> {
+        let file = self.path.join(file_name(network));
+        // No runtime reads a file with this ending.
+        let temporary = self.path.join(format!(".{network}.new"));
+        let write = || -> io::Result<()> {
+            let mut writing =
+                File::options().write(true).create(true).truncate(true).mode(0o644).open(&temporary)?;
+            writing.write_all(text.as_bytes())?;
+            writing.sync_all()?;
+            // Unlike a rename this refuses to replace another one's file.
+            fs::hard_link(&temporary, &file)
+        };
+        let written = write();
+        let _ = fs::remove_file(&temporary);
+        written
+            .and_then(|()| self.folder.sync_all())
+            .map_err(|error| Error::io(format!("write {}", file.display()), error))?;
+        Ok(file)
+    }
+
+    /// Removes a network's file.
+    pub(crate) fn remove(&self, list: &NetworkList) -> Result<(), Error> {
+        let Some(file) = &list.file else {
+            return Ok(());
+        };
+        fs::remove_file(file)
+            .and_then(|()| self.folder.sync_all())
+            .map_err(|error| Error::io(format!("remove {}", file.display()), error))
+    }
+}

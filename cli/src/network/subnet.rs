@@ -1,0 +1,229 @@
+//! Subnets: which are taken on this host, and a free one. Pure but for [`Taken::on_host`].
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use cni::{NetworkList, cidr};
+use ipnetwork::{IpNetwork, Ipv4Network};
+use netlink::Socket;
+use serde_json::{Map, Value};
+
+use crate::error::Error;
+use crate::random;
+
+/// A subnet with its gateway, and the part of it that addresses are leased from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pool {
+    /// The subnet.
+    pub(crate) subnet: IpNetwork,
+    /// The bridge's address in it.
+    pub(crate) gateway: IpAddr,
+    /// Where leases come from, unless from all of it.
+    pub(crate) part: Option<IpNetwork>,
+}
+
+impl Pool {
+    /// A pool whose parts fit together; without a gateway, its first host is the gateway.
+    pub(crate) fn new(
+        subnet: IpNetwork,
+        gateway: Option<IpAddr>,
+        part: Option<IpNetwork>,
+    ) -> Result<Self, String> {
+        let room = if subnet.is_ipv4() { 30 } else { 126 };
+        if subnet.prefix() > room {
+            return Err(format!("subnet {subnet} has no room for a gateway and a container"));
+        }
+        if subnet.ip() != subnet.network() {
+            return Err(format!(
+                "{subnet} is an address: its subnet is {}/{}",
+                subnet.network(),
+                subnet.prefix()
+            ));
+        }
+        if let Some(gateway) = gateway.filter(|gateway| !subnet.contains(*gateway)) {
+            return Err(format!("gateway {gateway} is outside subnet {subnet}"));
+        }
+        if let Some(part) = part
+            && !(subnet.contains(part.network()) && subnet.contains(part.broadcast()))
+        {
+            return Err(format!("range {part} is outside subnet {subnet}"));
+        }
+        Ok(Self { subnet, gateway: gateway.unwrap_or_else(|| first_host(subnet)), part })
+    }
+
+    /// The first and the last address that are leased, where that is not what the whole subnet gives.
+    pub(crate) fn ends(&self) -> Option<(IpAddr, IpAddr)> {
+        let part = self.part?;
+        let (mut start, mut end) = (part.network(), part.broadcast());
+        if start == self.subnet.network() {
+            start = first_host(self.subnet);
+        }
+        if let (IpAddr::V4(last), true) = (end, end == self.subnet.broadcast()) {
+            end = Ipv4Addr::from_bits(last.to_bits() - 1).into();
+        }
+        Some((start, end))
+    }
+
+    /// The destination of the default route of its family.
+    pub(crate) fn everything(&self) -> &'static str {
+        if self.subnet.is_ipv4() { "0.0.0.0/0" } else { "::/0" }
+    }
+}
+
+fn first_host(subnet: IpNetwork) -> IpAddr {
+    match subnet.network() {
+        IpAddr::V4(network) => Ipv4Addr::from_bits(network.to_bits() | 1).into(),
+        IpAddr::V6(network) => Ipv6Addr::from_bits(network.to_bits() | 1).into(),
+    }
+}
+
+/// What is in use, each with whose it is.
+#[derive(Debug, Default)]
+pub(crate) struct Taken(Vec<(IpNetwork, String)>);
+
+impl Taken {
+    /// What networks have, of the folder of configurations or of attachments that were made with others; and where this
+    /// host already sends packets. Routes to everything, or to half of it, say nothing. `bridge` is the new network's own,
+    /// whose routes do not stand in its way.
+    pub(crate) fn on_host<'a>(
+        networks: impl IntoIterator<Item = &'a NetworkList>,
+        bridge: &str,
+    ) -> Result<Self, Error> {
+        let mut taken = Self::default();
+        for list in networks {
+            taken.add_network(list);
+        }
+        let mut socket = Socket::open()?;
+        let own = socket.get_link(bridge)?.map(|link| link.index);
+        for route in socket.all_routes()? {
+            if route.dst.prefix() > 1 && (own.is_none() || route.oif != own) {
+                taken.0.push((route.dst, format!("a route or an address of this host to {}", route.dst)));
+            }
+        }
+        Ok(taken)
+    }
+
+    fn add_network(&mut self, list: &NetworkList) {
+        for plugin in &list.plugins {
+            let mut subnets = Vec::new();
+            collect(plugin, &mut subnets);
+            self.0.extend(subnets.into_iter().map(|subnet| (subnet, format!("network {}", list.name))));
+        }
+    }
+
+    /// Whose a subnet is, in part at least.
+    pub(crate) fn holder(&self, subnet: IpNetwork) -> Option<&str> {
+        self.0.iter().find(|(taken, _)| overlap(*taken, subnet)).map(|(_, holder)| holder.as_str())
+    }
+
+    /// A free IPv4 subnet, of the ranges that Docker takes its networks from; behind them, of 10.192.0.0/10.
+    pub(crate) fn free_v4(&self) -> Option<IpNetwork> {
+        let large = (18..32).map(|second| (Ipv4Addr::new(172, second, 0, 0), 16));
+        let middle = (0..16).map(|third| (Ipv4Addr::new(192, 168, third * 16, 0), 20));
+        let small = (192..=255)
+            .flat_map(|second| (0..=255).map(move |third| (Ipv4Addr::new(10, second, third, 0), 24)));
+        large
+            .chain(middle)
+            .chain(small)
+            .filter_map(|(address, prefix)| Ipv4Network::new(address, prefix).ok().map(IpNetwork::V4))
+            .find(|subnet| self.holder(*subnet).is_none())
+    }
+
+    /// A free IPv6 subnet: one of our own making (RFC 4193, section 3.2).
+    pub(crate) fn free_v6(&self) -> Result<IpNetwork, Error> {
+        loop {
+            let global: [u8; 5] = random::bytes()?;
+            let mut octets = [0; 16];
+            octets[0] = 0xfd;
+            octets[1..6].copy_from_slice(&global);
+            let subnet = IpNetwork::new(Ipv6Addr::from(octets).into(), 64)
+                .map_err(|error| Error::io("make an IPv6 subnet", std::io::Error::other(error)))?;
+            if self.holder(subnet).is_none() {
+                return Ok(subnet);
+            }
+        }
+    }
+}
+
+/// Every value of a key `subnet`, wherever an IPAM plugin has it.
+fn collect(object: &Map<String, Value>, subnets: &mut Vec<IpNetwork>) {
+    for (key, value) in object {
+        match value {
+            Value::String(text) if key.eq_ignore_ascii_case("subnet") => {
+                subnets.extend(cidr::parse(text).ok());
+            }
+            Value::Object(object) => collect(object, subnets),
+            Value::Array(list) => collect_list(list, subnets),
+            _ => {}
+        }
+    }
+}
+
+fn collect_list(list: &[Value], subnets: &mut Vec<IpNetwork>) {
+    for value in list {
+        match value {
+            Value::Object(object) => collect(object, subnets),
+            // Ranges are a list of lists.
+            Value::Array(list) => collect_list(list, subnets),
+            _ => {}
+        }
+    }
+}
+
+fn overlap(one: IpNetwork, other: IpNetwork) -> bool {
+    one.contains(other.network()) || other.contains(one.network())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(subnets: &[&str]) -> Taken {
+        Taken(subnets.iter().map(|text| (text.parse().unwrap(), (*text).to_owned())).collect())
+    }
+
+    fn free(subnets: &[&str]) -> String {
+        taken(subnets).free_v4().map(|subnet| subnet.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_first_free_subnet_is_taken() {
+        assert_eq!(free(&[]), "172.18.0.0/16");
+        assert_eq!(free(&["172.18.7.0/24", "172.19.0.1/32", "fd00::/64"]), "172.20.0.0/16");
+        assert_eq!(free(&["172.16.0.0/12"]), "192.168.0.0/20");
+        assert_eq!(free(&["172.16.0.0/12", "192.168.0.0/16", "10.192.0.0/24"]), "10.192.1.0/24");
+        assert_eq!(free(&["172.16.0.0/12", "192.168.0.0/16", "10.0.0.0/8"]), "");
+        assert!(taken(&["fd00::/8"]).holder("fd00:1::/64".parse().unwrap()).is_some());
+    }
+
+    #[test]
+    fn what_networks_say_is_found_wherever_it_stands() {
+        let text = br#"{"name":"n","plugins":[{"type":"bridge","ipam":{"subnet":"10.1.0.0/24",
+            "ranges":[[{"subnet":"10.2.0.0/24"}],[{"Subnet":"fd00:2::/64"}]],"routes":[{"dst":"0.0.0.0/0"}]}}]}"#;
+        let mut taken = Taken::default();
+        taken.add_network(&NetworkList::from_slice(text).unwrap());
+        let found: Vec<String> = taken.0.iter().map(|(subnet, _)| subnet.to_string()).collect();
+        assert_eq!(found, ["10.2.0.0/24", "fd00:2::/64", "10.1.0.0/24"]);
+        assert_eq!(taken.holder("10.1.0.128/25".parse().unwrap()), Some("network n"));
+    }
+
+    #[test]
+    fn a_pool_fits_together() {
+        let pool = |subnet: &str, gateway: &str, part: &str| {
+            Pool::new(subnet.parse().unwrap(), gateway.parse().ok(), part.parse().ok())
+        };
+        assert_eq!(pool("10.1.0.0/24", "", "").unwrap().gateway.to_string(), "10.1.0.1");
+        assert_eq!(pool("fd00::/64", "", "").unwrap().gateway.to_string(), "fd00::1");
+        let upper = pool("10.1.0.0/24", "10.1.0.9", "10.1.0.128/25").unwrap();
+        assert_eq!(upper.ends(), Some(("10.1.0.128".parse().unwrap(), "10.1.0.254".parse().unwrap())));
+        for (subnet, gateway, part, words) in [
+            ("10.1.0.5/24", "", "", "its subnet is 10.1.0.0/24"),
+            ("10.1.0.0/31", "", "", "no room"),
+            ("10.1.0.0/24", "10.2.0.1", "", "gateway 10.2.0.1 is outside"),
+            ("10.1.0.0/24", "fd00::1", "", "gateway fd00::1 is outside"),
+            ("10.1.0.0/24", "", "10.1.0.0/16", "range 10.1.0.0/16 is outside"),
+        ] {
+            let refusal = pool(subnet, gateway, part).unwrap_err();
+            assert!(refusal.contains(words), "{refusal}");
+        }
+    }
+}

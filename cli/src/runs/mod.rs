@@ -1,0 +1,201 @@
+//! What `cleat run` has running, and what it ran in the background: a folder each, that only root may enter.
+//!
+//! ```text
+//! /run/cleat/runs/<container ID>/      locked (flock) by the process that looks after the container while it does
+//!     run.json                         with what it was started, and how it ended
+//!     log                              what it wrote, where it runs in the background
+//! ```
+//!
+//! A lock is let go of by the kernel however its holder ends, so that it tells, unlike a process number, who is alive.
+
+mod record;
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cni::ContainerId;
+use registry::DEFAULT_STATE_DIR;
+
+pub(crate) use record::Record;
+
+use crate::container_id;
+use crate::error::Error;
+
+const RUNS: &str = "runs";
+const RECORD: &str = "run.json";
+const LOG: &str = "log";
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// One container's folder.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// What is kept of it.
+    pub(crate) record: Record,
+    folder: PathBuf,
+}
+
+/// The folder's lock; closing it gives it up.
+#[derive(Debug)]
+pub(crate) struct Guard(#[expect(dead_code, reason = "held until it is dropped")] File);
+
+fn runs() -> PathBuf {
+    Path::new(DEFAULT_STATE_DIR).join(RUNS)
+}
+
+/// All of them, in the order in which they were made.
+pub(crate) fn all() -> Result<Vec<Run>, Error> {
+    let runs = runs();
+    let failed = |error| Error::io(format!("read folder {}", runs.display()), error);
+    let listing = match fs::read_dir(&runs) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listing => listing.map_err(failed)?,
+    };
+    let mut all = Vec::new();
+    for entry in listing {
+        let folder = entry.map_err(failed)?.path();
+        // One that is being made, or goes meanwhile, is none.
+        if let Ok(record) = Record::read(&folder.join(RECORD)) {
+            all.push(Run { record, folder });
+        }
+    }
+    all.sort_by_key(|run| run.record.created);
+    Ok(all)
+}
+
+/// The one of a name, an ID, or the beginning of an ID.
+pub(crate) fn find(container: &str) -> Result<Run, Error> {
+    let mut all = all()?;
+    let is_called = |run: &Run| run.record.is_called(container);
+    if !all.iter().any(is_called) {
+        all.retain(|run| run.record.container_id.starts_with(container));
+    } else {
+        all.retain(is_called);
+    }
+    match all.len() {
+        1 => Ok(all.remove(0)),
+        0 => Err(Error::refused(
+            format!("find container {container}"),
+            "`cleat run` has none of this name or ID",
+            "`cleat ps` lists all attachments; those of other runtimes are theirs to stop",
+        )),
+        _ => Err(Error::SeveralContainers {
+            container: container.to_owned(),
+            ids: all.into_iter().map(|run| run.record.container_id).collect(),
+        }),
+    }
+}
+
+impl Run {
+    /// Makes the folder of a new container, and takes its lock. Refuses a name that another one has.
+    pub(crate) fn create(record: Record) -> Result<(Self, Guard), Error> {
+        if let Some(name) = &record.name
+            && let Some(other) = all()?.into_iter().find(|other| other.record.name.as_ref() == Some(name))
+        {
+            let other_id = other.record.container_id.get(..12).unwrap_or_default().to_owned();
+            return Err(Error::refused(
+                format!("name container {name}"),
+                format!("container {other_id} has that name"),
+                format!("`cleat stop {name}` ends it, `cleat rm {name}` forgets it"),
+            ));
+        }
+        let folder = runs().join(&record.container_id);
+        let make = || DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        // Who finds the folders above it empty removes them.
+        make()
+            .or_else(|_| make())
+            .map_err(|error| Error::io(format!("create folder {}", folder.display()), error))?;
+        let run = Self { record, folder };
+        let made = run.lock().and_then(|guard| run.write().map(|()| guard));
+        match made {
+            Ok(guard) => Ok((run, guard)),
+            Err(error) => {
+                let _ = run.forget();
+                Err(error)
+            }
+        }
+    }
+
+    /// The container's ID.
+    pub(crate) fn container_id(&self) -> Result<ContainerId, Error> {
+        container_id::new(self.record.container_id.as_str())
+    }
+
+    /// Waits for the lock.
+    pub(crate) fn lock(&self) -> Result<Guard, Error> {
+        let folder = self.open()?;
+        folder.lock().map_err(|error| self.failed("lock", error))?;
+        Ok(Guard(folder))
+    }
+
+    /// Whether somebody looks after the container.
+    pub(crate) fn is_alive(&self) -> Result<bool, Error> {
+        Ok(!self.ends_within(Duration::ZERO)?)
+    }
+
+    /// Waits until nobody looks after the container any more, but no longer than that. Says whether it came so far.
+    pub(crate) fn ends_within(&self, patience: Duration) -> Result<bool, Error> {
+        let deadline = Instant::now() + patience;
+        loop {
+            // The folder goes with a container that is to leave nothing.
+            let folder = match File::open(&self.folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+                folder => folder.map_err(|error| self.failed("open", error))?,
+            };
+            match folder.try_lock_shared() {
+                Ok(()) => return Ok(true),
+                Err(fs::TryLockError::WouldBlock) => {}
+                Err(fs::TryLockError::Error(error)) => return Err(self.failed("lock", error)),
+            }
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Writes the record.
+    pub(crate) fn write(&self) -> Result<(), Error> {
+        self.record.write(&self.folder.join(RECORD)).map_err(|error| self.failed("write", error))
+    }
+
+    /// The log, for writing at its end. Only root may read it: nobody knows what a program tells.
+    pub(crate) fn log_for_writing(&self) -> Result<File, Error> {
+        let mut options = File::options();
+        options.append(true).create(true).mode(0o600);
+        options.open(self.folder.join(LOG)).map_err(|error| self.failed("write the log in", error))
+    }
+
+    /// The log, for reading; `None` where there is none.
+    pub(crate) fn log(&self) -> Result<Option<File>, Error> {
+        match File::open(self.folder.join(LOG)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            log => log.map(Some).map_err(|error| self.failed("read the log in", error)),
+        }
+    }
+
+    /// Removes the folder; the last one takes those above it along.
+    pub(crate) fn forget(&self) -> Result<(), Error> {
+        match fs::remove_dir_all(&self.folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(self.failed("remove", error)),
+            _ => {}
+        }
+        // They stay where they are not empty.
+        let runs = runs();
+        if fs::remove_dir(&runs).is_ok() {
+            let _ = fs::remove_dir(DEFAULT_STATE_DIR);
+        }
+        Ok(())
+    }
+
+    fn open(&self) -> Result<File, Error> {
+        File::open(&self.folder).map_err(|error| self.failed("open", error))
+    }
+
+    fn failed(&self, verb: &str, error: impl Into<io::Error>) -> Error {
+        Error::io(format!("{verb} {}", self.folder.display()), error)
+    }
+}

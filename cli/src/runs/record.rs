@@ -1,0 +1,63 @@
+//! With what a container was started, so that it can be started again just so, and how it ended.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+/// The file `run.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Record {
+    /// The container's ID.
+    #[serde(rename = "containerID")]
+    pub(crate) container_id: String,
+    /// `--name`.
+    pub(crate) name: Option<String>,
+    /// The command line of `cleat run`.
+    pub(crate) arguments: Vec<OsString>,
+    /// Where it was given.
+    pub(crate) folder: PathBuf,
+    /// The environment in which it was given. It may hold secrets: only root may read it.
+    pub(crate) environment: Vec<(OsString, OsString)>,
+    /// What runs in it, for people.
+    pub(crate) command: String,
+    /// The networks by their names.
+    pub(crate) networks: Vec<String>,
+    /// Whether it runs in the background.
+    pub(crate) detached: bool,
+    /// When it was made.
+    pub(crate) created: SystemTime,
+    /// The process that looks after it. Without the folder's lock this says nothing.
+    pub(crate) keeper: Option<i32>,
+    /// The process that is the container.
+    pub(crate) process: Option<i32>,
+    /// The exit code, once it has ended.
+    pub(crate) exit_code: Option<u8>,
+}
+
+impl Record {
+    pub(super) fn read(file: &Path) -> io::Result<Self> {
+        Ok(serde_json::from_slice(&fs::read(file)?)?)
+    }
+
+    /// A reader sees the old record or the new one.
+    pub(super) fn write(&self, file: &Path) -> io::Result<()> {
+        let temporary = file.with_extension("new");
+        let mut writing =
+            File::options().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        writing.write_all(&serde_json::to_vec(self)?)?;
+        fs::rename(&temporary, file)
+    }
+
+    /// Whether a text is its name, or its ID in full or short.
+    pub(super) fn is_called(&self, text: &str) -> bool {
+        self.name.as_deref() == Some(text)
+            || self.container_id == text
+            || registry::short_id(&self.container_id) == text
+    }
+}
