@@ -3,14 +3,17 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 
-/// Gives an open file of that size new content in place, unless it has it already.
+/// Gives an open file of that size new content in place. The lines that both have at the start are not written again.
+/// Shorter content is written with empty lines up to the old end, so that nobody meets the rest of an old line before
+/// the file is cut.
 pub(crate) fn overwrite(file: &File, size: u64, content: &[u8]) -> io::Result<()> {
-    let length = content.len() as u64;
-    if size == length && read_sized(file, size)? == content {
+    let (length, old) = (content.len() as u64, read_sized(file, size)?);
+    if old == content {
         return Ok(());
     }
     if length > size {
@@ -21,8 +24,12 @@ pub(crate) fn overwrite(file: &File, size: u64, content: &[u8]) -> io::Result<()
             Err(errno) => return Err(errno.into()),
         }
     }
-    file.write_all_at(content, 0)?;
-    if length < size {
+    let equal = old.iter().zip(content).take_while(|(old, new)| old == new).count();
+    let start = content[..equal].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let mut rest = content[start..].to_vec();
+    rest.resize(rest.len().max(old.len() - start), b'\n');
+    file.write_all_at(&rest, start as u64)?;
+    if content.len() < old.len() {
         file.set_len(length)?;
     }
     Ok(())
@@ -33,4 +40,12 @@ pub(crate) fn read_sized(file: &File, size: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or_default().saturating_add(1));
     file.take(u64::MAX).read_to_end(&mut content)?;
     Ok(content)
+}
+
+/// The time of a stat(2).
+pub(crate) fn time(seconds: i64, nanoseconds: i64) -> SystemTime {
+    let duration = |number: i64, of: fn(u64) -> Duration| of(u64::try_from(number).unwrap_or_default());
+    SystemTime::UNIX_EPOCH
+        + duration(seconds, Duration::from_secs)
+        + duration(nanoseconds, Duration::from_nanos)
 }

@@ -5,15 +5,17 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat, renameat};
-use nix::sys::stat::{Mode, fchmod, mkdirat};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2, renameat};
+use nix::sys::stat::{Mode, fchmod, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::content::{overwrite, read_sized};
+use crate::content::{self, overwrite, read_sized};
 use crate::error::Error;
+use crate::patch::Patch;
 
 const FOLDER: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 /// Without `O_NONBLOCK`, opening a FIFO that stands in a file's place would wait for its other end.
@@ -106,6 +108,27 @@ impl Folder {
         })
     }
 
+    /// Adds to the end of a file, and makes it where there is none.
+    pub(crate) fn append(&self, name: &str, content: &[u8], mode: u32) -> Result<(), Error> {
+        let path = self.path_of(name)?;
+        let flags = FILE | OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND;
+        let write = || -> io::Result<()> {
+            let fd = openat(&self.file, name, flags, Mode::from_bits_truncate(mode))?;
+            if content.is_empty() { Ok(()) } else { File::from(fd).write_all(content) }
+        };
+        write().map_err(|source| Error::Io { verb: "write", path, source })
+    }
+
+    /// When a file was last written to; `None` where there is none.
+    pub(crate) fn modified(&self, name: &str) -> Result<Option<SystemTime>, Error> {
+        let path = self.path_of(name)?;
+        match fstatat(&self.file, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(content::time(stat.st_mtime, stat.st_mtime_nsec))),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(failed("read", &path, errno)),
+        }
+    }
+
     /// Gives a file new content without changing its inode, so that the change is seen where the file is bind-mounted.
     /// Readers meet the old text or the new one, never an empty file. A file that has the content already is left
     /// alone; what is not a regular file with a single name is replaced by one and never written through.
@@ -130,6 +153,39 @@ impl Folder {
             self.create(name, mode)?.write_all(content)
         };
         write().map_err(|source| Error::Io { verb: "write", path, source })
+    }
+
+    /// Applies a patch to the end of a file in a folder in this one, which starts after `start` bytes, and says whether
+    /// it did: it does not where the file is not as long as it should be, or was written to after `since`.
+    pub(crate) fn patch_in_child(
+        &self,
+        child: &str,
+        name: &str,
+        start: usize,
+        patch: &Patch,
+        since: SystemTime,
+    ) -> Result<bool, Error> {
+        let location = self.path_of(child)?.join(name);
+        let how = OpenHow::new()
+            .flags(FILE | OFlag::O_WRONLY)
+            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+        // A kernel before 5.6 has no openat2(2): there each file is written whole.
+        let Ok(fd) = openat2(&self.file, &Path::new(child).join(name), how) else {
+            return Ok(false);
+        };
+        let file = File::from(fd);
+        let write = || -> io::Result<bool> {
+            let metadata = file.metadata()?;
+            let untouched = metadata.is_file()
+                && metadata.nlink() == 1
+                && metadata.size() == (start + patch.before) as u64
+                && content::time(metadata.mtime(), metadata.mtime_nsec()) <= since;
+            if untouched {
+                patch.apply(&file, start)?;
+            }
+            Ok(untouched)
+        };
+        write().map_err(|source| Error::Io { verb: "write", path: location, source })
     }
 
     /// Removes a file; one that is not there counts as removed.

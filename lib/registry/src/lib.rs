@@ -9,41 +9,55 @@
 //! only its owner may enter:
 //!
 //! ```text
-//! registry/<network>.json          the members of one network
-//! containers/<container ID>/       what belongs to one container, whatever number of networks it is on
-//!     networks                     the networks it is on, one a line, in the order in which it joined
-//!     hosts, env, env.json         written by the link-env plugin, to be mounted or read by a runtime
+//! registry/<network>/
+//!     members/<container ID>:<interface>   one member
+//!     index/n:<name>                       who answers to the name: a member's own, its container's ID, an alias
+//!     index/s:<name>                       who has a link to whatever answers to the name
+//!     index/a:<address>                    who has the address
+//!     index/v                              who sees every member
+//!     settled                              dates the last change that reached every hosts file
+//! containers/<container ID>/               what belongs to one container, whatever number of networks it is on
+//!     networks                             the networks it is on, one a line, in the order in which it joined
+//!     delivered                            what was put elsewhere for it, for DEL
+//!     hosts, env, env.json                 written by the link-env plugin, to be mounted or read by a runtime
 //! ```
 //!
-//! A network's file is one JSON object, written to a temporary file and renamed, so that it is complete at any time:
+//! A member is one JSON object, written to a temporary file and renamed, so that it is complete at any time:
 //!
 //! ```json
-//! {"name": "web", "members": [{
-//!     "containerID": "60707a2f0f64…", "ifname": "eth0", "netns": "/run/netns/db",
-//!     "name": "db", "hostname": "60707a2f0f64", "domain": "example", "aliases": ["pg"],
-//!     "addresses": ["10.1.0.2", "fd00:1::2"], "expose": ["5432/tcp", "8000-8005/udp"],
-//!     "published": [{"hostIP": "", "hostPort": 8080, "containerPort": 80, "protocol": "tcp"}],
-//!     "env": {"PG_VERSION": "17"}, "links": [{"source": "cache", "alias": "redis"}],
-//!     "extraHosts": [{"name": "printer", "address": "192.0.2.9"}], "names": "network"
-//! }]}
+//! {"containerID": "60707a2f0f64…", "ifname": "eth0", "netns": "/run/netns/db",
+//!  "name": "db", "hostname": "60707a2f0f64", "domain": "example", "aliases": ["pg"],
+//!  "addresses": ["10.1.0.2", "fd00:1::2"], "expose": ["5432/tcp", "8000-8005/udp"],
+//!  "published": [{"hostIP": "", "hostPort": 8080, "containerPort": 80, "protocol": "tcp"}],
+//!  "env": {"PG_VERSION": "17"}, "links": [{"source": "cache", "alias": "redis"}],
+//!  "extraHosts": [{"name": "printer", "address": "192.0.2.9"}], "names": "network",
+//!  "joined": 1764230400000000000, "slot": {"start": 0, "length": 42}}
 //! ```
 //!
-//! Empty values are left out; unknown keys are ignored. The lock is flock(2) on the state folder itself. Files and
-//! folders go when they are empty, the state folder last.
+//! Empty values are left out; unknown keys are ignored. A file of the index has `<container ID>:<interface>` a line. It
+//! is written before its member and goes before it: a line may be out of date, so whoever follows it looks at the
+//! member, but no member is ever missing from it. That makes a change cost the same whatever the number of members,
+//! as long as nobody sees all of them.
+//!
+//! The lock is flock(2) on the state folder itself. Files and folders go when they are empty, the state folder last.
 
 mod content;
 mod error;
 mod folder;
+mod index;
 mod locked;
 mod member;
 mod network;
+mod patch;
 mod port;
+mod roll;
 mod store;
 
 pub use error::Error;
 pub use folder::Folder;
 pub use locked::Locked;
-pub use member::{ExtraHost, Link, Member, Names, short_id};
+pub use member::{ExtraHost, Link, Member, Names, Slot, short_id};
 pub use network::Network;
+pub use patch::{Patch, filler, line_starts};
 pub use port::{PortRange, Protocol, Published};
 pub use store::{DEFAULT_STATE_DIR, Registry};

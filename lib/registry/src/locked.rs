@@ -1,12 +1,19 @@
 //! The registry under its lock: the one place that changes it.
 
+use std::time::SystemTime;
+
 use crate::error::Error;
 use crate::folder::Folder;
+use crate::member::{Member, Names};
 use crate::network::Network;
-use crate::store::{CONTAINERS, NETWORKS, file_name, read, read_all};
+use crate::patch::Patch;
+use crate::roll::{INDEX as ROLL_INDEX, MEMBERS, Roll};
+use crate::store::{CONTAINERS, NETWORKS, read};
 
 /// Which networks a container is on: a name a line, in the order of joining.
 const INDEX: &str = "networks";
+/// Its date is that of the last change which reached every hosts file.
+const SETTLED: &str = "settled";
 /// Environments may hold secrets.
 const PRIVATE: u32 = 0o600;
 
@@ -27,37 +34,105 @@ impl Locked {
         })
     }
 
-    /// One network, without members where nobody has joined it.
+    /// One network with all its members, without any where nobody has joined it.
     pub fn network(&self, name: &str) -> Result<Network, Error> {
         Ok(read(&self.networks, name)?.unwrap_or_else(|| Network::new(name)))
     }
 
-    /// All networks that have members, by name.
-    pub fn networks(&self) -> Result<Vec<Network>, Error> {
-        read_all(&self.networks)
+    /// As much of a network as matters to these containers and to who is about to join it. Where somebody sees every
+    /// member, that is all of it. Otherwise it is they themselves, whoever has the name or an address of who joins,
+    /// whoever has links to any of these, and everybody whom their links may mean: then it costs the same however
+    /// many members there are.
+    pub fn around(
+        &self,
+        name: &str,
+        containers: &[&str],
+        joining: Option<&Member>,
+    ) -> Result<Network, Error> {
+        let Some(roll) = self.roll(name)? else {
+            return Ok(Network::new(name));
+        };
+        let whole = joining.is_some_and(|member| member.names == Names::Network) || roll.has_viewers()?;
+        let members = if whole { roll.all()? } else { roll.around(containers, joining)? };
+        Ok(Network { name: name.to_owned(), members })
     }
 
-    /// Makes a network be what is given; without members its file goes. Whatever kills the process, the file holds
-    /// the old network or the new one.
-    pub fn save(&self, network: &Network) -> Result<(), Error> {
-        let file = file_name(&network.name);
-        if network.members.is_empty() {
-            return self.networks.remove(&file);
+    /// The networks on which somebody answers to a link's source, by name.
+    pub fn networks_with(&self, source: &str) -> Result<Vec<String>, Error> {
+        let mut networks = Vec::new();
+        for name in self.networks.entries()? {
+            if !name.starts_with('.')
+                && self.roll(&name)?.map(|roll| roll.has(source)).transpose()? == Some(true)
+            {
+                networks.push(name);
+            }
         }
-        let mut text = serde_json::to_vec(network)
-            .map_err(|source| Error::Decode { path: self.networks.path().join(&file), source })?;
-        text.push(b'\n');
-        self.networks.replace(&file, &text, PRIVATE)
+        networks.sort_unstable();
+        Ok(networks)
+    }
+
+    /// Makes a network, or the part of it that was read, be another; without members it goes. Whatever kills the
+    /// process, each member is its old self or its new one.
+    pub fn change(&self, before: &Network, after: &Network) -> Result<(), Error> {
+        let folder = self.networks.child_or_create(&after.name)?;
+        Roll::create(&folder)?.change(before, after)?;
+        self.remove_if_empty(&after.name)
+    }
+
+    /// When a change of the network last reached every hosts file that it had to reach; `None` where one was begun and
+    /// not finished, or there was none.
+    pub fn settled(&self, network: &str) -> Result<Option<SystemTime>, Error> {
+        match self.networks.child(network)? {
+            Some(folder) => folder.modified(SETTLED),
+            None => Ok(None),
+        }
+    }
+
+    /// Notes that hosts files are about to change.
+    pub fn unsettle(&self, network: &str) -> Result<(), Error> {
+        match self.networks.child(network)? {
+            Some(folder) => folder.remove(SETTLED),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes that every hosts file is as it should be by now.
+    pub fn settle(&self, network: &str) -> Result<(), Error> {
+        match self.networks.child(network)? {
+            Some(folder) => folder.append(SETTLED, b"", PRIVATE),
+            None => Ok(()),
+        }
+    }
+
+    fn roll(&self, network: &str) -> Result<Option<Roll>, Error> {
+        match self.networks.child(network)? {
+            Some(folder) => Roll::open(&folder),
+            None => Ok(None),
+        }
+    }
+
+    /// Removes a network's folder where it has no member. What is left in the index then is of a killed process.
+    fn remove_if_empty(&self, network: &str) -> Result<(), Error> {
+        let Some(folder) = self.networks.child(network)? else {
+            return Ok(());
+        };
+        if let Some(members) = folder.child(MEMBERS)?
+            && !folder.remove_child_if_empty(&members, MEMBERS)
+        {
+            return Ok(());
+        }
+        folder.remove_child(ROLL_INDEX)?;
+        self.networks.remove_child(network)
     }
 
     /// The networks that the container of an open folder is on, in the order in which it joined. The list may name one
-    /// that it is not a member of, where a process was killed between [`Locked::join`] and [`Locked::save`].
+    /// that it is not a member of, where a process was killed between [`Locked::join`] and [`Locked::change`].
     pub fn networks_of(&self, container: &Folder) -> Result<Vec<String>, Error> {
         index(container)
     }
 
     /// Notes that a container is about to be a member of a network, and makes its folder. It comes before
-    /// [`Locked::save`], so that no member is ever without one.
+    /// [`Locked::change`], so that no member is ever without one.
     pub fn join(&self, container_id: &str, network: &str) -> Result<Folder, Error> {
         let folder = self.containers.child_or_create(container_id)?;
         let mut networks = index(&folder)?;
@@ -94,6 +169,22 @@ impl Locked {
     /// The IDs of all containers that have a folder, in no order.
     pub fn containers(&self) -> Result<Vec<String>, Error> {
         self.containers.entries()
+    }
+
+    /// Applies a patch to the end of a file of a container, whose part starts after `start` bytes, and says whether it
+    /// did: it does not where the file is missing or not as long as it should be, or was written to after `since`.
+    ///
+    /// # Errors
+    /// What the system calls say; the file may then be in any state.
+    pub fn patch(
+        &self,
+        container_id: &str,
+        file: &str,
+        start: usize,
+        patch: &Patch,
+        since: SystemTime,
+    ) -> Result<bool, Error> {
+        self.containers.patch_in_child(container_id, file, start, patch, since)
     }
 
     /// Tries whether the registry can be written: there is room, and the file system is not read-only.

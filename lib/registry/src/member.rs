@@ -50,6 +50,35 @@ pub struct Member {
     pub extra_hosts: Vec<ExtraHost>,
     /// Whose names it sees.
     pub names: Names,
+    /// When it joined, in nanoseconds since 1970: members stand in this order.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub joined: u64,
+    /// Its place in the hosts files of those who see every member; link-env gives it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Slot>,
+}
+
+/// A member's place among the lines of its network: it stays where it is while others come and go, so that none of
+/// their lines ever moves under a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slot {
+    /// Bytes before it.
+    pub start: usize,
+    /// Its own bytes.
+    pub length: usize,
+}
+
+impl Slot {
+    /// The first byte after it.
+    #[must_use]
+    pub fn end(self) -> usize {
+        self.start + self.length
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A link: the recipient, which has it, sees the source under an alias of its own.
@@ -89,13 +118,36 @@ impl Member {
         self.container_id == container_id && self.ifname == ifname
     }
 
+    /// What identifies it: container ID and interface.
+    #[must_use]
+    pub fn attachment(&self) -> (&str, &str) {
+        (&self.container_id, &self.ifname)
+    }
+
     /// Whether a link's source means this member: its name, its container's ID in full or short, or an alias.
     #[must_use]
     pub fn answers_to(&self, source: &str) -> bool {
-        self.name == source
-            || self.container_id == source
-            || short_id(&self.container_id) == source
-            || self.aliases.iter().any(|alias| alias == source)
+        self.sources().iter().any(|known| known == source)
+    }
+
+    /// All that a link's source may call it by: its name, its container's ID in full and short, its aliases; each once.
+    #[must_use]
+    pub fn sources(&self) -> Vec<String> {
+        let ids = [self.container_id.clone(), short_id(&self.container_id)];
+        let mut sources: Vec<String> = Vec::with_capacity(3 + self.aliases.len());
+        for source in [self.name.clone()].into_iter().chain(ids).chain(self.aliases.iter().cloned()) {
+            if !sources.contains(&source) {
+                sources.push(source);
+            }
+        }
+        sources
+    }
+
+    /// Gives it a further name, unless it has it.
+    pub fn add_alias(&mut self, alias: String) {
+        if !self.aliases.contains(&alias) {
+            self.aliases.push(alias);
+        }
     }
 
     /// All ports on which it serves, exposed and published, as runs in Docker's order.

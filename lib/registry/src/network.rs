@@ -1,8 +1,10 @@
 //! A network: its name and its members, as one file holds them.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::member::{Member, short_id};
+use crate::member::{Member, Names, short_id};
 
 /// The members of one network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +27,18 @@ impl Network {
     #[must_use]
     pub fn member(&self, container_id: &str, ifname: &str) -> Option<&Member> {
         self.members.iter().find(|member| member.is(container_id, ifname))
+    }
+
+    /// Whether somebody sees every member.
+    #[must_use]
+    pub fn is_seen_whole(&self) -> bool {
+        self.members.iter().any(|member| member.names == Names::Network)
+    }
+
+    /// The members by what identifies them.
+    #[must_use]
+    pub fn by_attachment(&self) -> HashMap<(&str, &str), &Member> {
+        self.members.iter().map(|member| (member.attachment(), member)).collect()
     }
 
     /// The members that are interfaces of one container, which may have several.

@@ -10,13 +10,13 @@ use crate::error::Error;
 use crate::folder::Folder;
 use crate::locked::Locked;
 use crate::network::Network;
+use crate::roll::{self, MEMBERS};
 
 /// The state folder where a configuration names none.
 pub const DEFAULT_STATE_DIR: &str = "/run/cleat";
 
 pub(crate) const NETWORKS: &str = "registry";
 pub(crate) const CONTAINERS: &str = "containers";
-const SUFFIX: &str = ".json";
 
 /// The registry of one state folder. Nothing is touched before something is asked of it.
 #[derive(Clone, Debug)]
@@ -122,17 +122,16 @@ impl Registry {
     }
 }
 
-/// The file of a network.
-pub(crate) fn file_name(network: &str) -> String {
-    format!("{network}{SUFFIX}")
-}
-
+/// A network; `None` where it has no members.
 pub(crate) fn read(folder: &Folder, network: &str) -> Result<Option<Network>, Error> {
-    let file = file_name(network);
-    let Some(content) = folder.read(&file)? else {
+    let Some(network_folder) = folder.child(network)? else {
         return Ok(None);
     };
-    decode(&content, || folder.path().join(&file)).map(Some)
+    let Some(members) = network_folder.child(MEMBERS)? else {
+        return Ok(None);
+    };
+    let members = roll::all(&members)?;
+    Ok((!members.is_empty()).then(|| Network { name: network.to_owned(), members }))
 }
 
 /// All networks in a folder, by name. One that goes while the folder is being read is left out.
@@ -140,13 +139,5 @@ pub(crate) fn read_all(folder: &Folder) -> Result<Vec<Network>, Error> {
     let mut names = folder.entries()?;
     names.retain(|name| !name.starts_with('.'));
     names.sort_unstable();
-    let networks = names
-        .iter()
-        .filter_map(|name| name.strip_suffix(SUFFIX))
-        .filter_map(|name| read(folder, name).transpose());
-    networks.collect()
-}
-
-fn decode(content: &[u8], path: impl Fn() -> PathBuf) -> Result<Network, Error> {
-    serde_json::from_slice(content).map_err(|source| Error::Decode { path: path(), source })
+    names.iter().filter_map(|name| read(folder, name).transpose()).collect()
 }

@@ -30,19 +30,21 @@ fn member(container_id: &str) -> Member {
 fn join(registry: &Registry, container_id: &str, network: &str) {
     let locked = registry.lock().unwrap();
     locked.join(container_id, network).unwrap();
-    let mut members = locked.network(network).unwrap();
-    members.put(member(container_id));
-    locked.save(&members).unwrap();
+    let before = locked.network(network).unwrap();
+    let mut after = before.clone();
+    after.put(member(container_id));
+    locked.change(&before, &after).unwrap();
 }
 
 fn leave(registry: &Registry, container_id: &str, network: &str) {
     let Some(locked) = registry.lock_existing().unwrap() else {
         return;
     };
-    let mut members = locked.network(network).unwrap();
-    members.remove(container_id, "eth0");
+    let before = locked.network(network).unwrap();
+    let mut after = before.clone();
+    after.remove(container_id, "eth0");
     locked.leave(container_id, network).unwrap();
-    locked.save(&members).unwrap();
+    locked.change(&before, &after).unwrap();
 }
 
 #[test]
@@ -89,7 +91,7 @@ fn an_unfinished_file_does_not_keep_the_folders() {
     let (place, state) = place();
     let registry = Registry::at(&state);
     join(&registry, "c1", "web");
-    fs::write(state.join("registry/.new"), "{").unwrap();
+    fs::write(state.join("registry/web/members/.new"), "{").unwrap();
     fs::write(state.join("containers/c1/.new"), "{").unwrap();
     assert_eq!(registry.networks().unwrap().len(), 1);
     leave(&registry, "c1", "web");
@@ -141,11 +143,11 @@ fn keys_of_a_newer_registry_do_no_harm_and_damage_is_named() {
     let (_place, state) = place();
     let registry = Registry::at(&state);
     join(&registry, "c1", "web");
-    let file = state.join("registry/web.json");
-    fs::write(&file, r#"{"name":"web","new":1,"members":[{"containerID":"c1","new":2}]}"#).unwrap();
+    let file = state.join("registry/web/members/c1:eth0");
+    fs::write(&file, r#"{"containerID":"c1","new":2}"#).unwrap();
     let network: Network = registry.network("web").unwrap().unwrap();
     assert_eq!(network.members[0].container_id, "c1");
-    fs::write(&file, r#"{"name":"web","members":[{"expose":["0/tcp"]}]}"#).unwrap();
+    fs::write(&file, r#"{"expose":["0/tcp"]}"#).unwrap();
     let message = registry.network("web").unwrap_err().to_string();
-    assert!(message.contains("registry/web.json") && message.contains("0/tcp"), "{message}");
+    assert!(message.contains("registry/web/members/c1:eth0") && message.contains("0/tcp"), "{message}");
 }

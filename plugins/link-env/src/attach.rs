@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::SystemTime;
 
 use cni::{Request, Target};
 use registry::{Locked, Member, Network, Registry};
@@ -11,6 +12,7 @@ use crate::detach;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::files;
+use crate::neighbourhood::Neighbourhood;
 use crate::view::View;
 
 /// Registers the container and writes its files and those of everybody who sees it.
@@ -27,14 +29,21 @@ pub(crate) fn add(request: &Request, target: &Target) -> Result<(), Error> {
     let conf = Conf::new(&request.conf, &target.args)?;
     let mut endpoint = Endpoint::new(&conf, container_id, ifname, addresses)?;
     endpoint.member.netns = Some(target.netns()?.to_owned());
+    endpoint.member.joined = now();
 
     let locked = Registry::at(&conf.state_dir).lock()?;
-    let before = locked.network(request.conf.network.as_str())?;
+    let before = locked.around(request.conf.network.as_str(), &[container_id], Some(&endpoint.any()))?;
     let joining = join(before, endpoint, |netns| !netns.exists())?;
     if !conf.wait_for_links {
         check_links(&locked, &joining)?;
     }
     joining.write(&locked)
+}
+
+/// Nanoseconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or_default()
 }
 
 /// A network before and after a container joins it.
@@ -70,11 +79,11 @@ fn join(before: Network, endpoint: Endpoint, is_gone: impl Fn(&Path) -> bool) ->
         others.find(|other| other.name == name)
     };
     match (holder(&member.name), qualified) {
-        (None, Some(qualified)) => add_alias(&mut member, qualified),
+        (None, Some(qualified)) => member.add_alias(qualified),
         (None, None) => {}
         (Some(_), Some(qualified)) if holder(&qualified).is_none() => {
             let pod = std::mem::replace(&mut member.name, qualified);
-            add_alias(&mut member, pod);
+            member.add_alias(pod);
         }
         (Some(holder), _) => {
             return Err(Error::NameTaken {
@@ -84,14 +93,20 @@ fn join(before: Network, endpoint: Endpoint, is_gone: impl Fn(&Path) -> bool) ->
             });
         }
     }
+    if let Some(known) = after.member(&member.container_id, &member.ifname) {
+        (member.joined, member.slot) = (known.joined, known.slot);
+    }
     after.put(member.clone());
+    if after.is_seen_whole() {
+        after = with_slots(after);
+    }
     Ok(Joining { before, after, member, stale })
 }
 
-fn add_alias(member: &mut Member, alias: String) {
-    if !member.aliases.contains(&alias) {
-        member.aliases.push(alias);
-    }
+fn with_slots(network: Network) -> Network {
+    let mut neighbourhood = Neighbourhood::new(network);
+    neighbourhood.give_slots();
+    neighbourhood.network
 }
 
 /// Refuses links whose source is no member of the network, as Docker does.
@@ -118,12 +133,12 @@ fn check_links(locked: &Locked, joining: &Joining) -> Result<(), Error> {
 /// Why a source is not there: it is on another network, or it does not run.
 fn missing_source(locked: &Locked, joining: &Joining, source: &str, alias: &str) -> Error {
     let (source_name, network) = (source.to_owned(), joining.after.name.clone());
-    let networks = match locked.networks() {
+    let networks = match locked.networks_with(source) {
         Ok(networks) => networks,
         Err(error) => return error.into(),
     };
-    match networks.into_iter().find(|other| other.name != network && other.find(source).is_some()) {
-        Some(other) => Error::ElsewhereOnly { source_name, network, other: other.name },
+    match networks.into_iter().find(|other| *other != network) {
+        Some(other) => Error::ElsewhereOnly { source_name, network, other },
         None => Error::NotRunning {
             source_name,
             recipient: joining.member.name.clone(),
@@ -140,10 +155,12 @@ impl Joining {
         let known = locked.container(&self.member.container_id)?;
         let environment = view.environment(&self.member.container_id, known.as_ref())?;
         let mut write = || -> Result<(), Error> {
+            let settled = locked.settled(&self.after.name)?;
             // The registry comes first: whatever kills this process, DEL finds by it what there is to undo.
             let folder = locked.join(&self.member.container_id, &self.after.name)?;
-            locked.save(&self.after)?;
-            view.rewrite_hosts(&self.changed())?;
+            locked.unsettle(&self.after.name)?;
+            locked.change(&self.before, &self.after)?;
+            view.rewrite_hosts(&self.before, settled)?;
             files::write_environment(&folder, &environment)?;
             detach::clean_up(locked, &self.after, &self.stale)
         };
@@ -155,23 +172,15 @@ impl Joining {
 
     fn undo(&self, locked: &Locked) -> Result<(), Error> {
         let mut view = View::new(locked, self.before.clone());
-        let hosts = view.rewrite_hosts(&self.changed());
+        let hosts = view.rewrite_hosts(&self.after, None);
         let joined = self.before.members_of(&self.member.container_id).next().is_none();
         let container = if joined {
             detach::clean_up(locked, &self.before, std::slice::from_ref(&self.member))
         } else {
             Ok(())
         };
-        let saved = locked.save(&self.before).map_err(Error::from);
-        let failures = [hosts, container, saved].into_iter().filter_map(Result::err);
+        let changed = locked.change(&self.after, &self.before).map_err(Error::from);
+        let failures = [hosts, container, changed].into_iter().filter_map(Result::err);
         Ok(cni::Error::all(failures.map(cni::Error::from).collect())?)
-    }
-
-    /// The members that others may have to see differently: the new one, what it was before, those that went.
-    fn changed(&self) -> Vec<Member> {
-        let mut changed = vec![self.member.clone()];
-        changed.extend(self.before.members_of(&self.member.container_id).cloned());
-        changed.extend_from_slice(&self.stale);
-        changed
     }
 }

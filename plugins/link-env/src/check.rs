@@ -18,7 +18,7 @@ pub(crate) fn check(request: &Request, target: &Target) -> Result<(), Error> {
     let unregistered = || Error::Differs(format!("{attachment} is not in the registry"));
     let registry = Registry::at(conf::state_dir(&request.conf)?);
     let locked = registry.lock_existing()?.ok_or_else(unregistered)?;
-    let network = locked.network(request.conf.network.as_str())?;
+    let network = locked.around(request.conf.network.as_str(), &[container_id], None)?;
     let member = network.member(container_id, target.ifname().as_str()).ok_or_else(unregistered)?;
     if let Some(result) = &request.conf.prev_result {
         let wanted: BTreeSet<IpAddr> =

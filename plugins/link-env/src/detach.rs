@@ -15,13 +15,13 @@ pub(crate) fn del(request: &Request, target: &Target) -> Result<(), Error> {
     let Some(locked) = Registry::at(conf::state_dir(&request.conf)?).lock_existing()? else {
         return Ok(());
     };
-    let before = locked.network(request.conf.network.as_str())?;
     let (container_id, ifname) = (target.container_id().as_str(), target.ifname().as_str());
+    let before = locked.around(request.conf.network.as_str(), &[container_id], None)?;
     if before.member(container_id, ifname).is_none() && before.members_of(container_id).next().is_none() {
         // An ADD may have been killed between the container's folder and the registry.
         return Ok(locked.leave(container_id, &before.name)?);
     }
-    leave(&locked, before, |member| member.is(container_id, ifname))
+    leave(&locked, &before, |member| member.is(container_id, ifname))
 }
 
 /// Removes all attachments of the network that are not in the list of valid ones.
@@ -40,7 +40,7 @@ pub(crate) fn gc(request: &Request) -> Result<(), Error> {
         })
     };
     let mut failures = Vec::new();
-    let left = leave(&locked, before, |member| !is_valid(&member.container_id, Some(&member.ifname)));
+    let left = leave(&locked, &before, |member| !is_valid(&member.container_id, Some(&member.ifname)));
     failures.extend(left.err().map(cni::Error::from));
     // Folders of ADDs that were killed before they came to the registry.
     let after = locked.network(&name)?;
@@ -54,19 +54,19 @@ pub(crate) fn gc(request: &Request) -> Result<(), Error> {
     Ok(cni::Error::all(failures)?)
 }
 
-fn leave(locked: &Locked, before: Network, goes: impl Fn(&Member) -> bool) -> Result<(), Error> {
-    let mut after = before;
-    let (gone, remaining) = after.members.into_iter().partition(goes);
-    after.members = remaining;
-    let gone: Vec<Member> = gone;
+fn leave(locked: &Locked, before: &Network, goes: impl Fn(&Member) -> bool) -> Result<(), Error> {
+    let (gone, remaining): (Vec<Member>, Vec<Member>) = before.members.iter().cloned().partition(goes);
     if gone.is_empty() {
         return Ok(());
     }
-    let rewritten = View::new(locked, after.clone()).rewrite_hosts(&gone);
+    let after = Network { name: before.name.clone(), members: remaining };
+    let settled = locked.settled(&after.name)?;
+    locked.unsettle(&after.name)?;
+    let rewritten = View::new(locked, after.clone()).rewrite_hosts(before, settled);
     let cleaned = clean_up(locked, &after, &gone);
     let failures = [rewritten, cleaned].into_iter().filter_map(Result::err);
     cni::Error::all(failures.map(cni::Error::from).collect())?;
-    Ok(locked.save(&after)?)
+    Ok(locked.change(before, &after)?)
 }
 
 /// Takes members' containers off a network where none of their interfaces is on it any more: their files go with

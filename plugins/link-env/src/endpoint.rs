@@ -66,8 +66,17 @@ impl Endpoint {
             aliases,
             addresses,
             env,
+            joined: 0,
+            slot: None,
         };
         Ok(Self { member, qualified })
+    }
+
+    /// The member with all names that it may get.
+    pub(crate) fn any(&self) -> Member {
+        let mut member = self.member.clone();
+        self.qualified.iter().cloned().for_each(|name| member.add_alias(name));
+        member
     }
 }
 

@@ -131,6 +131,12 @@ impl Environment {
         self.variables = united;
     }
 
+    #[cfg(test)]
+    /// The variables as a process has them: `KEY=value`.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
+        self.variables.iter().map(|(key, value)| format!("{key}={value}"))
+    }
+
     /// Lines of `KEY='value'` that a shell can source. Variables that no shell can name (`A.B_PORT`) are left out:
     /// sourcing them would be an attempt to run a program of that name.
     pub(crate) fn to_shell(&self) -> String {

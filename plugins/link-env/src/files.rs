@@ -7,7 +7,7 @@ use crate::env::Environment;
 use crate::error::Error;
 
 /// Mounted over `/etc/hosts`, so every user in the container reads it.
-const HOSTS: &str = "hosts";
+pub(crate) const HOSTS: &str = "hosts";
 const HOSTS_MODE: u32 = 0o644;
 /// What the source offers may be secret.
 const ENV_MODE: u32 = 0o600;

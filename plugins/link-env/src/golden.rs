@@ -1,5 +1,5 @@
 //! Exact texts: each folder of `tests/data` has networks as the registry keeps them, a container, and the files that it
-//! must get. `docker-link` is what Docker itself wrote for the same containers.
+//! must get. Where there is `docker.env` or `docker.hosts` beside them, Docker 20.10 wrote that for the same containers.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 use registry::Network;
 use serde::Deserialize;
 
-use crate::env;
+use crate::env::{self, Environment};
 use crate::hosts::{self, Membership};
 use crate::neighbourhood::Neighbourhood;
 
@@ -24,6 +24,20 @@ fn assert_text(file: &Path, made: &str) {
     assert_eq!(made, wanted, "{}, made:\n{made}", file.display());
 }
 
+/// Docker writes `fe00::0` for `fe00::`, which is the same address.
+fn assert_dockers_hosts(file: &Path, made: &str) {
+    let dockers = fs::read_to_string(file).unwrap().replace("::0\t", "::\t");
+    assert_eq!(made, dockers, "{}", file.display());
+}
+
+/// Docker's file has what the container would have without links as well.
+fn assert_dockers_environment(file: &Path, made: &Environment) {
+    let dockers = fs::read_to_string(file).unwrap();
+    let of_links = |line: &&str| !["PATH=", "HOSTNAME=", "HOME="].iter().any(|other| line.starts_with(other));
+    let made: Vec<String> = made.lines().collect();
+    assert_eq!(made, dockers.lines().filter(of_links).collect::<Vec<_>>(), "{}", file.display());
+}
+
 #[test]
 fn containers_get_exactly_these_files() {
     let data = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data"));
@@ -33,16 +47,24 @@ fn containers_get_exactly_these_files() {
         let text = fs::read_to_string(folder.join("case.json")).unwrap();
         let case: Case =
             serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-        let networks: Vec<Neighbourhood> = case.networks.into_iter().map(Neighbourhood::new).collect();
+        let mut networks: Vec<Neighbourhood> = case.networks.into_iter().map(Neighbourhood::new).collect();
+        networks.iter_mut().for_each(Neighbourhood::give_slots);
         let own: Vec<Membership<'_>> =
             networks.iter().flat_map(|network| Membership::of(&case.container, network)).collect();
-        assert_text(&folder.join("hosts"), &hosts::text(&own, case.ipv6));
+        let text = hosts::text(&own, case.ipv6);
+        assert_text(&folder.join("hosts"), &text);
         let environment = env::of_container(&own).unwrap();
+        if folder.join("docker.hosts").exists() {
+            assert_dockers_hosts(&folder.join("docker.hosts"), &text);
+        }
+        if folder.join("docker.env").exists() {
+            assert_dockers_environment(&folder.join("docker.env"), &environment);
+        }
         assert_text(&folder.join("env"), &environment.to_shell());
         if folder.join("env.json").exists() {
             assert_text(&folder.join("env.json"), &environment.to_json());
         }
         cases += 1;
     }
-    assert!(cases >= 10, "{cases} cases");
+    assert!(cases >= 20, "{cases} cases");
 }

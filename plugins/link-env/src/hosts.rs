@@ -1,7 +1,7 @@
 //! The text of a container's hosts file, made anew each time from the registry. Pure: what a container may have
 //! written into its file is never read back.
 //!
-//! Docker's layout: loopback, extra hosts, links, here the network's other members, and the container itself. Each
+//! Docker's layout: loopback, extra hosts, links, the container itself; here the network's other members follow. Each
 //! resolver searches in its own way (glibc takes the first line that fits, musl every one), so a name that means
 //! one container in an earlier block is left out where it would mean another in a later one.
 
@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use registry::{Member, Names, Network};
 
-use crate::neighbourhood::{Neighbourhood, push_line, push_lines};
+use crate::neighbourhood::{Neighbourhood, fitted, push_line, push_lines};
 
 const LOOPBACK: &str = "127.0.0.1\tlocalhost\n";
 const LOOPBACK_V6: &str = "::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\n\
@@ -28,23 +28,15 @@ impl<'a> Membership<'a> {
     }
 
     /// All memberships of a container on a network.
-    pub(crate) fn of(container_id: &'a str, neighbourhood: &'a Neighbourhood) -> impl Iterator<Item = Self> {
-        let members = neighbourhood.network.members_of(container_id);
+    pub(crate) fn of(container_id: &str, neighbourhood: &'a Neighbourhood) -> impl Iterator<Item = Self> {
+        let members = neighbourhood.members_of(container_id);
         members.map(move |member| Self { neighbourhood, member })
     }
 }
 
 /// The hosts file of the container that these memberships are of; `ipv6`: whether the node has IPv6 at all.
 pub(crate) fn text(own: &[Membership<'_>], ipv6: bool) -> String {
-    let mut hosts = Hosts { text: String::from(LOOPBACK), meanings: HashMap::new() };
-    if ipv6 {
-        hosts.text.push_str(LOOPBACK_V6);
-    }
-    hosts.add_extra_hosts(own);
-    hosts.add_links(own);
-    for Membership { member, .. } in own {
-        hosts.claim(&member.hostname, Some(&member.container_id));
-    }
+    let mut hosts = Hosts::new(own, ipv6);
     for (index, membership) in own.iter().enumerate() {
         // A container with two interfaces on one network sees the others once.
         let seen = own[..index].iter().any(|other| other.network().name == membership.network().name);
@@ -52,10 +44,15 @@ pub(crate) fn text(own: &[Membership<'_>], ipv6: bool) -> String {
             hosts.add_members(membership);
         }
     }
-    for membership in own {
-        hosts.add_own(membership);
-    }
     hosts.text
+}
+
+/// How long the file of a container is before its network's block; `None` where one of these names means somebody
+/// else to it, so that its block is not like everybody's.
+pub(crate) fn length_before_members(own: &[Membership<'_>], ipv6: bool, names: &[String]) -> Option<usize> {
+    let hosts = Hosts::new(own, ipv6);
+    let means_another = |name: &String| hosts.meanings.contains_key(name);
+    (!names.iter().any(means_another)).then_some(hosts.text.len())
 }
 
 struct Hosts<'a> {
@@ -65,6 +62,23 @@ struct Hosts<'a> {
 }
 
 impl<'a> Hosts<'a> {
+    /// Everything but the members of networks.
+    fn new(own: &[Membership<'a>], ipv6: bool) -> Self {
+        let mut hosts = Self { text: String::from(LOOPBACK), meanings: HashMap::new() };
+        if ipv6 {
+            hosts.text.push_str(LOOPBACK_V6);
+        }
+        hosts.add_extra_hosts(own);
+        hosts.add_links(own);
+        for Membership { member, .. } in own {
+            hosts.claim(&member.hostname, Some(&member.container_id));
+        }
+        for membership in own {
+            hosts.add_own(membership);
+        }
+        hosts
+    }
+
     /// Notes that a name means a container from here on, unless it means something already.
     fn claim(&mut self, name: &str, container_id: Option<&'a str>) {
         self.meanings.entry(name.to_ascii_lowercase()).or_insert(container_id);
@@ -88,20 +102,25 @@ impl<'a> Hosts<'a> {
     }
 
     fn add_links(&mut self, own: &[Membership<'a>]) {
-        let mut links: Vec<(&str, Option<&'a Member>)> = Vec::new();
-        for membership in own {
-            let found = |source: &str| membership.network().find(source);
-            let of_member = membership.member.links.iter();
-            links.extend(of_member.map(|link| (link.alias.as_str(), found(&link.source))));
+        let mut links: Vec<(&str, Option<&'a Member>, Option<String>)> = Vec::new();
+        for Membership { neighbourhood, member } in own {
+            for link in &member.links {
+                let source = neighbourhood.network.find(&link.source);
+                // Where the source's own line has this name first, so does this one: both are found by the address.
+                let seen = source.filter(|_| member.names == Names::Network);
+                let qualified = seen.and_then(|source| neighbourhood.qualified(source));
+                links.push((&link.alias, source, qualified));
+            }
         }
         // All aliases before any other name: an alias holds whatever else a source is called. That of a source
         // which is gone means nobody, rather than a stranger of that name.
-        for (alias, source) in &links {
+        for (alias, source, _) in &links {
             self.claim(alias, source.map(|source| source.container_id.as_str()));
         }
-        for (alias, source) in links {
+        for (alias, source, qualified) in links {
             let Some(source) = source else { continue };
-            let names = self.allowed(source, &[alias, &source.hostname, &source.name]);
+            let names = qualified.as_deref().into_iter().chain([alias, &source.hostname, &source.name]);
+            let names = self.allowed(source, &names.collect::<Vec<_>>());
             push_lines(&mut self.text, source, &names);
             for name in names {
                 self.claim(name, Some(&source.container_id));
@@ -109,8 +128,8 @@ impl<'a> Hosts<'a> {
         }
     }
 
-    /// The lines of the network's other members: as they are for everybody, but for those with a name that means
-    /// somebody else here.
+    /// The lines of the network's other members: as they are for everybody, but for the container's own, and those
+    /// with a name that means somebody else here.
     fn add_members(&mut self, own: &Membership<'a>) {
         let Membership { neighbourhood, member: own } = own;
         let (members, lines) = (&neighbourhood.network.members, neighbourhood.lines());
@@ -122,17 +141,15 @@ impl<'a> Hosts<'a> {
         }
         apart.sort_unstable();
         apart.dedup();
-        let mut done = 0;
+        let start = self.text.len();
+        self.text.push_str(&lines.text);
         for place in apart {
-            self.text.push_str(&lines.text[done..lines.parts[place].start]);
-            done = lines.parts[place].end;
-            if !is_own(&place) {
-                let mut names = neighbourhood.names_of(&members[place]);
-                names.retain(|name| self.may_mean(name, &members[place]));
-                push_lines(&mut self.text, &members[place], &names);
-            }
+            let Some(slot) = members[place].slot else { continue };
+            let mut names = neighbourhood.names_of(&members[place]);
+            names.retain(|name| !is_own(&place) && self.may_mean(name, &members[place]));
+            let text = fitted(&members[place], &names, slot);
+            self.text.replace_range(start + slot.start..start + slot.end(), &text);
         }
-        self.text.push_str(&lines.text[done..]);
     }
 
     /// The container's own line. On a network where all see each other by name, it is no exception to that.

@@ -1,13 +1,15 @@
-//! A network with its members' hosts lines, rendered once for all who see them: a change rewrites the file of every
-//! member, and each file names every member.
+//! A network with its members' hosts lines, rendered once for all who see them.
+//!
+//! Every member has a slot in this block: the same one in every file, kept as long as it is a member. Who joins takes
+//! the place of one that has gone, or the end; who leaves makes room. So each file changes by the lines of one member,
+//! wherever it is, and none of the others' lines ever moves under a reader.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::IpAddr;
-use std::ops::Range;
 
-use registry::{Member, Network, short_id};
+use registry::{Member, Network, Patch, Slot, filler, line_starts, short_id};
 
 use crate::name::MAX_NAME;
 
@@ -19,36 +21,41 @@ const MAX_LINE: usize = 510;
 pub(crate) struct Neighbourhood {
     pub(crate) network: Network,
     lines: OnceCell<Lines>,
+    /// The places of each container's members.
+    containers: HashMap<String, Vec<usize>>,
 }
 
-/// The lines of all members, and where whose lines and names are.
+/// The lines of all members that have a slot.
 #[derive(Debug)]
 pub(crate) struct Lines {
     pub(crate) text: String,
-    /// The part of the text that each member has, in their order.
-    pub(crate) parts: Vec<Range<usize>>,
-    /// The places of the members that have a name, which is in small letters, in their lines.
+    /// The places of the members that have a name, which is in small letters.
     pub(crate) places: HashMap<String, Vec<usize>>,
 }
 
 impl Neighbourhood {
     pub(crate) fn new(network: Network) -> Self {
-        Self { network, lines: OnceCell::new() }
+        let mut containers: HashMap<String, Vec<usize>> = HashMap::with_capacity(network.members.len());
+        for (place, member) in network.members.iter().enumerate() {
+            containers.entry(member.container_id.clone()).or_default().push(place);
+        }
+        Self { network, lines: OnceCell::new(), containers }
+    }
+
+    /// All memberships of a container on the network.
+    pub(crate) fn members_of(&self, container_id: &str) -> impl Iterator<Item = &Member> {
+        let places = self.containers.get(container_id).into_iter().flatten();
+        places.map(|&place| &self.network.members[place])
     }
 
     pub(crate) fn lines(&self) -> &Lines {
         self.lines.get_or_init(|| {
             let members = &self.network.members;
-            let mut lines = Lines {
-                text: String::new(),
-                parts: Vec::with_capacity(members.len()),
-                places: HashMap::new(),
-            };
-            for (place, member) in members.iter().enumerate() {
-                let start = lines.text.len();
-                let names = self.names_of(member);
-                push_lines(&mut lines.text, member, &names);
-                lines.parts.push(start..lines.text.len());
+            let mut lines = Lines { text: String::new(), places: HashMap::new() };
+            for (slot, place) in slots(&self.network) {
+                lines.text.push_str(&filler(slot.start - lines.text.len()));
+                let names = self.names_of(&members[place]);
+                lines.text.push_str(&fitted(&members[place], &names, slot));
                 for name in names {
                     lines.places.entry(name.to_ascii_lowercase()).or_default().push(place);
                 }
@@ -57,11 +64,95 @@ impl Neighbourhood {
         })
     }
 
-    /// What a member is called by the others: name, aliases, short ID, `name.network`; each once.
+    /// Gives a slot to each member that has none, or whose lines have outgrown it.
+    pub(crate) fn give_slots(&mut self) {
+        let mut taken: Vec<Slot> = Vec::with_capacity(self.network.members.len());
+        let mut without = Vec::new();
+        for (place, member) in self.network.members.iter().enumerate() {
+            let length = self.lines_of(member).len();
+            match member.slot {
+                Some(slot) if length <= slot.length => taken.push(slot),
+                _ => without.push((place, length)),
+            }
+        }
+        taken.sort_unstable_by_key(|slot| slot.start);
+        for (place, mut length) in without {
+            let mut start = 0;
+            let mut before = taken.len();
+            for (index, slot) in taken.iter().enumerate() {
+                let gap = slot.start - start;
+                if gap >= length {
+                    // One byte has no room for a comment.
+                    length += usize::from(gap == length + 1);
+                    before = index;
+                    break;
+                }
+                start = slot.end();
+            }
+            let slot = Slot { start, length };
+            taken.insert(before, slot);
+            self.network.members[place].slot = Some(slot);
+        }
+        self.lines = OnceCell::new();
+    }
+
+    /// What changes in everybody's block where the network was another one before.
+    pub(crate) fn patch(&self, before: &Self) -> Patch {
+        let mut patch = Patch { before: before.length(), after: self.length(), ..Patch::default() };
+        let (olds, news) = (before.network.by_attachment(), self.network.by_attachment());
+        for old in &before.network.members {
+            let is_same = news.get(&old.attachment()).is_some_and(|new| self.is_same(new, before, old));
+            let Some(slot) = old.slot.filter(|_| !is_same) else { continue };
+            let text = fitted(old, &before.names_of(old), slot);
+            patch.ending.extend(line_starts(&text).map(|start| slot.start + start));
+            patch.empty.extend(self.gaps_in(slot));
+        }
+        for new in &self.network.members {
+            let is_same = olds.get(&new.attachment()).is_some_and(|old| self.is_same(new, before, old));
+            if let Some(slot) = new.slot.filter(|_| !is_same) {
+                patch.lines.push((slot.start, fitted(new, &self.names_of(new), slot)));
+            }
+        }
+        patch.lines.sort_unstable_by_key(|(start, _)| *start);
+        patch
+    }
+
+    fn is_same(&self, new: &Member, before: &Self, old: &Member) -> bool {
+        new == old || new.slot == old.slot && self.lines_of(new) == before.lines_of(old)
+    }
+
+    fn length(&self) -> usize {
+        let ends = self.network.members.iter().filter_map(|member| member.slot).map(Slot::end);
+        ends.max().unwrap_or_default()
+    }
+
+    /// The gaps between slots that have a part of this slot, which is no member's any more. What is behind the last
+    /// member is no gap.
+    fn gaps_in(&self, gone: Slot) -> Vec<Slot> {
+        let mut gaps = Vec::new();
+        let mut start = 0;
+        for (slot, _) in slots(&self.network) {
+            let gap = Slot { start, length: slot.start - start };
+            if gap.length > 0 && gap.start < gone.end() && gone.start < gap.end() {
+                gaps.push(gap);
+            }
+            start = slot.end();
+        }
+        gaps
+    }
+
+    fn lines_of(&self, member: &Member) -> String {
+        let mut text = String::new();
+        push_lines(&mut text, member, &self.names_of(member));
+        text
+    }
+
+    /// What a member is called by the others: `name.network`, by which an address is known where it is looked up
+    /// (gethostbyaddr(3) takes the first), name, aliases, short ID; each once.
     pub(crate) fn names_of(&self, member: &Member) -> Vec<String> {
-        let mut names = vec![member.name.clone()];
+        let mut names: Vec<String> = self.qualified(member).into_iter().collect();
         let further = member.aliases.iter().cloned().chain([short_id(&member.container_id)]);
-        for name in further.chain(self.qualified(member)) {
+        for name in [member.name.clone()].into_iter().chain(further) {
             if !names.contains(&name) {
                 names.push(name);
             }
@@ -74,6 +165,29 @@ impl Neighbourhood {
         let name = format!("{}.{}", member.name, self.network.name);
         (name.len() <= MAX_NAME).then_some(name)
     }
+}
+
+/// The slots of a network, in their order, and whose they are.
+fn slots(network: &Network) -> Vec<(Slot, usize)> {
+    let members = network.members.iter().enumerate();
+    let mut slots: Vec<(Slot, usize)> =
+        members.filter_map(|(place, member)| Some((member.slot?, place))).collect();
+    slots.sort_unstable_by_key(|(slot, _)| slot.start);
+    slots
+}
+
+/// A member's lines with these names, exactly as long as its slot.
+pub(crate) fn fitted<S: AsRef<str>>(member: &Member, names: &[S], slot: Slot) -> String {
+    let mut text = String::with_capacity(slot.length);
+    push_lines(&mut text, member, names);
+    if text.pop().is_none() {
+        return filler(slot.length);
+    }
+    while text.len() + 1 < slot.length {
+        text.push(' ');
+    }
+    text.push('\n');
+    text
 }
 
 /// Writes a member's lines, one an address, IPv4 first, all with the same names; none where there are no names.
@@ -120,7 +234,8 @@ mod tests {
             addresses: vec!["10.0.0.2".parse().unwrap()],
             ..Member::default()
         });
-        let neighbourhood = Neighbourhood::new(network);
+        let mut neighbourhood = Neighbourhood::new(network);
+        neighbourhood.give_slots();
         let text = &neighbourhood.lines().text;
         assert!(text.lines().count() > 1);
         assert!(text.lines().all(|line| line.len() <= MAX_LINE && line.starts_with("10.0.0.2\t")), "{text}");

@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::time::SystemTime;
 
-use registry::{Folder, Locked, Member, Names, Network};
+use registry::{Folder, Locked, Member, Names, Network, Patch};
 
 use crate::env::{self, Environment};
 use crate::error::Error;
@@ -19,6 +20,18 @@ pub(crate) struct View<'a> {
     ipv6: bool,
 }
 
+/// What was another way before, and so may have to be told to others.
+struct Change {
+    /// Members that came, went, or were others before.
+    members: Vec<Member>,
+    /// Their names as others see them, in small letters.
+    names: Vec<String>,
+    /// The change of the block that all see who see every member.
+    patch: Patch,
+    /// Until when every hosts file was as it should be and nobody else has written to it.
+    settled: Option<SystemTime>,
+}
+
 impl<'a> View<'a> {
     pub(crate) fn new(locked: &'a Locked, network: Network) -> Self {
         Self {
@@ -31,7 +44,7 @@ impl<'a> View<'a> {
 
     /// The hosts file that a container should have; `folder` is its own, where it has one yet.
     pub(crate) fn hosts(&mut self, container_id: &str, folder: Option<&Folder>) -> Result<String, Error> {
-        let networks = self.networks_of(folder)?;
+        let networks = self.networks_of(container_id, folder)?;
         Ok(hosts::text(&self.memberships(container_id, &networks), self.ipv6))
     }
 
@@ -41,17 +54,57 @@ impl<'a> View<'a> {
         container_id: &str,
         folder: Option<&Folder>,
     ) -> Result<Environment, Error> {
-        let networks = self.networks_of(folder)?;
+        let networks = self.networks_of(container_id, folder)?;
         env::of_container(&self.memberships(container_id, &networks))
     }
 
-    /// Rewrites the hosts files of everybody who sees the members that changed. Goes on past failures.
-    pub(crate) fn rewrite_hosts(&mut self, changed: &[Member]) -> Result<(), Error> {
+    /// Rewrites the hosts files of everybody who sees what the network was before in another way. `settled` is when
+    /// all of them were right the last time. Goes on past failures.
+    pub(crate) fn rewrite_hosts(
+        &mut self,
+        before: &Network,
+        settled: Option<SystemTime>,
+    ) -> Result<(), Error> {
+        let before = Neighbourhood::new(before.clone());
+        let neighbourhood = &self.networks[0];
+        let members = changed(&before.network, &neighbourhood.network);
+        let names = members.iter().flat_map(|member| neighbourhood.names_of(member));
+        let names = names.map(|name| name.to_ascii_lowercase()).collect();
+        let change = Change { names, patch: neighbourhood.patch(&before), members, settled };
         let mut failures = Vec::new();
-        for container_id in concerned(&self.networks[0].network, changed) {
-            failures.extend(self.rewrite_hosts_of(&container_id).err().map(cni::Error::from));
+        let mut known = HashSet::new();
+        let sees = neighbourhood.network.members.iter().filter(|member| change.concerns(member));
+        let concerned: Vec<String> = sees.map(|member| member.container_id.clone()).collect();
+        for container_id in concerned.into_iter().filter(|container_id| known.insert(container_id.clone())) {
+            let rewritten = match self.patch_hosts_of(&container_id, &change) {
+                Ok(false) => self.rewrite_hosts_of(&container_id),
+                outcome => outcome.map(|_| ()),
+            };
+            failures.extend(rewritten.err().map(cni::Error::from));
         }
-        Ok(cni::Error::all(failures)?)
+        cni::Error::all(failures)?;
+        // Where nobody sees all, no file is ever patched.
+        if self.networks[0].network.is_seen_whole() {
+            self.locked.settle(&self.networks[0].network.name)?;
+        }
+        Ok(())
+    }
+
+    /// Changes the lines of the members in question alone, where a container's file is as it was left, and says whether
+    /// it did.
+    fn patch_hosts_of(&self, container_id: &str, change: &Change) -> Result<bool, Error> {
+        let Some(settled) = change.settled else {
+            return Ok(false);
+        };
+        let own: Vec<Membership<'_>> = Membership::of(container_id, &self.networks[0]).collect();
+        if own.iter().any(|own| own.member.names == Names::Links || change.is_apart(own.member)) {
+            return Ok(false);
+        }
+        // Where the container is on other networks, its file is longer.
+        let Some(start) = hosts::length_before_members(&own, self.ipv6, &change.names) else {
+            return Ok(false);
+        };
+        Ok(self.locked.patch(container_id, files::HOSTS, start, &change.patch, settled)?)
     }
 
     /// Rewrites one container's hosts file, and makes its folder where somebody has removed it.
@@ -65,14 +118,19 @@ impl<'a> View<'a> {
     }
 
     /// The places in `networks` of those that a container is on, in the order in which it joined them.
-    fn networks_of(&mut self, folder: Option<&Folder>) -> Result<Vec<usize>, Error> {
+    fn networks_of(&mut self, container_id: &str, folder: Option<&Folder>) -> Result<Vec<usize>, Error> {
         let names = folder.map(|folder| self.locked.networks_of(folder)).transpose()?;
         let mut places = Vec::with_capacity(1);
         for name in names.unwrap_or_default() {
             let known = self.networks.iter().position(|known| known.network.name == name);
             let place = known.unwrap_or(self.networks.len());
-            if known.is_none() {
-                self.networks.push(Neighbourhood::new(self.locked.network(&name)?));
+            // What is known of another network may be no more than what concerns another container.
+            if place > 0 && !known.is_some_and(|place| self.networks[place].network.is_seen_whole()) {
+                let network = Neighbourhood::new(self.locked.around(&name, &[container_id], None)?);
+                match self.networks.get_mut(place) {
+                    Some(known) => *known = network,
+                    None => self.networks.push(network),
+                }
             }
             places.push(place);
         }
@@ -89,19 +147,28 @@ impl<'a> View<'a> {
     }
 }
 
-/// The containers of a network whose hosts file may have lines of the members that changed, each once.
-fn concerned(network: &Network, changed: &[Member]) -> Vec<String> {
-    let sees = |member: &Member| {
-        member.names == Names::Network
-            || changed.iter().any(|changed| {
-                changed.container_id == member.container_id
-                    || member.links.iter().any(|link| changed.answers_to(&link.source))
-            })
-    };
-    let mut known = HashSet::new();
-    let members = network.members.iter().filter(|member| sees(member));
-    members
-        .filter(|member| known.insert(&member.container_id))
-        .map(|member| member.container_id.clone())
-        .collect()
+impl Change {
+    /// Whether a member's hosts file may have lines of the members that changed.
+    fn concerns(&self, member: &Member) -> bool {
+        member.names == Names::Network || self.is_apart(member)
+    }
+
+    /// Whether a member's hosts file changes in more than the block that all see: it is its own, or has links to them.
+    fn is_apart(&self, member: &Member) -> bool {
+        self.members.iter().any(|changed| {
+            changed.container_id == member.container_id
+                || member.links.iter().any(|link| changed.answers_to(&link.source))
+        })
+    }
+}
+
+/// The members, as they were and as they are, that are not the same in both.
+fn changed(before: &Network, after: &Network) -> Vec<Member> {
+    let mut changed = Vec::new();
+    for (these, others) in [(before, after), (after, before)] {
+        let others = others.by_attachment();
+        let differs = |member: &&Member| others.get(&member.attachment()) != Some(member);
+        changed.extend(these.members.iter().filter(differs).cloned());
+    }
+    changed
 }

@@ -56,23 +56,23 @@ fn members_know_each_other_and_those_of_other_networks_stay_unknown() {
     back.add("c3", &["10.2.0.2/24"], &json!({"name": "db"}));
     assert_eq!(
         place.hosts("c1"),
-        ["10.1.0.3 web www c2 web.front", "10.1.0.2 c1 proxy proxy.front", "fd00:1::2 c1 proxy proxy.front"]
+        ["10.1.0.2 c1 proxy proxy.front", "fd00:1::2 c1 proxy proxy.front", "10.1.0.3 web.front web www c2"]
     );
-    assert_eq!(place.hosts("c3"), ["10.2.0.3 web c2 web.back", "10.2.0.2 c3 db db.back"]);
+    assert_eq!(place.hosts("c3"), ["10.2.0.2 c3 db db.back", "10.2.0.3 web.back web c2"]);
     let both = place.hosts("c2");
-    assert!(both.contains(&"10.1.0.2 proxy c1 proxy.front".to_owned()), "{both:?}");
-    assert!(both.contains(&"10.2.0.2 db c3 db.back".to_owned()), "{both:?}");
+    assert!(both.contains(&"10.1.0.2 proxy.front proxy c1".to_owned()), "{both:?}");
+    assert!(both.contains(&"10.2.0.2 db.back db c3".to_owned()), "{both:?}");
     // A third member appears in running containers, and goes.
     front.add("c4", &["10.1.0.4/24"], &json!({"name": "cache"}));
     for container in ["c1", "c2"] {
-        assert!(place.hosts(container).contains(&"10.1.0.4 cache c4 cache.front".to_owned()));
+        assert!(place.hosts(container).contains(&"10.1.0.4 cache.front cache c4".to_owned()));
     }
     assert!(front.check("c2", &["10.1.0.3/24"]).ok && back.check("c2", &["10.2.0.3/24"]).ok);
     front.del("c4");
     assert!(!place.hosts("c1").iter().any(|line| line.contains("cache")));
     // Off one network, the container keeps its files and loses the other's names.
     front.del("c2");
-    assert_eq!(place.hosts("c2"), ["10.2.0.2 db c3 db.back", "10.2.0.3 c2 web web.back"]);
+    assert_eq!(place.hosts("c2"), ["10.2.0.3 c2 web web.back", "10.2.0.2 db.back db c3"]);
     back.del("c2");
     assert!(!place.file("c2", "").exists());
     front.del("c1");
@@ -107,7 +107,7 @@ fn a_link_may_wait_for_its_source() {
     shop.add("c1", &["10.0.0.2/24"], &json!({"name": "web", "links": ["db:store"]}));
     assert_eq!(place.env("c1").len(), 0);
     shop.add("c2", &["10.0.0.3/24"], &json!({"name": "db"}));
-    assert_eq!(place.hosts("c1")[0], "10.0.0.3 store c2 db");
+    assert_eq!(place.hosts("c1")[0], "10.0.0.3 db.shop store c2 db");
 }
 
 #[test]
@@ -146,11 +146,11 @@ fn pods_of_the_same_name_in_two_namespaces_get_along() {
     pod("blue").add("c2", &["10.0.0.3/24"], &json!({}));
     assert_eq!(
         place.hosts("c1"),
-        ["10.0.0.3 db-0.blue db-0 c2 db-0.blue.shop", "10.0.0.2 c1 db-0 db-0.red db-0.shop"]
+        ["10.0.0.2 c1 db-0 db-0.red db-0.shop", "10.0.0.3 db-0.blue.shop db-0.blue db-0 c2"]
     );
     // The pod that came first keeps the name.
     place.shop().add("c3", &["10.0.0.4/24"], &json!({"name": "web", "links": ["db-0:store"]}));
-    assert_eq!(place.hosts("c3")[0], "10.0.0.2 store c1 db-0");
+    assert_eq!(place.hosts("c3")[0], "10.0.0.2 db-0.shop store c1 db-0");
 }
 
 #[test]
@@ -163,5 +163,5 @@ fn files_are_open_to_those_who_need_them_and_nobody_else() {
     assert_eq!(mode(place.file("c1", "hosts")), 0o644);
     assert_eq!(mode(place.file("c1", "env")), 0o600);
     assert_eq!(mode(place.file("c1", "env.json")), 0o600);
-    assert_eq!(mode(place.state().join("registry/shop.json")), 0o600);
+    assert_eq!(mode(place.state().join("registry/shop/members/c1:eth0")), 0o600);
 }

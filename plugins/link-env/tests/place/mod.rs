@@ -36,7 +36,8 @@ impl Answer {
 
 impl Place {
     pub(crate) fn new(conf: Value) -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), conf }
+        // A tmpfs, as /run is.
+        Self { folder: tempfile::tempdir_in("/dev/shm").unwrap(), conf }
     }
 
     /// The same place, for another network.
@@ -60,11 +61,13 @@ impl Place {
         self.folder.path().join(format!("netns-{container}"))
     }
 
-    /// A container's hosts lines without those that every file has.
+    /// A container's hosts lines without those that every file has, and without comments.
     pub(crate) fn hosts(&self, container: &str) -> Vec<String> {
         let text = fs::read_to_string(self.file(container, "hosts")).unwrap();
-        let lines = text.lines().map(|line| line.replace('\t', " "));
-        lines.filter(|line| !line.contains("localhost") && !line.contains(" ip6-")).collect()
+        let lines = text.lines().map(|line| line.replace('\t', " ").trim_end().to_owned());
+        let is_own =
+            |line: &String| !line.starts_with('#') && !line.contains("localhost") && !line.contains(" ip6-");
+        lines.filter(is_own).collect()
     }
 
     pub(crate) fn env(&self, container: &str) -> BTreeMap<String, String> {

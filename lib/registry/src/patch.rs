@@ -1,0 +1,120 @@
+//! Changes to a file whose lines do not move, by which no reader ever meets half a line.
+//!
+//! The kernel copies a write(2) on tmpfs into a page while others read it, so a reader can meet the start of an old
+//! line with the end of a new one. What cannot be halved is a byte. So a line ends by its first byte, which becomes
+//! `#`, and what is to become a line is written behind a `#`, which its first byte replaces at the end.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use crate::member::Slot;
+
+/// The unit in which the kernel makes bytes beyond the old end of a file visible is at least this: a page.
+const PAGE: usize = 4096;
+
+/// Changes to a part of a file, which ends with the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Patch {
+    /// The part's length before.
+    pub before: usize,
+    /// The part's length afterwards.
+    pub after: usize,
+    /// Where lines start that end.
+    pub ending: Vec<usize>,
+    /// Places where there are no lines any more.
+    pub empty: Vec<Slot>,
+    /// New lines with their places. Where there is something before, it is a comment or ends by this patch.
+    pub lines: Vec<(usize, String)>,
+}
+
+/// What stands where there is no line: a comment of that length.
+#[must_use]
+pub fn filler(length: usize) -> String {
+    let mut text = "#".repeat(length.saturating_sub(1));
+    if length > 0 {
+        text.push('\n');
+    }
+    text
+}
+
+/// The places where lines of a text start.
+pub fn line_starts(text: &str) -> impl Iterator<Item = usize> {
+    let after_ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+    std::iter::once(0).chain(after_ends).filter(|start| *start < text.len())
+}
+
+impl Patch {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ending.is_empty() && self.empty.is_empty() && self.lines.is_empty() && self.before == self.after
+    }
+
+    /// Changes the part of a file that starts there.
+    pub(crate) fn apply(&self, file: &File, start: usize) -> io::Result<()> {
+        let write = |at: usize, bytes: &[u8]| file.write_all_at(bytes, (start + at) as u64);
+        for line in &self.ending {
+            write(*line, b"#")?;
+        }
+        for slot in &self.empty {
+            write(slot.start, filler(slot.length).as_bytes())?;
+        }
+        if self.after < self.before {
+            file.set_len((start + self.after) as u64)?;
+        }
+        for (at, text) in &self.lines {
+            let (first, last) = (start + at, start + at + text.len() - 1);
+            // Bytes beyond the end of the file are there when they are all there.
+            if *at == self.before && first / PAGE == last / PAGE {
+                write(*at, text.as_bytes())?;
+                continue;
+            }
+            let mut covered = text.clone().into_bytes();
+            for line in line_starts(text) {
+                covered[line] = b'#';
+            }
+            write(*at, &covered)?;
+            for line in line_starts(text) {
+                write(at + line, &text.as_bytes()[line..=line])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patched(text: &str, patch: &Patch) -> String {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        patch.apply(&File::options().write(true).open(file.path()).unwrap(), 2).unwrap();
+        std::fs::read_to_string(file.path()).unwrap()
+    }
+
+    #[test]
+    fn lines_come_and_go_in_their_places() {
+        let slot = |start, length| Slot { start, length };
+        let gone =
+            Patch { before: 9, after: 9, ending: vec![3], empty: vec![slot(3, 3)], ..Patch::default() };
+        assert_eq!(patched("0\naa\nbb\ncc\n", &gone), "0\naa\n##\ncc\n");
+        let come = Patch {
+            before: 9,
+            after: 9,
+            lines: vec![(3, "b\n".into()), (5, "\n".into())],
+            ..Patch::default()
+        };
+        assert_eq!(patched("0\naa\n##\ncc\n", &come), "0\naa\nb\n\ncc\n");
+        let last = Patch { before: 9, after: 6, ending: vec![6], ..Patch::default() };
+        assert_eq!(patched("0\naa\nbb\ncc\n", &last), "0\naa\nbb\n");
+        let next = Patch { before: 9, after: 15, lines: vec![(9, "dd\nee\n".into())], ..Patch::default() };
+        assert_eq!(patched("0\naa\nbb\ncc\n", &next), "0\naa\nbb\ncc\ndd\nee\n");
+    }
+
+    #[test]
+    fn fillers_are_comments_of_every_length() {
+        assert_eq!([0, 1, 2, 5].map(filler), ["", "\n", "#\n", "####\n"]);
+    }
+}

@@ -1,0 +1,175 @@
+//! A network's folder: reading members, all of them or those that matter, and changing them.
+
+use std::path::PathBuf;
+
+use crate::error::Error;
+use crate::folder::Folder;
+use crate::index::{self, Key};
+use crate::member::Member;
+use crate::network::Network;
+
+pub(crate) const MEMBERS: &str = "members";
+pub(crate) const INDEX: &str = "index";
+const PRIVATE: u32 = 0o600;
+
+/// The folders of a network that has members.
+#[derive(Debug)]
+pub(crate) struct Roll {
+    members: Folder,
+    index: Folder,
+}
+
+impl Roll {
+    /// Opens them; `None` where there are none.
+    pub(crate) fn open(network: &Folder) -> Result<Option<Self>, Error> {
+        match (network.child(MEMBERS)?, network.child(INDEX)?) {
+            (Some(members), Some(index)) => Ok(Some(Self { members, index })),
+            _ => Ok(None),
+        }
+    }
+
+    /// Opens them, and makes them where there are none.
+    pub(crate) fn create(network: &Folder) -> Result<Self, Error> {
+        Ok(Self { members: network.child_or_create(MEMBERS)?, index: network.child_or_create(INDEX)? })
+    }
+
+    /// All members, in the order in which they joined.
+    pub(crate) fn all(&self) -> Result<Vec<Member>, Error> {
+        all(&self.members)
+    }
+
+    /// Whether a member sees every other one.
+    pub(crate) fn has_viewers(&self) -> Result<bool, Error> {
+        Ok(!self.find([Key::Viewer], true)?.is_empty())
+    }
+
+    /// The members that any of the keys leads to; `first`: one will do.
+    fn find(&self, keys: impl IntoIterator<Item = Key>, first: bool) -> Result<Vec<Member>, Error> {
+        let mut found: Vec<Member> = Vec::new();
+        for key in keys {
+            for file in index::read(&self.index, &key)? {
+                if found.iter().any(|member| file_name(member) == file) {
+                    continue;
+                }
+                // Half a line that a killed process left may be no file name at all.
+                let member = if is_file_name(&file) { read(&self.members, &file)? } else { None };
+                if let Some(member) = member.filter(|member| key.matches(member)) {
+                    found.push(member);
+                    if first {
+                        return Ok(found);
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The members that matter to these containers and to who is about to join: themselves; who has the name or an
+    /// address of who joins; who has links to any of these; and all that these links may mean.
+    pub(crate) fn around(&self, containers: &[&str], joining: Option<&Member>) -> Result<Vec<Member>, Error> {
+        let own = containers.iter().map(|id| Key::Name((*id).to_owned()));
+        let in_the_way = joining.into_iter().flat_map(|member| {
+            let addresses = member.addresses.iter().copied().map(Key::Address);
+            member.sources().into_iter().map(Key::Name).chain(addresses)
+        });
+        let mut members = self.find(own.chain(in_the_way), false)?;
+        let sources = members.iter().chain(joining).flat_map(Member::sources).map(Key::Source);
+        let recipients = self.find(sources.collect::<Vec<_>>(), false)?;
+        add_new(&mut members, recipients);
+        let links = members.iter().chain(joining).flat_map(|member| &member.links);
+        let meant = self.find(links.map(|link| Key::Name(link.source.clone())).collect::<Vec<_>>(), false)?;
+        add_new(&mut members, meant);
+        sort(&mut members);
+        Ok(members)
+    }
+
+    /// Whether anybody answers to a link's source.
+    pub(crate) fn has(&self, source: &str) -> Result<bool, Error> {
+        Ok(!self.find([Key::Name(source.to_owned())], true)?.is_empty())
+    }
+
+    /// Writes what has changed. Keys come before the member that they lead to, and go before it: whatever kills the
+    /// process, a member is found, and found by its keys.
+    pub(crate) fn change(&self, before: &Network, after: &Network) -> Result<(), Error> {
+        let (known, remaining) = (before.by_attachment(), after.by_attachment());
+        for member in &before.members {
+            if !remaining.contains_key(&member.attachment()) {
+                let file = file_name(member);
+                for key in Key::of(member) {
+                    index::remove(&self.index, &key, &file)?;
+                }
+                self.members.remove(&file)?;
+            }
+        }
+        for member in &after.members {
+            let old = known.get(&member.attachment());
+            if old == Some(&member) {
+                continue;
+            }
+            let file = file_name(member);
+            let (keys, old) = (Key::of(member), old.map(|old| Key::of(old)).unwrap_or_default());
+            for key in keys.iter().filter(|key| !old.contains(key)) {
+                index::add(&self.index, key, &file)?;
+            }
+            write(&self.members, &file, member)?;
+            for key in old.iter().filter(|key| !keys.contains(key)) {
+                index::remove(&self.index, key, &file)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn add_new(members: &mut Vec<Member>, more: Vec<Member>) {
+    for member in more {
+        if !members.iter().any(|known| known.is(&member.container_id, &member.ifname)) {
+            members.push(member);
+        }
+    }
+}
+
+fn sort(members: &mut [Member]) {
+    members
+        .sort_by(|a, b| (a.joined, &a.container_id, &a.ifname).cmp(&(b.joined, &b.container_id, &b.ifname)));
+}
+
+/// All members of a folder of members. One that goes meanwhile is left out.
+pub(crate) fn all(folder: &Folder) -> Result<Vec<Member>, Error> {
+    let mut members = Vec::new();
+    for file in folder.entries()? {
+        if is_file_name(&file)
+            && let Some(member) = read(folder, &file)?
+        {
+            members.push(member);
+        }
+    }
+    sort(&mut members);
+    Ok(members)
+}
+
+fn file_name(member: &Member) -> String {
+    format!("{}:{}", member.container_id, member.ifname)
+}
+
+fn is_file_name(text: &str) -> bool {
+    text.contains(':') && !text.starts_with('.') && !text.contains(['/', '\0'])
+}
+
+fn read(folder: &Folder, file: &str) -> Result<Option<Member>, Error> {
+    let Some(content) = folder.read(file)? else {
+        return Ok(None);
+    };
+    let member = serde_json::from_slice(&content);
+    member.map(Some).map_err(|source| Error::Decode { path: path(folder, file), source })
+}
+
+fn write(folder: &Folder, file: &str, member: &Member) -> Result<(), Error> {
+    let mut text =
+        serde_json::to_vec(member).map_err(|source| Error::Decode { path: path(folder, file), source })?;
+    text.push(b'\n');
+    folder.replace(file, &text, PRIVATE)
+}
+
+fn path(folder: &Folder, file: &str) -> PathBuf {
+    folder.path().join(file)
+}
