@@ -1,4 +1,5 @@
-# demo: the main job in a sandbox, without root.  test: everything.  bench: measurements.  install: see README.md.
+# demo: the main job in a sandbox, without root.  test: everything.  test-runtimes: under containerd and podman, as root.
+# bench: measurements.  install: see README.md.
 
 CARGO    = cargo
 # Programs are built for a named target, so that they are static; see .cargo/config.toml.
@@ -9,7 +10,7 @@ BINDIR   = /opt/cni/bin
 PREFIX   = /usr/local
 CONFDIR  = /etc/cni/net.d
 
-.PHONY: all demo test bench install
+.PHONY: all demo test test-runtimes bench install
 
 all:
 	$(CARGO) build --release --locked
@@ -19,6 +20,10 @@ demo: all
 
 test:
 	tests/run
+
+test-runtimes:
+	tests/runtimes/newer
+	$(CARGO) test -p runtimes --locked
 
 bench: all
 	$(CARGO) run --quiet --release --locked --example bench

@@ -6,19 +6,23 @@ use std::thread;
 
 use nix::mount::{MsFlags, mount};
 
-const INSIDE: &str = "CLEAT_SANDBOX";
+pub(crate) const INSIDE: &str = "CLEAT_SANDBOX";
 
 /// Runs the calling test in a sandbox: the test program is started again inside, for this one test.
 ///
 /// The name of the test is that of its thread, which the test harness sets.
 pub fn isolated(test: impl FnOnce()) {
-    if std::env::var_os(INSIDE).is_some() {
+    if is_inside() {
         prepare();
         return test();
     }
+    run_test_in(unshare());
+}
+
+/// Starts the calling test again, this one alone, by a command that ends in the test program.
+pub(crate) fn run_test_in(mut command: Command) {
     let thread = thread::current();
     let name = thread.name().expect("the test harness names its threads");
-    let mut command = unshare();
     command.args([name, "--exact", "--nocapture", "--test-threads=1"]);
     let output = command.output().expect("start unshare(1) of util-linux");
     let said =
@@ -28,11 +32,17 @@ pub fn isolated(test: impl FnOnce()) {
     assert!(said.contains("1 passed"), "the test did not run in the sandbox: {said}");
 }
 
+/// Whether this process was started in a sandbox.
+#[must_use]
+pub fn is_inside() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
 /// Runs a whole program in a sandbox: `None` says that this process is inside and should go on; otherwise the
 /// status with which it ended inside.
 #[must_use]
 pub fn isolated_program() -> Option<ExitStatus> {
-    if std::env::var_os(INSIDE).is_some() {
+    if is_inside() {
         prepare();
         return None;
     }
@@ -58,7 +68,7 @@ fn unshare() -> Command {
 }
 
 /// Fresh folders where the suite, its tests and ip(8) keep their state.
-fn prepare() {
+pub(crate) fn prepare() {
     for folder in ["/run", "/var/lib"] {
         mount(Some("sandbox"), folder, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
             .unwrap_or_else(|error| panic!("mount a tmpfs on {folder} in the sandbox: {error}"));

@@ -4,6 +4,8 @@
 //! nothing in it can touch the real host, and all of it is gone when it ends. Inside, a [`Host`] has an "outside" host
 //! behind an uplink, and containers; [`traffic`] sends real packets; a [`Snapshot`] shows what was left behind.
 //!
+//! [`on_a_machine`] is the same with real root, for container runtimes, which cannot do without.
+//!
 //! What cannot run here panics: a test that cannot show anything must fail.
 
 #![allow(
@@ -18,10 +20,12 @@
 mod call;
 mod host;
 mod isolate;
+mod machine;
 mod snapshot;
 pub mod traffic;
 
 pub use call::{Answer, Call, run};
 pub use host::{Host, Namespaced, OUTSIDE_V4, OUTSIDE_V6, UPLINK_V4, UPLINK_V6};
-pub use isolate::{isolated, isolated_program};
+pub use isolate::{is_inside, isolated, isolated_program};
+pub use machine::on_a_machine;
 pub use snapshot::Snapshot;

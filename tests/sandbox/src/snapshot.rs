@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -14,7 +14,10 @@ use crate::host::Namespaced;
 
 /// What a host looked like at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot(BTreeSet<String>);
+pub struct Snapshot {
+    lines: BTreeSet<String>,
+    folders: Vec<PathBuf>,
+}
 
 /// Files that belong to a network rather than to an attachment, and stay: host-local goes on from the address it gave
 /// last, as the reference does, and its lock file is shared with the reference.
@@ -24,6 +27,13 @@ impl Snapshot {
     /// Looks at the current namespace and the folders of the suite.
     #[must_use]
     pub fn take() -> Self {
+        Self::with_files_of(&["/run", "/var/lib", "/etc/netns"])
+    }
+
+    /// Looks at the current namespace and some folders only, where others keep files in the rest.
+    #[must_use]
+    pub fn with_files_of<P: AsRef<Path>>(folders: &[P]) -> Self {
+        let folders: Vec<PathBuf> = folders.iter().map(|folder| folder.as_ref().to_owned()).collect();
         let mut lines = BTreeSet::new();
         for link in json(&["-d", "link"]) {
             let field = |name: &str| link[name].to_string();
@@ -57,34 +67,34 @@ impl Snapshot {
                 ));
             }
         }
-        let rules = output(Command::new("nft").args(["list", "ruleset"]));
+        let rules = output(Command::new("nft").args(["--stateless", "list", "ruleset"]));
         lines.extend(rules.lines().map(|line| format!("nft {line}")));
-        for folder in ["/run", "/var/lib", "/etc/netns"] {
-            files(Path::new(folder), &mut lines);
+        for folder in &folders {
+            files(folder, &mut lines);
         }
-        Self(lines)
+        Self { lines, folders }
     }
 
     /// Fails with what has come and gone since.
     pub fn assert_unchanged(&self) {
-        let now = Self::take();
-        let came: Vec<&String> = now.0.difference(&self.0).collect();
-        let went: Vec<&String> = self.0.difference(&now.0).collect();
+        let now = Self::with_files_of(&self.folders);
+        let came: Vec<&String> = now.lines.difference(&self.lines).collect();
+        let went: Vec<&String> = self.lines.difference(&now.lines).collect();
         assert!(came.is_empty() && went.is_empty(), "left behind: {came:#?}\nmissing: {went:#?}");
     }
 
     /// As [`Snapshot::assert_unchanged`], while a namespace that was made since is still there.
     pub fn assert_unchanged_but_for(&self, netns: &Namespaced) {
         let mut expected = self.clone();
-        expected.0.extend(
-            Self::take().0.into_iter().filter(|line| line.contains(&format!("{} ", netns.path().display()))),
-        );
+        let now = Self::with_files_of(&self.folders).lines;
+        let of_netns = format!("{} ", netns.path().display());
+        expected.lines.extend(now.into_iter().filter(|line| line.contains(&of_netns)));
         expected.assert_unchanged();
     }
 
     /// The lines themselves, sorted.
     pub fn lines(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
+        self.lines.iter().map(String::as_str)
     }
 }
 

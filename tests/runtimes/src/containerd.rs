@@ -1,0 +1,133 @@
+//! containerd: that of Debian 12, and the newest that Debian's later suites carry.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::image;
+use crate::machine::built;
+use crate::shell::{eventually, try_run};
+
+const SOCKET: &str = "/run/containerd/containerd.sock";
+const LOG: &str = "/run/containerd.log";
+
+/// Which containerd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// Debian 12's, 1.6.
+    Debian12,
+    /// The newest that Debian carries, unpacked by `tests/runtimes/newer`: 2.1 or later, with NRI.
+    Newest,
+}
+
+/// A containerd that serves until it is dropped.
+#[derive(Debug)]
+pub struct Containerd {
+    daemon: Child,
+    release: Release,
+}
+
+impl Containerd {
+    /// Starts it, and loads the image for clients of the CRI and for ctr(8).
+    #[must_use]
+    pub fn start(release: Release) -> Self {
+        fs::write("/etc/containerd.toml", configuration()).unwrap();
+        let containerd = Self { daemon: serve(release), release };
+        let archive = image::archive();
+        for namespace in ["default", "k8s.io"] {
+            eventually("load the image", || {
+                try_run(containerd.ctr().args(["-n", namespace, "images", "import"]).arg(&archive))
+                    .map_err(|error| format!("{error}\n{}", log()))
+            });
+        }
+        containerd
+    }
+
+    /// Its command line client.
+    #[must_use]
+    pub fn ctr(&self) -> Command {
+        let mut command = Command::new(program(self.release, "ctr"));
+        command.args(["--address", SOCKET]);
+        command
+    }
+
+    /// Ends the daemon and starts it again: the containers go on.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.daemon = serve(self.release);
+        eventually("containerd is back", || try_run(self.ctr().arg("version")));
+    }
+
+    fn stop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+
+    /// The socket on which it answers.
+    #[must_use]
+    pub fn socket(&self) -> &'static Path {
+        Path::new(SOCKET)
+    }
+}
+
+impl Drop for Containerd {
+    fn drop(&mut self) {
+        self.stop();
+        if std::thread::panicking() {
+            eprintln!("{}", log());
+        }
+    }
+}
+
+/// What containerd said that may explain a failure.
+fn log() -> String {
+    let text = fs::read_to_string(LOG).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.contains("level=info")).collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
+}
+
+fn serve(release: Release) -> Child {
+    let log = File::options().create(true).append(true).open(LOG).unwrap();
+    let containerd = program(release, "containerd");
+    // It looks for its shim beside ctr and runc, in PATH.
+    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", containerd.parent().unwrap().display());
+    Command::new(&containerd)
+        .args(["--config", "/etc/containerd.toml"])
+        .env("PATH", path)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap_or_else(|error| panic!("start {}: {error}: run tests/run as root", containerd.display()))
+}
+
+fn program(release: Release, name: &str) -> PathBuf {
+    let newer = built().join("../../debian-newer/usr/bin");
+    let folder = match release {
+        Release::Debian12 => PathBuf::from("/usr/bin"),
+        Release::Newest => newer,
+    };
+    let program = folder.join(name);
+    assert!(program.exists(), "{} is missing: run `make test-runtimes`", program.display());
+    program
+}
+
+/// Both releases read version 2. Root of a virtual machine or container may not lower the OOM score.
+fn configuration() -> &'static str {
+    r#"
+version = 2
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "localhost/cleat-test:latest"
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "overlayfs"
+    default_runtime_name = "runc"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+        SystemdCgroup = false
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/opt/cni/bin"
+    conf_dir = "/etc/cni/net.d"
+"#
+}

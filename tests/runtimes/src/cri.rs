@@ -1,0 +1,212 @@
+//! The few calls of the CRI (v1) that a kubelet makes for a pod, with the few fields that matter here.
+
+mod messages;
+
+use std::path::PathBuf;
+
+use hyper_util::rt::TokioIo;
+use prost::Message;
+use tokio::net::UnixStream;
+use tokio::runtime::Runtime;
+use tonic::Status;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
+
+use self::messages::{
+    ContainerConfig, ContainerMetadata, ContainerRequest, CreateContainerRequest, CreateContainerResponse,
+    Empty, ExecSyncRequest, ExecSyncResponse, ImageSpec, KeyValue, LinuxPodSandboxConfig, Mount, PodRequest,
+    PodSandboxConfig, PodSandboxMetadata, PodSandboxStatusResponse, PortMapping, RunPodSandboxRequest,
+    RunPodSandboxResponse, StatusRequest, StatusResponse,
+};
+use crate::IMAGE;
+
+/// A connection to a runtime, which ends with the runtime's process.
+#[derive(Debug)]
+pub struct Cri {
+    tokio: Runtime,
+    channel: Channel,
+}
+
+/// What a pod is to be.
+#[derive(Clone, Debug, Default)]
+pub struct PodSpec {
+    /// Name, in the namespace `default`.
+    pub name: String,
+    /// Annotations, as a user would put them into the pod's metadata.
+    pub annotations: Vec<(String, String)>,
+    /// Published TCP ports: on the host, in the pod.
+    pub ports: Vec<(u16, u16)>,
+}
+
+/// A pod that the runtime knows.
+#[derive(Clone, Debug)]
+pub struct Pod {
+    /// The runtime's ID, which is CNI's container ID as well.
+    pub id: String,
+    config: PodSandboxConfig,
+}
+
+/// What a container of a pod is to be.
+#[derive(Clone, Debug, Default)]
+pub struct ContainerSpec<'a> {
+    /// Its command.
+    pub command: &'a [&'a str],
+    /// Its environment.
+    pub env: &'a [(&'a str, &'a str)],
+    /// Files of the host in it: there, and here.
+    pub mounts: &'a [(&'a str, &'a str)],
+}
+
+impl Cri {
+    /// Speaks to the runtime behind a socket.
+    #[must_use]
+    pub fn new(socket: impl Into<PathBuf>) -> Self {
+        let socket = socket.into();
+        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let guard = tokio.enter();
+        let connector = service_fn(move |_| {
+            let socket = socket.clone();
+            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+        });
+        let channel = Endpoint::from_static("http://localhost").connect_with_connector_lazy(connector);
+        drop(guard);
+        Self { tokio, channel }
+    }
+
+    /// Whether the runtime finds its network fit for pods, and why not.
+    ///
+    /// # Errors
+    /// The runtime does not answer.
+    pub fn network_status(&self) -> Result<(bool, String), Status> {
+        let response: StatusResponse = self.call("Status", StatusRequest {})?;
+        let conditions = response.status.unwrap().conditions;
+        let network = conditions.into_iter().find(|condition| condition.kind == "NetworkReady").unwrap();
+        Ok((network.status, network.message))
+    }
+
+    /// Makes a pod with its network.
+    ///
+    /// # Errors
+    /// What the runtime says, which holds what the plugins said.
+    pub fn run_pod(&self, spec: &PodSpec) -> Result<Pod, Status> {
+        let mapping = |(host, pod): &(u16, u16)| PortMapping {
+            container_port: i32::from(*pod),
+            host_port: i32::from(*host),
+            ..PortMapping::default()
+        };
+        let config = PodSandboxConfig {
+            metadata: Some(PodSandboxMetadata {
+                name: spec.name.clone(),
+                uid: format!("uid-of-{}", spec.name),
+                namespace: "default".to_owned(),
+                attempt: 0,
+            }),
+            hostname: spec.name.clone(),
+            log_directory: "/run/pods".to_owned(),
+            port_mappings: spec.ports.iter().map(mapping).collect(),
+            annotations: spec.annotations.iter().cloned().collect(),
+            linux: Some(LinuxPodSandboxConfig { cgroup_parent: "/pods".to_owned() }),
+        };
+        let request = RunPodSandboxRequest { config: Some(config.clone()) };
+        let response: RunPodSandboxResponse = self.call("RunPodSandbox", request)?;
+        Ok(Pod { id: response.pod_sandbox_id, config })
+    }
+
+    /// The pod's addresses, the first family first.
+    #[must_use]
+    pub fn addresses(&self, pod: &Pod) -> Vec<String> {
+        let response: PodSandboxStatusResponse = self.must("PodSandboxStatus", pod.request());
+        let network = response.status.unwrap().network.unwrap();
+        [network.ip].into_iter().chain(network.additional_ips.into_iter().map(|ip| ip.ip)).collect()
+    }
+
+    /// Starts a container in a pod, and returns its ID.
+    ///
+    /// # Errors
+    /// What the runtime says.
+    pub fn run_container(&self, pod: &Pod, spec: &ContainerSpec<'_>) -> Result<String, Status> {
+        let owned = |(first, second): &(&str, &str)| ((*first).to_owned(), (*second).to_owned());
+        let config = ContainerConfig {
+            metadata: Some(ContainerMetadata { name: "main".to_owned(), attempt: 0 }),
+            image: Some(ImageSpec { image: IMAGE.to_owned() }),
+            command: spec.command.iter().map(|&word| word.to_owned()).collect(),
+            envs: spec.env.iter().map(owned).map(|(key, value)| KeyValue { key, value }).collect(),
+            mounts: spec
+                .mounts
+                .iter()
+                .map(owned)
+                .map(|(host_path, container_path)| Mount { container_path, host_path })
+                .collect(),
+            log_path: String::new(),
+        };
+        let request = CreateContainerRequest {
+            pod_sandbox_id: pod.id.clone(),
+            config: Some(config),
+            sandbox_config: Some(pod.config.clone()),
+        };
+        let CreateContainerResponse { container_id } = self.call("CreateContainer", request)?;
+        let _: Empty =
+            self.call("StartContainer", ContainerRequest { container_id: container_id.clone() })?;
+        Ok(container_id)
+    }
+
+    /// Runs a command in a container, and returns what it wrote.
+    ///
+    /// # Errors
+    /// What it wrote when it failed.
+    pub fn exec(&self, container: &str, command: &[&str]) -> Result<String, String> {
+        let request = ExecSyncRequest {
+            container_id: container.to_owned(),
+            cmd: command.iter().map(|&word| word.to_owned()).collect(),
+            timeout: 20,
+        };
+        let answer: ExecSyncResponse =
+            self.call("ExecSync", request).map_err(|status| format!("exec {command:?}: {status}"))?;
+        let out = String::from_utf8_lossy(&answer.stdout).into_owned();
+        if answer.exit_code == 0 {
+            return Ok(out);
+        }
+        let code = answer.exit_code;
+        Err(format!("{command:?} ended with {code}: {out}{}", String::from_utf8_lossy(&answer.stderr)))
+    }
+
+    /// Stops a pod, as often as one likes.
+    pub fn stop(&self, pod: &Pod) {
+        let _: Empty = self.must("StopPodSandbox", pod.request());
+    }
+
+    /// Removes a pod.
+    pub fn remove(&self, pod: &Pod) {
+        let _: Empty = self.must("RemovePodSandbox", pod.request());
+    }
+
+    fn must<A: Message + Default + 'static>(
+        &self,
+        method: &'static str,
+        request: impl Message + 'static,
+    ) -> A {
+        self.call(method, request).unwrap_or_else(|status| panic!("{method}: {status}"))
+    }
+
+    fn call<A: Message + Default + 'static>(
+        &self,
+        method: &'static str,
+        request: impl Message + 'static,
+    ) -> Result<A, Status> {
+        let path = PathAndQuery::try_from(format!("/runtime.v1.RuntimeService/{method}")).unwrap();
+        self.tokio.block_on(async {
+            let mut client = Grpc::new(self.channel.clone());
+            client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+            let codec = tonic_prost::ProstCodec::default();
+            Ok(client.unary(tonic::Request::new(request), path, codec).await?.into_inner())
+        })
+    }
+}
+
+impl Pod {
+    fn request(&self) -> PodRequest {
+        PodRequest { pod_sandbox_id: self.id.clone() }
+    }
+}

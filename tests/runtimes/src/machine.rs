@@ -1,0 +1,111 @@
+//! The machine of a test: its own host with an outside, and the suite installed as `make install` does it.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Once;
+
+use sandbox::{Host, Snapshot, is_inside, on_a_machine};
+use serde_json::Value;
+
+use crate::shell::run;
+
+/// Where runtimes look for networks.
+const CONF: &str = "/etc/cni/net.d";
+/// Where runtimes look for plugins.
+const PLUGINS: &str = "/opt/cni/bin";
+/// Debian's containerd looks here as well; what is missing in `PLUGINS` must not be found here unnoticed.
+const DEBIAN_PLUGINS: &str = "/usr/lib/cni";
+/// The reference's plugins, out of any runtime's sight.
+const REFERENCE: &str = "/run/reference";
+const OURS: [&str; 5] = ["bridge", "host-local", "host-port", "link-env", "loopback"];
+
+/// A throw-away machine with the suite on it.
+#[derive(Debug)]
+pub struct Machine {
+    /// The host with its outside.
+    pub host: Host,
+}
+
+/// Runs the calling test on a throw-away machine.
+pub fn machine(test: impl FnOnce(&Machine)) {
+    if !is_inside() {
+        build();
+    }
+    on_a_machine(|| {
+        let machine = Machine { host: Host::new() };
+        install();
+        test(&machine);
+    });
+}
+
+/// The programs are the root package's, which cargo does not build for tests of this one: no test may meet old ones.
+fn build() {
+    static BUILT: Once = Once::new();
+    BUILT.call_once(|| {
+        let cargo = std::env::var("CARGO").expect("cargo tells its tests where it is");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        run(Command::new(cargo).current_dir(root).args(["build", "--quiet", "--locked", "--bins"]));
+    });
+}
+
+/// The folder of freshly built programs, above that of this test program.
+pub(crate) fn built() -> PathBuf {
+    std::env::current_exe().unwrap().parent().and_then(Path::parent).unwrap().to_owned()
+}
+
+fn install() {
+    // podman's package puts a network here, and plugins may be here that no test means.
+    for folder in [CONF, PLUGINS] {
+        let _ = fs::remove_dir_all(folder);
+        fs::create_dir_all(folder).unwrap();
+    }
+    fs::create_dir_all(REFERENCE).unwrap();
+    for entry in fs::read_dir(DEBIAN_PLUGINS).expect("install containernetworking-plugins") {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), Path::new(REFERENCE).join(entry.file_name())).unwrap();
+    }
+    run(Command::new("mount").args(["-t", "tmpfs", "nothing", DEBIAN_PLUGINS]));
+    for name in OURS {
+        put(&built().join(name), &Path::new(PLUGINS).join(name));
+    }
+    symlink("host-port", Path::new(PLUGINS).join("portmap")).unwrap();
+}
+
+/// Renames a program into its place, as `make install` does.
+fn put(from: &Path, to: &Path) {
+    let new = to.with_extension("new");
+    fs::copy(from, &new).unwrap_or_else(|error| panic!("copy {}: {error}", from.display()));
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::rename(new, to).unwrap();
+}
+
+impl Machine {
+    /// Adds a network.
+    pub fn network(&self, file: &str, conflist: &Value) {
+        fs::write(Path::new(CONF).join(file), conflist.to_string()).unwrap();
+    }
+
+    /// Puts plugins of the reference beside ours, or in their place.
+    pub fn reference(&self, names: &[&str]) {
+        for name in names {
+            let target = Path::new(PLUGINS).join(name);
+            put(&Path::new(REFERENCE).join(name), &target);
+        }
+    }
+
+    /// Puts our plugins in the place of whatever is there, while containers run.
+    pub fn ours(&self, names: &[&str]) {
+        for name in names {
+            let program = if *name == "portmap" { "host-port" } else { name };
+            put(&built().join(program), &Path::new(PLUGINS).join(name));
+        }
+    }
+
+    /// What the suite may change on the machine; runtimes keep their own files elsewhere.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::with_files_of(&["/run/cleat", "/run/netns", "/run/cdi", "/var/lib/cni", "/etc/netns"])
+    }
+}

@@ -1,0 +1,174 @@
+//! Pods by containerd's CRI, as a kubelet runs them: of Debian 12's containerd, and of the newest.
+
+use runtimes::cri::{ContainerSpec, Cri, Pod, PodSpec};
+use runtimes::{Containerd, Machine, Release, eventually, machine};
+use sandbox::traffic::{ask_tcp, serve_tcp};
+use serde_json::{Value, json};
+
+const SERVE: [&str; 6] = ["nc", "-ll", "-p", "80", "-e", "hostname"];
+
+#[test]
+fn our_chain_under_debians_containerd() {
+    machine(|machine| {
+        machine.network("10-pods.conflist", &network("1.0.0", &ours()));
+        pods_live_and_leave_nothing(machine, Release::Debian12);
+    });
+}
+
+#[test]
+fn our_chain_under_the_newest_containerd() {
+    machine(|machine| {
+        machine.network("10-pods.conflist", &network("1.1.0", &ours()));
+        pods_live_and_leave_nothing(machine, Release::Newest);
+    });
+}
+
+#[test]
+fn our_plugins_among_the_references_under_debians_containerd() {
+    machine(|machine| {
+        mixed(machine, "1.0.0");
+        pods_live_and_leave_nothing(machine, Release::Debian12);
+    });
+}
+
+#[test]
+fn our_plugins_among_the_references_under_the_newest_containerd() {
+    machine(|machine| {
+        mixed(machine, "1.0.0");
+        pods_live_and_leave_nothing(machine, Release::Newest);
+    });
+}
+
+/// What STATUS says makes the node ready or not.
+#[test]
+fn a_node_without_free_addresses_says_so() {
+    machine(|machine| {
+        let mut network = network("1.1.0", &ours());
+        // The gateway has one of two.
+        network["plugins"][0]["ipam"]["ranges"] = json!([[{ "subnet": "10.94.0.0/30" }]]);
+        network["plugins"][0]["ipam"]["routes"] = json!([{ "dst": "0.0.0.0/0" }]);
+        machine.network("10-pods.conflist", &network);
+        let containerd = Containerd::start(Release::Newest);
+        let cri = Cri::new(containerd.socket());
+        let is_ready = |wanted: bool| {
+            eventually("the network's status", || {
+                let (ready, message) = cri.network_status().map_err(|status| status.to_string())?;
+                if ready == wanted { Ok(message) } else { Err(format!("{ready}: {message}")) }
+            })
+        };
+        is_ready(true);
+        let pod = cri.run_pod(&pod("only")).unwrap();
+        let message = is_ready(false);
+        assert!(message.contains("1 of 1 addresses are in use"), "{message}");
+        let refused = cri.run_pod(&PodSpec { name: "second".to_owned(), ..PodSpec::default() }).unwrap_err();
+        assert!(refused.message().contains("1 of 1 addresses are in use"), "{refused}");
+        end(&cri, &pod);
+        is_ready(true);
+    });
+}
+
+fn ours() -> Value {
+    json!([
+        { "type": "host-port", "capabilities": { "portMappings": true } },
+        {
+            "type": "link-env",
+            "capabilities": { "portMappings": true, "io.kubernetes.cri.pod-annotations": true },
+        },
+    ])
+}
+
+fn mixed(machine: &Machine, version: &str) {
+    machine.reference(&["firewall", "tuning", "bandwidth"]);
+    let chain = json!([
+        { "type": "portmap", "capabilities": { "portMappings": true } },
+        { "type": "firewall" },
+        { "type": "tuning", "sysctl": { "net.ipv4.conf.all.log_martians": "1" } },
+        { "type": "bandwidth", "capabilities": { "bandwidth": true } },
+        { "type": "link-env", "capabilities": { "portMappings": true } },
+    ]);
+    machine.network("10-pods.conflist", &network(version, &chain));
+}
+
+/// A dual-stack network with further plugins behind the bridge.
+fn network(version: &str, chain: &Value) -> Value {
+    let mut network = json!({
+        "cniVersion": version,
+        "name": "pods",
+        "plugins": [{
+            "type": "bridge", "bridge": "cleat0", "isGateway": true, "ipMasq": true, "hairpinMode": true,
+            "ipam": {
+                "type": "host-local",
+                "ranges": [[{ "subnet": "10.94.0.0/24" }], [{ "subnet": "fd00:94::/64" }]],
+                "routes": [{ "dst": "0.0.0.0/0" }, { "dst": "::/0" }],
+            },
+        }],
+    });
+    network["plugins"].as_array_mut().unwrap().extend(chain.as_array().unwrap().clone());
+    network
+}
+
+fn pod(name: &str) -> PodSpec {
+    PodSpec {
+        name: name.to_owned(),
+        annotations: vec![("kubernetes.io/ingress-bandwidth".to_owned(), "100M".to_owned())],
+        ports: vec![(8080, 80)],
+    }
+}
+
+/// A published pod is reached from outside in both families and reaches the outside and another pod; containerd may be
+/// restarted meanwhile; and after the end of both nothing is left.
+fn pods_live_and_leave_nothing(machine: &Machine, release: Release) {
+    serve_tcp(Some(&machine.host.outside), "outside", "[::]:80");
+    let mut containerd = Containerd::start(release);
+    let cri = Cri::new(containerd.socket());
+    eventually("the network is ready", || match cri.network_status() {
+        Ok((true, _)) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    // Chains that the reference's firewall makes once and keeps are there from the first pod on.
+    end(&cri, &cri.run_pod(&pod("first")).unwrap());
+    let before = machine.snapshot();
+
+    let web = cri.run_pod(&pod("web")).unwrap();
+    cri.run_container(&web, &ContainerSpec { command: &SERVE, ..ContainerSpec::default() }).unwrap();
+    let client = cri.run_pod(&PodSpec { name: "client".to_owned(), ..PodSpec::default() }).unwrap();
+    let inside = cri.run_container(&client, &ContainerSpec::default()).unwrap();
+
+    let from_outside = |address: &str| {
+        let outside = Some(&machine.host.outside);
+        let answer = eventually("web answers the outside", || ask_tcp(outside, address));
+        assert_eq!(answer.trim(), "web");
+    };
+    let reach_all = |cri: &Cri| {
+        let from_client = |address: &str, port: &str| {
+            let ask = ["nc", "-w", "5", address, port];
+            eventually("an answer to the client", || cri.exec(&inside, &ask))
+        };
+        from_outside("192.0.2.1:8080");
+        from_outside("[2001:db8::1]:8080");
+        for address in cri.addresses(&web) {
+            assert_eq!(from_client(&address, "80").trim(), "web");
+        }
+        assert_eq!(from_client("192.0.2.1", "8080").trim(), "web", "by the host's address, from a pod");
+        assert_eq!(from_client("192.0.2.2", "80"), "outside sees 192.0.2.1", "masqueraded");
+        assert_eq!(from_client("2001:db8::2", "80"), "outside sees 2001:db8::1", "masqueraded");
+    };
+    assert_eq!(cri.addresses(&web).len(), 2);
+    reach_all(&cri);
+    containerd.restart();
+    let cri = Cri::new(containerd.socket());
+    reach_all(&cri);
+    let refused = cri.run_pod(&PodSpec { name: "late".to_owned(), ..pod("late") }).unwrap_err();
+    assert!(refused.message().contains("8080"), "the port is web's: {refused}");
+
+    end(&cri, &client);
+    end(&cri, &web);
+    before.assert_unchanged();
+}
+
+/// Stops and removes a pod; stopping twice is what kubelets do.
+fn end(cri: &Cri, pod: &Pod) {
+    cri.stop(pod);
+    cri.stop(pod);
+    cri.remove(pod);
+}

@@ -1,0 +1,92 @@
+//! `ctr run --cni`: no capabilities, empty `CNI_ARGS`, and a DEL that knows no namespace.
+
+use std::process::{Child, Command, Stdio};
+
+use runtimes::{Containerd, IMAGE, Machine, Release, eventually, machine, run};
+use sandbox::traffic::{ask_tcp, serve_tcp};
+use serde_json::{Value, json};
+
+#[test]
+fn our_chain() {
+    machine(|machine| {
+        let chain = json!([bridge(), { "type": "host-port" }, { "type": "link-env" }]);
+        lives_and_leaves_nothing(machine, &chain);
+    });
+}
+
+#[test]
+fn our_plugins_among_the_references() {
+    machine(|machine| {
+        machine.reference(&["firewall", "tuning", "bandwidth"]);
+        let chain = json!([
+            bridge(),
+            { "type": "portmap" },
+            { "type": "firewall" },
+            { "type": "tuning", "sysctl": { "net.ipv4.conf.all.log_martians": "1" } },
+            { "type": "bandwidth", "ingressRate": 100_000_000, "ingressBurst": 100_000_000 },
+            { "type": "link-env" },
+        ]);
+        lives_and_leaves_nothing(machine, &chain);
+    });
+}
+
+fn bridge() -> Value {
+    json!({
+        "type": "bridge", "bridge": "cleat0", "isGateway": true, "ipMasq": true,
+        "ipam": {
+            "type": "host-local",
+            "ranges": [[{ "subnet": "10.93.0.0/24" }]],
+            "routes": [{ "dst": "0.0.0.0/0" }],
+        },
+    })
+}
+
+/// The host reaches the container, the container reaches the outside, and after its end nothing is left.
+fn lives_and_leaves_nothing(machine: &Machine, chain: &Value) {
+    machine.network("10-ctr.conflist", &json!({ "cniVersion": "1.0.0", "name": "ctr", "plugins": chain }));
+    serve_tcp(Some(&machine.host.outside), "outside", "0.0.0.0:80");
+    let containerd = Containerd::start(Release::Debian12);
+    // Chains that the reference's firewall makes once and keeps are there from the first container on.
+    end(&containerd, "first", start(&containerd, "first"));
+    let before = machine.snapshot();
+    let container = start(&containerd, "web");
+    let ask = ["task", "exec", "--exec-id", "ask", "web", "nc", "-w", "5", "192.0.2.2", "80"];
+    assert_eq!(run(containerd.ctr().args(ask)), "outside sees 192.0.2.1", "masqueraded as the host");
+    end(&containerd, "web", container);
+    before.assert_unchanged();
+}
+
+/// Starts a container that tells its name, and waits until the host hears it.
+fn start(containerd: &Containerd, name: &str) -> Child {
+    let serve = format!("nc -ll -p 80 -e echo {name}");
+    let child = containerd
+        .ctr()
+        .args(["run", "--rm", "--cni", IMAGE, name, "sh", "-c", &serve])
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = eventually("the container runs", || pid(containerd, name));
+    let address = address(&pid);
+    let answer = eventually("the container answers the host", || ask_tcp(None, &format!("{address}:80")));
+    assert_eq!(answer.trim(), name);
+    child
+}
+
+/// Kills the container; ctr notices it and calls DEL.
+fn end(containerd: &Containerd, name: &str, mut ctr: Child) {
+    run(containerd.ctr().args(["task", "kill", "-s", "KILL", name]));
+    ctr.wait().unwrap();
+}
+
+fn pid(containerd: &Containerd, name: &str) -> Result<String, String> {
+    let list = run(containerd.ctr().args(["task", "list"]));
+    let mut lines = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let line = lines.find(|words| words.first() == Some(&name) && words.last() == Some(&"RUNNING"));
+    line.map(|words| words[1].to_owned()).ok_or(list)
+}
+
+fn address(pid: &str) -> String {
+    let show = ["-t", pid, "-n", "ip", "-j", "-4", "addr", "show", "dev", "eth0"];
+    let links: Value = serde_json::from_str(&run(Command::new("nsenter").args(show))).unwrap();
+    links[0]["addr_info"][0]["local"].as_str().unwrap().to_owned()
+}
