@@ -1,7 +1,7 @@
 //! CHECK: what ADD published against what there is. Differences are named.
 
 use cni::Attachment;
-use nftables::Socket;
+use nftables::{Element, Socket};
 
 use crate::conf::Conf;
 use crate::container::Container;
@@ -10,6 +10,7 @@ use crate::holder::Owner;
 use crate::localhost;
 use crate::memory;
 use crate::plan::Plan;
+use crate::publish::is_own;
 use crate::published::published;
 use crate::ruleset::{OWNERS, TABLE};
 
@@ -29,14 +30,20 @@ pub(crate) fn check(
     // Whether 127.0.0.1 was this plugin's to switch on was seen at ADD.
     let local = memory::local(&element).map(str::to_owned);
     let plan = Plan::new(attachment, &conf, &container.addresses, &container.interface, local)?;
-    for ((map, key), expected) in plan.elements() {
+    for (at, ((map, key), expected)) in plan.elements().enumerate() {
         let what = nftables::key::decode(map.key, &expected.key)?;
         let what: Vec<String> = what.iter().map(ToString::to_string).collect();
         let what = format!("element {} of map {}", what.join(" . "), map.name);
+        let is_own = |found: &Element| {
+            plan.ports.get(at).is_some_and(|(_, port)| is_own(&attachment.container_id, port, found))
+        };
         match rules.get_element(map, &key)? {
             None => return differs(format!("{what} is missing")),
             Some(found) if !owner.has(found.comment.as_deref()) => {
-                return differs(format!("{what} belongs to somebody else"));
+                // By another of the container's networks it is published as well.
+                if !is_own(&found) {
+                    return differs(format!("{what} belongs to somebody else"));
+                }
             }
             Some(found) if found.data != expected.data => {
                 return differs(format!("{what} leads somewhere else"));

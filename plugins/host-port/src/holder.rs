@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use cni::Attachment;
+use cni::{Attachment, ContainerId};
 use nftables::{Field, Ifname};
 
 use crate::error::Error;
@@ -78,6 +78,17 @@ impl Holder {
         text
     }
 
+    /// Whether a comment is that of another attachment of the same container: podman asks for a container's ports on
+    /// each of its networks. A comment that had no room for the container's ID cannot tell.
+    pub(crate) fn is_of(comment: &str, container_id: &ContainerId) -> bool {
+        const ENOUGH: usize = 12;
+        let id = container_id.as_str();
+        Self::read(comment).is_some_and(|holder| {
+            let is_told = holder.container_id.len() >= ENOUGH.min(id.len());
+            is_told && Self { container_id: id.to_owned(), ..holder }.comment() == comment
+        })
+    }
+
     /// Reads a comment; `None` where this plugin did not write it.
     pub(crate) fn read(comment: &str) -> Option<Self> {
         let mut words = comment.split(' ').map(str::to_owned);
@@ -135,6 +146,20 @@ mod tests {
         assert_eq!(Owner::from_key(&key), Some(owner.clone()));
         let comment = Holder::new(&attachment, "veth0").comment();
         assert_eq!(Owner::from_comment(&comment), Some(owner));
+    }
+
+    #[test]
+    fn a_containers_other_attachments_are_known() {
+        let is_of = |network: &str, id: &str, other: &str| {
+            let comment = Holder::new(&attachment(network, id), "veth0123456789a").comment();
+            Holder::is_of(&comment, &ContainerId::new(other).unwrap())
+        };
+        let id = "0123456789".repeat(6);
+        assert!(is_of("front", "web", "web"));
+        assert!(is_of(&"n".repeat(60), &id, &id), "cut");
+        assert!(!is_of(&"n".repeat(200), &id, &id), "cut away");
+        assert!(!is_of("front", "web", "webs"));
+        assert!(!is_of("front", "webs", "web"));
     }
 
     #[test]

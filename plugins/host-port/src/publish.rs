@@ -1,6 +1,6 @@
 //! ADD: everything in one transaction. What is in its way is a conflict, or was left behind and is removed first.
 
-use cni::Attachment;
+use cni::{Attachment, ContainerId};
 use nftables::{Batch, Chain, Element, Socket};
 
 use crate::conf::{Conf, Mapping};
@@ -91,14 +91,17 @@ impl<'a> Publish<'a> {
                 // What it leads to has just been removed, with the last container that needed it.
                 Err(error) if error.is_not_found() => {}
                 // Older kernels call a key that exists with other data busy.
-                Err(error) if error.is_exists() || error.is_busy() => match clear_way(rules, &plan)? {
-                    Way::Clear => {}
-                    Way::Taken { at, .. } if self.open[at] => {
-                        self.conf.mappings[at].host_port = None;
-                        plan = self.plan(rules)?;
+                Err(error) if error.is_exists() || error.is_busy() => {
+                    match clear_way(rules, &plan, &self.attachment.container_id)? {
+                        Way::Clear => {}
+                        Way::Own(own) => plan.ports.retain(|(_, port)| *port != own),
+                        Way::Taken { at, .. } if self.open[at] => {
+                            self.conf.mappings[at].host_port = None;
+                            plan = self.plan(rules)?;
+                        }
+                        Way::Taken { port, holder, .. } => return Err(Error::Taken { port, holder }),
                     }
-                    Way::Taken { port, holder, .. } => return Err(Error::Taken { port, holder }),
-                },
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -127,12 +130,14 @@ fn batch(rules: &mut Socket, plan: &Plan) -> Result<Batch, Error> {
 enum Way {
     /// Nothing, by now: somebody else has just made the table or the chain, or what was left behind has been removed.
     Clear,
+    /// The container itself has this port, by another of its networks.
+    Own(Port),
     /// Another container has the port of the mapping at this place.
     Taken { at: usize, port: Port, holder: String },
 }
 
 /// Looks for what is under the plan's keys.
-fn clear_way(rules: &mut Socket, plan: &Plan) -> Result<Way, Error> {
+fn clear_way(rules: &mut Socket, plan: &Plan, container_id: &ContainerId) -> Result<Way, Error> {
     // This attachment's own is of an ADD that the runtime repeats, or of a DEL that never came.
     if rules.get_element(&OWNERS, &[plan.owner.key()?])?.is_some() {
         remove(rules, &plan.owner, &[])?;
@@ -147,13 +152,25 @@ fn clear_way(rules: &mut Socket, plan: &Plan) -> Result<Way, Error> {
         if let Some((at, port)) = port
             && !is_left_behind(plan, &found)?
         {
-            return Ok(Way::Taken { at: *at, port: *port, holder: holder(&found) });
+            return Ok(if is_own(container_id, port, &found) {
+                Way::Own(*port)
+            } else {
+                Way::Taken { at: *at, port: *port, holder: holder(&found) }
+            });
         }
         // An address has been given away anew, so that who had it before has gone; so has an owner without interface.
         evict(rules, &found, place)?;
         return Ok(Way::Clear);
     }
     Ok(Way::Clear)
+}
+
+/// Whether an element leads from a port to the same port of the same container, by another of its networks.
+pub(crate) fn is_own(container_id: &ContainerId, port: &Port, found: &Element) -> bool {
+    let is_of = |comment: &String| Holder::is_of(comment, container_id);
+    let other = Port::read(port.map(), found);
+    found.comment.as_ref().is_some_and(is_of)
+        && other.is_some_and(|other| other.container.port() == port.container.port())
 }
 
 /// Whether an element is this attachment's own, or that of a container whose interface has gone.

@@ -1,7 +1,7 @@
 //! Container runtimes on a throw-away machine, and the few things that tests ask of them.
 //!
 //! [`machine`] runs a test with real root on a [`sandbox::on_a_machine`] where the suite is installed as `make install`
-//! does it; [`Containerd`] is one of Debian's on it, with an [image](IMAGE) made on the spot, and [`cri`] speaks to it.
+//! does it; [`Containerd`] and [`Podman`] run containers on it from an [image](IMAGE) made on the spot; [`cri`] speaks to containerd.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,9 +17,11 @@ mod containerd;
 pub mod cri;
 mod image;
 mod machine;
+mod podman;
 mod shell;
 
 pub use containerd::{Containerd, Release};
 pub use image::IMAGE;
 pub use machine::{Machine, machine};
+pub use podman::Podman;
 pub use shell::{eventually, run};

@@ -37,6 +37,32 @@ fn a_port_that_is_taken_is_refused_with_its_holders_name() {
     });
 }
 
+/// podman asks for the ports of a container on each of its networks.
+#[test]
+fn a_port_that_the_container_has_by_another_network_is_no_conflict() {
+    isolated(|| {
+        let world = World::new(false);
+        let (front, back) = (world.container("web", 11), world.container("back", 12));
+        traffic::serve_tcp(Some(&front.namespace), "web", "[::]:80");
+        let back = crate::world::Container { id: "web".to_owned(), ifname: "eth1", ..back };
+        let mappings = json!([{"hostPort": 8080, "containerPort": 80}]);
+        front.add(&mappings, &json!({})).unwrap();
+        back.add(&mappings, &json!({})).unwrap();
+        front.check(&mappings, &json!({})).unwrap();
+        back.check(&mappings, &json!({})).unwrap();
+        // It leads to the container, but to another port.
+        let error = back.add(&json!([{"hostPort": 8080, "containerPort": 81}]), &json!({})).unwrap_err();
+        assert_eq!(error.code(), 102);
+        back.add(&mappings, &json!({})).unwrap();
+        back.del();
+        assert_eq!(traffic::ask_tcp(None, "127.0.0.1:8080").unwrap(), "web sees 10.1.0.1");
+        back.add(&mappings, &json!({})).unwrap();
+        front.del();
+        back.del();
+        assert_eq!(ruleset(), "");
+    });
+}
+
 #[test]
 fn a_port_of_a_container_that_has_gone_is_taken_over() {
     isolated(|| {

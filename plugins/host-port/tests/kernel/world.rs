@@ -22,6 +22,7 @@ pub(crate) struct World {
 pub(crate) struct Container {
     pub namespace: Namespaced,
     pub id: String,
+    pub ifname: &'static str,
     pub number: u8,
 }
 
@@ -68,7 +69,7 @@ impl World {
         let hairpin = netlink::PortFlags { hairpin: Some(true), ..netlink::PortFlags::default() };
         socket.set_bridge_port(port, &hairpin).unwrap();
         namespace.enter(|| configure(number));
-        Container { namespace, id: id.to_owned(), number }
+        Container { namespace, id: id.to_owned(), ifname: "eth0", number }
     }
 }
 
@@ -107,7 +108,7 @@ impl Container {
         Attachment {
             network: NetworkName::new("net").unwrap(),
             container_id: ContainerId::new(self.id.as_str()).unwrap(),
-            ifname: IfName::new("eth0").unwrap(),
+            ifname: IfName::new(self.ifname).unwrap(),
         }
     }
 
@@ -128,7 +129,7 @@ impl Container {
             "interfaces": [
                 {"name": "br0"},
                 {"name": format!("veth{}", self.number)},
-                {"name": "eth0", "sandbox": self.namespace.path()},
+                {"name": self.ifname, "sandbox": self.namespace.path()},
             ],
             "ips": [
                 {"interface": 2, "address": format!("{SUBNET4}.{}/24", self.number)},

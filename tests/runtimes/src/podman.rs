@@ -1,0 +1,72 @@
+//! podman of Debian 12 with its CNI backend.
+
+use std::fs;
+use std::process::Command;
+
+use crate::image;
+use crate::shell::{run, try_run};
+
+/// podman, which has no daemon.
+#[derive(Debug)]
+pub struct Podman(());
+
+impl Podman {
+    /// Sets it up, and loads the image.
+    #[must_use]
+    pub fn new() -> Self {
+        fs::write("/etc/containers/containers.conf", CONTAINERS).unwrap();
+        fs::write("/etc/containers/storage.conf", STORAGE).unwrap();
+        let podman = Self(());
+        let archive = image::archive();
+        podman.run(&["load", "--quiet", "--input", archive.to_str().unwrap()]);
+        podman
+    }
+
+    /// Runs a command of podman's, and returns what it wrote.
+    #[allow(clippy::must_use_candidate, reason = "most commands are run for what they do")]
+    pub fn run(&self, args: &[&str]) -> String {
+        run(&mut podman(args))
+    }
+
+    /// As [`Podman::run`].
+    ///
+    /// # Errors
+    /// What podman said when it failed.
+    pub fn try_run(&self, args: &[&str]) -> Result<String, String> {
+        try_run(&mut podman(args))
+    }
+}
+
+impl Default for Podman {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn podman(args: &[&str]) -> Command {
+    let mut command = Command::new("podman");
+    command.args(args);
+    command
+}
+
+/// Root of a virtual machine or container may not raise limits, which podman would.
+const CONTAINERS: &str = r#"
+[containers]
+default_ulimits = ["nofile=512:512", "nproc=1024:1024"]
+log_driver = "k8s-file"
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+runtime = "runc"
+[network]
+network_backend = "cni"
+cni_plugin_dirs = ["/opt/cni/bin"]
+network_config_dir = "/etc/cni/net.d"
+"#;
+
+const STORAGE: &str = r#"
+[storage]
+driver = "overlay"
+graphroot = "/var/lib/containers/storage"
+runroot = "/run/containers/storage"
+"#;

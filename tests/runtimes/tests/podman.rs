@@ -1,0 +1,132 @@
+//! podman with its CNI backend: networks that it writes itself, and one of ours.
+
+use std::fs;
+
+use runtimes::{IMAGE, Machine, Podman, eventually, machine};
+use sandbox::traffic::{ask_tcp, serve_tcp};
+
+const SERVE: [&str; 6] = ["nc", "-ll", "-p", "80", "-e", "hostname"];
+
+/// `podman network create` writes a chain of bridge, portmap, firewall and tuning, of which the last two are the
+/// reference's.
+#[test]
+fn networks_that_podman_creates() {
+    machine(|machine| {
+        machine.reference(&["firewall", "tuning"]);
+        serve_tcp(Some(&machine.host.outside), "outside", "[::]:80");
+        let podman = Podman::new();
+        podman.run(&["network", "create", "front"]);
+        podman.run(&[
+            "network",
+            "create",
+            "--ipv6",
+            "--subnet",
+            "10.96.0.0/24",
+            "--subnet",
+            "fd00:96::/64",
+            "back",
+        ]);
+        // Chains that the reference's firewall makes once and keeps are there from the first container on.
+        for network in ["front", "back"] {
+            podman.run(&["run", "--rm", "--network", network, IMAGE, "true"]);
+        }
+        let before = machine.snapshot();
+
+        serve(
+            &podman,
+            "web",
+            &["--network", "front", "--network", "back", "-p", "8080:80", "-p", "127.0.0.1:8081:80"],
+        );
+        serve(&podman, "db", &["--network", "back", "--network-alias", "database"]);
+        assert_eq!(ask_outside(machine, "192.0.2.1:8080"), "web");
+        assert_eq!(ask_outside(machine, "[2001:db8::1]:8080"), "web");
+        assert_eq!(ask_tcp(None, "127.0.0.1:8081").unwrap().trim(), "web");
+        ask_tcp(Some(&machine.host.outside), "192.0.2.1:8081").unwrap_err();
+        assert_eq!(ask(&podman, "db", "192.0.2.2"), "outside sees 192.0.2.1");
+        assert_eq!(ask(&podman, "db", "2001:db8::2"), "outside sees 2001:db8::1");
+        assert_eq!(ask(&podman, "web", &address(&podman, "db", "back")), "db");
+        assert_eq!(interfaces(&podman, "web"), ["eth0", "eth1", "lo"]);
+
+        // Rules that others flushed are set again, under the same addresses.
+        let address_before = address(&podman, "web", "front");
+        podman.run(&["network", "reload", "web"]);
+        assert_eq!(address(&podman, "web", "front"), address_before);
+        assert_eq!(ask_outside(machine, "192.0.2.1:8080"), "web");
+
+        podman.run(&["network", "connect", "front", "db"]);
+        assert_eq!(ask(&podman, "web", &address(&podman, "db", "front")), "db");
+        podman.run(&["network", "disconnect", "front", "db"]);
+        assert_eq!(interfaces(&podman, "db"), ["eth0", "lo"]);
+
+        podman.run(&["restart", "-t", "0", "web"]);
+        assert_eq!(ask_outside(machine, "192.0.2.1:8080"), "web");
+
+        remove(&podman, &["web", "db"]);
+        before.assert_unchanged();
+    });
+}
+
+/// The network that conf/ offers: our whole chain, with names.
+#[test]
+fn the_network_that_cleat_offers() {
+    machine(|machine| {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../conf/10-cleat.conflist");
+        let conflist = fs::read_to_string(file).unwrap();
+        machine.network("10-cleat.conflist", &serde_json::from_str(&conflist).unwrap());
+        let podman = Podman::new();
+        let before = machine.snapshot();
+        serve(&podman, "web", &["--network", "cleat", "-p", "8080:80"]);
+        serve(&podman, "db", &["--network", "cleat:alias=database", "-p", "80"]);
+        assert_eq!(ask_outside(machine, "192.0.2.1:8080"), "web");
+        let published = podman.run(&["port", "db"]);
+        let port = published.trim().rsplit_once(':').unwrap().1;
+        assert_eq!(ask_outside(machine, &format!("192.0.2.1:{port}")), "db");
+
+        // podman mounts a hosts file of its own; ours is beside, for whoever wants it.
+        let hosts = |name: &str| {
+            let id = podman.run(&["inspect", "--format", "{{.Id}}", name]);
+            fs::read_to_string(format!("/run/cleat/containers/{}/hosts", id.trim())).unwrap()
+        };
+        let line = format!("{}\t", address(&podman, "db", "cleat"));
+        let hosts = hosts("web");
+        let names = hosts.lines().find(|text| text.starts_with(&line)).unwrap();
+        assert!(names.contains("db") && names.contains("database"), "{hosts}");
+
+        let taken = podman.try_run(&["run", "--rm", "--network", "cleat", "-p", "8080:80", IMAGE, "true"]);
+        let said = taken.unwrap_err();
+        assert!(said.contains("8080"), "{said}");
+        remove(&podman, &["web", "db"]);
+        before.assert_unchanged();
+    });
+}
+
+fn serve(podman: &Podman, name: &str, options: &[&str]) {
+    let start = ["run", "-d", "--name", name, "--hostname", name];
+    podman.run(&[&start, options, &[IMAGE], &SERVE].concat());
+}
+
+fn ask(podman: &Podman, from: &str, address: &str) -> String {
+    let ask = ["exec", from, "nc", "-w", "5", address, "80"];
+    eventually("an answer", || podman.try_run(&ask)).trim().to_owned()
+}
+
+fn ask_outside(machine: &Machine, address: &str) -> String {
+    eventually("an answer", || ask_tcp(Some(&machine.host.outside), address)).trim().to_owned()
+}
+
+fn address(podman: &Podman, name: &str, network: &str) -> String {
+    let format = format!("{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}");
+    podman.run(&["inspect", "--format", &format, name]).trim().to_owned()
+}
+
+fn interfaces(podman: &Podman, name: &str) -> Vec<String> {
+    let list = podman.run(&["exec", name, "ls", "/sys/class/net"]);
+    list.split_whitespace().map(str::to_owned).collect()
+}
+
+fn remove(podman: &Podman, names: &[&str]) {
+    for name in names {
+        podman.run(&["stop", "-t", "0", name]);
+        podman.run(&["rm", name]);
+    }
+}
