@@ -7,6 +7,7 @@
 
 mod bridge;
 mod contract;
+mod firewalls;
 mod iptables;
 mod isolation;
 mod loopback;

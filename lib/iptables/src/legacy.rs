@@ -1,8 +1,8 @@
-//! Whether the legacy variant has rules, without starting it.
+//! The legacy variant: whether it has rules, without starting it, and the programs that see them.
 
 use std::fs;
 
-use crate::Family;
+use crate::{Family, Iptables, Result, Variant};
 
 /// The tables that the legacy variant has in this network namespace. The kernel makes one, with its empty built-in
 /// chains, when a program first asks for it (`xt_register_table`), and keeps it. Where this does not name a table, no
@@ -15,4 +15,25 @@ pub fn legacy_tables(family: Family) -> Vec<String> {
     };
     // No such file: the kernel's legacy modules are not loaded.
     fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+/// The programs of the legacy variant, of the families in which it has a table; none where the host does not have them.
+pub fn legacy_programs(table: &str) -> Result<Vec<Iptables>> {
+    let mut programs = Vec::new();
+    for family in Family::ALL {
+        if !legacy_tables(family).iter().any(|known| known == table) {
+            continue;
+        }
+        // Before 1.8 the legacy variant had no name of its own.
+        let chosen = || match Iptables::find(family) {
+            Ok(program) if program.variant()? == Variant::Legacy => Ok(Some(program)),
+            Ok(_) => Ok(None),
+            Err(error) => Err(error),
+        };
+        match Iptables::find_variant(family, Variant::Legacy).map(Some).or_else(|_| chosen()) {
+            Err(error) if error.is_missing_program() => {}
+            found => programs.extend(found?),
+        }
+    }
+    Ok(programs)
 }

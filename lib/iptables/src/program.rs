@@ -80,21 +80,26 @@ impl Iptables {
         expect_name(table)?;
         expect_name(chain)?;
         let doing = format!("list chain {chain} of table {table}");
-        // Not IPTables::new, which starts the program to learn whether it has --wait (1.4.20, 2013), and not its
-        // list, which takes a failure for an empty chain.
-        let reader = IPTables { cmd: self.program, has_check: true, has_wait: true, is_numeric: false };
-        let output = reader.execute(table, &format!("-S {chain}")).map_err(|error| {
-            let source = match error.downcast::<io::Error>() {
-                Ok(error) => *error,
-                Err(error) => io::Error::other(error.to_string()),
-            };
-            self.not_started(&doing, source)
-        })?;
+        // Not IPTables::list, which takes a failure for an empty chain.
+        let output = self.reader().execute(table, &format!("-S {chain}"));
+        let output = output.map_err(|error| self.not_started(&doing, io_error(error)))?;
         if !output.status.success() && says_no_such_chain(&output.stderr, chain) {
             return Ok(None);
         }
         let output = self.succeed(output, &doing)?;
         Ok(Some(String::from_utf8_lossy(&output.stdout).lines().filter_map(Rule::parse).collect()))
+    }
+
+    /// What becomes of packets that reach the end of a built-in chain: `ACCEPT` or `DROP`.
+    pub fn policy(&self, table: &str, chain: &str) -> Result<String> {
+        let doing = format!("tell the policy of chain {chain} of table {table}");
+        self.reader().get_policy(table, chain).map_err(|error| self.not_started(&doing, io_error(error)))
+    }
+
+    /// Not by `IPTables::new`, which starts the program to learn whether it has `--wait` (1.4.20, 2013). Numbers stay
+    /// numbers: to look names up can take seconds.
+    const fn reader(&self) -> IPTables {
+        IPTables { cmd: self.program, has_check: true, has_wait: true, is_numeric: true }
     }
 
     /// Carries out all changes of a transaction, or none.
@@ -164,6 +169,13 @@ fn folders() -> impl Iterator<Item = PathBuf> {
     let folders: Vec<PathBuf> = std::env::split_paths(&path).chain(usual).collect();
     // What is not absolute would depend on where the runtime happens to stand.
     folders.into_iter().filter(|folder| folder.is_absolute())
+}
+
+fn io_error(error: Box<dyn std::error::Error>) -> io::Error {
+    match error.downcast::<io::Error>() {
+        Ok(error) => *error,
+        Err(error) => io::Error::other(error.to_string()),
+    }
 }
 
 fn is_program(file: &Path) -> bool {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something fails")]
 
-use cleat_iptables::{Error, Family, Iptables, Transaction, Variant, legacy_tables};
+use cleat_iptables::{Error, Family, Iptables, Transaction, Variant, legacy_programs, legacy_tables};
 use sandbox::isolated;
 
 const COMMENT: &str = r#"name: "net" id: "it's \ a # ; * test""#;
@@ -23,6 +23,7 @@ fn a_transaction_holds_as_a_whole_and_is_read_back() {
 }
 
 fn goes_round(program: &Iptables, source: &str, to: &str) {
+    assert_eq!(program.policy("filter", "FORWARD").unwrap(), "ACCEPT");
     assert_eq!(program.rules("nat", "CLEAT-1").unwrap(), None);
     assert_eq!(program.rules("nat", "POSTROUTING").unwrap(), Some(Vec::new()));
     let mut change = Transaction::new("nat");
@@ -66,6 +67,10 @@ fn legacy_tables_are_known_once_they_are_used() {
         Iptables::find_variant(Family::V4, Variant::Legacy).unwrap().rules("nat", "POSTROUTING").unwrap();
         assert_eq!(legacy_tables(Family::V4), ["nat"]);
         assert_eq!(legacy_tables(Family::V6), Vec::<String>::new());
+        let programs = legacy_programs("nat").unwrap();
+        assert_eq!(programs.len(), 1);
+        assert_eq!(programs[0].variant().unwrap(), Variant::Legacy);
+        assert!(legacy_programs("filter").unwrap().is_empty());
     });
 }
 

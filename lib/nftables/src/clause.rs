@@ -74,7 +74,11 @@ pub(crate) fn read(expressions: &[u8]) -> Vec<Clause> {
                 let verdict = find(data, NFTA_IMMEDIATE_DATA).and_then(|data| find(data, NFTA_DATA_VERDICT));
                 clauses.extend(verdict.and_then(Verdict::read).map(Clause::Verdict));
             }
-            _ => clauses.push(Clause::Other(name.to_owned())),
+            _ => {
+                // It may load something that has no name here.
+                (loaded, mask) = (None, None);
+                clauses.push(Clause::Other(name.to_owned()));
+            }
         }
     }
     clauses

@@ -11,7 +11,7 @@ use crate::conf::Conf;
 use crate::error::Error;
 use crate::masquerade::Masquerade;
 use crate::plan::Plan;
-use crate::{container, host, names, remove, spoof};
+use crate::{container, forward, host, names, remove, spoof};
 
 /// Makes an attachment.
 pub(crate) fn add(request: &Request, target: &Target) -> Result<AddResult, cni::Error> {
@@ -38,6 +38,7 @@ enum Done {
     Masquerade(Vec<IpAddr>),
     Guard,
     Gate,
+    Forward,
 }
 
 impl<'a> Add<'a> {
@@ -91,6 +92,10 @@ impl<'a> Add<'a> {
         if let Some(gate) = self.conf.gate() {
             self.done.push(Done::Gate);
             gate.add(&mut nftables::Socket::open()?, &self.target.attachment)?;
+        }
+        if self.conf.forward {
+            self.done.push(Done::Forward);
+            forward::add(&mut nftables::Socket::open()?, &self.conf.bridge, &self.target.attachment)?;
         }
         host::enable_forwarding(&plan.gateways)?;
         if !self.conf.keep_down {
@@ -163,6 +168,7 @@ impl<'a> Add<'a> {
                 Done::Gateway(bridge, gateway) => self.remove_gateway(bridge, gateway),
                 Done::Link(index) => self.socket.del_link(index).map(|_| ()).map_err(Error::from),
                 Done::Guard => remove::del_guard(&names::host_interface(&self.target.attachment)),
+                Done::Forward => remove::del_forward(&names::host_interface(&self.target.attachment)),
                 Done::Gate => remove::del_gate(&names::host_interface(&self.target.attachment)),
                 Done::Masquerade(addresses) => remove::del_masquerade(&self.target.attachment, &addresses),
             };

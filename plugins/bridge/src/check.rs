@@ -8,6 +8,7 @@ use netlink::{Link, Namespace, Socket};
 use crate::conf::Conf;
 use crate::container;
 use crate::error::Error;
+use crate::forward;
 use crate::masquerade::Masquerade;
 use crate::names;
 use crate::plan::Plan;
@@ -30,6 +31,9 @@ pub(crate) fn check(request: &Request, target: &Target) -> Result<(), cni::Error
 fn rules(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> Result<(), Error> {
     if let Some(gate) = conf.gate() {
         gate.check(&mut nftables::Socket::open()?, &target.attachment)?;
+    }
+    if conf.forward {
+        forward::check(&mut nftables::Socket::open()?, &conf.bridge, &target.attachment)?;
     }
     if conf.spoof_check {
         let told = container_interface(result, target)?;

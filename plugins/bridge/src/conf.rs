@@ -32,6 +32,7 @@ struct Keys {
     ingress: String,
     icc: Option<bool>,
     internal: bool,
+    forward: String,
     dns: Dns,
     ipam: IpamKeys,
     args: Args,
@@ -84,6 +85,10 @@ pub(crate) struct Conf {
     pub spoof_check: bool,
     /// What may be forwarded to and from the bridge, where that is not everything.
     pub gate: Option<Gate>,
+    /// The host forwards what comes from the network, or goes there.
+    pub routed: bool,
+    /// What else filters on the host is made to let forwarded packets through.
+    pub forward: bool,
     /// Duplicate address detection is waited for.
     pub dad: bool,
     /// The container's interface stays down.
@@ -125,7 +130,16 @@ impl Conf {
                 "use 68 to 65535, or 0 for the default",
             ));
         }
-        let gate = match (keys.internal, keys.ingress.as_str()) {
+        let forward = match keys.forward.as_str() {
+            "" | "host" => false,
+            "accept" => true,
+            other => {
+                return Err(config(&format!("forward {other:?} is unknown"), "use \"host\" or \"accept\""));
+            }
+        };
+        // Whoever has his firewall opened for a network means what the network publishes, unless he says otherwise.
+        let ingress = if forward && keys.ingress.is_empty() { "published" } else { &keys.ingress };
+        let gate = match (keys.internal, ingress) {
             (true, _) => Some(Gate::Internal),
             (false, "published") => Some(Gate::Published),
             (false, "" | "any") => None,
@@ -162,6 +176,8 @@ impl Conf {
             isolated: keys.port_isolation,
             spoof_check: keys.macspoofchk,
             gate,
+            routed: !keys.internal && (keys.is_gateway || keys.is_default_gateway || keys.ip_masq),
+            forward,
             dad: keys.enabledad,
             keep_down: keys.disable_container_interface,
             dns: keys.dns,

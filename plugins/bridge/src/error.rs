@@ -46,6 +46,22 @@ pub enum Error {
     /// The bridge cannot take another port (`BR_PORT_BITS` in net/bridge).
     #[error("bridge {0} has its 1,023 ports, which is all that a Linux bridge takes")]
     Full(String),
+    /// A firewall's table is its own program's alone (`flags owner`).
+    #[error("the firewall cannot be opened for bridge {bridge}: {refused}")]
+    Kept {
+        /// The bridge's name.
+        bridge: String,
+        /// What the kernel refused.
+        refused: String,
+    },
+    /// Another program's rules keep the network's packets from being forwarded.
+    #[error("{what}: {cure}")]
+    Obstacle {
+        /// Which rules, of which packets.
+        what: String,
+        /// What to do about it.
+        cure: &'static str,
+    },
     /// Another node answered for an address that was to be used.
     #[error("address {0} is in use by another node on the link")]
     Duplicate(IpAddr),
@@ -83,6 +99,11 @@ impl From<Error> for cni::Error {
             Error::Full(_) => {
                 Self::new(Code::NotAvailableLimited, text).details("spread the containers over more networks")
             }
+            Error::Kept { .. } => Self::new(Code::NotAvailable, text).details(
+                "leave \"forward\" out and have that program accept the bridge: \
+                 with firewalld, firewall-cmd --permanent --zone=trusted --add-interface=<bridge>, then --reload",
+            ),
+            Error::Obstacle { .. } => Self::new(Code::NotAvailable, text),
             Error::Duplicate(_) => Self::new(Code::InUse, text),
             Error::Differs(_) => Self::new(Code::CheckFailed, text),
             Error::Iptables(error) if error.is_missing_program() => Self::new(Code::NotAvailable, text)

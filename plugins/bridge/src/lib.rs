@@ -1,7 +1,7 @@
 //! The `bridge` plugin: connects a container to a Linux bridge by a veth pair, gives it addresses and routes, makes the
 //! bridge its gateway, and masquerades what leaves the network.
 //!
-//! `conf` reads and validates, `plan` decides, `host`, `container`, `masquerade`, `gate` and `spoof` act and look; `add`, `remove` and
+//! `conf` reads and validates, `plan` decides, `host`, `container`, `masquerade`, `gate`, `forward` and `spoof` act and look; `add`, `remove` and
 //! `check` are the verbs made of them.
 
 mod add;
@@ -9,6 +9,7 @@ mod check;
 mod conf;
 mod container;
 mod error;
+mod forward;
 mod gate;
 mod host;
 mod ipam;
@@ -64,7 +65,7 @@ impl Plugin for Bridge {
             if conf.spoof_check || conf.gate.is_some() {
                 nftables::Socket::open()?.generation()?;
             }
-            Ok(())
+            forward::status(request, &conf)
         };
         status().map_err(unavailable)
     }

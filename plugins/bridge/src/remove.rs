@@ -8,7 +8,7 @@ use netlink::{Namespace, Socket};
 
 use crate::conf::Removal;
 use crate::error::Error;
-use crate::{container, gate, host, masquerade, names, spoof};
+use crate::{container, forward, gate, host, masquerade, names, spoof};
 
 /// Removes an attachment. What is gone already counts as removed.
 pub(crate) fn del(request: &Request, target: &Target) -> Result<(), cni::Error> {
@@ -55,7 +55,9 @@ fn del_rules(request: &Request, target: &Target) -> Result<(), Error> {
     let Some(socket) = &mut rules else { return masquerade };
     let port = names::host_interface(&target.attachment);
     let guard = spoof::del(socket, &port);
-    gate::del(socket, &port).and(guard).and(masquerade)
+    // Before the gate: nothing is to come in that it kept out.
+    let forward = forward::del(socket, &port);
+    gate::del(socket, &port).and(forward).and(guard).and(masquerade)
 }
 
 /// The host's end by its derived name; failing that, the container's end, where another program made the pair.
@@ -79,6 +81,11 @@ pub(crate) fn del_masquerade(attachment: &Attachment, addresses: &[IpAddr]) -> R
 /// Removes what guards the port of this name.
 pub(crate) fn del_guard(port: &str) -> Result<(), Error> {
     spoof::del(&mut nftables::Socket::open()?, port)
+}
+
+/// Takes back that other programs' chains are open for the port of this name.
+pub(crate) fn del_forward(port: &str) -> Result<(), Error> {
+    forward::del(&mut nftables::Socket::open()?, port)
 }
 
 /// Takes the port of this name off its bridge's gate.
@@ -118,6 +125,9 @@ fn gc_kernel(request: &Request, bridge: &IfName) -> Result<(), Error> {
         let is_gone = |port: &String| !valid.contains(port);
         for port in spoof::ports(rules, network)?.iter().filter(|port| is_gone(port)) {
             spoof::del(rules, port)?;
+        }
+        for port in forward::ports(rules, network)?.iter().filter(|port| is_gone(port)) {
+            forward::del(rules, port)?;
         }
         for port in gate::ports(rules, network)?.iter().filter(|port| is_gone(port)) {
             gate::del(rules, port)?;

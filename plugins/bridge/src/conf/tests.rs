@@ -58,6 +58,7 @@ fn contradictions_are_refused_with_the_key() {
         (json!({"runtimeConfig": {"mac": "zz"}}), 7, "\"zz\""),
         (json!({"runtimeConfig": {"mac": "01:00:00:00:00:00"}}), 7, "multicast"),
         (json!({"ingress": "some"}), 7, "\"some\""),
+        (json!({"forward": "yes"}), 7, "\"yes\""),
         (json!({"vlan": 7}), 2, "\"vlan\""),
         (json!({"icc": false}), 2, "\"icc\""),
         (json!({"ipMasqBackend": "ipchains"}), 7, "\"ipchains\""),
@@ -66,4 +67,16 @@ fn contradictions_are_refused_with_the_key() {
         assert_eq!(error.code(), code, "{error}");
         assert!(error.to_string().contains(words), "{error}");
     }
+}
+
+#[test]
+fn a_network_that_the_firewall_is_opened_for_lets_in_what_it_publishes() {
+    let of = |keys: &Value| {
+        let conf = conf(keys, "").unwrap();
+        (conf.forward, conf.gate)
+    };
+    assert_eq!(of(&json!({"forward": "host"})), (false, None));
+    assert_eq!(of(&json!({"forward": "accept"})), (true, Some(Gate::Published)));
+    assert_eq!(of(&json!({"forward": "accept", "ingress": "any"})), (true, None));
+    assert_eq!(of(&json!({"forward": "accept", "internal": true})), (true, Some(Gate::Internal)));
 }

@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use cni::{ContainerId, NetworkName};
 use ipnetwork::IpNetwork;
-use iptables::{Iptables, Transaction, Variant, legacy_tables};
+use iptables::{Iptables, Transaction, legacy_programs};
 use nftables::{Batch, Chain, Clause, Family, Rule, Selector, Socket, Table, Verdict};
 
 use super::{BASE, TABLE};
 use crate::error::Error;
-use crate::tables::{TRIES, contended};
+use crate::tables::{TRIES, contended, rule_comment};
 
 const TABLES: [Table; 2] = [Table::new(Family::Ip, TABLE), Table::new(Family::Ip6, TABLE)];
 
@@ -60,7 +60,7 @@ fn is_from(rule: &Rule, addresses: &[IpAddr]) -> bool {
 
 /// As [`del`], for what the legacy variant has: by its program, which is only started where it has the table.
 pub(in super::super) fn del_legacy(chain: &str, addresses: &[IpAddr]) -> Result<(), Error> {
-    for program in legacy_programs()? {
+    for program in legacy_programs(TABLE)? {
         let mut outcome = Ok(());
         // Somebody else may take a rule away between the look and the change.
         for _ in 0..LEGACY_TRIES {
@@ -105,27 +105,6 @@ fn legacy_removal(
     Ok(Some(change))
 }
 
-/// The programs of the legacy variant, of the families in which it has the table.
-fn legacy_programs() -> Result<Vec<Iptables>, Error> {
-    let mut programs = Vec::new();
-    for family in iptables::Family::ALL {
-        if !legacy_tables(family).iter().any(|table| table == TABLE) {
-            continue;
-        }
-        // Before 1.8 the legacy variant had no name of its own. Without a program nobody here has made anything.
-        let chosen = || match Iptables::find(family) {
-            Ok(program) if program.variant()? == Variant::Legacy => Ok(Some(program)),
-            Ok(_) => Ok(None),
-            Err(error) => Err(error),
-        };
-        match Iptables::find_variant(family, Variant::Legacy).map(Some).or_else(|_| chosen()) {
-            Err(error) if error.is_missing_program() => {}
-            found => programs.extend(found?),
-        }
-    }
-    Ok(programs)
-}
-
 const LEGACY_TRIES: usize = 5;
 
 /// Removes the chains of a network's containers that are not valid any more. Whose a chain is stands in the comment of
@@ -138,7 +117,7 @@ pub(in super::super) fn gc(
     for table in TABLES {
         for rule in socket.rules(&Chain::new(table, BASE))? {
             if let Some(Verdict::Jump(chain)) = rule.verdict()
-                && let Some(id) = comment(&rule).and_then(|comment| container(&comment, network, chain))
+                && let Some(id) = rule_comment(&rule).and_then(|comment| container(&comment, network, chain))
                 && !valid.contains(&&id)
             {
                 del(socket, chain, &[])?;
@@ -150,7 +129,7 @@ pub(in super::super) fn gc(
 
 /// As [`gc`], for what the legacy variant has.
 pub(in super::super) fn gc_legacy(network: &NetworkName, valid: &[&ContainerId]) -> Result<(), Error> {
-    for program in legacy_programs()? {
+    for program in legacy_programs(TABLE)? {
         for rule in program.rules(TABLE, BASE)?.unwrap_or_default() {
             if let (Some(chain), Some(comment)) = (rule.target(), rule.comment())
                 && let Some(id) = container(comment, network, chain)
@@ -168,15 +147,6 @@ fn container(comment: &str, network: &NetworkName, chain: &str) -> Option<Contai
     let id = comment.strip_prefix(&format!("name: \"{network}\" id: \""))?.strip_suffix('"')?;
     let id = ContainerId::new(id).ok()?;
     (super::name(network, &id) == chain).then_some(id)
-}
-
-/// What iptables shows as a rule's comment: an extension (`struct xt_comment_info`), or a comment as `nft` has it.
-fn comment(rule: &Rule) -> Option<String> {
-    let extension = rule.clauses.iter().find_map(|clause| match clause {
-        Clause::Extension { name, info } if name == "comment" => info.split(|byte| *byte == 0).next(),
-        _ => None,
-    });
-    extension.map(|text| String::from_utf8_lossy(text).into_owned()).or_else(|| rule.comment.clone())
 }
 
 #[cfg(test)]
