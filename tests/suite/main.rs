@@ -11,6 +11,7 @@ mod firewalls;
 mod iptables;
 mod isolation;
 mod loopback;
+mod mixed;
 mod networks;
 mod programs;
 mod reach;

@@ -6,12 +6,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Call, Host, Namespaced, Snapshot, isolated};
 use serde_json::{Value, json};
 
 use crate::iptables::saved;
-use crate::programs::{BRIDGE, CLEAT, folder};
+use crate::programs::{BRIDGE, folder};
 
 /// Where Debian has the reference plugins.
 pub(crate) const REFERENCE: &str = "/usr/lib/cni";
@@ -285,49 +284,5 @@ fn an_ipam_plugin_of_the_reference_gets_every_verb() {
         assert!(said.contains("no plugin \"static\" in CNI_PATH"), "{said}");
         drop(netns);
         before.assert_unchanged();
-    });
-}
-
-/// The chain that podman writes: ours, then the reference's `firewall` and `tuning` behind them.
-#[test]
-fn the_references_firewall_and_tuning_work_behind_ours() {
-    isolated(|| {
-        let host = Host::new();
-        fs::create_dir("/run/net.d").unwrap();
-        let mut list = json!({"cniVersion": "0.4.0", "name": "mixed", "plugins": [base(), {"type": "host-port"}, {"type": "firewall"}, {"type": "tuning"}]});
-        let bridge = &mut list["plugins"][0];
-        bridge["isGateway"] = json!(true);
-        bridge["ipMasq"] = json!(true);
-        bridge["ipam"] = json!({"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]});
-        list["plugins"][1]["capabilities"] = json!({"portMappings": true});
-        list["plugins"][3]["sysctl"] = json!({"net.core.somaxconn": "500"});
-        fs::write("/run/net.d/mixed.conflist", list.to_string()).unwrap();
-        let netns = Namespaced::new("web");
-        let cleat = |verb: &str| {
-            let mut command = Command::new(CLEAT);
-            command.args([verb, "mixed", netns.path().to_str().unwrap()]);
-            command
-                .env("CNI_PATH", format!("{}:{REFERENCE}", folder().display()))
-                .env("NETCONFPATH", "/run/net.d");
-            command.env("CAP_ARGS", r#"{"portMappings":[{"hostPort":8080,"containerPort":80}]}"#);
-            let output = command.output().unwrap();
-            assert!(output.status.success(), "{verb}: {}", String::from_utf8_lossy(&output.stderr));
-        };
-        cleat("add");
-        serve_tcp(Some(&netns), "web", "0.0.0.0:80");
-        assert_eq!(ask_tcp(Some(&host.outside), "192.0.2.1:8080").unwrap(), "web sees 192.0.2.2");
-        assert_eq!(
-            netns.enter(|| fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap().trim().to_owned()),
-            "500"
-        );
-        cleat("check");
-        cleat("del");
-        // The reference's firewall leaves its chains; nothing of ours is left.
-        let left: Vec<String> = Snapshot::take()
-            .lines()
-            .filter(|line| line.contains("cleat") || line.contains("link \"veth"))
-            .map(str::to_owned)
-            .collect();
-        assert_eq!(left, Vec::<String>::new());
     });
 }
