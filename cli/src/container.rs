@@ -28,20 +28,16 @@ pub(crate) struct Container<'a> {
     args: &'a Args,
     environment: &'a Environment,
     runtime: Runtime<'a>,
-    container_id: ContainerId,
+    id: ContainerId,
     networks: Vec<NetworkList>,
 }
 
 impl<'a> Container<'a> {
     /// Finds the networks, and refuses what none of them would heed.
-    pub(crate) fn new(
-        args: &'a Args,
-        environment: &'a Environment,
-        container_id: ContainerId,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(args: &'a Args, environment: &'a Environment, id: ContainerId) -> Result<Self, Error> {
         let runtime = Runtime::new(environment, &args.cache);
         let networks = args.networks(&runtime)?;
-        let container = Self { args, environment, runtime, container_id, networks };
+        let container = Self { args, environment, runtime, id, networks };
         container.check()?;
         Ok(container)
     }
@@ -89,11 +85,11 @@ impl<'a> Container<'a> {
     pub(crate) fn remove(&self) -> Result<(), Error> {
         // Without the lock a GC at the same time does the same work, which is better than not to do it.
         let _lock = self.runtime.lock_shared();
-        self.runtime.detach(&self.container_id)
+        self.runtime.detach(&self.id)
     }
 
     fn hostname(&self) -> &str {
-        self.args.hostname.as_deref().unwrap_or_else(|| container_id::short(&self.container_id))
+        self.args.hostname.as_deref().unwrap_or_else(|| container_id::short(&self.id))
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -101,10 +97,9 @@ impl<'a> Container<'a> {
             return self.args.check_without_network();
         };
         self.args.endpoint(self.hostname(), self.publishes(first), true).check(first)?;
-        let further = self.networks.iter().skip(1);
+        let mut further = self.networks.iter().skip(1);
         further
-            .map(|list| self.args.endpoint(self.hostname(), self.publishes(list), false).check(list))
-            .collect()
+            .try_for_each(|list| self.args.endpoint(self.hostname(), self.publishes(list), false).check(list))
     }
 
     /// Ports are published on the first network that can; where none can, the first one refuses.
@@ -121,8 +116,7 @@ impl<'a> Container<'a> {
             endpoint.links = &links;
             let ifname = (index == 0).then(|| self.environment.ifname()).transpose()?;
             let list = list.clone();
-            Joining { list, container_id: &self.container_id, netns, endpoint, ifname }
-                .attach(&self.runtime)?;
+            Joining { list, container_id: &self.id, netns, endpoint, ifname }.attach(&self.runtime)?;
         }
         Ok(())
     }
@@ -152,8 +146,7 @@ impl<'a> Container<'a> {
         let (mut hosts, mut env) = (None, Vec::new());
         if let Some(plugin) = self.networks.iter().find_map(|list| endpoint::plugin(list, LINK_ENV)) {
             let state = case_blind::get(plugin, "stateDir").and_then(Value::as_str);
-            let folder =
-                Registry::at(state.unwrap_or(DEFAULT_STATE_DIR)).container_dir(self.container_id.as_str());
+            let folder = Registry::at(state.unwrap_or(DEFAULT_STATE_DIR)).container_dir(self.id.as_str());
             hosts = Some(folder.join("hosts"));
             env.extend(link_variables(&folder.join("env.json"))?);
         }

@@ -1,21 +1,59 @@
-//! `cleat check`: compares an attachment with what was set up.
+//! `cleat check`: compares attachments with what was set up, one as `cnitool` does, or all.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-use super::ExistingArgs;
+use cni::{Attachment, Command};
+use serde_json::{Value, json};
+
+use super::AttachmentOptions;
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::inventory::{Attached, Inventory};
 use crate::netns;
-use crate::runtime::Runtime;
+use crate::output::{BAD, Cell, FAINT, Form, GOOD, Table};
+use crate::runtime::{Making, Runtime};
 
 /// The arguments of `cleat check`.
-pub(crate) type Args = ExistingArgs;
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Name of the network [default: all of them]
+    network: Option<String>,
+    /// Path of the network namespace; without it and --id, every attachment of the network
+    netns: Option<PathBuf>,
+    #[command(flatten)]
+    options: AttachmentOptions,
+    #[command(flatten)]
+    form: Form,
+}
+
+/// One attachment: silence or an error. Several: a report, and exit code 1 where one is broken.
+pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode, Error> {
+    let runtime = Runtime::new(environment, &args.options.cache);
+    if let Some(network) = &args.network
+        && (args.netns.is_some() || args.options.id.is_some())
+    {
+        return one(args, network, environment, &runtime).map(|()| ExitCode::SUCCESS);
+    }
+    let inventory = Inventory::read(&runtime)?;
+    let is_meant = |attached: &&Attached| {
+        args.network.as_deref().is_none_or(|network| network == attached.attachment.network.as_str())
+    };
+    let all: Vec<(&Attached, State)> = inventory
+        .attachments
+        .iter()
+        .filter(is_meant)
+        .map(|attached| (attached, state(&runtime, attached)))
+        .collect();
+    args.form.show(|| all.iter().map(object).collect::<Vec<_>>(), || table(&all))?;
+    let is_broken = all.iter().any(|(_, state)| matches!(state, State::Broken(_)));
+    Ok(if is_broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
 
 /// Has every plugin check, with the configuration that the attachment was made with.
-pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
-    let netns = args.netns()?;
-    let attachment = args.options.attachment(&args.network, netns.as_deref(), environment)?;
-    let runtime = Runtime::new(environment, &args.options.cache);
+fn one(args: &Args, network: &str, environment: &Environment, runtime: &Runtime<'_>) -> Result<(), Error> {
+    let netns = args.netns.as_deref().map(netns::absolute).transpose()?;
+    let attachment = args.options.attachment(network, netns.as_deref(), environment)?;
     let making = runtime.recall(&attachment, netns.as_deref())?;
     let given: &Path = args.netns.as_deref().unwrap_or(&making.netns);
     if !making.netns.as_os_str().is_empty() {
@@ -25,4 +63,83 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         .chain(&making.list)
         .check(&making.parameters(&attachment))
         .map_err(Error::contract(format!("check {attachment}")))
+}
+
+/// What came out.
+enum State {
+    /// Everything is as it was set up.
+    Well,
+    /// Something differs.
+    Broken(String),
+    /// The container has gone without its attachment being removed.
+    Gone,
+    /// There is nothing to compare with, and why.
+    Unknown(&'static str),
+}
+
+fn state(runtime: &Runtime<'_>, attached: &Attached) -> State {
+    if attached.gone {
+        return State::Gone;
+    }
+    let Some(entry) = attached.entry.clone() else {
+        return State::Unknown("no result is kept: another program has it in a cache of its own");
+    };
+    let making = match Making::of(entry) {
+        Ok(making) => making,
+        Err(error) => return State::Broken(error.to_string()),
+    };
+    if making.list.disable_check {
+        return State::Unknown("its network asks not to be checked");
+    }
+    if making.list.version < Command::Check.since() {
+        return State::Unknown("CHECK came with version 0.4.0");
+    }
+    let checked = runtime.chain(&making.list).check(&making.parameters(&attached.attachment));
+    checked.map_or_else(|error| State::Broken(error.to_string()), |()| State::Well)
+}
+
+impl State {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Well => "ok",
+            Self::Broken(_) => "broken",
+            Self::Gone => "gone",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+
+    fn reason(&self) -> &str {
+        match self {
+            Self::Well => "",
+            Self::Broken(reason) => reason,
+            Self::Gone => "`cleat gc` removes what is left of it",
+            Self::Unknown(reason) => reason,
+        }
+    }
+}
+
+fn table(all: &[(&Attached, State)]) -> Table {
+    let mut table = Table::new(&["NETWORK", "NAME", "CONTAINER ID", "INTERFACE", "STATE", "WHY"]);
+    for (attached, state) in all {
+        let style = match state {
+            State::Well => GOOD,
+            State::Broken(_) => BAD,
+            State::Gone | State::Unknown(_) => FAINT,
+        };
+        table.row([
+            attached.attachment.network.as_str().into(),
+            attached.name().into(),
+            attached.short_id().into(),
+            attached.attachment.ifname.as_str().into(),
+            Cell::styled(state.word(), style),
+            state.reason().into(),
+        ]);
+    }
+    table
+}
+
+fn object((attached, state): &(&Attached, State)) -> Value {
+    let Attachment { network, container_id, ifname } = &attached.attachment;
+    json!({"network": network.as_str(), "id": container_id.as_str(), "name": attached.name(),
+        "interface": ifname.as_str(), "state": state.word(), "why": state.reason()})
 }

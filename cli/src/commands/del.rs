@@ -1,16 +1,28 @@
 //! `cleat del`: detaches a namespace from a network.
 
-use super::ExistingArgs;
+use std::path::PathBuf;
+
+use super::AttachmentOptions;
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::netns;
 use crate::runtime::Runtime;
 
 /// The arguments of `cleat del`.
-pub(crate) type Args = ExistingArgs;
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Name of the network
+    network: String,
+    /// Path of the network namespace; with --id, the one it was attached with
+    #[arg(required_unless_present = "id")]
+    netns: Option<PathBuf>,
+    #[command(flatten)]
+    options: AttachmentOptions,
+}
 
 /// Removes the attachment with the configuration that it was made with; one that is not there is removed already.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
-    let netns = args.netns()?;
+    let netns = args.netns.as_deref().map(netns::absolute).transpose()?;
     let attachment = args.options.attachment(&args.network, netns.as_deref(), environment)?;
     let runtime = Runtime::new(environment, &args.options.cache);
     let _lock = runtime.lock_shared()?;

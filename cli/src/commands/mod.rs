@@ -5,11 +5,13 @@ mod check;
 mod del;
 mod gc;
 mod init;
+mod inspect;
 mod leases;
 mod logs;
 mod network;
 mod port;
 mod ps;
+mod repair;
 mod restart;
 mod rm;
 pub(crate) mod run;
@@ -26,7 +28,6 @@ use cni::{Attachment, NetworkName};
 use crate::container_id;
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::netns;
 use crate::runtime::CacheFolder;
 
 /// A verb with its arguments.
@@ -46,8 +47,10 @@ pub(crate) enum Verb {
     Add(add::Args),
     /// Detach a network namespace from a network
     Del(del::Args),
-    /// Compare an attachment with what was set up
+    /// Compare an attachment, or all of them, with what was set up
     Check(check::Args),
+    /// Put right what `check` finds broken
+    Repair(repair::Args),
     /// Ask whether a network could take an attachment
     Status(status::Args),
     /// Remove what is left of attachments whose namespace has gone
@@ -57,6 +60,8 @@ pub(crate) enum Verb {
     Network(network::Verb),
     /// List the attachments of every network
     Ps(ps::Args),
+    /// Describe containers: their networks, addresses, ports and links
+    Inspect(inspect::Args),
     /// Show the addresses of a network: used, free, next
     Leases(leases::Args),
     /// Show which ports of a container are published where
@@ -82,10 +87,12 @@ impl Verb {
             Self::Rm(args) => rm::execute(&args, environment),
             Self::Add(args) => add::execute(&args, environment),
             Self::Del(args) => del::execute(&args, environment),
-            Self::Check(args) => check::execute(&args, environment),
+            Self::Check(args) => return check::execute(&args, environment),
+            Self::Repair(args) => return repair::execute(&args, environment),
             Self::Status(args) => status::execute(&args, environment),
             Self::Gc(args) => gc::execute(&args, environment),
             Self::Network(verb) => verb.execute(environment),
+            Self::Inspect(args) => inspect::execute(&args, environment),
             Self::Leases(args) => leases::execute(&args, environment),
             Self::Ps(args) => ps::execute(&args, environment),
             Self::Port(args) => port::execute(&args, environment),
@@ -123,22 +130,4 @@ impl AttachmentOptions {
 
 fn network_name(text: &str) -> Result<NetworkName, Error> {
     NetworkName::new(text).map_err(Error::contract("name network"))
-}
-
-/// The arguments of `del` and `check`, which can do without the namespace.
-#[derive(Debug, clap::Args)]
-pub(crate) struct ExistingArgs {
-    /// Name of the network
-    network: String,
-    /// Path of the network namespace; with --id, the one it was attached with
-    #[arg(required_unless_present = "id")]
-    netns: Option<std::path::PathBuf>,
-    #[command(flatten)]
-    options: AttachmentOptions,
-}
-
-impl ExistingArgs {
-    fn netns(&self) -> Result<Option<std::path::PathBuf>, Error> {
-        self.netns.as_deref().map(netns::absolute).transpose()
-    }
 }

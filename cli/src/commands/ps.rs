@@ -7,11 +7,15 @@ use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
 use crate::output::{BAD, Cell, FAINT, Form, Table};
+use crate::runs::{self, Run};
 use crate::runtime::{CacheFolder, Runtime};
 
 /// The arguments of `cleat ps`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Also containers of `cleat run` that have ended
+    #[arg(short, long)]
+    all: bool,
     #[command(flatten)]
     form: Form,
     #[command(flatten)]
@@ -22,7 +26,17 @@ pub(crate) struct Args {
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
     let inventory = Inventory::read(&Runtime::new(environment, &args.cache))?;
     let attachments = &inventory.attachments;
-    args.form.show(|| attachments.iter().map(object).collect::<Vec<Value>>(), || table(attachments))
+    let mut ended = if args.all { runs::all()? } else { Vec::new() };
+    ended.retain(|run| run.record.exit_code.is_some());
+    let objects =
+        || -> Vec<Value> { attachments.iter().map(object).chain(ended.iter().map(ended_object)).collect() };
+    args.form.show(objects, || {
+        let mut table = table(attachments);
+        for run in &ended {
+            table.row(ended_row(run));
+        }
+        table
+    })
 }
 
 fn table(attachments: &[Attached]) -> Table {
@@ -62,4 +76,25 @@ fn object(attached: &Attached) -> Value {
         "gone": attached.gone,
         "since": attached.since.map(age::timestamp),
     })
+}
+
+fn ended_row(run: &Run) -> [Cell; 8] {
+    let record = &run.record;
+    let code = record.exit_code.unwrap_or_default();
+    [
+        registry::short_id(&record.container_id).into(),
+        record.name.clone().unwrap_or_default().into(),
+        Cell::styled("cleat", FAINT),
+        record.networks.join(", ").into(),
+        "".into(),
+        "".into(),
+        "".into(),
+        Cell::styled(format!("exited ({code})"), if code == 0 { FAINT } else { BAD }),
+    ]
+}
+
+fn ended_object(run: &Run) -> Value {
+    let record = &run.record;
+    json!({"id": record.container_id, "name": record.name, "runtime": "cleat", "networks": record.networks,
+        "exitCode": record.exit_code, "command": record.command})
 }

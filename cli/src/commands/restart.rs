@@ -31,7 +31,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
                 "start it with `cleat run -d`, or restart it there",
             ));
         }
-        if args.is_to_vanish(&run) {
+        if run.record.vanishes {
             return Err(Error::refused(
                 format!("restart container {container}"),
                 "it was started with --rm and leaves nothing to start again",
@@ -45,10 +45,4 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         output::text(&format!("{container}\n"))
     };
     Error::all(args.containers.iter().filter_map(|container| restart(container).err()).collect())
-}
-
-impl Args {
-    fn is_to_vanish(&self, run: &runs::Run) -> bool {
-        run.record.arguments.iter().take_while(|word| *word != "--").any(|word| word == "--rm")
-    }
 }

@@ -25,7 +25,6 @@ const NONE: &str = "none";
 
 /// The arguments of `cleat run`.
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is an option by its own name")]
 pub(crate) struct Args {
     /// Run in the background and print the container's ID; `cleat logs` shows what it writes
     #[arg(short = 'd', long)]
@@ -176,6 +175,7 @@ impl Args {
             command: words.join(" "),
             networks,
             detached: self.detach,
+            vanishes: self.rm || !self.detach,
             created: SystemTime::now(),
             keeper: None,
             process: None,

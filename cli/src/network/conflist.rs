@@ -54,7 +54,7 @@ impl Wanted<'_> {
         // Nothing leads out of an internal network, so its members need no route.
         let pools = if self.internal { &[] } else { self.pools };
         Bridge {
-            bridge: self.bridge,
+            name: self.bridge,
             is_gateway: true,
             ip_masq: self.masquerade && !self.internal,
             hairpin_mode: true,
@@ -91,7 +91,8 @@ enum Plugin<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Bridge<'a> {
-    bridge: &'a str,
+    #[serde(rename = "bridge")]
+    name: &'a str,
     is_gateway: bool,
     ip_masq: bool,
     hairpin_mode: bool,
@@ -115,20 +116,19 @@ struct Ipam<'a> {
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Range {
     subnet: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    range_start: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    range_end: Option<IpAddr>,
+    #[serde(rename = "rangeStart", skip_serializing_if = "Option::is_none")]
+    first: Option<IpAddr>,
+    #[serde(rename = "rangeEnd", skip_serializing_if = "Option::is_none")]
+    last: Option<IpAddr>,
     gateway: IpAddr,
 }
 
 impl Range {
     fn of(pool: &Pool) -> Self {
-        let (range_start, range_end) = pool.ends().unzip();
-        Self { subnet: pool.subnet.to_string(), range_start, range_end, gateway: pool.gateway }
+        let (first, last) = pool.ends().unzip();
+        Self { subnet: pool.subnet.to_string(), first, last, gateway: pool.gateway }
     }
 }
 

@@ -70,10 +70,10 @@ pub(crate) fn all() -> Result<Vec<Run>, Error> {
 pub(crate) fn find(container: &str) -> Result<Run, Error> {
     let mut all = all()?;
     let is_called = |run: &Run| run.record.is_called(container);
-    if !all.iter().any(is_called) {
-        all.retain(|run| run.record.container_id.starts_with(container));
-    } else {
+    if all.iter().any(is_called) {
         all.retain(is_called);
+    } else {
+        all.retain(|run| run.record.container_id.starts_with(container));
     }
     match all.len() {
         1 => Ok(all.remove(0)),
@@ -109,8 +109,8 @@ impl Run {
             .or_else(|_| make())
             .map_err(|error| Error::io(format!("create folder {}", folder.display()), error))?;
         let run = Self { record, folder };
-        let made = run.lock().and_then(|guard| run.write().map(|()| guard));
-        match made {
+        let locked = run.lock().and_then(|guard| run.write().map(|()| guard));
+        match locked {
             Ok(guard) => Ok((run, guard)),
             Err(error) => {
                 let _ = run.forget();

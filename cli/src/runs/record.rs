@@ -30,6 +30,8 @@ pub(crate) struct Record {
     pub(crate) networks: Vec<String>,
     /// Whether it runs in the background.
     pub(crate) detached: bool,
+    /// Whether nothing is kept of it when it has ended.
+    pub(crate) vanishes: bool,
     /// When it was made.
     pub(crate) created: SystemTime,
     /// The process that looks after it. Without the folder's lock this says nothing.

@@ -1,6 +1,8 @@
 //! Runs a network's plugins as a runtime does (specification, section 3): in order for ADD, each with the result of
 //! the one before; in reverse for DEL; with the capabilities each one asks for.
 
+mod each;
+
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -97,13 +99,7 @@ impl Chain<'_> {
         if self.list.disable_check {
             return Ok(());
         }
-        let Some(result) = self.cached_result(parameters.attachment)? else {
-            return Err(Error::new(
-                Code::UnknownContainer,
-                format!("no result is kept for {}", parameters.attachment),
-            )
-            .details("it was never added, or by a runtime with another cache"));
-        };
+        let result = self.kept(parameters.attachment)?;
         self.list.plugins.iter().try_for_each(|plugin| {
             self.call(Command::Check, plugin, Some(parameters), Some(&result)).map(|_| ())
         })

@@ -66,7 +66,7 @@ impl<'a> Add<'a> {
         self.done.push(Done::Addresses);
         let plan = Plan::new(&self.conf, &given)?;
         let held = host::hold_bridges(&self.host)?;
-        let (bridge, made) = host::ensure_bridge(&mut self.socket, &self.conf)?;
+        let (bridge, made) = host::ensure_bridge(&mut self.socket, &self.conf, None)?;
         if made {
             self.done.push(Done::Bridge);
         }

@@ -26,8 +26,12 @@ pub(crate) fn hold_bridges(host: &Namespace) -> Result<Option<netlink::Namespace
     Ok(host.lock_shared(PATIENCE)?)
 }
 
-/// Finds the bridge or makes it. Says whether it was made.
-pub(crate) fn ensure_bridge(socket: &mut Socket, conf: &Conf) -> Result<(Link, bool), Error> {
+/// Finds the bridge or makes it, with that hardware address where one is given. Says whether it was made.
+pub(crate) fn ensure_bridge(
+    socket: &mut Socket,
+    conf: &Conf,
+    mac: Option<Mac>,
+) -> Result<(Link, bool), Error> {
     let name = conf.bridge.as_str();
     let mut made = false;
     let link = if let Some(link) = socket.get_link(name)? {
@@ -36,7 +40,7 @@ pub(crate) fn ensure_bridge(socket: &mut Socket, conf: &Conf) -> Result<(Link, b
         // With an address of its own from the start, the bridge does not take on that of each new port.
         let spec = Bridge {
             name,
-            mac: Some(random_mac()),
+            mac: Some(mac.unwrap_or_else(random_mac)),
             mtu: conf.mtu,
             alias: Some(BRIDGE_ALIAS),
             ..Bridge::default()

@@ -18,6 +18,7 @@ mod names;
 mod neighbours;
 mod plan;
 mod remove;
+mod repair;
 mod spoof;
 mod tables;
 
@@ -25,6 +26,7 @@ use cni::{AddResult, Plugin, Request, Target};
 use netlink::Socket;
 
 pub use error::Error;
+pub use repair::repair;
 
 use conf::Conf;
 

@@ -1,0 +1,135 @@
+//! `cleat inspect`: a container's networks, addresses, ports and links; as JSON in the shape of `docker inspect`.
+
+use std::net::IpAddr;
+
+use serde_json::{Map, Value, json};
+
+use crate::age;
+use crate::docker;
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::inventory::{Attached, Inventory};
+use crate::network::id;
+use crate::output::{self, Form, Table};
+use crate::runtime::{CacheFolder, Runtime};
+
+/// The arguments of `cleat inspect`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Names or IDs of the containers
+    #[arg(required = true)]
+    containers: Vec<String>,
+    #[command(flatten)]
+    form: Form,
+    #[command(flatten)]
+    cache: CacheFolder,
+}
+
+/// Describes each one.
+pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
+    let inventory = Inventory::read(&Runtime::new(environment, &args.cache))?;
+    let found = args.containers.iter().map(|container| inventory.container(container));
+    let containers = found.collect::<Result<Vec<_>, _>>()?;
+    if args.form.is_json() {
+        let objects: Vec<Value> = containers.iter().map(|attachments| object(attachments)).collect();
+        return output::json(&objects);
+    }
+    let texts = containers.iter().map(|attachments| table(attachments).to_string());
+    output::text(&texts.collect::<Vec<_>>().join("\n"))
+}
+
+fn table(attachments: &[&Attached]) -> Table {
+    let mut pairs = Vec::new();
+    let mut say = |name: &str, value: String| {
+        if !value.is_empty() {
+            pairs.push((name.to_owned(), value));
+        }
+    };
+    if let Some(first) = attachments.first() {
+        say("Name", first.name());
+        say("ID", first.attachment.container_id.to_string());
+        say("Runtime", first.caller.to_owned());
+        say("Namespace", first.netns.display().to_string());
+    }
+    for attached in attachments {
+        say("Network", attached.attachment.network.to_string());
+        let host = attached.host_interface().map(|host| format!(", {host} on the host")).unwrap_or_default();
+        say("  Interface", format!("{}{host}", attached.attachment.ifname));
+        say("  Addresses", attached.addresses().join(", "));
+        say("  MAC", attached.mac().to_owned());
+        say("  Ports", attached.ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+        say("  Aliases", attached.aliases().join(", "));
+        say("  Links", attached.links().join(", "));
+        say("  Since", attached.since.map(age::timestamp).unwrap_or_default());
+    }
+    Table::of_pairs(pairs)
+}
+
+/// What `docker inspect` has of networks.
+fn object(attachments: &[&Attached]) -> Value {
+    let Some(first) = attachments.first() else {
+        return Value::Null;
+    };
+    let ports = || docker::ports(attachments.iter().flat_map(|attached| &attached.ports));
+    let exposed = attachments.iter().filter_map(|attached| attached.member.as_ref());
+    let exposed = exposed.flat_map(registry::Member::ports);
+    let exposed =
+        exposed.flat_map(|range| range.numbers().map(move |port| format!("{port}/{}", range.protocol())));
+    let mut all_ports: Map<String, Value> = exposed.map(|port| (port, Value::Null)).collect();
+    all_ports.extend(ports().into_iter().map(|(port, bindings)| (port, json!(bindings))));
+    let networks: Map<String, Value> = attachments
+        .iter()
+        .map(|attached| (attached.attachment.network.to_string(), network(attached)))
+        .collect();
+    json!({
+        "Id": first.attachment.container_id.as_str(),
+        "Created": first.since.map(age::timestamp),
+        "Name": format!("/{}", first.name()),
+        "Config": {"Hostname": first.member.as_ref().map(|member| &member.hostname)},
+        "HostConfig": {
+            "NetworkMode": first.attachment.network.as_str(),
+            "PortBindings": ports(),
+            "Links": links(attachments),
+        },
+        "NetworkSettings": {
+            "SandboxKey": first.netns,
+            "Ports": all_ports,
+            "Networks": networks,
+        },
+    })
+}
+
+/// As Docker writes them: `/source:/recipient/alias`.
+fn links(attachments: &[&Attached]) -> Vec<String> {
+    let links = |attached: &&Attached| -> Vec<String> {
+        let name = attached.name();
+        let links = attached.member.iter().flat_map(|member| &member.links);
+        links.map(|link| format!("/{}:/{name}/{}", link.source, link.alias)).collect()
+    };
+    attachments.iter().flat_map(links).collect()
+}
+
+fn network(attached: &Attached) -> Value {
+    let of_family = |v4: bool| attached.ips().find(|ip| ip.address.is_ipv4() == v4);
+    let (v4, v6) = (of_family(true), of_family(false));
+    let address = |ip: Option<&cni::Ip>| ip.map(|ip| ip.address.ip().to_string()).unwrap_or_default();
+    let gateway = |ip: Option<&cni::Ip>| {
+        ip.and_then(|ip| ip.gateway).as_ref().map(IpAddr::to_string).unwrap_or_default()
+    };
+    let prefix = |ip: Option<&cni::Ip>| ip.map(|ip| ip.address.prefix()).unwrap_or_default();
+    json!({
+        "Links": attached.links(),
+        "Aliases": attached.aliases(),
+        "NetworkID": id(attached.attachment.network.as_str()),
+        "EndpointID": attached.endpoint_id(),
+        "Gateway": gateway(v4),
+        "IPAddress": address(v4),
+        "IPPrefixLen": prefix(v4),
+        "IPv6Gateway": gateway(v6),
+        "GlobalIPv6Address": address(v6),
+        "GlobalIPv6PrefixLen": prefix(v6),
+        "MacAddress": attached.mac(),
+        "Interface": attached.attachment.ifname.as_str(),
+        "HostInterface": attached.host_interface(),
+    })
+}

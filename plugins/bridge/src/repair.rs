@@ -1,0 +1,111 @@
+//! Putting back what is missing of an attachment whose interface is still there: the bridge with its addresses, the
+//! port, the packet filter's side, the container's addresses and routes.
+//!
+//! No verb of the contract does this: an ADD is for what is not there, and refuses what is. It is a function for
+//! `cleat repair`, and repeats the steps of ADD, each of which finds its work done where it is. The pair of interfaces is
+//! neither made nor replaced, so that the container keeps its addresses and its connections.
+
+use cni::{AddResult, Code, Interface, Plugin, Request, Target};
+use host_local::HostLocal;
+use netlink::{Mac, Namespace, PortFlags, Socket};
+use serde_json::{Map, Value, json};
+
+use crate::conf::Conf;
+use crate::error::Error;
+use crate::ipam::Ipam;
+use crate::masquerade::Masquerade;
+use crate::plan::Plan;
+use crate::{container, host, names, spoof};
+
+/// Restores an attachment to what the previous result says of it.
+///
+/// # Errors
+/// Code 3 where either end of the pair has gone, or was made by another program: only DEL and ADD cure that. Otherwise
+/// what ADD would answer.
+pub fn repair(request: &Request, target: &Target) -> Result<(), cni::Error> {
+    let conf = Conf::new(request, Some(target))?;
+    let result = request.conf.require_prev_result()?;
+    let ifname = target.ifname().as_str();
+    let ips = result.container_ips(ifname).cloned().collect();
+    let routes = result.routes.clone();
+    let plan = Plan::new(&conf, &AddResult { ips, routes, ..AddResult::default() })?;
+    let inside = Namespace::open(target.netns()?).map_err(Error::from)?;
+    let port =
+        Socket::open().and_then(|mut socket| socket.get_link(&names::host_interface(&target.attachment)));
+    let inner = container::observe(&inside, ifname, &[])?.link;
+    let (Some(port), Some(_)) = (port.map_err(Error::from)?, inner) else {
+        return Err(cni::Error::new(Code::UnknownContainer, format!("{} has gone", target.attachment)));
+    };
+    restore_leases(&conf, request, target, &plan)?;
+    Ok(restore(&conf, target, result, &plan, &inside, port.index)?)
+}
+
+fn restore(
+    conf: &Conf,
+    target: &Target,
+    result: &AddResult,
+    plan: &Plan,
+    inside: &Namespace,
+    port: u32,
+) -> Result<(), Error> {
+    let mut socket = Socket::open()?;
+    let here = Namespace::current()?;
+    let held = host::hold_bridges(&here)?;
+    // With the hardware address that the neighbours know.
+    let (bridge, _) = host::ensure_bridge(&mut socket, conf, told_mac(result, conf.bridge.as_str(), true))?;
+    for gateway in &plan.gateways {
+        host::ensure_gateway(&mut socket, conf, &bridge, *gateway)?;
+    }
+    socket.set_master(port, Some(bridge.index))?;
+    drop(held);
+    let (hairpin, isolated) = (Some(conf.hairpin), Some(conf.isolated));
+    socket.set_bridge_port(port, &PortFlags { hairpin, isolated, ..PortFlags::default() })?;
+    let mut rules = nftables::Socket::open()?;
+    let told = told_mac(result, target.ifname().as_str(), false);
+    if let Some(mac) = told.filter(|_| conf.spoof_check)
+        && spoof::check(&mut rules, &target.attachment, mac).is_err()
+    {
+        spoof::add(&mut rules, &target.attachment, mac)?;
+    }
+    if let Some(gate) = conf.gate()
+        && gate.check(&mut rules, &target.attachment).is_err()
+    {
+        gate.add(&mut rules, &target.attachment)?;
+    }
+    socket.set_up(port)?;
+    host::enable_forwarding(&plan.gateways)?;
+    if !conf.keep_down {
+        container::configure(inside, target.ifname().as_str(), plan, conf.dad)?;
+        host::await_forwarding(&mut socket, &bridge, port)?;
+    }
+    if conf.masquerade && !plan.ips.is_empty() {
+        let masquerade = Masquerade::new(&target.attachment, plan);
+        if masquerade.check(&mut rules).is_err() {
+            masquerade.add(&mut rules)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the result says of the hardware address of an interface, on the host or in the container.
+fn told_mac(result: &AddResult, name: &str, on_host: bool) -> Option<Mac> {
+    let is_it = |told: &&Interface| told.name == name && told.sandbox.is_empty() == on_host;
+    result.interfaces.iter().find(is_it).and_then(|told| told.mac.parse().ok())
+}
+
+/// Leases the addresses again that the attachment has, where their files have gone. What another program leases is its own
+/// affair: nothing says that its ADD may be repeated.
+fn restore_leases(conf: &Conf, request: &Request, target: &Target, plan: &Plan) -> Result<(), cni::Error> {
+    if conf.ipam != Ipam::HostLocal || conf.ipam.check(request, target).is_ok() {
+        return Ok(());
+    }
+    HostLocal::del(request, target)?;
+    let wanted: Vec<String> = plan.ips.iter().map(|ip| ip.address.ip().to_string()).collect();
+    let mut keys: Map<String, Value> = request.conf.raw().clone();
+    keys.insert("args".into(), json!({"cni": {"ips": wanted}}));
+    if let Some(Value::Object(runtime)) = keys.get_mut("runtimeConfig") {
+        runtime.remove("ips");
+    }
+    let conf = cni::Conf::from_object(keys)?;
+    HostLocal::add(&Request { conf, ..request.clone() }, target).map(|_| ())
+}
