@@ -60,6 +60,27 @@ fn restore(
     drop(held);
     let (hairpin, isolated) = (Some(conf.hairpin), Some(conf.isolated));
     socket.set_bridge_port(port, &PortFlags { hairpin, isolated, ..PortFlags::default() })?;
+    close(conf, target, result)?;
+    socket.set_up(port)?;
+    host::enable_forwarding(&plan.gateways)?;
+    if !conf.keep_down {
+        container::configure(inside, target.ifname().as_str(), plan, conf.dad)?;
+        host::await_forwarding(&mut socket, &bridge, port)?;
+    }
+    if conf.masquerade && !plan.ips.is_empty() {
+        let masquerade = Masquerade::new(&target.attachment, plan);
+        if masquerade.check(conf.masquerade_backend).is_err() {
+            masquerade.add(conf.masquerade_backend)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is to be closed is closed before the port is known to be up.
+fn close(conf: &Conf, target: &Target, result: &AddResult) -> Result<(), Error> {
+    if !conf.spoof_check && conf.gate().is_none() {
+        return Ok(());
+    }
     let mut rules = nftables::Socket::open()?;
     let told = told_mac(result, target.ifname().as_str(), false);
     if let Some(mac) = told.filter(|_| conf.spoof_check)
@@ -71,18 +92,6 @@ fn restore(
         && gate.check(&mut rules, &target.attachment).is_err()
     {
         gate.add(&mut rules, &target.attachment)?;
-    }
-    socket.set_up(port)?;
-    host::enable_forwarding(&plan.gateways)?;
-    if !conf.keep_down {
-        container::configure(inside, target.ifname().as_str(), plan, conf.dad)?;
-        host::await_forwarding(&mut socket, &bridge, port)?;
-    }
-    if conf.masquerade && !plan.ips.is_empty() {
-        let masquerade = Masquerade::new(&target.attachment, plan);
-        if masquerade.check(&mut rules).is_err() {
-            masquerade.add(&mut rules)?;
-        }
     }
     Ok(())
 }
