@@ -31,11 +31,13 @@ bench: all
 # A program that is running keeps its old file: each new one is written beside it and renamed over it. portmap is
 # host-port's second name. Examples get an ending that no runtime reads: rename one to enable it.
 install: all
-	install -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(CONFDIR)"
+	install -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/lib/systemd/system" \
+		"$(DESTDIR)$(CONFDIR)"
 	set -e; put() { install -m $$1 "$$2" "$$3.new"; mv -fT "$$3.new" "$$3"; }; \
 	for name in bridge host-local host-port link-env loopback; do \
 		put 755 "$(OUT)/$$name" "$(DESTDIR)$(BINDIR)/$$name"; done; \
 	ln -sfT host-port "$(DESTDIR)$(BINDIR)/portmap.new"; \
 	mv -fT "$(DESTDIR)$(BINDIR)/portmap.new" "$(DESTDIR)$(BINDIR)/portmap"; \
-	put 755 "$(OUT)/cleat" "$(DESTDIR)$(PREFIX)/bin/cleat"; \
+	for name in cleat cleat-nri; do put 755 "$(OUT)/$$name" "$(DESTDIR)$(PREFIX)/bin/$$name"; done; \
+	put 644 conf/cleat-nri.service "$(DESTDIR)$(PREFIX)/lib/systemd/system/cleat-nri.service"; \
 	for file in conf/*.conflist; do put 644 "$$file" "$(DESTDIR)$(CONFDIR)/$${file##*/}.example"; done

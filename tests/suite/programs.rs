@@ -38,7 +38,9 @@ pub(crate) fn folder() -> &'static Path {
 
 #[test]
 fn programs_are_static() {
-    for (name, program) in PLUGINS.into_iter().chain([("cleat", CLEAT)]) {
+    for (name, program) in
+        PLUGINS.into_iter().chain([("cleat", CLEAT), ("cleat-nri", env!("CARGO_BIN_EXE_cleat-nri"))])
+    {
         let bytes = fs::read(program).unwrap();
         // ELF64, little endian: e_phoff, e_phentsize, e_phnum; PT_INTERP (3) names a dynamic loader.
         assert_eq!(bytes[..6], *b"\x7fELF\x02\x01", "{name}");
@@ -70,6 +72,7 @@ fn crates_depend_downwards_only() {
         "loopback",
         "host-local",
         "cleat-cli",
+        "cleat-nri",
         "cni",
         "iptables",
         "netlink",
@@ -88,6 +91,8 @@ fn crates_depend_downwards_only() {
         ("plugins/host-port", &["cni", "iptables", "netlink", "nftables"]),
         ("plugins/link-env", &["cni", "registry"]),
         ("plugins/loopback", &["cni", "netlink"]),
+        // It hands out what link-env keeps.
+        ("plugins/nri", &["link-env", "registry"]),
         ("cli", &["cni", "netlink", "nftables", "registry", "bridge", "host-port", "host-local"]),
     ] {
         for dependency in dependencies(folder).iter().filter(|name| all.contains(&name.as_str())) {

@@ -169,10 +169,12 @@ fn from_annotations(annotations: &BTreeMap<String, Option<String>>) -> Result<La
             "expose" => layer.expose = items(text),
             "links" => layer.links = items(text),
             "env" => layer.env = environment(text)?,
+            // For the NRI plugin, which knows the environment of the pod's containers.
+            "share-env" => {}
             _ => {
                 return Err(Error::Config {
                     problem: format!("unknown pod annotation {key:?}"),
-                    cure: "link-env.cni/ is followed by name, aliases, expose, links or env",
+                    cure: "link-env.cni/ is followed by name, aliases, expose, links, env or share-env",
                 });
             }
         }

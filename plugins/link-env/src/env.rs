@@ -150,6 +150,11 @@ impl Environment {
         text
     }
 
+    /// The variables in their order.
+    pub(crate) fn into_variables(self) -> Vec<(String, String)> {
+        self.variables
+    }
+
     /// One JSON object of all variables in their order.
     pub(crate) fn to_json(&self) -> String {
         // Strings into memory: serialising them cannot fail.

@@ -12,7 +12,7 @@ const HOSTS_MODE: u32 = 0o644;
 /// What the source offers may be secret.
 const ENV_MODE: u32 = 0o600;
 const ENV: &str = "env";
-const ENV_JSON: &str = "env.json";
+pub(crate) const ENV_JSON: &str = "env.json";
 
 /// Gives the hosts file a new text in place: a bind mount pins its inode.
 pub(crate) fn write_hosts(folder: &Folder, text: &str) -> Result<(), Error> {

@@ -6,7 +6,7 @@
 //!
 //! - `conf` takes the configuration apart, `endpoint` merges and validates what it says of the container;
 //! - `env` and `hosts` (with `neighbourhood`) make texts of members, `files` writes them, `view` knows who sees whom;
-//! - `attach`, `detach` and `check` are the verbs.
+//! - `attach`, `detach` and `check` are the verbs, and `pod` is for an agent of the runtime.
 //!
 //! It opens no ports and sends no packets: who may connect to whom is the bridge's affair.
 
@@ -23,12 +23,14 @@ mod golden;
 mod hosts;
 mod name;
 mod neighbourhood;
+mod pod;
 mod view;
 
 use cni::{AddResult, Plugin, Request, Target};
 use registry::Registry;
 
 pub use error::Error;
+pub use pod::{Given, Pod};
 
 /// The plugin.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! A container image made on the spot from Debian's static busybox: no registry is asked for anything.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -31,6 +31,10 @@ pub(crate) fn archive() -> PathBuf {
     for applet in run(Command::new(busybox).arg("--list")).lines().filter(|name| *name != "busybox") {
         symlink("busybox", root.join("bin").join(applet)).unwrap();
     }
+    // Debian leaves it out.
+    let printenv = root.join("bin/printenv");
+    fs::write(&printenv, "#!/bin/sh\n[ $# = 0 ] && exec env\nenv | sed -n \"s/^$1=//p\" | grep .\n").unwrap();
+    fs::set_permissions(&printenv, fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").unwrap();
     let pack = |from: &Path, to: &Path| {
         run(Command::new("tar").arg("-C").arg(from).args(["--owner=0", "--group=0", "-cf"]).arg(to).arg("."));

@@ -22,6 +22,6 @@ mod shell;
 
 pub use containerd::{Containerd, Release};
 pub use image::IMAGE;
-pub use machine::{Machine, machine};
+pub use machine::{Machine, Service, machine};
 pub use podman::Podman;
 pub use shell::{eventually, run};

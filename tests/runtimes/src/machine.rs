@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::Once;
 
 use sandbox::{Host, Snapshot, is_inside, on_a_machine};
@@ -15,11 +15,24 @@ use crate::shell::run;
 const CONF: &str = "/etc/cni/net.d";
 /// Where runtimes look for plugins.
 const PLUGINS: &str = "/opt/cni/bin";
+/// Where runtimes look for plugins of NRI.
+const NRI_PLUGINS: &str = "/opt/nri/plugins";
 /// Debian's containerd looks here as well; what is missing in `PLUGINS` must not be found here unnoticed.
 const DEBIAN_PLUGINS: &str = "/usr/lib/cni";
 /// The reference's plugins, out of any runtime's sight.
 const REFERENCE: &str = "/run/reference";
 const OURS: [&str; 5] = ["bridge", "host-local", "host-port", "link-env", "loopback"];
+
+/// A program that serves until this is dropped.
+#[derive(Debug)]
+pub struct Service(Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// A throw-away machine with the suite on it.
 #[derive(Debug)]
@@ -101,6 +114,18 @@ impl Machine {
             let program = if *name == "portmap" { "host-port" } else { name };
             put(&built().join(program), &Path::new(PLUGINS).join(name));
         }
+    }
+
+    /// Has the runtime start the NRI plugin, from its folder.
+    pub fn nri_plugin(&self) {
+        fs::create_dir_all(NRI_PLUGINS).unwrap();
+        put(&built().join("cleat-nri"), &Path::new(NRI_PLUGINS).join("10-cleat-nri"));
+    }
+
+    /// Starts the NRI plugin by itself, as a unit of systemd does.
+    #[must_use]
+    pub fn nri_service(&self) -> Service {
+        Service(Command::new(built().join("cleat-nri")).spawn().unwrap())
     }
 
     /// What the suite may change on the machine; runtimes keep their own files elsewhere.

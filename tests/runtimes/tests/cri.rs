@@ -121,10 +121,7 @@ fn pods_live_and_leave_nothing(machine: &Machine, release: Release) {
     serve_tcp(Some(&machine.host.outside), "outside", "[::]:80");
     let mut containerd = Containerd::start(release);
     let cri = Cri::new(containerd.socket());
-    eventually("the network is ready", || match cri.network_status() {
-        Ok((true, _)) => Ok(()),
-        other => Err(format!("{other:?}")),
-    });
+    await_network(&cri);
     // Chains that the reference's firewall makes once and keeps are there from the first pod on.
     end(&cri, &cri.run_pod(&pod("first")).unwrap());
     let before = machine.snapshot();
@@ -166,8 +163,16 @@ fn pods_live_and_leave_nothing(machine: &Machine, release: Release) {
     before.assert_unchanged();
 }
 
+/// Waits until the runtime has loaded the network.
+pub(crate) fn await_network(cri: &Cri) {
+    eventually("the network is ready", || match cri.network_status() {
+        Ok((true, _)) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+}
+
 /// Stops and removes a pod; stopping twice is what kubelets do.
-fn end(cri: &Cri, pod: &Pod) {
+pub(crate) fn end(cri: &Cri, pod: &Pod) {
     cri.stop(pod);
     cri.stop(pod);
     cri.remove(pod);

@@ -5,4 +5,5 @@
 
 mod cri;
 mod ctr;
+mod nri;
 mod podman;

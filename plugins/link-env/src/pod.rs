@@ -1,0 +1,117 @@
+//! What an agent of the runtime does for the containers of a pod: hands them what their links give, and takes in what
+//! only the runtime knows. All containers of a pod share its attachments, so the pod's ID is the container's ID here.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use registry::{ExtraHost, Folder, Locked, Member, Network, Registry};
+
+use crate::error::Error;
+use crate::files::{ENV_JSON, HOSTS};
+use crate::name;
+use crate::view::View;
+
+/// A pod that is on a network of link-env's, under the registry's lock.
+#[derive(Debug)]
+pub struct Pod<'a> {
+    container_id: &'a str,
+    locked: Locked,
+    folder: Folder,
+    networks: Vec<String>,
+}
+
+/// What a pod was given when it joined its network.
+#[derive(Debug)]
+pub struct Given {
+    /// Its hosts file, which link-env keeps up to date in place.
+    pub hosts: PathBuf,
+    /// The environment that its links gave it then.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Given {
+    /// Reads the pod's files, without the registry's lock; `None` where it has none.
+    #[must_use]
+    pub fn read(state_dir: &Path, container_id: &str) -> Option<Self> {
+        let folder = Registry::at(state_dir).container_dir(container_id);
+        let environment = fs::read(folder.join(ENV_JSON)).ok()?;
+        Some(Self { hosts: folder.join(HOSTS), environment: serde_json::from_slice(&environment).ok()? })
+    }
+}
+
+impl<'a> Pod<'a> {
+    /// Finds a pod by its ID; `None` where it is on no network of link-env's. Waits for the registry's lock.
+    pub fn find(state_dir: &Path, container_id: &'a str) -> Result<Option<Self>, Error> {
+        let Some(locked) = Registry::at(state_dir).lock_existing()? else {
+            return Ok(None);
+        };
+        let Some(folder) = locked.container(container_id)? else {
+            return Ok(None);
+        };
+        let networks = locked.networks_of(&folder)?;
+        Ok(Some(Self { container_id, locked, folder, networks }))
+    }
+
+    /// Its hosts file, which link-env keeps up to date in place.
+    #[must_use]
+    pub fn hosts(&self) -> PathBuf {
+        self.folder.path().join(HOSTS)
+    }
+
+    /// The environment that its links give it now: a container that is started again follows sources that moved.
+    pub fn environment(&self) -> Result<Vec<(String, String)>, Error> {
+        let Some(network) = self.networks.first() else {
+            return Ok(Vec::new());
+        };
+        let mut view = View::new(&self.locked, self.locked.around(network, &[self.container_id], None)?);
+        Ok(view.environment(self.container_id, Some(&self.folder))?.into_variables())
+    }
+
+    /// Adds names of its own for addresses to its hosts file, for as long as it is on the network. Names that cannot
+    /// stand there are passed over.
+    pub fn add_extra_hosts(&self, hosts: &[ExtraHost]) -> Result<(), Error> {
+        let Some(network) = self.networks.first() else {
+            return Ok(());
+        };
+        let change = |member: &mut Member| {
+            for host in hosts.iter().filter(|host| name::is_valid(&host.name)) {
+                if !member.extra_hosts.contains(host) {
+                    member.extra_hosts.push(host.clone());
+                }
+            }
+        };
+        match self.change(network, change)? {
+            Some(after) => View::new(&self.locked, after).rewrite_hosts_of(self.container_id),
+            None => Ok(()),
+        }
+    }
+
+    /// Offers an environment to those who link to it from now on. What it offers already under the same name stays;
+    /// what cannot be a variable is passed over.
+    pub fn offer_environment(&self, environment: &BTreeMap<String, String>) -> Result<(), Error> {
+        for network in &self.networks {
+            self.change(network, |member| {
+                for (key, value) in environment {
+                    if name::check_variable(key, value).is_ok() {
+                        member.env.entry(key.clone()).or_insert_with(|| value.clone());
+                    }
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Changes its members on a network, and returns what the network is then where that is not what it was.
+    fn change(&self, network: &str, change: impl Fn(&mut Member)) -> Result<Option<Network>, Error> {
+        let before = self.locked.around(network, &[self.container_id], None)?;
+        let mut after = before.clone();
+        let own = after.members.iter_mut().filter(|member| member.container_id == self.container_id);
+        own.for_each(change);
+        if after == before {
+            return Ok(None);
+        }
+        self.locked.change(&before, &after)?;
+        Ok(Some(after))
+    }
+}

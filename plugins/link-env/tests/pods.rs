@@ -1,0 +1,59 @@
+//! What an agent of the runtime asks and adds for a pod.
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something fails")]
+
+mod place;
+
+use std::collections::BTreeMap;
+
+use link_env::{Given, Pod};
+use place::Place;
+use registry::ExtraHost;
+use serde_json::json;
+
+#[test]
+fn what_an_agent_adds_lasts_until_the_pod_goes() {
+    let place = Place::new(json!({}));
+    let shop = place.shop();
+    let state = place.state();
+    assert!(Pod::find(&state, "db1").unwrap().is_none(), "no registry");
+    shop.add("db1", &["10.1.0.2/24"], &json!({"name": "db", "expose": ["5432"], "env": {"A": "own"}}));
+    assert!(Pod::find(&state, "web1").unwrap().is_none(), "no such pod");
+
+    let offer = |env: &[(&str, &str)]| {
+        let env: BTreeMap<String, String> =
+            env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Pod::find(&state, "db1").unwrap().unwrap().offer_environment(&env).unwrap();
+    };
+    offer(&[("A", "other"), ("B", "1"), ("C", "not\0this")]);
+    shop.add("web1", &["10.1.0.3/24"], &json!({"name": "web", "links": ["db"]}));
+    let env = place.env("web1");
+    assert_eq!((env["DB_ENV_A"].as_str(), env["DB_ENV_B"].as_str()), ("own", "1"));
+    assert!(!env.contains_key("DB_ENV_C"));
+
+    let printer = ExtraHost { name: "printer".to_owned(), address: "192.0.2.9".parse().unwrap() };
+    let bad = ExtraHost { name: "a b".to_owned(), ..printer.clone() };
+    for _ in 0..2 {
+        let web = Pod::find(&state, "web1").unwrap().unwrap();
+        web.add_extra_hosts(&[printer.clone(), bad.clone()]).unwrap();
+        assert_eq!(web.hosts(), place.file("web1", "hosts"));
+    }
+    let before = place.hosts("web1");
+    assert_eq!(before[0], "192.0.2.9 printer");
+    assert!(!place.hosts("db1").contains(&before[0]));
+    assert!(shop.check("web1", &["10.1.0.3/24"]).ok);
+
+    // The source moves: names follow, and so does the environment of what starts from now on.
+    shop.del("db1");
+    shop.add("db2", &["10.1.0.4/24"], &json!({"name": "db", "expose": ["5432"]}));
+    assert_eq!(place.hosts("web1")[0], "192.0.2.9 printer");
+    let now = Pod::find(&state, "web1").unwrap().unwrap().environment().unwrap();
+    assert!(now.contains(&("DB_PORT".to_owned(), "tcp://10.1.0.4:5432".to_owned())), "{now:?}");
+    let given = Given::read(&state, "web1").unwrap();
+    assert_eq!(given.environment, env);
+    assert!(Given::read(&state, "nobody").is_none());
+
+    shop.del("db2");
+    shop.del("web1");
+    place.assert_nothing_is_left();
+}

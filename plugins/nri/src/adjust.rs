@@ -1,0 +1,195 @@
+//! What one container is given: variables of its pod's links, and the pod's hosts file.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use link_env::{Given, Pod};
+
+use crate::hosts_file;
+use crate::log;
+use crate::messages::{Container, ContainerAdjustment, CreateContainerRequest, KeyValue, Mount, PodSandbox};
+
+/// The runtime waits for the answer with the container, and for two seconds at most. Registry and files take a
+/// thousandth of that; what takes longer hangs.
+const LIMIT: Duration = Duration::from_millis(90);
+
+/// A pod with this annotation offers its containers' environment to those who link to it. They may hold secrets, so it
+/// is for the pod's author to say.
+const SHARE: &str = "link-env.cni/share-env";
+const HOSTS: &str = "/etc/hosts";
+
+/// Decides for a container. Where the registry is busy for too long, the container gets what its pod was given when it
+/// joined the network.
+pub(crate) fn within_limit(state_dir: &Path, request: CreateContainerRequest) -> Option<ContainerAdjustment> {
+    let CreateContainerRequest { pod: Some(pod), container: Some(container) } = request else {
+        return None;
+    };
+    let what = format!("container {} of pod {}", container.name, pod.name);
+    let place = place_for_hosts(&pod, &container);
+    if let Place::Taken(by) = &place {
+        log(&format!("{what} keeps its own {HOSTS}, {}", by.display()));
+    }
+    let (sender, receiver) = mpsc::sync_channel(1);
+    // Where the registry's lock does not come free, the thread is left to wait for it.
+    let thread = {
+        let (state_dir, pod, container, place) =
+            (state_dir.to_owned(), pod.clone(), container.clone(), place.clone());
+        thread::Builder::new().spawn(move || sender.send(adjust(&state_dir, &pod, &container, &place)))
+    };
+    let trouble = match thread.map(|_| receiver.recv_timeout(LIMIT)) {
+        Ok(Ok(Ok(adjustment))) => return adjustment,
+        Ok(Ok(Err(error))) => error.to_string(),
+        Ok(Err(_)) => format!("the registry did not answer within {LIMIT:?}"),
+        Err(error) => format!("start a thread: {error}"),
+    };
+    let Some(given) = Given::read(state_dir, &pod.id) else {
+        log(&format!("{what} starts without links: {trouble}"));
+        return None;
+    };
+    log(&format!("{what} starts with links as they were when the pod started: {trouble}"));
+    Some(adjustment(given.environment, &given.hosts, &container, &place))
+}
+
+fn adjust(
+    state_dir: &Path,
+    pod: &PodSandbox,
+    container: &Container,
+    place: &Place,
+) -> Result<Option<ContainerAdjustment>, link_env::Error> {
+    let Some(attached) = Pod::find(state_dir, &pod.id)? else {
+        return Ok(None);
+    };
+    if pod.annotations.get(SHARE).is_some_and(|value| value == "true") {
+        attached.offer_environment(&offered(&container.env))?;
+    }
+    if let Place::Free(entries) = place {
+        attached.add_extra_hosts(entries)?;
+    }
+    Ok(Some(adjustment(attached.environment()?, &attached.hosts(), container, place)))
+}
+
+fn adjustment(
+    variables: impl IntoIterator<Item = (String, String)>,
+    hosts: &Path,
+    container: &Container,
+    place: &Place,
+) -> ContainerAdjustment {
+    let mounts = match place {
+        Place::Free(_) => vec![mount(hosts)],
+        Place::Taken(_) => Vec::new(),
+    };
+    ContainerAdjustment { env: missing(variables, &container.env), mounts }
+}
+
+/// Whether the container's `/etc/hosts` may be ours.
+#[derive(Clone, Debug)]
+enum Place {
+    /// Nobody cares, or kubelet and the runtime do; with the entries of kubelet's file.
+    Free(Vec<registry::ExtraHost>),
+    /// The pod's author mounts a file there.
+    Taken(PathBuf),
+}
+
+fn place_for_hosts(pod: &PodSandbox, container: &Container) -> Place {
+    let Some(mount) = container.mounts.iter().rfind(|mount| mount.destination == HOSTS) else {
+        return Place::Free(Vec::new());
+    };
+    // What cannot be read was mounted by somebody else.
+    match hosts_file::entries(&fs::read_to_string(&mount.source).unwrap_or_default()) {
+        Some(entries) => Place::Free(entries),
+        // The runtime's own copy of the node's file lies in a folder of the pod.
+        None if mount.source.contains(&pod.id) => Place::Free(Vec::new()),
+        None => Place::Taken(mount.source.clone().into()),
+    }
+}
+
+/// link-env rewrites the file in place, so the container follows.
+fn mount(hosts: &Path) -> Mount {
+    Mount {
+        destination: HOSTS.to_owned(),
+        kind: "bind".to_owned(),
+        source: hosts.display().to_string(),
+        options: ["rbind", "rprivate", "rw"].map(str::to_owned).to_vec(),
+    }
+}
+
+/// The variables that the container does not set itself: its own win, as in Docker.
+fn missing(variables: impl IntoIterator<Item = (String, String)>, own: &[String]) -> Vec<KeyValue> {
+    let is_own = |key: &str| own.iter().any(|line| line.split_once('=').is_some_and(|(name, _)| name == key));
+    let missing = variables.into_iter().filter(|(key, _)| !is_own(key));
+    missing.map(|(key, value)| KeyValue { key, value }).collect()
+}
+
+/// What a container's environment offers to others: all but what the runtime and kubelet put there.
+fn offered(env: &[String]) -> BTreeMap<String, String> {
+    let variables = env.iter().filter_map(|line| line.split_once('='));
+    let chosen = variables.filter(|(key, _)| *key != "HOSTNAME" && !key.starts_with("KUBERNETES_"));
+    chosen.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(lines: &[&str]) -> Vec<String> {
+        lines.iter().map(|&line| line.to_owned()).collect()
+    }
+
+    #[test]
+    fn the_containers_own_variables_win() {
+        let links = [("DB_PORT", "tcp://10.1.0.2:5432"), ("DB_NAME", "/web/db")];
+        let links = links.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+        let added = missing(links, &lines(&["DB_PORT=mine", "PATH=/bin", "odd"]));
+        assert_eq!(added, [KeyValue { key: "DB_NAME".into(), value: "/web/db".into() }]);
+    }
+
+    #[test]
+    fn a_container_offers_what_its_author_set() {
+        let offered =
+            offered(&lines(&["PG=9=3", "HOSTNAME=db", "KUBERNETES_PORT=tcp://10.0.0.1:443", "odd"]));
+        assert_eq!(offered, BTreeMap::from([("PG".to_owned(), "9=3".to_owned())]));
+    }
+
+    #[test]
+    fn a_hosts_file_that_the_author_mounts_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str, text: &str| {
+            let source = folder.path().join(name);
+            fs::write(&source, text).unwrap();
+            let mount =
+                Mount { destination: HOSTS.into(), source: source.display().to_string(), ..Mount::default() };
+            let container = Container { mounts: vec![mount], ..Container::default() };
+            place_for_hosts(&PodSandbox { id: "0abc".into(), ..PodSandbox::default() }, &container)
+        };
+        assert!(matches!(place("mine", "127.0.0.1 localhost\n"), Place::Taken(_)));
+        assert!(
+            matches!(place("of-0abc", "127.0.0.1 localhost\n"), Place::Free(entries) if entries.is_empty())
+        );
+        let kubelets = "# Kubernetes-managed hosts file.\n192.0.2.9\tprinter\n";
+        assert!(matches!(place("etc-hosts", kubelets), Place::Free(entries) if entries.len() == 1));
+    }
+
+    /// Somebody holds the registry for ever: the container starts all the same, and soon, with what is there.
+    #[test]
+    fn a_registry_that_hangs_does_not_hold_up_a_container() {
+        let folder = tempfile::tempdir().unwrap();
+        let state_dir = folder.path().join("state");
+        let locked = registry::Registry::at(&state_dir).lock().unwrap();
+        let request = CreateContainerRequest {
+            pod: Some(PodSandbox { id: "0abc".into(), ..PodSandbox::default() }),
+            container: Some(Container::default()),
+        };
+        assert_eq!(within_limit(&state_dir, request.clone()), None);
+        let files = state_dir.join("containers/0abc");
+        fs::create_dir_all(&files).unwrap();
+        fs::write(files.join("env.json"), r#"{"DB_NAME":"/web/db"}"#).unwrap();
+        let adjustment = within_limit(&state_dir, request).unwrap();
+        assert_eq!(adjustment.env, [KeyValue { key: "DB_NAME".into(), value: "/web/db".into() }]);
+        assert_eq!(adjustment.mounts[0].source, files.join("hosts").display().to_string());
+        drop(locked);
+    }
+}

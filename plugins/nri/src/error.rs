@@ -1,0 +1,38 @@
+//! What can go wrong in the conversation with the runtime.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A failure of the conversation.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The runtime's socket cannot be reached.
+    #[error("connect to {}: {source}; is NRI enabled in the runtime?", path.display())]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// What the system call says.
+        source: io::Error,
+    },
+    /// The runtime's connection was not handed over.
+    #[error("take over the runtime's connection, file descriptor {descriptor}: {source}")]
+    Inherit {
+        /// Its number.
+        descriptor: i32,
+        /// What the system call says.
+        source: io::Error,
+    },
+    /// The connection broke.
+    #[error("speak to the runtime: {0}")]
+    Io(#[from] io::Error),
+    /// The runtime sent what is no message.
+    #[error("read what the runtime sent: {0}")]
+    Decode(#[from] prost::DecodeError),
+    /// The runtime sent a frame that it must not.
+    #[error("the runtime sent {0}")]
+    Protocol(String),
+    /// The runtime does not want the plugin.
+    #[error("the runtime refused to register the plugin: {0}")]
+    Refused(String),
+}

@@ -1,0 +1,183 @@
+//! Links in real containers of pods: what a process sees in its environment and in /etc/hosts, by the NRI plugin.
+
+use std::fs;
+
+use runtimes::cri::{ContainerSpec, Cri, Pod, PodSpec};
+use runtimes::{Containerd, Machine, Release, eventually, machine};
+use serde_json::{Value, json};
+
+use crate::cri::{await_network, end};
+
+/// A database that tells its address, so that a client sees which one it reached.
+const DATABASE: [&str; 8] = ["nc", "-ll", "-p", "5432", "-e", "sh", "-c", "hostname -i"];
+
+/// A pod on the machine with its one container.
+struct Running {
+    pod: Pod,
+    container: String,
+}
+
+#[test]
+fn a_plugin_that_the_runtime_starts() {
+    machine(|machine| {
+        machine.nri_plugin();
+        links_reach_the_containers(machine);
+    });
+}
+
+#[test]
+fn a_plugin_that_runs_by_itself() {
+    machine(|machine| {
+        // It waits for the runtime to be there.
+        let _service = machine.nri_service();
+        links_reach_the_containers(machine);
+    });
+}
+
+fn links_reach_the_containers(machine: &Machine) {
+    machine.network("10-pods.conflist", &network());
+    let mut containerd = Containerd::start(Release::Newest);
+    let cri = Cri::new(containerd.socket());
+    await_network(&cri);
+    await_plugin(&cri);
+    let before = machine.snapshot();
+
+    let db = database(&cri, "db");
+    let web = run(
+        &cri,
+        &linked("web"),
+        &ContainerSpec { env: &[("WEBDB_NAME", "mine")], ..ContainerSpec::default() },
+    );
+    let address = cri.addresses(&db.pod)[0].clone();
+    let variable =
+        |name: &str| cri.exec(&web.container, &["printenv", name]).map(|value| value.trim().to_owned());
+    assert_eq!(variable("WEBDB_PORT_5432_TCP_ADDR"), Ok(address.clone()));
+    assert_eq!(variable("WEBDB_PORT"), Ok(format!("tcp://{address}:5432")));
+    assert_eq!(variable("WEBDB_NAME"), Ok("mine".to_owned()), "the container's own variables win");
+    assert_eq!(variable("WEBDB_ENV_PG_VERSION"), Ok("17".to_owned()), "db's pod offers its environment");
+    variable("WEBDB_ENV_HOSTNAME").unwrap_err();
+    let hosts = cri.exec(&web.container, &["cat", "/etc/hosts"]).unwrap();
+    let mut lines = hosts.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    assert!(lines.any(|words| words[0] == address && words.contains(&"webdb")), "{hosts}");
+    let ask = |cri: &Cri, container: &str, target: &str| {
+        let command = format!("nc -w 5 {target} 5432");
+        eventually("the database answers", || cri.exec(container, &["sh", "-c", &command])).trim().to_owned()
+    };
+    assert_eq!(ask(&cri, &web.container, "webdb"), address);
+    assert_eq!(ask(&cri, &web.container, "$WEBDB_PORT_5432_TCP_ADDR"), address);
+    // It goes one way: the database was not linked to web.
+    let env = cri.exec(&db.container, &["printenv"]).unwrap();
+    assert!(!env.contains("WEB"), "{env}");
+
+    // Another pod takes db's place, under another address: web is not restarted, and still finds it.
+    end(&cri, &db.pod);
+    let other =
+        run(&cri, &PodSpec { name: "other".to_owned(), ..PodSpec::default() }, &ContainerSpec::default());
+    let db = database(&cri, "db");
+    let moved = cri.addresses(&db.pod)[0].clone();
+    assert_ne!(moved, address);
+    assert_eq!(ask(&cri, &web.container, "webdb"), moved);
+
+    // The runtime is restarted: pods go on, and the plugin is there for new ones.
+    containerd.restart();
+    let cri = Cri::new(containerd.socket());
+    assert_eq!(ask(&cri, &web.container, "webdb"), moved);
+    await_plugin(&cri);
+    let late = run(&cri, &linked("late"), &ContainerSpec::default());
+    assert_eq!(ask(&cri, &late.container, "$WEBDB_PORT_5432_TCP_ADDR"), moved);
+    for running in [late, other, web, db] {
+        end(&cri, &running.pod);
+    }
+    before.assert_unchanged();
+}
+
+/// kubelet writes a hosts file of its own for each pod and has it mounted: the pod keeps its entries.
+#[test]
+fn entries_of_kubelets_hosts_file_stay() {
+    machine(|machine| {
+        machine.nri_plugin();
+        machine.network("10-pods.conflist", &network());
+        let containerd = Containerd::start(Release::Newest);
+        let cri = Cri::new(containerd.socket());
+        await_network(&cri);
+        await_plugin(&cri);
+        let kubelets = "/run/etc-hosts";
+        fs::write(
+            kubelets,
+            "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n\n# Entries added by HostAliases.\n192.0.2.9\tprinter\n",
+        )
+        .unwrap();
+        let db = database(&cri, "db");
+        let mounts = [(kubelets, "/etc/hosts")];
+        let web = run(&cri, &linked("web"), &ContainerSpec { mounts: &mounts, ..ContainerSpec::default() });
+        let hosts = |running: &Running| cri.exec(&running.container, &["cat", "/etc/hosts"]).unwrap();
+        let has_printer = |text: &str| text.contains("192.0.2.9\tprinter\n");
+        assert!(has_printer(&hosts(&web)) && hosts(&web).contains("webdb"), "{}", hosts(&web));
+        // They stay when link-env rewrites the file, and nobody else has them.
+        end(&cri, &db.pod);
+        assert!(has_printer(&hosts(&web)) && !hosts(&web).contains("webdb"), "{}", hosts(&web));
+        let db = database(&cri, "db");
+        assert!(has_printer(&hosts(&web)) && hosts(&web).contains("webdb"), "{}", hosts(&web));
+        assert!(!has_printer(&hosts(&db)));
+        // A file that the pod's author mounts is not touched.
+        fs::write("/run/own", "127.0.0.1\tlocalhost\n192.0.2.8\tmine\n").unwrap();
+        let own = [("/run/own", "/etc/hosts")];
+        let own = run(&cri, &linked("own"), &ContainerSpec { mounts: &own, ..ContainerSpec::default() });
+        assert_eq!(hosts(&own), fs::read_to_string("/run/own").unwrap());
+    });
+}
+
+fn network() -> Value {
+    json!({
+        "cniVersion": "1.1.0",
+        "name": "pods",
+        "plugins": [
+            {
+                "type": "bridge", "bridge": "cleat0", "isGateway": true, "ipMasq": true,
+                "ipam": {
+                    "type": "host-local",
+                    "ranges": [[{ "subnet": "10.95.0.0/24" }]],
+                    "routes": [{ "dst": "0.0.0.0/0" }],
+                },
+            },
+            { "type": "link-env", "capabilities": { "io.kubernetes.cri.pod-annotations": true } },
+        ],
+    })
+}
+
+fn database(cri: &Cri, name: &str) -> Running {
+    let annotations = [("link-env.cni/expose", "5432"), ("link-env.cni/share-env", "true")];
+    let spec = PodSpec { name: name.to_owned(), annotations: annotated(&annotations), ..PodSpec::default() };
+    run(
+        cri,
+        &spec,
+        &ContainerSpec { command: &DATABASE, env: &[("PG_VERSION", "17")], ..ContainerSpec::default() },
+    )
+}
+
+fn linked(name: &str) -> PodSpec {
+    let annotations = annotated(&[("link-env.cni/links", "db:webdb")]);
+    PodSpec { name: name.to_owned(), annotations, ..PodSpec::default() }
+}
+
+fn annotated(annotations: &[(&str, &str)]) -> Vec<(String, String)> {
+    annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn run(cri: &Cri, pod: &PodSpec, container: &ContainerSpec<'_>) -> Running {
+    let pod = cri.run_pod(pod).unwrap();
+    let container = cri.run_container(&pod, container).unwrap();
+    Running { pod, container }
+}
+
+/// The plugin joins the runtime in its own time, and containers that start before get no links. Each pod with link-env
+/// has a line for itself in the hosts file, which the runtime's own file has not.
+fn await_plugin(cri: &Cri) {
+    eventually("the plugin has joined", || {
+        let spec = PodSpec { name: "probe".to_owned(), ..PodSpec::default() };
+        let probe = run(cri, &spec, &ContainerSpec::default());
+        let hosts = cri.exec(&probe.container, &["cat", "/etc/hosts"]).unwrap();
+        end(cri, &probe.pod);
+        if hosts.contains("10.95.0.") { Ok(()) } else { Err(hosts) }
+    });
+}
