@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests start programs")]
 
 mod bridge;
+mod conf;
 mod contract;
 mod firewalls;
 mod iptables;

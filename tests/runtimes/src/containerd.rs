@@ -31,16 +31,26 @@ impl Containerd {
     /// Starts it, and loads the image for clients of the CRI and for ctr(8).
     #[must_use]
     pub fn start(release: Release) -> Self {
-        fs::write("/etc/containerd.toml", configuration()).unwrap();
+        Self::start_with(release, "")
+    }
+
+    /// As [`Containerd::start`], with further lines of the section on CNI in its configuration.
+    #[must_use]
+    pub fn start_with(release: Release, lines: &str) -> Self {
+        fs::write("/etc/containerd.toml", format!("{CONFIGURATION}{lines}\n")).unwrap();
         let containerd = Self { daemon: serve(release), release };
-        let archive = image::archive();
+        containerd.load(&image::archive());
+        containerd
+    }
+
+    /// Loads an archive of an image.
+    pub fn load(&self, archive: &Path) {
         for namespace in ["default", "k8s.io"] {
             eventually("load the image", || {
-                try_run(containerd.ctr().args(["-n", namespace, "images", "import"]).arg(&archive))
+                try_run(self.ctr().args(["-n", namespace, "images", "import"]).arg(archive))
                     .map_err(|error| format!("{error}\n{}", log()))
             });
         }
-        containerd
     }
 
     /// Its command line client.
@@ -113,8 +123,7 @@ fn program(release: Release, name: &str) -> PathBuf {
 }
 
 /// Both releases read version 2. Root of a virtual machine or container may not lower the OOM score.
-fn configuration() -> &'static str {
-    r#"
+const CONFIGURATION: &str = r#"
 version = 2
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "localhost/cleat-test:latest"
@@ -129,5 +138,4 @@ version = 2
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/opt/cni/bin"
     conf_dir = "/etc/cni/net.d"
-"#
-}
+"#;

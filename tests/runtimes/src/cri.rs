@@ -16,9 +16,10 @@ use tower::service_fn;
 
 use self::messages::{
     ContainerConfig, ContainerMetadata, ContainerRequest, CreateContainerRequest, CreateContainerResponse,
-    Empty, ExecSyncRequest, ExecSyncResponse, ImageSpec, KeyValue, LinuxPodSandboxConfig, Mount, PodRequest,
-    PodSandboxConfig, PodSandboxMetadata, PodSandboxStatusResponse, PortMapping, RunPodSandboxRequest,
-    RunPodSandboxResponse, StatusRequest, StatusResponse,
+    Empty, ExecSyncRequest, ExecSyncResponse, ImageSpec, KeyValue, LinuxPodSandboxConfig,
+    LinuxSandboxSecurityContext, Mount, NamespaceOption, NetworkConfig, PodRequest, PodSandboxConfig,
+    PodSandboxMetadata, PodSandboxStatusResponse, PortMapping, RunPodSandboxRequest, RunPodSandboxResponse,
+    RuntimeConfig, StatusRequest, StatusResponse, UpdateRuntimeConfigRequest,
 };
 use crate::IMAGE;
 
@@ -38,6 +39,8 @@ pub struct PodSpec {
     pub annotations: Vec<(String, String)>,
     /// Published TCP ports: on the host, in the pod.
     pub ports: Vec<(u16, u16)>,
+    /// Whether it shares the node's network.
+    pub host_network: bool,
 }
 
 /// A pod that the runtime knows.
@@ -51,6 +54,8 @@ pub struct Pod {
 /// What a container of a pod is to be.
 #[derive(Clone, Debug, Default)]
 pub struct ContainerSpec<'a> {
+    /// Its image, where it is not the one for tests.
+    pub image: Option<&'a str>,
     /// Its command.
     pub command: &'a [&'a str],
     /// Its environment.
@@ -86,6 +91,13 @@ impl Cri {
         Ok((network.status, network.message))
     }
 
+    /// Tells the runtime the node's range of pod addresses, as a kubelet does once it knows.
+    pub fn set_pod_cidr(&self, pod_cidr: &str) {
+        let network_config = NetworkConfig { pod_cidr: pod_cidr.to_owned() };
+        let runtime_config = Some(RuntimeConfig { network_config: Some(network_config) });
+        let _: Empty = self.must("UpdateRuntimeConfig", UpdateRuntimeConfigRequest { runtime_config });
+    }
+
     /// Makes a pod with its network.
     ///
     /// # Errors
@@ -107,7 +119,10 @@ impl Cri {
             log_directory: "/run/pods".to_owned(),
             port_mappings: spec.ports.iter().map(mapping).collect(),
             annotations: spec.annotations.iter().cloned().collect(),
-            linux: Some(LinuxPodSandboxConfig { cgroup_parent: "/pods".to_owned() }),
+            linux: Some(LinuxPodSandboxConfig {
+                cgroup_parent: "/pods".to_owned(),
+                security_context: Some(security_context(spec.host_network)),
+            }),
         };
         let request = RunPodSandboxRequest { config: Some(config.clone()) };
         let response: RunPodSandboxResponse = self.call("RunPodSandbox", request)?;
@@ -130,7 +145,7 @@ impl Cri {
         let owned = |(first, second): &(&str, &str)| ((*first).to_owned(), (*second).to_owned());
         let config = ContainerConfig {
             metadata: Some(ContainerMetadata { name: "main".to_owned(), attempt: 0 }),
-            image: Some(ImageSpec { image: IMAGE.to_owned() }),
+            image: Some(ImageSpec { image: spec.image.unwrap_or(IMAGE).to_owned() }),
             command: spec.command.iter().map(|&word| word.to_owned()).collect(),
             envs: spec.env.iter().map(owned).map(|(key, value)| KeyValue { key, value }).collect(),
             mounts: spec
@@ -203,6 +218,11 @@ impl Cri {
             Ok(client.unary(tonic::Request::new(request), path, codec).await?.into_inner())
         })
     }
+}
+
+fn security_context(host_network: bool) -> LinuxSandboxSecurityContext {
+    let network = if host_network { 2 } else { 0 };
+    LinuxSandboxSecurityContext { namespace_options: Some(NamespaceOption { network }) }
 }
 
 impl Pod {

@@ -5,6 +5,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Once;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use sandbox::{Host, Snapshot, is_inside, on_a_machine};
 use serde_json::Value;
@@ -132,5 +134,15 @@ impl Machine {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::with_files_of(&["/run/cleat", "/run/netns", "/run/cdi", "/var/lib/cni", "/etc/netns"])
+    }
+
+    /// Fails with what is not as it was in a snapshot. The kernel is given time: a bridge that lost its last port, as
+    /// the reference leaves it, loses its routes later.
+    pub fn assert_as(&self, before: &Snapshot) {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while self.snapshot() != *before && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(50));
+        }
+        before.assert_unchanged();
     }
 }

@@ -10,7 +10,7 @@ const SERVE: [&str; 6] = ["nc", "-ll", "-p", "80", "-e", "hostname"];
 #[test]
 fn our_chain_under_debians_containerd() {
     machine(|machine| {
-        machine.network("10-pods.conflist", &network("1.0.0", &ours()));
+        machine.network("10-pods.conflist", &offered());
         pods_live_and_leave_nothing(machine, Release::Debian12);
     });
 }
@@ -18,7 +18,9 @@ fn our_chain_under_debians_containerd() {
 #[test]
 fn our_chain_under_the_newest_containerd() {
     machine(|machine| {
-        machine.network("10-pods.conflist", &network("1.1.0", &ours()));
+        let mut network = offered();
+        network["cniVersion"] = json!("1.1.0");
+        machine.network("10-pods.conflist", &network);
         pods_live_and_leave_nothing(machine, Release::Newest);
     });
 }
@@ -26,7 +28,7 @@ fn our_chain_under_the_newest_containerd() {
 #[test]
 fn our_plugins_among_the_references_under_debians_containerd() {
     machine(|machine| {
-        mixed(machine, "1.0.0");
+        mixed(machine);
         pods_live_and_leave_nothing(machine, Release::Debian12);
     });
 }
@@ -34,7 +36,7 @@ fn our_plugins_among_the_references_under_debians_containerd() {
 #[test]
 fn our_plugins_among_the_references_under_the_newest_containerd() {
     machine(|machine| {
-        mixed(machine, "1.0.0");
+        mixed(machine);
         pods_live_and_leave_nothing(machine, Release::Newest);
     });
 }
@@ -43,7 +45,8 @@ fn our_plugins_among_the_references_under_the_newest_containerd() {
 #[test]
 fn a_node_without_free_addresses_says_so() {
     machine(|machine| {
-        let mut network = network("1.1.0", &ours());
+        let mut network = offered();
+        network["cniVersion"] = json!("1.1.0");
         // The gateway has one of two.
         network["plugins"][0]["ipam"]["ranges"] = json!([[{ "subnet": "10.94.0.0/30" }]]);
         network["plugins"][0]["ipam"]["routes"] = json!([{ "dst": "0.0.0.0/0" }]);
@@ -67,44 +70,22 @@ fn a_node_without_free_addresses_says_so() {
     });
 }
 
-fn ours() -> Value {
-    json!([
-        { "type": "host-port", "capabilities": { "portMappings": true } },
-        {
-            "type": "link-env",
-            "capabilities": { "portMappings": true, "io.kubernetes.cri.pod-annotations": true },
-        },
-    ])
+/// The network that conf/ offers for containerd.
+fn offered() -> Value {
+    serde_json::from_str(include_str!("../../../conf/containerd/10-containerd-net.conflist")).unwrap()
 }
 
-fn mixed(machine: &Machine, version: &str) {
+/// The same with plugins of the reference in the chain.
+fn mixed(machine: &Machine) {
     machine.reference(&["firewall", "tuning", "bandwidth"]);
-    let chain = json!([
-        { "type": "portmap", "capabilities": { "portMappings": true } },
-        { "type": "firewall" },
-        { "type": "tuning", "sysctl": { "net.ipv4.conf.all.log_martians": "1" } },
-        { "type": "bandwidth", "capabilities": { "bandwidth": true } },
-        { "type": "link-env", "capabilities": { "portMappings": true } },
+    let mut network = offered();
+    network["plugins"][1]["type"] = json!("portmap");
+    network["plugins"].as_array_mut().unwrap().extend([
+        json!({ "type": "firewall" }),
+        json!({ "type": "tuning", "sysctl": { "net.ipv4.conf.all.log_martians": "1" } }),
+        json!({ "type": "bandwidth", "capabilities": { "bandwidth": true } }),
     ]);
-    machine.network("10-pods.conflist", &network(version, &chain));
-}
-
-/// A dual-stack network with further plugins behind the bridge.
-fn network(version: &str, chain: &Value) -> Value {
-    let mut network = json!({
-        "cniVersion": version,
-        "name": "pods",
-        "plugins": [{
-            "type": "bridge", "bridge": "cleat0", "isGateway": true, "ipMasq": true, "hairpinMode": true,
-            "ipam": {
-                "type": "host-local",
-                "ranges": [[{ "subnet": "10.94.0.0/24" }], [{ "subnet": "fd00:94::/64" }]],
-                "routes": [{ "dst": "0.0.0.0/0" }, { "dst": "::/0" }],
-            },
-        }],
-    });
-    network["plugins"].as_array_mut().unwrap().extend(chain.as_array().unwrap().clone());
-    network
+    machine.network("10-pods.conflist", &network);
 }
 
 fn pod(name: &str) -> PodSpec {
@@ -112,6 +93,7 @@ fn pod(name: &str) -> PodSpec {
         name: name.to_owned(),
         annotations: vec![("kubernetes.io/ingress-bandwidth".to_owned(), "100M".to_owned())],
         ports: vec![(8080, 80)],
+        ..PodSpec::default()
     }
 }
 
@@ -160,7 +142,7 @@ fn pods_live_and_leave_nothing(machine: &Machine, release: Release) {
 
     end(&cri, &client);
     end(&cri, &web);
-    before.assert_unchanged();
+    machine.assert_as(&before);
 }
 
 /// Waits until the runtime has loaded the network.

@@ -5,5 +5,6 @@
 
 mod cri;
 mod ctr;
+mod kubernetes;
 mod nri;
 mod podman;

@@ -88,7 +88,7 @@ fn links_reach_the_containers(machine: &Machine) {
     for running in [late, other, web, db] {
         end(&cri, &running.pod);
     }
-    before.assert_unchanged();
+    machine.assert_as(&before);
 }
 
 /// kubelet writes a hosts file of its own for each pod and has it mounted: the pod keeps its entries.

@@ -60,6 +60,39 @@ pub(super) struct PortMapping {
 pub(super) struct LinuxPodSandboxConfig {
     #[prost(string, tag = "1")]
     pub(super) cgroup_parent: String,
+    #[prost(message, optional, tag = "2")]
+    pub(super) security_context: Option<LinuxSandboxSecurityContext>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct LinuxSandboxSecurityContext {
+    #[prost(message, optional, tag = "1")]
+    pub(super) namespace_options: Option<NamespaceOption>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct NamespaceOption {
+    /// 0: the pod's own; 2: the node's.
+    #[prost(int32, tag = "1")]
+    pub(super) network: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct UpdateRuntimeConfigRequest {
+    #[prost(message, optional, tag = "1")]
+    pub(super) runtime_config: Option<RuntimeConfig>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct RuntimeConfig {
+    #[prost(message, optional, tag = "1")]
+    pub(super) network_config: Option<NetworkConfig>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct NetworkConfig {
+    #[prost(string, tag = "1")]
+    pub(super) pod_cidr: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
