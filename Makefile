@@ -32,7 +32,7 @@ bench: all
 # host-port's second name. Examples get an ending that no runtime reads: rename one to enable it.
 install: all
 	install -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/lib/systemd/system" \
-		"$(DESTDIR)$(CONFDIR)"
+		"$(DESTDIR)$(PREFIX)/share/cleat" "$(DESTDIR)$(CONFDIR)"
 	set -e; put() { install -m $$1 "$$2" "$$3.new"; mv -fT "$$3.new" "$$3"; }; \
 	for name in bridge host-local host-port link-env loopback; do \
 		put 755 "$(OUT)/$$name" "$(DESTDIR)$(BINDIR)/$$name"; done; \
@@ -40,4 +40,5 @@ install: all
 	mv -fT "$(DESTDIR)$(BINDIR)/portmap.new" "$(DESTDIR)$(BINDIR)/portmap"; \
 	for name in cleat cleat-nri; do put 755 "$(OUT)/$$name" "$(DESTDIR)$(PREFIX)/bin/$$name"; done; \
 	put 644 conf/cleat-nri.service "$(DESTDIR)$(PREFIX)/lib/systemd/system/cleat-nri.service"; \
+	put 755 conf/kubernetes/install-on-node "$(DESTDIR)$(PREFIX)/share/cleat/install-on-node"; \
 	for file in conf/*.conflist conf/*/*.conflist; do put 644 "$$file" "$(DESTDIR)$(CONFDIR)/$${file##*/}.example"; done

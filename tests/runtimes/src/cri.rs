@@ -3,6 +3,7 @@
 mod messages;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use prost::Message;
@@ -15,13 +16,17 @@ use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
 use self::messages::{
-    ContainerConfig, ContainerMetadata, ContainerRequest, CreateContainerRequest, CreateContainerResponse,
-    Empty, ExecSyncRequest, ExecSyncResponse, ImageSpec, KeyValue, LinuxPodSandboxConfig,
-    LinuxSandboxSecurityContext, Mount, NamespaceOption, NetworkConfig, PodRequest, PodSandboxConfig,
-    PodSandboxMetadata, PodSandboxStatusResponse, PortMapping, RunPodSandboxRequest, RunPodSandboxResponse,
-    RuntimeConfig, StatusRequest, StatusResponse, UpdateRuntimeConfigRequest,
+    ContainerConfig, ContainerMetadata, ContainerRequest, ContainerStatus, ContainerStatusResponse,
+    CreateContainerRequest, CreateContainerResponse, Empty, ExecSyncRequest, ExecSyncResponse, ImageSpec,
+    KeyValue, LinuxPodSandboxConfig, LinuxSandboxSecurityContext, Mount, NamespaceOption, NetworkConfig,
+    PodRequest, PodSandboxConfig, PodSandboxMetadata, PodSandboxStatusResponse, PortMapping,
+    RunPodSandboxRequest, RunPodSandboxResponse, RuntimeConfig, StatusRequest, StatusResponse,
+    UpdateRuntimeConfigRequest,
 };
 use crate::IMAGE;
+
+/// How long a call may take. The slowest, exec, ends by itself before.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A connection to a runtime, which ends with the runtime's process.
 #[derive(Debug)]
@@ -54,6 +59,8 @@ pub struct Pod {
 /// What a container of a pod is to be.
 #[derive(Clone, Debug, Default)]
 pub struct ContainerSpec<'a> {
+    /// Its name, which need not be given for the only one of a pod.
+    pub name: Option<&'a str>,
     /// Its image, where it is not the one for tests.
     pub image: Option<&'a str>,
     /// Its command.
@@ -75,7 +82,9 @@ impl Cri {
             let socket = socket.clone();
             async move { UnixStream::connect(socket).await.map(TokioIo::new) }
         });
-        let channel = Endpoint::from_static("http://localhost").connect_with_connector_lazy(connector);
+        let channel = Endpoint::from_static("http://localhost")
+            .timeout(PATIENCE)
+            .connect_with_connector_lazy(connector);
         drop(guard);
         Self { tokio, channel }
     }
@@ -115,7 +124,8 @@ impl Cri {
                 namespace: "default".to_owned(),
                 attempt: 0,
             }),
-            hostname: spec.name.clone(),
+            // In the node's network, the node's own.
+            hostname: if spec.host_network { String::new() } else { spec.name.clone() },
             log_directory: "/run/pods".to_owned(),
             port_mappings: spec.ports.iter().map(mapping).collect(),
             annotations: spec.annotations.iter().cloned().collect(),
@@ -144,7 +154,7 @@ impl Cri {
     pub fn run_container(&self, pod: &Pod, spec: &ContainerSpec<'_>) -> Result<String, Status> {
         let owned = |(first, second): &(&str, &str)| ((*first).to_owned(), (*second).to_owned());
         let config = ContainerConfig {
-            metadata: Some(ContainerMetadata { name: "main".to_owned(), attempt: 0 }),
+            metadata: Some(ContainerMetadata { name: spec.name.unwrap_or("main").to_owned(), attempt: 0 }),
             image: Some(ImageSpec { image: spec.image.unwrap_or(IMAGE).to_owned() }),
             command: spec.command.iter().map(|&word| word.to_owned()).collect(),
             envs: spec.env.iter().map(owned).map(|(key, value)| KeyValue { key, value }).collect(),
@@ -165,6 +175,19 @@ impl Cri {
         let _: Empty =
             self.call("StartContainer", ContainerRequest { container_id: container_id.clone() })?;
         Ok(container_id)
+    }
+
+    /// The exit code of a container that has ended.
+    ///
+    /// # Errors
+    /// It has not, yet.
+    pub fn exit_code(&self, container: &str) -> Result<i32, String> {
+        let request = ContainerRequest { container_id: container.to_owned() };
+        let response: ContainerStatusResponse = self.must("ContainerStatus", request);
+        match response.status.unwrap() {
+            ContainerStatus { state: 2, exit_code } => Ok(exit_code),
+            status => Err(format!("{status:?}")),
+        }
     }
 
     /// Runs a command in a container, and returns what it wrote.

@@ -49,6 +49,8 @@ pub(crate) fn archive() -> PathBuf {
         "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
         "os": "linux",
         "config": { "Cmd": ["/bin/sleep", "1000000"], "Env": ["PATH=/bin"] },
+        // podman counts the layers by it.
+        "history": [{ "created_by": "tests/runtimes" }],
         "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{digest}")] },
     });
     fs::write(content.join("config.json"), config.to_string()).unwrap();

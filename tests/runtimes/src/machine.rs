@@ -13,6 +13,8 @@ use serde_json::Value;
 
 use crate::shell::run;
 
+/// The workspace.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 /// Where runtimes look for networks.
 const CONF: &str = "/etc/cni/net.d";
 /// Where runtimes look for plugins.
@@ -56,18 +58,27 @@ pub fn machine(test: impl FnOnce(&Machine)) {
 }
 
 /// The programs are the root package's, which cargo does not build for tests of this one: no test may meet old ones.
+/// They are copied often, so without what is for debuggers, which is nearly all of them.
 fn build() {
     static BUILT: Once = Once::new();
     BUILT.call_once(|| {
         let cargo = std::env::var("CARGO").expect("cargo tells its tests where it is");
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        run(Command::new(cargo).current_dir(root).args(["build", "--quiet", "--locked", "--bins"]));
+        run(Command::new(cargo).current_dir(ROOT).args(["build", "--quiet", "--locked", "--bins"]));
+        let programs = programs();
+        fs::create_dir_all(&programs).unwrap();
+        for name in OURS.into_iter().chain(["cleat", "cleat-nri"]) {
+            run(Command::new("strip").arg("-o").arg(programs.join(name)).arg(built().join(name)));
+        }
     });
 }
 
-/// The folder of freshly built programs, above that of this test program.
+/// The folder above that of this test program.
 pub(crate) fn built() -> PathBuf {
     std::env::current_exe().unwrap().parent().and_then(Path::parent).unwrap().to_owned()
+}
+
+fn programs() -> PathBuf {
+    built().join("stripped")
 }
 
 fn install() {
@@ -83,7 +94,7 @@ fn install() {
     }
     run(Command::new("mount").args(["-t", "tmpfs", "nothing", DEBIAN_PLUGINS]));
     for name in OURS {
-        put(&built().join(name), &Path::new(PLUGINS).join(name));
+        put(&programs().join(name), &Path::new(PLUGINS).join(name));
     }
     symlink("host-port", Path::new(PLUGINS).join("portmap")).unwrap();
 }
@@ -114,20 +125,27 @@ impl Machine {
     pub fn ours(&self, names: &[&str]) {
         for name in names {
             let program = if *name == "portmap" { "host-port" } else { name };
-            put(&built().join(program), &Path::new(PLUGINS).join(name));
+            put(&programs().join(program), &Path::new(PLUGINS).join(name));
         }
+    }
+
+    /// Installs everything into a folder, by `make install`, but as it was built for the tests.
+    pub fn install_into(&self, folder: &Path) {
+        let mut make = Command::new("make");
+        make.args(["-s", "-C", ROOT, "-o", "all", "install"]);
+        run(make.arg(format!("OUT={}", programs().display())).arg(format!("DESTDIR={}", folder.display())));
     }
 
     /// Has the runtime start the NRI plugin, from its folder.
     pub fn nri_plugin(&self) {
         fs::create_dir_all(NRI_PLUGINS).unwrap();
-        put(&built().join("cleat-nri"), &Path::new(NRI_PLUGINS).join("10-cleat-nri"));
+        put(&programs().join("cleat-nri"), &Path::new(NRI_PLUGINS).join("10-cleat-nri"));
     }
 
     /// Starts the NRI plugin by itself, as a unit of systemd does.
     #[must_use]
     pub fn nri_service(&self) -> Service {
-        Service(Command::new(built().join("cleat-nri")).spawn().unwrap())
+        Service(Command::new(programs().join("cleat-nri")).spawn().unwrap())
     }
 
     /// What the suite may change on the machine; runtimes keep their own files elsewhere.

@@ -12,9 +12,9 @@ use crate::cri::{await_network, end};
 const DATABASE: [&str; 8] = ["nc", "-ll", "-p", "5432", "-e", "sh", "-c", "hostname -i"];
 
 /// A pod on the machine with its one container.
-struct Running {
-    pod: Pod,
-    container: String,
+pub(crate) struct Running {
+    pub(crate) pod: Pod,
+    pub(crate) container: String,
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn entries_of_kubelets_hosts_file_stay() {
     });
 }
 
-fn network() -> Value {
+pub(crate) fn network() -> Value {
     json!({
         "cniVersion": "1.1.0",
         "name": "pods",
@@ -145,7 +145,7 @@ fn network() -> Value {
     })
 }
 
-fn database(cri: &Cri, name: &str) -> Running {
+pub(crate) fn database(cri: &Cri, name: &str) -> Running {
     let annotations = [("link-env.cni/expose", "5432"), ("link-env.cni/share-env", "true")];
     let spec = PodSpec { name: name.to_owned(), annotations: annotated(&annotations), ..PodSpec::default() };
     run(
@@ -155,7 +155,7 @@ fn database(cri: &Cri, name: &str) -> Running {
     )
 }
 
-fn linked(name: &str) -> PodSpec {
+pub(crate) fn linked(name: &str) -> PodSpec {
     let annotations = annotated(&[("link-env.cni/links", "db:webdb")]);
     PodSpec { name: name.to_owned(), annotations, ..PodSpec::default() }
 }
@@ -164,7 +164,7 @@ fn annotated(annotations: &[(&str, &str)]) -> Vec<(String, String)> {
     annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-fn run(cri: &Cri, pod: &PodSpec, container: &ContainerSpec<'_>) -> Running {
+pub(crate) fn run(cri: &Cri, pod: &PodSpec, container: &ContainerSpec<'_>) -> Running {
     let pod = cri.run_pod(pod).unwrap();
     let container = cri.run_container(&pod, container).unwrap();
     Running { pod, container }
@@ -172,7 +172,7 @@ fn run(cri: &Cri, pod: &PodSpec, container: &ContainerSpec<'_>) -> Running {
 
 /// The plugin joins the runtime in its own time, and containers that start before get no links. Each pod with link-env
 /// has a line for itself in the hosts file, which the runtime's own file has not.
-fn await_plugin(cri: &Cri) {
+pub(crate) fn await_plugin(cri: &Cri) {
     eventually("the plugin has joined", || {
         let spec = PodSpec { name: "probe".to_owned(), ..PodSpec::default() };
         let probe = run(cri, &spec, &ContainerSpec::default());

@@ -225,6 +225,21 @@ pub(super) struct ContainerRequest {
 }
 
 #[derive(Clone, PartialEq, Message)]
+pub(super) struct ContainerStatusResponse {
+    #[prost(message, optional, tag = "1")]
+    pub(super) status: Option<ContainerStatus>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ContainerStatus {
+    /// 2: it has ended.
+    #[prost(int32, tag = "3")]
+    pub(super) state: i32,
+    #[prost(int32, tag = "7")]
+    pub(super) exit_code: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
 pub(super) struct ExecSyncRequest {
     #[prost(string, tag = "1")]
     pub(super) container_id: String,
