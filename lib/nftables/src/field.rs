@@ -19,26 +19,35 @@ pub enum Type {
     Ipv6Addr,
     /// `ether_addr`.
     EtherAddr,
+    /// `ether_type`: what a frame carries.
+    EtherType,
     /// `inet_proto`: the protocol number above IP.
     InetProto,
     /// `inet_service`: a port.
     InetService,
     /// `mark`: packet or connection mark.
     Mark,
+    /// `ct_dir`: which way of its flow a packet goes.
+    CtDirection,
+    /// `icmpv6_type`.
+    Icmpv6Type,
     /// `ifname`.
     Ifname,
 }
 
 impl Type {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 12] = [
         Self::Verdict,
         Self::NfProto,
         Self::Ipv4Addr,
         Self::Ipv6Addr,
         Self::EtherAddr,
+        Self::EtherType,
         Self::InetProto,
         Self::InetService,
         Self::Mark,
+        Self::CtDirection,
+        Self::Icmpv6Type,
         Self::Ifname,
     ];
 
@@ -52,9 +61,12 @@ impl Type {
             Self::Ipv4Addr => 7,
             Self::Ipv6Addr => 8,
             Self::EtherAddr => 9,
+            Self::EtherType => 10,
             Self::InetProto => 12,
             Self::InetService => 13,
             Self::Mark => 19,
+            Self::CtDirection => 27,
+            Self::Icmpv6Type => 29,
             Self::Ifname => 41,
         }
     }
@@ -64,8 +76,8 @@ impl Type {
     pub const fn size(self) -> usize {
         match self {
             Self::Verdict => 0,
-            Self::NfProto | Self::InetProto => 1,
-            Self::InetService => 2,
+            Self::NfProto | Self::InetProto | Self::CtDirection | Self::Icmpv6Type => 1,
+            Self::EtherType | Self::InetService => 2,
             Self::Ipv4Addr | Self::Mark => 4,
             Self::EtherAddr => 6,
             Self::Ipv6Addr | Self::Ifname => 16,
@@ -93,12 +105,18 @@ pub enum Field {
     Ipv6(Ipv6Addr),
     /// [`Type::EtherAddr`].
     Ether([u8; 6]),
+    /// [`Type::EtherType`]: an `ETH_P_*` number.
+    EtherType(u16),
     /// [`Type::InetProto`]: an `IPPROTO_*` number.
     Proto(u8),
     /// [`Type::InetService`].
     Port(u16),
     /// [`Type::Mark`].
     Mark(u32),
+    /// [`Type::CtDirection`]: one of `enum ip_conntrack_dir`.
+    CtDirection(u8),
+    /// [`Type::Icmpv6Type`] (`linux/icmpv6.h`; RFC 4861 for neighbour discovery).
+    Icmpv6Type(u8),
     /// [`Type::Ifname`].
     Ifname(Ifname),
 }
@@ -110,6 +128,18 @@ impl Field {
     pub const UDP: Self = Self::Proto(17);
     /// `IPPROTO_SCTP`.
     pub const SCTP: Self = Self::Proto(132);
+    /// `ETH_P_IP`.
+    pub const ETHER_IP: Self = Self::EtherType(0x0800);
+    /// `ETH_P_IPV6`.
+    pub const ETHER_IP6: Self = Self::EtherType(0x86dd);
+    /// `ETH_P_ARP`.
+    pub const ETHER_ARP: Self = Self::EtherType(0x0806);
+    /// `IP_CT_DIR_REPLY`.
+    pub const REPLY: Self = Self::CtDirection(1);
+    /// `NDISC_NEIGHBOUR_SOLICITATION`.
+    pub const NEIGHBOUR_SOLICITATION: Self = Self::Icmpv6Type(135);
+    /// `NDISC_NEIGHBOUR_ADVERTISEMENT`.
+    pub const NEIGHBOUR_ADVERTISEMENT: Self = Self::Icmpv6Type(136);
 
     /// The type that the value is of.
     #[must_use]
@@ -119,9 +149,12 @@ impl Field {
             Self::Ipv4(_) => Type::Ipv4Addr,
             Self::Ipv6(_) => Type::Ipv6Addr,
             Self::Ether(_) => Type::EtherAddr,
+            Self::EtherType(_) => Type::EtherType,
             Self::Proto(_) => Type::InetProto,
             Self::Port(_) => Type::InetService,
             Self::Mark(_) => Type::Mark,
+            Self::CtDirection(_) => Type::CtDirection,
+            Self::Icmpv6Type(_) => Type::Icmpv6Type,
             Self::Ifname(_) => Type::Ifname,
         }
     }
@@ -129,11 +162,16 @@ impl Field {
     /// Appends the value as the kernel compares it, without padding.
     pub(crate) fn push(self, bytes: &mut Vec<u8>) {
         match self {
-            Self::NfProto(number) | Self::Proto(number) => bytes.push(number),
+            Self::NfProto(number)
+            | Self::Proto(number)
+            | Self::CtDirection(number)
+            | Self::Icmpv6Type(number) => bytes.push(number),
             Self::Ipv4(address) => bytes.extend_from_slice(&address.octets()),
             Self::Ipv6(address) => bytes.extend_from_slice(&address.octets()),
             Self::Ether(address) => bytes.extend_from_slice(&address),
-            Self::Port(port) => bytes.extend_from_slice(&port.to_be_bytes()),
+            Self::EtherType(number) | Self::Port(number) => {
+                bytes.extend_from_slice(&number.to_be_bytes());
+            }
             Self::Mark(mark) => bytes.extend_from_slice(&mark.to_ne_bytes()),
             Self::Ifname(name) => bytes.extend_from_slice(name.as_bytes()),
         }
@@ -145,9 +183,12 @@ impl Field {
             Type::Verdict => return None,
             Type::NfProto => Self::NfProto(*bytes.first()?),
             Type::InetProto => Self::Proto(*bytes.first()?),
+            Type::CtDirection => Self::CtDirection(*bytes.first()?),
+            Type::Icmpv6Type => Self::Icmpv6Type(*bytes.first()?),
             Type::Ipv4Addr => Self::Ipv4(Ipv4Addr::from(*bytes.first_chunk::<4>()?)),
             Type::Ipv6Addr => Self::Ipv6(Ipv6Addr::from(*bytes.first_chunk::<16>()?)),
             Type::EtherAddr => Self::Ether(*bytes.first_chunk()?),
+            Type::EtherType => Self::EtherType(u16::from_be_bytes(*bytes.first_chunk()?)),
             Type::InetService => Self::Port(u16::from_be_bytes(*bytes.first_chunk()?)),
             Type::Mark => Self::Mark(u32::from_ne_bytes(*bytes.first_chunk()?)),
             Type::Ifname => Self::Ifname(Ifname::from_bytes(*bytes.first_chunk()?)?),
@@ -172,7 +213,12 @@ impl fmt::Display for Field {
             Self::Proto(6) => f.write_str("tcp"),
             Self::Proto(17) => f.write_str("udp"),
             Self::Proto(132) => f.write_str("sctp"),
-            Self::NfProto(number) | Self::Proto(number) => write!(f, "{number}"),
+            Self::CtDirection(1) => f.write_str("reply"),
+            Self::NfProto(number)
+            | Self::Proto(number)
+            | Self::CtDirection(number)
+            | Self::Icmpv6Type(number) => write!(f, "{number}"),
+            Self::EtherType(number) => write!(f, "{number:#06x}"),
             Self::Ipv4(address) => write!(f, "{address}"),
             Self::Ipv6(address) => write!(f, "{address}"),
             Self::Ether(address) => {
@@ -197,9 +243,12 @@ mod tests {
             Field::Ipv4(Ipv4Addr::new(10, 1, 0, 11)),
             Field::Ipv6(Ipv6Addr::LOCALHOST),
             Field::Ether([2, 0, 0, 0, 0, 1]),
+            Field::ETHER_IP6,
             Field::TCP,
             Field::Port(8080),
             Field::Mark(0x2000),
+            Field::REPLY,
+            Field::NEIGHBOUR_ADVERTISEMENT,
             Field::Ifname(Ifname::new("eth0").unwrap()),
         ];
         for field in fields {

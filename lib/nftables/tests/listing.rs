@@ -144,8 +144,8 @@ fn the_whole_of_a_published_network() {
 fn every_match_and_statement() {
     inside::run(|| {
         use Selector::{
-            CtMark, CtState, CtStatus, EtherDaddr, EtherSaddr, FibSaddrType, Iifname, Ip6Daddr, Ip6Saddr,
-            IpDaddr, IpSaddr, L4Proto, Mark, NfProto, Oifname, ThDport, ThSport,
+            CtDirection, CtMark, CtState, CtStatus, EtherDaddr, EtherSaddr, FibSaddrType, Icmpv6Type,
+            Iifname, Ip6Daddr, Ip6Saddr, IpDaddr, IpSaddr, L4Proto, Mark, NfProto, Oifname, ThDport, ThSport,
         };
         let forward = Chain {
             base: Some(Hook {
@@ -191,6 +191,8 @@ fn every_match_and_statement() {
         rule(&[tcp(), Expr::eq(ThDport, Field::Port(80)), Expr::Counter, Expr::accept()]);
         rule(&[Expr::eq(ThSport, Field::Port(53)), Expr::accept()]);
         rule(&[Expr::any_bit(CtState, state::ESTABLISHED | state::RELATED), Expr::accept()]);
+        rule(&[Expr::eq(CtDirection, Field::REPLY), Expr::accept()]);
+        rule(&[Expr::eq(Icmpv6Type, Field::NEIGHBOUR_SOLICITATION), Expr::accept()]);
         rule(&[Expr::any_bit(CtState, state::NEW), Expr::Verdict(Verdict::Continue)]);
         rule(&[Expr::any_bit(CtState, state::INVALID | state::UNTRACKED), Expr::drop()]);
         rule(&[Expr::no_bit(CtStatus, status::DNAT), Expr::drop()]);
@@ -294,7 +296,7 @@ fn every_verdict_in_a_map() {
 #[test]
 fn tables_of_one_family_and_of_bridges() {
     inside::run(|| {
-        use Selector::{EtherSaddr, Iifname, Ip6Saddr, IpDaddr, IpSaddr};
+        use Selector::{EtherSaddr, EtherType, Iifname, Ip6Saddr, IpDaddr, IpSaddr};
         let mut batch = Batch::new();
         let ip = Chain::base(Table::new(Family::Ip, "four"), "in", Kind::Filter, HookPoint::Input, 0);
         let ip6 = Chain::base(Table::new(Family::Ip6, "six"), "in", Kind::Filter, HookPoint::Input, 0);
@@ -316,6 +318,7 @@ fn tables_of_one_family_and_of_bridges() {
             .add_rule(&ip6, &[Expr::eq(Ip6Saddr, v6("fd00::1")), Expr::Reject(Reject::PortUnreachable)], None)
             .add_rule(&ip6, &[Expr::Reject(Reject::AdminProhibited)], None)
             .add_rule(&bridge, &[Expr::eq(Iifname, eth0), Expr::ne(EtherSaddr, mac), Expr::drop()], None)
+            .add_rule(&bridge, &[Expr::ne(EtherType, Field::ETHER_ARP), Expr::drop()], None)
             .add_rule(&bridge, &[Expr::eq(IpDaddr, v4("10.1.0.11")), Expr::accept()], None)
             .add_rule(&bridge, &[Expr::eq(Ip6Saddr, v6("fd00::1")), Expr::accept()], None);
         assert_listed(&mut batch, include_str!("families.nft"));

@@ -3,6 +3,7 @@
 mod add;
 mod del;
 mod get;
+mod netfilter;
 mod port;
 mod set;
 mod vlan;
@@ -19,6 +20,7 @@ use crate::attribute::{attributes, text, u32_at};
 use crate::mac::Mac;
 
 pub use add::{Bridge, Peer, Veth};
+pub use netfilter::BridgeNetfilter;
 pub use port::PortFlags;
 pub use vlan::{BridgeVlan, VlanMember};
 
@@ -62,6 +64,8 @@ pub struct Link {
     pub alias: Option<String>,
     /// Whether a bridge filters VLANs; `None` where this is not a bridge.
     pub vlan_filtering: Option<bool>,
+    /// A bridge's switches for `br_netfilter`; `None` where this is not a bridge.
+    pub netfilter: Option<BridgeNetfilter>,
     /// The flags of a bridge's port; `None` where this is not a port of a bridge.
     pub port: Option<PortFlags>,
 }
@@ -104,6 +108,7 @@ impl Link {
                     self.vlan_filtering = attributes(value)
                         .find(|(kind, _)| *kind == BR_VLAN_FILTERING)
                         .map(|(_, value)| value.first().is_some_and(|&byte| byte != 0));
+                    self.netfilter = Some(BridgeNetfilter::parse(value));
                 }
                 IFLA_INFO_SLAVE_KIND => port_of_bridge = text(value) == "bridge",
                 IFLA_INFO_SLAVE_DATA if port_of_bridge => self.port = Some(PortFlags::parse(value)),
@@ -145,7 +150,10 @@ mod tests {
             LinkAttribute::Address(vec![2, 0, 0, 0, 0, 1]),
             LinkAttribute::LinkInfo(vec![
                 LinkInfo::Kind(InfoKind::Bridge),
-                LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::VlanFiltering(true)])),
+                LinkInfo::Data(InfoData::Bridge(vec![
+                    InfoBridge::VlanFiltering(true),
+                    InfoBridge::NfCallIp6Tables(true),
+                ])),
             ]),
         ];
         let expected = Link {
@@ -157,6 +165,7 @@ mod tests {
             promisc: true,
             kind: Some("bridge".into()),
             vlan_filtering: Some(true),
+            netfilter: Some(BridgeNetfilter { ipv4: false, ipv6: true }),
             ..Link::default()
         };
         assert_eq!(Link::parse(&bytes(&message)), Some(expected));

@@ -1,4 +1,4 @@
-use netlink::{Bridge, Mac, Peer, Socket, Veth};
+use netlink::{Bridge, BridgeNetfilter, Mac, Peer, Socket, Veth};
 
 use crate::fixture::{Container, link, sandboxed, veth};
 
@@ -28,6 +28,19 @@ sandboxed! {
         let plain = socket.add_bridge(&Bridge { name: "cni1", ..Bridge::default() }).unwrap();
         let plain = socket.get_link_by_index(plain).unwrap().unwrap();
         assert_eq!((plain.alias, plain.vlan_filtering), (None, Some(false)));
+    }
+
+    fn a_bridge_has_netfilter_switches_of_its_own() {
+        let mut socket = Socket::open().unwrap();
+        let mut make = |name| socket.add_bridge(&Bridge { name, ..Bridge::default() }).unwrap();
+        let (one, other) = (make("cni0"), make("cni1"));
+        for switches in [BridgeNetfilter::ON, BridgeNetfilter { ipv4: false, ipv6: true }, BridgeNetfilter::default()] {
+            socket.set_bridge_netfilter(one, switches).unwrap();
+            assert_eq!(link(&mut socket, "cni0").netfilter, Some(switches));
+            assert_eq!(link(&mut socket, "cni1").netfilter, Some(BridgeNetfilter::default()));
+        }
+        socket.del_link(other).unwrap();
+        assert!(socket.set_bridge_netfilter(other, BridgeNetfilter::ON).unwrap_err().is_not_found());
     }
 
     fn veth_is_made_in_one_piece() {

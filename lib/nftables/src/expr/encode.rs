@@ -99,16 +99,15 @@ impl Encoder<'_, '_> {
 
     /// Tests what `selector` depends on, once a rule.
     fn require(&mut self, selector: Selector) {
-        let Some(dependency) = selector.dependency() else {
-            return;
-        };
-        if self.known.contains(&dependency) {
-            return;
-        }
-        self.known.push(dependency);
-        if let Some((key, bytes)) = dependency.test(self.table.family) {
-            self.load_from(Source::Meta(key), FIRST, 0);
-            self.cmp(false, &bytes);
+        for dependency in selector.dependencies() {
+            if self.known.contains(dependency) {
+                continue;
+            }
+            self.known.push(*dependency);
+            if let Some((key, bytes)) = dependency.test(self.table.family) {
+                self.load_from(Source::Meta(key), FIRST, 0);
+                self.cmp(false, &bytes);
+            }
         }
     }
 

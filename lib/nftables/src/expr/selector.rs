@@ -43,6 +43,8 @@ pub enum Selector {
     EtherSaddr,
     /// `ether daddr`.
     EtherDaddr,
+    /// `ether type`: that of a VLAN's tag, where the frame has one.
+    EtherType,
     /// `ip saddr`.
     IpSaddr,
     /// `ip daddr`.
@@ -61,6 +63,10 @@ pub enum Selector {
     CtStatus,
     /// `ct mark`.
     CtMark,
+    /// `ct direction`.
+    CtDirection,
+    /// `icmpv6 type`.
+    Icmpv6Type,
     /// `fib saddr type`.
     FibSaddrType,
     /// `fib daddr type`.
@@ -73,6 +79,7 @@ pub(crate) enum Dependency {
     Ip,
     Ip6,
     Ethernet,
+    Icmpv6,
 }
 
 impl Dependency {
@@ -80,6 +87,8 @@ impl Dependency {
     pub(crate) fn test(self, family: Family) -> Option<(u32, Vec<u8>)> {
         match (self, family) {
             (Self::Ip, Family::Ip) | (Self::Ip6, Family::Ip6) | (Self::Ethernet, Family::Bridge) => None,
+            // IPPROTO_ICMPV6.
+            (Self::Icmpv6, _) => Some((NFT_META_L4PROTO, vec![58])),
             // ARPHRD_ETHER of the input interface.
             (Self::Ethernet, _) => Some((NFT_META_IIFTYPE, 1u16.to_ne_bytes().to_vec())),
             // A bridge sees frames of any protocol: ETH_P_IP, ETH_P_IPV6.
@@ -101,6 +110,9 @@ impl Selector {
             Self::Mark | Self::CtMark => Type::Mark,
             Self::Iifname | Self::Oifname => Type::Ifname,
             Self::EtherSaddr | Self::EtherDaddr => Type::EtherAddr,
+            Self::EtherType => Type::EtherType,
+            Self::CtDirection => Type::CtDirection,
+            Self::Icmpv6Type => Type::Icmpv6Type,
             Self::IpSaddr | Self::IpDaddr => Type::Ipv4Addr,
             Self::Ip6Saddr | Self::Ip6Daddr => Type::Ipv6Addr,
             Self::ThSport | Self::ThDport => Type::InetService,
@@ -113,12 +125,14 @@ impl Selector {
         self.kind().map_or(4, Type::size)
     }
 
-    pub(crate) const fn dependency(self) -> Option<Dependency> {
+    /// In the order in which they are tested.
+    pub(crate) const fn dependencies(self) -> &'static [Dependency] {
         match self {
-            Self::IpSaddr | Self::IpDaddr => Some(Dependency::Ip),
-            Self::Ip6Saddr | Self::Ip6Daddr => Some(Dependency::Ip6),
-            Self::EtherSaddr | Self::EtherDaddr => Some(Dependency::Ethernet),
-            _ => None,
+            Self::IpSaddr | Self::IpDaddr => &[Dependency::Ip],
+            Self::Ip6Saddr | Self::Ip6Daddr => &[Dependency::Ip6],
+            Self::EtherSaddr | Self::EtherDaddr | Self::EtherType => &[Dependency::Ethernet],
+            Self::Icmpv6Type => &[Dependency::Ip6, Dependency::Icmpv6],
+            _ => &[],
         }
     }
 
@@ -156,18 +170,20 @@ impl Selector {
             Self::Mark => Source::Meta(NFT_META_MARK),
             Self::Iifname => Source::Meta(NFT_META_IIFNAME),
             Self::Oifname => Source::Meta(NFT_META_OIFNAME),
-            // Offsets in struct ethhdr, iphdr, ipv6hdr; the ports lead the TCP, UDP and SCTP headers.
+            // Offsets in struct ethhdr, iphdr, ipv6hdr, icmp6hdr; the ports lead the TCP, UDP and SCTP headers.
             Self::EtherDaddr => Source::Payload { base: LINK, offset: 0 },
             Self::EtherSaddr => Source::Payload { base: LINK, offset: 6 },
+            Self::EtherType => Source::Payload { base: LINK, offset: 12 },
             Self::IpSaddr => Source::Payload { base: NETWORK, offset: 12 },
             Self::IpDaddr => Source::Payload { base: NETWORK, offset: 16 },
             Self::Ip6Saddr => Source::Payload { base: NETWORK, offset: 8 },
             Self::Ip6Daddr => Source::Payload { base: NETWORK, offset: 24 },
-            Self::ThSport => Source::Payload { base: TRANSPORT, offset: 0 },
+            Self::ThSport | Self::Icmpv6Type => Source::Payload { base: TRANSPORT, offset: 0 },
             Self::ThDport => Source::Payload { base: TRANSPORT, offset: 2 },
             Self::CtState => Source::Ct(NFT_CT_STATE),
             Self::CtStatus => Source::Ct(NFT_CT_STATUS),
             Self::CtMark => Source::Ct(NFT_CT_MARK),
+            Self::CtDirection => Source::Ct(NFT_CT_DIRECTION),
             Self::FibSaddrType => Source::FibAddrtype(NFTA_FIB_F_SADDR),
             Self::FibDaddrType => Source::FibAddrtype(NFTA_FIB_F_DADDR),
         }
@@ -198,6 +214,7 @@ const NFT_META_IIFTYPE: u32 = 8;
 const NFT_META_NFPROTO: u32 = 15;
 const NFT_META_L4PROTO: u32 = 16;
 const NFT_CT_STATE: u32 = 0;
+const NFT_CT_DIRECTION: u32 = 1;
 const NFT_CT_STATUS: u32 = 2;
 const NFT_CT_MARK: u32 = 3;
 const NFTA_FIB_F_SADDR: u32 = 1;

@@ -1,0 +1,55 @@
+//! Whether what a bridge forwards goes through the packet filter of IP as well (`br_netfilter`).
+
+use netlink_packet_route::link::{InfoBridge, InfoData, InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use nix::libc::RTM_NEWLINK;
+
+use crate::attribute::attributes;
+use crate::error::Error;
+use crate::socket::Socket;
+
+/// `IFLA_BR_NF_CALL_IPTABLES` and `IFLA_BR_NF_CALL_IP6TABLES` (`if_link.h`).
+const CALL_IPTABLES: u16 = 36;
+const CALL_IP6TABLES: u16 = 37;
+
+/// A bridge's own switches for `br_netfilter`. The kernel keeps them whether it has that module or not, and follows
+/// them only where it has; the sysctls `net/bridge/bridge-nf-call-*` switch it on for all bridges of the namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BridgeNetfilter {
+    /// Packets of IPv4 go through it (`IFLA_BR_NF_CALL_IPTABLES`).
+    pub ipv4: bool,
+    /// Packets of IPv6 go through it (`IFLA_BR_NF_CALL_IP6TABLES`).
+    pub ipv6: bool,
+}
+
+impl BridgeNetfilter {
+    /// Everything goes through it.
+    pub const ON: Self = Self { ipv4: true, ipv6: true };
+
+    pub(super) fn parse(data: &[u8]) -> Self {
+        let mut switches = Self::default();
+        for (kind, value) in attributes(data) {
+            let on = value.first().is_some_and(|&byte| byte != 0);
+            match kind {
+                CALL_IPTABLES => switches.ipv4 = on,
+                CALL_IP6TABLES => switches.ipv6 = on,
+                _ => {}
+            }
+        }
+        switches
+    }
+}
+
+impl Socket {
+    /// Sets a bridge's switches. A kernel whose bridges do not know them ignores them: [`crate::Link::netfilter`] tells.
+    pub fn set_bridge_netfilter(&mut self, index: u32, switches: BridgeNetfilter) -> Result<(), Error> {
+        let data =
+            vec![InfoBridge::NfCallIpTables(switches.ipv4), InfoBridge::NfCallIp6Tables(switches.ipv6)];
+        let mut request = LinkMessage::default();
+        request.header.index = index;
+        request.attributes = vec![LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Bridge),
+            LinkInfo::Data(InfoData::Bridge(data)),
+        ])];
+        self.change(format_args!("set netfilter switches of bridge {index}"), RTM_NEWLINK, 0, &request)
+    }
+}
