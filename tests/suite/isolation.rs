@@ -1,5 +1,8 @@
 //! Who must not reach whom: `ingress: published` and `internal`, beside a network that is open.
 
+use std::net::UdpSocket;
+use std::time::Duration;
+
 use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Call, Host, Namespaced, Snapshot, UPLINK_V4, isolated};
 use serde_json::{Value, json};
@@ -32,7 +35,9 @@ impl Container {
         let result = Call::new(BRIDGE, "ADD", &bridge).of(name, &netns, "eth0").run().result();
         let ports = json!({
             "cniVersion": "1.1.0", "name": bridge["name"], "type": "host-port", "prevResult": result,
-            "runtimeConfig": {"portMappings": [{"hostPort": port, "containerPort": 80}]}
+            "runtimeConfig": {"portMappings": [
+                {"hostPort": port, "containerPort": 80}, {"hostPort": port, "containerPort": 80, "protocol": "udp"}
+            ]}
         });
         let handed_on = Call::new(HOST_PORT, "ADD", &ports).of(name, &netns, "eth0").run().result();
         assert_eq!(handed_on["ips"], result["ips"]);
@@ -59,6 +64,15 @@ impl Container {
 
 fn reaches(from: Option<&Namespaced>, address: &str) -> bool {
     ask_tcp(from, address).is_ok()
+}
+
+/// Whether a datagram to an address comes to port 80 of a container.
+fn hears(container: &Namespaced, from: &Namespaced, address: &str) -> bool {
+    let bind = |address: &str| UdpSocket::bind(address).unwrap();
+    let listener = container.enter(|| bind("0.0.0.0:80"));
+    listener.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    from.enter(|| bind("0.0.0.0:0").send_to(b"!", address)).unwrap();
+    listener.recv(&mut [0]).is_ok()
 }
 
 fn isolates(bridge_netfilter: &str) {
@@ -94,7 +108,11 @@ fn isolates(bridge_netfilter: &str) {
         assert!(!reaches(outside, address) && !reaches(from_open, address), "{address}");
         assert!(reaches(None, address) && reaches(Some(&back2.netns), address), "{address}");
     }
-    assert!(!reaches(Some(&back.netns), "192.0.2.2:80") && !reaches(Some(&back.netns), "10.1.0.2:81"));
+    for address in ["192.0.2.2:80", "10.1.0.2:81", "10.2.0.2:80", &published] {
+        assert!(!reaches(Some(&back.netns), address), "{address}");
+    }
+    // Not even where nothing is to come back.
+    assert!(hears(&front.netns, &open.netns, &published) && !hears(&front.netns, &back.netns, &published));
     // CHECK sees an opened gate.
     shell("nft flush map inet cleat_gate into");
     let (code, said) = front.check().error();

@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! table inet cleat_gate {
-//!     map into { type ifname : verdict; elements = { "br0" : goto published_… } }      # by the bridge
-//!     map from { type ifname : verdict; elements = { "br1" : goto internal_… } }
+//!     map into { type ifname : verdict; elements = { "br0" : jump published_… } }      # by the bridge
+//!     map from { type ifname : verdict; elements = { "br1" : jump internal_… } }
 //!     map members { type ifname : verdict; elements = { "veth…" : goto published_… } } # by the port; no rule looks here
 //!     chain gates { }
 //!     chain published_… { jump gates; iifname "br0" return; ct state established,related return; ct status dnat return; drop }
@@ -82,7 +82,7 @@ impl BridgeGate<'_> {
                 batch.add_rule(&chain, &rule, None);
             }
             for map in self.maps() {
-                batch.create_element(map, &Element::new(&[bridge]).verdict(Verdict::goto(name.as_str())));
+                batch.create_element(map, &Element::new(&[bridge]).verdict(Verdict::jump(name.as_str())));
             }
         }
         let member = Element::new(&[interface(port)?])
@@ -109,10 +109,11 @@ impl BridgeGate<'_> {
 
     /// Names what differs from what [`BridgeGate::add`] set up.
     pub(crate) fn check(&self, socket: &mut Socket, attachment: &Attachment) -> Result<(), Error> {
-        let wanted = Some(Data::Verdict(Verdict::goto(self.chain())));
+        let leads = |verdict: Verdict| Some(Data::Verdict(verdict));
         let bridge = interface(self.bridge.as_str())?;
         let member = interface(&names::host_interface(attachment))?;
-        for (map, key) in self.maps().iter().map(|map| (*map, bridge)).chain([(&MEMBERS, member)]) {
+        let gates = self.maps().iter().map(|map| (*map, bridge, leads(Verdict::jump(self.chain()))));
+        for (map, key, wanted) in gates.chain([(&MEMBERS, member, leads(Verdict::goto(self.chain())))]) {
             if socket.get_element(map, &[key])?.and_then(|element| element.data) != wanted {
                 return Err(Error::Differs(format!(
                     "bridge {} is not closed: map {} of table inet {} does not lead {key} to chain {}",
