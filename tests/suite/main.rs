@@ -5,13 +5,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 #![allow(clippy::disallowed_methods, reason = "tests start programs")]
 
+mod apart;
 mod bridge;
 mod conf;
 mod contract;
 mod firewalls;
 mod iptables;
 mod isolation;
+mod links;
 mod loopback;
+mod members;
 mod mixed;
 mod networks;
 mod programs;

@@ -89,7 +89,7 @@ fn crates_depend_downwards_only() {
         // The one exception: host-local runs within the bridge's own process.
         ("plugins/bridge", &["cni", "iptables", "netlink", "nftables", "host-local"]),
         ("plugins/host-port", &["cni", "iptables", "netlink", "nftables"]),
-        ("plugins/link-env", &["cni", "registry"]),
+        ("plugins/link-env", &["cni", "nftables", "registry"]),
         ("plugins/loopback", &["cni", "netlink"]),
         // It hands out what link-env keeps.
         ("plugins/nri", &["link-env", "registry"]),

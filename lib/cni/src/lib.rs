@@ -17,6 +17,7 @@ pub mod delegate;
 mod dispatch;
 mod error;
 mod legacy;
+pub mod links;
 mod list;
 mod panic_hook;
 pub mod reference;

@@ -25,7 +25,7 @@
 //! A member is one JSON object, written to a temporary file and renamed, so that it is complete at any time:
 //!
 //! ```json
-//! {"containerID": "60707a2f0f64…", "ifname": "eth0", "netns": "/run/netns/db",
+//! {"containerID": "60707a2f0f64…", "ifname": "eth0", "netns": "/run/netns/db", "bridge": "br0",
 //!  "name": "db", "hostname": "60707a2f0f64", "domain": "example", "aliases": ["pg"],
 //!  "addresses": ["10.1.0.2", "fd00:1::2"], "expose": ["5432/tcp", "8000-8005/udp"],
 //!  "published": [{"hostIP": "", "hostPort": 8080, "containerPort": 80, "protocol": "tcp"}],

@@ -20,6 +20,10 @@ pub struct Member {
     /// The path of the container's network namespace when it joined; where it is gone, so is the container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub netns: Option<PathBuf>,
+    /// The host's bridge that keeps the members of the network apart but for links, where one does and there were links
+    /// when the member joined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
     /// The container's name, unique on the network.
     pub name: String,
     /// The host name, without domain.

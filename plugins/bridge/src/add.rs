@@ -11,7 +11,7 @@ use crate::conf::Conf;
 use crate::error::Error;
 use crate::masquerade::Masquerade;
 use crate::plan::Plan;
-use crate::{container, forward, host, names, remove, spoof};
+use crate::{container, forward, host, names, netfilter, remove, spoof};
 
 /// Makes an attachment.
 pub(crate) fn add(request: &Request, target: &Target) -> Result<AddResult, cni::Error> {
@@ -62,6 +62,9 @@ impl<'a> Add<'a> {
     }
 
     fn set_up(&mut self) -> Result<AddResult, Error> {
+        if self.conf.keeps_apart() {
+            netfilter::expect()?;
+        }
         let given = self.conf.ipam.add(self.request, self.target)?;
         self.done.push(Done::Addresses);
         let plan = Plan::new(&self.conf, &given)?;
@@ -78,6 +81,14 @@ impl<'a> Add<'a> {
         let (host_mac, mac) = (host::random_mac(), self.conf.mac.unwrap_or_else(host::random_mac));
         let port = self.add_link(&bridge, host_mac, mac)?;
         self.done.push(Done::Link(port));
+        if let Some(gate) = self.conf.gate() {
+            self.done.push(Done::Gate);
+            gate.add(&mut nftables::Socket::open()?, &self.target.attachment, bridge.netfilter)?;
+        }
+        if self.conf.keeps_apart() {
+            netfilter::switch_on(&mut self.socket, &bridge)?;
+        }
+        // From here on the port keeps the bridge, and its gate.
         drop(held);
         if self.conf.hairpin || self.conf.isolated {
             let (hairpin, isolated) = (Some(self.conf.hairpin), Some(self.conf.isolated));
@@ -88,10 +99,6 @@ impl<'a> Add<'a> {
             // Before the interface is up: nothing is to come through unguarded.
             self.done.push(Done::Guard);
             spoof::add(&mut nftables::Socket::open()?, &self.target.attachment, mac)?;
-        }
-        if let Some(gate) = self.conf.gate() {
-            self.done.push(Done::Gate);
-            gate.add(&mut nftables::Socket::open()?, &self.target.attachment)?;
         }
         if self.conf.forward {
             self.done.push(Done::Forward);

@@ -10,9 +10,8 @@ use crate::container;
 use crate::error::Error;
 use crate::forward;
 use crate::masquerade::Masquerade;
-use crate::names;
 use crate::plan::Plan;
-use crate::spoof;
+use crate::{names, netfilter, spoof};
 
 /// Compares an attachment with its previous result and the configuration.
 pub(crate) fn check(request: &Request, target: &Target) -> Result<(), cni::Error> {
@@ -63,6 +62,9 @@ fn host(
         return differs(format!("link {name} is no bridge"));
     }
     expect_up(&bridge)?;
+    if conf.keeps_apart() {
+        netfilter::expect_on(&bridge)?;
+    }
     if conf.promiscuous && !bridge.promisc {
         return differs(format!("bridge {name} is not in promiscuous mode"));
     }

@@ -102,6 +102,11 @@ pub(crate) struct Conf {
 }
 
 impl Conf {
+    /// Whether the bridge's ports are kept apart.
+    pub(crate) fn keeps_apart(&self) -> bool {
+        self.gate.is_some_and(|gate| gate.apart)
+    }
+
     /// The gate of the bridge, where it has one.
     pub(crate) fn gate(&self) -> Option<BridgeGate<'_>> {
         self.gate.map(|gate| BridgeGate { gate, bridge: &self.bridge })
@@ -139,10 +144,10 @@ impl Conf {
         };
         // Whoever has his firewall opened for a network means what the network publishes, unless he says otherwise.
         let ingress = if forward && keys.ingress.is_empty() { "published" } else { &keys.ingress };
-        let gate = match (keys.internal, ingress) {
-            (true, _) => Some(Gate::Internal),
-            (false, "published") => Some(Gate::Published),
-            (false, "" | "any") => None,
+        let edge = match (keys.internal, ingress) {
+            (true, _) => Edge::Internal,
+            (false, "published") => Edge::Published,
+            (false, "" | "any") => Edge::Open,
             (false, other) => {
                 return Err(config(&format!("ingress {other:?} is unknown"), "use \"any\" or \"published\""));
             }
@@ -158,6 +163,7 @@ impl Conf {
                 ));
             }
         };
+        let gate = Gate { edge, apart: keys.icc == Some(false) };
         let bridge = bridge_name(keys.bridge)?;
         // The strongest first: the runtime's, the configuration's arguments, the environment's.
         let asked = [keys.runtime_config.mac.as_str(), keys.args.cni.mac.as_str()];
@@ -175,7 +181,7 @@ impl Conf {
             promiscuous: keys.promisc_mode,
             isolated: keys.port_isolation,
             spoof_check: keys.macspoofchk,
-            gate,
+            gate: (gate != Gate::OPEN).then_some(gate),
             routed: !keys.internal && (keys.is_gateway || keys.is_default_gateway || keys.ip_masq),
             forward,
             dad: keys.enabledad,
@@ -196,9 +202,24 @@ pub(crate) enum MasqueradeBackend {
     Iptables,
 }
 
-/// How a network's bridge is closed to what the host forwards.
+/// How a network's bridge is closed to what the host and the bridge forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gate {
+pub(crate) struct Gate {
+    /// What passes between the bridge and others.
+    pub edge: Edge,
+    /// What passes between its ports is links only.
+    pub apart: bool,
+}
+
+impl Gate {
+    const OPEN: Self = Self { edge: Edge::Open, apart: false };
+}
+
+/// What passes between a network's bridge and others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Edge {
+    /// Everything.
+    Open,
     /// From outside the bridge only published ports, and answers, come in.
     Published,
     /// Nothing comes in or goes out.
@@ -242,7 +263,6 @@ impl Keys {
             ("vlan", self.vlan != 0),
             ("vlanTrunk", !self.vlan_trunk.is_empty()),
             ("preserveDefaultVlan", self.preserve_default_vlan),
-            ("icc", self.icc == Some(false)),
         ];
         match unsupported.into_iter().find(|(_, is_set)| *is_set) {
             Some((key, _)) => Err(Error::Unsupported(key)),

@@ -62,6 +62,9 @@ pub enum Error {
         /// What to do about it.
         cure: &'static str,
     },
+    /// `icc: false` cannot be kept to.
+    #[error("\"icc\": false needs br_netfilter, which this kernel does not have")]
+    NoBridgeNetfilter,
     /// Another node answered for an address that was to be used.
     #[error("address {0} is in use by another node on the link")]
     Duplicate(IpAddr),
@@ -104,6 +107,8 @@ impl From<Error> for cni::Error {
                  with firewalld, firewall-cmd --permanent --zone=trusted --add-interface=<bridge>, then --reload",
             ),
             Error::Obstacle { .. } => Self::new(Code::NotAvailable, text),
+            Error::NoBridgeNetfilter => Self::new(Code::NotAvailable, text)
+                .details("load it: modprobe br_netfilter; and at boot, by a file of /etc/modules-load.d"),
             Error::Duplicate(_) => Self::new(Code::InUse, text),
             Error::Differs(_) => Self::new(Code::CheckFailed, text),
             Error::Iptables(error) if error.is_missing_program() => Self::new(Code::NotAvailable, text)

@@ -1,4 +1,4 @@
-//! `ingress: published` and `internal`: what may be forwarded to and from a network's bridge.
+//! `ingress: published`, `internal` and `icc: false`: what may be forwarded to, from and within a network's bridge.
 //!
 //! One table, one rule a direction, whatever the number of networks; the host itself is not held to it, only what it
 //! forwards. A bridge has one gate, which all networks on it share:
@@ -16,19 +16,39 @@
 //! ```
 //!
 //! The elements of `members` keep a gate's chain: it goes with the bridge's last port, and the table with the last gate.
+//!
+//! With `icc: false` (alone: `apart_…`, otherwise `published_apart_…` or `internal_apart_…`) what goes from the bridge to
+//! the bridge is not let through by `return` but by
+//!
+//! ```text
+//!     chain between_… {
+//!         ct state established ct direction reply return; ct state related return; ct status dnat return
+//!         icmpv6 type nd-neighbor-solicit return; icmpv6 type nd-neighbor-advert return
+//!         ip saddr . ip daddr . meta l4proto . th dport @links4_… return          # see cni::links
+//!         ip6 saddr . ip6 daddr . meta l4proto . th dport @links6_… return
+//!         drop
+//!     }
+//! ```
+//!
+//! `br_netfilter` brings it here (see `netfilter`; the element of `into` notes what was switched on), and `frames` sees to
+//! what that module passes over.
 
-use cni::{Attachment, IfName, NetworkName, token};
+mod chains;
+mod frames;
+
+use cni::{Attachment, IfName, NetworkName};
+use netlink::{BridgeNetfilter, NamespaceLock};
 use nftables::{
-    Batch, Chain, Data, Element, Expr, Family, Field, HookPoint, Kind, Selector, Set, Socket, Table, Type,
-    Verdict, priority, state, status,
+    Batch, Chain, Data, Element, Expr, Family, HookPoint, Kind, Selector, Set, Socket, Table, Type, Verdict,
+    priority,
 };
 
 use crate::conf::Gate;
 use crate::error::Error;
-use crate::names;
 use crate::tables::{TRIES, comment, contended, first_word, ignore_change, interface, ports_of};
+use crate::{names, netfilter};
 
-const TABLE: Table = Table::new(Family::Inet, "cleat_gate");
+const TABLE: Table = Table::new(Family::Inet, cni::links::TABLE);
 const INTO: Set = Set::vmap(TABLE, "into", &[Type::Ifname]);
 const FROM: Set = Set::vmap(TABLE, "from", &[Type::Ifname]);
 const MEMBERS: Set = Set::vmap(TABLE, "members", &[Type::Ifname]);
@@ -43,13 +63,19 @@ pub(crate) struct BridgeGate<'a> {
 }
 
 impl BridgeGate<'_> {
-    /// Closes the bridge as far as the gate says, before the attachment's port comes up.
-    pub(crate) fn add(&self, socket: &mut Socket, attachment: &Attachment) -> Result<(), Error> {
+    /// Closes the bridge as far as the gate says, before the attachment's port comes up. `switches` are what the bridge
+    /// had of `br_netfilter` before.
+    pub(crate) fn add(
+        &self,
+        socket: &mut Socket,
+        attachment: &Attachment,
+        switches: Option<BridgeNetfilter>,
+    ) -> Result<(), Error> {
         let port = names::host_interface(attachment);
         // What an earlier life of the same attachment left.
         del(socket, &port)?;
         for _ in 0..TRIES {
-            match self.batch(socket, attachment, &port)?.commit(socket) {
+            match self.batch(socket, attachment, &port, switches)?.commit(socket) {
                 Ok(()) => return Ok(()),
                 // Somebody else has just made, or removed, the table or this gate.
                 Err(error) if error.is_exists() || error.is_busy() || error.is_not_found() => {
@@ -61,7 +87,13 @@ impl BridgeGate<'_> {
         Err(contended(&TABLE))
     }
 
-    fn batch(&self, socket: &mut Socket, attachment: &Attachment, port: &str) -> Result<Batch, Error> {
+    fn batch(
+        &self,
+        socket: &mut Socket,
+        attachment: &Attachment,
+        port: &str,
+        switches: Option<BridgeNetfilter>,
+    ) -> Result<Batch, Error> {
         let mut batch = Batch::new();
         if !socket.has_table(&TABLE)? {
             batch
@@ -74,20 +106,20 @@ impl BridgeGate<'_> {
             batch.add_rule(&FORWARD, &[Expr::vmap(&[Selector::Oifname], INTO)], None);
             batch.add_rule(&FORWARD, &[Expr::vmap(&[Selector::Iifname], FROM)], None);
         }
-        let (name, bridge) = (self.chain(), interface(self.bridge.as_str())?);
-        let chain = Chain::new(TABLE, &name);
-        if !socket.has_chain(&chain)? {
-            batch.create_chain(&chain).add_rule(&chain, &[Expr::jump(GATES.name)], None);
-            for rule in self.rules(bridge) {
-                batch.add_rule(&chain, &rule, None);
-            }
-            for map in self.maps() {
-                batch.create_element(map, &Element::new(&[bridge]).verdict(Verdict::jump(name.as_str())));
+        let (name, bridge, port) = (self.chain(), interface(self.bridge.as_str())?, interface(port)?);
+        let comment = comment(self.bridge, attachment);
+        if !socket.has_chain(&Chain::new(TABLE, &name))? {
+            chains::create(&mut batch, self.gate, self.bridge, bridge);
+            for map in chains::maps(self.gate) {
+                let element = Element::new(&[bridge]).verdict(Verdict::jump(name.as_str()));
+                let note = netfilter::note(switches).filter(|_| self.gate.apart && **map == INTO);
+                batch.create_element(map, &note.into_iter().fold(element, Element::comment));
             }
         }
-        let member = Element::new(&[interface(port)?])
-            .verdict(Verdict::goto(name))
-            .comment(comment(self.bridge, attachment));
+        if self.gate.apart {
+            frames::add(socket, &mut batch, port, comment.clone())?;
+        }
+        let member = Element::new(&[port]).verdict(Verdict::goto(name)).comment(comment);
         batch.create_element(&MEMBERS, &member);
         Ok(batch)
     }
@@ -98,7 +130,7 @@ impl BridgeGate<'_> {
         match found.and_then(|found| found.data) {
             Some(Data::Verdict(verdict)) if verdict.chain() != Some(&self.chain()) => Err(Error::Config {
                 problem: format!(
-                    "bridge {} belongs to a network with other \"ingress\" or \"internal\"",
+                    "bridge {} belongs to a network with other \"ingress\", \"internal\" or \"icc\"",
                     self.bridge
                 ),
                 cure: "give this network a bridge of its own",
@@ -109,77 +141,57 @@ impl BridgeGate<'_> {
 
     /// Names what differs from what [`BridgeGate::add`] set up.
     pub(crate) fn check(&self, socket: &mut Socket, attachment: &Attachment) -> Result<(), Error> {
-        let leads = |verdict: Verdict| Some(Data::Verdict(verdict));
+        let chain = self.chain();
         let bridge = interface(self.bridge.as_str())?;
-        let member = interface(&names::host_interface(attachment))?;
-        let gates = self.maps().iter().map(|map| (*map, bridge, leads(Verdict::jump(self.chain()))));
-        for (map, key, wanted) in gates.chain([(&MEMBERS, member, leads(Verdict::goto(self.chain())))]) {
+        let port = interface(&names::host_interface(attachment))?;
+        let leads = |verdict: Verdict| Some(Data::Verdict(verdict));
+        let gates = chains::maps(self.gate).iter().map(|map| (*map, bridge, leads(Verdict::jump(&*chain))));
+        let member = (&MEMBERS, port, leads(Verdict::goto(&*chain)));
+        for (map, key, wanted) in gates.chain([member]) {
             if socket.get_element(map, &[key])?.and_then(|element| element.data) != wanted {
                 return Err(Error::Differs(format!(
-                    "bridge {} is not closed: map {} of table inet {} does not lead {key} to chain {}",
-                    self.bridge,
-                    map.name,
-                    TABLE.name,
-                    self.chain()
+                    "bridge {} is not closed: map {} of table {TABLE} does not lead {key} to chain {chain}",
+                    self.bridge, map.name,
                 )));
             }
+        }
+        for (name, rules) in chains::all(self.gate, self.bridge, bridge) {
+            let found = socket.rules(&Chain::new(TABLE, &name))?.len();
+            if found != rules {
+                return Err(Error::Differs(format!(
+                    "bridge {} is not closed: chain {name} of table {TABLE} has {found} rules instead of {rules}",
+                    self.bridge,
+                )));
+            }
+        }
+        if self.gate.apart && !frames::is_held(socket, port)? {
+            return Err(Error::Differs(format!("port {port} is not held to packets without a VLAN's tag")));
         }
         Ok(())
     }
 
-    /// Any name is allowed for a bridge, and not every one for a chain.
     fn chain(&self) -> String {
-        let kind = match self.gate {
-            Gate::Published => "published",
-            Gate::Internal => "internal",
-        };
-        format!("{kind}_{}", &token(&[self.bridge.as_str()])[..8])
-    }
-
-    fn maps(&self) -> &'static [&'static Set<'static>] {
-        match self.gate {
-            Gate::Published => &[&INTO],
-            Gate::Internal => &[&INTO, &FROM],
-        }
-    }
-
-    /// Members that talk to each other are forwarded too, from the bridge to the bridge, where `br_netfilter` is on.
-    fn rules(&self, bridge: Field) -> Vec<Vec<Expr<'static>>> {
-        let from_bridge = Expr::eq(Selector::Iifname, bridge);
-        match self.gate {
-            Gate::Published => vec![
-                vec![from_bridge, Expr::to_caller()],
-                vec![
-                    Expr::any_bit(Selector::CtState, state::ESTABLISHED | state::RELATED),
-                    Expr::to_caller(),
-                ],
-                vec![Expr::any_bit(Selector::CtStatus, status::DNAT), Expr::to_caller()],
-                vec![Expr::drop()],
-            ],
-            Gate::Internal => vec![
-                vec![from_bridge, Expr::eq(Selector::Oifname, bridge), Expr::to_caller()],
-                vec![Expr::drop()],
-            ],
-        }
+        chains::name(self.gate, self.bridge)
     }
 }
 
 /// Takes a port off its bridge's gate; the gate goes with the last port. Nothing there is nothing to do.
 pub(crate) fn del(socket: &mut Socket, port: &str) -> Result<(), Error> {
-    let member = [interface(port)?];
+    let member = interface(port)?;
     for _ in 0..TRIES {
-        let Some(found) = socket.get_element(&MEMBERS, &member)? else { return Ok(()) };
+        let Some(found) = socket.get_element(&MEMBERS, &[member])? else { return Ok(()) };
         let (Some(chain), Some(bridge)) = (chain_of(&found), first_word(&found)) else { return Ok(()) };
-        let bridge = interface(bridge)?;
         let mut batch = Batch::new();
-        batch.del_element(&MEMBERS, &member);
-        open_if_unused(socket, &mut batch, &chain, bridge, 1)?;
+        batch.del_element(&MEMBERS, &[member]);
+        if chains::keeps_apart(&chain) {
+            frames::del(socket, &mut batch, member)?;
+        }
+        let alone = open_if_unused(socket, &mut batch, &chain, bridge, 1)?;
         match batch.commit(socket) {
             // Two that went at the same time have each seen the other: whoever is last sees it now.
             Ok(()) => {
-                let mut batch = Batch::new();
-                open_if_unused(socket, &mut batch, &chain, bridge, 0)?;
-                return if batch.is_empty() { Ok(()) } else { ignore_change(batch.commit(socket)) };
+                drop(alone);
+                return finish(socket, &chain, bridge);
             }
             Err(error) if error.is_busy() || error.is_not_found() => {}
             Err(error) => return Err(error.into()),
@@ -188,32 +200,47 @@ pub(crate) fn del(socket: &mut Socket, port: &str) -> Result<(), Error> {
     Err(contended(&TABLE))
 }
 
+/// Removes what nobody uses any more.
+fn finish(socket: &mut Socket, chain: &str, bridge: &str) -> Result<(), Error> {
+    if chains::keeps_apart(chain) {
+        frames::del_table_if_unused(socket)?;
+    }
+    let mut batch = Batch::new();
+    let _alone = open_if_unused(socket, &mut batch, chain, bridge, 0)?;
+    if batch.is_empty() { Ok(()) } else { ignore_change(batch.commit(socket)) }
+}
+
 /// Adds the removal of a gate that has no members besides those that are `leaving`, and with the last gate the table's.
+/// Where that ends a bridge's `br_netfilter`, the guard is to be kept until the gate is gone.
 fn open_if_unused(
     socket: &mut Socket,
     batch: &mut Batch,
-    chain: &str,
-    bridge: Field,
+    name: &str,
+    bridge: &str,
     leaving: usize,
-) -> Result<(), Error> {
-    let chain = Chain::new(TABLE, chain);
+) -> Result<Option<NamespaceLock>, Error> {
+    let chain = Chain::new(TABLE, name);
+    let port = interface(bridge)?;
     let mut gates = Vec::new();
+    let mut note = None;
     for map in [&INTO, &FROM] {
-        let found = socket.get_element(map, &[bridge])?;
-        if found.as_ref().and_then(chain_of).as_deref() == Some(chain.name) {
+        let found = socket.get_element(map, &[port])?;
+        if let Some(found) = found.filter(|found| chain_of(found).as_deref() == Some(name)) {
             gates.push(map);
+            note = note.or(found.comment);
         }
     }
-    if socket.references(&chain)? == Some(gates.len() + leaving) {
-        for map in gates {
-            batch.del_element(map, &[bridge]);
-        }
-        batch.del_chain(&chain);
-        if socket.references(&GATES)? == Some(1) {
-            batch.del_chain(&GATES).del_table(&TABLE);
-        }
+    if socket.references(&chain)? != Some(gates.len() + leaving) {
+        return Ok(None);
     }
-    Ok(())
+    for map in gates {
+        batch.del_element(map, &[port]);
+    }
+    chains::del(batch, name, bridge);
+    if socket.references(&GATES)? == Some(1) {
+        batch.del_chain(&GATES).del_table(&TABLE);
+    }
+    note.map_or(Ok(None), |note| netfilter::switch_back(bridge, &note))
 }
 
 fn chain_of(element: &Element) -> Option<String> {

@@ -1,8 +1,8 @@
 //! The `bridge` plugin: connects a container to a Linux bridge by a veth pair, gives it addresses and routes, makes the
 //! bridge its gateway, and masquerades what leaves the network.
 //!
-//! `conf` reads and validates, `plan` decides, `host`, `container`, `masquerade`, `gate`, `forward` and `spoof` act and look; `add`, `remove` and
-//! `check` are the verbs made of them.
+//! `conf` reads and validates, `plan` decides, `host`, `container`, `masquerade`, `gate`, `netfilter`, `forward` and
+//! `spoof` act and look; `add`, `remove` and `check` are the verbs made of them.
 
 mod add;
 mod check;
@@ -16,6 +16,7 @@ mod ipam;
 mod masquerade;
 mod names;
 mod neighbours;
+mod netfilter;
 mod plan;
 mod remove;
 mod repair;
@@ -56,6 +57,9 @@ impl Plugin for Bridge {
     fn status(request: &Request) -> Result<(), cni::Error> {
         let conf = Conf::new(request, None)?;
         conf.ipam.status(request)?;
+        if conf.keeps_apart() {
+            netfilter::expect()?;
+        }
         let unavailable = |error: Error| cni::Error::new(cni::Code::NotAvailable, error.to_string());
         let status = || -> Result<(), Error> {
             if let Some(link) = Socket::open()?.get_link(conf.bridge.as_str())? {

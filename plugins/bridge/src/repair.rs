@@ -7,7 +7,7 @@
 
 use cni::{AddResult, Code, Interface, Plugin, Request, Target};
 use host_local::HostLocal;
-use netlink::{Mac, Namespace, PortFlags, Socket};
+use netlink::{Link, Mac, Namespace, PortFlags, Socket};
 use serde_json::{Map, Value, json};
 
 use crate::conf::Conf;
@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::ipam::Ipam;
 use crate::masquerade::Masquerade;
 use crate::plan::Plan;
-use crate::{container, host, names, spoof};
+use crate::{container, host, names, netfilter, spoof};
 
 /// Restores an attachment to what the previous result says of it.
 ///
@@ -57,10 +57,13 @@ fn restore(
         host::ensure_gateway(&mut socket, conf, &bridge, *gateway)?;
     }
     socket.set_master(port, Some(bridge.index))?;
+    close(conf, target, result, &bridge)?;
+    if conf.keeps_apart() {
+        netfilter::switch_on(&mut socket, &bridge)?;
+    }
     drop(held);
     let (hairpin, isolated) = (Some(conf.hairpin), Some(conf.isolated));
     socket.set_bridge_port(port, &PortFlags { hairpin, isolated, ..PortFlags::default() })?;
-    close(conf, target, result)?;
     socket.set_up(port)?;
     host::enable_forwarding(&plan.gateways)?;
     if !conf.keep_down {
@@ -77,7 +80,7 @@ fn restore(
 }
 
 /// What is to be closed is closed before the port is known to be up.
-fn close(conf: &Conf, target: &Target, result: &AddResult) -> Result<(), Error> {
+fn close(conf: &Conf, target: &Target, result: &AddResult, bridge: &Link) -> Result<(), Error> {
     if !conf.spoof_check && conf.gate().is_none() {
         return Ok(());
     }
@@ -91,7 +94,7 @@ fn close(conf: &Conf, target: &Target, result: &AddResult) -> Result<(), Error> 
     if let Some(gate) = conf.gate()
         && gate.check(&mut rules, &target.attachment).is_err()
     {
-        gate.add(&mut rules, &target.attachment)?;
+        gate.add(&mut rules, &target.attachment, bridge.netfilter)?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use crate::detach;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::files;
+use crate::firewall::{self, Firewall};
 use crate::neighbourhood::Neighbourhood;
 use crate::view::View;
 
@@ -33,6 +34,7 @@ pub(crate) fn add(request: &Request, target: &Target) -> Result<(), Error> {
 
     let locked = Registry::at(&conf.state_dir).lock()?;
     let before = locked.around(request.conf.network.as_str(), &[container_id], Some(&endpoint.any()))?;
+    endpoint.member.bridge = firewall::bridge(result, &endpoint.member, &before)?;
     let joining = join(before, endpoint, |netns| !netns.exists())?;
     if !conf.wait_for_links {
         check_links(&locked, &joining)?;
@@ -154,15 +156,18 @@ impl Joining {
         // The last thing that can be refused, and so before the first thing that is written.
         let known = locked.container(&self.member.container_id)?;
         let environment = view.environment(&self.member.container_id, known.as_ref())?;
+        let firewall = Firewall::new(&self.before, &self.after, &self.touched());
         let mut write = || -> Result<(), Error> {
             let settled = locked.settled(&self.after.name)?;
+            firewall.close()?;
             // The registry comes first: whatever kills this process, DEL finds by it what there is to undo.
             let folder = locked.join(&self.member.container_id, &self.after.name)?;
             locked.unsettle(&self.after.name)?;
             locked.change(&self.before, &self.after)?;
             view.rewrite_hosts(&self.before, settled)?;
             files::write_environment(&folder, &environment)?;
-            detach::clean_up(locked, &self.after, &self.stale)
+            detach::clean_up(locked, &self.after, &self.stale)?;
+            firewall.open()
         };
         write().map_err(|failure| match self.undo(locked) {
             Ok(()) => failure,
@@ -172,6 +177,8 @@ impl Joining {
 
     fn undo(&self, locked: &Locked) -> Result<(), Error> {
         let mut view = View::new(locked, self.before.clone());
+        let firewall = Firewall::new(&self.after, &self.before, &self.touched());
+        let closed = firewall.close();
         let hosts = view.rewrite_hosts(&self.after, None);
         let joined = self.before.members_of(&self.member.container_id).next().is_none();
         let container = if joined {
@@ -180,7 +187,14 @@ impl Joining {
             Ok(())
         };
         let changed = locked.change(&self.after, &self.before).map_err(Error::from);
-        let failures = [hosts, container, changed].into_iter().filter_map(Result::err);
+        let opened = firewall.open();
+        let failures = [closed, hosts, container, changed, opened].into_iter().filter_map(Result::err);
         Ok(cni::Error::all(failures.map(cni::Error::from).collect())?)
+    }
+
+    /// The members whose links may be others now: the new one, what it was before, those that went.
+    fn touched(&self) -> Vec<Member> {
+        let known = self.before.members_of(&self.member.container_id);
+        known.chain(&self.stale).chain([&self.member]).cloned().collect()
     }
 }

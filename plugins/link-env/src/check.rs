@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use cni::{Request, Target};
-use registry::Registry;
+use registry::{Member, Network, Registry};
 
 use crate::conf;
 use crate::error::Error;
 use crate::files;
+use crate::firewall::{self, Firewall};
 use crate::view::View;
 
 /// Compares one attachment; the error names the first difference.
@@ -30,9 +31,21 @@ pub(crate) fn check(request: &Request, target: &Target) -> Result<(), Error> {
             )));
         }
     }
+    firewall(request, &network, member)?;
     let folder = locked.container(container_id)?.ok_or_else(|| {
         let folder = registry.container_dir(container_id);
         Error::Differs(format!("folder {} is gone", folder.display()))
     })?;
     files::check(&folder, &View::new(&locked, network).hosts(container_id, Some(&folder))?)
+}
+
+/// Whether the member's links, and those to it, are open. The bridge may keep its members apart only since they joined.
+fn firewall(request: &Request, network: &Network, member: &Member) -> Result<(), Error> {
+    let mut member = member.clone();
+    if let Some(result) = &request.conf.prev_result {
+        member.bridge = firewall::bridge(result, &member, network)?.or(member.bridge);
+    }
+    let mut network = network.clone();
+    network.put(member.clone());
+    Firewall::new(&network, &network, &[member]).check()
 }

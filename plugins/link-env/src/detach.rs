@@ -8,6 +8,7 @@ use registry::{Locked, Member, Network, Registry};
 
 use crate::conf;
 use crate::error::Error;
+use crate::firewall::Firewall;
 use crate::view::View;
 
 /// Removes one attachment.
@@ -60,13 +61,17 @@ fn leave(locked: &Locked, before: &Network, goes: impl Fn(&Member) -> bool) -> R
         return Ok(());
     }
     let after = Network { name: before.name.clone(), members: remaining };
+    let firewall = Firewall::new(before, &after, &gone);
+    let closed = firewall.close();
     let settled = locked.settled(&after.name)?;
     locked.unsettle(&after.name)?;
     let rewritten = View::new(locked, after.clone()).rewrite_hosts(before, settled);
     let cleaned = clean_up(locked, &after, &gone);
-    let failures = [rewritten, cleaned].into_iter().filter_map(Result::err);
+    let failures = [closed, rewritten, cleaned].into_iter().filter_map(Result::err);
     cni::Error::all(failures.map(cni::Error::from).collect())?;
-    Ok(locked.change(before, &after)?)
+    locked.change(before, &after)?;
+    // A link whose source has gone may mean another member now.
+    firewall.open()
 }
 
 /// Takes members' containers off a network where none of their interfaces is on it any more: their files go with

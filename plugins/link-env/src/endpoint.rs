@@ -55,6 +55,7 @@ impl Endpoint {
             container_id: container_id.to_owned(),
             ifname: ifname.to_owned(),
             netns: None,
+            bridge: None,
             expose: PortRange::union(expose.map(|text| port(text)).collect::<Result<Vec<_>, _>>()?),
             published: conf.port_mappings.iter().map(published).collect::<Result<_, _>>()?,
             links: links(strongest_list(layers, |layer| &layer.links))?,

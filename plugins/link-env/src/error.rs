@@ -81,6 +81,9 @@ pub enum Error {
     /// The state folder cannot be used at present.
     #[error("{0}")]
     NotAvailable(#[source] registry::Error),
+    /// A transaction of packet filter elements failed.
+    #[error("{0}")]
+    Nftables(#[from] nftables::Error),
     /// Something failed that the contract's own code found.
     #[error("{0}")]
     Contract(#[from] cni::Error),
@@ -115,6 +118,7 @@ impl From<Error> for cni::Error {
                 Self::new(Code::InvalidConfig, message).details("shorten the variable of the source")
             }
             Error::Differs(_) => Self::new(Code::CheckFailed, message),
+            Error::Nftables(_) => Self::new(Code::Kernel, message),
             Error::Registry(error) => Self::new(code(&error), message).details(cure(&error)),
             Error::NotAvailable(error) => Self::new(Code::NotAvailable, message).details(cure(&error)),
             Error::Undo { failure, undo } => {

@@ -8,7 +8,8 @@
 //! - `env` and `hosts` (with `neighbourhood`) make texts of members, `files` writes them, `view` knows who sees whom;
 //! - `attach`, `detach` and `check` are the verbs, and `pod` is for an agent of the runtime.
 //!
-//! It opens no ports and sends no packets: who may connect to whom is the bridge's affair.
+//! Where the bridge keeps the members of a network apart (`"icc": false`), `firewall` opens it for links; without that, who may
+//! connect to whom is none of its business.
 
 mod attach;
 mod check;
@@ -18,6 +19,7 @@ mod endpoint;
 mod env;
 mod error;
 mod files;
+mod firewall;
 #[cfg(test)]
 mod golden;
 mod hosts;

@@ -43,6 +43,24 @@ fn the_hardware_address_has_three_sources() {
 }
 
 #[test]
+fn a_gate_is_there_where_something_is_closed() {
+    for (keys, wanted) in [
+        (json!({}), None),
+        (json!({"icc": true, "ingress": "any"}), None),
+        (json!({"icc": false}), Some(Gate { edge: Edge::Open, apart: true })),
+        (json!({"icc": false, "ingress": "published"}), Some(Gate { edge: Edge::Published, apart: true })),
+        (json!({"internal": true}), Some(Gate { edge: Edge::Internal, apart: false })),
+    ] {
+        let conf = conf(&keys, "").unwrap();
+        assert_eq!(
+            (conf.gate, conf.keeps_apart()),
+            (wanted, wanted.is_some_and(|gate| gate.apart)),
+            "{keys}"
+        );
+    }
+}
+
+#[test]
 fn contradictions_are_refused_with_the_key() {
     for (extra, code, words) in [
         (json!({"hairpinMode": true, "promiscMode": true}), 7, "exclude each other"),
@@ -60,7 +78,7 @@ fn contradictions_are_refused_with_the_key() {
         (json!({"ingress": "some"}), 7, "\"some\""),
         (json!({"forward": "yes"}), 7, "\"yes\""),
         (json!({"vlan": 7}), 2, "\"vlan\""),
-        (json!({"icc": false}), 2, "\"icc\""),
+        (json!({"icc": "no"}), 7, "icc: invalid type"),
         (json!({"ipMasqBackend": "ipchains"}), 7, "\"ipchains\""),
     ] {
         let error = conf(&extra, "").unwrap_err();
@@ -73,10 +91,10 @@ fn contradictions_are_refused_with_the_key() {
 fn a_network_that_the_firewall_is_opened_for_lets_in_what_it_publishes() {
     let of = |keys: &Value| {
         let conf = conf(keys, "").unwrap();
-        (conf.forward, conf.gate)
+        (conf.forward, conf.gate.map(|gate| gate.edge))
     };
     assert_eq!(of(&json!({"forward": "host"})), (false, None));
-    assert_eq!(of(&json!({"forward": "accept"})), (true, Some(Gate::Published)));
+    assert_eq!(of(&json!({"forward": "accept"})), (true, Some(Edge::Published)));
     assert_eq!(of(&json!({"forward": "accept", "ingress": "any"})), (true, None));
-    assert_eq!(of(&json!({"forward": "accept", "internal": true})), (true, Some(Gate::Internal)));
+    assert_eq!(of(&json!({"forward": "accept", "internal": true})), (true, Some(Edge::Internal)));
 }
