@@ -6,8 +6,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use rust_iptables::IPTables;
-
 use crate::words::expect_name;
 use crate::{Error, Result, Rule, Transaction};
 
@@ -32,7 +30,7 @@ pub enum Variant {
 /// One family's program, and the one beside it that takes transactions.
 #[derive(Clone, Debug)]
 pub struct Iptables {
-    program: &'static str,
+    program: PathBuf,
     restore: PathBuf,
 }
 
@@ -49,26 +47,23 @@ impl Iptables {
 
     fn named(name: String) -> Result<Self> {
         let program = folders().map(|folder| folder.join(&name)).find(|file| is_program(file));
-        let Some(program) = program.and_then(|file| file.into_os_string().into_string().ok()) else {
-            return Err(Error::Missing { name });
-        };
+        let Some(program) = program else { return Err(Error::Missing { name }) };
         // Beside it: the two must be of one variant.
-        let restore = PathBuf::from(format!("{program}-restore"));
-        // The crate that reads wants it for ever; a process looks for a handful of programs at most.
-        Ok(Self { program: program.leak(), restore })
+        let restore = program.with_file_name(format!("{name}-restore"));
+        Ok(Self { program, restore })
     }
 
     /// The program's path.
     #[must_use]
     pub fn path(&self) -> &Path {
-        Path::new(self.program)
+        &self.program
     }
 
     /// Which variant it is, by what it says of itself. Programs before 1.8 say nothing and are legacy.
     pub fn variant(&self) -> Result<Variant> {
         let doing = "tell its version";
         let output =
-            start(self.path(), &["--version"], "").map_err(|error| self.not_started(doing, error))?;
+            start(&self.program, &["--version"], "").map_err(|error| self.not_started(doing, error))?;
         let output = self.succeed(output, doing)?;
         let is_nft = String::from_utf8_lossy(&output.stdout).contains("nf_tables");
         Ok(if is_nft { Variant::Nft } else { Variant::Legacy })
@@ -77,29 +72,29 @@ impl Iptables {
     /// The rules of a chain, in their order; `None` where there is no such chain. Built-in chains are always there:
     /// to ask for one shows whether the program works.
     pub fn rules(&self, table: &str, chain: &str) -> Result<Option<Vec<Rule>>> {
+        let lines = self.list(table, chain)?;
+        Ok(lines.map(|lines| lines.lines().filter_map(Rule::parse).collect()))
+    }
+
+    /// What becomes of packets that reach the end of a built-in chain: `ACCEPT` or `DROP`. `None` for other chains.
+    pub fn policy(&self, table: &str, chain: &str) -> Result<Option<String>> {
+        let lines = self.list(table, chain)?.unwrap_or_default();
+        let policy = |line: &str| Some(line.strip_prefix("-P ")?.split(' ').nth(1)?.to_owned());
+        Ok(lines.lines().find_map(policy))
+    }
+
+    /// A chain as the program prints it; `None` where there is no such chain.
+    fn list(&self, table: &str, chain: &str) -> Result<Option<String>> {
         expect_name(table)?;
         expect_name(chain)?;
         let doing = format!("list chain {chain} of table {table}");
-        // Not IPTables::list, which takes a failure for an empty chain.
-        let output = self.reader().execute(table, &format!("-S {chain}"));
-        let output = output.map_err(|error| self.not_started(&doing, io_error(error)))?;
+        let output = start(&self.program, &["--wait", "-t", table, "-S", chain], "")
+            .map_err(|error| self.not_started(&doing, error))?;
         if !output.status.success() && says_no_such_chain(&output.stderr, chain) {
             return Ok(None);
         }
         let output = self.succeed(output, &doing)?;
-        Ok(Some(String::from_utf8_lossy(&output.stdout).lines().filter_map(Rule::parse).collect()))
-    }
-
-    /// What becomes of packets that reach the end of a built-in chain: `ACCEPT` or `DROP`.
-    pub fn policy(&self, table: &str, chain: &str) -> Result<String> {
-        let doing = format!("tell the policy of chain {chain} of table {table}");
-        self.reader().get_policy(table, chain).map_err(|error| self.not_started(&doing, io_error(error)))
-    }
-
-    /// Not by `IPTables::new`, which starts the program to learn whether it has `--wait` (1.4.20, 2013). Numbers stay
-    /// numbers: to look names up can take seconds.
-    const fn reader(&self) -> IPTables {
-        IPTables { cmd: self.program, has_check: true, has_wait: true, is_numeric: true }
+        Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()))
     }
 
     /// Carries out all changes of a transaction, or none.
@@ -128,14 +123,14 @@ impl Iptables {
     }
 
     fn not_started(&self, doing: &str, source: io::Error) -> Error {
-        Error::Start { program: self.program.into(), doing: doing.to_owned(), source }
+        Error::Start { program: self.program.clone(), doing: doing.to_owned(), source }
     }
 
     fn succeed(&self, output: Output, doing: &str) -> Result<Output> {
         if output.status.success() {
             return Ok(output);
         }
-        Err(Error::Failed { program: self.program.into(), doing: doing.to_owned(), said: said(&output) })
+        Err(Error::Failed { program: self.program.clone(), doing: doing.to_owned(), said: said(&output) })
     }
 }
 
@@ -169,13 +164,6 @@ fn folders() -> impl Iterator<Item = PathBuf> {
     let folders: Vec<PathBuf> = std::env::split_paths(&path).chain(usual).collect();
     // What is not absolute would depend on where the runtime happens to stand.
     folders.into_iter().filter(|folder| folder.is_absolute())
-}
-
-fn io_error(error: Box<dyn std::error::Error>) -> io::Error {
-    match error.downcast::<io::Error>() {
-        Ok(error) => *error,
-        Err(error) => io::Error::other(error.to_string()),
-    }
 }
 
 fn is_program(file: &Path) -> bool {

@@ -23,7 +23,7 @@ fn a_transaction_holds_as_a_whole_and_is_read_back() {
 }
 
 fn goes_round(program: &Iptables, source: &str, to: &str) {
-    assert_eq!(program.policy("filter", "FORWARD").unwrap(), "ACCEPT");
+    assert_eq!(program.policy("filter", "FORWARD").unwrap().as_deref(), Some("ACCEPT"));
     assert_eq!(program.rules("nat", "CLEAT-1").unwrap(), None);
     assert_eq!(program.rules("nat", "POSTROUTING").unwrap(), Some(Vec::new()));
     let mut change = Transaction::new("nat");
@@ -56,6 +56,29 @@ fn goes_round(program: &Iptables, source: &str, to: &str) {
     program.commit(&change).unwrap();
     assert_eq!(program.rules("nat", "CLEAT-1").unwrap(), None);
     program.commit(&Transaction::new("nat")).unwrap();
+}
+
+/// The crate iptables, which wraps the same programs, finds what was committed, and nothing where nothing was.
+#[test]
+fn another_reader_sees_the_same() {
+    isolated(|| {
+        for (family, is_v6) in [(Family::V4, false), (Family::V6, true)] {
+            let (program, reader) = (Iptables::find(family).unwrap(), rust_iptables::new(is_v6).unwrap());
+            let mut change = Transaction::new("nat");
+            change
+                .new_chain("CLEAT-1")
+                .append("POSTROUTING", &["-m", "comment", "--comment", "a b", "-j", "CLEAT-1"]);
+            assert!(!reader.chain_exists("nat", "CLEAT-1").unwrap());
+            program.commit(&change).unwrap();
+            assert!(reader.chain_exists("nat", "CLEAT-1").unwrap());
+            let rule = "-m comment --comment \"a b\" -j CLEAT-1";
+            assert!(reader.exists("nat", "POSTROUTING", rule).unwrap());
+            reader.set_policy("filter", "FORWARD", "DROP").unwrap();
+            let policy = program.policy("filter", "FORWARD").unwrap();
+            assert_eq!(policy, Some(reader.get_policy("filter", "FORWARD").unwrap()));
+            assert_eq!(program.policy("nat", "CLEAT-1").unwrap(), None);
+        }
+    });
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub(super) fn drops(program: &Iptables, bridge: &str) -> Result<bool, Error> {
         rule.words().first().is_some_and(|word| word == "-j")
             && matches!(rule.target(), Some("DROP" | "REJECT"))
     };
-    Ok(rules.iter().any(closes) || program.policy(TABLE, BASE)? == "DROP")
+    Ok(rules.iter().any(closes) || program.policy(TABLE, BASE)?.as_deref() == Some("DROP"))
 }
 
 /// The first program whose chain drops a bridge's packets for certain: it has nothing that could accept any. Less is
