@@ -11,7 +11,7 @@ use sandbox::{
 use serde_json::{Value, json};
 
 use crate::bridge::shell;
-use crate::programs::{BRIDGE, HOST_PORT};
+use crate::programs::{BRIDGE, CLEAT, HOST_PORT, folder};
 
 fn conf(keys: &Value) -> Value {
     let mut conf = crate::bridge::conf();
@@ -208,6 +208,47 @@ fn a_firewall_that_is_loaded_anew_is_noticed_and_opened_again() {
         let left: Vec<&str> =
             left.lines().filter(|line| line.contains("br0") || line.contains("cleat")).collect();
         assert_eq!(left, Vec::<&str>::new());
+    });
+}
+
+/// A chain of another program than iptables: `cleat repair` is what has it opened again.
+#[test]
+fn repair_opens_a_firewall_again_that_was_loaded_anew() {
+    isolated(|| {
+        let host = Host::new();
+        serve_tcp(Some(&host.outside), "outside", "[::]:80");
+        let file = format!("{}/tests/data/firewalls/drops-by-default.nft", env!("CARGO_MANIFEST_DIR"));
+        shell(&format!("nft -f {file}"));
+        fs::create_dir("/run/net.d").unwrap();
+        let mut plugin = accepting();
+        let keys = plugin.as_object_mut().unwrap();
+        let (version, name) = (keys.remove("cniVersion").unwrap(), keys.remove("name").unwrap());
+        let list = json!({"cniVersion": version, "name": name, "plugins": [plugin]});
+        fs::write("/run/net.d/net.conflist", list.to_string()).unwrap();
+        let before = Snapshot::take();
+        let cleat = |args: &[&str]| {
+            let mut command = Command::new(CLEAT);
+            command.args(args).env("CNI_PATH", folder()).env("NETCONFPATH", "/run/net.d");
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{args:?}: {output:?}");
+        };
+        let namespaces = ["a", "b"].map(Namespaced::new);
+        for netns in &namespaces {
+            cleat(&["add", "net", netns.path().to_str().unwrap()]);
+            assert_eq!(goes_out(netns), [true, true]);
+        }
+        shell(&format!("nft delete table inet site; nft -f {file}"));
+        assert_eq!(goes_out(&namespaces[0]), [false, false]);
+        let (code, said) = status(&accepting()).error();
+        assert_eq!((code, said.contains("cleat repair")), (50, true), "{said}");
+        cleat(&["repair"]);
+        status(&accepting()).silent();
+        for netns in &namespaces {
+            assert_eq!(goes_out(netns), [true, true]);
+            cleat(&["del", "net", netns.path().to_str().unwrap()]);
+        }
+        drop(namespaces);
+        before.assert_unchanged();
     });
 }
 

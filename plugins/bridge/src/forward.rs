@@ -22,8 +22,8 @@ mod obstacle;
 
 use cni::{Attachment, IfName, NetworkName, token};
 use nftables::{
-    BaseChain, Batch, Chain, Data, Element, Expr, Family, Field, HookPoint, Rule, Selector, Set, Socket,
-    Table, Type, Verdict,
+    BaseChain, Batch, Chain, Data, Element, Expr, Family, HookPoint, Rule, Selector, Set, Socket, Table,
+    Type, Verdict,
 };
 
 use crate::error::Error;
@@ -71,6 +71,26 @@ pub(crate) fn add(socket: &mut Socket, bridge: &IfName, attachment: &Attachment)
         }
     }
     Err(contended(&TABLE))
+}
+
+/// As [`add`], for a port that may be counted already: every chain that is closed again is opened.
+pub(crate) fn restore(socket: &mut Socket, bridge: &IfName, attachment: &Attachment) -> Result<(), Error> {
+    if !is_member(socket, bridge, attachment)? {
+        add(socket, bridge, attachment)?;
+    }
+    let chains = all_chains(socket)?;
+    let mut batch = Batch::new();
+    for chain in closed(socket, bridge, chains)? {
+        open(&mut batch, &chain.as_chain(), bridge)?;
+    }
+    batch.commit(socket)?;
+    legacy::open(bridge)
+}
+
+fn is_member(socket: &mut Socket, bridge: &IfName, attachment: &Attachment) -> Result<bool, Error> {
+    let port = interface(&names::host_interface(attachment))?;
+    let found = socket.get_element(&MEMBERS, &[port])?.and_then(|element| element.data);
+    Ok(found == Some(Data::Verdict(Verdict::goto(chain(bridge)))))
 }
 
 /// Counts a port among its bridge's.
@@ -203,9 +223,8 @@ fn close_if_unused(
 
 /// Names what differs from what [`add`] set up.
 pub(crate) fn check(socket: &mut Socket, bridge: &IfName, attachment: &Attachment) -> Result<(), Error> {
-    let port: Field = interface(&names::host_interface(attachment))?;
-    let wanted = Some(Data::Verdict(Verdict::goto(chain(bridge))));
-    if socket.get_element(&MEMBERS, &[port])?.and_then(|element| element.data) != wanted {
+    if !is_member(socket, bridge, attachment)? {
+        let port = names::host_interface(attachment);
         return Err(Error::Differs(format!(
             "map {} of table {TABLE} does not have port {port}",
             MEMBERS.name

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::ipam::Ipam;
 use crate::masquerade::Masquerade;
 use crate::plan::Plan;
-use crate::{container, host, names, netfilter, spoof};
+use crate::{container, forward, host, names, netfilter, spoof};
 
 /// Restores an attachment to what the previous result says of it.
 ///
@@ -64,6 +64,9 @@ fn restore(
     drop(held);
     let (hairpin, isolated) = (Some(conf.hairpin), Some(conf.isolated));
     socket.set_bridge_port(port, &PortFlags { hairpin, isolated, ..PortFlags::default() })?;
+    if conf.forward {
+        forward::restore(&mut nftables::Socket::open()?, &conf.bridge, &target.attachment)?;
+    }
     socket.set_up(port)?;
     host::enable_forwarding(&plan.gateways)?;
     if !conf.keep_down {

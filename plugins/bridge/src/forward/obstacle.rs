@@ -105,8 +105,7 @@ fn networks(value: &Value) -> Vec<IpNetwork> {
 
 const CURE: &str =
     "set \"forward\": \"accept\" in the bridge's configuration to have it let this network through";
-const RELOADED: &str = "the firewall was loaded anew since the network's first container came: \
-    the rules come back with the first container after the last has gone";
+const RELOADED: &str = "the firewall was loaded anew since the network's first container came; cleat repair has it let the network through again";
 
 #[cfg(test)]
 mod tests {
