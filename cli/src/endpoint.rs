@@ -221,9 +221,11 @@ impl<'a> Endpoint<'a> {
     }
 }
 
-/// Whether a network can publish ports.
+/// Whether a network can publish ports. link-env is told of them as well, and publishes none.
 pub(crate) fn publishes(list: &NetworkList) -> bool {
-    declares(list, PORT_MAPPINGS)
+    let is_link_env =
+        |plugin: &Map<String, Value>| case_blind::get(plugin, "type") == Some(&Value::from(LINK_ENV));
+    list.plugins.iter().any(|plugin| !is_link_env(plugin) && declares_itself(plugin, PORT_MAPPINGS))
 }
 
 /// The first plugin of a type.
@@ -232,10 +234,12 @@ pub(crate) fn plugin<'a>(list: &'a NetworkList, name: &str) -> Option<&'a Map<St
 }
 
 fn declares(list: &NetworkList, capability: &str) -> bool {
-    list.plugins.iter().any(|plugin| {
-        plugin.get("capabilities").and_then(|capabilities| capabilities.get(capability))
-            == Some(&Value::Bool(true))
-    })
+    list.plugins.iter().any(|plugin| declares_itself(plugin, capability))
+}
+
+fn declares_itself(plugin: &Map<String, Value>, capability: &str) -> bool {
+    let capabilities = plugin.get("capabilities");
+    capabilities.and_then(|capabilities| capabilities.get(capability)) == Some(&Value::Bool(true))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::network::is_created;
 
 /// Where results are kept.
 #[derive(Clone, Debug, clap::Args)]
@@ -83,7 +84,8 @@ impl<'a> Runtime<'a> {
         NetworkList::all(&self.environment.folder).map(|(lists, _)| first_of_each(lists)).unwrap_or_default()
     }
 
-    /// The one network that there is. Lists of nothing but loopback, which many nodes have beside it, do not count.
+    /// The one network that there is. Lists of nothing but loopback, which many nodes have beside it, do not count; nor do
+    /// networks that `network create` made, as long as there is another: what a command meant before, it means after.
     pub(crate) fn only(&self) -> Result<NetworkList, Error> {
         let folder = &self.environment.folder;
         let (lists, _) = NetworkList::all(folder).map_err(Error::contract("choose network"))?;
@@ -92,6 +94,9 @@ impl<'a> Runtime<'a> {
             let types = list.plugins.iter().map(|plugin| case_blind::get(plugin, "type"));
             !types.eq([Some(&Value::from("loopback"))])
         });
+        if !lists.iter().all(is_created) {
+            lists.retain(|list| !is_created(list));
+        }
         let names = lists.iter().map(|list| list.name.to_string()).collect();
         match lists.pop() {
             Some(list) if lists.is_empty() => Ok(list),
@@ -212,6 +217,13 @@ mod tests {
         let folder =
             Folder::new("only", &[("10-one.conflist", ONE), ("20-one.conflist", ONE), ("99-lo.conf", LO)]);
         assert_eq!(folder.choice().unwrap(), "one");
+    }
+
+    #[test]
+    fn networks_created_beside_the_default_one_change_nothing() {
+        let folder = Folder::new("created", &[("10-one.conflist", ONE), ("zz-two.conflist", TWO)]);
+        assert_eq!(folder.choice().unwrap(), "one");
+        assert_eq!(Folder::new("alone", &[("zz-two.conflist", TWO)]).choice().unwrap(), "two");
     }
 
     #[test]

@@ -22,3 +22,5 @@ mod reach;
 mod recorded;
 mod reference;
 mod run;
+mod scenarios;
+mod upkeep;

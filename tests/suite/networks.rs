@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::programs::{CLEAT, folder};
 
-const NETWORKS: &str = "/run/net.d";
+pub(crate) const NETWORKS: &str = "/run/net.d";
 const DUAL: &str = "cleat-dual-stack";
 
 /// Puts the shipped conflists where NETCONFPATH points.

@@ -196,3 +196,100 @@ fn members_know_each_other_by_name_and_alias_and_a_missing_source_is_refused() {
         before.assert_unchanged();
     });
 }
+
+#[test]
+fn in_the_background_it_is_stopped_restarted_read_and_forgotten() {
+    isolated(|| {
+        let _host = Host::new();
+        install_networks();
+        let before = Snapshot::take();
+        let verb = |args: &[&str]| output(&mut cleat(args));
+        let line = "echo out; echo err >&2; echo $COLOUR; pwd; trap '' USR1; exec busybox nc -ll -p 80 -e echo hello";
+        let args = ["-d", "--name", "web", "-p", "8080:80", "--add-host", "printer:192.0.2.9"];
+        let (started, id) = output(run(&args, line).env("COLOUR", "green").current_dir("/var"));
+        assert!(started.status.success() && id.trim().len() == 64, "{id}");
+        let reached = || ask_tcp(None, "127.0.0.1:8080").is_ok_and(|text| text == "hello\n");
+        let wait = || {
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while !reached() {
+                assert!(Instant::now() < deadline, "{}", verb(&["logs", "web"]).1);
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        };
+        wait();
+        assert_eq!(verb(&["logs", "web"]).1, "out\nerr\ngreen\n/var\n");
+        let hosts = fs::read_to_string(format!("/run/cleat/containers/{}/hosts", id.trim())).unwrap();
+        assert!(hosts.contains("192.0.2.9\tprinter"), "{hosts}");
+        // Only root may read what it was started with and what it wrote.
+        for (path, mode) in [("", 0o700), ("/run.json", 0o600), ("/log", 0o600)] {
+            let metadata = fs::metadata(format!("/run/cleat/runs/{}{path}", id.trim())).unwrap();
+            assert_eq!(
+                std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777,
+                mode,
+                "{path}"
+            );
+        }
+        let (taken, text) = output(&mut run(&["-d", "--name", "web"], "true"));
+        assert!(!taken.status.success() && text.contains("has that name"), "{text}");
+        assert!(verb(&["rm", "web"]).1.contains("it runs"));
+        // The ID stays over a restart, and so do name, environment, folder and port; the log goes on.
+        let (restarted, text) = verb(&["restart", "-t", "5", "web"]);
+        assert!(restarted.status.success(), "{text}");
+        wait();
+        assert_eq!(verb(&["logs", &id[..12]]).1, "out\nerr\ngreen\n/var\n".repeat(2));
+        assert_eq!(verb(&["stop", "web"]).1, "web\n");
+        assert_eq!(attached(), 0);
+        let (_, listed) = verb(&["ps", "-a"]);
+        assert!(listed.contains("exited (143)") && !verb(&["ps"]).1.contains("web"), "{listed}");
+        // One that does not listen to SIGTERM is killed, and cleaned up after all the same.
+        let (started, text) =
+            output(&mut run(&["-d", "--name", "deaf"], "trap '' TERM; while :; do sleep 1; done"));
+        assert!(started.status.success(), "{text}");
+        assert!(verb(&["stop", "-t", "0", "deaf"]).0.status.success());
+        assert!(verb(&["ps", "-a"]).1.contains("exited (137)"));
+        // Its keeper may be killed as well: what is left goes with the container.
+        verb(&["restart", "web"]);
+        let keeper = fs::read_to_string(format!("/run/cleat/runs/{}/run.json", id.trim())).unwrap();
+        let keeper = keeper.split("\"keeper\":").nth(1).unwrap().split(',').next().unwrap().to_owned();
+        assert!(Command::new("kill").args(["-9", &keeper]).status().unwrap().success());
+        let (removed, text) = verb(&["rm", "-f", "web", "deaf"]);
+        assert!(removed.status.success(), "{text}");
+        // What cannot start says so, and leaves nothing either.
+        let (failed, text) = output(cleat(&NETWORK).args(["-d", "--", "/no/such/command"]));
+        assert!(!failed.status.success() && text.contains("/no/such/command"), "{text}");
+        before.assert_unchanged();
+    });
+}
+
+#[test]
+fn several_networks_addresses_and_what_cannot_be() {
+    isolated(|| {
+        let _host = Host::new();
+        install_networks();
+        let before = Snapshot::take();
+        let both =
+            ["run", "--network", "cleat-dual-stack:cleat", "--ip", "10.91.7.7", "--ip6", "fd00:91::77"];
+        let (ran, said) =
+            output(cleat(&both).args(["--", "sh", "-c", "ip -o addr; ip route; cat /etc/hosts"]));
+        assert!(ran.status.success(), "{said}");
+        for words in [
+            "10.91.7.7/16",
+            "fd00:91::77/64",
+            "eth1    inet 10.90.0.",
+            "10.91.7.7\t",
+            "default via 10.91.0.1",
+        ] {
+            assert!(said.contains(words), "no {words:?} in {said}");
+        }
+        assert_eq!(said.matches("default via").count(), 1, "{said}");
+        for (args, words) in [
+            (["--network", "cleat", "--network", "cleat"], "named twice"),
+            (["--network", "cleat", "--ip", "10.91.0.9"], "10.91.0.9"),
+            (["--network", "cleat:nowhere", "--ip", "10.90.0.9"], "nowhere"),
+        ] {
+            let (ran, said) = output(cleat(&["run"]).args(args).args(["--", "true"]));
+            assert!(!ran.status.success() && said.contains(words), "{args:?}: {said}");
+        }
+        before.assert_unchanged();
+    });
+}

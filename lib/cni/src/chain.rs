@@ -160,7 +160,9 @@ impl Chain<'_> {
             .iter()
             .map(|(id, name)| json!({"containerID": id.as_str(), "ifname": name.as_str()}))
             .collect();
-        let unknown = [Code::IncompatibleVersion.number(), Code::InvalidEnvironment.number()];
+        // The last one is how libcni's plugins of before miss the container's ID.
+        let unknown = [Code::IncompatibleVersion, Code::InvalidEnvironment, Code::UnknownContainer];
+        let unknown = unknown.map(Code::number);
         let mut errors = Vec::new();
         for plugin in &self.list.plugins {
             let mut conf = plugin.clone();

@@ -1,0 +1,130 @@
+//! The stories that people know from Docker, told with `cleat`'s own commands: each test names the command it stands for,
+//! sends real packets, and leaves nothing behind.
+
+mod members;
+mod networks;
+mod outside;
+mod way_out;
+
+use std::fs;
+use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sandbox::{Host, Snapshot, isolated};
+use serde_json::Value;
+
+use crate::networks::{NETWORKS, cleat};
+
+/// Docker's default network: containers reach each other by address, and know by name those they are linked to.
+const DEFAULT: &str = r#"{"cniVersion": "1.0.0", "name": "bridge", "plugins": [
+    {"type": "bridge", "bridge": "docker0", "isGateway": true, "ipMasq": true, "hairpinMode": true,
+     "ingress": "published", "ipam": {"type": "host-local", "ranges": [[{"subnet": "172.17.0.0/16"}]],
+     "routes": [{"dst": "0.0.0.0/0"}]}},
+    {"type": "host-port", "capabilities": {"portMappings": true}},
+    {"type": "link-env", "names": "links", "capabilities": {"portMappings": true, "aliases": true}}]}"#;
+
+/// A host with the default network, where a story is told. In the end nothing of it may be left.
+fn story(tell: impl FnOnce(&Host)) {
+    isolated(|| {
+        let host = Host::new();
+        fs::create_dir_all(NETWORKS).unwrap();
+        fs::write(format!("{NETWORKS}/10-bridge.conflist"), DEFAULT).unwrap();
+        // Nobody here answers questions about names: a name that is in no hosts file is refused at once.
+        fs::write("/run/resolv.conf", "nameserver 127.0.0.1\n").unwrap();
+        let bind = ["--bind", "/run/resolv.conf", "/etc/resolv.conf"];
+        assert!(Command::new("mount").args(bind).status().unwrap().success());
+        let before = Snapshot::take();
+        tell(&host);
+        before.assert_unchanged();
+    });
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// A verb that succeeds, written as one would type it; what it prints.
+fn ok(line: &str) -> String {
+    let output = cleat(&words(line)).output().unwrap();
+    assert!(output.status.success(), "cleat {line}: {}", said(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A verb that is refused; what it says.
+fn refused(line: &str) -> String {
+    let output = cleat(&words(line)).output().unwrap();
+    assert!(!output.status.success(), "cleat {line}: {}", said(&output));
+    said(&output)
+}
+
+/// A verb's JSON.
+fn json(line: &str) -> Value {
+    let text = ok(&format!("{line} --json"));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("cleat {line}: {error}: {text}"))
+}
+
+fn words(line: &str) -> Vec<&str> {
+    line.split_ascii_whitespace().collect()
+}
+
+/// A container in the background: `options` of `cleat run`, and the line that its shell runs.
+fn up(options: &str, line: &str) -> String {
+    let mut command = cleat(&["run", "-d", "--rm"]);
+    let output = command.args(words(options)).args(["--", "sh", "-c", line]).output().unwrap();
+    assert!(output.status.success(), "cleat run -d {options}: {}", said(&output));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// A container in the foreground: whether its shell's line succeeds, and what is said.
+fn run(options: &str, line: &str) -> (bool, String) {
+    let output = cleat(&["run"]).args(words(options)).args(["--", "sh", "-c", line]).output().unwrap();
+    (output.status.success(), said(&output))
+}
+
+fn down(names: &str) {
+    // A shell without a command of its own ends at once; nobody waits ten seconds.
+    ok(&format!("stop -t 2 {names}"));
+}
+
+/// The line of a server that answers each connection with a text.
+fn serving(port: u16, text: &str) -> String {
+    format!("exec busybox nc -ll -p {port} -e echo {text}")
+}
+
+/// The process that is a container.
+fn process(name: &str) -> String {
+    let all = json("ps");
+    let found = all.as_array().unwrap().iter().find(|attached| attached["name"] == name);
+    let netns = found.unwrap_or_else(|| panic!("no {name} in {all}"))["netns"].as_str().unwrap();
+    netns.split('/').nth(2).unwrap().to_owned()
+}
+
+/// A line of the shell inside a running container, in its network and with its hosts file.
+fn inside(name: &str, line: &str) -> (bool, String) {
+    let mut command = Command::new("nsenter");
+    command.args(["--target", &process(name), "--net", "--mount", "--uts", "--", "sh", "-c", line]);
+    let output = command.output().expect("start nsenter(1) of util-linux");
+    (output.status.success(), said(&output))
+}
+
+/// What a server says to a client inside a container; nothing where it cannot be reached.
+fn asks(name: &str, server: &str, port: u16) -> String {
+    let (answered, text) = inside(name, &format!("timeout 2 busybox nc {server} {port} </dev/null"));
+    if answered { text.trim().to_owned() } else { String::new() }
+}
+
+/// The environment that a container's process was started with.
+fn environment(name: &str) -> Vec<String> {
+    let text = fs::read_to_string(format!("/proc/{}/environ", process(name))).unwrap();
+    text.split('\0').map(str::to_owned).collect()
+}
+
+/// Waits until something holds, as servers take a moment to listen.
+fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}: {}", said(&cleat(&["ps"]).output().unwrap()));
+        thread::sleep(Duration::from_millis(20));
+    }
+}
