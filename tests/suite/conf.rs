@@ -54,6 +54,10 @@ fn works(host: &Host, file: &Path) {
             .env("CAP_ARGS", if netns.name() == "web" { &mappings } else { "" });
         succeed(&mut command)
     };
+    // Runtimes ask for it from this version on.
+    if conflist["cniVersion"] == "1.1.0" {
+        succeed(cleat(&["status", name]).env("NETCONFPATH", folder));
+    }
     let result: Value = serde_json::from_str(&call("add", &web)).unwrap();
     call("add", &other);
     let (open, together) =

@@ -46,7 +46,7 @@ pub(crate) fn run(plugin: &Plugin, stream: UnixStream) -> Result<(), Error> {
                 let payload = response.encode_to_vec();
                 wire::write(&mut to, &Frame { kind: RESPONSE, payload, ..frame })?;
             }
-            (TO_RUNTIME, RESPONSE) if frame.stream == REGISTRATION => registered(plugin, &frame)?,
+            (TO_RUNTIME, RESPONSE) if frame.stream == REGISTRATION => check_registered(&frame)?,
             // Later versions may say more than this one knows.
             _ => {}
         }
@@ -62,14 +62,11 @@ fn registration(plugin: &Plugin) -> Frame {
     Frame { connection: TO_RUNTIME, stream: REGISTRATION, kind: REQUEST, payload: request.encode_to_vec() }
 }
 
-fn registered(plugin: &Plugin, frame: &Frame) -> Result<(), Error> {
+fn check_registered(frame: &Frame) -> Result<(), Error> {
     let response = Response::decode(frame.payload.as_slice())?;
     match response.status {
         Some(Status { code, message }) if code != 0 => Err(Error::Refused(message)),
-        _ => {
-            log(&format!("registered as {}-{}", plugin.index, plugin.name));
-            Ok(())
-        }
+        _ => Ok(()),
     }
 }
 
@@ -78,8 +75,13 @@ fn answer(plugin: &Plugin, request: &Request) -> Response {
     let Request { service, method, payload } = request;
     let answer = match (service.as_str(), method.as_str()) {
         (PLUGIN, "Configure") => Ok(ConfigureResponse { events: CREATE_CONTAINER }.encode_to_vec()),
-        (PLUGIN, "Synchronize") => SynchronizeRequest::decode(payload.as_slice())
-            .map(|request| SynchronizeResponse { more: request.more }.encode_to_vec()),
+        (PLUGIN, "Synchronize") => SynchronizeRequest::decode(payload.as_slice()).map(|request| {
+            // The last step before containers are asked about.
+            if !request.more {
+                log(&format!("joined the runtime as {}-{}", plugin.index, plugin.name));
+            }
+            SynchronizeResponse { more: request.more }.encode_to_vec()
+        }),
         (PLUGIN, "CreateContainer") => CreateContainerRequest::decode(payload.as_slice()).map(|request| {
             let adjust = adjust::within_limit(&plugin.state_dir, request);
             CreateContainerResponse { adjust }.encode_to_vec()

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use sandbox::{Host, Snapshot, is_inside, on_a_machine};
 use serde_json::Value;
 
-use crate::shell::run;
+use crate::shell::{eventually, run};
 
 /// The workspace.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
@@ -21,15 +21,27 @@ const CONF: &str = "/etc/cni/net.d";
 const PLUGINS: &str = "/opt/cni/bin";
 /// Where runtimes look for plugins of NRI.
 const NRI_PLUGINS: &str = "/opt/nri/plugins";
+const SERVICE_LOG: &str = "/run/cleat-nri.log";
 /// Debian's containerd looks here as well; what is missing in `PLUGINS` must not be found here unnoticed.
 const DEBIAN_PLUGINS: &str = "/usr/lib/cni";
 /// The reference's plugins, out of any runtime's sight.
 const REFERENCE: &str = "/run/reference";
 const OURS: [&str; 5] = ["bridge", "host-local", "host-port", "link-env", "loopback"];
 
-/// A program that serves until this is dropped.
+/// The NRI plugin as a program that runs by itself until this is dropped.
 #[derive(Debug)]
 pub struct Service(Child);
+
+impl Service {
+    /// Waits until it has joined a runtime so many times. containerd 2.1 can hang for ever where a plugin joins while a
+    /// pod is being stopped (containerd/containerd#14083), so tests must not do both at once.
+    pub fn await_joined(&self, times: usize) {
+        eventually("the plugin joins the runtime", || {
+            let log = fs::read_to_string(SERVICE_LOG).unwrap();
+            if log.matches("joined the runtime").count() >= times { Ok(()) } else { Err(log) }
+        });
+    }
+}
 
 impl Drop for Service {
     fn drop(&mut self) {
@@ -145,7 +157,8 @@ impl Machine {
     /// Starts the NRI plugin by itself, as a unit of systemd does.
     #[must_use]
     pub fn nri_service(&self) -> Service {
-        Service(Command::new(programs().join("cleat-nri")).spawn().unwrap())
+        let log = fs::File::create(SERVICE_LOG).unwrap();
+        Service(Command::new(programs().join("cleat-nri")).stderr(log).spawn().unwrap())
     }
 
     /// What the suite may change on the machine; runtimes keep their own files elsewhere.

@@ -21,7 +21,7 @@ pub(crate) struct Running {
 fn a_plugin_that_the_runtime_starts() {
     machine(|machine| {
         machine.nri_plugin();
-        links_reach_the_containers(machine);
+        links_reach_the_containers(machine, |_| ());
     });
 }
 
@@ -29,17 +29,18 @@ fn a_plugin_that_the_runtime_starts() {
 fn a_plugin_that_runs_by_itself() {
     machine(|machine| {
         // It waits for the runtime to be there.
-        let _service = machine.nri_service();
-        links_reach_the_containers(machine);
+        let service = machine.nri_service();
+        links_reach_the_containers(machine, |times| service.await_joined(times));
     });
 }
 
-fn links_reach_the_containers(machine: &Machine) {
+/// `await_joined` waits until the plugin has joined the runtime so many times.
+fn links_reach_the_containers(machine: &Machine, await_joined: impl Fn(usize)) {
     machine.network("10-pods.conflist", &network());
     let mut containerd = Containerd::start(Release::Newest);
     let cri = Cri::new(containerd.socket());
     await_network(&cri);
-    await_plugin(&cri);
+    await_joined(1);
     let before = machine.snapshot();
 
     let db = database(&cri, "db");
@@ -82,7 +83,7 @@ fn links_reach_the_containers(machine: &Machine) {
     containerd.restart();
     let cri = Cri::new(containerd.socket());
     assert_eq!(ask(&cri, &web.container, "webdb"), moved);
-    await_plugin(&cri);
+    await_joined(2);
     let late = run(&cri, &linked("late"), &ContainerSpec::default());
     assert_eq!(ask(&cri, &late.container, "$WEBDB_PORT_5432_TCP_ADDR"), moved);
     for running in [late, other, web, db] {
@@ -100,7 +101,6 @@ fn entries_of_kubelets_hosts_file_stay() {
         let containerd = Containerd::start(Release::Newest);
         let cri = Cri::new(containerd.socket());
         await_network(&cri);
-        await_plugin(&cri);
         let kubelets = "/run/etc-hosts";
         fs::write(
             kubelets,
@@ -168,16 +168,4 @@ pub(crate) fn run(cri: &Cri, pod: &PodSpec, container: &ContainerSpec<'_>) -> Ru
     let pod = cri.run_pod(pod).unwrap();
     let container = cri.run_container(&pod, container).unwrap();
     Running { pod, container }
-}
-
-/// The plugin joins the runtime in its own time, and containers that start before get no links. Each pod with link-env
-/// has a line for itself in the hosts file, which the runtime's own file has not.
-pub(crate) fn await_plugin(cri: &Cri) {
-    eventually("the plugin has joined", || {
-        let spec = PodSpec { name: "probe".to_owned(), ..PodSpec::default() };
-        let probe = run(cri, &spec, &ContainerSpec::default());
-        let hosts = cri.exec(&probe.container, &["cat", "/etc/hosts"]).unwrap();
-        end(cri, &probe.pod);
-        if hosts.contains("10.95.0.") { Ok(()) } else { Err(hosts) }
-    });
 }
