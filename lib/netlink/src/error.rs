@@ -97,6 +97,12 @@ impl Error {
         self.is(Errno::ENETDOWN)
     }
 
+    /// Whether this kernel cannot do it at all: `EOPNOTSUPP`.
+    #[must_use]
+    pub fn is_unsupported(&self) -> bool {
+        self.is(Errno::EOPNOTSUPP)
+    }
+
     pub(crate) fn is(&self, errno: Errno) -> bool {
         self.errno() == Some(errno as i32)
     }

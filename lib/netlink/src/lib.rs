@@ -22,7 +22,7 @@ mod socket;
 pub use address::{Address, AddressFlags};
 pub use error::Error;
 pub use ipnetwork::IpNetwork;
-pub use link::{Bridge, BridgeNetfilter, BridgeVlan, Link, Peer, PortFlags, Veth, VlanMember};
+pub use link::{Bridge, BridgeNetfilter, BridgeVlan, Link, Peer, PortFlags, Veth, VlanDevice, VlanMember};
 pub use mac::{Mac, ParseMacError};
 pub use namespace::{Namespace, NamespaceLock};
 pub use route::Route;

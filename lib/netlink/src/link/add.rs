@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::link::{
-    InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoBridge, InfoData, InfoKind, InfoVeth, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use nix::errno::Errno;
 use nix::libc::RTM_NEWLINK;
@@ -62,6 +62,20 @@ pub struct Peer<'a> {
     pub namespace: BorrowedFd<'a>,
 }
 
+/// A device that is on one VLAN of another link, to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct VlanDevice<'a> {
+    /// Its name, at most 15 bytes.
+    pub name: &'a str,
+    /// The link whose tagged frames it takes in and sends, such as a bridge. Its hardware address and MTU are that
+    /// link's.
+    pub link: u32,
+    /// The VLAN ID, 1 to 4094.
+    pub id: u16,
+    /// Its alias, at most 255 bytes.
+    pub alias: Option<&'a str>,
+}
+
 impl Socket {
     /// Makes a bridge, sets it up, and returns its index. The error [is "exists"](Error::is_exists) where a
     /// link of this name is there already, of whatever kind.
@@ -74,6 +88,18 @@ impl Socket {
         let mut attributes = end(bridge.name, bridge.mac, bridge.mtu);
         attributes.push(LinkAttribute::LinkInfo(info));
         self.add_link(format_args!("add bridge {}", bridge.name), bridge.name, attributes, bridge.alias)
+    }
+
+    /// Makes a VLAN device, sets it up, and returns its index. The error [is "exists"](Error::is_exists) where a link of
+    /// this name is there already, or another device for this VLAN of the same link; `EOPNOTSUPP` is from a kernel
+    /// without `CONFIG_VLAN_8021Q`.
+    pub fn add_vlan_device(&mut self, device: &VlanDevice<'_>) -> Result<u32, Error> {
+        let data = InfoData::Vlan(vec![InfoVlan::Id(device.id)]);
+        let mut attributes = end(device.name, None, None);
+        attributes.push(LinkAttribute::Link(device.link));
+        attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vlan), LinkInfo::Data(data)]));
+        let operation = format_args!("add VLAN device {}", device.name);
+        self.add_link(operation, device.name, attributes, device.alias)
     }
 
     /// Makes a veth pair: this end up, and a port of its master; the other down, in its namespace. Returns

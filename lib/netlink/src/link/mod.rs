@@ -16,10 +16,10 @@ use nix::libc::{
     IFLA_MTU, IFLA_OPERSTATE,
 };
 
-use crate::attribute::{attributes, text, u32_at};
+use crate::attribute::{attributes, text, u16_at, u32_at};
 use crate::mac::Mac;
 
-pub use add::{Bridge, Peer, Veth};
+pub use add::{Bridge, Peer, Veth, VlanDevice};
 pub use netfilter::BridgeNetfilter;
 pub use port::PortFlags;
 pub use vlan::{BridgeVlan, VlanMember};
@@ -30,6 +30,8 @@ const HEADER: usize = 16;
 const OPER_UP: u8 = 6;
 /// `IFLA_BR_VLAN_FILTERING` (`if_link.h`).
 const BR_VLAN_FILTERING: u16 = 7;
+/// `IFLA_VLAN_ID` (`if_link.h`).
+const VLAN_ID: u16 = 1;
 
 /// A network interface, as the kernel described it when it was asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,7 +58,7 @@ pub struct Link {
     /// The index of the bridge, or other device, that this one is a port of.
     pub master: Option<u32>,
     /// The index of the link this one belongs to (`IFLA_LINK`): for a veth the other end, in whichever
-    /// namespace.
+    /// namespace; for a VLAN device the link that it is on.
     pub peer_index: Option<u32>,
     /// The kind, such as `bridge` or `veth`; `None` for hardware and the loopback.
     pub kind: Option<String>,
@@ -66,6 +68,8 @@ pub struct Link {
     pub vlan_filtering: Option<bool>,
     /// A bridge's switches for `br_netfilter`; `None` where this is not a bridge.
     pub netfilter: Option<BridgeNetfilter>,
+    /// The VLAN of a VLAN device; `None` where this is none.
+    pub vlan_id: Option<u16>,
     /// The flags of a bridge's port; `None` where this is not a port of a bridge.
     pub port: Option<PortFlags>,
 }
@@ -110,6 +114,11 @@ impl Link {
                         .map(|(_, value)| value.first().is_some_and(|&byte| byte != 0));
                     self.netfilter = Some(BridgeNetfilter::parse(value));
                 }
+                IFLA_INFO_DATA if self.kind.as_deref() == Some("vlan") => {
+                    self.vlan_id = attributes(value)
+                        .find(|(kind, _)| *kind == VLAN_ID)
+                        .and_then(|(_, value)| u16_at(value, 0));
+                }
                 IFLA_INFO_SLAVE_KIND => port_of_bridge = text(value) == "bridge",
                 IFLA_INFO_SLAVE_DATA if port_of_bridge => self.port = Some(PortFlags::parse(value)),
                 _ => {}
@@ -127,8 +136,8 @@ fn index(body: &[u8]) -> Option<u32> {
 mod tests {
     use netlink_packet_core::Emitable;
     use netlink_packet_route::link::{
-        InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, LinkAttribute, LinkFlags,
-        LinkInfo, LinkMessage,
+        InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVlan, LinkAttribute,
+        LinkFlags, LinkInfo, LinkMessage,
     };
 
     use super::*;
@@ -194,6 +203,20 @@ mod tests {
             Some(PortFlags { hairpin: Some(true), isolated: Some(false), ..PortFlags::default() })
         );
         assert_eq!(link.vlan_filtering, None);
+    }
+
+    #[test]
+    fn reads_a_vlan_device() {
+        let mut message = LinkMessage::default();
+        message.attributes = vec![
+            LinkAttribute::Link(3),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::Vlan),
+                LinkInfo::Data(InfoData::Vlan(vec![InfoVlan::Id(100)])),
+            ]),
+        ];
+        let link = Link::parse(&bytes(&message)).unwrap();
+        assert_eq!((link.kind.as_deref(), link.peer_index, link.vlan_id), (Some("vlan"), Some(3), Some(100)));
     }
 
     #[test]

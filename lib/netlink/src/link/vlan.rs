@@ -5,11 +5,12 @@ use std::fmt::{self, Arguments};
 use netlink_packet_core::Emitable;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::link::{
-    AfSpecBridge, BridgeFlag, BridgeVlanInfo, BridgeVlanInfoFlags, LinkAttribute, LinkMessage,
+    AfSpecBridge, BridgeFlag, BridgeVlanInfo, BridgeVlanInfoFlags, InfoBridge, InfoData, InfoKind,
+    LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage,
 };
-use nix::errno::Errno;
-use nix::libc::{RTM_DELLINK, RTM_SETLINK};
+use nix::libc::{IFLA_AF_SPEC, IFLA_MASTER, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK};
 
+use super::HEADER as LINK_HEADER;
 use crate::attribute::{attributes, u16_at, u32_at};
 use crate::error::Error;
 use crate::socket::Socket;
@@ -23,6 +24,8 @@ const HEADER: usize = 8;
 const ENTRY: u16 = 1;
 const ENTRY_INFO: u16 = 1;
 const ENTRY_RANGE: u16 = 2;
+/// `IFLA_BRIDGE_VLAN_INFO`, with a `struct bridge_vlan_info` (`if_bridge.h`).
+const VLAN_INFO: u16 = 2;
 
 /// One VLAN, or a run of VLANs, that a port lets through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +50,9 @@ pub enum VlanMember {
 }
 
 impl VlanMember {
-    fn index(self) -> u32 {
+    /// The interface index.
+    #[must_use]
+    pub fn index(self) -> u32 {
         let (Self::Port(index) | Self::Bridge(index)) = self;
         index
     }
@@ -108,14 +113,32 @@ impl Socket {
         self.change_vlan(operation, RTM_SETLINK, member, *vlan)
     }
 
-    /// Takes a VLAN from a bridge's port or from the bridge itself; false where a single VLAN was not there.
-    /// (Of a run the kernel takes what there is.)
-    pub fn del_bridge_vlan(&mut self, member: VlanMember, vlan: &BridgeVlan) -> Result<bool, Error> {
+    /// Takes a VLAN from a bridge's port or from the bridge itself. What is not there counts as taken: the kernel does
+    /// not tell (`br_vlan_info` in `br_netlink.c`).
+    pub fn del_bridge_vlan(&mut self, member: VlanMember, vlan: &BridgeVlan) -> Result<(), Error> {
         let operation = format_args!("delete VLAN {vlan} from link {}", member.index());
-        match self.change_vlan(operation, RTM_DELLINK, member, *vlan) {
-            Ok(()) => Ok(true),
-            Err(error) if error.is(Errno::ENOENT) => Ok(false),
-            Err(error) => Err(error),
+        self.change_vlan(operation, RTM_DELLINK, member, *vlan)
+    }
+
+    /// Makes a bridge filter VLANs, or stop doing so; `EOPNOTSUPP` from a kernel that cannot
+    /// (`CONFIG_BRIDGE_VLAN_FILTERING`).
+    pub fn set_vlan_filtering(&mut self, bridge: u32, on: bool) -> Result<(), Error> {
+        let operation = format_args!("set VLAN filtering of bridge {bridge}: {on}");
+        // Only RTM_NEWLINK looks at IFLA_LINKINFO.
+        self.change(operation, RTM_NEWLINK, 0, &filtering(bridge, on))
+    }
+
+    /// Whether any port of a bridge is on a VLAN. The bridge itself does not count. Ports are read no further than the
+    /// first that is, as long as the socket is used by the thread that opened it.
+    pub fn has_vlan(&mut self, bridge: u32, vlan: u16) -> Result<bool, Error> {
+        let operation = format_args!("look for VLAN {vlan} on bridge {bridge}");
+        let mut request = LinkMessage::default();
+        request.header.interface_family = AddressFamily::Bridge;
+        request.attributes = vec![LinkAttribute::ExtMask(vec![LinkExtentMask::BrvlanCompressed])];
+        let on_vlan = |body: &[u8]| is_on_vlan(body, bridge, vlan)?.then_some(());
+        match self.sibling()? {
+            Some(socket) => socket.any(operation, RTM_GETLINK, &request, on_vlan),
+            None => self.dump(operation, RTM_GETLINK, &request, on_vlan).map(|ports| !ports.is_empty()),
         }
     }
 
@@ -139,14 +162,63 @@ impl Socket {
         member: VlanMember,
         vlan: BridgeVlan,
     ) -> Result<(), Error> {
-        let mut request = LinkMessage::default();
-        request.header.interface_family = AddressFamily::Bridge;
-        request.header.index = member.index();
-        let mut attributes = vec![member.flag()];
-        attributes.extend(vlan.attributes());
-        request.attributes = vec![LinkAttribute::AfSpecBridge(attributes)];
-        self.change(operation, kind, 0, &request)
+        self.change(operation, kind, 0, &membership(member, vlan))
     }
+}
+
+/// The request that a VLAN be added to, or taken from, a port or a bridge.
+fn membership(member: VlanMember, vlan: BridgeVlan) -> LinkMessage {
+    let mut request = LinkMessage::default();
+    request.header.interface_family = AddressFamily::Bridge;
+    request.header.index = member.index();
+    let mut attributes = vec![member.flag()];
+    attributes.extend(vlan.attributes());
+    request.attributes = vec![LinkAttribute::AfSpecBridge(attributes)];
+    request
+}
+
+/// The request that a bridge filter VLANs or not.
+fn filtering(bridge: u32, on: bool) -> LinkMessage {
+    let mut request = LinkMessage::default();
+    request.header.index = bridge;
+    request.attributes = vec![LinkAttribute::LinkInfo(vec![
+        LinkInfo::Kind(InfoKind::Bridge),
+        LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::VlanFiltering(on)])),
+    ])];
+    request
+}
+
+/// Whether what an `AF_BRIDGE` link message tells is a port of this bridge that is on this VLAN; `None` where it is too
+/// short for its header. A bridge tells its own VLANs in such a message, too.
+fn is_on_vlan(body: &[u8], bridge: u32, vlan: u16) -> Option<bool> {
+    let (index, attribute_bytes) = (u32_at(body, 4)?, body.get(LINK_HEADER..)?);
+    let mut is_port = false;
+    let mut is_member = false;
+    for (kind, value) in attributes(attribute_bytes) {
+        match kind {
+            IFLA_MASTER => is_port = index != bridge && u32_at(value, 0) == Some(bridge),
+            IFLA_AF_SPEC => is_member = lists(value, vlan),
+            _ => {}
+        }
+    }
+    Some(is_port && is_member)
+}
+
+/// Whether a VLAN is among those of `IFLA_AF_SPEC`, which has runs as two entries.
+fn lists(spec: &[u8], vlan: u16) -> bool {
+    let mut begin = None;
+    attributes(spec).filter(|(kind, _)| *kind == VLAN_INFO).any(|(_, info)| {
+        let (Some(flags), Some(id)) = (u16_at(info, 0), u16_at(info, 2)) else {
+            return false;
+        };
+        let flags = BridgeVlanInfoFlags::from_bits_retain(flags);
+        if flags.contains(BridgeVlanInfoFlags::RangeBegin) {
+            begin = Some(id);
+            return id == vlan;
+        }
+        let first = begin.take().filter(|_| flags.contains(BridgeVlanInfoFlags::RangeEnd)).unwrap_or(id);
+        (first..=id).contains(&vlan)
+    })
 }
 
 /// `struct br_vlan_msg`, which netlink-packet-route does not have.
@@ -166,41 +238,4 @@ impl Emitable for VlanQuestion {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TRUNK: BridgeVlan = BridgeVlan { first: 100, last: 120, pvid: false, untagged: false };
-    const ACCESS: BridgeVlan = BridgeVlan { first: 10, last: 10, pvid: true, untagged: true };
-
-    fn bytes(attributes: &[AfSpecBridge]) -> Vec<u8> {
-        let mut bytes = vec![0; attributes.buffer_len()];
-        attributes.emit(&mut bytes);
-        bytes
-    }
-
-    fn words<const N: usize>(words: [u16; N]) -> Vec<u8> {
-        words.map(u16::to_ne_bytes).concat()
-    }
-
-    #[test]
-    fn writes_the_kernels_flags() {
-        // IFLA_BRIDGE_VLAN_INFO is 2; BRIDGE_VLAN_INFO_PVID is 2, _UNTAGGED 4, _RANGE_BEGIN 8, _RANGE_END 16.
-        assert_eq!(bytes(&ACCESS.attributes()), words([8, 2, 6, 10]));
-        assert_eq!(bytes(&TRUNK.attributes()), words([8, 2, 8, 100, 8, 2, 16, 120]));
-    }
-
-    #[test]
-    fn names_whom_it_asks() {
-        // IFLA_BRIDGE_FLAGS is 0, and has two bytes of padding; BRIDGE_FLAGS_MASTER is 1, _SELF 2.
-        assert_eq!(bytes(&[VlanMember::Port(4).flag()]), words([6, 0, 1, 0]));
-        assert_eq!(bytes(&[VlanMember::Bridge(4).flag()]), words([6, 0, 2, 0]));
-    }
-
-    #[test]
-    fn reads_runs_and_single_vlans() {
-        assert_eq!(BridgeVlan::parse(&words([8, 1, 6, 10])), Some(ACCESS));
-        assert_eq!(BridgeVlan::parse(&words([8, 1, 0, 100, 6, 2, 120, 0])), Some(TRUNK));
-        assert_eq!(BridgeVlan::parse(&[]), None);
-        assert_eq!(BridgeVlan::parse(&words([6, 1, 0])), None);
-    }
-}
+mod tests;
