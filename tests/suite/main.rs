@@ -9,6 +9,8 @@ mod apart;
 mod bridge;
 mod conf;
 mod contract;
+mod dhcp;
+mod existing;
 mod firewalls;
 mod iptables;
 mod isolation;

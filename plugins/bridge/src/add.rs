@@ -9,9 +9,10 @@ use netlink::{Link, Mac, Namespace, Peer, PortFlags, Socket, Veth};
 
 use crate::conf::Conf;
 use crate::error::Error;
+use crate::host::Change;
 use crate::masquerade::Masquerade;
 use crate::plan::Plan;
-use crate::{container, forward, host, names, netfilter, remove, spoof};
+use crate::{container, existing, forward, host, names, netfilter, remove, spoof};
 
 /// Makes an attachment.
 pub(crate) fn add(request: &Request, target: &Target) -> Result<AddResult, cni::Error> {
@@ -33,7 +34,9 @@ struct Add<'a> {
 enum Done {
     Addresses,
     Bridge,
-    Gateway(u32, IpNetwork),
+    Adapted(Link),
+    VlanGateway,
+    Gateway(u32, u32, IpNetwork),
     Link(u32),
     Masquerade(Vec<IpAddr>),
     Guard,
@@ -65,19 +68,22 @@ impl<'a> Add<'a> {
         if self.conf.keeps_apart() {
             netfilter::expect()?;
         }
-        let given = self.conf.ipam.add(self.request, self.target)?;
-        self.done.push(Done::Addresses);
-        let plan = Plan::new(&self.conf, &given)?;
+        // A program may need the interface to ask through, as dhcp does; what needs nothing refuses before anything is made.
+        let planned = if self.conf.ipam.is_program() { None } else { Some(self.plan()?) };
         let held = host::hold_bridges(&self.host)?;
-        let (bridge, made) = host::ensure_bridge(&mut self.socket, &self.conf, None)?;
-        if made {
-            self.done.push(Done::Bridge);
-        }
-        for gateway in &plan.gateways {
-            if host::ensure_gateway(&mut self.socket, &self.conf, &bridge, *gateway)? {
-                self.done.push(Done::Gateway(bridge.index, *gateway));
+        let (bridge, change) = host::ensure_bridge(&mut self.socket, &self.conf, None)?;
+        self.done.extend(change.map(|change| match change {
+            Change::Made => Done::Bridge,
+            Change::Adapted(before) => Done::Adapted(before),
+        }));
+        // The gateway's addresses before the bridge's port, where they are known: what a container can reach is complete.
+        let ready = match planned {
+            Some((given, plan)) => {
+                let host_link = self.ensure_gateways(&bridge, &plan)?;
+                Some((given, plan, host_link))
             }
-        }
+            None => None,
+        };
         let (host_mac, mac) = (host::random_mac(), self.conf.mac.unwrap_or_else(host::random_mac));
         let port = self.add_link(&bridge, host_mac, mac)?;
         self.done.push(Done::Link(port));
@@ -88,33 +94,80 @@ impl<'a> Add<'a> {
         if self.conf.keeps_apart() {
             netfilter::switch_on(&mut self.socket, &bridge)?;
         }
+        if let Some(vlans) = &self.conf.vlans {
+            vlans.add(&mut self.socket, port)?;
+        }
         // From here on the port keeps the bridge, and its gate.
         drop(held);
-        if self.conf.hairpin || self.conf.isolated {
-            let (hairpin, isolated) = (Some(self.conf.hairpin), Some(self.conf.isolated));
-            let flags = PortFlags { hairpin, isolated, ..PortFlags::default() };
-            self.socket.set_bridge_port(port, &flags)?;
-        }
-        if self.conf.spoof_check {
-            // Before the interface is up: nothing is to come through unguarded.
-            self.done.push(Done::Guard);
-            spoof::add(&mut nftables::Socket::open()?, &self.target.attachment, mac)?;
-        }
-        if self.conf.forward {
-            self.done.push(Done::Forward);
-            forward::add(&mut nftables::Socket::open()?, &self.conf.bridge, &self.target.attachment)?;
-        }
+        self.restrict(port, mac)?;
+        let (given, plan, host_link) = if let Some(ready) = ready {
+            ready
+        } else {
+            container::set_up(&self.container, self.target.ifname().as_str())?;
+            host::await_forwarding(&mut self.socket, &bridge, port)?;
+            let (given, plan) = self.plan()?;
+            let host_link = self.ensure_gateways(&bridge, &plan)?;
+            (given, plan, host_link)
+        };
         host::enable_forwarding(&plan.gateways)?;
         if !self.conf.keep_down {
             container::configure(&self.container, self.target.ifname().as_str(), &plan, self.conf.dad)?;
-            host::await_forwarding(&mut self.socket, &bridge, port)?;
+            host::await_forwarding(&mut self.socket, &host_link, port)?;
         }
         if self.conf.masquerade && !plan.ips.is_empty() {
             let masquerade = Masquerade::new(&self.target.attachment, &plan);
             self.done.push(Done::Masquerade(masquerade.addresses.clone()));
             masquerade.add(self.conf.masquerade_backend)?;
         }
-        Ok(self.result(plan, given, &bridge, host_mac, mac))
+        Ok(self.result(plan, given, [&bridge, &host_link], [host_mac, mac]))
+    }
+
+    /// Gets the addresses, and decides what they lead to.
+    fn plan(&mut self) -> Result<(AddResult, Plan), Error> {
+        let given = self.conf.ipam.add(self.request, self.target)?;
+        self.done.push(Done::Addresses);
+        let plan = Plan::new(&self.conf, &given)?;
+        Ok((given, plan))
+    }
+
+    /// Gives the host's own link its addresses, and returns it.
+    fn ensure_gateways(&mut self, bridge: &Link, plan: &Plan) -> Result<Link, Error> {
+        let host_link = self.ensure_host_link(bridge)?;
+        for gateway in &plan.gateways {
+            if host::ensure_gateway(&mut self.socket, &self.conf, &host_link, *gateway)? {
+                self.done.push(Done::Gateway(bridge.index, host_link.index, *gateway));
+                host::pin_mac(&mut self.socket, bridge)?;
+            }
+        }
+        Ok(host_link)
+    }
+
+    /// Sets the port's flags and what it may not do, before the interface is up: nothing is to come through unguarded.
+    fn restrict(&mut self, port: u32, mac: Mac) -> Result<(), Error> {
+        if self.conf.hairpin || self.conf.isolated {
+            let (hairpin, isolated) = (Some(self.conf.hairpin), Some(self.conf.isolated));
+            let flags = PortFlags { hairpin, isolated, ..PortFlags::default() };
+            self.socket.set_bridge_port(port, &flags)?;
+        }
+        if self.conf.spoof_check {
+            self.done.push(Done::Guard);
+            spoof::add(&mut nftables::Socket::open()?, &self.target.attachment, mac)?;
+        }
+        if self.conf.forward {
+            self.done.push(Done::Forward);
+            forward::add(&mut nftables::Socket::open()?, self.conf.host_link(), &self.target.attachment)?;
+        }
+        Ok(())
+    }
+
+    /// The bridge itself, or the VLAN device on it that has the gateway's addresses.
+    fn ensure_host_link(&mut self, bridge: &Link) -> Result<Link, Error> {
+        let Some(gateway) = &self.conf.vlan_gateway else {
+            return Ok(bridge.clone());
+        };
+        // A failure in the middle is undone as well.
+        self.done.push(Done::VlanGateway);
+        gateway.ensure(&mut self.socket, bridge)
     }
 
     fn add_link(&mut self, bridge: &Link, host_mac: Mac, mac: Mac) -> Result<u32, Error> {
@@ -140,7 +193,13 @@ impl<'a> Add<'a> {
         }
     }
 
-    fn result(&self, plan: Plan, given: AddResult, bridge: &Link, host_mac: Mac, mac: Mac) -> AddResult {
+    fn result(
+        &self,
+        plan: Plan,
+        given: AddResult,
+        [bridge, host_link]: [&Link; 2],
+        [host_mac, mac]: [Mac; 2],
+    ) -> AddResult {
         let interface = |name: &str, mac: Option<Mac>, sandbox: String| Interface {
             name: name.to_owned(),
             mac: mac.map(|mac| mac.to_string()).unwrap_or_default(),
@@ -151,12 +210,16 @@ impl<'a> Add<'a> {
         let attachment = &self.target.attachment;
         let sandbox =
             self.target.netns.as_deref().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut interfaces = vec![
+            interface(&bridge.name, bridge.mac, String::new()),
+            interface(&names::host_interface(attachment), Some(host_mac), String::new()),
+            interface(attachment.ifname.as_str(), Some(mac), sandbox),
+        ];
+        if host_link.index != bridge.index {
+            interfaces.push(interface(&host_link.name, host_link.mac, String::new()));
+        }
         AddResult {
-            interfaces: vec![
-                interface(&bridge.name, bridge.mac, String::new()),
-                interface(&names::host_interface(attachment), Some(host_mac), String::new()),
-                interface(attachment.ifname.as_str(), Some(mac), sandbox),
-            ],
+            interfaces,
             ips: plan.ips.into_iter().map(|ip| cni::Ip { interface: Some(2), ..ip }).collect(),
             routes: plan.told_routes,
             dns: if self.conf.dns.is_empty() { given.dns } else { self.conf.dns.clone() },
@@ -166,13 +229,18 @@ impl<'a> Add<'a> {
     /// Takes everything back that was done, past errors, which are returned.
     fn undo(&mut self) -> Vec<cni::Error> {
         let mut errors = Vec::new();
+        // The link first: what containers share goes when no port uses it any more.
+        self.done.sort_by_key(|done| matches!(done, Done::Link(_)));
         while let Some(done) = self.done.pop() {
             let outcome: Result<(), Error> = match done {
                 Done::Addresses => self.conf.ipam.del(self.request, self.target).map_err(Error::from),
-                Done::Bridge => {
-                    host::remove_bridge_if_unused(&self.host, &mut self.socket, self.conf.bridge.as_str())
+                Done::Bridge | Done::VlanGateway => {
+                    let Conf { bridge, vlan_gateway, .. } = &self.conf;
+                    let (host, socket) = (&self.host, &mut self.socket);
+                    host::remove_bridge_if_unused(host, socket, bridge.as_str(), vlan_gateway.as_ref())
                 }
-                Done::Gateway(bridge, gateway) => self.remove_gateway(bridge, gateway),
+                Done::Adapted(before) => existing::restore(&mut self.socket, &before),
+                Done::Gateway(bridge, link, gateway) => self.remove_gateway(bridge, link, gateway),
                 Done::Link(index) => self.socket.del_link(index).map(|_| ()).map_err(Error::from),
                 Done::Guard => remove::del_guard(&names::host_interface(&self.target.attachment)),
                 Done::Forward => remove::del_forward(&names::host_interface(&self.target.attachment)),
@@ -185,9 +253,9 @@ impl<'a> Add<'a> {
     }
 
     /// Another ADD may rely on the address by now: it stays where the bridge has ports.
-    fn remove_gateway(&mut self, bridge: u32, gateway: IpNetwork) -> Result<(), Error> {
+    fn remove_gateway(&mut self, bridge: u32, link: u32, gateway: IpNetwork) -> Result<(), Error> {
         if !self.socket.has_ports(bridge)? {
-            self.socket.del_address(bridge, gateway)?;
+            self.socket.del_address(link, gateway)?;
         }
         Ok(())
     }

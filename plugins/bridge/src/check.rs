@@ -32,7 +32,7 @@ fn rules(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> Resul
         gate.check(&mut nftables::Socket::open()?, &target.attachment)?;
     }
     if conf.forward {
-        forward::check(&mut nftables::Socket::open()?, &conf.bridge, &target.attachment)?;
+        forward::check(&mut nftables::Socket::open()?, conf.host_link(), &target.attachment)?;
     }
     if conf.spoof_check {
         let told = container_interface(result, target)?;
@@ -72,10 +72,13 @@ fn host(
         expect_mac(&bridge, told)?;
     }
     if conf.gateway {
+        let gateway = &conf.vlan_gateway;
+        let link =
+            gateway.as_ref().map_or_else(|| Ok(bridge.clone()), |device| device.check(socket, &bridge))?;
         let addresses: Vec<IpNetwork> =
-            socket.addresses(bridge.index)?.into_iter().map(|address| address.network).collect();
+            socket.addresses(link.index)?.into_iter().map(|address| address.network).collect();
         if let Some(missing) = plan.gateways.iter().find(|gateway| !addresses.contains(gateway)) {
-            return differs(format!("bridge {name} does not have gateway address {missing}"));
+            return differs(format!("bridge {} does not have gateway address {missing}", link.name));
         }
     }
     let port = expect_link(socket, &names::host_interface(&target.attachment))?;
@@ -87,6 +90,12 @@ fn host(
         result.interfaces.iter().find(|told| told.name == port.name && told.sandbox.is_empty())
     {
         expect_mac(&port, told)?;
+    }
+    if let Some(vlans) = &conf.vlans {
+        if bridge.vlan_filtering != Some(true) {
+            return differs(format!("bridge {name} does not filter VLANs"));
+        }
+        vlans.check(socket, port.index, &port.name)?;
     }
     let flags = port.port.unwrap_or_default();
     for (key, wanted, found) in

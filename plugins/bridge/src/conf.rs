@@ -6,7 +6,9 @@ use serde::Deserialize;
 
 use crate::error::Error;
 use crate::gate::BridgeGate;
+use crate::gateway::VlanGateway;
 use crate::ipam::Ipam;
+use crate::vlan::{TrunkKeys, Vlans};
 
 /// The keys as they are written; the meaning and default of each is the reference plugin's.
 #[derive(Debug, Default, Deserialize)]
@@ -23,8 +25,8 @@ struct Keys {
     hairpin_mode: bool,
     promisc_mode: bool,
     vlan: u32,
-    vlan_trunk: Vec<serde_json::Value>,
-    preserve_default_vlan: bool,
+    vlan_trunk: Vec<TrunkKeys>,
+    preserve_default_vlan: Option<bool>,
     macspoofchk: bool,
     port_isolation: bool,
     enabledad: bool,
@@ -81,6 +83,10 @@ pub(crate) struct Conf {
     pub promiscuous: bool,
     /// The port exchanges no frames with other isolated ports.
     pub isolated: bool,
+    /// The VLANs of the port, where it is on any; the bridge then filters them.
+    pub vlans: Option<Vlans>,
+    /// The device that has the gateway's addresses, where that is not the bridge itself.
+    pub vlan_gateway: Option<VlanGateway>,
     /// The container may send from its own hardware address only.
     pub spoof_check: bool,
     /// What may be forwarded to and from the bridge, where that is not everything.
@@ -109,13 +115,17 @@ impl Conf {
 
     /// The gate of the bridge, where it has one.
     pub(crate) fn gate(&self) -> Option<BridgeGate<'_>> {
-        self.gate.map(|gate| BridgeGate { gate, bridge: &self.bridge })
+        self.gate.map(|gate| BridgeGate { gate, bridge: self.host_link() })
+    }
+
+    /// The name of the host's own link on the network, which all that is routed passes.
+    pub(crate) fn host_link(&self) -> &IfName {
+        self.vlan_gateway.as_ref().map_or(&self.bridge, |gateway| &gateway.name)
     }
 
     /// Reads the configuration; `target` is there for the verbs that have one.
     pub(crate) fn new(request: &Request, target: Option<&Target>) -> Result<Self, Error> {
         let keys: Keys = request.conf.parse()?;
-        keys.refuse_unsupported()?;
         if keys.hairpin_mode && keys.promisc_mode {
             return Err(config(
                 "hairpinMode and promiscMode exclude each other",
@@ -165,13 +175,22 @@ impl Conf {
         };
         let gate = Gate { edge, apart: keys.icc == Some(false) };
         let bridge = bridge_name(keys.bridge)?;
+        let gateway = keys.is_gateway || keys.is_default_gateway;
+        let vlans = Vlans::new(keys.vlan, &keys.vlan_trunk, keys.preserve_default_vlan.unwrap_or(true))?;
+        if gate.apart && vlans.is_some() {
+            return Err(Error::ApartOnVlans(bridge.to_string()));
+        }
+        let vlan_gateway = match vlans.as_ref().and_then(|vlans| vlans.native) {
+            Some(vlan) if gateway => VlanGateway::new(&bridge, vlan)?,
+            _ => None,
+        };
         // The strongest first: the runtime's, the configuration's arguments, the environment's.
         let asked = [keys.runtime_config.mac.as_str(), keys.args.cni.mac.as_str()];
         let asked =
             asked.into_iter().find(|mac| !mac.is_empty()).or_else(|| target.and_then(|t| t.args.get("MAC")));
         Ok(Self {
             bridge,
-            gateway: keys.is_gateway || keys.is_default_gateway,
+            gateway,
             default_gateway: keys.is_default_gateway,
             force_address: keys.force_address,
             masquerade: keys.ip_masq,
@@ -180,6 +199,8 @@ impl Conf {
             hairpin: keys.hairpin_mode,
             promiscuous: keys.promisc_mode,
             isolated: keys.port_isolation,
+            vlans,
+            vlan_gateway,
             spoof_check: keys.macspoofchk,
             gate: (gate != Gate::OPEN).then_some(gate),
             routed: !keys.internal && (keys.is_gateway || keys.is_default_gateway || keys.ip_masq),
@@ -231,6 +252,8 @@ pub(crate) enum Edge {
 pub(crate) struct Removal {
     /// The bridge's name.
     pub bridge: IfName,
+    /// The gateway's device on the bridge, if the network has one.
+    pub vlan_gateway: Option<VlanGateway>,
     /// Who takes the addresses back.
     pub ipam: Ipam,
 }
@@ -241,10 +264,14 @@ impl Removal {
         #[serde(default)]
         struct Keys {
             bridge: String,
+            vlan: serde_json::Value,
             ipam: IpamKeys,
         }
         let keys: Keys = request.conf.parse()?;
-        Ok(Self { bridge: bridge_name(keys.bridge)?, ipam: Ipam::new(keys.ipam.r#type) })
+        let bridge = bridge_name(keys.bridge)?;
+        let vlan = keys.vlan.as_u64().and_then(|vlan| u16::try_from(vlan).ok());
+        let vlan_gateway = vlan.and_then(|vlan| VlanGateway::new(&bridge, vlan).ok().flatten());
+        Ok(Self { bridge, vlan_gateway, ipam: Ipam::new(keys.ipam.r#type) })
     }
 }
 
@@ -254,21 +281,6 @@ fn bridge_name(name: String) -> Result<IfName, Error> {
         problem: format!("bridge: {error}"),
         cure: "give the bridge a name of at most 15 bytes",
     })
-}
-
-impl Keys {
-    /// A key that restricts traffic must never be passed over in silence.
-    fn refuse_unsupported(&self) -> Result<(), Error> {
-        let unsupported = [
-            ("vlan", self.vlan != 0),
-            ("vlanTrunk", !self.vlan_trunk.is_empty()),
-            ("preserveDefaultVlan", self.preserve_default_vlan),
-        ];
-        match unsupported.into_iter().find(|(_, is_set)| *is_set) {
-            Some((key, _)) => Err(Error::Unsupported(key)),
-            None => Ok(()),
-        }
-    }
 }
 
 fn config(problem: &str, cure: &'static str) -> Error {

@@ -15,13 +15,23 @@ use crate::plan::Plan;
 const DAD_PATIENCE: Duration = Duration::from_secs(5);
 const DAD_PAUSE: Duration = Duration::from_millis(20);
 
+/// Sets the container's interface up, without any address.
+pub(crate) fn set_up(namespace: &Namespace, ifname: &str) -> Result<(), Error> {
+    let mut socket = namespace.socket()?;
+    let link = expect(&mut socket, ifname)?;
+    Ok(socket.set_up(link.index)?)
+}
+
+fn expect(socket: &mut Socket, ifname: &str) -> Result<Link, Error> {
+    let gone = || Error::Differs(format!("interface {ifname} went away while it was set up"));
+    socket.get_link(ifname)?.ok_or_else(gone)
+}
+
 /// Brings the container's interface to what was planned.
 pub(crate) fn configure(namespace: &Namespace, ifname: &str, plan: &Plan, dad: bool) -> Result<(), Error> {
     namespace.enter(|| {
         let mut socket = Socket::open()?;
-        let link = socket
-            .get_link(ifname)?
-            .ok_or_else(|| Error::Differs(format!("interface {ifname} went away while it was set up")))?;
+        let link = expect(&mut socket, ifname)?;
         let has_v6 = plan.ips.iter().any(|ip| ip.address.is_ipv6());
         if !plan.ips.is_empty() {
             // The neighbours learn at once that an address has moved here (gratuitous ARP, kernel's ip-sysctl).

@@ -16,9 +16,6 @@ pub enum Error {
         /// What to write instead.
         cure: &'static str,
     },
-    /// A key of the reference plugin that this version does not have yet.
-    #[error("key {0:?} is not supported yet")]
-    Unsupported(&'static str),
     /// The name of the bridge belongs to another kind of link.
     #[error("link {name} exists and is no bridge but {kind}")]
     NotABridge {
@@ -37,6 +34,26 @@ pub enum Error {
         /// The address that the network's gateway needs.
         wanted: IpNetwork,
     },
+    /// The bridge has ports of another MTU than the configuration's.
+    #[error(
+        "bridge {bridge} cannot take MTU {wanted}: its port {port} has {found}, and frames that are too large are lost"
+    )]
+    Mtu {
+        /// The bridge's name.
+        bridge: String,
+        /// The configuration's MTU, in bytes.
+        wanted: u32,
+        /// A port's name.
+        port: String,
+        /// That port's MTU, in bytes.
+        found: u32,
+    },
+    /// The bridge does not filter VLANs, and its ports may rely on that.
+    #[error("bridge {0} does not filter VLANs, and has ports, which would lose tagged frames if it did")]
+    Unfiltered(String),
+    /// The kernel's bridges cannot filter VLANs.
+    #[error("this kernel's bridges cannot filter VLANs: {0}")]
+    NoVlans(netlink::Error),
     /// The container has the interface already.
     #[error("interface {0} exists in the container already")]
     InterfaceExists(String),
@@ -62,6 +79,11 @@ pub enum Error {
         /// What to do about it.
         cure: &'static str,
     },
+    /// `icc: false` cannot be kept to on a bridge that filters VLANs.
+    #[error(
+        "bridge {0} filters VLANs, and br_netfilter passes over what is on one, so \"icc\": false cannot be kept to"
+    )]
+    ApartOnVlans(String),
     /// `icc: false` cannot be kept to.
     #[error("\"icc\": false needs br_netfilter, which this kernel does not have")]
     NoBridgeNetfilter,
@@ -85,17 +107,31 @@ pub enum Error {
     Cni(#[from] cni::Error),
 }
 
+impl Error {
+    /// A failure to make a bridge, or to make one filter VLANs, with what is missing where the kernel cannot do it at all.
+    pub(crate) fn vlan_filtering(error: netlink::Error) -> Self {
+        if error.is_unsupported() { Self::NoVlans(error) } else { Self::Netlink(error) }
+    }
+}
+
 impl From<Error> for cni::Error {
     fn from(error: Error) -> Self {
         let text = error.to_string();
         match error {
             Error::Cni(error) => error,
             Error::Config { cure, .. } => Self::new(Code::InvalidConfig, text).details(cure),
-            Error::Unsupported(_) => Self::new(Code::UnsupportedField, text).details("leave it out"),
             Error::NotABridge { .. } => Self::new(Code::InvalidConfig, text)
                 .details("give \"bridge\" another name, or remove that link"),
             Error::Gateway { .. } => Self::new(Code::InvalidConfig, text)
                 .details("set \"forceAddress\": true to replace it, or give the network a bridge of its own"),
+            Error::Mtu { .. } => Self::new(Code::InvalidConfig, text)
+                .details("set \"mtu\" to that of the ports, or give the network a bridge of its own"),
+            Error::Unfiltered(name) => Self::new(Code::InvalidConfig, text).details(format!(
+                "run `ip link set {name} type bridge vlan_filtering 1`, or give the network a bridge of its own"
+            )),
+            Error::NoVlans(_) => Self::new(Code::Kernel, text).details(
+                "use a kernel with CONFIG_BRIDGE_VLAN_FILTERING, or leave \"vlan\" and \"vlanTrunk\" out",
+            ),
             Error::InterfaceExists(_) => Self::new(Code::InvalidEnvironment, text)
                 .details("give CNI_IFNAME another name, or DEL it first"),
             Error::Attached(_) => Self::new(Code::InvalidEnvironment, text).details("DEL it first"),
@@ -107,6 +143,8 @@ impl From<Error> for cni::Error {
                  with firewalld, firewall-cmd --permanent --zone=trusted --add-interface=<bridge>, then --reload",
             ),
             Error::Obstacle { .. } => Self::new(Code::NotAvailable, text),
+            Error::ApartOnVlans(_) => Self::new(Code::InvalidConfig, text)
+                .details("give the network a bridge of its own without \"vlan\", or use \"portIsolation\": true"),
             Error::NoBridgeNetfilter => Self::new(Code::NotAvailable, text)
                 .details("load it: modprobe br_netfilter; and at boot, by a file of /etc/modules-load.d"),
             Error::Duplicate(_) => Self::new(Code::InUse, text),

@@ -10,6 +10,8 @@ use netlink::{AddressFlags, Bridge, Link, Mac, Namespace, PortFlags, Socket, sys
 
 use crate::conf::Conf;
 use crate::error::Error;
+use crate::existing;
+use crate::gateway::VlanGateway;
 use crate::names::BRIDGE_ALIAS;
 use crate::neighbours::await_solicitable;
 
@@ -26,12 +28,21 @@ pub(crate) fn hold_bridges(host: &Namespace) -> Result<Option<netlink::Namespace
     Ok(host.lock_shared(PATIENCE)?)
 }
 
-/// Finds the bridge or makes it, with that hardware address where one is given. Says whether it was made.
+/// What was done so that there is a bridge as configured.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// It was made.
+    Made,
+    /// It had been like this, and was changed.
+    Adapted(Link),
+}
+
+/// Finds the bridge and brings it to the configuration, or makes it, with that hardware address where one is given.
 pub(crate) fn ensure_bridge(
     socket: &mut Socket,
     conf: &Conf,
     mac: Option<Mac>,
-) -> Result<(Link, bool), Error> {
+) -> Result<(Link, Option<Change>), Error> {
     let name = conf.bridge.as_str();
     let mut made = false;
     let link = if let Some(link) = socket.get_link(name)? {
@@ -43,12 +54,12 @@ pub(crate) fn ensure_bridge(
             mac: Some(mac.unwrap_or_else(random_mac)),
             mtu: conf.mtu,
             alias: Some(BRIDGE_ALIAS),
-            ..Bridge::default()
+            vlan_filtering: conf.vlans.is_some(),
         };
         match socket.add_bridge(&spec) {
             Ok(_) => made = true,
             Err(error) if error.is_exists() => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(Error::vlan_filtering(error)),
         }
         socket
             .get_link(name)?
@@ -59,13 +70,19 @@ pub(crate) fn ensure_bridge(
         // A container must not hand the host a route (router advertisements, RFC 4861).
         set_where_present(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
     }
-    if !link.up {
-        socket.set_up(link.index)?;
+    // A bridge that another ADD has just made needs this as little as one of our own, but for promiscMode.
+    let adapted = existing::adapt(socket, conf, &link)?;
+    let change = if made { Some(Change::Made) } else { adapted.then(|| Change::Adapted(link.clone())) };
+    Ok((link, change))
+}
+
+/// Keeps the hardware address of a bridge that somebody else made: one that was never set is the lowest of its ports', and
+/// changes as they come and go, and containers would lose their gateway.
+pub(crate) fn pin_mac(socket: &mut Socket, bridge: &Link) -> Result<(), Error> {
+    match bridge.mac.filter(|_| bridge.alias.as_deref() != Some(BRIDGE_ALIAS)) {
+        Some(mac) => Ok(socket.set_mac(bridge.index, mac)?),
+        None => Ok(()),
     }
-    if conf.promiscuous && !link.promisc {
-        socket.set_promisc(link.index, true)?;
-    }
-    Ok((link, made))
 }
 
 /// Refuses a link of another kind.
@@ -112,7 +129,7 @@ fn forwards(socket: &mut Socket, port: u32) -> Result<bool, Error> {
     }
 }
 
-/// Gives the bridge a gateway's address. Says whether it was added.
+/// Gives the bridge, or the VLAN device on it, a gateway's address. Says whether it was added.
 pub(crate) fn ensure_gateway(
     socket: &mut Socket,
     conf: &Conf,
@@ -124,9 +141,7 @@ pub(crate) fn ensure_gateway(
         return Ok(false);
     }
     if let (IpNetwork::V6(_), Some(mac)) = (wanted, bridge.mac) {
-        // What the kernel would do itself after a second of duplicate address detection. Until there is a link-local
-        // address it solicits no neighbour for packets that it forwards (ndisc_send_ns), so they would be lost.
-        socket.add_address(bridge.index, link_local(mac), NODAD)?;
+        ensure_link_local(socket, bridge.index, mac)?;
         await_solicitable(&bridge.name, std::iter::once(wanted));
     }
     for address in socket.addresses(bridge.index)? {
@@ -138,10 +153,25 @@ pub(crate) fn ensure_gateway(
             socket.del_address(bridge.index, found)?;
         } else {
             socket.del_address(bridge.index, wanted)?;
-            return Err(Error::Gateway { bridge: conf.bridge.to_string(), found, wanted });
+            return Err(Error::Gateway { bridge: bridge.name.clone(), found, wanted });
         }
     }
     Ok(true)
+}
+
+/// What the kernel does itself after a second of duplicate address detection. Until there is a link-local address it
+/// solicits no neighbour for packets that it forwards (`ndisc_send_ns`), so they would be lost.
+fn ensure_link_local(socket: &mut Socket, link: u32, mac: Mac) -> Result<(), Error> {
+    let own = link_local(mac);
+    if socket.add_address(link, own, NODAD)? {
+        return Ok(());
+    }
+    // A link that has a carrier from the start, as a VLAN device, may have it already, and in the midst of detection.
+    if socket.addresses(link)?.iter().any(|address| address.network == own && address.tentative) {
+        socket.del_address(link, own)?;
+        socket.add_address(link, own, NODAD)?;
+    }
+    Ok(())
 }
 
 /// The link-local address that the kernel derives from a hardware address (RFC 4291, appendix A).
@@ -180,28 +210,44 @@ pub(crate) fn enable_forwarding(gateways: &[IpNetwork]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes the bridge where an ADD made it and it has no port any more.
+/// Removes the bridge where an ADD made it and it has no port any more; failing that, the gateway's device of a VLAN that
+/// no port is on any more.
 pub(crate) fn remove_bridge_if_unused(
     host: &Namespace,
     socket: &mut Socket,
     name: &str,
+    gateway: Option<&VlanGateway>,
 ) -> Result<(), Error> {
-    let is_ours =
-        |link: &Link| link.alias.as_deref() == Some(BRIDGE_ALIAS) && link.kind.as_deref() == Some("bridge");
-    let Some(link) = socket.get_link(name)?.filter(is_ours) else {
+    let Some(bridge) = socket.get_link(name)?.filter(|link| link.kind.as_deref() == Some("bridge")) else {
         return Ok(());
     };
-    if socket.has_ports(link.index)? {
-        return Ok(());
+    let is_ours = bridge.alias.as_deref() == Some(BRIDGE_ALIAS);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let bridge_unused = is_ours && !socket.has_ports(bridge.index)?;
+        let unused_gateway = match gateway.filter(|_| !bridge_unused) {
+            Some(gateway) if gateway.is_unused(socket, &bridge)? => Some(gateway),
+            _ => None,
+        };
+        if !bridge_unused && unused_gateway.is_none() {
+            return Ok(());
+        }
+        // Somebody who holds it shared is about to add a port, here or to another bridge.
+        let Some(_alone) = host.try_lock_exclusive()? else {
+            if Instant::now() >= deadline {
+                return Ok(());
+            }
+            thread::sleep(PAUSE);
+            continue;
+        };
+        if bridge_unused && !socket.has_ports(bridge.index)? {
+            socket.del_link(bridge.index)?;
+        }
+        match unused_gateway {
+            Some(gateway) if gateway.is_unused(socket, &bridge)? => return gateway.remove(socket, &bridge),
+            _ => return Ok(()),
+        }
     }
-    // Somebody who holds it shared is about to add a port: then the bridge is in use.
-    let Some(_alone) = host.try_lock_exclusive()? else {
-        return Ok(());
-    };
-    if !socket.has_ports(link.index)? {
-        socket.del_link(link.index)?;
-    }
-    Ok(())
 }
 
 /// An address of the locally administered range (IEEE 802: second lowest bit set, lowest clear).

@@ -28,6 +28,11 @@ impl Ipam {
         *self == Self::None
     }
 
+    /// Whether it is another program, which may want to find the attachment's interface.
+    pub(crate) fn is_program(&self) -> bool {
+        matches!(self, Self::Program(_))
+    }
+
     /// Addresses for an attachment; nothing at all without a delegate.
     pub(crate) fn add(&self, request: &Request, target: &Target) -> Result<AddResult, cni::Error> {
         match self {

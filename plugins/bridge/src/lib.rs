@@ -1,16 +1,18 @@
 //! The `bridge` plugin: connects a container to a Linux bridge by a veth pair, gives it addresses and routes, makes the
 //! bridge its gateway, and masquerades what leaves the network.
 //!
-//! `conf` reads and validates, `plan` decides, `host`, `container`, `masquerade`, `gate`, `netfilter`, `forward` and
-//! `spoof` act and look; `add`, `remove` and `check` are the verbs made of them.
+//! `conf` and `vlan` read and validate, `plan` decides, `host`, `existing`, `gateway`, `vlan`, `container`, `masquerade`,
+//! `gate`, `netfilter`, `forward` and `spoof` act and look; `add`, `remove` and `check` are the verbs made of them.
 
 mod add;
 mod check;
 mod conf;
 mod container;
 mod error;
+mod existing;
 mod forward;
 mod gate;
+mod gateway;
 mod host;
 mod ipam;
 mod masquerade;
@@ -22,6 +24,7 @@ mod remove;
 mod repair;
 mod spoof;
 mod tables;
+mod vlan;
 
 use cni::{AddResult, Plugin, Request, Target};
 use netlink::Socket;

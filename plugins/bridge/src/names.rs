@@ -46,6 +46,9 @@ pub(crate) fn network_label(network: &NetworkName) -> String {
 /// The alias of a bridge that an ADD made, which DEL may therefore remove with its last port.
 pub(crate) const BRIDGE_ALIAS: &str = "cleat bridge";
 
+/// The alias of a VLAN device for a network's gateway that an ADD made, and that goes with the last port on the VLAN.
+pub(crate) const GATEWAY_ALIAS: &str = "cleat gateway";
+
 /// `IFALIASZ` (linux/if.h) less the closing NUL.
 const ALIAS_MAX: usize = 255;
 

@@ -1,7 +1,8 @@
 //! `br_netfilter`: what lets the packet filter see packets between ports of one bridge, switched on for single bridges.
 //!
 //! A bridge has its switches whether the kernel has `br_netfilter` or not, and they read as set either way. That the
-//! module is there is told by its sysctls alone.
+//! module is there is told by its sysctls alone. What is on a VLAN it passes over, also where the bridge itself has put it
+//! there (`br_nf_pre_routing` in `net/bridge/br_netfilter_hooks.c`), so it is of no use to a bridge that filters VLANs.
 
 use std::path::Path;
 
@@ -20,6 +21,9 @@ pub(crate) fn expect() -> Result<(), Error> {
 /// Switches it on for a bridge.
 pub(crate) fn switch_on(socket: &mut Socket, bridge: &Link) -> Result<(), Error> {
     expect_untagged(bridge)?;
+    if bridge.vlan_filtering == Some(true) {
+        return Err(Error::ApartOnVlans(bridge.name.clone()));
+    }
     if bridge.netfilter == Some(BridgeNetfilter::ON) {
         return Ok(());
     }

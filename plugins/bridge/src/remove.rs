@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::thread;
 
-use cni::{Attachment, IfName, Request, Target};
+use cni::{Attachment, Request, Target};
 use netlink::{Namespace, Socket};
 
 use crate::conf::Removal;
@@ -29,7 +29,7 @@ pub(crate) fn del(request: &Request, target: &Target) -> Result<(), cni::Error> 
     keep(link);
     keep(rules);
     keep(conf.ipam.del(request, target).map_err(Error::from));
-    keep(del_bridge(&conf.bridge));
+    keep(del_bridge(&conf));
     cni::Error::all(errors)
 }
 
@@ -44,7 +44,7 @@ fn addresses(request: &Request, target: &Target) -> Vec<IpAddr> {
 pub(crate) fn gc(request: &Request) -> Result<(), cni::Error> {
     let conf = Removal::new(request)?;
     let mut errors: Vec<cni::Error> = conf.ipam.gc(request).err().into_iter().collect();
-    errors.extend(gc_kernel(request, &conf.bridge).err().map(cni::Error::from));
+    errors.extend(gc_kernel(request, &conf).err().map(cni::Error::from));
     cni::Error::all(errors)
 }
 
@@ -93,12 +93,13 @@ pub(crate) fn del_gate(port: &str) -> Result<(), Error> {
     gate::del(&mut nftables::Socket::open()?, port)
 }
 
-fn del_bridge(name: &IfName) -> Result<(), Error> {
-    host::remove_bridge_if_unused(&Namespace::current()?, &mut Socket::open()?, name.as_str())
+fn del_bridge(conf: &Removal) -> Result<(), Error> {
+    let (name, gateway) = (conf.bridge.as_str(), conf.vlan_gateway.as_ref());
+    host::remove_bridge_if_unused(&Namespace::current()?, &mut Socket::open()?, name, gateway)
 }
 
 /// Removes the links and the masquerading of this network's attachments that are not valid any more.
-fn gc_kernel(request: &Request, bridge: &IfName) -> Result<(), Error> {
+fn gc_kernel(request: &Request, conf: &Removal) -> Result<(), Error> {
     let Some(valid) = request.conf.valid_attachments()? else {
         return Ok(());
     };
@@ -112,7 +113,7 @@ fn gc_kernel(request: &Request, bridge: &IfName) -> Result<(), Error> {
         })
         .collect();
     let mut socket = Socket::open()?;
-    if let Some(link) = socket.get_link(bridge.as_str())? {
+    if let Some(link) = socket.get_link(conf.bridge.as_str())? {
         let prefix = names::alias_prefix(network);
         for port in socket.ports(link.index)? {
             let of_network = port.alias.as_deref().is_some_and(|alias| alias.starts_with(&prefix));
@@ -133,5 +134,5 @@ fn gc_kernel(request: &Request, bridge: &IfName) -> Result<(), Error> {
             gate::del(rules, port)?;
         }
     }
-    del_bridge(bridge)
+    del_bridge(conf)
 }

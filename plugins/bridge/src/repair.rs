@@ -53,10 +53,17 @@ fn restore(
     let held = host::hold_bridges(&here)?;
     // With the hardware address that the neighbours know.
     let (bridge, _) = host::ensure_bridge(&mut socket, conf, told_mac(result, conf.bridge.as_str(), true))?;
+    let host_link = match &conf.vlan_gateway {
+        Some(device) => device.ensure(&mut socket, &bridge)?,
+        None => bridge.clone(),
+    };
     for gateway in &plan.gateways {
-        host::ensure_gateway(&mut socket, conf, &bridge, *gateway)?;
+        host::ensure_gateway(&mut socket, conf, &host_link, *gateway)?;
     }
     socket.set_master(port, Some(bridge.index))?;
+    if let Some(vlans) = &conf.vlans {
+        vlans.add(&mut socket, port)?;
+    }
     close(conf, target, result, &bridge)?;
     if conf.keeps_apart() {
         netfilter::switch_on(&mut socket, &bridge)?;
@@ -65,13 +72,13 @@ fn restore(
     let (hairpin, isolated) = (Some(conf.hairpin), Some(conf.isolated));
     socket.set_bridge_port(port, &PortFlags { hairpin, isolated, ..PortFlags::default() })?;
     if conf.forward {
-        forward::restore(&mut nftables::Socket::open()?, &conf.bridge, &target.attachment)?;
+        forward::restore(&mut nftables::Socket::open()?, conf.host_link(), &target.attachment)?;
     }
     socket.set_up(port)?;
     host::enable_forwarding(&plan.gateways)?;
     if !conf.keep_down {
         container::configure(inside, target.ifname().as_str(), plan, conf.dad)?;
-        host::await_forwarding(&mut socket, &bridge, port)?;
+        host::await_forwarding(&mut socket, &host_link, port)?;
     }
     if conf.masquerade && !plan.ips.is_empty() {
         let masquerade = Masquerade::new(&target.attachment, plan);

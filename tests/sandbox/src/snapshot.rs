@@ -48,6 +48,9 @@ impl Snapshot {
         }
         for link in json(&["addr"]) {
             for address in link["addr_info"].as_array().into_iter().flatten() {
+                if is_the_kernels(&address["local"]) {
+                    continue;
+                }
                 lines.insert(format!(
                     "address {} {}/{}",
                     link["ifname"], address["local"], address["prefixlen"]
@@ -58,7 +61,7 @@ impl Snapshot {
             for route in json(&[family, "route", "show", "table", "all"]) {
                 // The kernel makes these when forwarding is switched on, which an ADD does and nothing undoes: others
                 // may rely on it by then.
-                if route["type"] == "anycast" {
+                if route["type"] == "anycast" || is_the_kernels(&route["dst"]) {
                     continue;
                 }
                 lines.insert(format!(
@@ -96,6 +99,12 @@ impl Snapshot {
     pub fn lines(&self) -> impl Iterator<Item = &str> {
         self.lines.iter().map(String::as_str)
     }
+}
+
+/// Link-local addresses, and the routes for them and for groups, which the kernel gives a link when its own event loop gets
+/// round to it, a second later at times. None outlives its link.
+fn is_the_kernels(destination: &Value) -> bool {
+    destination.as_str().is_some_and(|text| text.starts_with("fe80:") || text == "ff00::/8")
 }
 
 fn json(args: &[&str]) -> Vec<Value> {

@@ -61,6 +61,21 @@ fn a_gate_is_there_where_something_is_closed() {
 }
 
 #[test]
+fn the_gateway_of_a_vlan_is_a_link_of_its_own() {
+    let link = |extra: &Value| conf(extra, "").unwrap().host_link().to_string();
+    assert_eq!(link(&json!({"vlan": 100, "isGateway": true})), "cni0.100");
+    assert_eq!(link(&json!({"vlan": 100, "isDefaultGateway": true})), "cni0.100");
+    // The bridge itself is on VLAN 1; a trunk's untagged frames are, too; without a gateway there is no link.
+    for keys in [
+        json!({"vlan": 1, "isGateway": true}),
+        json!({"vlanTrunk": [{"id": 5}], "isGateway": true}),
+        json!({"vlan": 100}),
+    ] {
+        assert_eq!(link(&keys), "cni0");
+    }
+}
+
+#[test]
 fn contradictions_are_refused_with_the_key() {
     for (extra, code, words) in [
         (json!({"hairpinMode": true, "promiscMode": true}), 7, "exclude each other"),
@@ -77,8 +92,10 @@ fn contradictions_are_refused_with_the_key() {
         (json!({"runtimeConfig": {"mac": "01:00:00:00:00:00"}}), 7, "multicast"),
         (json!({"ingress": "some"}), 7, "\"some\""),
         (json!({"forward": "yes"}), 7, "\"yes\""),
-        (json!({"vlan": 7}), 2, "\"vlan\""),
         (json!({"icc": "no"}), 7, "icc: invalid type"),
+        (json!({"vlan": 4095}), 7, "4095"),
+        (json!({"vlan": 7, "icc": false}), 7, "br_netfilter"),
+        (json!({"vlan": 100, "bridge": "a-long-bridge", "isGateway": true}), 7, "a-long-bridge.100"),
         (json!({"ipMasqBackend": "ipchains"}), 7, "\"ipchains\""),
     ] {
         let error = conf(&extra, "").unwrap_err();

@@ -1,0 +1,162 @@
+//! A bridge that was there before: it is brought to the configuration, or refused where that would break what is on it.
+
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use netlink::{Namespace, Socket};
+use sandbox::traffic::{ask_tcp, serve_tcp};
+use sandbox::{Host, Namespaced, Snapshot, isolated};
+use serde_json::{Value, json};
+
+use crate::bridge::{add, call, conf, shell, with_result};
+
+fn bridge() -> netlink::Link {
+    Socket::open().unwrap().get_link("br0").unwrap().unwrap()
+}
+
+fn with(keys: &Value) -> Value {
+    let mut conf = conf();
+    conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+    conf
+}
+
+#[test]
+fn a_bridge_without_ports_takes_on_the_configuration() {
+    isolated(|| {
+        let _host = Host::new();
+        shell("ip link add br0 type bridge && ip link set br0 mtu 1500");
+        let before = Snapshot::take();
+        let netns = Namespaced::new("a");
+        let wanted = with(&json!({"mtu": 1400, "promiscMode": true, "hairpinMode": false}));
+        // What an ADD that fails has changed, it changes back.
+        let mut wrong = wanted.clone();
+        wrong["ipam"]["routes"] = json!([{"dst": "10.9.0.0/16", "gw": "172.31.0.1"}]);
+        assert_eq!(call("ADD", &wrong, "a", &netns).run().error().0, 100);
+        before.assert_unchanged_but_for(&netns);
+        assert!(!bridge().up && !bridge().promisc);
+
+        let result = add(&wanted, "a", &netns);
+        assert_eq!((bridge().mtu, bridge().promisc, bridge().up), (1400, true, true));
+        let mut check = wanted.clone();
+        check["prevResult"] = result;
+        call("CHECK", &check, "a", &netns).run().silent();
+        // DEL leaves the bridge as it is: it is somebody else's.
+        call("DEL", &wanted, "a", &netns).run().silent();
+        assert_eq!((bridge().mtu, bridge().promisc, bridge().up), (1400, true, true));
+    });
+}
+
+#[test]
+fn an_mtu_that_its_ports_do_not_have_is_refused() {
+    isolated(|| {
+        let _host = Host::new();
+        let (a, b) = (Namespaced::new("a"), Namespaced::new("b"));
+        let first = add(&with(&json!({"mtu": 1400})), "a", &a);
+        let during = Snapshot::take();
+        for mtu in [1300, 1500] {
+            let (code, said) = call("ADD", &with(&json!({"mtu": mtu})), "b", &b).run().error();
+            assert_eq!(code, 7, "{said}");
+            let port = first["interfaces"][1]["name"].as_str().unwrap();
+            for words in [&format!("MTU {mtu}"), port, "1400", "bridge of its own"] {
+                assert!(said.contains(words), "{said}");
+            }
+            during.assert_unchanged();
+        }
+        add(&with(&json!({"mtu": 1400})), "b", &b);
+        call("CHECK", &with_result(&first), "a", &a).run().silent();
+        assert_eq!(bridge().mtu, 1400);
+    });
+}
+
+/// A bridge whose hardware address nobody set takes the lowest of its ports', and containers would lose their gateway.
+#[test]
+fn the_gateway_keeps_its_hardware_address() {
+    isolated(|| {
+        let _host = Host::new();
+        shell("ip link add br0 type bridge && ip link add low type veth peer name lower");
+        let netns = Namespaced::new("a");
+        let result = add(&conf(), "a", &netns);
+        serve_tcp(None, "host", "[::]:7000");
+        assert_eq!(ask_tcp(Some(&netns), "10.1.0.1:7000").unwrap(), "host sees 10.1.0.2");
+        let mac = bridge().mac;
+        shell("ip link set low address 02:00:00:00:00:01 && ip link set low master br0");
+        assert_eq!(bridge().mac, mac);
+        call("CHECK", &with_result(&result), "a", &netns).run().silent();
+        assert_eq!(ask_tcp(Some(&netns), "10.1.0.1:7000").unwrap(), "host sees 10.1.0.2");
+    });
+}
+
+/// An ADD that is under way keeps DELs from removing bridges, whichever bridge it is for; they wait for it.
+#[test]
+fn a_bridge_goes_with_its_last_port_while_others_are_added() {
+    isolated(|| {
+        let _host = Host::new();
+        let before = Snapshot::take();
+        let netns = Namespaced::new("a");
+        add(&conf(), "a", &netns);
+        let here = Namespace::current().unwrap();
+        let lock = here.lock_shared(Duration::from_secs(1)).unwrap().unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(150));
+                drop(lock);
+            });
+            call("DEL", &conf(), "a", &netns).run().silent();
+        });
+        drop(netns);
+        before.assert_unchanged();
+    });
+}
+
+/// Linux may be built without `CONFIG_BRIDGE_VLAN_FILTERING`; what a VLAN does where it is there, `make test-kernels` shows.
+#[test]
+fn a_kernel_that_cannot_filter_vlans_is_told_and_nothing_stays() {
+    isolated(|| {
+        let _host = Host::new();
+        let can =
+            Command::new("ip").args(["link", "add", "try", "type", "bridge", "vlan_filtering", "1"]).status();
+        let can = can.unwrap().success();
+        if can {
+            shell("ip link del try");
+        }
+        let netns = Namespaced::new("a");
+        let vlan = with(&json!({"vlan": 10}));
+        for existing in [false, true] {
+            if existing {
+                shell("ip link add br0 type bridge");
+            }
+            let before = Snapshot::take();
+            let answer = call("ADD", &vlan, "a", &netns).run();
+            if can {
+                assert_eq!(answer.result()["interfaces"][3]["name"], "br0.10");
+                call("DEL", &vlan, "a", &netns).run().silent();
+                continue;
+            }
+            let (code, said) = answer.error();
+            assert_eq!(code, 100, "{said}");
+            assert!(
+                said.contains("cannot filter VLANs") && said.contains("CONFIG_BRIDGE_VLAN_FILTERING"),
+                "{said}"
+            );
+            before.assert_unchanged();
+        }
+    });
+}
+
+/// Who sets the bridge's MTU by hand answers for the ports that have another one.
+#[test]
+fn an_mtu_set_by_hand_is_not_refused() {
+    isolated(|| {
+        let _host = Host::new();
+        shell(
+            "ip link add br0 type bridge && ip link add one type veth peer name other && ip link set one master br0",
+        );
+        let netns = Namespaced::new("a");
+        let wanted = with(&json!({"mtu": 1400}));
+        assert_eq!(call("ADD", &wanted, "a", &netns).run().error().0, 7);
+        shell("ip link set br0 mtu 1400");
+        add(&wanted, "a", &netns);
+        assert_eq!(bridge().mtu, 1400);
+    });
+}
