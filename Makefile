@@ -1,5 +1,5 @@
 # demo: the main job in a sandbox, without root.  test: everything.  test-runtimes: under containerd and podman, as root.
-# bench: measurements.  install: see README.md.
+# test-kernels: on Debian's kernel, emulated.  bench: measurements.  install: see README.md.
 
 CARGO    = cargo
 # Programs are built for a named target, so that they are static; see .cargo/config.toml.
@@ -10,7 +10,7 @@ BINDIR   = /opt/cni/bin
 PREFIX   = /usr/local
 CONFDIR  = /etc/cni/net.d
 
-.PHONY: all demo test test-runtimes bench install
+.PHONY: all demo test test-kernels test-runtimes bench install
 
 all:
 	$(CARGO) build --release --locked
@@ -20,6 +20,9 @@ demo: all
 
 test:
 	tests/run
+
+test-kernels:
+	tests/kernels/run
 
 test-runtimes:
 	tests/runtimes/newer
