@@ -119,6 +119,7 @@ impl<'a> Add<'a> {
             self.done.push(Done::Masquerade(masquerade.addresses.clone()));
             masquerade.add(self.conf.masquerade_backend)?;
         }
+        let bridge = host::with_port(&mut self.socket, bridge)?;
         Ok(self.result(plan, given, [&bridge, &host_link], [host_mac, mac]))
     }
 

@@ -6,12 +6,10 @@ use ipnetwork::IpNetwork;
 use netlink::{Link, Namespace, Socket};
 
 use crate::conf::Conf;
-use crate::container;
 use crate::error::Error;
-use crate::forward;
 use crate::masquerade::Masquerade;
 use crate::plan::Plan;
-use crate::{names, netfilter, spoof};
+use crate::{container, forward, host, names, netfilter, spoof};
 
 /// Compares an attachment with its previous result and the configuration.
 pub(crate) fn check(request: &Request, target: &Target) -> Result<(), cni::Error> {
@@ -68,7 +66,10 @@ fn host(
     if conf.promiscuous && !bridge.promisc {
         return differs(format!("bridge {name} is not in promiscuous mode"));
     }
-    if let Some(told) = result.interfaces.iter().find(|told| told.name == name && told.sandbox.is_empty()) {
+    // That of somebody else's bridge follows its ports, unless it was kept for the gateway's sake.
+    let keeps_mac = conf.gateway || host::keeps_mac(&bridge);
+    let told = result.interfaces.iter().find(|told| told.name == name && told.sandbox.is_empty());
+    if let Some(told) = told.filter(|_| keeps_mac) {
         expect_mac(&bridge, told)?;
     }
     if conf.gateway {

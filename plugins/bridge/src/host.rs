@@ -79,7 +79,7 @@ pub(crate) fn ensure_bridge(
 /// Keeps the hardware address of a bridge that somebody else made: one that was never set is the lowest of its ports', and
 /// changes as they come and go, and containers would lose their gateway.
 pub(crate) fn pin_mac(socket: &mut Socket, bridge: &Link) -> Result<(), Error> {
-    match bridge.mac.filter(|_| bridge.alias.as_deref() != Some(BRIDGE_ALIAS)) {
+    match bridge.mac.filter(|_| !keeps_mac(bridge)) {
         Some(mac) => Ok(socket.set_mac(bridge.index, mac)?),
         None => Ok(()),
     }
@@ -127,6 +127,19 @@ fn forwards(socket: &mut Socket, port: u32) -> Result<bool, Error> {
         Err(error) if error.is_down() => Ok(false),
         outcome => outcome.map(|()| true).map_err(Error::from),
     }
+}
+
+/// The bridge as it is with its new port: one that somebody else made may have that port's hardware address by now.
+pub(crate) fn with_port(socket: &mut Socket, bridge: Link) -> Result<Link, Error> {
+    if keeps_mac(&bridge) {
+        return Ok(bridge);
+    }
+    Ok(socket.get_link_by_index(bridge.index)?.unwrap_or(bridge))
+}
+
+/// Whether the bridge's hardware address is its own for sure.
+pub(crate) fn keeps_mac(bridge: &Link) -> bool {
+    bridge.alias.as_deref() == Some(BRIDGE_ALIAS)
 }
 
 /// Gives the bridge, or the VLAN device on it, a gateway's address. Says whether it was added.
