@@ -21,9 +21,6 @@ pub(crate) fn expect() -> Result<(), Error> {
 /// Switches it on for a bridge.
 pub(crate) fn switch_on(socket: &mut Socket, bridge: &Link) -> Result<(), Error> {
     expect_untagged(bridge)?;
-    if bridge.vlan_filtering == Some(true) {
-        return Err(Error::ApartOnVlans(bridge.name.clone()));
-    }
     if bridge.netfilter == Some(BridgeNetfilter::ON) {
         return Ok(());
     }
@@ -51,10 +48,7 @@ fn expect_untagged(bridge: &Link) -> Result<(), Error> {
     if bridge.vlan_filtering != Some(true) {
         return Ok(());
     }
-    Err(Error::Config {
-        problem: format!("bridge {} filters VLANs, which \"icc\": false does not go with", bridge.name),
-        cure: "give the network a bridge of its own, or separate its containers by VLANs alone",
-    })
+    Err(Error::ApartOnVlans(bridge.name.clone()))
 }
 
 /// What a gate notes of a bridge's switches, which are about to be set: those that have to be set back.
