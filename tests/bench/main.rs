@@ -17,6 +17,7 @@ mod chart;
 mod figures;
 mod floor;
 mod lives;
+mod names;
 mod size;
 mod suites;
 
@@ -52,6 +53,7 @@ fn measure() -> ExitCode {
     let levels = lives::measure(counts, rounds);
     lives::judge(&levels, &floor);
     at_once::measure();
+    names::measure(rounds);
     size::measure();
     if let Some(path) = std::env::var_os("CHART") {
         std::fs::write(&path, chart::draw(&levels, &machine)).expect("write the chart");

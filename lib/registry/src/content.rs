@@ -35,10 +35,18 @@ pub(crate) fn overwrite(file: &File, size: u64, content: &[u8]) -> io::Result<()
     Ok(())
 }
 
-/// Reads a file of about the given size: one read, and one more that finds the end.
+/// Reads a file of about the given size, by one read(2) where it has that size: less than was asked for is the end.
 pub(crate) fn read_sized(file: &File, size: u64) -> io::Result<Vec<u8>> {
-    let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or_default().saturating_add(1));
-    file.take(u64::MAX).read_to_end(&mut content)?;
+    let mut content = vec![0; usize::try_from(size).unwrap_or_default().saturating_add(1)];
+    let length = match (&mut &*file).read(&mut content) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+        outcome => outcome?,
+    };
+    let is_end = length > 0 && length < content.len();
+    content.truncate(length);
+    if !is_end {
+        file.take(u64::MAX).read_to_end(&mut content)?;
+    }
     Ok(content)
 }
 

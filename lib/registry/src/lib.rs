@@ -15,6 +15,7 @@
 //!     index/s:<name>                       who has a link to whatever answers to the name
 //!     index/a:<address>                    who has the address
 //!     index/v                              who sees every member
+//!     all                                  all members in one piece, while somebody sees them all
 //!     settled                              dates the last change that reached every hosts file
 //! containers/<container ID>/               what belongs to one container, whatever number of networks it is on
 //!     networks                             the networks it is on, one a line, in the order in which it joined

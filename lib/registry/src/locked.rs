@@ -74,8 +74,7 @@ impl Locked {
     /// Makes a network, or the part of it that was read, be another; without members it goes. Whatever kills the
     /// process, each member is its old self or its new one.
     pub fn change(&self, before: &Network, after: &Network) -> Result<(), Error> {
-        let folder = self.networks.child_or_create(&after.name)?;
-        Roll::create(&folder)?.change(before, after)?;
+        Roll::create(self.networks.child_or_create(&after.name)?)?.change(before, after)?;
         self.remove_if_empty(&after.name)
     }
 
@@ -106,7 +105,7 @@ impl Locked {
 
     fn roll(&self, network: &str) -> Result<Option<Roll>, Error> {
         match self.networks.child(network)? {
-            Some(folder) => Roll::open(&folder),
+            Some(folder) => Roll::open(folder),
             None => Ok(None),
         }
     }

@@ -1,5 +1,6 @@
 //! A network's folder: reading members, all of them or those that matter, and changing them.
 
+use std::cmp::Ordering;
 use std::path::PathBuf;
 
 use crate::error::Error;
@@ -12,30 +13,36 @@ pub(crate) const MEMBERS: &str = "members";
 pub(crate) const INDEX: &str = "index";
 const PRIVATE: u32 = 0o600;
 
+/// All members in one file: what the files of the members say, read in one piece.
+const ALL: &str = "all";
+
 /// The folders of a network that has members.
 #[derive(Debug)]
 pub(crate) struct Roll {
+    network: Folder,
     members: Folder,
     index: Folder,
 }
 
 impl Roll {
     /// Opens them; `None` where there are none.
-    pub(crate) fn open(network: &Folder) -> Result<Option<Self>, Error> {
+    pub(crate) fn open(network: Folder) -> Result<Option<Self>, Error> {
         match (network.child(MEMBERS)?, network.child(INDEX)?) {
-            (Some(members), Some(index)) => Ok(Some(Self { members, index })),
+            (Some(members), Some(index)) => Ok(Some(Self { network, members, index })),
             _ => Ok(None),
         }
     }
 
     /// Opens them, and makes them where there are none.
-    pub(crate) fn create(network: &Folder) -> Result<Self, Error> {
-        Ok(Self { members: network.child_or_create(MEMBERS)?, index: network.child_or_create(INDEX)? })
+    pub(crate) fn create(network: Folder) -> Result<Self, Error> {
+        let (members, index) = (network.child_or_create(MEMBERS)?, network.child_or_create(INDEX)?);
+        Ok(Self { network, members, index })
     }
 
     /// All members, in the order in which they joined.
     pub(crate) fn all(&self) -> Result<Vec<Member>, Error> {
-        all(&self.members)
+        let known = self.network.read(ALL)?.and_then(|text| serde_json::from_slice(&text).ok());
+        known.map_or_else(|| all(&self.members), Ok)
     }
 
     /// Whether a member sees every other one.
@@ -79,7 +86,7 @@ impl Roll {
         let links = members.iter().chain(joining).flat_map(|member| &member.links);
         let meant = self.find(links.map(|link| Key::Name(link.source.clone())).collect::<Vec<_>>(), false)?;
         add_new(&mut members, meant);
-        sort(&mut members);
+        members.sort_by(order);
         Ok(members)
     }
 
@@ -89,8 +96,21 @@ impl Roll {
     }
 
     /// Writes what has changed. Keys come before the member that they lead to, and go before it: whatever kills the
-    /// process, a member is found, and found by its keys.
+    /// process, a member is found, and found by its keys. What has all members in one piece goes first and comes last.
     pub(crate) fn change(&self, before: &Network, after: &Network) -> Result<(), Error> {
+        self.network.remove(ALL)?;
+        self.change_members(before, after)?;
+        if !after.is_seen_whole() {
+            return Ok(());
+        }
+        let mut members: Vec<&Member> = after.members.iter().collect();
+        members.sort_by(|a, b| order(a, b));
+        let text = serde_json::to_vec(&members)
+            .map_err(|source| Error::Decode { path: path(&self.network, ALL), source })?;
+        self.network.replace(ALL, &text, PRIVATE)
+    }
+
+    fn change_members(&self, before: &Network, after: &Network) -> Result<(), Error> {
         let (known, remaining) = (before.by_attachment(), after.by_attachment());
         for member in &before.members {
             if !remaining.contains_key(&member.attachment()) {
@@ -128,9 +148,9 @@ fn add_new(members: &mut Vec<Member>, more: Vec<Member>) {
     }
 }
 
-fn sort(members: &mut [Member]) {
-    members
-        .sort_by(|a, b| (a.joined, &a.container_id, &a.ifname).cmp(&(b.joined, &b.container_id, &b.ifname)));
+/// The order in which members joined.
+fn order(a: &Member, b: &Member) -> Ordering {
+    (a.joined, &a.container_id, &a.ifname).cmp(&(b.joined, &b.container_id, &b.ifname))
 }
 
 /// All members of a folder of members. One that goes meanwhile is left out.
@@ -143,7 +163,7 @@ pub(crate) fn all(folder: &Folder) -> Result<Vec<Member>, Error> {
             members.push(member);
         }
     }
-    sort(&mut members);
+    members.sort_by(order);
     Ok(members)
 }
 

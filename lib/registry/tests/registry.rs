@@ -144,6 +144,7 @@ fn keys_of_a_newer_registry_do_no_harm_and_damage_is_named() {
     let registry = Registry::at(&state);
     join(&registry, "c1", "web");
     let file = state.join("registry/web/members/c1:eth0");
+    fs::remove_file(state.join("registry/web/all")).unwrap();
     fs::write(&file, r#"{"containerID":"c1","new":2}"#).unwrap();
     let network: Network = registry.network("web").unwrap().unwrap();
     assert_eq!(network.members[0].container_id, "c1");

@@ -1,0 +1,84 @@
+//! What it costs to join a network and to leave it, by the number of its members.
+
+use std::time::{Duration, Instant};
+
+use sandbox::{Call, Namespaced};
+use serde_json::{Value, json};
+
+use crate::figures::{Bar, bar, quantile};
+use crate::suites::Suite;
+
+/// Prints the times of `link-env` where members see each other, and where only links do.
+pub(crate) fn measure(rounds: usize) {
+    let program = Suite::cleat().program("link-env").display().to_string();
+    let netns = Namespaced::new("names");
+    println!("\nlink-env by members of the network, whole processes, {rounds} rounds, milliseconds");
+    println!("{:28} {:>12} {:>8} {:>12} {:>8}", "", "ADD median", "p95", "DEL median", "p95");
+    for (names, sizes) in [("network", [0, 10, 100, 1000]), ("links", [0, 100, 1000, 5000])] {
+        let network = Network { program: &program, names, netns: &netns };
+        let mut members = 0;
+        let mut medians = Vec::new();
+        // What everybody has a link to where only links are seen.
+        network.call("ADD", 0, false);
+        for size in sizes {
+            while members < size {
+                members += 1;
+                network.call("ADD", members, false);
+            }
+            let mut times = [Vec::with_capacity(rounds), Vec::with_capacity(rounds)];
+            for round in 0..rounds {
+                let joining = 10_000 + round;
+                for (times, command) in times.iter_mut().zip(["ADD", "DEL"]) {
+                    times.push(network.call(command, joining, true));
+                }
+            }
+            let [add, del] = &times;
+            medians.push(quantile(add, 50) + quantile(del, 50));
+            println!(
+                "{:28} {:12.2} {:8.2} {:12.2} {:8.2}",
+                format!("names: {names}, {size} members"),
+                quantile(add, 50),
+                quantile(add, 95),
+                quantile(del, 50),
+                quantile(del, 95)
+            );
+        }
+        if names == "links" {
+            bar("ADD and DEL with a link, 5,000 members to none", medians[3] / medians[0], Bar::AtMost(1.25));
+        }
+        for member in 0..=members {
+            network.call("DEL", member, false);
+        }
+    }
+}
+
+struct Network<'a> {
+    program: &'a str,
+    names: &'a str,
+    netns: &'a Namespaced,
+}
+
+impl Network<'_> {
+    /// Calls the plugin for a member, which may have a link to the first one.
+    fn call(&self, command: &str, member: usize, linked: bool) -> Duration {
+        let links: &[&str] = if linked { &["member-0:db"] } else { &[] };
+        let call = Call::new(self.program, command, &self.conf(member, links));
+        let call = call.of(&format!("{member:012x}{member:052x}"), self.netns, "eth0");
+        let start = Instant::now();
+        let answer = call.run();
+        let time = start.elapsed();
+        assert!(answer.output().status.success(), "{answer:?}");
+        time
+    }
+
+    fn conf(&self, member: usize, links: &[&str]) -> Value {
+        let address = format!("10.{}.{}.{}/8", member / 65536, member / 256 % 256, member % 256);
+        let endpoint = json!({"name": format!("member-{member}"), "links": links, "expose": ["5432/tcp"]});
+        json!({
+            "cniVersion": "1.0.0", "name": format!("names-{}", self.names), "type": "link-env", "names": self.names,
+            "args": {"cni": {"link-env": endpoint}},
+            "prevResult": {"cniVersion": "1.0.0", "ips": [{"interface": 0, "address": address}],
+                "interfaces": [{"name": "eth0", "mac": "02:00:00:00:00:01", "sandbox": self.netns.path()}]},
+        })
+    }
+}
