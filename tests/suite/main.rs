@@ -18,6 +18,7 @@ mod links;
 mod loopback;
 mod members;
 mod mixed;
+mod names;
 mod networks;
 mod programs;
 mod reach;

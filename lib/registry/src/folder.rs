@@ -31,8 +31,21 @@ pub struct Folder {
 }
 
 impl Folder {
+    /// Opens a folder anywhere, and makes it with those above it where there is none.
+    pub fn at_or_create(path: &Path) -> Result<Self, Error> {
+        if let Some(folder) = Self::open(path)? {
+            return Ok(folder);
+        }
+        std::fs::create_dir_all(path).map_err(|source| Error::Io {
+            verb: "create folder",
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::open(path)?.ok_or_else(|| failed("open folder", path, Errno::ENOENT))
+    }
+
     /// Opens a folder; `None` where there is none.
-    pub(crate) fn open(path: &Path) -> Result<Option<Self>, Error> {
+    pub fn open(path: &Path) -> Result<Option<Self>, Error> {
         match open(path, FOLDER, Mode::empty()) {
             Ok(fd) => Ok(Some(Self { file: fd.into(), path: path.to_owned() })),
             Err(Errno::ENOENT) => Ok(None),
@@ -280,73 +293,4 @@ fn failed(verb: &'static str, path: &Path, errno: Errno) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-
-    fn folder() -> (tempfile::TempDir, Folder) {
-        let place = tempfile::tempdir().unwrap();
-        let folder = Folder::open(place.path()).unwrap().unwrap();
-        (place, folder)
-    }
-
-    #[test]
-    fn rewriting_keeps_the_inode_whether_the_text_grows_or_shrinks() {
-        let (place, folder) = folder();
-        let file = place.path().join("hosts");
-        folder.rewrite("hosts", b"one\n", 0o644).unwrap();
-        let inode = fs::metadata(&file).unwrap().ino();
-        for text in ["one\ntwo\nthree\n", "2\n", "", "one\n"] {
-            folder.rewrite("hosts", text.as_bytes(), 0o644).unwrap();
-            assert_eq!(fs::read_to_string(&file).unwrap(), text);
-        }
-        let metadata = fs::metadata(&file).unwrap();
-        assert_eq!((metadata.ino(), metadata.mode() & 0o777), (inode, 0o644));
-    }
-
-    #[test]
-    fn equal_content_is_not_written_again() {
-        let (place, folder) = folder();
-        folder.rewrite("hosts", b"same\n", 0o644).unwrap();
-        let file = place.path().join("hosts");
-        let before = fs::metadata(&file).unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        folder.rewrite("hosts", b"same\n", 0o644).unwrap();
-        assert_eq!(before.mtime_nsec(), fs::metadata(&file).unwrap().mtime_nsec());
-    }
-
-    #[test]
-    fn nothing_is_written_through_links() {
-        let (place, folder) = folder();
-        let victim = place.path().join("victim");
-        fs::write(&victim, "precious").unwrap();
-        symlink(&victim, place.path().join("soft")).unwrap();
-        fs::hard_link(&victim, place.path().join("hard")).unwrap();
-        assert!(folder.read("soft").is_err());
-        for name in ["soft", "hard"] {
-            folder.rewrite(name, b"text", 0o644).unwrap();
-            assert_eq!(folder.read(name).unwrap().unwrap(), b"text");
-        }
-        symlink(&victim, place.path().join(TEMPORARY)).unwrap();
-        folder.replace("new", b"text", 0o600).unwrap();
-        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
-    }
-
-    #[test]
-    fn a_folder_that_is_a_symbolic_link_is_not_entered() {
-        let (place, folder) = folder();
-        symlink("/", place.path().join("way-out")).unwrap();
-        assert!(folder.child("way-out").is_err());
-        assert!(folder.child_or_create("way-out").is_err());
-    }
-
-    #[test]
-    fn names_cannot_lead_out_of_the_folder() {
-        let (_place, folder) = folder();
-        for name in ["", ".", "..", "a/b", "/etc", ".new", "a\0"] {
-            assert!(matches!(folder.read(name), Err(Error::FileName { .. })), "{name:?}");
-        }
-    }
-}
+mod tests;

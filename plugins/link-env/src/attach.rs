@@ -5,9 +5,10 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use cni::{Request, Target};
-use registry::{Locked, Member, Network, Registry};
+use registry::{Folder, Locked, Member, Network};
 
 use crate::conf::Conf;
+use crate::delivery::Delivery;
 use crate::detach;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
@@ -32,14 +33,25 @@ pub(crate) fn add(request: &Request, target: &Target) -> Result<(), Error> {
     endpoint.member.netns = Some(target.netns()?.to_owned());
     endpoint.member.joined = now();
 
-    let locked = Registry::at(&conf.state_dir).lock()?;
+    let delivery = Delivery::new(&request.conf)?;
+    let locked = lock(&delivery)?;
     let before = locked.around(request.conf.network.as_str(), &[container_id], Some(&endpoint.any()))?;
     endpoint.member.bridge = firewall::bridge(result, &endpoint.member, &before)?;
     let joining = join(before, endpoint, |netns| !netns.exists())?;
     if !conf.wait_for_links {
         check_links(&locked, &joining)?;
     }
-    joining.write(&locked)
+    joining.write(&locked, &delivery)
+}
+
+/// Takes the registry's lock. The first one after a boot removes what was left on disks.
+fn lock(delivery: &Delivery) -> Result<Locked, Error> {
+    if let Some(locked) = delivery.registry().lock_existing()? {
+        return Ok(locked);
+    }
+    let locked = delivery.registry().lock()?;
+    delivery.sweep(&locked)?;
+    Ok(locked)
 }
 
 /// Nanoseconds since 1970.
@@ -151,7 +163,7 @@ fn missing_source(locked: &Locked, joining: &Joining, source: &str, alias: &str)
 }
 
 impl Joining {
-    fn write(&self, locked: &Locked) -> Result<(), Error> {
+    fn write(&self, locked: &Locked, delivery: &Delivery) -> Result<(), Error> {
         let mut view = View::new(locked, self.after.clone());
         // The last thing that can be refused, and so before the first thing that is written.
         let known = locked.container(&self.member.container_id)?;
@@ -166,23 +178,41 @@ impl Joining {
             locked.change(&self.before, &self.after)?;
             view.rewrite_hosts(&self.before, settled)?;
             files::write_environment(&folder, &environment)?;
-            detach::clean_up(locked, &self.after, &self.stale)?;
+            if let Some(netns) = &self.member.netns {
+                let devices = || self.devices(locked, &folder);
+                delivery.deliver(&folder, netns, devices, &environment)?;
+            }
+            detach::clean_up(locked, delivery, &self.after, &self.stale)?;
             firewall.open()
         };
-        write().map_err(|failure| match self.undo(locked) {
+        write().map_err(|failure| match self.undo(locked, delivery) {
             Ok(()) => failure,
             Err(undo) => Error::Undo { failure: Box::new(failure), undo: Box::new(undo) },
         })
     }
 
-    fn undo(&self, locked: &Locked) -> Result<(), Error> {
+    /// The names by which CDI knows the container: those that no other one can have, and its name where nobody has it
+    /// on networks that it is not on.
+    fn devices(&self, locked: &Locked, folder: &Folder) -> Result<Vec<String>, Error> {
+        let Member { name, container_id, .. } = &self.member;
+        let own = locked.networks_of(folder)?;
+        let mut devices: Vec<String> = own.iter().map(|network| format!("{name}.{network}")).collect();
+        devices.push(container_id.clone());
+        let others = locked.networks_with(name)?;
+        if name != container_id && others.iter().all(|network| own.contains(network)) {
+            devices.insert(0, name.clone());
+        }
+        Ok(devices)
+    }
+
+    fn undo(&self, locked: &Locked, delivery: &Delivery) -> Result<(), Error> {
         let mut view = View::new(locked, self.before.clone());
         let firewall = Firewall::new(&self.after, &self.before, &self.touched());
         let closed = firewall.close();
         let hosts = view.rewrite_hosts(&self.after, None);
         let joined = self.before.members_of(&self.member.container_id).next().is_none();
         let container = if joined {
-            detach::clean_up(locked, &self.before, std::slice::from_ref(&self.member))
+            detach::clean_up(locked, delivery, &self.before, std::slice::from_ref(&self.member))
         } else {
             Ok(())
         };

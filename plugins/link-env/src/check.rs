@@ -7,6 +7,7 @@ use cni::{Request, Target};
 use registry::{Member, Network, Registry};
 
 use crate::conf;
+use crate::delivery;
 use crate::error::Error;
 use crate::files;
 use crate::firewall::{self, Firewall};
@@ -36,6 +37,7 @@ pub(crate) fn check(request: &Request, target: &Target) -> Result<(), Error> {
         let folder = registry.container_dir(container_id);
         Error::Differs(format!("folder {} is gone", folder.display()))
     })?;
+    delivery::check(&folder)?;
     files::check(&folder, &View::new(&locked, network).hosts(container_id, Some(&folder))?)
 }
 

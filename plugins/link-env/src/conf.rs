@@ -44,7 +44,6 @@ pub(crate) struct PortMapping {
 pub(crate) struct Conf {
     pub(crate) names: Names,
     pub(crate) wait_for_links: bool,
-    pub(crate) state_dir: PathBuf,
     /// What is said of the endpoint, strongest first.
     pub(crate) layers: [Layer; 4],
     pub(crate) port_mappings: Vec<PortMapping>,
@@ -117,7 +116,6 @@ impl Conf {
         Ok(Self {
             names: keys.names,
             wait_for_links: keys.wait_for_links,
-            state_dir: state_dir(conf)?,
             layers: [strongest, from_args(args), keys.args.cni.link_env, keys.endpoint],
             port_mappings: keys.runtime_config.port_mappings,
             pod: Pod { name: text("K8S_POD_NAME"), namespace: text("K8S_POD_NAMESPACE") },
@@ -134,16 +132,18 @@ pub(crate) fn state_dir(conf: &cni::Conf) -> Result<PathBuf, Error> {
         state_dir: String,
     }
     let Key { state_dir } = conf.parse()?;
-    if state_dir.is_empty() {
-        return Ok(DEFAULT_STATE_DIR.into());
+    Ok(folder("stateDir", state_dir)?.unwrap_or_else(|| DEFAULT_STATE_DIR.into()))
+}
+
+/// A folder that a key names; `None` where it is empty.
+pub(crate) fn folder(key: &str, path: String) -> Result<Option<PathBuf>, Error> {
+    if path.is_empty() || path.starts_with('/') {
+        return Ok((!path.is_empty()).then(|| path.into()));
     }
-    if !state_dir.starts_with('/') {
-        return Err(Error::Config {
-            problem: format!("stateDir {state_dir:?} is not an absolute path"),
-            cure: "write it from the root, such as /run/cleat",
-        });
-    }
-    Ok(state_dir.into())
+    Err(Error::Config {
+        problem: format!("{key} {path:?} is not an absolute path"),
+        cure: "write it from the root, such as /run/cleat",
+    })
 }
 
 fn from_args(args: &cni::Args) -> Layer {
@@ -268,12 +268,18 @@ mod tests {
     }
 
     #[test]
+    fn folders_are_absolute_or_none() {
+        assert_eq!(folder("cdiDir", String::new()).unwrap(), None);
+        assert_eq!(folder("cdiDir", "/run/cdi".into()).unwrap(), Some("/run/cdi".into()));
+        assert!(folder("cdiDir", "run".into()).unwrap_err().to_string().contains("cdiDir \"run\""));
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_path() {
         for (value, words) in [
             (json!({"endpoint": {"link": ["db"]}}), "endpoint"),
             (json!({"args": {"cni": {"link-env": {"name": 1}}}}), "args.cni.link-env.name"),
             (json!({"names": "all"}), "names"),
-            (json!({"stateDir": "run"}), "absolute"),
             (json!({"runtimeConfig": {"PortMappings": [{"ContainerPort": 70000}]}}), "containerPort"),
             (
                 json!({"runtimeConfig": {"io.kubernetes.cri.pod-annotations": {"link-env.cni/link": "x"}}}),

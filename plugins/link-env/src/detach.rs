@@ -3,26 +3,29 @@
 //!
 //! The registry is saved last: whatever kills the process, the next DEL or GC still finds the member and repeats all.
 
-use cni::{Request, Target};
-use registry::{Locked, Member, Network, Registry};
+use std::path::Path;
 
-use crate::conf;
+use cni::{Request, Target};
+use registry::{Locked, Member, Network};
+
+use crate::delivery::Delivery;
 use crate::error::Error;
 use crate::firewall::Firewall;
 use crate::view::View;
 
 /// Removes one attachment.
 pub(crate) fn del(request: &Request, target: &Target) -> Result<(), Error> {
-    let Some(locked) = Registry::at(conf::state_dir(&request.conf)?).lock_existing()? else {
-        return Ok(());
-    };
+    let delivery = Delivery::new(&request.conf)?;
     let (container_id, ifname) = (target.container_id().as_str(), target.ifname().as_str());
+    let Some(locked) = delivery.registry().lock_existing()? else {
+        return delivery.withdraw(None, container_id, target.netns.as_deref());
+    };
     let before = locked.around(request.conf.network.as_str(), &[container_id], None)?;
     if before.member(container_id, ifname).is_none() && before.members_of(container_id).next().is_none() {
         // An ADD may have been killed between the container's folder and the registry.
-        return Ok(locked.leave(container_id, &before.name)?);
+        return leave_network(&locked, &delivery, container_id, &before.name, target.netns.as_deref());
     }
-    leave(&locked, &before, |member| member.is(container_id, ifname))
+    leave(&locked, &delivery, &before, |member| member.is(container_id, ifname))
 }
 
 /// Removes all attachments of the network that are not in the list of valid ones.
@@ -30,7 +33,8 @@ pub(crate) fn gc(request: &Request) -> Result<(), Error> {
     let Some(valid) = request.conf.valid_attachments()? else {
         return Ok(());
     };
-    let Some(locked) = Registry::at(conf::state_dir(&request.conf)?).lock_existing()? else {
+    let delivery = Delivery::new(&request.conf)?;
+    let Some(locked) = delivery.registry().lock_existing()? else {
         return Ok(());
     };
     let before = locked.network(request.conf.network.as_str())?;
@@ -41,21 +45,28 @@ pub(crate) fn gc(request: &Request) -> Result<(), Error> {
         })
     };
     let mut failures = Vec::new();
-    let left = leave(&locked, &before, |member| !is_valid(&member.container_id, Some(&member.ifname)));
+    let left =
+        leave(&locked, &delivery, &before, |member| !is_valid(&member.container_id, Some(&member.ifname)));
     failures.extend(left.err().map(cni::Error::from));
     // Folders of ADDs that were killed before they came to the registry.
     let after = locked.network(&name)?;
     for container_id in locked.containers()? {
         let member = after.members_of(&container_id).next();
         if member.is_none() && !is_valid(&container_id, None) {
-            let left = locked.leave(&container_id, &name).map_err(Error::from);
+            let left = leave_network(&locked, &delivery, &container_id, &name, None);
             failures.extend(left.err().map(cni::Error::from));
         }
     }
+    failures.extend(delivery.sweep(&locked).err().map(cni::Error::from));
     Ok(cni::Error::all(failures)?)
 }
 
-fn leave(locked: &Locked, before: &Network, goes: impl Fn(&Member) -> bool) -> Result<(), Error> {
+fn leave(
+    locked: &Locked,
+    delivery: &Delivery,
+    before: &Network,
+    goes: impl Fn(&Member) -> bool,
+) -> Result<(), Error> {
     let (gone, remaining): (Vec<Member>, Vec<Member>) = before.members.iter().cloned().partition(goes);
     if gone.is_empty() {
         return Ok(());
@@ -66,7 +77,7 @@ fn leave(locked: &Locked, before: &Network, goes: impl Fn(&Member) -> bool) -> R
     let settled = locked.settled(&after.name)?;
     locked.unsettle(&after.name)?;
     let rewritten = View::new(locked, after.clone()).rewrite_hosts(before, settled);
-    let cleaned = clean_up(locked, &after, &gone);
+    let cleaned = clean_up(locked, delivery, &after, &gone);
     let failures = [closed, rewritten, cleaned].into_iter().filter_map(Result::err);
     cni::Error::all(failures.map(cni::Error::from).collect())?;
     locked.change(before, &after)?;
@@ -76,7 +87,12 @@ fn leave(locked: &Locked, before: &Network, goes: impl Fn(&Member) -> bool) -> R
 
 /// Takes members' containers off a network where none of their interfaces is on it any more: their files go with
 /// their last network, and lose this network's lines where there is another one.
-pub(crate) fn clean_up(locked: &Locked, after: &Network, gone: &[Member]) -> Result<(), Error> {
+pub(crate) fn clean_up(
+    locked: &Locked,
+    delivery: &Delivery,
+    after: &Network,
+    gone: &[Member],
+) -> Result<(), Error> {
     let mut failures: Vec<cni::Error> = Vec::new();
     for member in gone {
         let container_id = member.container_id.as_str();
@@ -84,7 +100,7 @@ pub(crate) fn clean_up(locked: &Locked, after: &Network, gone: &[Member]) -> Res
             continue;
         }
         let clean = || -> Result<(), Error> {
-            locked.leave(container_id, &after.name)?;
+            leave_network(locked, delivery, container_id, &after.name, member.netns.as_deref())?;
             if locked.container(container_id)?.is_some() {
                 View::new(locked, after.clone()).rewrite_hosts_of(container_id)?;
             }
@@ -93,4 +109,20 @@ pub(crate) fn clean_up(locked: &Locked, after: &Network, gone: &[Member]) -> Res
         failures.extend(clean().err().map(cni::Error::from));
     }
     Ok(cni::Error::all(failures)?)
+}
+
+/// Takes a container off a network. With its last one goes what was put elsewhere for it, before the list of that.
+fn leave_network(
+    locked: &Locked,
+    delivery: &Delivery,
+    container_id: &str,
+    network: &str,
+    netns: Option<&Path>,
+) -> Result<(), Error> {
+    let folder = locked.container(container_id)?;
+    let networks = folder.map(|folder| locked.networks_of(&folder)).transpose()?.unwrap_or_default();
+    if networks.iter().all(|known| known == network) {
+        delivery.withdraw(Some(locked), container_id, netns)?;
+    }
+    Ok(locked.leave(container_id, network)?)
 }

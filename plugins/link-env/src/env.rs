@@ -131,7 +131,6 @@ impl Environment {
         self.variables = united;
     }
 
-    #[cfg(test)]
     /// The variables as a process has them: `KEY=value`.
     pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
         self.variables.iter().map(|(key, value)| format!("{key}={value}"))

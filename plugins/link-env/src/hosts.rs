@@ -102,25 +102,20 @@ impl<'a> Hosts<'a> {
     }
 
     fn add_links(&mut self, own: &[Membership<'a>]) {
-        let mut links: Vec<(&str, Option<&'a Member>, Option<String>)> = Vec::new();
-        for Membership { neighbourhood, member } in own {
-            for link in &member.links {
-                let source = neighbourhood.network.find(&link.source);
-                // Where the source's own line has this name first, so does this one: both are found by the address.
-                let seen = source.filter(|_| member.names == Names::Network);
-                let qualified = seen.and_then(|source| neighbourhood.qualified(source));
-                links.push((&link.alias, source, qualified));
-            }
+        let mut links: Vec<(&str, Option<&'a Member>)> = Vec::new();
+        for membership in own {
+            let found = |source: &str| membership.network().find(source);
+            let of_member = membership.member.links.iter();
+            links.extend(of_member.map(|link| (link.alias.as_str(), found(&link.source))));
         }
         // All aliases before any other name: an alias holds whatever else a source is called. That of a source
         // which is gone means nobody, rather than a stranger of that name.
-        for (alias, source, _) in &links {
+        for (alias, source) in &links {
             self.claim(alias, source.map(|source| source.container_id.as_str()));
         }
-        for (alias, source, qualified) in links {
+        for (alias, source) in links {
             let Some(source) = source else { continue };
-            let names = qualified.as_deref().into_iter().chain([alias, &source.hostname, &source.name]);
-            let names = self.allowed(source, &names.collect::<Vec<_>>());
+            let names = self.allowed(source, &[alias, &source.hostname, &source.name]);
             push_lines(&mut self.text, source, &names);
             for name in names {
                 self.claim(name, Some(&source.container_id));

@@ -6,6 +6,7 @@
 //!
 //! - `conf` takes the configuration apart, `endpoint` merges and validates what it says of the container;
 //! - `env` and `hosts` (with `neighbourhood`) make texts of members, `files` writes them, `view` knows who sees whom;
+//! - `delivery` puts them where `ip netns exec` and runtimes look by themselves;
 //! - `attach`, `detach` and `check` are the verbs, and `pod` is for an agent of the runtime.
 //!
 //! Where the bridge keeps the members of a network apart (`"icc": false`), `firewall` opens it for links; without that, who may
@@ -14,6 +15,7 @@
 mod attach;
 mod check;
 mod conf;
+mod delivery;
 mod detach;
 mod endpoint;
 mod env;

@@ -107,7 +107,7 @@ fn a_link_may_wait_for_its_source() {
     shop.add("c1", &["10.0.0.2/24"], &json!({"name": "web", "links": ["db:store"]}));
     assert_eq!(place.env("c1").len(), 0);
     shop.add("c2", &["10.0.0.3/24"], &json!({"name": "db"}));
-    assert_eq!(place.hosts("c1")[0], "10.0.0.3 db.shop store c2 db");
+    assert_eq!(place.hosts("c1")[0], "10.0.0.3 store c2 db");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn pods_of_the_same_name_in_two_namespaces_get_along() {
     );
     // The pod that came first keeps the name.
     place.shop().add("c3", &["10.0.0.4/24"], &json!({"name": "web", "links": ["db-0:store"]}));
-    assert_eq!(place.hosts("c3")[0], "10.0.0.2 db-0.shop store c1 db-0");
+    assert_eq!(place.hosts("c3")[0], "10.0.0.2 store c1 db-0");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::process::{Command, ExitStatus};
 use std::thread;
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 pub(crate) const INSIDE: &str = "CLEAT_SANDBOX";
 
@@ -67,10 +67,29 @@ fn unshare() -> Command {
     command
 }
 
-/// Fresh folders where the suite, its tests and ip(8) keep their state.
+/// Fresh folders where the suite, its tests and ip(8) keep their state, and an `/etc` to write to.
 pub(crate) fn prepare() {
     for folder in ["/run", "/var/lib"] {
-        mount(Some("sandbox"), folder, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
-            .unwrap_or_else(|error| panic!("mount a tmpfs on {folder} in the sandbox: {error}"));
+        tmpfs(folder);
     }
+    copy_on_write("/etc");
+}
+
+/// Makes a folder one's own to write to, with what is in it.
+pub(crate) fn copy_on_write(folder: &str) {
+    const LAYERS: &str = "/mnt";
+    tmpfs(LAYERS);
+    for layer in ["upper", "work"] {
+        std::fs::create_dir(format!("{LAYERS}/{layer}")).unwrap();
+    }
+    let options = format!("lowerdir={folder},upperdir={LAYERS}/upper,workdir={LAYERS}/work");
+    mount(Some("sandbox"), folder, Some("overlay"), MsFlags::empty(), Some(options.as_str())).unwrap_or_else(
+        |error| panic!("mount a copy-on-write {folder} in the sandbox (Linux 5.11 lets users): {error}"),
+    );
+    umount2(LAYERS, MntFlags::MNT_DETACH).unwrap();
+}
+
+fn tmpfs(folder: &str) {
+    mount(Some("sandbox"), folder, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
+        .unwrap_or_else(|error| panic!("mount a tmpfs on {folder} in the sandbox: {error}"));
 }

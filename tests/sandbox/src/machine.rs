@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nix::mount::{MsFlags, mount};
 use nix::unistd::geteuid;
 
-use crate::isolate::{INSIDE, is_inside, prepare, run_test_in};
+use crate::isolate::{INSIDE, copy_on_write, is_inside, prepare, run_test_in};
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 
@@ -52,20 +52,9 @@ pub fn on_a_machine(test: impl FnOnce()) {
 /// Gives the machine folders and cgroups of its own.
 fn furnish() {
     prepare();
-    let layers = Path::new("/run/layers");
-    for folder in ["/etc", "/opt"] {
-        let [upper, work] = ["upper", "work"].map(|part| layers.join(part).join(folder.trim_matches('/')));
-        fs::create_dir_all(&upper).unwrap();
-        fs::create_dir_all(&work).unwrap();
-        let options = format!("lowerdir={folder},upperdir={},workdir={}", upper.display(), work.display());
-        mount(Some("machine"), folder, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
-            .unwrap_or_else(|error| panic!("mount a copy-on-write {folder}: {error}"));
-    }
-    // Another tmpfs hides the layers.
-    for folder in ["/run", "/var/tmp"] {
-        mount(Some("machine"), folder, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
-            .unwrap_or_else(|error| panic!("mount a tmpfs on {folder}: {error}"));
-    }
+    copy_on_write("/opt");
+    mount(Some("machine"), "/var/tmp", Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
+        .unwrap_or_else(|error| panic!("mount a tmpfs on /var/tmp: {error}"));
     mount_cgroups();
 }
 
