@@ -6,11 +6,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use sandbox::traffic::serve_tcp;
+use sandbox::traffic::{ask_tcp, ask_udp, serve_tcp, serve_udp};
 use sandbox::{Host, Namespaced, Snapshot, isolated};
 use serde_json::{Value, json};
 
-use crate::networks::cleat;
+use crate::networks::{cleat, install_networks};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Families {
@@ -246,6 +246,40 @@ fn connecting_and_disconnecting_takes_effect_in_a_running_container() {
         leave("my-net", &one, "eth0");
         leave("my-net2", &two, "eth0");
         drop((web, one, two));
+        before.assert_unchanged();
+    });
+}
+
+#[test]
+fn ports_that_the_host_chose_stand_in_the_registry() {
+    isolated(|| {
+        let _host = Host::new();
+        install_networks();
+        let before = Snapshot::take();
+        let web = Namespaced::new("web");
+        let mappings = json!({"portMappings": [
+            {"hostPort": 0, "containerPort": 80, "protocol": "tcp"},
+            {"hostPort": 8080, "containerPort": 80, "protocol": "tcp"},
+            {"hostPort": 0, "containerPort": 53, "protocol": "udp", "hostIP": "127.0.0.1"},
+        ]});
+        let mut command = cleat(&["add", "cleat-dual-stack", web.path().to_str().unwrap()]);
+        command.env("CNI_ARGS", "LINK_NAME=web").env("CAP_ARGS", mappings.to_string());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let members = fs::read("/run/cleat/registry/cleat-dual-stack/all").unwrap();
+        let members: Value = serde_json::from_slice(&members).unwrap();
+        let published = members[0]["published"].as_array().unwrap();
+        let ports =
+            published.iter().map(|port| [&port["hostPort"], &port["containerPort"]].map(Value::as_u64));
+        let ports: Vec<_> = ports.map(|pair| pair.map(Option::unwrap)).collect();
+        let [[http, 80], [8080, 80], [dns, 53]] = ports[..] else { panic!("{published:?}") };
+        serve_tcp(Some(&web), "web", "[::]:80");
+        assert!(ask_tcp(None, &format!("127.0.0.1:{http}")).unwrap().starts_with("web sees "));
+        serve_udp(Some(&web), "web", "[::]:53");
+        assert!(ask_udp(None, &format!("127.0.0.1:{dns}")).unwrap().starts_with("web sees "));
+        assert!(http != 8080 && http != 0 && dns != 0, "{published:?}");
+        leave("cleat-dual-stack", &web, "eth0");
+        drop(web);
         before.assert_unchanged();
     });
 }

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use cni::{Request, Target};
 use registry::{Folder, Locked, Member, Network};
 
+use crate::chosen;
 use crate::conf::Conf;
 use crate::delivery::Delivery;
 use crate::detach;
@@ -32,6 +33,7 @@ pub(crate) fn add(request: &Request, target: &Target) -> Result<(), Error> {
     let mut endpoint = Endpoint::new(&conf, container_id, ifname, addresses)?;
     endpoint.member.netns = Some(target.netns()?.to_owned());
     endpoint.member.joined = now();
+    chosen::note(&target.attachment, &mut endpoint.member.published)?;
 
     let delivery = Delivery::new(&request.conf)?;
     let locked = lock(&delivery)?;

@@ -14,6 +14,7 @@
 
 mod attach;
 mod check;
+mod chosen;
 mod conf;
 mod delivery;
 mod detach;
