@@ -2,10 +2,15 @@
 //!
 //! `add`, `del`, `check`, `status` and `gc` keep the environment, the container IDs and the result cache of libcni's own
 //! `cnitool`, so that either program can go on with what the other began. `run` gives a command a network namespace
-//! of its own, attached to a network for as long as the command lives.
+//! of its own, attached to networks for as long as the command lives; `network` writes conflists, and takes running
+//! containers, of any runtime, on and off networks.
+//!
+//! There is no daemon and no state of its own but for what `run` has running: networks are the files in `NETCONFPATH`,
+//! attachments are what the runtimes' result cache, the registry of names and the kernel say (`inventory`).
 //!
 //! This crate does a runtime's work and none of a plugin's: it configures no interface, writes no lease and no
-//! packet filter. All of that is done by the programs in `CNI_PATH`.
+//! packet filter. All of that is done by the programs in `CNI_PATH`, and by the plugins' libraries where no verb of the
+//! contract fits: `repair` of a bridge, the leases of a network, the published ports.
 
 mod age;
 mod commands;
