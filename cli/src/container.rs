@@ -1,7 +1,7 @@
 //! A container of `cleat run` from beginning to end: its namespaces, its networks, its command; and nothing of it is left.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -40,6 +40,11 @@ impl<'a> Container<'a> {
         let container = Self { args, environment, runtime, id, networks };
         container.check()?;
         Ok(container)
+    }
+
+    /// As [`Runtime::lock_shared`].
+    pub(crate) fn keep_gc_away(&self) -> Result<File, Error> {
+        self.runtime.lock_shared()
     }
 
     /// The names of its networks.

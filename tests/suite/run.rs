@@ -293,3 +293,21 @@ fn several_networks_addresses_and_what_cannot_be() {
         before.assert_unchanged();
     });
 }
+
+#[test]
+fn a_keeper_that_was_killed_leaves_a_free_name_and_no_more_than_gc_takes() {
+    isolated(|| {
+        let _host = Host::new();
+        install_networks();
+        let before = Snapshot::take();
+        let mut web = start(&["--name", "web", "-p", "8080:80"], "exec sleep 100", || attached() == 1);
+        web.kill().unwrap();
+        web.wait().unwrap();
+        // The name and the port are free at once.
+        let again = start(&["--name", "web", "-p", "8080:80"], "exec sleep 100", || attached() == 2);
+        stop(again, "TERM");
+        let (collected, said) = output(&mut cleat(&["gc", "cleat"]));
+        assert!(collected.status.success(), "{said}");
+        before.assert_unchanged();
+    });
+}

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
 use crate::network::leases;
 use crate::output::{self, Form, Table};
+use crate::runs;
 use crate::runtime::{CacheFolder, Making, Runtime};
 
 const CAUTION: &str = "Plugins remove everything of a network that is neither in the result cache nor registered by \
@@ -44,6 +45,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     if let Some(network) = &args.network {
         let list = runtime.find(network)?;
         let _lock = runtime.lock_exclusive()?;
+        runs::sweep()?;
         return collect(&runtime, &Inventory::read(&runtime)?, &list);
     }
     let _lock = runtime.lock_exclusive()?;
@@ -61,6 +63,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         }
         return Ok(());
     }
+    runs::sweep()?;
     let mut errors: Vec<Error> =
         inventory.networks.iter().filter_map(|list| collect(&runtime, &inventory, list).err()).collect();
     // Of networks whose configuration has gone: there is no list to ask the plugins for the rest by.

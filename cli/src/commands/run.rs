@@ -81,6 +81,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
     let container_id = container_id::random()?;
     let container = Container::new(args, environment, container_id.clone())?;
     let record = args.record(&container_id, container.networks())?;
+    let lock = container.keep_gc_away()?;
     let (mut run, guard) = Run::create(record)?;
     if args.detach {
         // It takes the lock over.
@@ -92,6 +93,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
         output::text(&format!("{container_id}\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
+    drop(lock);
     let ran = container.run(&mut run, || Ok(()));
     let forgotten = run.forget();
     let code = ran?;

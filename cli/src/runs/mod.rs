@@ -66,6 +66,17 @@ pub(crate) fn all() -> Result<Vec<Run>, Error> {
     Ok(all)
 }
 
+/// Removes what was to leave nothing, and is looked after by nobody any more: its keeper was killed. The caller has kept
+/// others from starting (`Runtime::lock_exclusive`).
+pub(crate) fn sweep() -> Result<(), Error> {
+    for run in all()? {
+        if run.record.vanishes && !run.is_alive()? {
+            run.forget()?;
+        }
+    }
+    Ok(())
+}
+
 /// The one of a name, an ID, or the beginning of an ID.
 pub(crate) fn find(container: &str) -> Result<Run, Error> {
     let mut all = all()?;
@@ -90,11 +101,19 @@ pub(crate) fn find(container: &str) -> Result<Run, Error> {
 }
 
 impl Run {
-    /// Makes the folder of a new container, and takes its lock. Refuses a name that another one has.
+    /// Makes the folder of a new container, and takes its lock. Refuses a name that another one has, but for one that was
+    /// to leave nothing and whose keeper was killed. The caller keeps GC away (`Runtime::lock_shared`).
     pub(crate) fn create(record: Record) -> Result<(Self, Guard), Error> {
-        if let Some(name) = &record.name
-            && let Some(other) = all()?.into_iter().find(|other| other.record.name.as_ref() == Some(name))
+        let namesake = match &record.name {
+            Some(name) => all()?.into_iter().find(|other| other.record.name.as_ref() == Some(name)),
+            None => None,
+        };
+        if let Some(dead) = &namesake
+            && dead.record.vanishes
+            && !dead.is_alive()?
         {
+            dead.forget()?;
+        } else if let (Some(name), Some(other)) = (&record.name, namesake) {
             let other_id = other.record.container_id.get(..12).unwrap_or_default().to_owned();
             return Err(Error::refused(
                 format!("name container {name}"),
