@@ -3,13 +3,15 @@
 //! Pure: options and a network in, arguments out. An option that no plugin of the network would heed is refused
 //! here, before anything is made, as it would be lost without a word otherwise.
 
+mod words;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::str::FromStr;
 
 use cni::{NetworkList, case_blind};
-use serde::Serialize;
 use serde_json::{Map, Value, json};
+
+pub(crate) use words::{ExtraHost, Link, Variable};
 
 use crate::error::Error;
 use crate::ports::{Exposed, PortMapping, Publish};
@@ -20,70 +22,6 @@ pub(crate) const LINK_ENV: &str = "link-env";
 const PORT_MAPPINGS: &str = "portMappings";
 /// The capability that takes further names.
 const ALIASES: &str = "aliases";
-
-/// One `--link SOURCE[:ALIAS]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub(crate) struct Link(String);
-
-impl Link {
-    /// The name, ID or alias of the other container.
-    pub(crate) fn source(&self) -> &str {
-        self.0.split_once(':').map_or(self.0.as_str(), |(source, _)| source)
-    }
-}
-
-impl FromStr for Link {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let (source, alias) = text.split_once(':').unwrap_or((text, text));
-        if source.is_empty() || alias.is_empty() || alias.contains(':') {
-            return Err(Error::Argument { reason: "write it as SOURCE or SOURCE:ALIAS".to_owned() });
-        }
-        Ok(Self(text.to_owned()))
-    }
-}
-
-/// One `-e KEY=value`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Variable {
-    /// The name.
-    pub(crate) key: String,
-    /// The value, which may be empty.
-    pub(crate) value: String,
-}
-
-impl FromStr for Variable {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        match text.split_once('=') {
-            Some((key, value)) if !key.is_empty() => {
-                Ok(Self { key: key.to_owned(), value: value.to_owned() })
-            }
-            _ => Err(Error::Argument { reason: "write it as KEY=value".to_owned() }),
-        }
-    }
-}
-
-/// One `--add-host NAME:ADDRESS`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub(crate) struct ExtraHost(String);
-
-impl FromStr for ExtraHost {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let (name, address) = text.split_once([':', '=']).unwrap_or_default();
-        let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
-        match bare.parse::<IpAddr>() {
-            Ok(address) if !name.is_empty() => Ok(Self(format!("{name}={address}"))),
-            _ => Err(Error::Argument { reason: "write it as NAME:ADDRESS".to_owned() }),
-        }
-    }
-}
 
 /// A container as its options describe it.
 #[derive(Clone, Debug)]
@@ -244,6 +182,8 @@ fn declares_itself(plugin: &Map<String, Value>, capability: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::str::FromStr;
+
     use super::*;
 
     fn list(plugins: &str) -> NetworkList {
@@ -257,22 +197,6 @@ mod tests {
 
     fn all<T: FromStr<Err = Error>>(texts: &[&str]) -> Vec<T> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
-    }
-
-    #[test]
-    fn links_and_variables_are_pairs() {
-        for good in ["db", "db:sql"] {
-            assert_eq!(json!(good.parse::<Link>().unwrap()), good);
-        }
-        for bad in ["", ":", "db:", ":sql", "a:b:c"] {
-            assert!(bad.parse::<Link>().is_err(), "{bad}");
-        }
-        let variable: Variable = "K=a=b".parse().unwrap();
-        assert_eq!((variable.key.as_str(), variable.value.as_str()), ("K", "a=b"));
-        assert!("K=".parse::<Variable>().is_ok());
-        for bad in ["", "K", "=v"] {
-            assert!(bad.parse::<Variable>().is_err(), "{bad}");
-        }
     }
 
     #[test]

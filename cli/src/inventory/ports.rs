@@ -51,8 +51,10 @@ pub(super) fn published() -> Result<BTreeMap<String, Vec<PortView>>, Error> {
     let failed = |error: &dyn std::error::Error| {
         Error::io("read published ports", io::Error::other(error.to_string()))
     };
-    let mut rules = nftables::Socket::open().map_err(|error| failed(&error))?;
     let mut all: BTreeMap<String, Vec<PortView>> = BTreeMap::new();
+    let Some(mut rules) = nftables::Socket::open_if_supported().map_err(|error| failed(&error))? else {
+        return Ok(all);
+    };
     for published in host_port::published(&mut rules).map_err(|error| failed(&error))? {
         let port = published.port;
         let protocol = port.protocol.name().parse().unwrap_or_default();
