@@ -303,7 +303,12 @@ fn a_keeper_that_was_killed_leaves_a_free_name_and_no_more_than_gc_takes() {
         let mut web = start(&["--name", "web", "-p", "8080:80"], "exec sleep 100", || attached() == 1);
         web.kill().unwrap();
         web.wait().unwrap();
-        // The name and the port are free at once.
+        // The kernel takes the interface away when it gets round to the namespace; name and port are free then.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while output(Command::new("ip").args(["-o", "link", "show", "master", "cleat0"])).1.contains("veth") {
+            assert!(Instant::now() < deadline, "the interface of a container that has gone is still there");
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let again = start(&["--name", "web", "-p", "8080:80"], "exec sleep 100", || attached() == 2);
         stop(again, "TERM");
         let (collected, said) = output(&mut cleat(&["gc", "cleat"]));
