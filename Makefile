@@ -26,6 +26,7 @@ test-kernels:
 
 test-runtimes:
 	tests/runtimes/newer
+	$(CARGO) build --locked --bins
 	$(CARGO) test -p runtimes --locked
 
 bench: all
