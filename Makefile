@@ -46,3 +46,4 @@ install: all
 	put 644 conf/cleat-nri.service "$(DESTDIR)$(PREFIX)/lib/systemd/system/cleat-nri.service"; \
 	put 755 conf/kubernetes/install-on-node "$(DESTDIR)$(PREFIX)/share/cleat/install-on-node"; \
 	for file in conf/*.conflist conf/*/*.conflist; do put 644 "$$file" "$(DESTDIR)$(CONFDIR)/$${file##*/}.example"; done
+	"$(OUT)/cleat" generate share "$(DESTDIR)$(PREFIX)/share"

@@ -14,6 +14,7 @@
 
 mod age;
 mod commands;
+mod conf;
 mod container;
 mod container_id;
 mod docker;

@@ -17,6 +17,7 @@ mod isolation;
 mod links;
 mod loopback;
 mod members;
+mod mistakes;
 mod mixed;
 mod names;
 mod networks;

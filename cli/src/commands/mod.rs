@@ -2,8 +2,10 @@
 
 mod add;
 mod check;
+mod conf;
 mod del;
 mod gc;
+mod generate;
 mod init;
 mod inspect;
 mod leases;
@@ -69,6 +71,12 @@ pub(crate) enum Verb {
     /// The process that looks after a container in the background, which `run -d` starts
     #[command(hide = true)]
     Supervise(supervise::Args),
+    /// Look for mistakes in network configurations
+    #[command(subcommand)]
+    Conf(conf::Verb),
+    /// Write completions, manual pages or schemas
+    #[command(hide = true)]
+    Generate(generate::Args),
     /// The first process of a container, which `run` starts
     #[command(hide = true)]
     Init(init::Args),
@@ -79,6 +87,7 @@ impl Verb {
     pub(crate) fn execute(self, environment: &Environment) -> Result<ExitCode, Error> {
         let done = match self {
             Self::Run(args) => return run::execute(&args, environment),
+            Self::Conf(verb) => return conf::execute(&verb, environment),
             Self::Init(args) => return Ok(init::execute(&args)),
             Self::Supervise(args) => return supervise::execute(&args, environment),
             Self::Stop(args) => stop::execute(&args),
@@ -95,6 +104,7 @@ impl Verb {
             Self::Inspect(args) => inspect::execute(&args, environment),
             Self::Leases(args) => leases::execute(&args, environment),
             Self::Ps(args) => ps::execute(&args, environment),
+            Self::Generate(args) => generate::execute(&args),
             Self::Port(args) => port::execute(&args, environment),
         };
         done.map(|()| ExitCode::SUCCESS)

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use cni::{Args, Request, Route, Version};
 use ipnetwork::IpNetwork;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::error::Error;
@@ -19,38 +20,61 @@ use crate::store::Demand;
 /// Where leases are kept unless `dataDir` says otherwise; the reference's folder.
 const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
-struct Keys {
+pub(crate) struct Keys {
+    /// The ranges that addresses are leased from.
     ipam: Option<IpamKeys>,
     runtime_config: RuntimeKeys,
     args: ArgsKeys,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 struct IpamKeys {
+    /// host-local.
+    r#type: String,
+    /// A single range, in front of `ranges`: its network, such as 10.1.0.0/24.
     subnet: Option<Subnet>,
+    /// First address of the single range.
     #[serde(deserialize_with = "cni::cidr::optional_address")]
+    #[schemars(with = "String")]
     range_start: Option<IpAddr>,
+    /// Last address of the single range.
     #[serde(deserialize_with = "cni::cidr::optional_address")]
+    #[schemars(with = "String")]
     range_end: Option<IpAddr>,
+    /// Gateway of the single range.
     #[serde(deserialize_with = "cni::cidr::optional_address")]
+    #[schemars(with = "String")]
     gateway: Option<IpAddr>,
+    /// Sets of ranges: an attachment gets one address of each.
     ranges: Vec<Vec<RangeKeys>>,
+    /// Routes of the container.
     routes: Vec<Route>,
+    /// File that the container's name servers are read from, in the form of /etc/resolv.conf.
     resolv_conf: PathBuf,
+    /// Folder of the leases; /var/lib/cni/networks unless set.
+    // `folder` reads it apart from the rest.
+    data_dir: PathBuf,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct RangeKeys {
+    /// Network of the range, such as 10.1.0.0/24.
     subnet: Subnet,
+    /// First address that is leased; the first of the subnet unless set.
     #[serde(default, deserialize_with = "cni::cidr::optional_address")]
+    #[schemars(with = "String")]
     range_start: Option<IpAddr>,
+    /// Last address that is leased; the last of the subnet unless set.
     #[serde(default, deserialize_with = "cni::cidr::optional_address")]
+    #[schemars(with = "String")]
     range_end: Option<IpAddr>,
+    /// Gateway, which is never leased; the first address of the subnet unless set.
     #[serde(default, deserialize_with = "cni::cidr::optional_address")]
+    #[schemars(with = "String")]
     gateway: Option<IpAddr>,
 }
 
@@ -60,26 +84,34 @@ impl RangeKeys {
     }
 }
 
-#[derive(Deserialize)]
-struct Subnet(#[serde(deserialize_with = "cni::cidr::deserialize")] IpNetwork);
+#[derive(Deserialize, JsonSchema)]
+#[schemars(transparent)]
+struct Subnet(
+    #[serde(deserialize_with = "cni::cidr::deserialize")]
+    #[schemars(with = "String")]
+    IpNetwork,
+);
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct RuntimeKeys {
+    /// Sets of ranges in front of those of `ipam`.
     #[serde(rename = "ipRanges")]
     ip_ranges: Vec<Vec<RangeKeys>>,
+    /// Addresses that are asked for.
     ips: Vec<String>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct ArgsKeys {
     cni: CniArgsKeys,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct CniArgsKeys {
+    /// Addresses that are asked for.
     ips: Vec<String>,
 }
 
@@ -147,14 +179,20 @@ fn sets(ipam: &IpamKeys, offered: &[Vec<RangeKeys>]) -> Result<Vec<RangeSet>, Er
     if let Some(Subnet(subnet)) = ipam.subnet {
         let set = Range::new(subnet, ipam.range_start, ipam.range_end, ipam.gateway)
             .and_then(|range| RangeSet::new(vec![range]));
-        sets.push(set.map_err(|source| Error::Range { at: "ipam".to_owned(), source })?);
+        push("ipam".to_owned(), set, &mut sets)?;
     }
     read_sets("ipam.ranges", &ipam.ranges, &mut sets)?;
     if sets.is_empty() {
         return Err(Error::NoRanges);
     }
-    RangeSet::refuse_overlaps(&sets).map_err(Error::Sets)?;
     Ok(sets)
+}
+
+/// Takes a set in, unless it is none or shares addresses with an earlier one.
+fn push(at: String, set: Result<RangeSet, RangeFault>, sets: &mut Vec<RangeSet>) -> Result<(), Error> {
+    let set = set.and_then(|set| set.refuse_overlaps(sets).map(|()| set));
+    sets.push(set.map_err(|source| Error::Range { at, source })?);
+    Ok(())
 }
 
 fn read_sets(key: &str, keys: &[Vec<RangeKeys>], sets: &mut Vec<RangeSet>) -> Result<(), Error> {
@@ -164,7 +202,7 @@ fn read_sets(key: &str, keys: &[Vec<RangeKeys>], sets: &mut Vec<RangeSet>) -> Re
         for (place, range) in ranges.iter().enumerate() {
             set.push(range.range().map_err(|source| Error::Range { at: format!("{at}[{place}]"), source })?);
         }
-        sets.push(RangeSet::new(set).map_err(|source| Error::Range { at, source })?);
+        push(at, RangeSet::new(set), sets)?;
     }
     Ok(())
 }

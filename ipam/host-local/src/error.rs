@@ -29,9 +29,6 @@ pub(crate) enum Error {
         /// What is wrong with it.
         source: RangeFault,
     },
-    /// Two sets have an address in common.
-    #[error("read the range sets: {0}")]
-    Sets(#[source] RangeFault),
     /// Results before 0.3.0 hold one address of each family.
     #[error("read the range sets: cniVersion {0} holds one address per family")]
     TooManySets(Version),
@@ -181,7 +178,6 @@ impl Error {
             Self::NoIpam
             | Self::NoRanges
             | Self::Range { .. }
-            | Self::Sets(_)
             | Self::TooManySets(_)
             | Self::Request { .. }
             | Self::NoRange { .. }
@@ -214,7 +210,7 @@ impl Error {
                 }
                 _ => "",
             },
-            Self::Contract(_) | Self::Range { .. } | Self::Sets(_) | Self::Several(_) => "",
+            Self::Contract(_) | Self::Range { .. } | Self::Several(_) => "",
         }
     }
 }

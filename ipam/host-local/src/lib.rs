@@ -17,6 +17,7 @@ use std::fs::File;
 use std::io::Read;
 use std::net::IpAddr;
 
+use cni::schema::{self, Described};
 use cni::{AddResult, Dns, Ip, Plugin, Request, Target};
 
 pub use leases::{Lease, Leases, forget, leases};
@@ -57,6 +58,16 @@ impl Plugin for HostLocal {
     /// Says whether every range set has a free address.
     fn status(request: &Request) -> Result<(), cni::Error> {
         status(request, boot_id().as_deref()).map_err(Into::into)
+    }
+}
+
+impl Described for HostLocal {
+    fn schema() -> serde_json::Value {
+        schema::of::<conf::Keys>()
+    }
+
+    fn validate(request: &Request) -> Result<(), cni::Error> {
+        Ok(Conf::read(request, None).map(|_| ())?)
     }
 }
 

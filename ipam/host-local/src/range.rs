@@ -151,16 +151,10 @@ impl RangeSet {
         Ok(Self(ranges))
     }
 
-    /// Refuses sets that have an address in common.
-    pub(crate) fn refuse_overlaps(sets: &[Self]) -> Result<(), RangeFault> {
-        for (index, set) in sets.iter().enumerate() {
-            for range in &set.0 {
-                for earlier in &sets[..index] {
-                    refuse_overlap(range, &earlier.0)?;
-                }
-            }
-        }
-        Ok(())
+    /// Refuses a set that has an address in common with others.
+    pub(crate) fn refuse_overlaps(&self, others: &[Self]) -> Result<(), RangeFault> {
+        let mut pairs = self.0.iter().flat_map(|range| others.iter().map(move |other| (range, other)));
+        pairs.try_for_each(|(range, other)| refuse_overlap(range, &other.0))
     }
 
     /// The ranges in their order; never empty.
@@ -266,9 +260,9 @@ mod tests {
         );
         assert!(set(&["10.1.0.0/24", "10.1.0.128/25"]).unwrap_err().to_string().contains("overlap"));
         let sets = [set(&["10.1.0.0/24"]).unwrap(), set(&["10.2.0.0/24", "10.1.0.0/16"]).unwrap()];
-        assert!(RangeSet::refuse_overlaps(&sets).is_err());
+        assert!(sets[1].refuse_overlaps(&sets[..1]).is_err());
         let sets = [set(&["10.1.0.0/24", "10.1.1.0/24"]).unwrap(), set(&["fd00::/64"]).unwrap()];
-        assert_eq!(RangeSet::refuse_overlaps(&sets), Ok(()));
+        assert_eq!(sets[1].refuse_overlaps(&sets[..1]), Ok(()));
         assert_eq!((sets[0].size(), sets[1].is_ipv4()), (506, false));
     }
 }

@@ -129,6 +129,12 @@ impl Error {
         &self.msg
     }
 
+    /// The details alone, which name the cure where there is one; may be empty.
+    #[must_use]
+    pub fn hint(&self) -> &str {
+        &self.details
+    }
+
     /// The JSON object that the contract wants on standard output, in the configuration's version.
     #[must_use]
     pub fn to_json(&self, version: Version) -> String {

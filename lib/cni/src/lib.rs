@@ -23,6 +23,7 @@ mod panic_hook;
 pub mod reference;
 mod request;
 mod result;
+pub mod schema;
 mod version;
 
 pub use args::Args;

@@ -127,12 +127,11 @@ impl NetworkList {
         Err(error.details(details))
     }
 
-    /// Every network of a folder, lists first, each kind in the order of file names; and the files that are
-    /// not readable as networks, with the reason.
+    /// The files of a folder that should hold networks: lists first, each kind in the order of file names.
     ///
     /// # Errors
     /// Code 5 where the folder cannot be read.
-    pub fn all(folder: &Path) -> Result<(Vec<Self>, Vec<Unreadable>), Error> {
+    pub fn files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
         let unreadable = |error| Error::new(Code::Io, format!("read folder {}: {error}", folder.display()));
         let mut files = Vec::new();
         for entry in fs::read_dir(folder).map_err(unreadable)? {
@@ -144,8 +143,17 @@ impl NetworkList {
             }
         }
         files.sort();
+        Ok(files.into_iter().map(|(_, file)| file).collect())
+    }
+
+    /// Every network of a folder, lists first, each kind in the order of file names; and the files that are
+    /// not readable as networks, with the reason.
+    ///
+    /// # Errors
+    /// Code 5 where the folder cannot be read.
+    pub fn all(folder: &Path) -> Result<(Vec<Self>, Vec<Unreadable>), Error> {
         let (mut lists, mut broken) = (Vec::new(), Vec::new());
-        for (_, file) in files {
+        for file in Self::files(folder)? {
             let list = fs::read(&file)
                 .map_err(|error| Error::new(Code::Io, format!("read {}: {error}", file.display())))
                 .and_then(|bytes| Self::from_slice(&bytes));

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -70,10 +71,11 @@ pub struct Ip {
 }
 
 /// One route of a result.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Route {
     /// The destination.
     #[serde(with = "crate::cidr")]
+    #[schemars(with = "String")]
     pub dst: IpNetwork,
     /// The next hop; without it the plugin takes the gateway of the address of the same family.
     #[serde(
@@ -81,6 +83,7 @@ pub struct Route {
         skip_serializing_if = "Option::is_none",
         deserialize_with = "crate::cidr::optional_address"
     )]
+    #[schemars(with = "String")]
     pub gw: Option<IpAddr>,
     /// The path's MTU in bytes; since 1.1.0, as all that follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,7 +111,7 @@ impl Route {
 }
 
 /// Name resolution of a result or a configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Dns {
     /// Name servers in order of preference.

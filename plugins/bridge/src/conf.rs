@@ -2,6 +2,7 @@
 
 use cni::{Dns, IfName, Request, Target};
 use netlink::Mac;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::error::Error;
@@ -11,51 +12,77 @@ use crate::ipam::Ipam;
 use crate::vlan::{TrunkKeys, Vlans};
 
 /// The keys as they are written; the meaning and default of each is the reference plugin's.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a key of the configuration by its own name")]
-struct Keys {
+pub(crate) struct Keys {
+    /// Name of the bridge, made where it is not there; cni0 unless set.
     bridge: String,
+    /// The bridge gets the gateway's addresses, and the host forwards.
     is_gateway: bool,
+    /// As isGateway, and the container's default route leads there.
     is_default_gateway: bool,
+    /// Addresses of the bridge that conflict with the gateway's are replaced.
     force_address: bool,
+    /// What leaves the network takes the host's address.
     ip_masq: bool,
+    /// What masquerades: nftables or iptables.
     ip_masq_backend: String,
+    /// MTU of the bridge and of both ends of the veth, in bytes; 0 is the kernel's default.
     mtu: u32,
+    /// Frames may go back through the port they came by: a container reaches itself by a port that it publishes.
     hairpin_mode: bool,
+    /// The bridge takes in frames of every address.
     promisc_mode: bool,
+    /// VLAN of the port, untagged inside the container; 0 for none.
     vlan: u32,
+    /// VLANs that the container sends and receives with tags.
     vlan_trunk: Vec<TrunkKeys>,
+    /// The port stays on the bridge's own VLAN as well, which it does unless this is false.
     preserve_default_vlan: Option<bool>,
+    /// The container may send from its own hardware address only.
     macspoofchk: bool,
+    /// The port exchanges no frames with other isolated ports.
     port_isolation: bool,
+    /// ADD waits until the kernel has seen that nobody else has the IPv6 addresses.
     enabledad: bool,
+    /// The interface in the container stays down, without addresses.
     disable_container_interface: bool,
+    /// What comes in from outside the bridge: "any", which is the default, or "published" ports and answers alone.
+    #[schemars(extend("enum" = ["any", "published"]))]
     ingress: String,
+    /// Members of the network may talk to each other.
     icc: Option<bool>,
+    /// Nothing goes in or out of the network; the host and the members reach each other.
     internal: bool,
+    /// Other packet filters of the host: "host" leaves them as they are, "accept" has them let the network's packets through.
+    #[schemars(extend("enum" = ["host", "accept"]))]
     forward: String,
+    /// Name servers of the container; any one key set replaces all that IPAM gave.
     dns: Dns,
+    /// Who gives the addresses; without it there are none.
     ipam: IpamKeys,
     args: Args,
     runtime_config: MacKey,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct IpamKeys {
+    /// File name of the IPAM plugin; host-local runs within the bridge plugin itself.
     r#type: String,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Args {
     cni: MacKey,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct MacKey {
+    /// Hardware address that the container's interface is to have.
     mac: String,
 }
 

@@ -26,6 +26,7 @@ mod spoof;
 mod tables;
 mod vlan;
 
+use cni::schema::{self, Described};
 use cni::{AddResult, Plugin, Request, Target};
 use netlink::Socket;
 
@@ -77,5 +78,15 @@ impl Plugin for Bridge {
             forward::status(request, &conf)
         };
         status().map_err(unavailable)
+    }
+}
+
+impl Described for Bridge {
+    fn schema() -> serde_json::Value {
+        schema::of::<conf::Keys>()
+    }
+
+    fn validate(request: &Request) -> Result<(), cni::Error> {
+        Ok(Conf::new(request, None).map(|_| ())?)
     }
 }

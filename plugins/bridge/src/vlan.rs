@@ -1,6 +1,7 @@
 //! `vlan`, `vlanTrunk` and `preserveDefaultVlan`: the VLANs that an attachment's port is on.
 
 use netlink::{BridgeVlan, Socket, VlanMember};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::error::Error;
@@ -9,13 +10,16 @@ use crate::error::Error;
 const MAX: u32 = 4094;
 
 /// One entry of `vlanTrunk`: a run, a single VLAN, or both.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct TrunkKeys {
+    /// The first VLAN of a run.
     #[serde(rename = "minID")]
     min: Option<u32>,
+    /// The last VLAN of a run.
     #[serde(rename = "maxID")]
     max: Option<u32>,
+    /// A single VLAN.
     id: Option<u32>,
 }
 

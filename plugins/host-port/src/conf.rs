@@ -3,40 +3,57 @@
 use std::net::IpAddr;
 
 use cni::Request;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::error::Error;
 use crate::port::Protocol;
 
 /// The keys as they are written; the meaning and default of each is the reference plugin's.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-struct Keys {
+pub(crate) struct Keys {
+    /// What publishes: nftables.
+    #[schemars(extend("enum" = ["nftables", "iptables"]))]
     backend: String,
+    /// The host itself and the container's own network reach a published port as well, by masquerading; true unless set.
     snat: Option<bool>,
+    /// Whoever reaches a published port is masqueraded.
     masq_all: bool,
+    /// Bit of the packet mark for masquerading: accepted, and not needed.
+    mark_masq_bit: u32,
+    /// Chain of iptables that marks what is to be masqueraded.
     #[serde(rename = "externalSetMarkChain")]
     mark_chain: String,
+    /// Further conditions, in the words of iptables, on what is published of IPv4.
     conditions_v4: Vec<String>,
+    /// Further conditions, in the words of iptables, on what is published of IPv6.
     conditions_v6: Vec<String>,
+    /// A port that a process of the host listens on is refused.
     check_host_listeners: bool,
     runtime_config: RuntimeConfig,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 struct RuntimeConfig {
+    /// What is to be published.
     port_mappings: Vec<MappingKeys>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 struct MappingKeys {
+    /// Port of the host; 0 for any free one.
     host_port: i64,
+    /// Port of the container.
     container_port: i64,
+    /// Protocol: tcp, udp or sctp; tcp unless set.
     protocol: String,
+    /// Address of the host; every one unless set.
     #[serde(rename = "hostIP")]
     host_ip: String,
+    /// How many ports, from these two on.
     range: i64,
 }
 

@@ -29,6 +29,7 @@ mod published;
 mod remove;
 mod ruleset;
 
+use cni::schema::{self, Described};
 use cni::{AddResult, Code, Plugin, Request, Target};
 use nftables::Socket;
 
@@ -93,6 +94,17 @@ impl Plugin for HostPort {
             Err(error) => Err(cni::Error::new(Code::NotAvailable, error.to_string())
                 .details("the kernel module nf_tables and CAP_NET_ADMIN are needed")),
         }
+    }
+}
+
+impl Described for HostPort {
+    fn schema() -> serde_json::Value {
+        schema::of::<conf::Keys>()
+    }
+
+    fn validate(request: &Request) -> Result<(), cni::Error> {
+        Conf::new(request)?;
+        Ok(())
     }
 }
 

@@ -7,34 +7,47 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use registry::{DEFAULT_STATE_DIR, Names};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::Error;
 
 /// What one place says of the endpoint; what is empty is left to weaker places.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub(crate) struct Layer {
+    /// Name by which others on the network find the container.
     pub(crate) name: String,
+    /// Host name of the container; the first 12 digits of its ID unless set.
     pub(crate) hostname: String,
+    /// Domain of the host name.
     pub(crate) domainname: String,
+    /// Further names.
     pub(crate) aliases: Vec<String>,
+    /// Ports that others are told of: `80`, `53/udp`, `8000-8010/tcp`.
     pub(crate) expose: Vec<String>,
+    /// Containers that are made known to this one: `source` or `source:alias`.
     pub(crate) links: Vec<String>,
+    /// Variables that are offered to those who link to the container.
     pub(crate) env: BTreeMap<String, String>,
+    /// Further lines of the hosts file: `name:address`.
     pub(crate) extra_hosts: Vec<String>,
 }
 
 /// One published port as runtimes pass it (CNI conventions, `portMappings`).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PortMapping {
+    /// Port of the host.
     #[serde(default)]
     pub(crate) host_port: u16,
+    /// Port of the container.
     pub(crate) container_port: u16,
+    /// Protocol; tcp unless set.
     #[serde(default)]
     pub(crate) protocol: String,
+    /// Address of the host.
     #[serde(rename = "hostIP", default)]
     pub(crate) host_ip: String,
 }
@@ -58,11 +71,20 @@ pub(crate) struct Pod {
     pub(crate) namespace: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-struct Keys {
+pub(crate) struct Keys {
+    /// Whose names the container sees: those of the whole network, or of its links alone.
     names: Names,
+    /// ADD of a container succeeds before those that it links to are there.
     wait_for_links: bool,
+    /// Folder of the networks' members and of the containers' files; /run/cleat unless set.
+    state_dir: String,
+    /// Folder of the CDI specs that are written for the containers; none are unless set. Runtimes look into /var/run/cdi.
+    cdi_dir: String,
+    /// Folder of the hosts files that `ip netns exec` binds; /etc/netns unless set, none where it is empty.
+    netns_dir: String,
+    /// The container, where nothing stronger describes it.
     endpoint: Layer,
     runtime_config: RuntimeConfig,
     args: CniArgs,
@@ -73,6 +95,9 @@ impl Default for Keys {
         Self {
             names: Names::Network,
             wait_for_links: false,
+            state_dir: String::new(),
+            cdi_dir: String::new(),
+            netns_dir: String::new(),
             endpoint: Layer::default(),
             runtime_config: RuntimeConfig::default(),
             args: CniArgs::default(),
@@ -80,25 +105,29 @@ impl Default for Keys {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 struct RuntimeConfig {
-    /// The conventions have a flat list, podman and CRI-O's library a map from networks to lists.
+    /// Further names.
+    // The conventions have a flat list, podman and CRI-O's library a map from networks to lists.
     aliases: Value,
+    /// What is published.
     port_mappings: Vec<PortMapping>,
+    /// Annotations of the pod, of which those that begin with `link-env.cni/` are read.
     #[serde(rename = "io.kubernetes.cri.pod-annotations")]
     annotations: BTreeMap<String, Option<String>>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct CniArgs {
     cni: CniArgsOfPlugins,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct CniArgsOfPlugins {
+    /// The container, as arguments describe it.
     #[serde(rename = "link-env")]
     link_env: Layer,
 }
@@ -113,6 +142,10 @@ impl Conf {
             strongest.aliases = aliases;
         }
         let text = |key: &str| args.get(key).map(str::to_owned);
+        // Where they are used each is read alone; what is wrong with them is told before anything is done.
+        folder("stateDir", keys.state_dir)?;
+        folder("cdiDir", keys.cdi_dir)?;
+        folder("netnsDir", keys.netns_dir)?;
         Ok(Self {
             names: keys.names,
             wait_for_links: keys.wait_for_links,

@@ -31,11 +31,15 @@ mod neighbourhood;
 mod pod;
 mod view;
 
-use cni::{AddResult, Plugin, Request, Target};
+use cni::schema::{self, Described};
+use cni::{AddResult, Args, Plugin, Request, Target};
 use registry::Registry;
 
 pub use error::Error;
 pub use pod::{Given, Pod};
+
+use conf::Conf;
+use endpoint::Endpoint;
 
 /// The plugin.
 #[derive(Debug)]
@@ -65,5 +69,17 @@ impl Plugin for LinkEnv {
         let registry = Registry::at(conf::state_dir(&request.conf)?);
         let usable = registry.lock().and_then(|locked| locked.probe());
         Ok(usable.map_err(Error::NotAvailable)?)
+    }
+}
+
+impl Described for LinkEnv {
+    fn schema() -> serde_json::Value {
+        schema::of::<conf::Keys>()
+    }
+
+    fn validate(request: &Request) -> Result<(), cni::Error> {
+        // A container as good as any: what is said of the endpoint is judged, and that needs somebody's endpoint.
+        let conf = Conf::new(&request.conf, &Args::default())?;
+        Ok(Endpoint::new(&conf, "container", "eth0", Vec::new()).map(|_| ())?)
     }
 }

@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use cni::schema::Described;
 use cni::{AddResult, Code, Error, Interface, Ip, Plugin, Request, Target};
 use netlink::{IpNetwork, Link, Namespace, Socket};
 
@@ -58,6 +59,16 @@ impl Plugin for Loopback {
 
     /// Every namespace has a loopback.
     fn status(_: &Request) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+impl Described for Loopback {
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "properties": {} })
+    }
+
+    fn validate(_: &Request) -> Result<(), Error> {
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Asking for routes (`RTM_GETROUTE`): those out of a link, and the one that a packet would take.
+//! Asking for routes (`RTM_GETROUTE`): those out of a link or of all, and the one that a packet would take.
 
 use std::net::IpAddr;
 

@@ -1,0 +1,116 @@
+//! `cleat generate`: files that are made from the program's own definitions, for `make install` and the tests.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Command, CommandFactory, ValueEnum};
+use clap_complete::{Shell, generate};
+use clap_mangen::Man;
+
+use crate::conf;
+use crate::error::Error;
+use crate::{Cli, VARIABLES};
+
+/// The arguments of `cleat generate`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What to write
+    kind: Kind,
+    /// The folder to write it to, which is made where it is not there
+    folder: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    /// All that goes into a system's /usr/share: completions, manual pages, schemas
+    Share,
+    /// JSON Schemas of network configurations
+    Schemas,
+}
+
+/// Writes the files.
+pub(crate) fn execute(args: &Args) -> Result<(), Error> {
+    let folder = &args.folder;
+    let written = match args.kind {
+        Kind::Schemas => schemas(folder),
+        Kind::Share => completions(folder)
+            .and_then(|()| manual(&folder.join("man/man1")))
+            .and_then(|()| schemas(&folder.join("cleat/schema"))),
+    };
+    written.map_err(|error| Error::io(format!("write to folder {}", folder.display()), error))
+}
+
+fn schemas(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    for (name, schema) in conf::schema_files() {
+        fs::write(folder.join(name), serde_json::to_string_pretty(&schema)? + "\n")?;
+    }
+    Ok(())
+}
+
+/// Completions, each where its shell looks for it.
+fn completions(share: &Path) -> io::Result<()> {
+    for (shell, file) in [
+        (Shell::Bash, "bash-completion/completions/cleat"),
+        (Shell::Zsh, "zsh/site-functions/_cleat"),
+        (Shell::Fish, "fish/vendor_completions.d/cleat.fish"),
+    ] {
+        let file = share.join(file);
+        fs::create_dir_all(file.parent().unwrap_or(share))?;
+        generate(shell, &mut shown(), "cleat", &mut File::create(file)?);
+    }
+    Ok(())
+}
+
+/// Manual pages, one a verb.
+fn manual(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let mut command = shown().disable_help_subcommand(true);
+    command.build();
+    pages(command, folder)
+}
+
+/// The command line without its hidden verbs, which completions would offer otherwise.
+fn shown() -> Command {
+    let all = Cli::command();
+    let shown = Command::new("cleat").bin_name("cleat").version(env!("CARGO_PKG_VERSION"));
+    let shown = shown.about(all.get_about().cloned().unwrap_or_default());
+    shown.subcommands(all.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned())
+}
+
+/// The page of a command and those of its verbs.
+fn pages(command: Command, folder: &Path) -> io::Result<()> {
+    for verb in command.get_subcommands() {
+        pages(verb.clone(), folder)?;
+    }
+    let has_verbs = command.has_subcommands();
+    let has_more = command.get_after_help().is_some();
+    let page = Man::new(command);
+    let name = page.get_filename();
+    // The title is written here: Man leaves an empty date out, and what follows takes its place.
+    let title = name.trim_end_matches(".1");
+    let mut text = format!(".TH {title} 1 \"\" \"cleat {}\" cleat\n", env!("CARGO_PKG_VERSION")).into_bytes();
+    page.render_name_section(&mut text)?;
+    page.render_synopsis_section(&mut text)?;
+    page.render_description_section(&mut text)?;
+    page.render_options_section(&mut text)?;
+    if has_verbs {
+        page.render_subcommands_section(&mut text)?;
+    }
+    if has_more {
+        page.render_extra_section(&mut text)?;
+    }
+    environment(&mut text)?;
+    fs::write(folder.join(name), text)
+}
+
+/// The variables as a section of a page, one paragraph each.
+fn environment(page: &mut Vec<u8>) -> io::Result<()> {
+    writeln!(page, ".SH ENVIRONMENT")?;
+    for line in VARIABLES.lines().skip(1) {
+        let (name, meaning) = line.trim().split_once(' ').unwrap_or((line, ""));
+        writeln!(page, ".TP\n\\fB{name}\\fR\n{}", meaning.trim())?;
+    }
+    Ok(())
+}

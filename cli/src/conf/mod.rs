@@ -1,0 +1,168 @@
+//! `cleat conf check`: whether network configurations will do, without making an attachment.
+//!
+//! Three things are asked: is every key known and of its type (`keys`, by the schemas of `schemas`); would the plugins take
+//! the configuration (their own validation) and are they there; do the networks' subnets clash with each other or with the
+//! host (`subnets`). Plugins of others are only looked for: their keys are theirs to judge.
+
+mod document;
+mod keys;
+mod plugins;
+mod schemas;
+mod subnets;
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cni::NetworkList;
+use ipnetwork::IpNetwork;
+use serde::Serialize;
+
+use document::{Node, Place, place};
+use keys::Fault;
+pub(crate) use schemas::files as schema_files;
+
+/// What the host has that configurations can disagree with.
+#[derive(Clone, Debug)]
+pub(crate) struct Surroundings {
+    /// The folders of plugins.
+    pub(crate) path: Vec<PathBuf>,
+    /// Destinations of the host's routes, with the link that each leads out of.
+    pub(crate) routes: Vec<(IpNetwork, String)>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(crate) struct Finding {
+    file: PathBuf,
+    line: usize,
+    column: usize,
+    message: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    cure: String,
+}
+
+impl Finding {
+    fn new(file: &Path, place: Place, message: String, cure: String) -> Self {
+        Self { file: file.to_owned(), line: place.line, column: place.column, message, cure }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, column, message, cure } = self;
+        write!(f, "{}:{line}:{column}: {message}", file.display())?;
+        if cure.is_empty() { Ok(()) } else { write!(f, " ({cure})") }
+    }
+}
+
+/// A file that holds a network.
+struct Network {
+    file: PathBuf,
+    text: String,
+    root: Node,
+    /// The name; empty where there is none.
+    name: String,
+}
+
+impl Network {
+    /// The objects of its plugins: those of a list, or a single configuration itself.
+    fn plugins(&self) -> &[Node] {
+        match self.root.get("plugins") {
+            Some(plugins) => plugins.items(),
+            None => std::slice::from_ref(&self.root),
+        }
+    }
+
+    fn finding(&self, fault: Fault) -> Finding {
+        Finding::new(&self.file, place(&self.text, fault.at), fault.problem, fault.cure)
+    }
+
+    /// `file:line:column` of a byte, for messages about two places.
+    fn at(&self, at: usize) -> String {
+        let Place { line, column } = place(&self.text, at);
+        format!("{}:{line}:{column}", self.file.display())
+    }
+}
+
+/// Checks files, in the order given. Without surroundings they are judged by themselves.
+pub(crate) fn check(files: &[PathBuf], surroundings: Option<&Surroundings>) -> Vec<Finding> {
+    let (mut networks, mut findings) = (Vec::new(), Vec::new());
+    for file in files {
+        match read(file) {
+            Ok(network) => networks.push(network),
+            Err(finding) => findings.push(finding),
+        }
+    }
+    for (index, network) in networks.iter().enumerate() {
+        let mut faults = judge(network);
+        faults.extend(twice(network, &networks[..index]));
+        if let Some(surroundings) = surroundings {
+            faults.extend(plugins::missing(network, &surroundings.path));
+        }
+        findings.extend(once(faults).into_iter().map(|fault| network.finding(fault)));
+    }
+    let routes = surroundings.map(|surroundings| surroundings.routes.as_slice()).unwrap_or_default();
+    findings.extend(subnets::clashes(&networks, routes));
+    let order = |finding: &Finding| files.iter().position(|file| *file == finding.file);
+    findings.sort_by_key(|finding| (order(finding), finding.line, finding.column));
+    findings
+}
+
+fn read(file: &Path) -> Result<Network, Finding> {
+    const START: Place = Place { line: 1, column: 1 };
+    let text = fs::read(file)
+        .map_err(|error| Finding::new(file, START, format!("read the file: {error}"), String::new()))?;
+    let text = String::from_utf8(text).map_err(|error| {
+        let valid =
+            String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
+        let message = "the file is not UTF-8 text".to_owned();
+        Finding::new(file, place(&valid, valid.len()), message, String::new())
+    })?;
+    let root = document::parse(&text)
+        .map_err(|(message, place)| Finding::new(file, place, message, String::new()))?;
+    let name = root.get("name").and_then(Node::text).unwrap_or_default().to_owned();
+    Ok(Network { file: file.to_owned(), text, root, name })
+}
+
+/// What is wrong with a file by itself.
+fn judge(network: &Network) -> Vec<Fault> {
+    let (root, mut faults) = (&network.root, Vec::new());
+    if root.get("plugins").is_some() {
+        keys::judge(root, &cni::schema::network(), "", &mut faults);
+    }
+    match NetworkList::from_slice(network.text.as_bytes()) {
+        Ok(list) => faults.extend(plugins::judge(network, &list)),
+        Err(error) => {
+            faults.extend(network.plugins().iter().flat_map(plugins::judge_keys));
+            let fault = plugins::fault(root, &error);
+            // An error without a place is one that the keys have explained, if they explain any.
+            if fault.at != root.at || faults.is_empty() {
+                faults.push(fault);
+            }
+        }
+    }
+    faults
+}
+
+/// One fault for each place: the schema and the plugin may both have found it.
+fn once(faults: Vec<Fault>) -> Vec<Fault> {
+    let mut kept: Vec<Fault> = Vec::new();
+    for fault in faults {
+        if !kept.iter().any(|known| known.at == fault.at) {
+            kept.push(fault);
+        }
+    }
+    kept
+}
+
+/// A network whose name another file has: only the first is ever used.
+fn twice(network: &Network, earlier: &[Network]) -> Option<Fault> {
+    let first = earlier.iter().find(|other| !network.name.is_empty() && other.name == network.name)?;
+    let name = network.root.get("name")?;
+    let told = format!("network {:?} is in {} already", network.name, first.at(first.root.get("name")?.at));
+    Some(Fault::new(name.at, told, "give each network a name of its own; runtimes use the first"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! The plugins of a network: their keys, what they say of their configuration, and whether they are there.
+
+use std::fs;
+use std::path::PathBuf;
+
+use cni::{Command, Conf, NetworkList, Request, delegate};
+use serde_json::json;
+
+use super::Network;
+use super::document::Node;
+use super::keys::{self, Fault};
+use super::schemas::Known;
+use crate::suggestion::nearest;
+
+/// The type of what a plugin's `ipam` names.
+fn ipam(plugin: &Node) -> Option<(&Node, &str)> {
+    let ipam = plugin.get("ipam")?;
+    Some((ipam, ipam.get("type")?.text()?))
+}
+
+/// The plugin that an object configures.
+fn known(plugin: &Node) -> Option<Known> {
+    Known::of(plugin.get("type")?.text()?, false)
+}
+
+/// Judges the keys of a plugin's object, and those of its `ipam`.
+pub(super) fn judge_keys(plugin: &Node) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let foreign = || {
+        // What is common to all is judged; all other keys are the plugin's own affair.
+        let mut schema = cni::schema::plugin(&json!({}));
+        schema["additionalProperties"] = json!(true);
+        schema
+    };
+    let mut schema = known(plugin).map_or_else(foreign, Known::schema);
+    if let Some((_, name)) = ipam(plugin)
+        && let Some(known) = Known::of(name, true)
+    {
+        schema["properties"]["ipam"] = known.schema();
+    }
+    keys::judge(plugin, &schema, "", &mut faults);
+    faults
+}
+
+/// Judges every plugin of a list: its keys, and what it says itself where it is one of the suite.
+pub(super) fn judge(network: &Network, list: &NetworkList) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for plugin in network.plugins() {
+        let mut found = judge_keys(plugin);
+        // The rest is held against the plugin as well, so that all is told at once.
+        let places: Vec<usize> = found.iter().map(|fault| fault.at).collect();
+        let rest = plugin.without(&places);
+        let ipam = ipam(plugin);
+        for known in known(plugin).into_iter().chain(ipam.and_then(|(_, name)| Known::of(name, true))) {
+            let Err(error) = validate(known, &rest, list) else { continue };
+            let at = if known.is_ipam { ipam.map_or(plugin.at, |(node, _)| node.at) } else { plugin.at };
+            let meant = fault(plugin, &error);
+            found.push(if meant.at == plugin.at { Fault { at, ..meant } } else { meant });
+        }
+        let is_single = network.root.get("plugins").is_none();
+        // A single configuration has the network's keys as well.
+        faults
+            .extend(found.into_iter().filter(|fault| !is_single || !is_of_network(&network.root, fault.at)));
+    }
+    faults
+}
+
+/// Whether a place is that of a key which belongs to the network rather than to a plugin.
+fn is_of_network(root: &Node, at: usize) -> bool {
+    ["disableCheck", "disableGC", "cniVersions"]
+        .iter()
+        .any(|key| root.get(key).is_some_and(|node| node.at == at))
+}
+
+fn validate(known: Known, plugin: &Node, list: &NetworkList) -> Result<(), cni::Error> {
+    let mut object = plugin.object();
+    object.insert("cniVersion".to_owned(), list.version.as_str().into());
+    object.insert("name".to_owned(), list.name.as_str().into());
+    let conf = Conf::from_object(object)?;
+    (known.validate)(&Request { command: Command::Add, conf, path: Vec::new() })
+}
+
+/// An error of the contract at the place that it names.
+pub(super) fn fault(node: &Node, error: &cni::Error) -> Fault {
+    Fault::new(node.meant_by(error.message()).at, error.message(), error.hint())
+}
+
+/// The plugins that are in no folder.
+pub(super) fn missing(network: &Network, path: &[PathBuf]) -> Vec<Fault> {
+    let types = network.plugins().iter().flat_map(|plugin| [Some(plugin), plugin.get("ipam")]);
+    let types = types.flatten().filter_map(|object| object.get("type"));
+    types
+        .filter_map(|node| {
+            let name = node.text().filter(|name| !name.is_empty())?;
+            let error = delegate::find(name, path).err()?;
+            let cure = match nearest(name, names(path).iter().map(String::as_str)) {
+                Some(meant) => format!("did you mean {meant:?}? {}", error.hint()),
+                None => error.hint().to_owned(),
+            };
+            Some(Fault::new(node.at, error.message(), cure))
+        })
+        .collect()
+}
+
+/// The programs in the folders of plugins.
+fn names(path: &[PathBuf]) -> Vec<String> {
+    let entries = path.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}

@@ -1,0 +1,91 @@
+//! Subnets that clash: those of two networks, whose leases would give an address twice, and those that the host has
+//! routes to, which the network would cut off.
+
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+
+use super::document::Node;
+use super::keys::Fault;
+use super::{Finding, Network};
+
+/// A range of addresses that a network leases.
+struct Range<'a> {
+    network: &'a Network,
+    /// The bridge that has the gateway's address.
+    bridge: Option<&'a str>,
+    subnet: IpNetwork,
+    ends: (IpAddr, IpAddr),
+    at: usize,
+}
+
+/// Every clash, each told once, at the later of two places.
+pub(super) fn clashes(networks: &[Network], routes: &[(IpNetwork, String)]) -> Vec<Finding> {
+    let ranges: Vec<Range<'_>> = networks.iter().flat_map(ranges).collect();
+    let bridges: Vec<&str> = ranges.iter().filter_map(|range| range.bridge).collect();
+    let mut findings = Vec::new();
+    for (index, range) in ranges.iter().enumerate() {
+        let subnet = range.subnet;
+        if let Some(other) = ranges[..index].iter().find(|other| other.clashes_with(range)) {
+            let told = format!(
+                "subnet {subnet} clashes with {} of network {:?} ({})",
+                other.subnet,
+                other.network.name,
+                other.network.at(other.at)
+            );
+            findings.push(range.finding(told, "give each network a subnet of its own"));
+        }
+        // A network's own bridge has a route to it, and one to another network has been told as such.
+        let foreign =
+            routes.iter().find(|(dst, link)| overlap(*dst, subnet) && !bridges.contains(&link.as_str()));
+        if let Some((dst, link)) = foreign {
+            let told = format!("subnet {subnet} clashes with the host's route to {dst} by {link}");
+            findings.push(range.finding(told, "give the network a subnet that the host has no route to"));
+        }
+    }
+    findings
+}
+
+impl Range<'_> {
+    fn finding(&self, told: String, cure: &str) -> Finding {
+        self.network.finding(Fault::new(self.at, told, cure))
+    }
+
+    /// Whether an address could be given twice. On one bridge networks may share a subnet, each with a part of it; of
+    /// networks with one name only the first is used.
+    fn clashes_with(&self, other: &Self) -> bool {
+        if self.network.name == other.network.name || !overlap(self.subnet, other.subnet) {
+            return false;
+        }
+        let is_shared = self.bridge.is_some() && self.bridge == other.bridge;
+        !is_shared || (self.ends.0 <= other.ends.1 && other.ends.0 <= self.ends.1)
+    }
+}
+
+fn overlap(one: IpNetwork, other: IpNetwork) -> bool {
+    one.contains(other.network()) || other.contains(one.network())
+}
+
+/// The ranges that a network leases by host-local, and that are valid.
+fn ranges(network: &Network) -> impl Iterator<Item = Range<'_>> {
+    network.plugins().iter().flat_map(move |plugin| {
+        let ipam =
+            plugin.get("ipam").filter(|ipam| ipam.get("type").and_then(Node::text) == Some("host-local"));
+        let sets = ipam.and_then(|ipam| ipam.get("ranges")).map(Node::items).unwrap_or_default();
+        let bridge = (plugin.get("type").and_then(Node::text) == Some("bridge"))
+            .then(|| plugin.get("bridge").and_then(Node::text).unwrap_or("cni0"));
+        let objects = ipam.into_iter().chain(sets.iter().flat_map(Node::items));
+        objects.filter_map(move |object| range(network, bridge, object))
+    })
+}
+
+fn range<'a>(network: &'a Network, bridge: Option<&'a str>, object: &'a Node) -> Option<Range<'a>> {
+    let node = object.get("subnet")?;
+    let subnet = cni::cidr::parse(node.text()?).ok()?;
+    let end = |key: &str| object.get(key).and_then(Node::text).and_then(|text| text.parse().ok());
+    let ends = (
+        end("rangeStart").unwrap_or_else(|| subnet.network()),
+        end("rangeEnd").unwrap_or_else(|| subnet.broadcast()),
+    );
+    Some(Range { network, bridge, subnet, ends, at: node.at })
+}
