@@ -21,6 +21,7 @@ mod docker;
 mod endpoint;
 mod environment;
 mod error;
+mod graph;
 mod handshake;
 mod inventory;
 mod joining;

@@ -25,13 +25,14 @@ fn main() -> ExitCode {
         _ => {}
     }
     match sandbox::isolated_program() {
-        None => show(),
+        // The argument names a file that the picture is to be kept in; the one in the README is made so.
+        None => show(args.into_iter().nth(1)),
         Some(status) if status.success() => ExitCode::SUCCESS,
         Some(_) => ExitCode::FAILURE,
     }
 }
 
-fn show() -> ExitCode {
+fn show(keep: Option<String>) -> ExitCode {
     let host = Host::new();
     let mut stage = Stage::new(&host);
     println!(
@@ -71,7 +72,19 @@ fn show() -> ExitCode {
     );
     stage.run(Place::Host, "cleat run --link nobody -- true || echo refused", &["nobody", "refused"]);
 
+    stage.title("All of it as a picture");
+    let app =
+        stage.start("cleat run --name app -p 8081:80 --link db:webdb -- serve 80 'hello from app'", "8081");
+    stage.run(Place::Host, "cleat graph --format mermaid", &["web<br>10.90.0."]);
+    stage.run(Place::Host, "cleat graph > /run/demo/graph.svg && wc -c < /run/demo/graph.svg", &[]);
+    if let Some(keep) = keep {
+        std::fs::copy("/run/demo/graph.svg", &keep).expect("keep the picture");
+        println!("    kept as {keep}");
+    }
+
     stage.title("All taken down");
+    std::fs::remove_file("/run/demo/graph.svg").expect("remove the picture");
+    stage.stop(app);
     stage.stop(web);
     stage.stop(db);
     stage.assert_nothing_left();

@@ -316,3 +316,30 @@ fn a_keeper_that_was_killed_leaves_a_free_name_and_no_more_than_gc_takes() {
         before.assert_unchanged();
     });
 }
+
+#[test]
+fn what_runs_is_drawn() {
+    isolated(|| {
+        let host = Host::new();
+        install_networks();
+        let address = format!("{UPLINK_V4}:8080");
+        let web = start(&["--name", "web", "-p", "8080:80"], &server(80, "web"), || {
+            ask_tcp(Some(&host.outside), &address).is_ok()
+        });
+        let app = start(&["--name", "app", "--link", "web:shop"], "exec sleep 60", || attached() == 2);
+        let draw = |args: &[&str]| output(cleat(&["graph"]).args(args));
+        let (_, mermaid) = draw(&["--format", "mermaid", "cleat"]);
+        for text in ["[\"cleat · 10.90.0.0/16\"]", "{{\"cleat0\"}}", "|\":8080 → 80/tcp\"|", "-.->|\"shop\"|"]
+        {
+            assert!(mermaid.contains(text), "{text}: {mermaid}");
+        }
+        let (_, svg) = draw(&[]);
+        for text in [">web<", ">app<", ">cleat0<", ">:8080<", ">80/tcp<", ">shop<", ">no containers<"] {
+            assert!(svg.contains(text), "{text}: {svg}");
+        }
+        let (wrong, said) = draw(&["nothing"]);
+        assert!(!wrong.status.success() && said.contains("no network \"nothing\""), "{said}");
+        stop(app, "TERM");
+        stop(web, "TERM");
+    });
+}

@@ -6,6 +6,7 @@ mod conf;
 mod del;
 mod gc;
 mod generate;
+mod graph;
 mod init;
 mod inspect;
 mod leases;
@@ -71,6 +72,8 @@ pub(crate) enum Verb {
     /// The process that looks after a container in the background, which `run -d` starts
     #[command(hide = true)]
     Supervise(supervise::Args),
+    /// Draw networks, containers, published ports and links
+    Graph(graph::Args),
     /// Look for mistakes in network configurations
     #[command(subcommand)]
     Conf(conf::Verb),
@@ -104,6 +107,7 @@ impl Verb {
             Self::Inspect(args) => inspect::execute(&args, environment),
             Self::Leases(args) => leases::execute(&args, environment),
             Self::Ps(args) => ps::execute(&args, environment),
+            Self::Graph(args) => graph::execute(&args, environment),
             Self::Generate(args) => generate::execute(&args),
             Self::Port(args) => port::execute(&args, environment),
         };

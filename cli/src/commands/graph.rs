@@ -1,0 +1,33 @@
+//! `cleat graph`: networks, containers, published ports and links as a picture.
+
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::graph::{Format, Picture};
+use crate::inventory::Inventory;
+use crate::output;
+use crate::runtime::{CacheFolder, Runtime};
+
+/// The arguments of `cleat graph`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only these networks
+    networks: Vec<String>,
+    /// How to write it
+    #[arg(long, value_enum, default_value_t = Format::Svg)]
+    format: Format,
+    #[command(flatten)]
+    cache: CacheFolder,
+}
+
+/// Prints the picture.
+pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
+    let runtime = Runtime::new(environment, &args.cache);
+    let inventory = Inventory::read(&runtime)?;
+    for network in &args.networks {
+        // A network that is known by its members alone is one as well.
+        if inventory.members_of(network).next().is_none() {
+            runtime.find(network)?;
+        }
+    }
+    output::text(&Picture::of(&inventory, &args.networks).draw(args.format))
+}
