@@ -96,7 +96,7 @@ impl Cache {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
             let bytes = serde_json::to_vec(entry)?;
             // libcni passes over what is not one of its entries, so the temporary file does no harm to it.
-            let temporary = self.folder.join(format!(".{}-{}", attachment.token(), std::process::id()));
+            let temporary = self.unfinished(attachment);
             let written = fs::OpenOptions::new()
                 .write(true)
                 .create(true)
@@ -112,6 +112,38 @@ impl Cache {
         };
         write()
             .map_err(|error| Error::new(Code::Io, format!("write result cache {}: {error}", file.display())))
+    }
+
+    /// Where an attachment's entry is while it is written.
+    fn unfinished(&self, attachment: &Attachment) -> PathBuf {
+        self.folder.join(format!(".{}", attachment.token()))
+    }
+
+    /// Removes what processes left that were killed while they wrote. Nobody else may be writing.
+    ///
+    /// # Errors
+    /// Code 5 where the folder cannot be read, or a file not be removed.
+    pub fn remove_unfinished(&self) -> Result<(), Error> {
+        let is_unfinished = |name: &str| {
+            name.strip_prefix('.')
+                .is_some_and(|token| token.len() == 16 && token.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        };
+        let clear = || -> io::Result<()> {
+            for entry in fs::read_dir(&self.folder)? {
+                let entry = entry?;
+                if entry.file_name().to_str().is_some_and(is_unfinished) {
+                    fs::remove_file(entry.path())?;
+                }
+            }
+            Ok(())
+        };
+        match clear() {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::new(
+                Code::Io,
+                format!("clear unfinished entries of {}: {error}", self.folder.display()),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Reads an attachment's entry; `None` where there is none.
@@ -134,6 +166,8 @@ impl Cache {
     /// Code 5 where the file cannot be removed.
     pub fn remove(&self, attachment: &Attachment) -> Result<(), Error> {
         let file = self.file(attachment);
+        // What an ADD left that was killed while it wrote.
+        let _ = fs::remove_file(self.unfinished(attachment));
         match fs::remove_file(&file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(Error::new(Code::Io, format!("remove result cache {}: {error}", file.display())))

@@ -9,7 +9,6 @@ use netlink::{Link, Mac, Namespace, Peer, PortFlags, Socket, Veth};
 
 use crate::conf::Conf;
 use crate::error::Error;
-use crate::host::Change;
 use crate::masquerade::Masquerade;
 use crate::plan::Plan;
 use crate::{container, existing, forward, host, names, netfilter, remove, spoof};
@@ -71,11 +70,10 @@ impl<'a> Add<'a> {
         // A program may need the interface to ask through, as dhcp does; what needs nothing refuses before anything is made.
         let planned = if self.conf.ipam.is_program() { None } else { Some(self.plan()?) };
         let held = host::hold_bridges(&self.host)?;
-        let (bridge, change) = host::ensure_bridge(&mut self.socket, &self.conf, None)?;
-        self.done.extend(change.map(|change| match change {
-            Change::Made => Done::Bridge,
-            Change::Adapted(before) => Done::Adapted(before),
-        }));
+        // Also where it fails half-way, or was made and the kernel's answer is lost.
+        self.done.push(Done::Bridge);
+        let (bridge, before) = host::ensure_bridge(&mut self.socket, &self.conf, None)?;
+        self.done.extend(before.map(Done::Adapted));
         // The gateway's addresses before the bridge's port, where they are known: what a container can reach is complete.
         let ready = match planned {
             Some((given, plan)) => {
@@ -190,7 +188,16 @@ impl<'a> Add<'a> {
                 None => Error::InterfaceExists(ifname.to_owned()),
             }),
             Err(error) if error.errno() == Some(EXFULL) => Err(Error::Full(bridge.name.clone())),
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                // It may be there all the same, where the kernel's answer was lost: then it has no alias yet. Whatever
+                // has one is an attachment of before.
+                if let Ok(Some(link)) = self.socket.get_link(&name)
+                    && link.alias.is_none()
+                {
+                    self.done.push(Done::Link(link.index));
+                }
+                Err(error.into())
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use cni::{hex, token};
 use ipnetwork::IpNetwork;
 use netlink::{AddressFlags, Bridge, Link, Mac, Namespace, PortFlags, Socket, sysctl};
 
@@ -28,21 +29,13 @@ pub(crate) fn hold_bridges(host: &Namespace) -> Result<Option<netlink::Namespace
     Ok(host.lock_shared(PATIENCE)?)
 }
 
-/// What was done so that there is a bridge as configured.
-#[derive(Debug)]
-pub(crate) enum Change {
-    /// It was made.
-    Made,
-    /// It had been like this, and was changed.
-    Adapted(Link),
-}
-
-/// Finds the bridge and brings it to the configuration, or makes it, with that hardware address where one is given.
+/// Finds the bridge and brings it to the configuration, or makes it, with that hardware address where one is given. Also
+/// tells what a bridge that was there had been before it was changed.
 pub(crate) fn ensure_bridge(
     socket: &mut Socket,
     conf: &Conf,
     mac: Option<Mac>,
-) -> Result<(Link, Option<Change>), Error> {
+) -> Result<(Link, Option<Link>), Error> {
     let name = conf.bridge.as_str();
     let mut made = false;
     let link = if let Some(link) = socket.get_link(name)? {
@@ -51,7 +44,7 @@ pub(crate) fn ensure_bridge(
         // With an address of its own from the start, the bridge does not take on that of each new port.
         let spec = Bridge {
             name,
-            mac: Some(mac.unwrap_or_else(random_mac)),
+            mac: Some(mac.unwrap_or_else(|| marked_mac(name))),
             mtu: conf.mtu,
             alias: Some(BRIDGE_ALIAS),
             vlan_filtering: conf.vlans.is_some(),
@@ -72,8 +65,8 @@ pub(crate) fn ensure_bridge(
     }
     // A bridge that another ADD has just made needs this as little as one of our own, but for promiscMode.
     let adapted = existing::adapt(socket, conf, &link)?;
-    let change = if made { Some(Change::Made) } else { adapted.then(|| Change::Adapted(link.clone())) };
-    Ok((link, change))
+    let before = (adapted && !made).then(|| link.clone());
+    Ok((link, before))
 }
 
 /// Keeps the hardware address of a bridge that somebody else made: one that was never set is the lowest of its ports', and
@@ -234,7 +227,11 @@ pub(crate) fn remove_bridge_if_unused(
     let Some(bridge) = socket.get_link(name)?.filter(|link| link.kind.as_deref() == Some("bridge")) else {
         return Ok(());
     };
-    let is_ours = bridge.alias.as_deref() == Some(BRIDGE_ALIAS);
+    let is_ours = match bridge.alias.as_deref() {
+        Some(alias) => alias == BRIDGE_ALIAS,
+        // The kernel takes no alias when it makes a link: this is one whose ADD was killed before it could give it.
+        None => bridge.mac.is_some_and(|mac| is_marked(mac, name)),
+    };
     let deadline = Instant::now() + PATIENCE;
     loop {
         let bridge_unused = is_ours && !socket.has_ports(bridge.index)?;
@@ -271,6 +268,27 @@ pub(crate) fn random_mac() -> Mac {
     Mac::from(octets)
 }
 
+/// An address for a bridge that an ADD makes: random as any, but for its last half, which follows from the first half
+/// and the name. It tells the bridge from other people's in the moment that it has no alias yet.
+fn marked_mac(name: &str) -> Mac {
+    let mut octets = random_mac().octets();
+    let (half, rest) = octets.split_at_mut(3);
+    rest.copy_from_slice(&mark(half, name));
+    Mac::from(octets)
+}
+
+fn is_marked(mac: Mac, name: &str) -> bool {
+    let octets = mac.octets();
+    let (half, rest) = octets.split_at(3);
+    rest == mark(half, name)
+}
+
+fn mark(half: &[u8], name: &str) -> [u8; 3] {
+    let hash = token(&[BRIDGE_ALIAS, name, &hex(half)]);
+    let byte = |at: usize| hash.get(at..at + 2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+    [0, 2, 4].map(|at| byte(at).unwrap_or_default())
+}
+
 /// Sets a parameter that a kernel without IPv6 does not have.
 pub(crate) fn set_where_present(path: &str, value: &str) -> Result<(), Error> {
     match sysctl::set(path, value) {
@@ -288,6 +306,15 @@ mod tests {
         let (one, other) = (random_mac(), random_mac());
         assert_ne!(one, other);
         assert_eq!(one.octets()[0] & 3, 2);
+    }
+
+    #[test]
+    fn a_bridges_address_tells_that_an_add_made_it() {
+        let mac = marked_mac("cni0");
+        assert_eq!(mac.octets()[0] & 3, 2);
+        assert!(is_marked(mac, "cni0") && !is_marked(mac, "cni1"));
+        assert!(!is_marked(random_mac(), "cni0"));
+        assert_ne!(marked_mac("cni0"), mac);
     }
 
     #[test]

@@ -11,6 +11,13 @@ pub(crate) fn host_interface(attachment: &Attachment) -> String {
     format!("veth{}", &attachment.token()[..11])
 }
 
+/// Whether a link has a name of that form; other programs' veth pairs have shorter ones.
+pub(crate) fn is_host_interface(name: &str) -> bool {
+    name.strip_prefix("veth").is_some_and(|digits| {
+        digits.len() == 11 && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
 /// What the chains of a network begin with. `nft` reads letters, digits, `_`, `.` and `-` back.
 pub(crate) fn chain_prefix(network: &NetworkName) -> String {
     let shown: String = network.as_str().chars().take(SHOWN).collect();

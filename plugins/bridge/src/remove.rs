@@ -115,9 +115,16 @@ fn gc_kernel(request: &Request, conf: &Removal) -> Result<(), Error> {
     let mut socket = Socket::open()?;
     if let Some(link) = socket.get_link(conf.bridge.as_str())? {
         let prefix = names::alias_prefix(network);
+        // A port of ours without an alias is one whose ADD was killed before it could give it, unless an ADD is at it:
+        // that one holds the lock.
+        let alone = Namespace::current()?;
+        let alone = alone.try_lock_exclusive()?;
         for port in socket.ports(link.index)? {
-            let of_network = port.alias.as_deref().is_some_and(|alias| alias.starts_with(&prefix));
-            if of_network && !valid.contains(&port.name) {
+            let is_left = match port.alias.as_deref() {
+                Some(alias) => alias.starts_with(&prefix) && !valid.contains(&port.name),
+                None => alone.is_some() && names::is_host_interface(&port.name),
+            };
+            if is_left {
                 socket.del_link(port.index)?;
             }
         }

@@ -80,12 +80,17 @@ pub(crate) fn del(socket: &mut Socket, port: &str) -> Result<(), Error> {
         {
             batch.del_element(&ADDRESSES, &address);
         }
+        // In one transaction: between two a process may be killed, and the table would stay.
+        if socket.references(&OWN_ADDRESS)? == Some(1) {
+            batch.del_chain(&OWN_ADDRESS).del_table(&TABLE);
+        }
         match batch.commit(socket) {
+            // Two that went at the same time have each seen the other: whoever is last sees it now.
             Ok(()) => {
                 socket.del_unused_table(&OWN_ADDRESS)?;
                 return Ok(());
             }
-            Err(error) if error.is_not_found() => {}
+            Err(error) if error.is_busy() || error.is_not_found() => {}
             Err(error) => return Err(error.into()),
         }
     }
