@@ -77,8 +77,8 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
 /// Removes a network's dead attachments with the configuration they were made with, then has the plugins look for the
 /// rest. The caller has the lock.
 pub(super) fn collect(runtime: &Runtime<'_>, inventory: &Inventory, list: &NetworkList) -> Result<(), Error> {
-    let unfinished = format!("collect what is left on network {}", list.name);
-    runtime.cache.remove_unfinished().map_err(Error::contract(unfinished))?;
+    let doing = || format!("collect what is left on network {}", list.name);
+    runtime.cache.remove_unfinished().map_err(Error::contract(doing()))?;
     let (mut valid, mut errors) = (Vec::new(), Vec::new());
     for attached in inventory.members_of(list.name.as_str()) {
         if attached.gone {
@@ -91,8 +91,7 @@ pub(super) fn collect(runtime: &Runtime<'_>, inventory: &Inventory, list: &Netwo
         let Attachment { container_id, ifname, .. } = &attached.attachment;
         valid.push((container_id.clone(), ifname.clone()));
     }
-    let doing = format!("collect what is left on network {}", list.name);
-    errors.extend(runtime.chain(list).gc(&valid).map_err(Error::contract(doing)).err());
+    errors.extend(runtime.chain(list).gc(&valid).map_err(Error::contract(doing())).err());
     Error::all(errors)
 }
 

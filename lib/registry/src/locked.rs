@@ -110,8 +110,16 @@ impl Locked {
         }
     }
 
+    /// Removes what a process that was killed left of a member that is not there.
+    pub fn forget(&self, network: &str, container_id: &str, ifname: &str) -> Result<(), Error> {
+        if let Some(roll) = self.roll(network)? {
+            roll.forget(container_id, ifname)?;
+        }
+        self.remove_if_empty(network)
+    }
+
     /// Removes a network's folder where it has no member. What is left in the index then is of a killed process.
-    fn remove_if_empty(&self, network: &str) -> Result<(), Error> {
+    pub fn remove_if_empty(&self, network: &str) -> Result<(), Error> {
         let Some(folder) = self.networks.child(network)? else {
             return Ok(());
         };

@@ -95,8 +95,9 @@ impl Roll {
         Ok(!self.find([Key::Name(source.to_owned())], true)?.is_empty())
     }
 
-    /// Writes what has changed. Keys come before the member that they lead to, and go before it: whatever kills the
-    /// process, a member is found, and found by its keys. What has all members in one piece goes first and comes last.
+    /// Writes what has changed. Keys come before the member that they lead to, and go before it, but for its container's
+    /// ID, by which whoever removes it looks for it: whatever kills the process, that can be done again. What has all
+    /// members in one piece goes first and comes last.
     pub(crate) fn change(&self, before: &Network, after: &Network) -> Result<(), Error> {
         self.network.remove(ALL)?;
         self.change_members(before, after)?;
@@ -115,10 +116,12 @@ impl Roll {
         for member in &before.members {
             if !remaining.contains_key(&member.attachment()) {
                 let file = file_name(member);
-                for key in Key::of(member) {
-                    index::remove(&self.index, &key, &file)?;
+                let id = Key::Name(member.container_id.clone());
+                for key in Key::of(member).iter().filter(|key| **key != id) {
+                    index::remove(&self.index, key, &file)?;
                 }
                 self.members.remove(&file)?;
+                index::remove(&self.index, &id, &file)?;
             }
         }
         for member in &after.members {
@@ -137,6 +140,11 @@ impl Roll {
             }
         }
         Ok(())
+    }
+
+    /// Takes a member that is not there off the key that leads to it last.
+    pub(crate) fn forget(&self, container_id: &str, ifname: &str) -> Result<(), Error> {
+        index::remove(&self.index, &Key::Name(container_id.to_owned()), &format!("{container_id}:{ifname}"))
     }
 }
 

@@ -22,8 +22,9 @@ pub(crate) fn del(request: &Request, target: &Target) -> Result<(), Error> {
     };
     let before = locked.around(request.conf.network.as_str(), &[container_id], None)?;
     if before.member(container_id, ifname).is_none() && before.members_of(container_id).next().is_none() {
-        // An ADD may have been killed between the container's folder and the registry.
-        return leave_network(&locked, &delivery, container_id, &before.name, target.netns.as_deref());
+        // An ADD may have been killed between the container's folder and the registry, or a DEL behind the member.
+        leave_network(&locked, &delivery, container_id, &before.name, target.netns.as_deref())?;
+        return Ok(locked.forget(&before.name, container_id, ifname)?);
     }
     leave(&locked, &delivery, &before, |member| member.is(container_id, ifname))
 }
@@ -58,6 +59,7 @@ pub(crate) fn gc(request: &Request) -> Result<(), Error> {
         }
     }
     failures.extend(delivery.sweep(&locked).err().map(cni::Error::from));
+    failures.extend(locked.remove_if_empty(&name).map_err(|error| Error::from(error).into()).err());
     Ok(cni::Error::all(failures)?)
 }
 

@@ -80,10 +80,17 @@ impl Snapshot {
 
     /// Fails with what has come and gone since.
     pub fn assert_unchanged(&self) {
+        let changes = self.differences();
+        assert!(changes.is_empty(), "left behind (+) or missing (-): {changes:#?}");
+    }
+
+    /// What has come and gone since, a line each, marked by `+` and `-`.
+    #[must_use]
+    pub fn differences(&self) -> Vec<String> {
         let now = Self::with_files_of(&self.folders);
-        let came: Vec<&String> = now.lines.difference(&self.lines).collect();
-        let went: Vec<&String> = self.lines.difference(&now.lines).collect();
-        assert!(came.is_empty() && went.is_empty(), "left behind: {came:#?}\nmissing: {went:#?}");
+        let came = now.lines.difference(&self.lines).map(|line| format!("+ {line}"));
+        let went = self.lines.difference(&now.lines).map(|line| format!("- {line}"));
+        came.chain(went).collect()
     }
 
     /// As [`Snapshot::assert_unchanged`], while a namespace that was made since is still there.

@@ -1,0 +1,179 @@
+//! Who is put to the test: each plugin by itself, and whole chains by `cleat`.
+
+use std::fs;
+use std::path::Path;
+
+use sandbox::Namespaced;
+use serde_json::{Value, json};
+
+use crate::tracer::Job;
+
+/// Debian's reference plugins.
+const REFERENCE: &str = "/usr/lib/cni";
+/// Where the chain's network is.
+const NETWORKS: &str = "/run/faults";
+
+/// A verb of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Add,
+    Del,
+    Gc,
+}
+
+impl Verb {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Add => "ADD",
+            Self::Del => "DEL",
+            Self::Gc => "GC",
+        }
+    }
+}
+
+/// A plugin with a configuration, or a chain.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject {
+    pub(crate) name: &'static str,
+    pub(crate) is_reference: bool,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Plugin { program: String, conf: Value },
+    Chain,
+}
+
+fn plugin(name: &'static str, program: &str, conf: Value) -> Subject {
+    Subject { name, is_reference: false, kind: Kind::Plugin { program: program.to_owned(), conf } }
+}
+
+fn reference(name: &'static str, conf: Value) -> Subject {
+    let program = format!("{REFERENCE}/{name}");
+    assert!(
+        Path::new(&program).exists(),
+        "{program} is missing: apt-get install containernetworking-plugins"
+    );
+    Subject { is_reference: true, ..plugin(name, &program, conf) }
+}
+
+fn host_local(subnet: &str) -> Value {
+    json!({"type": "host-local", "ranges": [[{"subnet": subnet}], [{"subnet": "fd00:70::/64"}]],
+        "routes": [{"dst": "0.0.0.0/0"}]})
+}
+
+/// What a plugin that works behind another one is told of the interface before it.
+fn previous() -> Value {
+    json!({"interfaces": [{"name": "eth0", "sandbox": "/run/netns/c"}],
+        "ips": [{"address": "10.71.0.5/16", "interface": 0}], "routes": [], "dns": {}})
+}
+
+fn published() -> Value {
+    json!({"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"},
+        {"hostPort": 5353, "containerPort": 53, "protocol": "udp"}]})
+}
+
+/// The suite's own.
+pub(crate) fn ours() -> Vec<Subject> {
+    let bridge = json!({"bridge": "faults0", "isGateway": true, "ipMasq": true, "hairpinMode": true,
+        "macspoofchk": true, "ingress": "published", "ipam": host_local("10.70.0.0/16")});
+    let host_port = json!({"prevResult": previous(), "runtimeConfig": published()});
+    let link_env = json!({"prevResult": previous(), "runtimeConfig": published(),
+        "endpoint": {"expose": ["80"], "env": {"A": "b"}}});
+    fs::create_dir_all(NETWORKS).unwrap();
+    let chain = json!({"cniVersion": "1.1.0", "name": "chain", "plugins": [
+        with(&bridge, &json!({"type": "bridge"})),
+        {"type": "host-port", "capabilities": {"portMappings": true}},
+        {"type": "link-env", "capabilities": {"portMappings": true}},
+    ]});
+    fs::write(format!("{NETWORKS}/chain.conflist"), chain.to_string()).unwrap();
+    vec![
+        plugin("loopback", env!("CARGO_BIN_EXE_loopback"), json!({})),
+        plugin("host-local", env!("CARGO_BIN_EXE_host-local"), json!({"ipam": host_local("10.70.0.0/16")})),
+        plugin("bridge", env!("CARGO_BIN_EXE_bridge"), bridge),
+        plugin("host-port", env!("CARGO_BIN_EXE_host-port"), host_port),
+        plugin("link-env", env!("CARGO_BIN_EXE_link-env"), link_env),
+        Subject { name: "chain", is_reference: false, kind: Kind::Chain },
+    ]
+}
+
+/// The reference's plugins that the suite replaces.
+pub(crate) fn references() -> Vec<Subject> {
+    let bridge = json!({"bridge": "reference0", "isGateway": true, "ipMasq": true, "hairpinMode": true,
+        "ipam": host_local("10.72.0.0/16")});
+    vec![
+        reference("loopback", json!({})),
+        reference("host-local", json!({"ipam": host_local("10.72.0.0/16")})),
+        reference("bridge", bridge),
+        reference("portmap", json!({"prevResult": previous(), "runtimeConfig": published()})),
+    ]
+}
+
+fn with(object: &Value, further: &Value) -> Value {
+    let mut all = object.clone();
+    all.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
+    all
+}
+
+impl Subject {
+    /// Whether a verb can be put to the test by itself. `cleat gc` keeps whatever lives, so there is nothing for it to do.
+    pub(crate) fn is_tried(&self, verb: Verb) -> bool {
+        self.has(verb) && (verb != Verb::Gc || self.is_plugin())
+    }
+
+    /// The verbs it has: those of the reference know no GC.
+    pub(crate) fn has(&self, verb: Verb) -> bool {
+        !(self.is_reference && verb == Verb::Gc)
+    }
+
+    /// A call about a container, with the result of its ADD where that is known.
+    pub(crate) fn job(&self, verb: Verb, id: &str, netns: &Namespaced, result: Option<&Value>) -> Job {
+        let path = netns.path().display().to_string();
+        let env = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            let all = [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")];
+            all.iter().chain(pairs).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        match &self.kind {
+            Kind::Plugin { program, conf } => {
+                let folder = Path::new(program).parent().unwrap().display().to_string();
+                let version = if self.is_reference { "1.0.0" } else { "1.1.0" };
+                let common = json!({"cniVersion": version, "name": "faults", "type": self.name});
+                let mut conf = with(conf, &common);
+                if let Some(result) = result {
+                    conf["prevResult"] = result.clone();
+                }
+                let mut all = env(&[("CNI_COMMAND", verb.name()), ("CNI_PATH", &folder)]);
+                if verb == Verb::Gc {
+                    conf["cni.dev/valid-attachments"] = json!([]);
+                } else {
+                    all.extend(env(&[("CNI_CONTAINERID", id), ("CNI_IFNAME", "eth0"), ("CNI_NETNS", &path)]));
+                }
+                Job { program: program.clone(), args: vec![], env: all, input: conf.to_string().into_bytes() }
+            }
+            Kind::Chain => {
+                let args: Vec<&str> = match verb {
+                    Verb::Add => vec!["add", "chain", &path, "--id", id],
+                    Verb::Del => vec!["del", "chain", &path, "--id", id],
+                    Verb::Gc => vec!["gc", "chain"],
+                };
+                let program = env!("CARGO_BIN_EXE_cleat").to_owned();
+                let folder = Path::new(&program).parent().unwrap().display().to_string();
+                let capabilities = published().to_string();
+                let env =
+                    env(&[("CNI_PATH", &folder), ("NETCONFPATH", NETWORKS), ("CAP_ARGS", &capabilities)]);
+                Job { program, args: args.into_iter().map(str::to_owned).collect(), env, input: vec![] }
+            }
+        }
+    }
+
+    /// Whether ADD's result goes back to the plugin by its configuration; `cleat` keeps it itself.
+    pub(crate) fn takes_result(&self) -> bool {
+        matches!(self.kind, Kind::Plugin { .. })
+    }
+
+    /// Whether it answers in the contract's own words, an error as a JSON object on standard output.
+    pub(crate) fn is_plugin(&self) -> bool {
+        matches!(self.kind, Kind::Plugin { .. })
+    }
+}

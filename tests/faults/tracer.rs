@@ -1,0 +1,223 @@
+//! Runs a program under ptrace(2), with all its threads and children, and interferes at one of its system calls.
+//!
+//! Calls are counted over the whole tree, in the order in which they are begun; strace(1) counts for each thread, and
+//! so could not reach every call. Numbers and registers are those of x86-64.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+/// One run of a program.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) program: String,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
+    /// What it finds on standard input, less than a pipe holds.
+    pub(crate) input: Vec<u8>,
+}
+
+/// What is done at the call of a number, the first being 0.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Plan {
+    /// Nothing at all.
+    Watch,
+    /// Every process of the tree is killed before the call is made.
+    Kill(usize),
+    /// The call is not made and returns an error instead.
+    Fail(usize, Errno),
+}
+
+/// A system call as it was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SystemCall {
+    pub(crate) number: i64,
+    pub(crate) args: [u64; 3],
+}
+
+/// How the program ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// The calls, as far as they were made.
+    pub(crate) calls: Vec<SystemCall>,
+    /// The call that was interfered with, where it came to that.
+    pub(crate) hit: Option<SystemCall>,
+    /// The exit code; `None` where a signal ended it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+}
+
+/// Answers whether an error is one that the call can return at all.
+pub(crate) type IsPossible<'a> = &'a dyn Fn(SystemCall, Errno) -> bool;
+
+impl Job {
+    /// Runs it to its end, without interference.
+    pub(crate) fn run(&self) -> Outcome {
+        let mut child = self.spawn(&self.program, &self.args);
+        self.feed(&mut child);
+        let output = child.wait_with_output().unwrap();
+        let (code, stdout, stderr) = (output.status.code(), output.stdout, output.stderr);
+        Outcome { calls: Vec::new(), hit: None, code, stdout, stderr }
+    }
+
+    /// Runs it under observation.
+    pub(crate) fn trace(&self, plan: Plan, is_possible: IsPossible<'_>) -> Outcome {
+        // A shell that stops before it becomes the program can be seized in time.
+        let args = ["-c", "kill -STOP $$; exec \"$0\" \"$@\"", &self.program].map(str::to_owned);
+        let mut child = self.spawn("/bin/sh", &[&args[..], &self.args].concat());
+        self.feed(&mut child);
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+        let stopped = waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
+        assert_eq!(stopped, WaitStatus::Stopped(pid, Signal::SIGSTOP));
+        let options = Options::PTRACE_O_TRACESYSGOOD
+            | Options::PTRACE_O_TRACECLONE
+            | Options::PTRACE_O_TRACEFORK
+            | Options::PTRACE_O_TRACEVFORK
+            | Options::PTRACE_O_TRACEEXEC
+            | Options::PTRACE_O_EXITKILL;
+        ptrace::seize(pid, options).unwrap();
+        kill(pid, Signal::SIGCONT).unwrap();
+        let mut run = Run::new(pid, plan, is_possible);
+        while run.step() {}
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        child.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
+        child.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
+        Outcome { calls: run.calls, hit: run.hit, code: run.code, stdout, stderr }
+    }
+
+    fn spawn(&self, program: &str, args: &[String]) -> Child {
+        let mut command = Command::new(program);
+        command.args(args).env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap_or_else(|error| panic!("start {program}: {error}"))
+    }
+
+    fn feed(&self, child: &mut Child) {
+        assert!(self.input.len() < 60_000, "more than a pipe holds");
+        // A program that refuses its input early closes the pipe.
+        let _ = child.stdin.take().unwrap().write_all(&self.input);
+    }
+}
+
+struct Run<'a> {
+    main: Pid,
+    plan: Plan,
+    is_possible: IsPossible<'a>,
+    /// The program itself runs, and no longer the shell.
+    started: bool,
+    alive: BTreeSet<Pid>,
+    /// The thread whose call is to return an error, once it has been left out.
+    failing: Option<(Pid, Errno)>,
+    calls: Vec<SystemCall>,
+    hit: Option<SystemCall>,
+    code: Option<i32>,
+}
+
+impl<'a> Run<'a> {
+    fn new(main: Pid, plan: Plan, is_possible: IsPossible<'a>) -> Self {
+        Self {
+            main,
+            plan,
+            is_possible,
+            started: false,
+            alive: BTreeSet::from([main]),
+            failing: None,
+            calls: Vec::new(),
+            hit: None,
+            code: None,
+        }
+    }
+
+    /// Takes what happens next; answers whether anything is left to happen.
+    fn step(&mut self) -> bool {
+        let status = match waitpid(None, Some(WaitPidFlag::__WALL)) {
+            Ok(status) => status,
+            Err(Errno::ECHILD) => return false,
+            Err(error) => panic!("wait for the traced program: {error}"),
+        };
+        match status {
+            WaitStatus::Exited(pid, code) => {
+                self.alive.remove(&pid);
+                if pid == self.main {
+                    self.code = Some(code);
+                }
+            }
+            WaitStatus::Signaled(pid, ..) => {
+                self.alive.remove(&pid);
+            }
+            WaitStatus::PtraceSyscall(pid) => {
+                self.system_call(pid);
+                go_on(pid, None);
+            }
+            WaitStatus::PtraceEvent(pid, _, event) => {
+                self.alive.insert(pid);
+                self.started |= event == libc::PTRACE_EVENT_EXEC;
+                go_on(pid, None);
+            }
+            WaitStatus::Stopped(pid, signal) => {
+                self.alive.insert(pid);
+                let is_ours = matches!(signal, Signal::SIGTRAP | Signal::SIGSTOP | Signal::SIGCONT);
+                go_on(pid, (!is_ours).then_some(signal));
+            }
+            _ => {}
+        }
+        true
+    }
+
+    fn system_call(&mut self, pid: Pid) {
+        let Ok(info) = ptrace::syscall_info(pid) else { return };
+        if info.op == libc::PTRACE_SYSCALL_INFO_EXIT {
+            if let Some((failing, errno)) = self.failing
+                && failing == pid
+            {
+                self.failing = None;
+                let mut registers = ptrace::getregs(pid).unwrap();
+                registers.rax = i64::from(-(errno as i32)).cast_unsigned();
+                ptrace::setregs(pid, registers).unwrap();
+            }
+            return;
+        }
+        if info.op != libc::PTRACE_SYSCALL_INFO_ENTRY || !self.started {
+            return;
+        }
+        let Ok(mut registers) = ptrace::getregs(pid) else { return };
+        let call = SystemCall {
+            number: registers.orig_rax.cast_signed(),
+            args: [registers.rdi, registers.rsi, registers.rdx],
+        };
+        let number = self.calls.len();
+        self.calls.push(call);
+        match self.plan {
+            Plan::Kill(at) if at == number => {
+                self.hit = Some(call);
+                for pid in &self.alive {
+                    let _ = kill(*pid, Signal::SIGKILL);
+                }
+            }
+            Plan::Fail(at, errno) if at == number && (self.is_possible)(call, errno) => {
+                self.hit = Some(call);
+                // No call has this number: the kernel does nothing, and the result is set when it returns.
+                registers.orig_rax = u64::MAX;
+                ptrace::setregs(pid, registers).unwrap();
+                self.failing = Some((pid, errno));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A thread that has been killed meanwhile is told of by the next wait.
+fn go_on(pid: Pid, signal: Option<Signal>) {
+    match ptrace::syscall(pid, signal) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(error) => panic!("go on with the traced program: {error}"),
+    }
+}
