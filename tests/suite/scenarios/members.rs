@@ -73,6 +73,37 @@ fn a_link_without_alias_and_one_to_nobody() {
     });
 }
 
+/// A link is private where containers may not talk otherwise: `docker network create -o …enable_icc=false`
+#[test]
+fn a_link_is_the_only_way_in_where_containers_may_not_talk() {
+    story(|_| {
+        ok("network create --icc=false quiet");
+        up("--name db --network quiet --expose 5432", &serving(5432, "database"));
+        up("--name web --network quiet --expose 5000 --link db:webdb", &serving(5000, "web"));
+        up("--name other --network quiet", "exec sleep 1000");
+        assert_eq!(
+            json("network inspect quiet")[0]["Options"]["com.docker.network.bridge.enable_icc"],
+            "false"
+        );
+        let is_as_it_should_be = || {
+            eventually("the link", || asks("web", "webdb", 5432) == "database");
+            // Not the other way round, not by others, not on other ports.
+            assert_eq!(asks("db", "web", 5000), "");
+            assert_eq!(asks("other", "db", 5432), "");
+            assert_eq!(asks("other", "web", 5000), "");
+        };
+        is_as_it_should_be();
+        // What others flush comes back as closed as it was.
+        assert!(std::process::Command::new("nft").args(["flush", "ruleset"]).status().unwrap().success());
+        assert_eq!(asks("other", "db", 5432), "database");
+        ok("repair");
+        ok("check");
+        is_as_it_should_be();
+        down("web db other");
+        ok("network rm quiet");
+    });
+}
+
 /// `docker network create my-net`, `docker network connect my-net web`, `… database`: names work at once in running
 /// containers; `docker network disconnect my-net web`
 #[test]

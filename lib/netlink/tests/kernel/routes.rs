@@ -36,6 +36,10 @@ sandboxed! {
             ..to("10.9.0.0/16", "10.88.0.2", index)
         };
         assert!(socket.add_route(&special).unwrap());
+        // Of every table: the local one has this host's addresses.
+        let all = socket.all_routes().unwrap();
+        assert_eq!(find(&all, "10.9.0.0/16").priority, Some(7));
+        assert_eq!(find(&all, "10.88.0.5/32").table, Some(255));
         // Host bits are not the kernel's business.
         assert!(socket.add_route(&to("10.10.1.2/16", "10.88.0.2", index)).unwrap());
 
