@@ -150,11 +150,15 @@ fn a_link_gives_variables_a_name_and_the_address_of_now() {
             "WEBDB_PORT_5432_TCP_ADDR=10.90.0.2\n",
             "WEBDB_PORT_5432_TCP_PORT=5432\n",
             "WEBDB_PORT_5432_TCP_PROTO=tcp\n",
-            " webdb ",
             "from-db\n",
         ] {
             assert!(said.contains(line), "no {line:?} in {said}");
         }
+        let is_of_link = |line: &str| {
+            let (address, names) = line.split_once('\t').unwrap_or_default();
+            address == "10.90.0.2" && names.split(' ').any(|name| name == "webdb")
+        };
+        assert!(said.lines().any(is_of_link), "{said}");
         // The recipient runs on while the source comes back with another address.
         fs::create_dir("/run/test").unwrap();
         let web = start(
