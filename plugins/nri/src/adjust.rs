@@ -1,13 +1,13 @@
 //! What one container is given: variables of its pod's links, and the pod's hosts file.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use link_env::{Given, Pod};
+use registry::ExtraHost;
 
 use crate::hosts_file;
 use crate::log;
@@ -28,17 +28,11 @@ pub(crate) fn within_limit(state_dir: &Path, request: CreateContainerRequest) ->
     let CreateContainerRequest { pod: Some(pod), container: Some(container) } = request else {
         return None;
     };
-    let what = format!("container {} of pod {}", container.name, pod.name);
-    let place = place_for_hosts(&pod, &container);
-    if let Place::Taken(by) = &place {
-        log(&format!("{what} keeps its own {HOSTS}, {}", by.display()));
-    }
     let (sender, receiver) = mpsc::sync_channel(1);
-    // Where the registry's lock does not come free, the thread is left to wait for it.
+    // Where a lock or a file hangs, the thread is left to wait for it.
     let thread = {
-        let (state_dir, pod, container, place) =
-            (state_dir.to_owned(), pod.clone(), container.clone(), place.clone());
-        thread::Builder::new().spawn(move || sender.send(adjust(&state_dir, &pod, &container, &place)))
+        let (state_dir, pod, container) = (state_dir.to_owned(), pod.clone(), container.clone());
+        thread::Builder::new().spawn(move || sender.send(adjust(&state_dir, &pod, &container)))
     };
     let trouble = match thread.map(|_| receiver.recv_timeout(LIMIT)) {
         Ok(Ok(Ok(adjustment))) => return adjustment,
@@ -46,30 +40,38 @@ pub(crate) fn within_limit(state_dir: &Path, request: CreateContainerRequest) ->
         Ok(Err(_)) => format!("the registry did not answer within {LIMIT:?}"),
         Err(error) => format!("start a thread: {error}"),
     };
+    let what = what(&pod, &container);
     let Some(given) = Given::read(state_dir, &pod.id) else {
         log(&format!("{what} starts without links: {trouble}"));
         return None;
     };
     log(&format!("{what} starts with links as they were when the pod started: {trouble}"));
-    Some(adjustment(given.environment, &given.hosts, &container, &place))
+    let mount = place(&pod, &container, |_| None);
+    Some(adjustment(given.environment, &given.hosts, &container, &mount))
 }
 
 fn adjust(
     state_dir: &Path,
     pod: &PodSandbox,
     container: &Container,
-    place: &Place,
 ) -> Result<Option<ContainerAdjustment>, link_env::Error> {
+    // Before the lock: a file may take its time.
+    let place = place(pod, container, hosts_file::read);
     let Some(attached) = Pod::find(state_dir, &pod.id)? else {
         return Ok(None);
     };
     if pod.annotations.get(SHARE).is_some_and(|value| value == "true") {
         attached.offer_environment(&offered(&container.env))?;
     }
-    if let Place::Free(entries) = place {
-        attached.add_extra_hosts(entries)?;
+    match &place {
+        Place::Free(entries) => attached.add_extra_hosts(entries)?,
+        Place::Taken(by) => log(&format!("{} keeps its own {HOSTS}, {by}", what(pod, container))),
     }
-    Ok(Some(adjustment(attached.environment()?, &attached.hosts(), container, place)))
+    Ok(Some(adjustment(attached.environment()?, &attached.hosts(), container, &place)))
+}
+
+fn what(pod: &PodSandbox, container: &Container) -> String {
+    format!("container {} of pod {}", container.name, pod.name)
 }
 
 fn adjustment(
@@ -89,21 +91,30 @@ fn adjustment(
 #[derive(Clone, Debug)]
 enum Place {
     /// Nobody cares, or kubelet and the runtime do; with the entries of kubelet's file.
-    Free(Vec<registry::ExtraHost>),
+    Free(Vec<ExtraHost>),
     /// The pod's author mounts a file there.
-    Taken(PathBuf),
+    Taken(String),
 }
 
-fn place_for_hosts(pod: &PodSandbox, container: &Container) -> Place {
+/// `read` gives the entries of a file that kubelet wrote.
+fn place(
+    pod: &PodSandbox,
+    container: &Container,
+    read: impl FnOnce(&Path) -> Option<Vec<ExtraHost>>,
+) -> Place {
     let Some(mount) = container.mounts.iter().rfind(|mount| mount.destination == HOSTS) else {
         return Place::Free(Vec::new());
     };
-    // What cannot be read was mounted by somebody else.
-    match hosts_file::entries(&fs::read_to_string(&mount.source).unwrap_or_default()) {
+    // The runtime's own copy of the node's file lies in a folder of the pod.
+    if mount.source.contains(&pod.id) {
+        return Place::Free(Vec::new());
+    }
+    // The name that kubelet's file has in the pod's folder, which no volume lies in.
+    let is_kubelets = mount.source.ends_with("/etc-hosts") && !mount.source.contains("/volumes/");
+    match read(Path::new(&mount.source)) {
         Some(entries) => Place::Free(entries),
-        // The runtime's own copy of the node's file lies in a folder of the pod.
-        None if mount.source.contains(&pod.id) => Place::Free(Vec::new()),
-        None => Place::Taken(mount.source.clone().into()),
+        None if is_kubelets => Place::Free(Vec::new()),
+        None => Place::Taken(mount.source.clone()),
     }
 }
 
@@ -133,6 +144,8 @@ fn offered(env: &[String]) -> BTreeMap<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn lines(lines: &[&str]) -> Vec<String> {
@@ -157,20 +170,21 @@ mod tests {
     #[test]
     fn a_hosts_file_that_the_author_mounts_stays() {
         let folder = tempfile::tempdir().unwrap();
-        let place = |name: &str, text: &str| {
+        let place_of = |name: &str, text: &str| {
             let source = folder.path().join(name);
             fs::write(&source, text).unwrap();
             let mount =
                 Mount { destination: HOSTS.into(), source: source.display().to_string(), ..Mount::default() };
             let container = Container { mounts: vec![mount], ..Container::default() };
-            place_for_hosts(&PodSandbox { id: "0abc".into(), ..PodSandbox::default() }, &container)
+            let pod = PodSandbox { id: "0abc".into(), ..PodSandbox::default() };
+            place(&pod, &container, hosts_file::read)
         };
-        assert!(matches!(place("mine", "127.0.0.1 localhost\n"), Place::Taken(_)));
+        assert!(matches!(place_of("mine", "127.0.0.1 localhost\n"), Place::Taken(_)));
         assert!(
-            matches!(place("of-0abc", "127.0.0.1 localhost\n"), Place::Free(entries) if entries.is_empty())
+            matches!(place_of("of-0abc", "127.0.0.1 localhost\n"), Place::Free(entries) if entries.is_empty())
         );
         let kubelets = "# Kubernetes-managed hosts file.\n192.0.2.9\tprinter\n";
-        assert!(matches!(place("etc-hosts", kubelets), Place::Free(entries) if entries.len() == 1));
+        assert!(matches!(place_of("etc-hosts", kubelets), Place::Free(entries) if entries.len() == 1));
     }
 
     /// Somebody holds the registry for ever: the container starts all the same, and soon, with what is there.
