@@ -142,7 +142,7 @@ fn pods_live_and_leave_nothing(machine: &Machine, release: Release) {
 
     end(&cri, &client);
     end(&cri, &web);
-    machine.assert_as(&before);
+    before.assert_unchanged();
 }
 
 /// Waits until the runtime has loaded the network.

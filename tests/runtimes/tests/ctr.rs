@@ -53,7 +53,7 @@ fn lives_and_leaves_nothing(machine: &Machine, chain: &Value) {
     let ask = ["task", "exec", "--exec-id", "ask", "web", "nc", "-w", "5", "192.0.2.2", "80"];
     assert_eq!(run(containerd.ctr().args(ask)), "outside sees 192.0.2.1", "masqueraded as the host");
     end(&containerd, "web", container);
-    machine.assert_as(&before);
+    before.assert_unchanged();
 }
 
 /// Starts a container that tells its name, and waits until the host hears it.

@@ -39,7 +39,7 @@ fn follows(release: Release, pod_cidr: &str, prefixes: &[&str]) {
             assert!(address.starts_with(prefix), "{addresses:?}");
         }
         end(&cri, &pod);
-        machine.assert_as(&before);
+        before.assert_unchanged();
     });
 }
 

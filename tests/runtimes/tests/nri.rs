@@ -89,7 +89,7 @@ fn links_reach_the_containers(machine: &Machine, await_joined: impl Fn(usize)) {
     for running in [late, other, web, db] {
         end(&cri, &running.pod);
     }
-    machine.assert_as(&before);
+    before.assert_unchanged();
 }
 
 /// kubelet writes a hosts file of its own for each pod and has it mounted: the pod keeps its entries.

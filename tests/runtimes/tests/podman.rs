@@ -2,8 +2,10 @@
 
 use std::fs;
 
-use runtimes::{IMAGE, Machine, Podman, eventually, machine};
+use runtimes::{IMAGE, Machine, Podman, eventually, machine, run};
+use sandbox::Namespaced;
 use sandbox::traffic::{ask_tcp, serve_tcp};
+use serde_json::{Value, json};
 
 const SERVE: [&str; 6] = ["nc", "-ll", "-p", "80", "-e", "hostname"];
 
@@ -62,7 +64,7 @@ fn networks_that_podman_creates() {
         assert_eq!(ask_outside(machine, "192.0.2.1:8080"), "web");
 
         remove(&podman, &["web", "db"]);
-        machine.assert_as(&before);
+        before.assert_unchanged();
     });
 }
 
@@ -95,7 +97,39 @@ fn the_network_that_cleat_offers() {
         let said = taken.unwrap_err();
         assert!(said.contains("8080"), "{said}");
         remove(&podman, &["web", "db"]);
-        machine.assert_as(&before);
+        before.assert_unchanged();
+    });
+}
+
+/// A namespace that `cleat` attached beforehand has its links for podman in a device (CDI).
+#[test]
+fn links_by_a_device() {
+    machine(|machine| {
+        let mut conflist: Value =
+            serde_json::from_str(include_str!("../../../conf/podman/87-podman-bridge.conflist")).unwrap();
+        conflist["plugins"][2]["cdiDir"] = json!("/run/cdi");
+        machine.network("87-podman-bridge.conflist", &conflist);
+        let podman = Podman::new();
+        let before = machine.snapshot();
+        let database = ["nc", "-ll", "-p", "5432", "-e", "echo", "database"];
+        podman.run(&[&["run", "-d", "--name", "db", "-p", "5432:5432", IMAGE], &database[..]].concat());
+        let netns = Namespaced::new("web");
+        let cleat = |verb: &str| {
+            let args = "LINK_NAME=web;LINK_LINKS=db:webdb";
+            run(machine.cleat().args([verb, "podman", "/run/netns/web"]).env("CNI_ARGS", args));
+        };
+        cleat("add");
+        let inside =
+            ["run", "--rm", "--network", "ns:/run/netns/web", "--device", "link-env.cni/pod=web", IMAGE];
+        let web = |command: &[&str]| podman.run(&[&inside, command].concat());
+        assert_eq!(web(&["printenv", "WEBDB_PORT_5432_TCP_ADDR"]).trim(), address(&podman, "db", "podman"));
+        for target in ["webdb", "$WEBDB_PORT_5432_TCP_ADDR"] {
+            assert_eq!(web(&["sh", "-c", &format!("nc -w 5 {target} 5432")]), "database\n");
+        }
+        cleat("del");
+        drop(netns);
+        remove(&podman, &["db"]);
+        before.assert_unchanged();
     });
 }
 
