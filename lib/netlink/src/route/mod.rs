@@ -2,6 +2,7 @@
 
 mod add;
 mod get;
+mod local;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

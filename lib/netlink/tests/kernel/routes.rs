@@ -55,6 +55,25 @@ sandboxed! {
         assert_eq!(socket.routes(lo).unwrap(), []);
     }
 
+    fn addresses_of_the_host_without_a_link() {
+        let mut socket = Socket::open().unwrap();
+        let lo = socket.get_link("lo").unwrap().unwrap().index;
+        socket.set_up(lo).unwrap();
+        let listener = std::net::TcpListener::bind("[::]:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for text in ["10.99.0.1", "fd63::1"] {
+            let address: std::net::IpAddr = text.parse().unwrap();
+            assert!(!socket.is_local(address).unwrap());
+            assert!(socket.add_local(address).unwrap());
+            assert!(!socket.add_local(address).unwrap());
+            assert!(socket.is_local(address).unwrap());
+            std::net::TcpStream::connect((address, port)).unwrap();
+            assert!(socket.del_local(address).unwrap());
+            assert!(!socket.del_local(address).unwrap());
+            assert!(!socket.is_local(address).unwrap());
+        }
+    }
+
     fn tables_of_their_own() {
         let mut socket = Socket::open().unwrap();
         let index = link(&mut socket);

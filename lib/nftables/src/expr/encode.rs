@@ -1,6 +1,6 @@
 //! Clauses to kernel expressions: one `NFTA_LIST_ELEM` of name and attributes each.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 #[allow(clippy::wildcard_imports, reason = "nothing but the numbers that this file writes")]
 use super::numbers::*;
@@ -55,6 +55,7 @@ impl Encoder<'_, '_> {
                 self.bitwise(&(!bits).to_ne_bytes(), &bits.to_ne_bytes());
                 self.set_mark();
             }
+            Expr::SetIp6 { selector, address } => self.set_ip6(*selector, *address),
             Expr::Verdict(verdict) => self.push("immediate", |immediate| {
                 immediate.be32(NFTA_IMMEDIATE_DREG, register::VERDICT);
                 immediate.nest(NFTA_IMMEDIATE_DATA, |data| verdict.write(data));
@@ -245,6 +246,24 @@ impl Encoder<'_, '_> {
                     nat.be32(NFTA_NAT_FLAGS, NF_NAT_RANGE_PROTO_SPECIFIED);
                 }
             }
+        });
+    }
+
+    fn set_ip6(&mut self, selector: Selector, address: Ipv6Addr) {
+        let Source::Payload { base, offset } = selector.source() else {
+            return self.list.refuse("selector is no address of IPv6");
+        };
+        self.refuse_unless(selector.kind() == Some(Type::Ipv6Addr), "selector is no address of IPv6");
+        self.immediate(FIRST, &address.octets());
+        self.push("payload", |write| {
+            write.be32(NFTA_PAYLOAD_SREG, FIRST);
+            write.be32(NFTA_PAYLOAD_BASE, base);
+            write.be32(NFTA_PAYLOAD_OFFSET, offset);
+            write.be32(NFTA_PAYLOAD_LEN, 16);
+            // The header of IPv6 has no checksum of its own (NFT_PAYLOAD_CSUM_NONE).
+            write.be32(NFTA_PAYLOAD_CSUM_TYPE, 0);
+            write.be32(NFTA_PAYLOAD_CSUM_OFFSET, 0);
+            write.be32(NFTA_PAYLOAD_CSUM_FLAGS, NFT_PAYLOAD_L4CSUM_PSEUDOHDR);
         });
     }
 

@@ -10,7 +10,7 @@ mod register;
 mod selector;
 mod value;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 pub use selector::{Selector, state, status};
 pub use value::Value;
@@ -75,6 +75,14 @@ pub enum Expr<'a> {
     SetMark(u32),
     /// `meta mark set meta mark | 0x2000`.
     OrMark(u32),
+    /// `ip6 daddr set fd00:1::1`: writes an address into the packet, whatever connection tracking knows of it. A match
+    /// of the same family must stand before it. Transport checksums follow.
+    SetIp6 {
+        /// [`Selector::Ip6Saddr`] or [`Selector::Ip6Daddr`].
+        selector: Selector,
+        /// The address.
+        address: Ipv6Addr,
+    },
     /// `accept`, `drop`, `jump publish`.
     Verdict(Verdict),
 }
