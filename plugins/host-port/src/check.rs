@@ -1,18 +1,16 @@
 //! CHECK: what ADD published against what there is. Differences are named.
 
 use cni::Attachment;
-use nftables::{Element, Socket};
+use nftables::Socket;
 
 use crate::conf::Conf;
 use crate::container::Container;
 use crate::error::Error;
 use crate::holder::Owner;
-use crate::localhost;
-use crate::memory;
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 use crate::publish::is_own;
-use crate::published::published;
-use crate::ruleset::{OWNERS, TABLE};
+use crate::ruleset::{self, OWNERS, TABLE};
+use crate::{free, localhost, memory};
 
 /// Compares.
 pub(crate) fn check(
@@ -21,27 +19,30 @@ pub(crate) fn check(
     mut conf: Conf,
     container: &Container,
 ) -> Result<(), Error> {
-    recall_choices(rules, attachment, &mut conf)?;
     let owner = Owner::of(attachment);
-    let element = rules.get_element(&OWNERS, &[owner.key()?])?;
-    let Some(element) = element else {
+    if !rules.has_table(&TABLE)? {
+        return differs(format!("table {TABLE} is missing, and with it every port of {attachment}"));
+    }
+    let Some(memory) = rules.get_element(&OWNERS, &[owner.key()?])? else {
         return differs(format!("table {TABLE} knows nothing of {attachment}"));
     };
-    // Whether 127.0.0.1 was this plugin's to switch on was seen at ADD.
-    let local = memory::local(&element).map(str::to_owned);
-    let plan = Plan::new(attachment, &conf, &container.addresses, &container.interface, local)?;
-    for (at, ((map, key), expected)) in plan.elements().enumerate() {
+    if let Some(chain) = ruleset::incomplete_chain(rules)? {
+        return differs(format!("rules of chain {chain} of table {TABLE} are missing"));
+    }
+    recall_choices(rules, attachment, &mut conf, container)?;
+    // Whether localhost was this plugin's to switch on was seen at ADD.
+    let locals = memory::locals(&memory);
+    let plan = Plan::new(attachment, &conf, &container.addresses, &container.interface, locals)?;
+    for ((map, key), expected, port) in plan.elements() {
         let what = nftables::key::decode(map.key, &expected.key)?;
         let what: Vec<String> = what.iter().map(ToString::to_string).collect();
         let what = format!("element {} of map {}", what.join(" . "), map.name);
-        let is_own = |found: &Element| {
-            plan.ports.get(at).is_some_and(|(_, port)| is_own(&attachment.container_id, port, found))
-        };
         match rules.get_element(map, &key)? {
             None => return differs(format!("{what} is missing")),
             Some(found) if !owner.has(found.comment.as_deref()) => {
                 // By another of the container's networks it is published as well.
-                if !is_own(&found) {
+                let port = port.and_then(|index| plan.ports.get(index));
+                if !port.is_some_and(|(_, port)| is_own(&attachment.container_id, port, &found)) {
                     return differs(format!("{what} belongs to somebody else"));
                 }
             }
@@ -51,48 +52,36 @@ pub(crate) fn check(
             Some(_) => {}
         }
     }
-    match &container.localnet {
-        Some(interface) if !localhost::is_on(interface)? => {
-            differs(format!("route_localnet of interface {interface} is off"))
-        }
-        _ => Ok(()),
+    if !plan.chain.is_complete(rules)? {
+        return differs(format!("rules of chain {} of table {TABLE} are missing", plan.chain.name));
     }
+    for interface in &container.localnets {
+        if !localhost::is_on(interface)? {
+            return differs(format!("{} is off", localhost::what(interface)));
+        }
+    }
+    Ok(())
 }
 
 /// Fills in the host ports that ADD chose: those of this attachment that lead to the mapping's port.
-fn recall_choices(rules: &mut Socket, attachment: &Attachment, conf: &mut Conf) -> Result<(), Error> {
+fn recall_choices(
+    rules: &mut Socket,
+    attachment: &Attachment,
+    conf: &mut Conf,
+    container: &Container,
+) -> Result<(), Error> {
     if conf.mappings.iter().all(|mapping| mapping.host_port.is_some()) {
         return Ok(());
     }
-    let owner = attachment.token();
-    let own: Vec<_> = published(rules)?
-        .into_iter()
-        .filter(|published| published.owner == owner)
-        .map(|published| published.port)
-        .collect();
-    for at in 0..conf.mappings.len() {
-        let mapping = conf.mappings[at];
-        if mapping.host_port.is_some() {
-            continue;
-        }
-        let is_given = |number| {
-            conf.mappings
-                .iter()
-                .any(|other| other.protocol == mapping.protocol && other.host_port == Some(number))
-        };
-        let is_it = |port: &&crate::port::Port| {
-            port.protocol == mapping.protocol
-                && port.container.port() == mapping.container_port
-                && port.host_ip == mapping.host_ip.filter(|ip| !ip.is_unspecified())
-                && !is_given(port.host_port)
-        };
-        let Some(port) = own.iter().find(is_it) else {
+    let own = memory::recall(rules, &Owner::of(attachment), &[])?.unwrap_or_default();
+    free::recall(&mut conf.mappings, &own.ports);
+    for mapping in conf.mappings.iter().filter(|mapping| mapping.host_port.is_none()) {
+        if !plan::ports(&[*mapping], &container.addresses)?.is_empty() {
             return differs(format!(
                 "no host port leads to port {}/{} of {attachment}",
                 mapping.container_port, mapping.protocol
             ));
-        };
-        conf.mappings[at].host_port = Some(port.host_port);
+        }
     }
     Ok(())
 }

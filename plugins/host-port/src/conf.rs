@@ -1,6 +1,7 @@
 //! The plugin's configuration: from JSON to a type that holds valid ports only.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use cni::Request;
 use schemars::JsonSchema;
@@ -31,6 +32,7 @@ pub(crate) struct Keys {
     conditions_v6: Vec<String>,
     /// A port that a process of the host listens on is refused.
     check_host_listeners: bool,
+    free_ports: String,
     runtime_config: RuntimeConfig,
 }
 
@@ -72,6 +74,8 @@ pub(crate) struct Conf {
     pub masq_all: bool,
     /// A port that a process of the host listens on is refused.
     pub check_listeners: bool,
+    /// Where free ports are looked for, `"49000-49900"`; the kernel's ephemeral range where it is `None`.
+    pub free_ports: Option<RangeInclusive<u16>>,
     /// What is to be published.
     pub mappings: Vec<Mapping>,
 }
@@ -110,12 +114,30 @@ impl Conf {
             snat: keys.snat.unwrap_or(true),
             masq_all: keys.masq_all,
             check_listeners: keys.check_host_listeners,
+            free_ports: keys.free_ports()?,
             mappings,
         })
     }
 }
 
 impl Keys {
+    fn free_ports(&self) -> Result<Option<RangeInclusive<u16>>, Error> {
+        let text = self.free_ports.as_str();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let range = text.split_once('-').and_then(|(first, last)| {
+            Some(first.trim().parse::<u16>().ok()?..=last.trim().parse::<u16>().ok()?)
+        });
+        match range {
+            Some(range) if *range.start() > 0 && !range.is_empty() => Ok(Some(range)),
+            _ => Err(Error::Config {
+                problem: format!("freePorts {text:?} is no range of ports"),
+                cure: "write it as \"49000-49900\", or leave it out for net.ipv4.ip_local_port_range",
+            }),
+        }
+    }
+
     fn refuse_unsupported(&self) -> Result<(), Error> {
         match self.backend.as_str() {
             "" | "nftables" => {}
@@ -160,13 +182,6 @@ impl MappingKeys {
                 invalid("hostIP", &shown, "write an address of the host, or leave it out")
             })?),
         };
-        if host_ip.is_some_and(|address| address.is_ipv6() && address.is_loopback()) {
-            return Err(invalid(
-                "hostIP",
-                &self.host_ip,
-                "the kernel lets nothing from ::1 leave the host: use 127.0.0.1",
-            ));
-        }
         if !(1..=PORT_MAX).contains(&self.range) {
             return Err(invalid("range", &self.range, "use 1 to 65535"));
         }
@@ -246,6 +261,16 @@ mod tests {
     }
 
     #[test]
+    fn the_range_of_free_ports_is_read() {
+        let range = |text: &str| read(json!({"freePorts": text})).map(|conf| conf.free_ports);
+        assert_eq!(range("49000-49900").unwrap(), Some(49_000..=49_900));
+        assert_eq!(range("").unwrap(), None);
+        for bad in ["1", "0-5", "9-8", "1-65536", "a-b"] {
+            assert_eq!(range(bad).unwrap_err().code(), 7, "{bad}");
+        }
+    }
+
+    #[test]
     fn ranges_are_written_out() {
         let all = mapping(&json!({"hostPort": 8000, "containerPort": 80, "range": 3})).unwrap();
         let pairs: Vec<_> = all.iter().map(|mapping| (mapping.host_port, mapping.container_port)).collect();
@@ -262,7 +287,6 @@ mod tests {
             (json!({"hostPort": 80, "containerPort": 80, "range": 0}), "range 0"),
             (json!({"hostPort": 80, "containerPort": 80, "protocol": "icmp"}), "protocol \"icmp\""),
             (json!({"hostPort": 80, "containerPort": 80, "hostIP": "localhost"}), "hostIP \"localhost\""),
-            (json!({"hostPort": 80, "containerPort": 80, "hostIP": "::1"}), "hostIP ::1"),
         ] {
             let error = mapping(&bad).unwrap_err();
             assert_eq!(error.code(), 7, "{error}");

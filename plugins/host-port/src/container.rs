@@ -6,6 +6,7 @@ use netlink::Socket;
 
 use crate::conf::Conf;
 use crate::error::Error;
+use crate::localhost::{self, LO};
 use crate::plan;
 
 /// The container of an attachment.
@@ -15,8 +16,9 @@ pub(crate) struct Container {
     pub addresses: Vec<IpNetwork>,
     /// The interface of the host that goes when the container goes; failing that, the one that leads to it.
     pub interface: String,
-    /// The interface that needs `route_localnet` for 127.0.0.1 to lead to the container.
-    pub localnet: Option<String>,
+    /// The interfaces by which localhost is to lead to the container: that which needs `route_localnet` for 127.0.0.1,
+    /// and [`LO`] for `[::1]`.
+    pub localnets: Vec<String>,
 }
 
 impl Container {
@@ -24,14 +26,17 @@ impl Container {
     pub(crate) fn find(conf: &Conf, result: &AddResult, ifname: &IfName) -> Result<Self, Error> {
         let addresses = plan::addresses(result, ifname.as_str());
         let told = plan::host_interface(result, ifname.as_str()).map(str::to_owned);
-        let needs_localhost = plan::needs_localhost(conf, &addresses);
+        let needs_v4 = plan::needs_localhost(conf, &addresses, true);
+        let needs_v6 = plan::needs_localhost(conf, &addresses, false) && localhost::has_ipv6()?;
         let routing = match addresses.first() {
-            Some(first) if needs_localhost || told.is_none() => Some(routing_interface(first)?),
+            Some(first) if needs_v4 || told.is_none() => Some(routing_interface(first)?),
             _ => None,
         };
+        let localnet4 = routing.clone().filter(|_| needs_v4);
+        let localnet6 = needs_v6.then(|| LO.to_owned());
         Ok(Self {
-            interface: told.or_else(|| routing.clone()).unwrap_or_default(),
-            localnet: routing.filter(|_| needs_localhost),
+            interface: told.or(routing).unwrap_or_default(),
+            localnets: localnet4.into_iter().chain(localnet6).collect(),
             addresses,
         })
     }

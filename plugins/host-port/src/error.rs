@@ -28,14 +28,19 @@ pub enum Error {
         holder: String,
     },
     /// A process of the host has the port (`checkHostListeners`).
-    #[error("port {0} is in use by a process of the host")]
-    Listened(Port),
+    #[error("port {port} is in use by a process of the host{}", by(.address.as_ref()))]
+    Listened {
+        /// The port that was asked for.
+        port: Port,
+        /// Where the process listens, as far as it could be found out.
+        address: Option<std::net::SocketAddr>,
+    },
     /// Every port of the ephemeral range is published or in use.
     #[error("no {protocol} port of {first} to {last} is free")]
     NoneFree {
         /// The protocol.
         protocol: crate::port::Protocol,
-        /// The first port of `net.ipv4.ip_local_port_range`.
+        /// The first port of `freePorts` or `net.ipv4.ip_local_port_range`.
         first: u16,
         /// The last one.
         last: u16,
@@ -63,6 +68,10 @@ pub enum Error {
     Cni(#[from] cni::Error),
 }
 
+fn by(address: Option<&std::net::SocketAddr>) -> String {
+    address.map(|address| format!(", which listens on {address}")).unwrap_or_default()
+}
+
 impl From<Error> for cni::Error {
     fn from(error: Error) -> Self {
         let text = error.to_string();
@@ -72,13 +81,14 @@ impl From<Error> for cni::Error {
             Error::Unsupported(_) => Self::new(Code::UnsupportedField, text).details("leave it out"),
             Error::Taken { .. } => Self::new(Code::InUse, text)
                 .details("publish another host port, or remove that container first"),
-            Error::Listened(_) => {
+            Error::Listened { .. } => {
                 Self::new(Code::InUse, text).details("publish another host port, or stop that process first")
             }
             Error::NoneFree { .. } => Self::new(Code::InUse, text)
-                .details("widen net.ipv4.ip_local_port_range, or name a host port"),
+                .details("widen freePorts or net.ipv4.ip_local_port_range, or name a host port"),
             Error::Contended(_) => Self::new(Code::TryAgain, text),
-            Error::Differs(_) => Self::new(Code::CheckFailed, text),
+            Error::Differs(_) => Self::new(Code::CheckFailed, text)
+                .details("the same ADD again puts back what is missing; cleat repair does that"),
             Error::NoRoute(_) | Error::Addresses(_) | Error::Netlink(_) | Error::Nftables(_) => {
                 Self::new(Code::Kernel, text)
             }

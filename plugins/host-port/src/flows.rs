@@ -11,6 +11,7 @@ use nftables::{Family, Socket};
 use nix::ifaddrs::getifaddrs;
 
 use crate::error::Error;
+use crate::localhost::STAND_IN;
 use crate::port::{Port, Protocol};
 
 /// Forgets the flows to the host's side of these ports.
@@ -50,7 +51,7 @@ fn filter(port: &Port) -> Filter {
     Filter::new(family, port.protocol.number()).orig_dport(port.host_port)
 }
 
-/// The addresses of this host that others send to. Those that hold on one link only (`fe80::/10`, RFC 4291) are left
+/// The addresses of this host that others send to, and what stands in for `::1`. Those that hold on one link only (`fe80::/10`, RFC 4291) are left
 /// out: every veth has one.
 fn host_addresses() -> Result<Vec<IpAddr>, Error> {
     let mut addresses: Vec<IpAddr> = getifaddrs()
@@ -62,6 +63,7 @@ fn host_addresses() -> Result<Vec<IpAddr>, Error> {
         })
         .filter(|address| !matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()))
         .collect();
+    addresses.push(STAND_IN.into());
     addresses.sort_unstable();
     addresses.dedup();
     Ok(addresses)

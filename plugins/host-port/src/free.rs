@@ -1,61 +1,93 @@
-//! Free ports of the host: candidates for `hostPort: 0`, and whether a process of the host has a port.
+//! Free ports of the host: candidates for `hostPort: 0`.
 
-use std::io::ErrorKind;
-use std::net::{TcpListener, UdpSocket};
 use std::ops::RangeInclusive;
 
+use cni::Attachment;
+use ipnetwork::IpNetwork;
 use netlink::sysctl;
-use nftables::Socket;
+use nftables::{Batch, Data, Element, Field, Socket};
 
 use crate::conf::Mapping;
 use crate::error::Error;
+use crate::listener;
 use crate::plan::ports;
 use crate::port::{Port, Protocol};
+use crate::ruleset::CHOSEN;
 
-/// The ports of the ephemeral range, each once, from somewhere in the middle on.
+/// The ports of a range for one protocol: from behind the last one that was chosen on this host, each once.
 #[derive(Debug)]
 pub(crate) struct Candidates {
+    protocol: Protocol,
     range: RangeInclusive<u16>,
     reserved: Vec<RangeInclusive<u16>>,
-    start: usize,
-    tried: usize,
+    /// Differs from container to container.
+    seed: usize,
+    /// Offset in `range` of the next one.
+    next: usize,
+    /// How many have not been tried.
+    left: usize,
 }
 
 impl Candidates {
-    /// Reads the range of `net.ipv4.ip_local_port_range` less `net.ipv4.ip_local_reserved_ports`. The
-    /// attachment's token says where to begin, so that containers that start at once seldom try the same ports.
-    pub(crate) fn new(token: &str) -> Result<Self, Error> {
-        let range = sysctl::get("net/ipv4/ip_local_port_range")?;
-        let reserved = sysctl::get("net/ipv4/ip_local_reserved_ports")?;
-        let seed = token.get(..8).and_then(|digits| usize::from_str_radix(digits, 16).ok());
-        Ok(Self::of(parse_range(&range), parse_list(&reserved), seed.unwrap_or_default()))
+    /// Those of `range`, or of `net.ipv4.ip_local_port_range`, less `net.ipv4.ip_local_reserved_ports`. Where none was
+    /// chosen before, the attachment says where to begin, so that a port does not come back at once with another owner.
+    pub(crate) fn new(
+        rules: &mut Socket,
+        protocol: Protocol,
+        range: Option<&RangeInclusive<u16>>,
+        attachment: &Attachment,
+    ) -> Result<Self, Error> {
+        let range = match range {
+            Some(range) => range.clone(),
+            None => parse_range(&sysctl::get("net/ipv4/ip_local_port_range")?),
+        };
+        let reserved = parse_list(&sysctl::get("net/ipv4/ip_local_reserved_ports")?);
+        let digits = attachment.token();
+        let seed = digits.get(..8).and_then(|digits| usize::from_str_radix(digits, 16).ok());
+        let last = last_chosen(rules, protocol)?;
+        Ok(Self::of(protocol, range, reserved, seed.unwrap_or_default(), last))
     }
 
-    fn of(range: RangeInclusive<u16>, reserved: Vec<RangeInclusive<u16>>, seed: usize) -> Self {
-        Self { start: seed % range.len().max(1), range, reserved, tried: 0 }
+    fn of(
+        protocol: Protocol,
+        range: RangeInclusive<u16>,
+        reserved: Vec<RangeInclusive<u16>>,
+        seed: usize,
+        last: Option<u16>,
+    ) -> Self {
+        let count = range.len().max(1);
+        let next = match last.filter(|last| range.contains(last)) {
+            Some(last) => usize::from(last - range.start()) + 1,
+            None => seed,
+        };
+        Self { protocol, reserved, seed, next: next % count, left: range.len(), range }
     }
 
     /// Finds a port for a mapping, on the addresses of the container's families, that nobody has.
     pub(crate) fn choose(
         &mut self,
-        socket: &mut Socket,
+        rules: &mut Socket,
         mapping: &Mapping,
         others: &[Mapping],
-        addresses: &[ipnetwork::IpNetwork],
+        addresses: &[IpNetwork],
     ) -> Result<u16, Error> {
         for candidate in self.by_ref() {
             let is_given =
                 |other: &Mapping| other.host_port == Some(candidate) && other.protocol == mapping.protocol;
             let chosen = Mapping { host_port: Some(candidate), ..*mapping };
-            if !others.iter().any(is_given) && is_free(socket, &ports(&[chosen], addresses)?)? {
+            if !others.iter().any(is_given) && is_free(rules, &ports(&[chosen], addresses)?)? {
                 return Ok(candidate);
             }
         }
-        Err(Error::NoneFree {
-            protocol: mapping.protocol,
-            first: *self.range.start(),
-            last: *self.range.end(),
-        })
+        Err(Error::NoneFree { protocol: self.protocol, first: *self.range.start(), last: *self.range.end() })
+    }
+
+    /// After a port was lost to a container that chose it at the same moment: goes on further off, the further the more
+    /// often, so that a crowd does not meet again and again.
+    pub(crate) fn step_aside(&mut self, losses: u32) {
+        let span = 1_usize << losses.min(12);
+        self.next = (self.next + self.seed % span) % self.range.len().max(1);
+        self.left = self.range.len();
     }
 }
 
@@ -63,11 +95,10 @@ impl Iterator for Candidates {
     type Item = u16;
 
     fn next(&mut self) -> Option<u16> {
-        let count = self.range.len();
-        while self.tried < count {
-            let offset = (self.start + self.tried) % count;
-            self.tried += 1;
-            let port = self.range.clone().nth(offset)?;
+        while self.left > 0 {
+            let port = self.range.clone().nth(self.next)?;
+            self.left -= 1;
+            self.next = (self.next + 1) % self.range.len();
             if !self.reserved.iter().any(|reserved| reserved.contains(&port)) {
                 return Some(port);
             }
@@ -76,25 +107,57 @@ impl Iterator for Candidates {
     }
 }
 
-fn is_free(socket: &mut Socket, ports: &[(usize, Port)]) -> Result<bool, Error> {
+fn last_chosen(rules: &mut Socket, protocol: Protocol) -> Result<Option<u16>, Error> {
+    let element = rules.get_element(&CHOSEN, &[Field::Proto(protocol.number())])?;
+    Ok(element.and_then(|element| match element.data {
+        Some(Data::Value(bytes)) => bytes.try_into().ok().map(u16::from_be_bytes),
+        _ => None,
+    }))
+}
+
+/// Adds to a transaction that a port was chosen.
+pub(crate) fn remember(
+    rules: &mut Socket,
+    batch: &mut Batch,
+    protocol: Protocol,
+    port: u16,
+) -> Result<(), Error> {
+    let key = [Field::Proto(protocol.number())];
+    if rules.get_element(&CHOSEN, &key)?.is_some() {
+        batch.del_element(&CHOSEN, &key);
+    }
+    batch.create_element(&CHOSEN, &Element::new(&key).data(&[Field::Port(port)]));
+    Ok(())
+}
+
+/// Fills in host ports that an ADD chose before: ports that lead to the mapping's port of the container.
+pub(crate) fn recall(mappings: &mut [Mapping], own: &[Port]) {
+    for at in 0..mappings.len() {
+        let mapping = mappings[at];
+        if mapping.host_port.is_some() {
+            continue;
+        }
+        let is_given = |number| {
+            mappings.iter().any(|other| other.protocol == mapping.protocol && other.host_port == Some(number))
+        };
+        let is_it = |port: &&Port| {
+            port.protocol == mapping.protocol
+                && port.container.port() == mapping.container_port
+                && port.host_ip == mapping.host_ip.filter(|ip| !ip.is_unspecified())
+                && !is_given(port.host_port)
+        };
+        let found = own.iter().find(is_it).map(|port| port.host_port);
+        mappings[at].host_port = found;
+    }
+}
+
+fn is_free(rules: &mut Socket, ports: &[(usize, Port)]) -> Result<bool, Error> {
     for (_, port) in ports {
-        if socket.get_element(port.map(), &port.key())?.is_some() || is_listened(port) {
+        if rules.get_element(port.map(), &port.key())?.is_some() || listener::is_bound(port) {
             return Ok(false);
         }
     }
     Ok(true)
-}
-
-/// Whether a process of the host has the port: then it cannot be bound. The standard library has no SCTP, for which
-/// this is never so; nor is it for an address that the host does not have.
-pub(crate) fn is_listened(port: &Port) -> bool {
-    let address = port.host_address();
-    let bound = match port.protocol {
-        Protocol::Tcp => TcpListener::bind(address).map(drop),
-        Protocol::Udp => UdpSocket::bind(address).map(drop),
-        Protocol::Sctp => Ok(()),
-    };
-    bound.is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
 }
 
 /// Two numbers, as in `32768 60999`; Docker's own range where the kernel's cannot be read.
@@ -119,11 +182,32 @@ fn parse_list(text: &str) -> Vec<RangeInclusive<u16>> {
 mod tests {
     use super::*;
 
+    fn candidates(seed: usize, last: Option<u16>) -> Candidates {
+        let reserved = parse_list("32770,32772-32773\n".trim());
+        Candidates::of(Protocol::Tcp, parse_range("32768\t32775"), reserved, seed, last)
+    }
+
     #[test]
     fn each_candidate_comes_once_and_reserved_ones_never() {
-        let reserved = parse_list("32770,32772-32773\n".trim());
-        let candidates = Candidates::of(parse_range("32768\t32775"), reserved, 6);
-        assert_eq!(candidates.collect::<Vec<_>>(), [32774, 32775, 32768, 32769, 32771]);
+        assert_eq!(candidates(6, None).collect::<Vec<_>>(), [32774, 32775, 32768, 32769, 32771]);
+    }
+
+    #[test]
+    fn they_go_on_from_the_last_one() {
+        assert_eq!(candidates(0, Some(32769)).next(), Some(32771));
+        assert_eq!(candidates(0, Some(32775)).next(), Some(32768));
+        assert_eq!(candidates(1, Some(80)).next(), Some(32769), "of another range");
+    }
+
+    #[test]
+    fn who_steps_aside_still_comes_to_all() {
+        let mut all = candidates(5, Some(32768));
+        all.next();
+        all.step_aside(3);
+        let mut rest: Vec<u16> = all.collect();
+        assert_eq!(rest[0], 32775);
+        rest.sort_unstable();
+        assert_eq!(rest, [32768, 32769, 32771, 32774, 32775]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod error;
 mod flows;
 mod free;
 mod holder;
+mod listener;
 mod localhost;
 mod memory;
 mod names;
@@ -59,7 +60,7 @@ impl Plugin for HostPort {
     }
 
     fn del(_: &Request, target: &Target) -> Result<(), cni::Error> {
-        let del = || remove::remove(&mut Socket::open()?, &Owner::of(&target.attachment), &[]);
+        let del = || remove::detach(&mut Socket::open()?, &target.attachment);
         del().map_err(Into::into)
     }
 

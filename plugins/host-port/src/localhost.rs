@@ -1,12 +1,19 @@
-//! `127.0.0.1`: the kernel routes packets from there to a container only with `route_localnet` on the interface that
-//! leads to it.
+//! `127.0.0.1` and `[::1]`: what the host needs besides rules before they lead to a container.
 //!
-//! With it the neighbours behind that interface could reach what listens on the host's 127.0.0.1, which the table's
-//! guard prevents. Therefore it is on only while the guard is there: the chain `local_<interface>` stands for "on, by
-//! this plugin", `closing_<interface>` for "about to be switched off", and both keep the table. Where somebody else had
-//! it on, it is left to them.
+//! The kernel routes packets from `127.0.0.1` to a container only with `route_localnet` on the interface that leads to
+//! it. With it the neighbours behind that interface could reach what listens on the host's 127.0.0.1, which the table's
+//! guard prevents.
+//!
+//! For IPv6 there is no such switch, and answers to `::1` that come by another link than `lo` are dropped (`ipv6_rcv`).
+//! Therefore packets from `::1` to `::1` get [`STAND_IN`] for both addresses before connection tracking sees them, and
+//! answers get `::1` back behind it. A local route on `lo` makes the stand-in an address of this host; the guard keeps
+//! others from using it.
+//!
+//! Both are on only while the guard is there: the chain `local_<interface>` stands for "on, by this plugin",
+//! `closing_<interface>` for "about to be switched off", and both keep the table; `lo` is the interface of `[::1]`. Where
+//! somebody else had `route_localnet` on, it is left to them.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -18,37 +25,64 @@ use crate::error::Error;
 use crate::names;
 use crate::ruleset::{NETWORKS, TABLE};
 
+/// What stands in for `::1`: an address of the range for private use (RFC 4193). Its 16-bit words have the sum of those
+/// of `::1`, so no checksum of a packet changes with it (as RFC 6296 does it); kernels get checksums of reassembled
+/// packets wrong when an address is rewritten to another sum (`nft_payload_l4csum_update`, seen on 6.18).
+pub(crate) const STAND_IN: Ipv6Addr = Ipv6Addr::new(0xfd63, 0x6c65, 0x6174, 0, 0, 0, 0, 0x34c3);
+/// The interface of `[::1]`.
+pub(crate) const LO: &str = "lo";
+
 /// 127.0.0.0/8 (RFC 1122, 3.2.1.3).
 pub(crate) const LOOPBACK: IpNetwork = match Ipv4Network::new_checked(Ipv4Addr::new(127, 0, 0, 0), 8) {
     Some(network) => IpNetwork::V4(network),
     None => unreachable!(),
 };
 
-fn path(interface: &str) -> String {
-    format!("net/ipv4/conf/{interface}/route_localnet")
-}
-
-/// Whether `route_localnet` is this plugin's to switch: off, or on by this plugin.
+/// Whether it is this plugin's to switch: off, or on by this plugin.
 pub(crate) fn is_ours(socket: &mut Socket, interface: &str) -> Result<bool, Error> {
-    Ok(sysctl::get(&path(interface))? != "1"
+    Ok(interface == LO
+        || !is_switched_on(interface)?
         || has_chain(socket, &names::local_chain(interface))?
         || has_chain(socket, &names::closing_chain(interface))?)
 }
 
-/// Whether 127.0.0.1 leads through the interface. A DEL that ends while an ADD begins may switch it off for a moment.
+/// Whether this host has `::1` at all.
+pub(crate) fn has_ipv6() -> Result<bool, Error> {
+    match sysctl::get("net/ipv6/conf/lo/disable_ipv6") {
+        Ok(value) => Ok(value == "0"),
+        // A kernel without IPv6.
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether localhost leads through the interface. A DEL that ends while an ADD begins may switch it off for a moment.
 pub(crate) fn is_on(interface: &str) -> Result<bool, Error> {
-    let is_on = || sysctl::get(&path(interface)).map(|value| value == "1");
-    if is_on()? {
+    if is_switched_on(interface)? {
         return Ok(true);
     }
     sleep(Duration::from_millis(10));
-    Ok(is_on()?)
+    is_switched_on(interface)
+}
+
+/// What of the host is on or off, in words.
+pub(crate) fn what(interface: &str) -> String {
+    if interface == LO {
+        return format!("the local route to {STAND_IN}");
+    }
+    format!("route_localnet of interface {interface}")
+}
+
+fn is_switched_on(interface: &str) -> Result<bool, Error> {
+    if interface == LO {
+        return Ok(netlink::Socket::open()?.is_local(IpAddr::V6(STAND_IN))?);
+    }
+    Ok(sysctl::get(&path(interface))? == "1")
 }
 
 /// Switches it on. The interface's chain must be there by then, and be referred to.
 pub(crate) fn enable(interface: &str) -> Result<(), Error> {
-    sysctl::set(&path(interface), "1")?;
-    Ok(())
+    switch(interface, true)
 }
 
 /// Switches it off and removes the interface's chains, unless something refers to them.
@@ -77,22 +111,44 @@ pub(crate) fn release(socket: &mut Socket, interface: &str) -> Result<(), Error>
         }
         Err(error) => return Err(error.into()),
     }
-    switch(interface, "0")?;
+    switch(interface, false)?;
     if has_chain(socket, &local)? {
-        switch(interface, "1")?;
+        switch(interface, true)?;
     }
     socket.del_unused_chain(&closing_chain)?;
     Ok(())
 }
 
-/// An interface that has gone took the parameter with it.
-fn switch(interface: &str, value: &str) -> Result<(), Error> {
-    match sysctl::set(&path(interface), value) {
-        Err(error) if !error.is_not_found() => Err(error.into()),
-        _ => Ok(()),
+fn switch(interface: &str, on: bool) -> Result<(), Error> {
+    if interface == LO {
+        let mut socket = netlink::Socket::open()?;
+        let address = IpAddr::V6(STAND_IN);
+        if on { socket.add_local(address) } else { socket.del_local(address) }?;
+        return Ok(());
     }
+    match sysctl::set(&path(interface), if on { "1" } else { "0" }) {
+        // An interface that has gone took the parameter with it.
+        Err(error) if !on && error.is_not_found() => Ok(()),
+        outcome => Ok(outcome.map(drop)?),
+    }
+}
+
+fn path(interface: &str) -> String {
+    format!("net/ipv4/conf/{interface}/route_localnet")
 }
 
 fn has_chain(socket: &mut Socket, name: &str) -> Result<bool, Error> {
     Ok(socket.has_chain(&Chain::new(TABLE, name))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stand_in_changes_no_checksum() {
+        // Ones' complement (RFC 1071).
+        let sum = |address: Ipv6Addr| address.segments().into_iter().map(u32::from).sum::<u32>() % 0xffff;
+        assert_eq!(sum(STAND_IN), sum(Ipv6Addr::LOCALHOST));
+    }
 }

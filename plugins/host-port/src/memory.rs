@@ -1,19 +1,21 @@
 //! What an attachment has in the table, remembered in one element, so that DEL needs to know nothing else.
 //!
-//! `<interface of route_localnet, or -> <container address>… <protocol/port>… <address/protocol/port>…`, and `...` in
-//! place of what there was no room for: then the maps are searched.
+//! `<interfaces of localhost with / in between, or -> <container address>… <protocol/port>… <address/protocol/port>…`,
+//! and `...` in place of what there was no room for: then the maps are searched.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use nftables::{Data, Element, Field, Set, Socket, Verdict};
 
 use crate::error::Error;
 use crate::holder::{COMMENT_MAX, Owner};
 use crate::port::{self, Port, Protocol};
-use crate::ruleset::{HAIR4, HAIR6, OWNERS, PORTS};
+use crate::ruleset::{HAIR4, HAIR6, LOCAL6, OWNERS, PORTS};
 
 /// Stands where there is no interface.
 const NONE: &str = "-";
+/// Between interfaces: what no name of one has (`dev_valid_name`).
+const AND: char = '/';
 /// Ends a memory that had no room for everything.
 const MORE: &str = "...";
 
@@ -25,8 +27,8 @@ pub(crate) type Place = (&'static Set<'static>, Vec<Field>);
 pub(crate) struct Holdings {
     /// The network's chain.
     pub chain: Option<String>,
-    /// The interface whose `route_localnet` is on for it.
-    pub local: Option<String>,
+    /// The interfaces by which localhost leads to it.
+    pub locals: Vec<String>,
     /// Every element, that in `owners` excepted.
     pub places: Vec<Place>,
     /// Its ports.
@@ -37,15 +39,15 @@ pub(crate) struct Holdings {
 pub(crate) fn element(
     owner: &Owner,
     chain: &str,
-    local: Option<&str>,
+    locals: &[String],
     hair: &[IpAddr],
     ports: &[Port],
 ) -> Result<Element, Error> {
-    Ok(Element::new(&[owner.key()?]).verdict(Verdict::goto(chain)).comment(write(local, hair, ports)))
+    Ok(Element::new(&[owner.key()?]).verdict(Verdict::goto(chain)).comment(write(locals, hair, ports)))
 }
 
-fn write(local: Option<&str>, hair: &[IpAddr], ports: &[Port]) -> String {
-    let mut text = local.unwrap_or(NONE).to_owned();
+fn write(locals: &[String], hair: &[IpAddr], ports: &[Port]) -> String {
+    let mut text = if locals.is_empty() { NONE.to_owned() } else { locals.join(&AND.to_string()) };
     let mut last = String::new();
     let addresses = hair.iter().map(ToString::to_string);
     for word in addresses.chain(ports.iter().map(word)) {
@@ -82,8 +84,12 @@ fn places(word: &str) -> Vec<Place> {
         return Vec::new();
     };
     let place = |host_ip, is_ipv4| (port::map(host_ip, is_ipv4), port::key_of(host_ip, protocol, port));
+    let localhost6 = || (&LOCAL6, port::key_of(None, protocol, port));
     match parts.next().map(str::parse::<IpAddr>) {
-        None => vec![place(None, true), place(None, false)],
+        None => vec![place(None, true), place(None, false), localhost6()],
+        Some(Ok(address)) if address == Ipv6Addr::LOCALHOST => {
+            vec![place(Some(address), false), localhost6()]
+        }
         Some(Ok(address)) => vec![place(Some(address), address.is_ipv4())],
         Some(Err(_)) => Vec::new(),
     }
@@ -105,14 +111,14 @@ pub(crate) fn recall(socket: &mut Socket, owner: &Owner, also: &[Place]) -> Resu
     let is_remembered = element.is_some();
     if let Some(element) = element {
         holdings.chain = chain(&element).map(str::to_owned);
-        holdings.local = local(&element).map(str::to_owned);
+        holdings.locals = locals(&element);
         let text = element.comment.unwrap_or_default();
         search = text.ends_with(MORE);
         let remembered = text.split(' ').skip(1).flat_map(places);
         candidates.extend(remembered.filter(|place| !also.contains(place)));
     }
     if search {
-        for map in PORTS.into_iter().chain([&HAIR4, &HAIR6]) {
+        for map in PORTS.into_iter().chain([&LOCAL6, &HAIR4, &HAIR6]) {
             for element in socket.elements(map)? {
                 if let Ok(key) = nftables::key::decode(map.key, &element.key) {
                     holdings.take(owner, map, key, &element);
@@ -146,21 +152,22 @@ pub(crate) fn chain(element: &Element) -> Option<&str> {
     }
 }
 
-/// The interface whose `route_localnet` an element of `owners` needs.
-pub(crate) fn local(element: &Element) -> Option<&str> {
-    element.comment.as_deref().and_then(interface)
+/// The interfaces of localhost that an element of `owners` needs.
+pub(crate) fn locals(element: &Element) -> Vec<String> {
+    element.comment.as_deref().map(interfaces).unwrap_or_default()
 }
 
-/// The interface that a memory names.
-fn interface(text: &str) -> Option<&str> {
-    text.split(' ').next().filter(|word| !word.is_empty() && *word != NONE)
+/// The interfaces that a memory names.
+fn interfaces(text: &str) -> Vec<String> {
+    let word = text.split(' ').next().filter(|word| !word.is_empty() && *word != NONE);
+    word.into_iter().flat_map(|word| word.split(AND)).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn port(host_ip: Option<&str>, host_port: u16, container: &str) -> Port {
+    fn published(host_ip: Option<&str>, host_port: u16, container: &str) -> Port {
         Port {
             host_ip: host_ip.map(|text| text.parse().unwrap()),
             host_port,
@@ -173,26 +180,36 @@ mod tests {
     fn every_place_is_remembered() {
         let hair: Vec<IpAddr> = vec!["10.1.0.11".parse().unwrap(), "fd00::11".parse().unwrap()];
         let ports = [
-            port(None, 8080, "10.1.0.11:80"),
-            port(None, 8080, "[fd00::11]:80"),
-            port(Some("127.0.0.1"), 81, "10.1.0.11:80"),
-            port(Some("2001:db8::1"), 82, "[fd00::11]:80"),
+            published(None, 8080, "10.1.0.11:80"),
+            published(None, 8080, "[fd00::11]:80"),
+            published(Some("127.0.0.1"), 81, "10.1.0.11:80"),
+            published(Some("2001:db8::1"), 82, "[fd00::11]:80"),
+            published(Some("::1"), 83, "[fd00::11]:80"),
         ];
-        let text = write(Some("cni0"), &hair, &ports);
-        assert_eq!(text, "cni0 10.1.0.11 fd00::11 tcp/8080 127.0.0.1/tcp/81 2001:db8::1/tcp/82");
-        assert_eq!(interface(&text), Some("cni0"));
+        let locals = ["cni0", "lo"].map(str::to_owned);
+        let text = write(&locals, &hair, &ports);
+        assert_eq!(
+            text,
+            "cni0/lo 10.1.0.11 fd00::11 tcp/8080 127.0.0.1/tcp/81 2001:db8::1/tcp/82 ::1/tcp/83"
+        );
+        assert_eq!(interfaces(&text), locals);
         let found: Vec<Place> = text.split(' ').skip(1).flat_map(places).collect();
-        let expected =
-            hair.into_iter().map(hair_place).chain(ports.iter().map(|port| (port.map(), port.key())));
-        assert_eq!(found, expected.collect::<Vec<_>>());
+        let of_ports = ports.iter().map(|port| (port.map(), port.key()));
+        for place in hair.into_iter().map(hair_place).chain(of_ports) {
+            assert!(found.contains(&place), "{place:?}");
+        }
+        for number in [8080, 83] {
+            assert!(found.contains(&(&LOCAL6, port::key_of(None, Protocol::Tcp, number))));
+        }
+        assert_eq!(found.len(), 9);
     }
 
     #[test]
     fn what_has_no_room_is_told() {
-        let ports: Vec<Port> = (1..60).map(|number| port(None, number, "10.1.0.11:80")).collect();
-        let text = write(None, &[], &ports);
+        let ports: Vec<Port> = (1..60).map(|number| published(None, number, "10.1.0.11:80")).collect();
+        let text = write(&[], &[], &ports);
         assert!(text.len() <= COMMENT_MAX && text.ends_with(" tcp/18 ..."), "{text}");
-        assert_eq!(interface(&text), None);
+        assert!(interfaces(&text).is_empty());
     }
 
     #[test]

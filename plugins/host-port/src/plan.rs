@@ -1,6 +1,6 @@
 //! What an attachment needs in the table, decided from the configuration and the container's addresses alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use cni::{AddResult, Attachment};
@@ -10,10 +10,11 @@ use nftables::{Element, Verdict};
 use crate::conf::{Conf, Mapping};
 use crate::error::Error;
 use crate::holder::{Holder, Owner};
+use crate::localhost::LO;
 use crate::memory::{self, Place};
 use crate::names;
-use crate::port::Port;
-use crate::ruleset::NetworkChain;
+use crate::port::{self, Port};
+use crate::ruleset::{LOCAL6, NetworkChain};
 
 /// The addresses of the container that ports lead to: the first of each family, as in the reference.
 pub(crate) fn addresses(result: &AddResult, ifname: &str) -> Vec<IpNetwork> {
@@ -24,12 +25,13 @@ pub(crate) fn addresses(result: &AddResult, ifname: &str) -> Vec<IpNetwork> {
     [first(true), first(false)].into_iter().flatten().collect()
 }
 
-/// Whether 127.0.0.1 is to lead to the container.
-pub(crate) fn needs_localhost(conf: &Conf, addresses: &[IpNetwork]) -> bool {
+/// Whether localhost of a family, 127.0.0.1 or `[::1]`, is to lead to the container.
+pub(crate) fn needs_localhost(conf: &Conf, addresses: &[IpNetwork], is_ipv4: bool) -> bool {
     let reaches_it = |mapping: &Mapping| {
-        mapping.host_ip.is_none_or(|ip| ip.is_ipv4() && (ip.is_loopback() || ip.is_unspecified()))
+        mapping.host_ip.is_none_or(|ip| ip.is_ipv4() == is_ipv4 && (ip.is_loopback() || ip.is_unspecified()))
     };
-    conf.snat && addresses.iter().any(IpNetwork::is_ipv4) && conf.mappings.iter().any(reaches_it)
+    let has_address = addresses.iter().any(|address| address.is_ipv4() == is_ipv4);
+    conf.snat && has_address && conf.mappings.iter().any(reaches_it)
 }
 
 /// The interface of the host that goes when the container goes, as the previous result tells it: the last one named
@@ -57,27 +59,27 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Decides it. Every mapping must have its host port by now; `local` is the interface whose `route_localnet` is to
-    /// be on by this plugin, and `interface` that which goes with the container.
+    /// Decides it. Every mapping must have its host port by now; `locals` are the interfaces by which localhost is to
+    /// lead to the container by this plugin, and `interface` is that which goes with the container.
     pub(crate) fn new(
         attachment: &Attachment,
         conf: &Conf,
         addresses: &[IpNetwork],
         interface: &str,
-        local: Option<String>,
+        locals: Vec<String>,
     ) -> Result<Self, Error> {
         let ports = ports(&conf.mappings, addresses)?;
         let subnets: Vec<IpNetwork> = addresses.iter().filter_map(subnet).collect();
         let mut depends_on: Vec<String> = subnets.iter().map(ToString::to_string).collect();
         depends_on.push(conf.masq_all.to_string());
-        depends_on.extend(local.clone());
+        depends_on.extend(locals.iter().cloned());
         Ok(Self {
             owner: Owner::of(attachment),
             chain: NetworkChain {
                 name: names::chain(&attachment.network, &depends_on),
                 subnets,
                 masq_all: conf.masq_all,
-                local,
+                locals,
             },
             hair: if conf.snat { addresses.iter().map(IpNetwork::ip).collect() } else { Vec::new() },
             ports,
@@ -85,25 +87,37 @@ impl Plan {
         })
     }
 
-    /// Every element but that in `owners`, with its place.
-    pub(crate) fn elements(&self) -> impl Iterator<Item = (Place, Element)> {
-        let ports =
-            self.ports.iter().map(|(_, port)| ((port.map(), port.key()), port.element(&self.comment)));
+    /// Every element but that in `owners`, with its place and, where it is of a port, the index of that in `ports`.
+    pub(crate) fn elements(&self) -> impl Iterator<Item = (Place, Element, Option<usize>)> {
+        let ports = self.ports.iter().enumerate();
+        let published = ports
+            .clone()
+            .map(|(at, (_, port))| ((port.map(), port.key()), port.element(&self.comment), Some(at)));
+        let has_localhost6 = self.chain.locals.iter().any(|interface| interface == LO);
+        let mut seen = BTreeSet::new();
+        let localhost6 = ports
+            .filter(move |(_, (_, port))| {
+                has_localhost6 && port.is_localhost6() && seen.insert((port.protocol, port.host_port))
+            })
+            .map(|(at, (_, port))| {
+                let key = port::key_of(None, port.protocol, port.host_port);
+                let element = Element::new(&key).comment(self.comment.as_str());
+                ((&LOCAL6, key), element, Some(at))
+            });
         let hair = self.hair.iter().map(|&address| {
             let (map, key) = memory::hair_place(address);
             let element = Element::new(&key)
                 .verdict(Verdict::goto(self.chain.name.as_str()))
                 .comment(self.comment.as_str());
-            ((map, key), element)
+            ((map, key), element, None)
         });
-        ports.chain(hair)
+        published.chain(localhost6).chain(hair)
     }
 
     /// The element in `owners`.
     pub(crate) fn memory(&self) -> Result<Element, Error> {
         let ports: Vec<Port> = self.ports.iter().map(|(_, port)| *port).collect();
-        let local = self.chain.local.as_deref();
-        memory::element(&self.owner, &self.chain.name, local, &self.hair, &ports)
+        memory::element(&self.owner, &self.chain.name, &self.chain.locals, &self.hair, &ports)
     }
 }
 
@@ -112,12 +126,17 @@ fn subnet(address: &IpNetwork) -> Option<IpNetwork> {
     IpNetwork::new(address.network(), address.prefix()).ok()
 }
 
-/// The ports of each family that a mapping reaches.
+/// The ports of each family that a mapping reaches. One on a host address of a family that the container lacks publishes
+/// nothing, as in the reference: runtimes send such mappings for either family.
 pub(crate) fn ports(mappings: &[Mapping], addresses: &[IpNetwork]) -> Result<Vec<(usize, Port)>, Error> {
+    if let (Some(mapping), true) = (mappings.first(), addresses.is_empty()) {
+        let problem =
+            format!("runtimeConfig.portMappings[{}]: the container has no address to publish", mapping.index);
+        return Err(Error::Config { problem, cure: "put host-port behind a plugin that gives addresses" });
+    }
     let mut ports = Vec::with_capacity(mappings.len() * addresses.len());
     let mut seen: BTreeMap<(bool, Option<IpAddr>, u16, _), usize> = BTreeMap::new();
     for (at, mapping) in mappings.iter().enumerate() {
-        let before = ports.len();
         for address in addresses.iter().map(IpNetwork::ip) {
             if mapping.host_ip.is_some_and(|ip| ip.is_ipv4() != address.is_ipv4()) {
                 continue;
@@ -140,27 +159,8 @@ pub(crate) fn ports(mappings: &[Mapping], addresses: &[IpNetwork]) -> Result<Vec
             }
             ports.push((at, port));
         }
-        if ports.len() == before {
-            return Err(publishes_nothing(mapping));
-        }
     }
     Ok(ports)
-}
-
-fn publishes_nothing(mapping: &Mapping) -> Error {
-    let problem = match mapping.host_ip {
-        Some(ip) => {
-            let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
-            format!(
-                "runtimeConfig.portMappings[{}].hostIP {ip} is {family}, and the container has no {family} address",
-                mapping.index
-            )
-        }
-        None => {
-            format!("runtimeConfig.portMappings[{}]: the container has no address to publish", mapping.index)
-        }
-    };
-    Error::Config { problem, cure: "leave hostIP out, or give the network a subnet of that family" }
 }
 
 #[cfg(test)]

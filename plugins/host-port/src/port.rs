@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use nftables::{Data, Element, Field, Set, key};
 
+use crate::localhost::STAND_IN;
 use crate::ruleset::{HOST4, HOST6, PORT4, PORT6};
 
 /// A transport protocol that has ports.
@@ -79,6 +80,11 @@ impl Port {
         key_of(self.host_ip, self.protocol, self.host_port)
     }
 
+    /// Whether `[::1]` leads to it, where that is to lead anywhere.
+    pub(crate) fn is_localhost6(&self) -> bool {
+        self.container.is_ipv6() && self.host_ip.is_none_or(|ip| ip.is_loopback())
+    }
+
     /// Its element there.
     pub(crate) fn element(&self, comment: &str) -> Element {
         Element::new(&self.key())
@@ -94,6 +100,7 @@ impl Port {
         let key = key::decode(map.key, &element.key).ok()?;
         let (host_ip, rest) = match key.split_first()? {
             (Field::Ipv4(address), rest) => (Some(IpAddr::from(*address)), rest),
+            (&Field::Ipv6(STAND_IN), rest) => (Some(IpAddr::from(Ipv6Addr::LOCALHOST)), rest),
             (Field::Ipv6(address), rest) => (Some(IpAddr::from(*address)), rest),
             _ => (None, key.as_slice()),
         };
@@ -134,9 +141,10 @@ pub(crate) fn map(host_ip: Option<IpAddr>, is_ipv4: bool) -> &'static Set<'stati
     }
 }
 
-/// The key in that map.
+/// The key in that map. `::1` is under what stands in for it by then.
 pub(crate) fn key_of(host_ip: Option<IpAddr>, protocol: Protocol, host_port: u16) -> Vec<Field> {
-    let address = host_ip.map(Field::from);
+    let seen = |ip: IpAddr| if ip == Ipv6Addr::LOCALHOST { STAND_IN.into() } else { ip };
+    let address = host_ip.map(|ip| Field::from(seen(ip)));
     address.into_iter().chain([Field::Proto(protocol.number()), Field::Port(host_port)]).collect()
 }
 
@@ -158,6 +166,7 @@ mod tests {
             (Some("127.0.0.1"), "10.1.0.11:80"),
             (None, "[fd00:1::11]:80"),
             (Some("2001:db8::1"), "[fd00:1::11]:80"),
+            (Some("::1"), "[fd00:1::11]:80"),
         ] {
             let port = Port {
                 host_ip: host_ip.map(|text| text.parse().unwrap()),

@@ -8,12 +8,12 @@ use crate::container::Container;
 use crate::error::Error;
 use crate::free::{self, Candidates};
 use crate::holder::{Holder, Owner};
-use crate::memory::Place;
+use crate::memory::{self, Place};
 use crate::plan::Plan;
-use crate::port::Port;
+use crate::port::{Port, Protocol};
 use crate::remove::remove;
 use crate::ruleset::{self, OWNERS, TABLE};
-use crate::{flows, localhost};
+use crate::{flows, listener, localhost};
 
 /// How often a transaction is tried again when another process changed something in between.
 pub(crate) const TRIES: usize = 50;
@@ -22,41 +22,65 @@ pub(crate) const TRIES: usize = 50;
 pub(crate) struct Publish<'a> {
     attachment: &'a Attachment,
     container: &'a Container,
-    local: Option<String>,
+    locals: Vec<String>,
     /// Host ports that were left open are filled in as they are chosen.
     conf: Conf,
     /// By place in `conf.mappings`: whether the host port is this plugin's choice.
     open: Vec<bool>,
     /// Made when first needed.
-    candidates: Option<Candidates>,
+    candidates: Vec<(Protocol, Candidates)>,
+    /// How often a port that was chosen was lost to somebody else.
+    losses: u32,
+    /// Whether this ADD repeats one, as to put back what is missing.
+    repeats: bool,
 }
 
 impl<'a> Publish<'a> {
     pub(crate) fn new(
         rules: &mut Socket,
         attachment: &'a Attachment,
-        conf: Conf,
+        mut conf: Conf,
         container: &'a Container,
     ) -> Result<Self, Error> {
         let open: Vec<bool> = conf.mappings.iter().map(|mapping| mapping.host_port.is_none()).collect();
-        let local = match &container.localnet {
-            Some(interface) if localhost::is_ours(rules, interface)? => Some(interface.clone()),
-            _ => None,
-        };
-        Ok(Self { attachment, container, local, conf, open, candidates: None })
+        if open.contains(&true)
+            && let Some(own) = memory::recall(rules, &Owner::of(attachment), &[])?
+        {
+            // An ADD that is repeated keeps the ports that it chose.
+            free::recall(&mut conf.mappings, &own.ports);
+        }
+        let mut locals = Vec::with_capacity(container.localnets.len());
+        for interface in &container.localnets {
+            if localhost::is_ours(rules, interface)? {
+                locals.push(interface.clone());
+            }
+        }
+        Ok(Self {
+            attachment,
+            container,
+            locals,
+            conf,
+            open,
+            candidates: Vec::new(),
+            losses: 0,
+            repeats: false,
+        })
     }
 
     /// Publishes the ports. A failure before the transaction leaves nothing behind; one after it is for the caller to
     /// undo, by removing the owner.
     pub(crate) fn run(mut self, rules: &mut Socket) -> Result<(), Error> {
         let plan = self.plan(rules)?;
+        if plan.ports.is_empty() {
+            return Ok(());
+        }
         if self.conf.check_listeners
-            && let Some((_, port)) = plan.ports.iter().find(|(_, port)| free::is_listened(port))
+            && let Some((_, port)) = plan.ports.iter().find(|(_, port)| listener::is_bound(port))
         {
-            return Err(Error::Listened(*port));
+            return Err(Error::Listened { port: *port, address: listener::address(port) });
         }
         let plan = self.commit(rules, plan)?;
-        if let Some(interface) = &self.container.localnet {
+        for interface in &self.container.localnets {
             localhost::enable(interface)?;
         }
         flows::forget_unpublished(rules, plan.ports.iter().map(|(_, port)| port))
@@ -69,16 +93,22 @@ impl<'a> Publish<'a> {
             }
         }
         let Container { addresses, interface, .. } = self.container;
-        Plan::new(self.attachment, &self.conf, addresses, interface, self.local.clone())
+        Plan::new(self.attachment, &self.conf, addresses, interface, self.locals.clone())
     }
 
     /// Gives a mapping a host port that is free as far as can be seen; whether it is, the transaction decides.
     fn choose(&mut self, rules: &mut Socket, at: usize) -> Result<(), Error> {
-        let candidates = match &mut self.candidates {
-            Some(candidates) => candidates,
-            None => self.candidates.insert(Candidates::new(&self.attachment.token())?),
-        };
         let mapping: Mapping = self.conf.mappings[at];
+        let known = self.candidates.iter().position(|(protocol, _)| *protocol == mapping.protocol);
+        let index = if let Some(index) = known {
+            index
+        } else {
+            let range = self.conf.free_ports.as_ref();
+            let candidates = Candidates::new(rules, mapping.protocol, range, self.attachment)?;
+            self.candidates.push((mapping.protocol, candidates));
+            self.candidates.len() - 1
+        };
+        let candidates = &mut self.candidates[index].1;
         let port = candidates.choose(rules, &mapping, &self.conf.mappings, &self.container.addresses)?;
         self.conf.mappings[at].host_port = Some(port);
         Ok(())
@@ -86,7 +116,7 @@ impl<'a> Publish<'a> {
 
     fn commit(&mut self, rules: &mut Socket, mut plan: Plan) -> Result<Plan, Error> {
         for _ in 0..TRIES {
-            match batch(rules, &plan)?.commit(rules) {
+            match self.batch(rules, &plan)?.commit(rules) {
                 Ok(()) => return Ok(plan),
                 // What it leads to has just been removed, with the last container that needed it.
                 Err(error) if error.is_not_found() => {}
@@ -94,8 +124,13 @@ impl<'a> Publish<'a> {
                 Err(error) if error.is_exists() || error.is_busy() => {
                     match clear_way(rules, &plan, &self.attachment.container_id)? {
                         Way::Clear => {}
+                        Way::Repeated => self.repeats = true,
                         Way::Own(own) => plan.ports.retain(|(_, port)| *port != own),
                         Way::Taken { at, .. } if self.open[at] => {
+                            self.losses += 1;
+                            for (_, candidates) in &mut self.candidates {
+                                candidates.step_aside(self.losses);
+                            }
                             self.conf.mappings[at].host_port = None;
                             plan = self.plan(rules)?;
                         }
@@ -107,29 +142,46 @@ impl<'a> Publish<'a> {
         }
         Err(Error::Contended("publish ports"))
     }
-}
 
-/// The whole of it. What has to be made besides the elements is asked for first: to try and be refused costs the kernel
-/// a grace period.
-fn batch(rules: &mut Socket, plan: &Plan) -> Result<Batch, Error> {
-    let mut batch = Batch::new();
-    if !rules.has_chain(&Chain::new(TABLE, &plan.chain.name))? {
-        if !rules.has_table(&TABLE)? {
-            ruleset::create_table(&mut batch)?;
+    /// The whole of it. What has to be made besides the elements is asked for first: to try and be refused costs the
+    /// kernel a grace period.
+    fn batch(&self, rules: &mut Socket, plan: &Plan) -> Result<Batch, Error> {
+        let mut batch = Batch::new();
+        let has_chain = rules.has_chain(&Chain::new(TABLE, &plan.chain.name))?;
+        if !has_chain || self.repeats {
+            if !rules.has_table(&TABLE)? {
+                ruleset::create_table(&mut batch)?;
+            } else if self.repeats {
+                ruleset::restore_table(&mut batch)?;
+            }
+            if has_chain {
+                plan.chain.restore(&mut batch, rules)?;
+            } else {
+                plan.chain.create(&mut batch, rules)?;
+            }
         }
-        plan.chain.create(&mut batch, rules)?;
+        for ((map, _), element, _) in plan.elements() {
+            batch.create_element(map, &element);
+        }
+        batch.create_element(&OWNERS, &plan.memory()?);
+        // By protocol the last that was chosen.
+        for (protocol, _) in &self.candidates {
+            let chosen = self.conf.mappings.iter().zip(&self.open).rev();
+            let last = chosen.filter(|(_, open)| **open).find(|(mapping, _)| mapping.protocol == *protocol);
+            if let Some(port) = last.and_then(|(mapping, _)| mapping.host_port) {
+                free::remember(rules, &mut batch, *protocol, port)?;
+            }
+        }
+        Ok(batch)
     }
-    for ((map, _), element) in plan.elements() {
-        batch.create_element(map, &element);
-    }
-    batch.create_element(&OWNERS, &plan.memory()?);
-    Ok(batch)
 }
 
 /// What stands in the way of a transaction.
 enum Way {
     /// Nothing, by now: somebody else has just made the table or the chain, or what was left behind has been removed.
     Clear,
+    /// The attachment's own of before, which has been removed.
+    Repeated,
     /// The container itself has this port, by another of its networks.
     Own(Port),
     /// Another container has the port of the mapping at this place.
@@ -141,15 +193,13 @@ fn clear_way(rules: &mut Socket, plan: &Plan, container_id: &ContainerId) -> Res
     // This attachment's own is of an ADD that the runtime repeats, or of a DEL that never came.
     if rules.get_element(&OWNERS, &[plan.owner.key()?])?.is_some() {
         remove(rules, &plan.owner, &[])?;
-        return Ok(Way::Clear);
+        return Ok(Way::Repeated);
     }
-    for (at, (place, _)) in plan.elements().enumerate() {
+    for (place, _, port) in plan.elements() {
         let Some(found) = rules.get_element(place.0, &place.1)? else {
             continue;
         };
-        // Behind the ports come the container's addresses.
-        let port = plan.ports.get(at);
-        if let Some((at, port)) = port
+        if let Some((at, port)) = port.and_then(|index| plan.ports.get(index))
             && !is_left_behind(plan, &found)?
         {
             return Ok(if is_own(container_id, port, &found) {
@@ -170,7 +220,7 @@ pub(crate) fn is_own(container_id: &ContainerId, port: &Port, found: &Element) -
     let is_of = |comment: &String| Holder::is_of(comment, container_id);
     let other = Port::read(port.map(), found);
     found.comment.as_ref().is_some_and(is_of)
-        && other.is_some_and(|other| other.container.port() == port.container.port())
+        && other.is_none_or(|other| other.container.port() == port.container.port())
 }
 
 /// Whether an element is this attachment's own, or that of a container whose interface has gone.

@@ -1,14 +1,24 @@
 //! DEL and GC: removes what an attachment has, by what the table itself remembers.
 
-use cni::{ContainerId, IfName, NetworkName};
+use cni::{Attachment, ContainerId, IfName, NetworkName};
 use nftables::{Batch, Chain, Socket};
 
 use crate::error::Error;
 use crate::holder::Owner;
 use crate::memory::{self, Holdings, Place};
 use crate::publish::TRIES;
-use crate::ruleset::{self, NETWORKS, OWNERS, TABLE};
+use crate::ruleset::{self, OWNERS, TABLE};
 use crate::{flows, localhost, names};
+
+/// DEL: removes all that an attachment has. Where it has nothing, a DEL before this one may have been killed behind its
+/// transaction, and what that left is removed.
+pub(crate) fn detach(rules: &mut Socket, attachment: &Attachment) -> Result<(), Error> {
+    let owner = Owner::of(attachment);
+    if rules.get_element(&OWNERS, &[owner.key()?])?.is_some() {
+        return remove(rules, &owner, &[]);
+    }
+    if rules.has_table(&TABLE)? { sweep(rules, &attachment.network) } else { Ok(()) }
+}
 
 /// Removes all that an owner has, and what it has of the places `also`. Nothing there is nothing to do.
 pub(crate) fn remove(rules: &mut Socket, owner: &Owner, also: &[Place]) -> Result<(), Error> {
@@ -25,7 +35,7 @@ pub(crate) fn remove(rules: &mut Socket, owner: &Owner, also: &[Place]) -> Resul
         match outcome {
             Ok(()) => {
                 if let Some(chain) = &holdings.chain {
-                    ruleset::release(rules, chain, holdings.local.as_deref())?;
+                    ruleset::release(rules, chain, &holdings.locals)?;
                 }
                 return flows::forget_published(rules, &holdings.ports);
             }
@@ -56,7 +66,7 @@ pub(crate) fn collect(
     let valid: Vec<Owner> = valid
         .into_iter()
         .map(|(container_id, ifname)| {
-            Owner::of(&cni::Attachment { network: network.clone(), container_id, ifname })
+            Owner::of(&Attachment { network: network.clone(), container_id, ifname })
         })
         .collect();
     let mut errors = Vec::new();
@@ -94,7 +104,7 @@ fn sweep(rules: &mut Socket, network: &NetworkName) -> Result<(), Error> {
         localhost::release(rules, interface)?;
     }
     if !chains.is_empty() {
-        rules.del_unused_table(&NETWORKS)?;
+        ruleset::del_unused_table(rules)?;
     }
     Ok(())
 }

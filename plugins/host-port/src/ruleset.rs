@@ -7,15 +7,20 @@
 //!     map port6, host6: the same for IPv6
 //!     map hair4 { type ipv4_addr : verdict; elements = { 10.1.0.11 : goto hair_net } }
 //!     map hair6: the same for IPv6
-//!     map owners { type ifname : verdict; elements = { "p0123…" comment "cni0 10.1.0.11 tcp/8080" : goto hair_net } }
+//!     set local6 { type inet_proto . inet_service; elements = { tcp . 8080 } }
+//!     map chosen { type inet_proto : inet_service; elements = { tcp : 32769 } }
+//!     map owners { type ifname : verdict; elements = { "p0123…" comment "cni0/lo 10.1.0.11 tcp/8080" : goto hair_net } }
 //!     chain networks { }
 //!     chain local_cni0 { jump networks }
-//!     chain hair_net { jump local_cni0; fib saddr type local masquerade; ip saddr 10.1.0.0/24 masquerade }
+//!     chain local_lo { jump networks }
+//!     chain hair_net { jump local_cni0; jump local_lo; fib saddr type local masquerade; ip saddr 10.1.0.0/24 masquerade }
 //!     chain publish { ip6 daddr ::1 return; dnat by host4, port4, host6, port6 }
 //!     chain pre { type nat hook prerouting priority dstnat; fib daddr type local jump publish }
 //!     chain locally { type nat hook output priority dstnat; fib daddr type local jump publish }
 //!     chain post { type nat hook postrouting priority srcnat - 1; ct status dnat; ip daddr vmap @hair4; … @hair6 }
-//!     chain guard { type filter hook prerouting priority raw; iifname != "lo" ip daddr 127.0.0.0/8 drop }
+//!     chain guard { type filter hook prerouting priority raw; from another interface than lo: drop 127.0.0.0/8, the stand-in }
+//!     chain away { type route hook output priority raw; ip6 daddr ::1 … @local6, the stand-in for ::1 }
+//!     chain back { type filter hook input priority srcnat + 10; ::1 for the stand-in }
 //! }
 //! ```
 //!
@@ -32,7 +37,8 @@ use nftables::{
 };
 
 use crate::error::Error;
-use crate::{localhost, names};
+use crate::localhost::{self, STAND_IN};
+use crate::names;
 
 pub(crate) const TABLE: Table = Table::new(Family::Inet, "cleat_host_port");
 
@@ -56,6 +62,10 @@ pub(crate) const PORTS: [&Set<'static>; 4] = [&PORT4, &HOST4, &PORT6, &HOST6];
 pub(crate) const HAIR4: Set = Set::vmap(TABLE, "hair4", &[Type::Ipv4Addr]);
 /// From a container's IPv6 address to its network's chain.
 pub(crate) const HAIR6: Set = Set::vmap(TABLE, "hair6", &[Type::Ipv6Addr]);
+/// Ports that `[::1]` leads to.
+pub(crate) const LOCAL6: Set = Set::new(TABLE, "local6", PORT);
+/// The last free port that was chosen, by protocol.
+pub(crate) const CHOSEN: Set = Set::map(TABLE, "chosen", &[Type::InetProto], &[Type::InetService]);
 /// What each attachment has, for DEL.
 pub(crate) const OWNERS: Set = Set::vmap(TABLE, "owners", &[Type::Ifname]);
 
@@ -69,43 +79,96 @@ const LOCALLY: Chain = Chain::base(TABLE, "locally", Kind::Nat, HookPoint::Outpu
 const POST: Chain = Chain::base(TABLE, "post", Kind::Nat, HookPoint::Postrouting, priority::SRCNAT - 1);
 const GUARD: Chain = Chain::base(TABLE, "guard", Kind::Filter, HookPoint::Prerouting, priority::RAW);
 
+/// For packets from `::1` to `::1`, before connection tracking sees them; a chain of this kind routes them anew.
+const AWAY: Chain = Chain::base(TABLE, "away", Kind::Route, HookPoint::Output, priority::RAW);
+/// For answers to them, behind connection tracking, which gives them their source back at the priority of srcnat.
+const BACK: Chain = Chain::base(TABLE, "back", Kind::Filter, HookPoint::Input, priority::SRCNAT + 10);
+
+/// The sets and maps.
+const SETS: [&Set<'static>; 9] = [&PORT4, &HOST4, &PORT6, &HOST6, &HAIR4, &HAIR6, &LOCAL6, &CHOSEN, &OWNERS];
+/// The chains that do not depend on a network.
+const CHAINS: [&Chain<'static>; 8] = [&NETWORKS, &PUBLISH, &PRE, &LOCALLY, &POST, &GUARD, &AWAY, &BACK];
+
 /// Adds everything that does not depend on a network. Fails where the table exists.
 pub(crate) fn create_table(batch: &mut Batch) -> Result<(), Error> {
     batch.create_table(&TABLE);
-    for set in PORTS.into_iter().chain([&HAIR4, &HAIR6, &OWNERS]) {
+    fill_table(batch)
+}
+
+/// Puts back what of it is missing, in a table that is there.
+pub(crate) fn restore_table(batch: &mut Batch) -> Result<(), Error> {
+    for chain in CHAINS {
+        // Adding leaves a chain that is there as it is; flushing fails where it is not.
+        batch.add_chain(chain).flush_chain(chain);
+    }
+    fill_table(batch)
+}
+
+fn fill_table(batch: &mut Batch) -> Result<(), Error> {
+    for set in SETS {
         batch.add_set(set);
     }
-    for chain in [&NETWORKS, &PUBLISH, &PRE, &LOCALLY, &POST, &GUARD] {
+    for chain in CHAINS {
         batch.add_chain(chain);
     }
-    publish(batch);
-    // Packets that are only forwarded are none of this plugin's business.
-    for chain in [&PRE, &LOCALLY] {
-        batch.add_rule(chain, &[Expr::to_local(), Expr::jump(PUBLISH.name)], None);
+    for (chain, exprs) in rules()? {
+        batch.add_rule(&chain, &exprs, None);
     }
-    let translated = || Expr::any_bit(Selector::CtStatus, status::DNAT);
-    for (selector, map) in [(Selector::IpDaddr, HAIR4), (Selector::Ip6Daddr, HAIR6)] {
-        batch.add_rule(&POST, &[translated(), Expr::vmap(&[selector], map)], None);
-    }
-    // What route_localnet would let in: neighbours could reach whatever listens on, or is published on, 127.0.0.1.
-    let outside = Expr::ne(Selector::Iifname, Field::Ifname(Ifname::new("lo")?));
-    let loopback = Expr::within(Selector::IpDaddr, localhost::LOOPBACK);
-    batch.add_rule(&GUARD, &[outside, loopback, Expr::drop()], None);
     Ok(())
 }
 
-fn publish(batch: &mut Batch) {
-    // The kernel lets nothing from ::1 leave the host (ipv6_rcv, addrconf): whoever tries "localhost" by IPv6 first is
-    // better refused at once by the host's own stack, and goes on to 127.0.0.1.
-    let from_localhost = Expr::eq(Selector::Ip6Daddr, Field::Ipv6(Ipv6Addr::LOCALHOST));
-    batch.add_rule(&PUBLISH, &[from_localhost, Expr::to_caller()], None);
-    let by_port = [Selector::L4Proto, Selector::ThDport];
-    for (daddr, host, port) in [(Selector::IpDaddr, HOST4, PORT4), (Selector::Ip6Daddr, HOST6, PORT6)] {
-        let by_host = [daddr, Selector::L4Proto, Selector::ThDport];
-        batch.add_rule(&PUBLISH, &[Expr::dnat_map(&by_host, host)], None);
-        batch.add_rule(&PUBLISH, &[Expr::dnat_map(&by_port, port)], None);
+/// Says which chain that does not depend on a network lacks rules, if any does.
+pub(crate) fn incomplete_chain(socket: &mut Socket) -> Result<Option<&'static str>, Error> {
+    let rules = rules()?;
+    for chain in CHAINS {
+        let expected = rules.iter().filter(|(of, _)| of == chain).count();
+        if socket.rules(chain)?.len() != expected {
+            return Ok(Some(chain.name));
+        }
     }
+    Ok(None)
 }
+
+/// The rules that do not depend on a network.
+fn rules() -> Result<Vec<(Chain<'static>, Vec<Expr<'static>>)>, Error> {
+    let localhost6 = |selector| Expr::eq(selector, Field::Ipv6(Ipv6Addr::LOCALHOST));
+    let stand_in = |selector| Expr::eq(selector, Field::Ipv6(STAND_IN));
+    let set_both =
+        |address| [Selector::Ip6Saddr, Selector::Ip6Daddr].map(|selector| Expr::SetIp6 { selector, address });
+    let outside = || Ifname::new("lo").map(|lo| Expr::ne(Selector::Iifname, Field::Ifname(lo)));
+    let translated = || Expr::any_bit(Selector::CtStatus, status::DNAT);
+    let [away_from, away_to] = set_both(STAND_IN);
+    let [back_from, back_to] = set_both(Ipv6Addr::LOCALHOST);
+    Ok(vec![
+        // What of [::1] no port is published for is the host's own.
+        (PUBLISH, vec![localhost6(Selector::Ip6Daddr), Expr::to_caller()]),
+        (PUBLISH, vec![Expr::dnat_map(&[Selector::IpDaddr, Selector::L4Proto, Selector::ThDport], HOST4)]),
+        (PUBLISH, vec![Expr::dnat_map(BY_PORT, PORT4)]),
+        (PUBLISH, vec![Expr::dnat_map(&[Selector::Ip6Daddr, Selector::L4Proto, Selector::ThDport], HOST6)]),
+        (PUBLISH, vec![Expr::dnat_map(BY_PORT, PORT6)]),
+        // Packets that are only forwarded are none of this plugin's business.
+        (PRE, vec![Expr::to_local(), Expr::jump(PUBLISH.name)]),
+        (LOCALLY, vec![Expr::to_local(), Expr::jump(PUBLISH.name)]),
+        (POST, vec![translated(), Expr::vmap(&[Selector::IpDaddr], HAIR4)]),
+        (POST, vec![translated(), Expr::vmap(&[Selector::Ip6Daddr], HAIR6)]),
+        // Neighbours must not reach what listens on, or is published on, the host's own addresses.
+        (GUARD, vec![outside()?, Expr::within(Selector::IpDaddr, localhost::LOOPBACK), Expr::drop()]),
+        (GUARD, vec![outside()?, stand_in(Selector::Ip6Daddr), Expr::drop()]),
+        (
+            AWAY,
+            vec![
+                localhost6(Selector::Ip6Saddr),
+                localhost6(Selector::Ip6Daddr),
+                Expr::in_set(BY_PORT, LOCAL6),
+                away_from,
+                away_to,
+            ],
+        ),
+        (BACK, vec![stand_in(Selector::Ip6Saddr), stand_in(Selector::Ip6Daddr), back_from, back_to]),
+    ])
+}
+
+const BY_PORT: &[Selector] = &[Selector::L4Proto, Selector::ThDport];
 
 /// The chain of a network, for containers of the same kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,44 +178,92 @@ pub(crate) struct NetworkChain {
     pub subnets: Vec<IpNetwork>,
     /// Everybody is masqueraded.
     pub masq_all: bool,
-    /// The interface whose `route_localnet` this plugin has in hand.
-    pub local: Option<String>,
+    /// The interfaces by which localhost leads to the container, as far as this plugin has that in hand.
+    pub locals: Vec<String>,
 }
 
 impl NetworkChain {
-    /// Adds the chain, and that of its interface where there is none. Fails where either exists.
+    /// Adds the chain, and those of its interfaces where there are none. Fails where any of them exists by now.
     pub(crate) fn create(&self, batch: &mut Batch, socket: &mut Socket) -> Result<(), Error> {
         let chain = Chain::new(TABLE, &self.name);
         batch.create_chain(&chain);
-        if let Some(interface) = &self.local {
+        self.create_locals(batch, socket)?;
+        self.fill(batch);
+        Ok(())
+    }
+
+    /// Puts back the rules of a chain that is there, and of its interfaces' chains.
+    pub(crate) fn restore(&self, batch: &mut Batch, socket: &mut Socket) -> Result<(), Error> {
+        for interface in &self.locals {
+            let name = names::local_chain(interface);
+            let local = Chain::new(TABLE, &name);
+            if socket.has_chain(&local)? {
+                batch.flush_chain(&local).add_rule(&local, &[Expr::jump(NETWORKS.name)], None);
+            }
+        }
+        self.create_locals(batch, socket)?;
+        batch.flush_chain(&Chain::new(TABLE, &self.name));
+        self.fill(batch);
+        Ok(())
+    }
+
+    /// Whether its rules are there.
+    pub(crate) fn is_complete(&self, socket: &mut Socket) -> Result<bool, Error> {
+        Ok(socket.rules(&Chain::new(TABLE, &self.name))?.len() == self.rules().len())
+    }
+
+    fn create_locals(&self, batch: &mut Batch, socket: &mut Socket) -> Result<(), Error> {
+        for interface in &self.locals {
             let name = names::local_chain(interface);
             let local = Chain::new(TABLE, &name);
             if !socket.has_chain(&local)? {
                 batch.create_chain(&local).add_rule(&local, &[Expr::jump(NETWORKS.name)], None);
             }
-            batch.add_rule(&chain, &[Expr::jump(name)], None);
-        } else {
-            batch.add_rule(&chain, &[Expr::jump(NETWORKS.name)], None);
-        }
-        if self.masq_all {
-            batch.add_rule(&chain, &[Expr::Masquerade], None);
-            return Ok(());
-        }
-        batch.add_rule(&chain, &[Expr::from_local(), Expr::Masquerade], None);
-        for &subnet in &self.subnets {
-            let saddr = if subnet.is_ipv4() { Selector::IpSaddr } else { Selector::Ip6Saddr };
-            batch.add_rule(&chain, &[Expr::within(saddr, subnet), Expr::Masquerade], None);
         }
         Ok(())
     }
+
+    fn fill(&self, batch: &mut Batch) {
+        let chain = Chain::new(TABLE, &self.name);
+        for exprs in self.rules() {
+            batch.add_rule(&chain, &exprs, None);
+        }
+    }
+
+    fn rules(&self) -> Vec<Vec<Expr<'static>>> {
+        let mut rules: Vec<Vec<Expr>> =
+            self.locals.iter().map(|interface| vec![Expr::jump(names::local_chain(interface))]).collect();
+        if rules.is_empty() {
+            rules.push(vec![Expr::jump(NETWORKS.name)]);
+        }
+        if self.masq_all {
+            rules.push(vec![Expr::Masquerade]);
+            return rules;
+        }
+        rules.push(vec![Expr::from_local(), Expr::Masquerade]);
+        for &subnet in &self.subnets {
+            let saddr = if subnet.is_ipv4() { Selector::IpSaddr } else { Selector::Ip6Saddr };
+            rules.push(vec![Expr::within(saddr, subnet), Expr::Masquerade]);
+        }
+        rules
+    }
 }
 
-/// Removes a network's chain, its interface's, and the table, as far as no owner needs them any more.
-pub(crate) fn release(socket: &mut Socket, chain: &str, local: Option<&str>) -> Result<(), Error> {
+/// Removes a network's chain, its interfaces', and the table, as far as no owner needs them any more.
+pub(crate) fn release(socket: &mut Socket, chain: &str, locals: &[String]) -> Result<(), Error> {
     if socket.del_unused_chain(&Chain::new(TABLE, chain))? {
-        if let Some(interface) = local {
+        for interface in locals {
             localhost::release(socket, interface)?;
         }
+        del_unused_table(socket)?;
+    }
+    Ok(())
+}
+
+/// Removes the table unless a network or an interface needs it.
+pub(crate) fn del_unused_table(socket: &mut Socket) -> Result<(), Error> {
+    // Somebody may have flushed all rules (`nft flush table`), by which chains keep each other. Owners remain.
+    if !socket.is_referenced(&NETWORKS)? && socket.elements(&OWNERS)?.is_empty() {
         socket.del_unused_table(&NETWORKS)?;
     }
     Ok(())

@@ -21,6 +21,7 @@ mod call;
 mod host;
 mod isolate;
 mod machine;
+mod sctp;
 mod snapshot;
 pub mod traffic;
 

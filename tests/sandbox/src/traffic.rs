@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use crate::host::Namespaced;
 
-const PATIENCE: Duration = Duration::from_secs(2);
+pub use crate::sctp::{ask_sctp, has_sockets as has_sctp_sockets, serve_sctp};
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs a function in a container, or on this host.
-fn at<T: Send>(place: Option<&Namespaced>, function: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn at<T: Send>(place: Option<&Namespaced>, function: impl FnOnce() -> T + Send) -> T {
     match place {
         Some(place) => place.enter(function),
         None => function(),
@@ -32,15 +34,17 @@ pub fn serve_tcp(place: Option<&Namespaced>, name: &str, address: &str) {
     });
 }
 
-/// A UDP server that answers each datagram with `<name> sees <client's address>`.
+/// A UDP server that answers each datagram with `<name> sees <client's address>`, filled up to the datagram's length.
 pub fn serve_udp(place: Option<&Namespaced>, name: &str, address: &str) {
     let socket =
         at(place, || UdpSocket::bind(address)).unwrap_or_else(|error| panic!("bind {address}: {error}"));
     let name = name.to_owned();
     thread::spawn(move || {
-        let mut buffer = [0; 1500];
-        while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
-            let _ = socket.send_to(format!("{name} sees {}", canonical(peer)).as_bytes(), peer);
+        let mut buffer = vec![0; 65_535];
+        while let Ok((length, peer)) = socket.recv_from(&mut buffer) {
+            let mut answer = format!("{name} sees {}", canonical(peer)).into_bytes();
+            answer.resize(answer.len().max(length), b'.');
+            let _ = socket.send_to(&answer, peer);
         }
     });
 }
@@ -89,6 +93,15 @@ impl Datagrams {
         let length = self.0.recv(&mut buffer)?;
         Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
     }
+
+    /// Sends a datagram of any size to a server of [`serve_udp`], whose answer is as long, and says how long it was.
+    ///
+    /// # Errors
+    /// As [`Datagrams::ask`].
+    pub fn echo(&self, datagram: &[u8]) -> io::Result<usize> {
+        self.0.send(datagram)?;
+        self.0.recv(&mut vec![0; datagram.len() + 1])
+    }
 }
 
 /// Sends one datagram and reads the answer.
@@ -100,6 +113,6 @@ pub fn ask_udp(place: Option<&Namespaced>, address: &str) -> io::Result<String> 
 }
 
 /// The client's address, an IPv4 one as such even where a socket for both families saw it.
-fn canonical(peer: SocketAddr) -> IpAddr {
+pub(crate) fn canonical(peer: SocketAddr) -> IpAddr {
     peer.ip().to_canonical()
 }

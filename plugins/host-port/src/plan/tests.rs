@@ -28,8 +28,10 @@ fn plan(conf: &Conf, addresses: &[&str]) -> Result<Plan, Error> {
         container_id: ContainerId::new("web").unwrap(),
         ifname: IfName::new("eth0").unwrap(),
     };
-    let local = needs_localhost(conf, &networks(addresses)).then(|| "cni0".to_owned());
-    Plan::new(&attachment, conf, &networks(addresses), "veth0", local)
+    let needs = |is_ipv4| needs_localhost(conf, &networks(addresses), is_ipv4);
+    let locals = [needs(true).then_some("cni0"), needs(false).then_some("lo")];
+    let locals = locals.into_iter().flatten().map(str::to_owned).collect();
+    Plan::new(&attachment, conf, &networks(addresses), "veth0", locals)
 }
 
 fn words(fields: &[Field]) -> String {
@@ -39,12 +41,15 @@ fn words(fields: &[Field]) -> String {
 /// One line an element, comments left out; those of `owners` by their comment.
 fn written(plan: &Plan) -> String {
     let mut text = String::new();
-    for ((map, key), element) in plan.elements() {
-        let data = match element.data.unwrap() {
-            Data::Value(bytes) => words(&key::decode(map.data.unwrap(), &bytes).unwrap()),
-            Data::Verdict(verdict) => verdict.to_string(),
+    for ((map, key), element, _) in plan.elements() {
+        let data = match element.data {
+            Some(Data::Value(bytes)) => {
+                format!(" : {}", words(&key::decode(map.data.unwrap(), &bytes).unwrap()))
+            }
+            Some(Data::Verdict(verdict)) => format!(" : {verdict}"),
+            None => String::new(),
         };
-        writeln!(text, "{} {} : {data}", map.name, words(&key)).unwrap();
+        writeln!(text, "{} {}{data}", map.name, words(&key)).unwrap();
     }
     let memory = plan.memory().unwrap().comment.unwrap();
     writeln!(text, "owners {memory}").unwrap();
@@ -61,9 +66,10 @@ fn a_port_without_host_address_is_published_in_every_family() {
         written(&plan),
         "port4 tcp . 8080 : 10.1.0.11 . 80\n\
          port6 tcp . 8080 : fd00:1::11 . 80\n\
+         local6 tcp . 8080\n\
          hair4 10.1.0.11 : goto CHAIN\n\
          hair6 fd00:1::11 : goto CHAIN\n\
-         owners cni0 10.1.0.11 fd00:1::11 tcp/8080\n"
+         owners cni0/lo 10.1.0.11 fd00:1::11 tcp/8080\n"
     );
     assert_eq!(plan.chain.subnets, networks(&["10.1.0.0/24", "fd00:1::/64"]));
 }
@@ -75,6 +81,7 @@ fn host_addresses_narrow_to_themselves_or_to_their_family() {
         {"hostPort": 80, "containerPort": 81, "hostIP": "0.0.0.0"},
         {"hostPort": 80, "containerPort": 82, "hostIP": "::"},
         {"hostPort": 53, "containerPort": 53, "hostIP": "2001:db8::1", "protocol": "UDP"},
+        {"hostPort": 83, "containerPort": 83, "hostIP": "::1"},
     ]);
     assert_eq!(
         written(&plan(&conf(&mappings, json!({})), &DUAL).unwrap()),
@@ -82,9 +89,12 @@ fn host_addresses_narrow_to_themselves_or_to_their_family() {
          port4 tcp . 80 : 10.1.0.11 . 81\n\
          port6 tcp . 80 : fd00:1::11 . 82\n\
          host6 2001:db8::1 . udp . 53 : fd00:1::11 . 53\n\
+         host6 fd63:6c65:6174::34c3 . tcp . 83 : fd00:1::11 . 83\n\
+         local6 tcp . 80\n\
+         local6 tcp . 83\n\
          hair4 10.1.0.11 : goto CHAIN\n\
          hair6 fd00:1::11 : goto CHAIN\n\
-         owners cni0 10.1.0.11 fd00:1::11 127.0.0.1/tcp/80 tcp/80 2001:db8::1/udp/53\n"
+         owners cni0/lo 10.1.0.11 fd00:1::11 127.0.0.1/tcp/80 tcp/80 2001:db8::1/udp/53 ::1/tcp/83\n"
     );
 }
 
@@ -99,10 +109,17 @@ fn without_snat_nobody_is_masqueraded() {
 
 #[test]
 fn localhost_is_left_alone_where_no_port_needs_it() {
-    let on_address = json!([{"hostPort": 80, "containerPort": 80, "hostIP": "192.0.2.1"}]);
-    let on_v6 = json!([{"hostPort": 80, "containerPort": 80, "hostIP": "::"}]);
-    for mappings in [on_address, on_v6] {
-        assert_eq!(plan(&conf(&mappings, json!({})), &DUAL).unwrap().chain.local, None);
+    for (host_ip, locals) in [
+        ("192.0.2.1", &[][..]),
+        ("2001:db8::1", &[]),
+        ("::", &["lo"]),
+        ("::1", &["lo"]),
+        ("0.0.0.0", &["cni0"]),
+        ("127.0.0.5", &["cni0"]),
+        ("", &["cni0", "lo"]),
+    ] {
+        let mappings = json!([{"hostPort": 80, "containerPort": 80, "hostIP": host_ip}]);
+        assert_eq!(plan(&conf(&mappings, json!({})), &DUAL).unwrap().chain.locals, locals, "{host_ip}");
     }
 }
 
@@ -112,17 +129,25 @@ fn what_would_be_published_twice_or_nowhere_is_refused() {
         {"hostPort": 80, "containerPort": 80},
         {"hostPort": 80, "containerPort": 81, "hostIP": "0.0.0.0"},
     ]);
-    let nowhere = json!([{"hostPort": 80, "containerPort": 80, "hostIP": "2001:db8::1"}]);
-    for (mappings, text) in [
-        (twice, "runtimeConfig.portMappings[0] and [1] both publish 0.0.0.0:80/tcp"),
-        (
-            nowhere,
-            "runtimeConfig.portMappings[0].hostIP 2001:db8::1 is IPv6, and the container has no IPv6 address",
-        ),
-    ] {
-        let error = plan(&conf(&mappings, json!({})), &DUAL[..1]).unwrap_err();
-        assert_eq!(error.to_string(), text);
-    }
+    let error = plan(&conf(&twice, json!({})), &DUAL[..1]).unwrap_err();
+    assert_eq!(error.to_string(), "runtimeConfig.portMappings[0] and [1] both publish 0.0.0.0:80/tcp");
+    let one = json!([{"hostPort": 80, "containerPort": 80}]);
+    let error = plan(&conf(&one, json!({})), &[]).unwrap_err();
+    assert_eq!(error.to_string(), "runtimeConfig.portMappings[0]: the container has no address to publish");
+}
+
+#[test]
+fn a_host_address_of_a_family_that_the_container_lacks_publishes_nothing() {
+    let mappings = json!([
+        {"hostPort": 80, "containerPort": 80, "hostIP": "0.0.0.0"},
+        {"hostPort": 80, "containerPort": 80, "hostIP": "::"},
+        {"hostPort": 81, "containerPort": 80, "hostIP": "2001:db8::1"},
+    ]);
+    let text = written(&plan(&conf(&mappings, json!({})), &DUAL[..1]).unwrap());
+    assert_eq!(
+        text,
+        "port4 tcp . 80 : 10.1.0.11 . 80\nhair4 10.1.0.11 : goto CHAIN\nowners cni0 10.1.0.11 tcp/80\n"
+    );
 }
 
 #[test]

@@ -127,7 +127,10 @@ fn a_port_that_the_host_listens_on_is_refused_where_that_is_asked_for() {
         let mappings = json!([{"hostPort": 8080, "containerPort": 80}]);
         let error = web.add(&mappings, &json!({"checkHostListeners": true})).unwrap_err();
         assert_eq!(error.code(), 102);
-        assert_eq!(error.message(), "port 0.0.0.0:8080/tcp is in use by a process of the host");
+        assert_eq!(
+            error.message(),
+            "port 0.0.0.0:8080/tcp is in use by a process of the host, which listens on 192.0.2.1:8080"
+        );
         assert_eq!(ruleset(), "");
         // podman and nerdctl hold the very port that they publish.
         web.add(&mappings, &json!({})).unwrap();

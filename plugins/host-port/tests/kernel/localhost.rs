@@ -1,7 +1,7 @@
 //! 127.0.0.1: open to the host, closed to its neighbours, and `route_localnet` as it was afterwards.
 
 use netlink::{Socket, sysctl};
-use sandbox::{isolated, traffic};
+use sandbox::{Snapshot, isolated, traffic};
 use serde_json::json;
 
 use crate::world::{World, route_localnet, ruleset};
@@ -74,16 +74,71 @@ fn who_had_route_localnet_on_keeps_it() {
     });
 }
 
+/// The kernel drops answers to `::1` that come from elsewhere than `lo`, so another address stands in for it.
+fn localhost_by_ipv6(bridge_filter: bool) {
+    let world = World::new(bridge_filter);
+    let (web, other) = (world.container("web", 11), world.container("other", 12));
+    let before = Snapshot::take();
+    traffic::serve_tcp(Some(&web.namespace), "web", "[::]:80");
+    traffic::serve_udp(Some(&web.namespace), "web", "[::]:53");
+    traffic::serve_tcp(None, "host", "[::1]:7000");
+    let mappings = json!([
+        {"hostPort": 8080, "containerPort": 80},
+        {"hostPort": 8081, "containerPort": 80, "hostIP": "::1"},
+        {"hostPort": 8082, "containerPort": 80, "hostIP": "127.0.0.1"},
+        {"hostPort": 5353, "containerPort": 53, "protocol": "udp"},
+    ]);
+    web.add(&mappings, &json!({})).unwrap();
+    web.check(&mappings, &json!({})).unwrap();
+    for port in [8080, 8081] {
+        assert_eq!(traffic::ask_tcp(None, &format!("[::1]:{port}")).unwrap(), "web sees fd00:1::1");
+    }
+    assert_eq!(traffic::ask_udp(None, "[::1]:5353").unwrap(), "web sees fd00:1::1");
+    // In pieces, there and back: what is put together again has its checksum looked at.
+    let client = traffic::Datagrams::new(None, "[::1]:5353");
+    assert_eq!(client.echo(&[b'x'; 5000]).unwrap(), 5000);
+    assert_eq!(traffic::ask_tcp(None, "[::1]:7000").unwrap(), "host sees ::1");
+    // What is not published there is the host's own, and refused at once.
+    let refused = traffic::ask_tcp(None, "[::1]:8082").unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    // Others can use neither the port of [::1] nor what stands in for it.
+    let outside = Some(&world.host.outside);
+    assert!(traffic::ask_tcp(outside, "[2001:db8::1]:8081").is_err());
+    for (place, gateway) in [(outside, "2001:db8::1"), (Some(&other.namespace), "fd00:1::1")] {
+        let route = ["-6", "route", "replace", "fd63:6c65:6174::34c3", "via", gateway];
+        let add = || std::process::Command::new("ip").args(route).status().unwrap();
+        assert!(place.unwrap().enter(add).success());
+        for port in [8080, 8081] {
+            assert!(traffic::ask_tcp(place, &format!("[fd63:6c65:6174::34c3]:{port}")).is_err());
+        }
+    }
+    web.del();
+    assert!(traffic::ask_tcp(None, "[::1]:8080").is_err());
+    before.assert_unchanged();
+}
+
 #[test]
-fn localhost_by_ipv6_is_the_hosts_own() {
+fn localhost_by_ipv6_leads_to_the_container() {
+    isolated(|| localhost_by_ipv6(false));
+}
+
+#[test]
+fn localhost_by_ipv6_leads_to_the_container_where_bridged_packets_are_filtered() {
+    isolated(|| localhost_by_ipv6(true));
+}
+
+#[test]
+fn a_port_of_localhost_by_ipv6_has_one_owner() {
     isolated(|| {
         let world = World::new(false);
-        let web = world.container("web", 11);
-        traffic::serve_tcp(Some(&web.namespace), "web", "[::]:80");
-        web.add(&json!([{"hostPort": 8080, "containerPort": 80}]), &json!({})).unwrap();
-        let refused = traffic::ask_tcp(None, "[::1]:8080").unwrap_err();
-        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused, "at once, not by a timeout");
-        traffic::serve_tcp(None, "host", "[::1]:8080");
-        assert_eq!(traffic::ask_tcp(None, "[::1]:8080").unwrap(), "host sees ::1");
+        let (a, b) = (world.container("a", 11), world.container("b", 12));
+        a.add(&json!([{"hostPort": 8080, "containerPort": 80, "hostIP": "::"}]), &json!({})).unwrap();
+        let mine = json!([{"hostPort": 8080, "containerPort": 80, "hostIP": "::1"}]);
+        let error = b.add(&mine, &json!({})).unwrap_err();
+        assert_eq!(error.message(), "port [::1]:8080/tcp is published by container a on network net");
+        a.del();
+        b.add(&mine, &json!({})).unwrap();
+        b.del();
+        assert_eq!(ruleset(), "");
     });
 }

@@ -13,5 +13,7 @@ mod conflicts;
 mod localhost;
 mod reach;
 mod removal;
+mod repair;
+mod scale;
 mod verbs;
 mod world;

@@ -1,52 +1,90 @@
 //! Who reaches a published port, and as whom the container sees them.
 
-use sandbox::{UPLINK_V4, UPLINK_V6, isolated, traffic};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::process::Command;
+
+use sandbox::{Namespaced, UPLINK_V4, UPLINK_V6, isolated, traffic};
 use serde_json::json;
 
 use crate::world::World;
 
+type Serve = fn(Option<&Namespaced>, &str, u16);
+type Ask = fn(Option<&Namespaced>, &str) -> io::Result<String>;
+
+/// Each protocol's server and client.
+const PROTOCOLS: [(&str, Serve, Ask); 3] = [
+    ("tcp", |place, name, port| traffic::serve_tcp(place, name, &format!("[::]:{port}")), traffic::ask_tcp),
+    (
+        "udp",
+        // An answer must come from the address that was asked, and a socket of both families may choose another.
+        |place, name, port| {
+            traffic::serve_udp(place, name, &format!("0.0.0.0:{port}"));
+            traffic::serve_udp(place, name, &format!("[fd00:1::11]:{port}"));
+        },
+        traffic::ask_udp,
+    ),
+    ("sctp", traffic::serve_sctp, traffic::ask_sctp),
+];
+
 fn everybody_reaches_it(bridge_filter: bool) {
+    println!(
+        "SCTP by {}",
+        if traffic::has_sctp_sockets() { "the kernel's sockets" } else { "packets written by hand" }
+    );
     let world = World::new(bridge_filter);
     let (web, other) = (world.container("web", 11), world.container("other", 12));
-    let inside = Some(&web.namespace);
-    traffic::serve_tcp(inside, "web", "[::]:80");
-    traffic::serve_udp(inside, "web", "10.1.0.11:53");
-    traffic::serve_udp(inside, "web", "[fd00:1::11]:53");
-    let mappings = json!([
-        {"hostPort": 8080, "containerPort": 80, "protocol": "tcp"},
-        {"hostPort": 5353, "containerPort": 53, "protocol": "udp"},
-        {"hostPort": 9090, "containerPort": 80, "hostIP": "127.0.0.1"},
-    ]);
-    web.add(&mappings, &json!({})).unwrap();
-    web.check(&mappings, &json!({})).unwrap();
-    for (name, from, address, source) in [
-        ("outside", Some(&world.host.outside), UPLINK_V4, "192.0.2.2"),
-        ("outside", Some(&world.host.outside), UPLINK_V6, "2001:db8::2"),
-        ("host", None, UPLINK_V4, "10.1.0.1"),
-        ("host", None, UPLINK_V6, "fd00:1::1"),
-        ("host", None, "127.0.0.1", "10.1.0.1"),
-        ("other", Some(&other.namespace), UPLINK_V4, "10.1.0.1"),
-        ("other", Some(&other.namespace), "10.1.0.1", "10.1.0.1"),
-        ("other", Some(&other.namespace), UPLINK_V6, "fd00:1::1"),
-        ("web", inside, UPLINK_V4, "10.1.0.1"),
-        ("web", inside, UPLINK_V6, "fd00:1::1"),
-    ] {
-        let socket = |port: u16| {
-            let address: std::net::IpAddr = address.parse().unwrap();
-            std::net::SocketAddr::new(address, port).to_string()
-        };
-        let expected = format!("web sees {source}");
-        let tcp = traffic::ask_tcp(from, &socket(8080));
-        assert_eq!(tcp.expect(name), expected, "tcp from {name} to {address}");
-        let udp = traffic::ask_udp(from, &socket(5353));
-        assert_eq!(udp.expect(name), expected, "udp from {name} to {address}");
+    let (outside, beside, inside) = (Some(&world.host.outside), Some(&other.namespace), Some(&web.namespace));
+    let mut mappings = Vec::new();
+    for (at, (protocol, serve, _)) in PROTOCOLS.iter().enumerate() {
+        serve(inside, "web", 80);
+        for (host_port, host_ip) in [(8080, ""), (9090, "127.0.0.1"), (7070, UPLINK_V4), (7071, "::")] {
+            // Several ports of the host lead to one of the container.
+            mappings.push(json!({
+                "hostPort": host_port + at, "containerPort": 80, "protocol": protocol, "hostIP": host_ip
+            }));
+        }
     }
-    assert_eq!(traffic::ask_tcp(None, "127.0.0.1:9090").unwrap(), "web sees 10.1.0.1");
-    for (from, address) in [(Some(&world.host.outside), UPLINK_V4), (Some(&other.namespace), "10.1.0.1")] {
-        assert!(
-            traffic::ask_tcp(from, &format!("{address}:9090")).is_err(),
-            "{address} leads to a port of 127.0.0.1"
-        );
+    web.add(&json!(mappings), &json!({})).unwrap();
+    web.check(&json!(mappings), &json!({})).unwrap();
+    for (at, (protocol, _, ask)) in PROTOCOLS.iter().enumerate() {
+        let number = |port: u16| port + u16::try_from(at).unwrap();
+        for (name, from, address, port, source) in [
+            ("outside", outside, UPLINK_V4, 8080, "192.0.2.2"),
+            ("outside", outside, UPLINK_V6, 8080, "2001:db8::2"),
+            ("outside", outside, UPLINK_V4, 7070, "192.0.2.2"),
+            ("outside", outside, UPLINK_V6, 7071, "2001:db8::2"),
+            ("host", None, UPLINK_V4, 8080, "10.1.0.1"),
+            ("host", None, UPLINK_V6, 8080, "fd00:1::1"),
+            ("host", None, "10.1.0.1", 8080, "10.1.0.1"),
+            ("host", None, "127.0.0.1", 8080, "10.1.0.1"),
+            ("host", None, "127.0.0.1", 9090, "10.1.0.1"),
+            ("host", None, "::1", 8080, "fd00:1::1"),
+            ("host", None, "::1", 7071, "fd00:1::1"),
+            ("other", beside, UPLINK_V4, 8080, "10.1.0.1"),
+            ("other", beside, UPLINK_V4, 7070, "10.1.0.1"),
+            ("other", beside, "10.1.0.1", 8080, "10.1.0.1"),
+            ("other", beside, UPLINK_V6, 8080, "fd00:1::1"),
+            ("other", beside, "fd00:1::1", 7071, "fd00:1::1"),
+            ("web", inside, UPLINK_V4, 8080, "10.1.0.1"),
+            ("web", inside, "10.1.0.1", 8080, "10.1.0.1"),
+            ("web", inside, UPLINK_V6, 8080, "fd00:1::1"),
+        ] {
+            let address: IpAddr = address.parse().unwrap();
+            let answer = ask(from, &SocketAddr::new(address, number(port)).to_string());
+            let what = format!("{protocol} from {name} to {address} port {port}");
+            assert_eq!(answer.expect(&what), format!("web sees {source}"), "{what}");
+        }
+    }
+    // Refusals take their time with datagrams, so one protocol stands for all.
+    for (from, address, port) in [
+        (outside, UPLINK_V4, 9090),
+        (beside, "10.1.0.1", 9090),
+        (outside, UPLINK_V4, 7071),
+        (None, "127.0.0.1", 7070),
+        (None, "10.1.0.1", 7070),
+    ] {
+        assert!(traffic::ask_tcp(from, &format!("{address}:{port}")).is_err(), "{address}:{port}");
     }
 }
 
@@ -65,14 +103,30 @@ fn what_is_only_forwarded_is_left_alone() {
     isolated(|| {
         let world = World::new(true);
         let (web, other) = (world.container("web", 11), world.container("other", 12));
-        traffic::serve_tcp(Some(&web.namespace), "web", "[::]:80");
-        traffic::serve_tcp(Some(&other.namespace), "other", "[::]:8080");
-        traffic::serve_tcp(Some(&world.host.outside), "outside", "[::]:8080");
+        let outside = Some(&world.host.outside);
+        for (place, name) in
+            [(Some(&web.namespace), "web"), (Some(&other.namespace), "other"), (outside, "outside")]
+        {
+            traffic::serve_tcp(place, name, if name == "web" { "[::]:80" } else { "[::]:8080" });
+        }
+        for (family, to, by) in [("-4", "10.1.0.0/24", UPLINK_V4), ("-6", "fd00:1::/64", UPLINK_V6)] {
+            let route = ["route", "add", to, "via", by];
+            let add = || Command::new("ip").arg(family).args(route).status().unwrap();
+            assert!(world.host.outside.enter(add).success());
+        }
         web.add(&json!([{"hostPort": 8080, "containerPort": 80}]), &json!({})).unwrap();
-        let to = |from, address: &str| traffic::ask_tcp(from, address).unwrap();
-        assert_eq!(to(Some(&web.namespace), "10.1.0.12:8080"), "other sees 10.1.0.11");
-        assert_eq!(to(None, "192.0.2.2:8080"), "outside sees 192.0.2.1");
-        assert_eq!(to(None, "10.1.0.12:8080"), "other sees 10.1.0.1");
+        for (from, to, answer) in [
+            (Some(&web.namespace), "10.1.0.12:8080", "other sees 10.1.0.11"),
+            (Some(&web.namespace), "[fd00:1::12]:8080", "other sees fd00:1::11"),
+            (Some(&other.namespace), "192.0.2.2:8080", "outside sees 10.1.0.12"),
+            (Some(&other.namespace), "[2001:db8::2]:8080", "outside sees fd00:1::12"),
+            (outside, "10.1.0.12:8080", "other sees 192.0.2.2"),
+            (outside, "[fd00:1::12]:8080", "other sees 2001:db8::2"),
+            (None, "192.0.2.2:8080", "outside sees 192.0.2.1"),
+            (None, "10.1.0.12:8080", "other sees 10.1.0.1"),
+        ] {
+            assert_eq!(traffic::ask_tcp(from, to).expect(to), answer);
+        }
     });
 }
 

@@ -29,7 +29,7 @@ fn what_is_missing_is_named() {
         let error = web.check(&mappings, &json!({})).unwrap_err();
         assert_eq!(
             error.message(),
-            "table inet cleat_host_port knows nothing of container web interface eth0 on network net"
+            "table inet cleat_host_port is missing, and with it every port of container web interface eth0 on network net"
         );
         web.add(&mappings, &json!({})).unwrap();
         let delete = ["delete", "element", "inet", "cleat_host_port", "port6", "{ tcp . 8080 }"];

@@ -1,0 +1,118 @@
+//! Whether a process of the host has a port, and by which address.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, bind, setsockopt, socket,
+    sockopt,
+};
+
+use crate::port::{Port, Protocol};
+
+/// Whether a process of the host has the port: then it cannot be bound. Not so for an address that the host does not
+/// have.
+pub(crate) fn is_bound(port: &Port) -> bool {
+    // Asking for a socket of SCTP makes the kernel load it.
+    if port.protocol == Protocol::Sctp && !Path::new("/proc/self/net/sctp").exists() {
+        return false;
+    }
+    try_bind(port) == Err(Errno::EADDRINUSE)
+}
+
+fn try_bind(port: &Port) -> Result<(), Errno> {
+    let (kind, protocol) = match port.protocol {
+        Protocol::Tcp => (SockType::Stream, SockProtocol::Tcp),
+        Protocol::Udp => (SockType::Datagram, SockProtocol::Udp),
+        Protocol::Sctp => (SockType::Stream, SockProtocol::Sctp),
+    };
+    let open = |family| socket(family, kind, SockFlag::SOCK_CLOEXEC, protocol);
+    match port.host_address() {
+        SocketAddr::V4(address) => {
+            let socket = open(AddressFamily::Inet)?;
+            reuse(&socket, port)?;
+            bind(socket.as_raw_fd(), &SockaddrIn::from(address))
+        }
+        SocketAddr::V6(address) => {
+            let socket = open(AddressFamily::Inet6)?;
+            reuse(&socket, port)?;
+            // Who listens on an address of IPv4 is not in the way.
+            setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
+            bind(socket.as_raw_fd(), &SockaddrIn6::from(address))
+        }
+    }
+}
+
+/// Connections that have ended, and linger for a minute, are not in the way of TCP; of UDP this would hide who listens.
+fn reuse(socket: &impl std::os::fd::AsFd, port: &Port) -> Result<(), Errno> {
+    if port.protocol == Protocol::Udp { Ok(()) } else { setsockopt(socket, sockopt::ReuseAddr, &true) }
+}
+
+/// The address by which a process of the host has the port; `None` where that cannot be found out. Reads a list that is
+/// as long as the host has sockets: for messages only.
+pub(crate) fn address(port: &Port) -> Option<SocketAddr> {
+    let (name, state) = match port.protocol {
+        // TCP_LISTEN; a socket of UDP that is not connected has TCP_CLOSE (include/net/tcp_states.h).
+        Protocol::Tcp => ("tcp", "0A"),
+        Protocol::Udp => ("udp", "07"),
+        Protocol::Sctp => return None,
+    };
+    let wanted = port.host_address();
+    // A socket of IPv6 mostly takes IPv4 as well.
+    let files: &[&str] = if wanted.is_ipv4() { &["", "6"] } else { &["6"] };
+    let read =
+        |family: &&str| fs::read_to_string(format!("/proc/self/net/{name}{family}")).unwrap_or_default();
+    let texts: Vec<String> = files.iter().map(read).collect();
+    let listeners = texts.iter().flat_map(|text| text.lines()).filter_map(|line| listener(line, state));
+    listeners.into_iter().find(|found| {
+        let is_alike =
+            found.ip() == wanted.ip() || found.ip().is_unspecified() || wanted.ip().is_unspecified();
+        found.port() == wanted.port() && is_alike
+    })
+}
+
+/// Reads a line as `0: 0100007F:1F90 00000000:0000 0A …`: addresses are words of four bytes in the host's order.
+fn listener(line: &str, wanted: &str) -> Option<SocketAddr> {
+    let mut fields = line.split_whitespace();
+    let (address, port) = fields.nth(1)?.split_once(':')?;
+    if fields.nth(1)? != wanted {
+        return None;
+    }
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let word =
+        |at: usize| Some(u32::from_str_radix(address.get(at * 8..at * 8 + 8)?, 16).ok()?.to_ne_bytes());
+    if address.len() == 8 {
+        return Some(SocketAddrV4::new(Ipv4Addr::from(word(0)?), port).into());
+    }
+    let bytes = [word(0)?, word(1)?, word(2)?, word(3)?].concat();
+    let address = Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?);
+    Some(match IpAddr::V6(address).to_canonical() {
+        IpAddr::V4(v4) => SocketAddrV4::new(v4, port).into(),
+        IpAddr::V6(v6) => SocketAddrV6::new(v6, port, 0, 0).into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn lines_of_the_kernel_are_read() {
+        for (line, wanted) in [
+            ("  0: 0100007F:1F90 00000000:0000 0A 00000000:00000000", Some("127.0.0.1:8080")),
+            ("  1: 0100007F:1F90 0100007F:9C40 01 00000000:00000000", None),
+            (
+                "  0: B80D0120000000000000000001000000:0050 00000000000000000000000000000000:0000 0A x",
+                Some("[2001:db8::1]:80"),
+            ),
+            ("  sl  local_address rem_address   st tx_queue rx_queue", None),
+            ("", None),
+        ] {
+            assert_eq!(listener(line, "0A").map(|found| found.to_string()).as_deref(), wanted, "{line}");
+        }
+    }
+}
