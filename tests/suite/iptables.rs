@@ -16,8 +16,8 @@ use crate::programs::BRIDGE;
 use crate::reference::REFERENCE;
 
 /// Where the programs of the legacy variant are found as `iptables` and so on.
-const LEGACY: &str = "/run/legacy";
-const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const LEGACY: &str = "/run/legacy";
+pub(crate) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 fn with_iptables() -> Value {
     let mut conf = conf();
@@ -43,17 +43,17 @@ pub(crate) fn saved(variant: &str) -> Vec<String> {
 }
 
 /// Has iptables make what it leaves behind itself: built-in chains, and the legacy variant's lock.
-fn prime(variant: &str) {
-    for family in ["iptables", "ip6tables"] {
-        shell(&format!(
-            "{family}-{variant} -t nat -A POSTROUTING -s ::/0 -j ACCEPT || {family}-{variant} -t nat -A POSTROUTING -s 0.0.0.0/0 -j ACCEPT"
-        ));
-        shell(&format!("{family}-{variant} -t nat -F POSTROUTING"));
+pub(crate) fn prime(variant: &str) {
+    for (family, any) in [("iptables", "0.0.0.0/0"), ("ip6tables", "::/0")] {
+        for chain in ["PREROUTING", "OUTPUT", "POSTROUTING"] {
+            shell(&format!("{family}-{variant} -t nat -A {chain} -s {any} -j ACCEPT"));
+            shell(&format!("{family}-{variant} -t nat -F {chain}"));
+        }
     }
 }
 
 /// An administrator's choice of the legacy variant.
-fn choose_legacy() {
+pub(crate) fn choose_legacy() {
     fs::create_dir_all(LEGACY).unwrap();
     for name in ["iptables", "iptables-restore", "ip6tables", "ip6tables-restore"] {
         symlink("/usr/sbin/xtables-legacy-multi", format!("{LEGACY}/{name}")).unwrap();

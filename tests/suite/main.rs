@@ -21,6 +21,7 @@ mod mistakes;
 mod mixed;
 mod names;
 mod networks;
+mod portmap;
 mod ports;
 mod programs;
 mod reach;

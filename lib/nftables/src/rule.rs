@@ -37,6 +37,23 @@ impl Rule {
         })
     }
 
+    /// Its comment as `nft` has it, or the extension of iptables (`struct xt_comment_info`), which programs that load a
+    /// saved ruleset anew make of the former.
+    #[must_use]
+    pub fn iptables_comment(&self) -> Option<String> {
+        let extension = self.clauses.iter().find_map(|clause| match clause {
+            Clause::Extension { name, info } if name == "comment" => info.split(|byte| *byte == 0).next(),
+            _ => None,
+        });
+        extension.map(|text| String::from_utf8_lossy(text).into_owned()).or_else(|| self.comment.clone())
+    }
+
+    /// Whether it leads to a chain.
+    #[must_use]
+    pub fn leads_to(&self, chain: &str) -> bool {
+        matches!(self.verdict(), Some(Verdict::Jump(to) | Verdict::Goto(to)) if to == chain)
+    }
+
     /// The verdict that it ends with, where it has one of its own.
     #[must_use]
     pub fn verdict(&self) -> Option<&Verdict> {

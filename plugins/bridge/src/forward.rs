@@ -28,9 +28,7 @@ use nftables::{
 
 use crate::error::Error;
 use crate::names;
-use crate::tables::{
-    TRIES, comment, contended, first_word, ignore_change, interface, ports_of, rule_comment,
-};
+use crate::tables::{TRIES, comment, contended, first_word, ignore_change, interface, ports_of};
 
 pub(crate) use obstacle::status;
 
@@ -165,7 +163,7 @@ fn closed(socket: &mut Socket, bridge: &IfName, chains: Vec<BaseChain>) -> Resul
 
 fn ours<'a>(rules: &'a [Rule], bridge: &str) -> impl Iterator<Item = &'a Rule> {
     let mark = mark(bridge);
-    rules.iter().filter(move |rule| rule_comment(rule).as_deref() == Some(&mark))
+    rules.iter().filter(move |rule| rule.iptables_comment().as_deref() == Some(&mark))
 }
 
 /// Takes a port off its bridge's; with the last one the rules go. Nothing there is nothing to do.

@@ -2,7 +2,7 @@
 //! between is tried again.
 
 use cni::{Attachment, NetworkName};
-use nftables::{Clause, Element, Field, Ifname, Rule, Set, Socket, Table};
+use nftables::{Element, Field, Ifname, Set, Socket, Table};
 
 use crate::error::Error;
 use crate::names;
@@ -56,16 +56,6 @@ pub(crate) fn ports_of(
         rest.is_some_and(|(_, rest)| rest.starts_with(&label))
     };
     Ok(socket.elements(set)?.iter().filter(of_network).filter_map(key_of).collect())
-}
-
-/// A rule's comment: as `nft` has it, or the extension of iptables (`struct xt_comment_info`), which programs that load a
-/// saved ruleset anew make of the former.
-pub(crate) fn rule_comment(rule: &Rule) -> Option<String> {
-    let extension = rule.clauses.iter().find_map(|clause| match clause {
-        Clause::Extension { name, info } if name == "comment" => info.split(|byte| *byte == 0).next(),
-        _ => None,
-    });
-    extension.map(|text| String::from_utf8_lossy(text).into_owned()).or_else(|| rule.comment.clone())
 }
 
 /// The interface that is an element's key (`IFNAMSIZ` bytes, filled up with NUL).

@@ -14,24 +14,26 @@ use crate::port::Protocol;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Keys {
-    /// What publishes: nftables.
+    /// What publishes: nftables, or the reference's chains of iptables; nftables unless set, where the kernel has it.
     #[schemars(extend("enum" = ["nftables", "iptables"]))]
     backend: String,
     /// The host itself and the container's own network reach a published port as well, by masquerading; true unless set.
     snat: Option<bool>,
     /// Whoever reaches a published port is masqueraded.
     masq_all: bool,
-    /// Bit of the packet mark for masquerading: accepted, and not needed.
-    mark_masq_bit: u32,
-    /// Chain of iptables that marks what is to be masqueraded.
+    /// With iptables, the chain that marks what is to be masqueraded, instead of one made for that.
     #[serde(rename = "externalSetMarkChain")]
     mark_chain: String,
-    /// Further conditions, in the words of iptables, on what is published of IPv4.
+    /// With iptables, the bit of the packet mark for what is to be masqueraded, 0 to 31; 13 unless set.
+    #[serde(rename = "markMasqBit")]
+    mark_bit: Option<i64>,
+    /// With iptables, further conditions, in its words, on what is published of IPv4.
     conditions_v4: Vec<String>,
-    /// Further conditions, in the words of iptables, on what is published of IPv6.
+    /// With iptables, further conditions, in its words, on what is published of IPv6.
     conditions_v6: Vec<String>,
     /// A port that a process of the host listens on is refused.
     check_host_listeners: bool,
+    /// The range that a port is chosen of where hostPort is 0, as 49153-65535; net.ipv4.ip_local_port_range unless set.
     free_ports: String,
     runtime_config: RuntimeConfig,
 }
@@ -65,9 +67,33 @@ impl Default for MappingKeys {
     }
 }
 
+/// Where the rules are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backend {
+    Nftables,
+    Iptables,
+}
+
+/// What only the iptables backend has.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct ChainKeys {
+    /// The bit of the mark that asks for masquerading; `None` for the default.
+    pub mark_bit: Option<u32>,
+    /// Somebody else's chain that sets a mark, which somebody else masquerades by.
+    pub mark_chain: Option<String>,
+    /// Further matches of the rules that lead to the container's chain.
+    pub conditions_v4: Vec<String>,
+    /// The same for IPv6.
+    pub conditions_v6: Vec<String>,
+}
+
 /// A valid configuration.
 #[derive(Debug)]
 pub(crate) struct Conf {
+    /// What was asked for, by name or by keys that only it has; `None` for the better one that there is.
+    pub backend: Option<Backend>,
+    /// For the iptables backend.
+    pub chains: ChainKeys,
     /// The host itself and the container's own network reach the port as well, by masquerading.
     pub snat: bool,
     /// Whoever reaches the port is masqueraded.
@@ -99,7 +125,8 @@ impl Conf {
     /// Reads the configuration.
     pub(crate) fn new(request: &Request) -> Result<Self, Error> {
         let keys: Keys = request.conf.parse()?;
-        keys.refuse_unsupported()?;
+        let chains = keys.chains()?;
+        let backend = keys.backend(&chains)?;
         let mut mappings = Vec::with_capacity(keys.runtime_config.port_mappings.len());
         for (index, mapping) in keys.runtime_config.port_mappings.iter().enumerate() {
             mapping.read(index, &mut mappings)?;
@@ -111,12 +138,29 @@ impl Conf {
             }
         }
         Ok(Self {
+            backend,
+            chains,
             snat: keys.snat.unwrap_or(true),
             masq_all: keys.masq_all,
             check_listeners: keys.check_host_listeners,
             free_ports: keys.free_ports()?,
             mappings,
         })
+    }
+}
+
+impl Conf {
+    /// What is left of it where somebody else publishes the ports.
+    pub(crate) fn without_ports(&self) -> Self {
+        Self {
+            backend: self.backend,
+            chains: ChainKeys::default(),
+            snat: false,
+            masq_all: false,
+            check_listeners: false,
+            free_ports: None,
+            mappings: Vec::new(),
+        }
     }
 }
 
@@ -138,27 +182,75 @@ impl Keys {
         }
     }
 
-    fn refuse_unsupported(&self) -> Result<(), Error> {
-        match self.backend.as_str() {
-            "" | "nftables" => {}
-            "iptables" => return Err(Error::Unsupported("backend: iptables")),
+    fn chains(&self) -> Result<ChainKeys, Error> {
+        let mark_bit = match self.mark_bit {
+            None => None,
+            Some(bit) => {
+                Some(u32::try_from(bit).ok().filter(|bit| *bit < 32).ok_or_else(|| Error::Config {
+                    problem: format!("markMasqBit {bit} is no bit of a packet's mark"),
+                    cure: "use 0 to 31",
+                })?)
+            }
+        };
+        if mark_bit.is_some() && !self.mark_chain.is_empty() {
+            return Err(Error::Config {
+                problem: "markMasqBit and externalSetMarkChain exclude each other".to_owned(),
+                cure: "leave one of them out",
+            });
+        }
+        Ok(ChainKeys {
+            mark_bit,
+            mark_chain: (!self.mark_chain.is_empty()).then(|| self.mark_chain.clone()),
+            conditions_v4: self.conditions_v4.clone(),
+            conditions_v6: self.conditions_v6.clone(),
+        })
+    }
+
+    fn backend(&self, chains: &ChainKeys) -> Result<Option<Backend>, Error> {
+        let named = match self.backend.as_str() {
+            "" => None,
+            "nftables" => Some(Backend::Nftables),
+            "iptables" => Some(Backend::Iptables),
             other => {
                 return Err(Error::Config {
                     problem: format!("backend {other:?} is unknown"),
-                    cure: "use \"nftables\", or leave it out",
+                    cure: "use \"nftables\" or \"iptables\", or leave it out",
                 });
             }
-        }
-        for (key, is_set) in [
-            ("conditionsV4", !self.conditions_v4.is_empty()),
-            ("conditionsV6", !self.conditions_v6.is_empty()),
-            ("externalSetMarkChain", !self.mark_chain.is_empty()),
-        ] {
-            if is_set {
-                return Err(Error::Unsupported(key));
+        };
+        // Conditions are words of either program, as with the reference.
+        let is_iptables = |words: &[String]| words[0].starts_with(['-', '!']);
+        for (key, words) in [("conditionsV4", &chains.conditions_v4), ("conditionsV6", &chains.conditions_v6)]
+        {
+            if words.is_empty() {
+                continue;
+            }
+            match (named, is_iptables(words)) {
+                (Some(Backend::Nftables), _) | (None, false) => {
+                    return Err(Error::Unsupported {
+                        key,
+                        cure: "use \"backend\": \"iptables\" and write it for iptables, as [\"-s\", \"10.0.0.0/8\"]",
+                    });
+                }
+                (Some(Backend::Iptables), false) => {
+                    return Err(Error::Config {
+                        problem: format!("{key} {words:?} are no words of iptables"),
+                        cure: "begin with - or !, as in [\"!\", \"-s\", \"10.0.0.0/8\"]",
+                    });
+                }
+                (_, true) => {}
             }
         }
-        Ok(())
+        if named == Some(Backend::Nftables) && chains.mark_chain.is_some() {
+            return Err(Error::Unsupported {
+                key: "externalSetMarkChain",
+                cure: "it names a chain of iptables: use \"backend\": \"iptables\"",
+            });
+        }
+        let needs_iptables = chains.mark_chain.is_some()
+            || !chains.conditions_v4.is_empty()
+            || !chains.conditions_v6.is_empty();
+        Ok(named.or_else(|| needs_iptables.then_some(Backend::Iptables)))
     }
 }
 
@@ -295,16 +387,31 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_the_other_backend_are_refused() {
-        for bad in [
-            json!({"backend": "iptables"}),
-            json!({"conditionsV4": ["-s", "10.0.0.0/8"]}),
-            json!({"conditionsV6": ["!", "-s"]}),
-            json!({"externalSetMarkChain": "KUBE-MARK-MASQ"}),
+    fn keys_that_only_iptables_has_choose_it_or_are_refused() {
+        let iptables = Some(Backend::Iptables);
+        for (keys, backend) in [
+            (json!({}), None),
+            (json!({"backend": null, "conditionsV4": []}), None),
+            (json!({"markMasqBit": 7}), None),
+            (json!({"backend": "iptables"}), iptables),
+            (json!({"backend": "nftables"}), Some(Backend::Nftables)),
+            (json!({"conditionsV4": ["-s", "10.0.0.0/8"]}), iptables),
+            (json!({"conditionsV6": ["!", "-s", "fd00::/8"]}), iptables),
+            (json!({"externalSetMarkChain": "KUBE-MARK-MASQ"}), iptables),
         ] {
-            assert_eq!(read(bad).unwrap_err().code(), 2);
+            assert_eq!(read(keys.clone()).unwrap().backend, backend, "{keys}");
         }
-        assert_eq!(read(json!({"backend": "ipfw"})).unwrap_err().code(), 7);
-        assert!(read(json!({"backend": null, "conditionsV4": []})).is_ok());
+        for (keys, code) in [
+            (json!({"backend": "nftables", "conditionsV4": ["-s", "10.0.0.0/8"]}), 2),
+            (json!({"conditionsV4": ["ip saddr 10.0.0.0/8"]}), 2),
+            (json!({"backend": "nftables", "externalSetMarkChain": "KUBE-MARK-MASQ"}), 2),
+            (json!({"backend": "iptables", "conditionsV6": ["ip6 saddr fd00::/8"]}), 7),
+            (json!({"backend": "ipfw"}), 7),
+            (json!({"markMasqBit": 32}), 7),
+            (json!({"markMasqBit": -1}), 7),
+            (json!({"markMasqBit": 3, "externalSetMarkChain": "X"}), 7),
+        ] {
+            assert_eq!(read(keys.clone()).unwrap_err().code(), code, "{keys}");
+        }
     }
 }

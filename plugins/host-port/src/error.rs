@@ -16,9 +16,14 @@ pub enum Error {
         /// What to write instead.
         cure: &'static str,
     },
-    /// A key of the reference plugin that this version does not have yet.
-    #[error("key {0:?} is not supported yet")]
-    Unsupported(&'static str),
+    /// A key that the backend cannot honour.
+    #[error("key {key:?} is not supported by this backend")]
+    Unsupported {
+        /// The key.
+        key: &'static str,
+        /// What to do instead.
+        cure: &'static str,
+    },
     /// The port belongs to another container.
     #[error("port {port} is published by {holder}")]
     Taken {
@@ -63,6 +68,9 @@ pub enum Error {
     /// A transaction of packet filter rules failed.
     #[error(transparent)]
     Nftables(#[from] nftables::Error),
+    /// A program of iptables failed.
+    #[error(transparent)]
+    Iptables(#[from] iptables::Error),
     /// The contract was broken.
     #[error(transparent)]
     Cni(#[from] cni::Error),
@@ -78,7 +86,7 @@ impl From<Error> for cni::Error {
         match error {
             Error::Cni(error) => error,
             Error::Config { cure, .. } => Self::new(Code::InvalidConfig, text).details(cure),
-            Error::Unsupported(_) => Self::new(Code::UnsupportedField, text).details("leave it out"),
+            Error::Unsupported { cure, .. } => Self::new(Code::UnsupportedField, text).details(cure),
             Error::Taken { .. } => Self::new(Code::InUse, text)
                 .details("publish another host port, or remove that container first"),
             Error::Listened { .. } => {
@@ -89,9 +97,11 @@ impl From<Error> for cni::Error {
             Error::Contended(_) => Self::new(Code::TryAgain, text),
             Error::Differs(_) => Self::new(Code::CheckFailed, text)
                 .details("the same ADD again puts back what is missing; cleat repair does that"),
-            Error::NoRoute(_) | Error::Addresses(_) | Error::Netlink(_) | Error::Nftables(_) => {
-                Self::new(Code::Kernel, text)
-            }
+            Error::NoRoute(_)
+            | Error::Addresses(_)
+            | Error::Netlink(_)
+            | Error::Nftables(_)
+            | Error::Iptables(_) => Self::new(Code::Kernel, text),
         }
     }
 }

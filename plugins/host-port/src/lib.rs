@@ -1,17 +1,24 @@
 //! The `host-port` plugin, which also answers to the name `portmap`: publishes ports of a container on the host.
 //!
 //! `conf` reads and validates, `plan` decides, `publish` and `remove` act, `check` compares, `published` reads back. The
-//! table, whose rules are a handful whatever the number of ports, is described in `ruleset`. This file has the verbs.
+//! table, whose rules are a handful whatever the number of ports, is described in `ruleset`; `chains` is the iptables
+//! backend, `reference` clears away what the reference left. This file has the verbs.
 //!
 //! What people should know:
 //! - A port on one host address is looked up before the same port on all of them, and both may be published.
-//! - The kernel lets nothing from `::1` leave the host: `[::1]` leads to the host itself, never to a container.
 //! - `route_localnet`, which 127.0.0.1 needs, is on only as long as a published port of the interface needs it, and the
-//!   neighbours are kept from the host's 127.0.0.0/8 meanwhile.
-//! - With `"snat": false` neither 127.0.0.1 nor the container's own network reaches the port by the host's address.
+//!   neighbours are kept from the host's 127.0.0.0/8 meanwhile. After `nft flush ruleset` nothing keeps them out until
+//!   the ADD of any port is repeated.
+//! - With `"snat": false` neither localhost nor the container's own network reaches the port by the host's address.
 //!
-//! It keeps no file and starts no program. It refuses the reference's keys for the iptables backend.
+//! **Repair**: an ADD for an attachment that has its ports already is no conflict. It replaces what there is by what the
+//! configuration says, keeps the free ports that it chose, and puts back whatever rule, chain, map, element, route or
+//! parameter CHECK missed; a client's UDP flows are looked up anew. It needs the previous result, as every ADD, and no
+//! DEL before it. Free ports of a table that is gone altogether are chosen anew.
+//!
+//! It keeps no file, and starts no program unless the iptables backend is asked for or the kernel has no other.
 
+mod chains;
 mod check;
 mod conf;
 mod container;
@@ -27,6 +34,7 @@ mod plan;
 mod port;
 mod publish;
 mod published;
+mod reference;
 mod remove;
 mod ruleset;
 
@@ -38,9 +46,9 @@ pub use error::Error;
 pub use port::{Port, Protocol};
 pub use published::{Published, published};
 
-use conf::Conf;
+use conf::{Backend, Conf};
 use container::Container;
-use holder::Owner;
+use localhost::LO;
 use publish::Publish;
 
 /// The plugin.
@@ -60,8 +68,9 @@ impl Plugin for HostPort {
     }
 
     fn del(_: &Request, target: &Target) -> Result<(), cni::Error> {
-        let del = || remove::detach(&mut Socket::open()?, &target.attachment);
-        del().map_err(Into::into)
+        let mut rules = Socket::open_if_supported().map_err(Error::from)?;
+        let errors = remove::everything(rules.as_mut(), &target.attachment);
+        cni::Error::all(errors.into_iter().map(cni::Error::from).collect())
     }
 
     fn check(request: &Request, target: &Target) -> Result<(), cni::Error> {
@@ -72,7 +81,14 @@ impl Plugin for HostPort {
         }
         let check = || -> Result<(), Error> {
             let container = Container::find(&conf, result, target.ifname())?;
-            check::check(&mut Socket::open()?, &target.attachment, conf, &container)
+            match choose(&conf)? {
+                Chosen::Nftables(mut rules) => check::check(&mut rules, &target.attachment, conf, &container),
+                Chosen::Iptables(_) => {
+                    let ports = plan::published(&conf.mappings, &container.addresses)?;
+                    chains::check(&target.attachment, &conf, &container, &ports)?;
+                    check::localhost(&container, |interface| interface != LO)
+                }
+            }
         };
         check().map_err(Into::into)
     }
@@ -81,20 +97,22 @@ impl Plugin for HostPort {
         let Some(valid) = request.conf.valid_attachments()? else {
             return Ok(());
         };
-        let mut rules = Socket::open().map_err(Error::from)?;
-        let errors = remove::collect(&mut rules, &request.conf.network, valid);
+        let mut rules = Socket::open_if_supported().map_err(Error::from)?;
+        let errors = remove::collect(rules.as_mut(), &request.conf.network, valid);
         cni::Error::all(errors.into_iter().map(cni::Error::from).collect())
     }
 
     fn status(request: &Request) -> Result<(), cni::Error> {
-        Conf::new(request)?;
-        // What a kernel without nf_tables, or a lack of privilege, makes fail.
-        let status = || Socket::open()?.generation();
-        match status() {
-            Ok(_) => Ok(()),
-            Err(error) => Err(cni::Error::new(Code::NotAvailable, error.to_string())
-                .details("the kernel module nf_tables and CAP_NET_ADMIN are needed")),
-        }
+        let conf = Conf::new(request)?;
+        let status = || match choose(&conf)? {
+            Chosen::Nftables(mut rules) => ruleset::try_out(&mut rules),
+            Chosen::Iptables(_) => chains::status(),
+        };
+        status().map_err(|error: Error| {
+            cni::Error::new(Code::NotAvailable, error.to_string()).details(
+                "nf_tables with nft_nat, nft_masq and nft_fib, or the iptables programs, and CAP_NET_ADMIN are needed",
+            )
+        })
     }
 }
 
@@ -109,16 +127,42 @@ impl Described for HostPort {
     }
 }
 
+enum Chosen {
+    Nftables(Socket),
+    /// With a socket where the kernel has `nf_tables` as well.
+    Iptables(Option<Socket>),
+}
+
+/// The backend asked for; failing that nftables, where the kernel has it.
+fn choose(conf: &Conf) -> Result<Chosen, Error> {
+    Ok(match conf.backend {
+        Some(Backend::Iptables) => Chosen::Iptables(Socket::open_if_supported()?),
+        Some(Backend::Nftables) => Chosen::Nftables(Socket::open()?),
+        None => Socket::open_if_supported()?.map_or(Chosen::Iptables(None), Chosen::Nftables),
+    })
+}
+
 fn add(conf: Conf, result: &AddResult, target: &Target) -> Result<(), cni::Error> {
     let attachment = &target.attachment;
     let container = Container::find(&conf, result, target.ifname())?;
-    let mut rules = Socket::open().map_err(Error::from)?;
-    let publish = Publish::new(&mut rules, attachment, conf, &container)?;
-    publish.run(&mut rules).map_err(|error| {
-        let error = cni::Error::from(error);
-        match remove::remove(&mut rules, &Owner::of(attachment), &[]) {
-            Ok(()) => error,
-            Err(further) => error.undo_failed(&further.into()),
+    let undone = |error: Error, rules: Option<&mut Socket>| {
+        remove::everything(rules, attachment)
+            .into_iter()
+            .fold(cni::Error::from(error), |error, further| error.undo_failed(&further.into()))
+    };
+    match choose(&conf)? {
+        Chosen::Nftables(mut rules) => {
+            let publish = Publish::new(&mut rules, attachment, conf, &container)?;
+            publish.run(&mut rules).map_err(|error| undone(error, Some(&mut rules)))
         }
-    })
+        Chosen::Iptables(mut rules) => {
+            chains::refuse_unsupported(&conf)?;
+            let container = Container {
+                localnets: container.localnets.into_iter().filter(|interface| interface != LO).collect(),
+                ..container
+            };
+            publish::by_chains(rules.as_mut(), attachment, &conf, &container)
+                .map_err(|error| undone(error, rules.as_mut()))
+        }
+    }
 }

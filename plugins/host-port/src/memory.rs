@@ -152,6 +152,11 @@ pub(crate) fn chain(element: &Element) -> Option<&str> {
     }
 }
 
+/// Whether an element of `owners` is of an attachment with ports in this table.
+pub(crate) fn has_ports(element: &Element) -> bool {
+    element.comment.as_deref().is_some_and(|text| text.contains(' '))
+}
+
 /// The interfaces of localhost that an element of `owners` needs.
 pub(crate) fn locals(element: &Element) -> Vec<String> {
     element.comment.as_deref().map(interfaces).unwrap_or_default()

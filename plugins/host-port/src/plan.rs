@@ -126,6 +126,11 @@ fn subnet(address: &IpNetwork) -> Option<IpNetwork> {
     IpNetwork::new(address.network(), address.prefix()).ok()
 }
 
+/// The ports that mappings with a host port each publish.
+pub(crate) fn published(mappings: &[Mapping], addresses: &[IpNetwork]) -> Result<Vec<Port>, Error> {
+    Ok(ports(mappings, addresses)?.into_iter().map(|(_, port)| port).collect())
+}
+
 /// The ports of each family that a mapping reaches. One on a host address of a family that the container lacks publishes
 /// nothing, as in the reference: runtimes send such mappings for either family.
 pub(crate) fn ports(mappings: &[Mapping], addresses: &[IpNetwork]) -> Result<Vec<(usize, Port)>, Error> {

@@ -9,11 +9,11 @@ use crate::error::Error;
 use crate::free::{self, Candidates};
 use crate::holder::{Holder, Owner};
 use crate::memory::{self, Place};
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 use crate::port::{Port, Protocol};
 use crate::remove::remove;
 use crate::ruleset::{self, OWNERS, TABLE};
-use crate::{flows, listener, localhost};
+use crate::{chains, flows, listener, localhost};
 
 /// How often a transaction is tried again when another process changed something in between.
 pub(crate) const TRIES: usize = 50;
@@ -79,11 +79,18 @@ impl<'a> Publish<'a> {
         {
             return Err(Error::Listened { port: *port, address: listener::address(port) });
         }
+        chains::refuse_taken(rules, self.attachment, &plan.ports)?;
         let plan = self.commit(rules, plan)?;
         for interface in &self.container.localnets {
             localhost::enable(interface)?;
         }
         flows::forget_unpublished(rules, plan.ports.iter().map(|(_, port)| port))
+    }
+
+    /// Without ports: for what closes 127.0.0.0/8 to neighbours while `route_localnet` is on.
+    fn guard(mut self, rules: &mut Socket) -> Result<(), Error> {
+        let plan = self.plan(rules)?;
+        self.commit(rules, plan).map(drop)
     }
 
     fn plan(&mut self, rules: &mut Socket) -> Result<Plan, Error> {
@@ -123,7 +130,7 @@ impl<'a> Publish<'a> {
                 // Older kernels call a key that exists with other data busy.
                 Err(error) if error.is_exists() || error.is_busy() => {
                     match clear_way(rules, &plan, &self.attachment.container_id)? {
-                        Way::Clear => {}
+                        Way::Clear | Way::Cleared => {}
                         Way::Repeated => self.repeats = true,
                         Way::Own(own) => plan.ports.retain(|(_, port)| *port != own),
                         Way::Taken { at, .. } if self.open[at] => {
@@ -176,10 +183,56 @@ impl<'a> Publish<'a> {
     }
 }
 
+/// ADD with the iptables backend. What a failure leaves is for the caller to undo.
+pub(crate) fn by_chains(
+    mut rules: Option<&mut Socket>,
+    attachment: &Attachment,
+    conf: &Conf,
+    container: &Container,
+) -> Result<(), Error> {
+    let ports = plan::published(&conf.mappings, &container.addresses)?;
+    if ports.is_empty() {
+        return Ok(());
+    }
+    if conf.check_listeners
+        && let Some(port) = ports.iter().find(|port| listener::is_bound(port))
+    {
+        return Err(Error::Listened { port: *port, address: listener::address(port) });
+    }
+    if let Some(rules) = rules.as_deref_mut() {
+        let plan = Plan::new(attachment, conf, &container.addresses, &container.interface, Vec::new())?;
+        clear_ports(rules, plan, &attachment.container_id)?;
+        if !container.localnets.is_empty() {
+            Publish::new(rules, attachment, conf.without_ports(), container)?.guard(rules)?;
+        }
+    }
+    for interface in &container.localnets {
+        localhost::enable(interface)?;
+    }
+    chains::add(rules, attachment, conf, container, &ports)?;
+    // The kernel has connection tracking without nf_tables as well.
+    flows::forget_unpublished(&mut Socket::open()?, ports.iter())
+}
+
+/// Fails where a port is another container's in the table. What is this one's own, or was left behind, goes.
+fn clear_ports(rules: &mut Socket, mut plan: Plan, container_id: &ContainerId) -> Result<(), Error> {
+    for _ in 0..TRIES {
+        match clear_way(rules, &plan, container_id)? {
+            Way::Taken { port, holder, .. } => return Err(Error::Taken { port, holder }),
+            Way::Clear => return Ok(()),
+            Way::Own(own) => plan.ports.retain(|(_, port)| *port != own),
+            Way::Repeated | Way::Cleared => {}
+        }
+    }
+    Err(Error::Contended("publish ports"))
+}
+
 /// What stands in the way of a transaction.
 enum Way {
-    /// Nothing, by now: somebody else has just made the table or the chain, or what was left behind has been removed.
+    /// Nothing: somebody else has just made the table or the chain.
     Clear,
+    /// What was left behind, which has been removed.
+    Cleared,
     /// The attachment's own of before, which has been removed.
     Repeated,
     /// The container itself has this port, by another of its networks.
@@ -210,7 +263,7 @@ fn clear_way(rules: &mut Socket, plan: &Plan, container_id: &ContainerId) -> Res
         }
         // An address has been given away anew, so that who had it before has gone; so has an owner without interface.
         evict(rules, &found, place)?;
-        return Ok(Way::Clear);
+        return Ok(Way::Cleared);
     }
     Ok(Way::Clear)
 }

@@ -8,16 +8,38 @@ use crate::holder::Owner;
 use crate::memory::{self, Holdings, Place};
 use crate::publish::TRIES;
 use crate::ruleset::{self, OWNERS, TABLE};
-use crate::{flows, localhost, names};
+use crate::{chains, flows, localhost, names, reference};
 
-/// DEL: removes all that an attachment has. Where it has nothing, a DEL before this one may have been killed behind its
+/// DEL: removes all that an attachment has, whichever backend or program made it, past errors. `rules` is missing where
+/// the kernel has no nftables.
+pub(crate) fn everything(rules: Option<&mut Socket>, attachment: &Attachment) -> Vec<Error> {
+    let Some(rules) = rules else {
+        return chains::del_legacy(attachment).err().into_iter().collect();
+    };
+    let had_ports = detach(rules, attachment);
+    // Who has ports in the table has no legacy chains: only for these a program would be started.
+    let may_be_legacy = !matches!(had_ports, Ok(true));
+    let outcomes = [
+        had_ports.map(drop),
+        chains::del(rules, attachment),
+        reference::del(rules, &attachment.container_id),
+        if may_be_legacy { chains::del_legacy(attachment) } else { Ok(()) },
+    ];
+    outcomes.into_iter().filter_map(Result::err).collect()
+}
+
+/// Removes all that an attachment has in the table, and says whether it had ports there. Where it has nothing, a DEL before this one may have been killed behind its
 /// transaction, and what that left is removed.
-pub(crate) fn detach(rules: &mut Socket, attachment: &Attachment) -> Result<(), Error> {
+fn detach(rules: &mut Socket, attachment: &Attachment) -> Result<bool, Error> {
     let owner = Owner::of(attachment);
-    if rules.get_element(&OWNERS, &[owner.key()?])?.is_some() {
-        return remove(rules, &owner, &[]);
+    if let Some(memory) = rules.get_element(&OWNERS, &[owner.key()?])? {
+        remove(rules, &owner, &[])?;
+        return Ok(memory::has_ports(&memory));
     }
-    if rules.has_table(&TABLE)? { sweep(rules, &attachment.network) } else { Ok(()) }
+    if rules.has_table(&TABLE)? {
+        sweep(rules, &attachment.network)?;
+    }
+    Ok(false)
 }
 
 /// Removes all that an owner has, and what it has of the places `also`. Nothing there is nothing to do.
@@ -59,17 +81,19 @@ fn batch(owner: &Owner, holdings: &Holdings) -> Result<Batch, Error> {
 
 /// Removes what a network's attachments have that are not valid any more, and the chains that a killed process left.
 pub(crate) fn collect(
-    rules: &mut Socket,
+    mut rules: Option<&mut Socket>,
     network: &NetworkName,
     valid: Vec<(ContainerId, IfName)>,
 ) -> Vec<Error> {
+    let ids: Vec<&ContainerId> = valid.iter().map(|(id, _)| id).collect();
+    let mut errors: Vec<Error> = chains::gc(rules.as_deref_mut(), network, &ids).err().into_iter().collect();
+    let Some(rules) = rules else { return errors };
     let valid: Vec<Owner> = valid
         .into_iter()
         .map(|(container_id, ifname)| {
             Owner::of(&Attachment { network: network.clone(), container_id, ifname })
         })
         .collect();
-    let mut errors = Vec::new();
     match owners(rules, network) {
         Ok(owners) => {
             for owner in owners.iter().filter(|owner| !valid.contains(owner)) {

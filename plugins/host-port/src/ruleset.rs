@@ -104,6 +104,23 @@ pub(crate) fn restore_table(batch: &mut Batch) -> Result<(), Error> {
     fill_table(batch)
 }
 
+/// Says what the kernel lacks for the table, where it is not there to show for itself: by a transaction that must fail
+/// at its end, and only there.
+pub(crate) fn try_out(socket: &mut Socket) -> Result<(), Error> {
+    if socket.has_table(&TABLE)? {
+        return Ok(());
+    }
+    let mut batch = Batch::new();
+    create_table(&mut batch)?;
+    let network = Chain::new(TABLE, "try_out");
+    batch.add_chain(&network).add_rule(&network, &[Expr::from_local(), Expr::Masquerade], None);
+    match batch.create_table(&TABLE).commit(socket) {
+        // Of that name there is one by then, and nothing is left of either.
+        Err(error) if error.is_exists() => Ok(()),
+        outcome => Ok(outcome?),
+    }
+}
+
 fn fill_table(batch: &mut Batch) -> Result<(), Error> {
     for set in SETS {
         batch.add_set(set);

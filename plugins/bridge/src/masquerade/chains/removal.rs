@@ -9,7 +9,7 @@ use nftables::{Batch, Chain, Clause, Family, Rule, Selector, Socket, Table, Verd
 
 use super::{BASE, TABLE};
 use crate::error::Error;
-use crate::tables::{TRIES, contended, rule_comment};
+use crate::tables::{TRIES, contended};
 
 const TABLES: [Table; 2] = [Table::new(Family::Ip, TABLE), Table::new(Family::Ip6, TABLE)];
 
@@ -23,7 +23,7 @@ pub(in super::super) fn del(socket: &mut Socket, chain: &str, addresses: &[IpAdd
             let Some(references) = socket.references(&chain)? else { continue };
             let rules = socket.rules(&base)?;
             let leading: Vec<&Rule> =
-                rules.iter().filter(|rule| leads(rule, chain.name) && is_from(rule, addresses)).collect();
+                rules.iter().filter(|rule| rule.leads_to(chain.name) && is_from(rule, addresses)).collect();
             for rule in &leading {
                 batch.del_rule(&base, rule.handle);
             }
@@ -38,10 +38,6 @@ pub(in super::super) fn del(socket: &mut Socket, chain: &str, addresses: &[IpAdd
         }
     }
     Err(contended(&TABLES[0]))
-}
-
-fn leads(rule: &Rule, chain: &str) -> bool {
-    matches!(rule.verdict(), Some(Verdict::Jump(to) | Verdict::Goto(to)) if to == chain)
 }
 
 fn is_from(rule: &Rule, addresses: &[IpAddr]) -> bool {
@@ -117,7 +113,8 @@ pub(in super::super) fn gc(
     for table in TABLES {
         for rule in socket.rules(&Chain::new(table, BASE))? {
             if let Some(Verdict::Jump(chain)) = rule.verdict()
-                && let Some(id) = rule_comment(&rule).and_then(|comment| container(&comment, network, chain))
+                && let Some(id) =
+                    rule.iptables_comment().and_then(|comment| container(&comment, network, chain))
                 && !valid.contains(&&id)
             {
                 del(socket, chain, &[])?;

@@ -1,0 +1,81 @@
+//! Whether a container has a port by iptables, of this program or of the reference, asked over netlink: for an ADD with
+//! nftables on a node that comes from the other. What the legacy variant keeps is not seen.
+
+use cni::{Attachment, reference};
+use nftables::{Chain, Clause, Family, Rule, Selector, Socket, Table, Verdict};
+
+use super::conflict::{holder, is_of};
+use super::{DNAT, TABLE};
+use crate::error::Error;
+use crate::port::Port;
+
+/// Fails where a port is published by another container's chain. Costs one question a family where there are none.
+pub(crate) fn refuse_taken(
+    rules: &mut Socket,
+    attachment: &Attachment,
+    ports: &[(usize, Port)],
+) -> Result<(), Error> {
+    let own = reference::chain("DN-", &attachment.network, &attachment.container_id);
+    for (family, is_v4) in [(Family::Ip, true), (Family::Ip6, false)] {
+        let table = Table::new(family, TABLE);
+        let base = Chain::new(table, DNAT);
+        let ports: Vec<&Port> =
+            ports.iter().map(|(_, port)| port).filter(|port| port.container.is_ipv4() == is_v4).collect();
+        if ports.is_empty() || !rules.has_chain(&base)? {
+            continue;
+        }
+        for entry in rules.rules(&base)? {
+            let Some(Verdict::Jump(chain)) = entry.verdict() else { continue };
+            let named: Vec<&&Port> = ports.iter().filter(|port| names(&entry, port)).collect();
+            let comment = entry.iptables_comment().unwrap_or_default();
+            if named.is_empty() || *chain == own || is_of(&comment, &attachment.container_id) {
+                continue;
+            }
+            let leading = rules.rules(&Chain::new(table, chain))?;
+            if let Some(port) = named.into_iter().find(|port| leading.iter().any(|rule| takes(rule, port))) {
+                return Err(Error::Taken { port: **port, holder: holder(&comment, chain) });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether an entry of `CNI-HOSTPORT-DNAT` is for a port, and for all packets to it.
+fn names(entry: &Rule, port: &Port) -> bool {
+    entry.clauses.iter().all(|clause| match clause {
+        Clause::Compare { selector: Some(Selector::L4Proto), negated: false, bytes, .. } => {
+            bytes[..] == [port.protocol.number()]
+        }
+        Clause::Extension { name, info } if name == "multiport" => multiport(info).contains(&port.host_port),
+        Clause::Extension { name, .. } => name == "comment",
+        Clause::Verdict(_) => true,
+        Clause::Other(name) => name == "counter",
+        // A condition: it takes some packets only, and who wrote it knows which.
+        Clause::Compare { .. } => false,
+    })
+}
+
+/// Whether a rule of a container's chain is for a port, on every address of the host or on the same.
+fn takes(rule: &Rule, port: &Port) -> bool {
+    let leads_away = |clause: &Clause| matches!(clause, Clause::Extension { name, .. } if name == "DNAT");
+    let agrees = |clause: &Clause| match clause {
+        Clause::Compare { selector: Some(Selector::L4Proto), bytes, .. } => {
+            bytes[..] == [port.protocol.number()]
+        }
+        Clause::Compare { selector: Some(Selector::ThDport), bytes, .. } => {
+            bytes[..] == port.host_port.to_be_bytes()
+        }
+        Clause::Compare { selector: Some(Selector::IpDaddr | Selector::Ip6Daddr), bytes, .. } => {
+            port.host_ip.is_none_or(|ip| nftables::key::encode(&[ip.into()]) == *bytes)
+        }
+        _ => true,
+    };
+    rule.clauses.iter().any(leads_away) && rule.clauses.iter().all(agrees)
+}
+
+/// The ports of `struct xt_multiport_v1`: flags, their number, and fifteen of them in the host's order.
+fn multiport(info: &[u8]) -> Vec<u16> {
+    let count = usize::from(info.get(1).copied().unwrap_or_default());
+    let ports = info.get(2..).unwrap_or_default().chunks_exact(2).take(count);
+    ports.map(|port| u16::from_ne_bytes([port[0], port[1]])).collect()
+}

@@ -1,0 +1,146 @@
+//! Taking the chains away again, wherever iptables keeps them and whichever program made them.
+//!
+//! The common chains go with the last container, though the reference keeps them: nothing is to be left behind.
+
+use cni::{Attachment, ContainerId, NetworkName, reference};
+use iptables::{Iptables, Transaction, legacy_programs};
+use nftables::{Batch, Chain, Family, Rule, Socket, Table};
+
+use super::{DNAT, MASQ, SETMARK, TABLE, TRIES};
+use crate::error::Error;
+
+const TABLES: [Table; 2] = [Table::new(Family::Ip, TABLE), Table::new(Family::Ip6, TABLE)];
+
+/// Removes an attachment's chain from `nf_tables`, over netlink. Costs two questions where there is none.
+pub(crate) fn del(rules: &mut Socket, attachment: &Attachment) -> Result<(), Error> {
+    del_chain(rules, &reference::chain("DN-", &attachment.network, &attachment.container_id))
+}
+
+fn del_chain(rules: &mut Socket, name: &str) -> Result<(), Error> {
+    for attempt in 0..TRIES {
+        let mut batch = Batch::new();
+        for table in TABLES {
+            let (chain, base) = (Chain::new(table, name), Chain::new(table, DNAT));
+            if !rules.has_chain(&chain)? {
+                continue;
+            }
+            let entries = rules.rules(&base)?;
+            let (own, others): (Vec<&Rule>, Vec<&Rule>) =
+                entries.iter().partition(|rule| rule.leads_to(name));
+            for rule in &own {
+                batch.del_rule(&base, rule.handle);
+            }
+            batch.del_chain(&chain);
+            // Where somebody else has put them to use, they stay.
+            if others.is_empty() && attempt < TRIES / 2 {
+                del_common(rules, table, &mut batch)?;
+            }
+        }
+        match batch.commit(rules) {
+            // Something else has just changed there.
+            Err(error) if error.is_busy() || error.is_not_found() => {}
+            outcome => return Ok(outcome?),
+        }
+    }
+    Err(Error::Contended("remove chains of iptables"))
+}
+
+fn del_common(rules: &mut Socket, table: Table, batch: &mut Batch) -> Result<(), Error> {
+    for (base, target) in [("PREROUTING", DNAT), ("OUTPUT", DNAT), ("POSTROUTING", MASQ)] {
+        let base = Chain::new(table, base);
+        for rule in rules.rules(&base)?.iter().filter(|rule| rule.leads_to(target)) {
+            batch.del_rule(&base, rule.handle);
+        }
+    }
+    for name in [DNAT, MASQ, SETMARK] {
+        let chain = Chain::new(table, name);
+        if rules.has_chain(&chain)? {
+            batch.del_chain(&chain);
+        }
+    }
+    Ok(())
+}
+
+/// As [`del`], for what the legacy variant has: by its program, which is only started where it has the table.
+pub(crate) fn del_legacy(attachment: &Attachment) -> Result<(), Error> {
+    let chain = reference::chain("DN-", &attachment.network, &attachment.container_id);
+    for program in legacy_programs(TABLE)? {
+        del_by_program(&program, &chain)?;
+    }
+    Ok(())
+}
+
+fn del_by_program(program: &Iptables, chain: &str) -> Result<(), Error> {
+    let mut outcome = Ok(());
+    for attempt in 0..TRIES {
+        if program.rules(TABLE, chain)?.is_none() {
+            return Ok(());
+        }
+        let entries = program.rules(TABLE, DNAT)?.unwrap_or_default();
+        let (own, others): (Vec<_>, Vec<_>) = entries.iter().partition(|rule| rule.target() == Some(chain));
+        let mut change = Transaction::new(TABLE);
+        for rule in own {
+            change.delete_rule(rule);
+        }
+        change.flush_chain(chain).del_chain(chain);
+        if others.is_empty() && attempt < TRIES / 2 {
+            for (base, target) in [("PREROUTING", DNAT), ("OUTPUT", DNAT), ("POSTROUTING", MASQ)] {
+                let rules = program.rules(TABLE, base)?.unwrap_or_default();
+                for rule in rules.iter().filter(|rule| rule.target() == Some(target)) {
+                    change.delete_rule(rule);
+                }
+            }
+            for name in [DNAT, MASQ, SETMARK] {
+                if program.rules(TABLE, name)?.is_some() {
+                    change.flush_chain(name).del_chain(name);
+                }
+            }
+        }
+        outcome = program.commit(&change);
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    Ok(outcome?)
+}
+
+/// Removes the chains of a network's containers that are not valid any more. Whose a chain is stands in the comment of
+/// the rules that lead to it.
+pub(crate) fn gc(
+    rules: Option<&mut Socket>,
+    network: &NetworkName,
+    valid: &[&ContainerId],
+) -> Result<(), Error> {
+    let is_stale = |chain: &str, comment: &str| {
+        container(comment, network, chain).is_some_and(|id| !valid.contains(&&id))
+    };
+    if let Some(rules) = rules {
+        for table in TABLES {
+            for rule in rules.rules(&Chain::new(table, DNAT))? {
+                if let (Some(nftables::Verdict::Jump(chain)), Some(comment)) =
+                    (rule.verdict(), rule.iptables_comment())
+                    && is_stale(chain, &comment)
+                {
+                    del_chain(rules, chain)?;
+                }
+            }
+        }
+    }
+    for program in legacy_programs(TABLE)? {
+        for rule in program.rules(TABLE, DNAT)?.unwrap_or_default() {
+            if let (Some(chain), Some(comment)) = (rule.target(), rule.comment())
+                && is_stale(chain, comment)
+            {
+                del_by_program(&program, chain)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The container that a rule is for, by its comment, if it is one of the network and the chain is that container's.
+fn container(comment: &str, network: &NetworkName, chain: &str) -> Option<ContainerId> {
+    let id = comment.strip_prefix(&format!("dnat name: \"{network}\" id: \""))?.strip_suffix('"')?;
+    let id = ContainerId::new(id).ok()?;
+    (reference::chain("DN-", network, &id) == chain).then_some(id)
+}
