@@ -18,6 +18,7 @@ mod figures;
 mod floor;
 mod lives;
 mod names;
+mod ports;
 mod size;
 mod suites;
 
@@ -54,6 +55,7 @@ fn measure() -> ExitCode {
     lives::judge(&levels, &floor);
     at_once::measure();
     names::measure(rounds);
+    ports::measure(rounds);
     size::measure();
     if let Some(path) = std::env::var_os("CHART") {
         std::fs::write(&path, chart::draw(&levels, &machine)).expect("write the chart");

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::bridge::{add, call, conf, shell};
 use crate::iptables::{LEGACY, PATH, choose_legacy, prime, saved};
+use crate::networks::{cleat, install_networks};
 use crate::programs::HOST_PORT;
 use crate::reference::REFERENCE;
 
@@ -349,6 +350,49 @@ fn without_iptables_no_program_is_started() {
             let trace = fs::read_to_string("/run/trace").unwrap();
             assert_eq!(trace.lines().count(), 1, "{command}: {trace}");
         }
+    });
+}
+
+/// A network of an operator who wants iptables: the whole way with `cleat`.
+#[test]
+fn cleat_port_shows_what_iptables_publishes() {
+    isolated(|| {
+        let host = Host::new();
+        prime("nft");
+        install_networks();
+        let before = Snapshot::take();
+        let path = "/run/net.d/10-cleat.conflist";
+        let list = fs::read_to_string(path).unwrap();
+        let mut list: Value = serde_json::from_str(&list).unwrap();
+        list["plugins"][1]["backend"] = json!("iptables");
+        fs::write(path, list.to_string()).unwrap();
+        let netns = Namespaced::new("web");
+        serve_tcp(Some(&netns), "web", "[::]:80");
+        let mappings = json!({"portMappings": [
+            {"hostPort": 8080, "containerPort": 80},
+            {"hostPort": 5353, "containerPort": 53, "protocol": "udp", "hostIP": "127.0.0.1"},
+        ]});
+        let run = |args: &[&str]| {
+            let output = cleat(args)
+                .env("CAP_ARGS", mappings.to_string())
+                .env("CNI_CONTAINERID", "web")
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let place = netns.path().to_str().unwrap();
+        run(&["add", "cleat", place]);
+        run(&["check", "cleat", place]);
+        assert_eq!(ask_tcp(Some(&host.outside), "192.0.2.1:8080").unwrap(), "web sees 192.0.2.2");
+        let id = fs::read_dir("/var/lib/cni/results").unwrap().next().unwrap().unwrap().file_name();
+        let id = id.to_string_lossy().replace("cleat-", "").replace("-eth0", "");
+        assert_eq!(run(&["port", &id]), "53/udp -> 127.0.0.1:5353\n80/tcp -> 0.0.0.0:8080\n");
+        run(&["del", "cleat", place]);
+        assert_eq!(saved("nft"), Vec::<String>::new());
+        fs::write(path, fs::read_to_string("conf/10-cleat.conflist").unwrap()).unwrap();
+        drop(netns);
+        before.assert_unchanged();
     });
 }
 
