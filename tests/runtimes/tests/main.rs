@@ -6,5 +6,6 @@
 mod cri;
 mod ctr;
 mod kubernetes;
+mod live_node;
 mod nri;
 mod podman;
