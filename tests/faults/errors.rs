@@ -22,7 +22,8 @@ pub(crate) fn of(call: SystemCall) -> &'static [Errno] {
             &[EMFILE, ENOMEM, EPERM]
         }
         libc::SYS_bind | libc::SYS_connect | libc::SYS_setsockopt => &[ENOMEM, EPERM],
-        libc::SYS_sendto | libc::SYS_sendmsg => &[ENOMEM, EPERM, EINTR, EBUSY],
+        // EBUSY comes as an answer to a netlink message, never from sending it.
+        libc::SYS_sendto | libc::SYS_sendmsg => &[ENOMEM, EPERM, EINTR],
         libc::SYS_recvfrom | libc::SYS_recvmsg | libc::SYS_poll | libc::SYS_ppoll => &[ENOMEM, EINTR],
         libc::SYS_write | libc::SYS_writev | libc::SYS_pwrite64 => &[ENOSPC, EIO, EINTR],
         libc::SYS_read | libc::SYS_pread64 => &[EIO, EINTR],

@@ -117,7 +117,8 @@ fn with(object: &Value, further: &Value) -> Value {
 }
 
 impl Subject {
-    /// Whether a verb can be put to the test by itself. `cleat gc` keeps whatever lives, so there is nothing for it to do.
+    /// Whether a verb can be put to the test, or clean up behind another one. `cleat gc` keeps whatever has a namespace
+    /// that lives, so there is nothing for it to do here.
     pub(crate) fn is_tried(&self, verb: Verb) -> bool {
         self.has(verb) && (verb != Verb::Gc || self.is_plugin())
     }

@@ -33,7 +33,7 @@ pub(crate) struct Keys {
     conditions_v6: Vec<String>,
     /// A port that a process of the host listens on is refused.
     check_host_listeners: bool,
-    /// The range that a port is chosen of where hostPort is 0, as 49153-65535; net.ipv4.ip_local_port_range unless set.
+    /// The range that a port is chosen of where hostPort is 0, as 49153-65535; the kernel's range for local ports unless set.
     free_ports: String,
     runtime_config: RuntimeConfig,
 }
