@@ -14,6 +14,7 @@ mod existing;
 mod firewalls;
 mod iptables;
 mod isolation;
+mod leases;
 mod links;
 mod loopback;
 mod members;
