@@ -16,6 +16,7 @@ mod at_once;
 mod chart;
 mod figures;
 mod floor;
+mod leases;
 mod lives;
 mod names;
 mod ports;
@@ -56,6 +57,7 @@ fn measure() -> ExitCode {
     at_once::measure();
     names::measure(rounds);
     ports::measure(rounds);
+    leases::measure(rounds);
     size::measure();
     if let Some(path) = std::env::var_os("CHART") {
         std::fs::write(&path, chart::draw(&levels, &machine)).expect("write the chart");

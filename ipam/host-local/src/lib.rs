@@ -101,16 +101,9 @@ fn add(request: &Request, target: &Target, boot_id: Option<&str>) -> Result<AddR
 
 fn del(request: &Request, target: &Target) -> Result<(), Error> {
     let Some(store) = Store::open(&conf::folder(request)?)? else { return Ok(()) };
-    let owned = store.owned_by(&target.attachment)?;
     let previous = request.conf.prev_result.iter().flat_map(|result| &result.ips);
-    let addresses = owned.addresses.iter().copied().chain(previous.map(|ip| ip.address.ip()));
-    let mut names: Vec<String> = addresses.map(lease::name).collect();
-    names.sort_unstable();
-    names.dedup();
-    if names.is_empty() {
-        names = store.leases_of(&target.attachment)?;
-    }
-    store.lock_existing()?.release(&target.attachment, &names, owned.links)
+    let addresses: Vec<IpAddr> = previous.map(|ip| ip.address.ip().to_canonical()).collect();
+    store.lock_existing()?.release(&target.attachment, &addresses)
 }
 
 fn check(request: &Request, target: &Target) -> Result<(), Error> {
@@ -167,7 +160,11 @@ fn status(request: &Request, boot_id: Option<&str>) -> Result<(), Error> {
 
 fn has_free(store: &Store, set: &RangeSet, index: usize) -> Result<bool, Error> {
     let search = store.search(set, index)?;
-    Ok(store.find_near(set, &search)?.is_some() || !store.find_far(set, &search)?.is_empty())
+    if store.find_near(set, &search)?.is_some() {
+        return Ok(true);
+    }
+    let is_full = store.is_sealed()? && store.is_noted_full(set)?;
+    Ok(!is_full && !store.find_far(set, &search)?.is_empty())
 }
 
 #[cfg(test)]

@@ -6,9 +6,11 @@
 //! - `lock`: empty; whoever writes holds `flock(2)` on it.
 //! - `boot_id`: ours; the boot that the leases belong to.
 //! - `.owners/<token>.<n>`: ours; the leases of one attachment (see `owners`).
-//! - `.free`: ours; addresses known to be free, once a range was nearly full (see `spare`).
+//! - `.free`: ours; what is known of free addresses, once a range was nearly full (see `spare`).
 //! - `.writing`: ours; a file on its way to its name. The lock makes the one name enough, and what a killed process
 //!   leaves there is replaced by the next writer.
+//!
+//! The folder's modification time is a seal (see `seal`): it tells whether anybody else has been here.
 //!
 //! A lease gets its name only when its content is there, so a killed process leaves none empty. Nothing is flushed to
 //! the disk (`fsync(2)`): what a power failure loses belongs to a boot that is over. Reading needs no lock; writing is
@@ -19,8 +21,10 @@ pub(crate) mod lease;
 mod owners;
 mod release;
 mod reserve;
+mod seal;
 mod spare;
 
+use std::cell::Cell;
 use std::fs::{DirBuilder, File};
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -51,8 +55,10 @@ pub(crate) struct Store {
 #[derive(Debug)]
 pub(crate) struct Locked<'a> {
     store: &'a Store,
+    /// Whether every lease has its link (see `seal`).
+    is_indexed: Cell<bool>,
     /// Closing the file gives the lock up. `None` where the folder has no lock file, so that nobody holds it.
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 /// An address that can be leased.
@@ -101,7 +107,9 @@ impl Store {
         if let Some(file) = &lock {
             file.lock().map_err(|source| Error::io("lock", self.path_of(LOCK), source))?;
         }
-        Ok(Locked { store: self, _lock: lock })
+        // Without a lock others may be at the folder right now.
+        let is_indexed = lock.is_some() && self.is_sealed()?;
+        Ok(Locked { store: self, is_indexed: Cell::new(is_indexed), lock })
     }
 
     /// The path of a file of the store, for messages.
@@ -147,7 +155,7 @@ impl Store {
                 return Ok(Some(free));
             }
         }
-        for address in self.spare()?.unwrap_or_default() {
+        for address in self.spare()?.unwrap_or_default().addresses {
             if let Some(range) = set.range_of(address)
                 && range.gateway() != address
                 && let Some(free) = self.free(Candidate { address, range })?

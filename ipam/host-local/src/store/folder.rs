@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat, renameat};
-use nix::sys::stat::{Mode, SFlag, fstatat, mkdirat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, futimens, mkdirat};
+use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
 use crate::error::Error;
@@ -140,6 +141,17 @@ impl Folder {
             Err(Errno::ENOENT) => Ok(Entry::Absent),
             Err(errno) => Err(self.fail("look at", name)(errno)),
         }
+    }
+
+    /// What the kernel says of the folder itself.
+    pub(super) fn stat(&self) -> Result<FileStat, Error> {
+        fstat(&self.fd).map_err(|errno| Error::io("look at", &self.path, errno))
+    }
+
+    /// Sets the folder's own modification time.
+    pub(super) fn set_modified(&self, time: &TimeSpec) -> Result<(), Error> {
+        futimens(&self.fd, &TimeSpec::UTIME_OMIT, time)
+            .map_err(|errno| Error::io("set the time of", &self.path, errno))
     }
 
     /// Makes a symbolic link, and the folder that is to hold it where there is none.

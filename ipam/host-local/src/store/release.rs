@@ -1,6 +1,7 @@
 //! Removing leases: an attachment's own, and those of attachments that are gone. Never anybody else's.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
 
 use cni::{Attachment, ContainerId, IfName, NetworkName};
 
@@ -24,29 +25,35 @@ impl Store {
 }
 
 impl Locked<'_> {
-    /// Removes those of the leases named that are the attachment's, and its links, of which there are `links`. What
-    /// cannot be removed does not keep the rest from it, but keeps the links, so that a further DEL finds it.
-    pub(crate) fn release(
-        &self,
-        attachment: &Attachment,
-        names: &[String],
-        links: usize,
-    ) -> Result<(), Error> {
-        let mut released = Vec::new();
-        let mut failures = Vec::new();
+    /// Removes an attachment's leases and its links: the leases of a previous result's addresses and those that its links
+    /// point to. Without a previous result links count only where all leases have them, so that nothing is left that the
+    /// reference leased; elsewhere a look at all leases comes first. What cannot be removed does not keep the rest from
+    /// it, but keeps the links, so that a further DEL finds it.
+    pub(crate) fn release(&self, attachment: &Attachment, previous: &[IpAddr]) -> Result<(), Error> {
+        let mut found = Vec::new();
+        if previous.is_empty() && !self.is_indexed.get() {
+            // Leases that cannot be given links, as on a full disk, can be found and released all the same.
+            let _ = self.index(&attachment.network);
+            if !self.is_indexed.get() {
+                found = self.store.leases_of(attachment)?;
+            }
+        }
+        let owned = self.store.owned_by(attachment)?;
+        let known = owned.addresses.iter().chain(previous).map(|address| lease::name(*address));
+        let names: BTreeSet<String> = known.chain(found).collect();
+        let (mut released, mut failures) = (Vec::new(), Vec::new());
         for name in names {
-            match self.release_one(name, attachment) {
-                Ok(true) => released.extend(lease::address(name)),
+            match self.release_one(&name, attachment) {
+                Ok(true) => released.extend(lease::address(&name)),
                 Ok(false) => {}
                 Err(error) => failures.push(error),
             }
         }
         if failures.is_empty() {
-            failures.extend(self.remove_owner(attachment, 0..links).err());
+            failures.extend(self.remove_owner(attachment, 0..owned.links).err());
         }
         failures.extend(self.folder().unlink(WRITING).err());
-        // A hint that cannot be written, as on a full disk, must not make a DEL fail that released everything.
-        let _ = self.add_spare(&released);
+        self.add_spare(&released);
         Error::all(failures)
     }
 
@@ -81,6 +88,12 @@ impl Locked<'_> {
         })?;
         let mut failures: Vec<Error> =
             stale.iter().filter_map(|name| self.folder().unlink(name).err()).collect();
+        if !failures.is_empty() {
+            // What stays loses its link below.
+            self.is_indexed.set(false);
+        }
+        let released: Vec<IpAddr> = stale.iter().filter_map(|name| lease::address(name)).collect();
+        self.add_spare(&released);
         let tokens: HashSet<String> = valid
             .iter()
             .map(|(container_id, ifname)| {

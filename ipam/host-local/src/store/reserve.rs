@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use cni::Attachment;
+use cni::{Attachment, NetworkName};
 
 use super::{BOOT_ID, Free, Locked, WRITING, last_reserved_name, lease};
 use crate::allocate::Candidate;
@@ -30,7 +30,9 @@ impl Locked<'_> {
                     self.folder().unlink(&name)?;
                 }
                 self.remove_owners(|_| false)?;
+                self.begin_index()?;
             }
+            None if self.store.lease_names()?.is_empty() => self.begin_index()?,
             None => {}
         }
         // Written last: where this is interrupted, the next ADD begins anew.
@@ -94,7 +96,7 @@ impl Locked<'_> {
     ) -> Result<(), Error> {
         let mut chosen = Vec::with_capacity(demands.len());
         for (index, demand) in demands.iter().enumerate() {
-            chosen.push(self.choose(demand, index)?);
+            chosen.push(self.choose(&attachment.network, demand, index)?);
         }
         // All leases of an attachment have the same content: they are names of one file.
         self.folder().create(WRITING, &lease::text(&attachment.container_id, &attachment.ifname))?;
@@ -111,10 +113,15 @@ impl Locked<'_> {
     }
 
     /// The address to lease, with an empty lease of it out of the way.
-    fn choose<'s>(&self, demand: &'s Demand, index: usize) -> Result<Candidate<'s>, Error> {
+    fn choose<'s>(
+        &self,
+        network: &NetworkName,
+        demand: &'s Demand,
+        index: usize,
+    ) -> Result<Candidate<'s>, Error> {
         let free = match demand.requested {
             Some(address) => self.requested(&demand.set, address)?,
-            None => self.next_free(&demand.set, index)?,
+            None => self.next_free(network, &demand.set, index)?,
         };
         if free.has_empty_lease {
             self.folder().unlink(&lease::name(free.candidate.address))?;
@@ -130,14 +137,27 @@ impl Locked<'_> {
         }
     }
 
-    fn next_free<'s>(&self, set: &'s RangeSet, index: usize) -> Result<Free<'s>, Error> {
+    fn next_free<'s>(
+        &self,
+        network: &NetworkName,
+        set: &'s RangeSet,
+        index: usize,
+    ) -> Result<Free<'s>, Error> {
         let search = self.store.search(set, index)?;
         if let Some(free) = self.store.find_near(set, &search)? {
             return Ok(free);
         }
+        if self.is_indexed.get() && self.store.is_noted_full(set)? {
+            return Err(Error::exhausted(set, index));
+        }
         let found = self.store.find_far(set, &search)?;
+        if found.is_empty() {
+            // So that the next ADD, which comes as a runtime repeats a failed one, need not look again. Where that
+            // cannot be, it is slower.
+            let _ = self.index(network);
+        }
         let further = found.iter().skip(1).map(|free| free.candidate.address);
-        self.keep_spare(further, |address| set.range_of(address).is_some())?;
+        self.keep_spare(set, further, found.is_empty())?;
         found.first().copied().ok_or_else(|| Error::exhausted(set, index))
     }
 

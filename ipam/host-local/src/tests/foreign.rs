@@ -17,7 +17,94 @@ fn leases_of_the_reference_are_released_with_and_without_a_previous_result() {
     network.del("c3", &[]);
     assert_eq!(network.leases(), ["10.1.0.5", "10.1.0.6"]);
     network.del("c3", &[]);
-    assert_eq!(network.names().len(), 3, "nothing was made: {:?}", network.names());
+    // The two that are left, their links and the lock: who comes without a lease is known at once from now on.
+    assert_eq!(network.names().len(), 6, "{:?}", network.names());
+}
+
+/// Whether an unknown DEL and an ADD to a full range need not look at the leases.
+fn is_sealed(network: &Network) -> bool {
+    Store::open(&network.folder()).unwrap().unwrap().is_sealed().unwrap()
+}
+
+#[test]
+fn the_seal_holds_through_our_verbs_and_breaks_with_anybody_elses() {
+    let network = Network::single("10.1.0.0/29");
+    let seals = || {
+        network.del("nobody", &[]);
+        is_sealed(&network)
+    };
+    network.add("c1", "").unwrap();
+    assert!(is_sealed(&network), "a new folder");
+    network.add("c2", "").unwrap();
+    network.del("c2", &[]);
+    network.add("c1", "").unwrap_err();
+    assert!(is_sealed(&network) && seals());
+    // What the reference does on ADD, at the very moment after ours: no tick of a clock needs to lie between.
+    for _ in 0..200 {
+        network.add("c2", "10.1.0.4").unwrap();
+        network.put("10.1.0.5", "theirs\r\neth0");
+        assert!(!is_sealed(&network));
+        network.add("c3", "10.1.0.6").unwrap();
+        assert!(!is_sealed(&network), "what we do later does not hide it");
+        for id in ["theirs", "c2", "c3"] {
+            network.del(id, &[]);
+        }
+        assert_eq!(network.leases(), ["10.1.0.2"]);
+        assert!(is_sealed(&network));
+    }
+    // Nor does a killed ADD of ours that the reference's follows with another address.
+    let link = format!(".owners/{}.0", target("c4").attachment.token());
+    symlink("../10.1.0.3", network.folder().join(link)).unwrap();
+    network.put("10.1.0.5", "c4\r\neth0");
+    network.del("c4", &[]);
+    assert_eq!(network.leases(), ["10.1.0.2"]);
+    // Leases without interface have no link, so what else there is must be looked for each time.
+    network.put("10.1.0.3", "old");
+    network.put("10.1.0.4", "new\r\neth0");
+    assert!(!seals());
+    network.del("new", &[]);
+    network.del("old", &[]);
+    assert_eq!(network.leases(), ["10.1.0.2"]);
+    assert!(seals());
+    // Neither a copy nor another network's folder under this name is what was sealed.
+    let copy = network.root.path().join("networks/copy");
+    fs::rename(network.folder(), &copy).unwrap();
+    assert!(!Store::open(&copy).unwrap().unwrap().is_sealed().unwrap());
+}
+
+#[test]
+fn a_range_that_was_full_is_looked_at_again_when_anybody_released() {
+    let network = Network::single("10.1.0.0/29");
+    let free = || fs::read_to_string(network.folder().join(".free")).unwrap_or_default();
+    network.put("lock", "");
+    for host in 2..=6 {
+        network.put(&format!("10.1.0.{host}"), &format!("c{host}\r\neth0"));
+    }
+    let full = || {
+        assert_eq!(network.add("more", "").unwrap_err().code(), 50);
+        assert!(is_sealed(&network) && free().contains("full 10.1.0.1-10.1.0.6 10.1.0.1"), "{}", free());
+        status(&network.request(&json!({})), BOOT).unwrap_err();
+    };
+    full();
+    full();
+    // The reference releases one, we do, GC does; each time there is one, and one only.
+    fs::remove_file(network.folder().join("10.1.0.3")).unwrap();
+    status(&network.request(&json!({})), BOOT).unwrap();
+    assert_eq!(network.add("c3", "").unwrap(), ["10.1.0.3"]);
+    full();
+    network.del("c4", &[]);
+    status(&network.request(&json!({})), BOOT).unwrap();
+    assert_eq!(network.add("c4", "").unwrap(), ["10.1.0.4"]);
+    full();
+    let valid: Vec<Value> =
+        [2, 3, 4, 6].map(|host| json!({"containerID": format!("c{host}"), "ifname": "eth0"})).to_vec();
+    gc(&network.request(&json!({"cni.dev/valid-attachments": valid}))).unwrap();
+    assert_eq!(network.add("c5", "").unwrap(), ["10.1.0.5"]);
+    full();
+    // Another configuration of the same range has one more.
+    let mut wider = network;
+    wider.ipam = json!({"subnet": "10.1.0.0/29", "gateway": "169.254.1.1", "dataDir": wider.ipam["dataDir"]});
+    assert_eq!(wider.add("more", "").unwrap(), ["10.1.0.1"]);
 }
 
 #[test]

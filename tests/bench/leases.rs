@@ -1,0 +1,135 @@
+//! What one more lease costs in a /16 that is nearly used up, and what a full one says no at.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use sandbox::{Call, Namespaced};
+use serde_json::{Value, json};
+
+use crate::figures::{Bar, bar, median};
+use crate::suites::Suite;
+
+const MANY: u32 = 65_000;
+/// All of a /16, without network, gateway and broadcast address.
+const ALL: u32 = 65_533;
+
+/// The reference reads every lease for each call: a few rounds take seconds.
+const REFERENCE_ROUNDS: usize = 5;
+
+const STEPS: [&str; 3] = ["ADD", "DEL", "DEL of an unknown container, without a result"];
+
+/// Prints the times of both programs in an empty folder and in one of 65,000 leases, and holds ours against each other.
+pub(crate) fn measure(rounds: usize) {
+    let netns = Namespaced::new("leases");
+    let [ours, theirs] = [Suite::cleat(), Suite::reference()].map(|suite| {
+        [0, MANY].map(|count| {
+            let network = Network::new(&suite, &netns, count);
+            if count > 0 && suite.name == "cleat" {
+                println!(
+                    "\nthe first look at {count} leases of the reference: {:.1} ms",
+                    network.first_look()
+                );
+            }
+            network
+        })
+    });
+    let count = [rounds, rounds, rounds, rounds.min(REFERENCE_ROUNDS)];
+    let medians: Vec<[f64; 3]> =
+        ours.iter().chain(&theirs).zip(count).map(|(network, rounds)| network.lives(rounds)).collect();
+    println!("\nhost-local, whole processes, {rounds} rounds, milliseconds (median)");
+    println!("  {:46} {:>9} {:>9} {:>10} {:>10}", "", "none", MANY, "reference:", MANY);
+    for (step, name) in STEPS.iter().enumerate() {
+        print!("  {name:46}");
+        println!(
+            " {:9.2} {:9.2} {:10.2} {:10.2}",
+            medians[0][step], medians[1][step], medians[2][step], medians[3][step]
+        );
+    }
+    ours[1].fill(MANY..ALL);
+    let _ = ours[1].refused();
+    let refused: Vec<Duration> = (0..rounds).map(|_| ours[1].refused()).collect();
+    println!("  {:46} {:>9} {:9.2}", "ADD to a full range, which is refused", "", median(&refused));
+    for (step, name) in STEPS.iter().enumerate() {
+        bar(&format!("{name}: {MANY} leases to none"), medians[1][step] / medians[0][step], Bar::AtMost(2.0));
+    }
+    bar(
+        "ADD to a full range against ADD to an empty one",
+        median(&refused) / medians[0][0],
+        Bar::AtMost(2.0),
+    );
+}
+
+/// A network with a folder of leases.
+struct Network<'a> {
+    program: String,
+    netns: &'a Namespaced,
+    data: PathBuf,
+}
+
+impl<'a> Network<'a> {
+    fn new(suite: &Suite, netns: &'a Namespaced, count: u32) -> Self {
+        let data = Path::new("/var/lib/bench").join(format!("{}-{count}", suite.name));
+        fs::create_dir_all(data.join("net")).unwrap();
+        let network = Self { program: suite.program("host-local").display().to_string(), netns, data };
+        fs::write(network.data.join("net/lock"), "").unwrap();
+        network.fill(0..count);
+        network
+    }
+
+    /// Leases as the reference writes them, the first at 10.1.0.2.
+    fn fill(&self, numbers: std::ops::Range<u32>) {
+        for number in numbers {
+            let address = Ipv4Addr::from_bits(0x0a01_0002 + number).to_string();
+            fs::write(self.data.join("net").join(&address), format!("{number:064x}\r\neth0")).unwrap();
+            if number % 1000 == 999 {
+                fs::write(self.data.join("net/last_reserved_ip.0"), address).unwrap();
+            }
+        }
+    }
+
+    fn call(&self, command: &str, id: &str, result: Option<&Value>) -> (sandbox::Answer, Duration) {
+        let mut conf = json!({
+            "cniVersion": "1.0.0", "name": "net", "type": "bridge",
+            "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/16"}]], "dataDir": self.data}
+        });
+        if let Some(result) = result {
+            conf["prevResult"] = result.clone();
+        }
+        let call = Call::new(&self.program, command, &conf).of(id, self.netns, "eth0");
+        let start = Instant::now();
+        let answer = call.run();
+        (answer, start.elapsed())
+    }
+
+    /// The DEL that gives each lease its link, in milliseconds.
+    fn first_look(&self) -> f64 {
+        let (answer, took) = self.call("DEL", "nobody", None);
+        answer.silent();
+        median(&[took])
+    }
+
+    /// The medians of each of [`STEPS`], in milliseconds.
+    fn lives(&self, rounds: usize) -> [f64; 3] {
+        let mut times: [Vec<Duration>; 3] = Default::default();
+        for round in 0..rounds {
+            let id = format!("c{round}");
+            let (answer, took) = self.call("ADD", &id, None);
+            let result = answer.result();
+            times[0].push(took);
+            for (step, id, result) in [(1, id.as_str(), Some(&result)), (2, "nobody", None)] {
+                let (answer, took) = self.call("DEL", id, result);
+                answer.silent();
+                times[step].push(took);
+            }
+        }
+        times.map(|times| median(&times))
+    }
+
+    fn refused(&self) -> Duration {
+        let (answer, took) = self.call("ADD", "more", None);
+        assert_eq!(answer.error().0, 50);
+        took
+    }
+}
