@@ -39,7 +39,14 @@ pub(crate) fn measure(rounds: usize) {
     let medians: Vec<[f64; 3]> =
         ours.iter().chain(&theirs).zip(count).map(|(network, rounds)| network.lives(rounds)).collect();
     println!("\nhost-local, whole processes, {rounds} rounds, milliseconds (median)");
-    println!("  {:46} {:>9} {:>9} {:>10} {:>10}", "", "none", MANY, "reference:", MANY);
+    println!(
+        "  {:46} {:>9} {:>9} {:>10} {:>10}",
+        "",
+        "none",
+        MANY,
+        "ref., none",
+        format!("ref., {}k", MANY / 1000)
+    );
     for (step, name) in STEPS.iter().enumerate() {
         print!("  {name:46}");
         println!(

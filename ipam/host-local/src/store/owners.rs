@@ -4,8 +4,8 @@
 //! It is a hint, never a proof: it is made before its lease and removed after it, so that every lease made here has
 //! one whatever was killed when, and each lease's content is compared before anything follows from it. The reference
 //! reads a link as the lease it points to, and so removes both when it releases an attachment; it takes neither for
-//! an address, as the name is none. Leases made by the reference have no link: they are found by reading all leases,
-//! where no previous result names them. The one thing that this misses: an ADD repeated by this program, without DEL,
+//! an address, as the name is none. Leases made by the reference have no link until a reading of all leases gives them
+//! one (see `seal`), where no previous result names them. The one thing that this misses: an ADD repeated by this program, without DEL,
 //! for an attachment that the reference has leased to, is not recognised as a repetition.
 
 use std::net::IpAddr;
