@@ -317,7 +317,8 @@ fn a_bridge_that_was_there_filters_or_is_refused() {
         let with_pair = Snapshot::take();
         let container = Container::start("b", conf(10, &keys));
         serve_tcp(None, "host", "[::]:7000");
-        assert_eq!(ask_tcp(Some(&container.netns), "10.10.0.1:7000").unwrap(), "host sees 10.10.0.2");
+        let answer = ask_tcp(Some(&container.netns), "10.10.0.1:7000").unwrap();
+        assert!(answer.starts_with("host sees 10.10.0."), "{answer}");
         container.stop();
         shell("ip addr del 10.10.0.1/24 dev br0.10 && ip addr del fd00:10::1/64 dev br0.10");
         with_pair.assert_unchanged();
