@@ -69,6 +69,23 @@ fn states(args: &[&str]) -> Vec<String> {
     all.as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap().to_owned()).collect()
 }
 
+/// What `cleat-nri` leaves with a container's files: that it does is shown where it is built.
+#[test]
+fn check_tells_what_a_container_could_not_be_given() {
+    isolated(|| {
+        let _host = Host::new();
+        install_networks();
+        let before = Snapshot::take();
+        let web = add("web", NETWORK, 8080);
+        fs::write("/run/cleat/containers/web/notes", "container app of pod web starts without links: late\n")
+            .unwrap();
+        let told = ok(&["check"]);
+        assert!(told.contains("ok") && told.contains("starts without links: late"), "{told}");
+        del(NETWORK, web);
+        before.assert_unchanged();
+    });
+}
+
 /// Every row: what somebody breaks, words by which CHECK tells it, and whether containers are interrupted by the cure.
 #[test]
 fn what_is_broken_is_put_right_in_place() {

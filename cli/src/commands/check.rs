@@ -39,12 +39,14 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
     let is_meant = |attached: &&Attached| {
         args.network.as_deref().is_none_or(|network| network == attached.attachment.network.as_str())
     };
-    let all: Vec<(&Attached, State)> = inventory
-        .attachments
-        .iter()
-        .filter(is_meant)
-        .map(|attached| (attached, state(&runtime, attached)))
-        .collect();
+    let mut all = Vec::new();
+    for attached in inventory.attachments.iter().filter(is_meant) {
+        let state = match state(&runtime, attached) {
+            State::Well(_) => State::Well(inventory.notes(attached)?.join("; ")),
+            other => other,
+        };
+        all.push((attached, state));
+    }
     args.form.show(|| all.iter().map(object).collect::<Vec<_>>(), || table(&all))?;
     let is_broken = all.iter().any(|(_, state)| matches!(state, State::Broken(_)));
     Ok(if is_broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -67,8 +69,8 @@ fn one(args: &Args, network: &str, environment: &Environment, runtime: &Runtime<
 
 /// What came out.
 enum State {
-    /// Everything is as it was set up.
-    Well,
+    /// Everything is as it was set up; with what the container could not be given all the same.
+    Well(String),
     /// Something differs.
     Broken(String),
     /// The container has gone without its attachment being removed.
@@ -95,13 +97,13 @@ fn state(runtime: &Runtime<'_>, attached: &Attached) -> State {
         return State::Unknown("CHECK came with version 0.4.0");
     }
     let checked = runtime.chain(&making.list).check(&making.parameters(&attached.attachment));
-    checked.map_or_else(|error| State::Broken(error.to_string()), |()| State::Well)
+    checked.map_or_else(|error| State::Broken(error.to_string()), |()| State::Well(String::new()))
 }
 
 impl State {
     fn word(&self) -> &'static str {
         match self {
-            Self::Well => "ok",
+            Self::Well(_) => "ok",
             Self::Broken(_) => "broken",
             Self::Gone => "gone",
             Self::Unknown(_) => "unknown",
@@ -110,8 +112,7 @@ impl State {
 
     fn reason(&self) -> &str {
         match self {
-            Self::Well => "",
-            Self::Broken(reason) => reason,
+            Self::Well(reason) | Self::Broken(reason) => reason,
             Self::Gone => "`cleat gc` removes what is left of it",
             Self::Unknown(reason) => reason,
         }
@@ -122,7 +123,7 @@ fn table(all: &[(&Attached, State)]) -> Table {
     let mut table = Table::new(&["NETWORK", "NAME", "CONTAINER ID", "INTERFACE", "STATE", "WHY"]);
     for (attached, state) in all {
         let style = match state {
-            State::Well => GOOD,
+            State::Well(_) => GOOD,
             State::Broken(_) => BAD,
             State::Gone | State::Unknown(_) => FAINT,
         };

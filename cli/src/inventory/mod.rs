@@ -29,13 +29,15 @@ pub(crate) struct Inventory {
     pub(crate) networks: Vec<NetworkList>,
     /// The attachments, by network, container and interface.
     pub(crate) attachments: Vec<Attached>,
+    registries: Vec<Registry>,
 }
 
 impl Inventory {
     /// Looks at the cache, the registries that configurations name, and the kernel.
     pub(crate) fn read(runtime: &Runtime<'_>) -> Result<Self, Error> {
         let networks = runtime.networks();
-        let mut members = members(&networks)?;
+        let registries = registries(&networks);
+        let mut members = members(&registries)?;
         let mut ports = ports::published()?;
         let mut attachments = Vec::new();
         for entry in runtime.cache.entries().map_err(Error::contract("read the result cache"))? {
@@ -53,7 +55,18 @@ impl Inventory {
             attachments.push(Attached::of_member(attachment, member, ports));
         }
         attachments.sort_by(|one, other| one.attachment.cmp(&other.attachment));
-        Ok(Self { networks, attachments })
+        Ok(Self { networks, attachments, registries })
+    }
+
+    /// What somebody who acts for a container could not do for it: the runtime's `cleat-nri`.
+    pub(crate) fn notes(&self, attached: &Attached) -> Result<Vec<String>, Error> {
+        let container = attached.attachment.container_id.as_str();
+        let mut notes = Vec::new();
+        for registry in &self.registries {
+            let found = registry.notes(container);
+            notes.extend(found.map_err(|error| Error::io("read notes", io::Error::other(error)))?);
+        }
+        Ok(notes)
     }
 
     /// The network of a name.
@@ -96,18 +109,22 @@ impl Inventory {
     }
 }
 
-/// The members of every registry that a configuration names.
-fn members(networks: &[NetworkList]) -> Result<BTreeMap<Attachment, Member>, Error> {
+/// The registries that configurations name, and the one of those that name none.
+fn registries(networks: &[NetworkList]) -> Vec<Registry> {
     let mut folders = BTreeSet::from([DEFAULT_STATE_DIR.to_owned()]);
     for list in networks {
         let state = plugin(list, LINK_ENV).and_then(|conf| case_blind::get(conf, "stateDir"));
         folders.extend(state.and_then(Value::as_str).map(str::to_owned));
     }
+    folders.into_iter().map(Registry::at).collect()
+}
+
+/// The members of all registries.
+fn members(registries: &[Registry]) -> Result<BTreeMap<Attachment, Member>, Error> {
     let mut members = BTreeMap::new();
-    for folder in folders {
-        let networks: Vec<Network> = Registry::at(&folder)
-            .networks()
-            .map_err(|error| Error::io(format!("read registry {folder}"), io::Error::other(error)))?;
+    for registry in registries {
+        let networks: Vec<Network> =
+            registry.networks().map_err(|error| Error::io("read the registry", io::Error::other(error)))?;
         for network in networks {
             for member in network.members {
                 if let Some(known) = attachment(&network.name, &member.container_id, &member.ifname) {

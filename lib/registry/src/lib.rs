@@ -49,6 +49,7 @@ mod index;
 mod locked;
 mod member;
 mod network;
+mod notes;
 mod patch;
 mod port;
 mod roll;

@@ -21,7 +21,7 @@ pub(crate) const CONTAINERS: &str = "containers";
 /// The registry of one state folder. Nothing is touched before something is asked of it.
 #[derive(Clone, Debug)]
 pub struct Registry {
-    state_dir: PathBuf,
+    pub(crate) state_dir: PathBuf,
 }
 
 impl Registry {

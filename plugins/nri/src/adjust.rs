@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use link_env::{Given, Pod};
-use registry::ExtraHost;
+use registry::{ExtraHost, Registry};
 
 use crate::hosts_file;
 use crate::log;
@@ -42,10 +42,10 @@ pub(crate) fn within_limit(state_dir: &Path, request: CreateContainerRequest) ->
     };
     let what = what(&pod, &container);
     let Some(given) = Given::read(state_dir, &pod.id) else {
-        log(&format!("{what} starts without links: {trouble}"));
+        tell(state_dir, &pod, &format!("{what} starts without links: {trouble}"));
         return None;
     };
-    log(&format!("{what} starts with links as they were when the pod started: {trouble}"));
+    tell(state_dir, &pod, &format!("{what} starts with links as they were when the pod started: {trouble}"));
     let mount = place(&pod, &container, |_| None);
     Some(adjustment(given.environment, &given.hosts, &container, &mount))
 }
@@ -65,9 +65,19 @@ fn adjust(
     }
     match &place {
         Place::Free(entries) => attached.add_extra_hosts(entries)?,
-        Place::Taken(by) => log(&format!("{} keeps its own {HOSTS}, {by}", what(pod, container))),
+        Place::Taken(by) => {
+            tell(state_dir, pod, &format!("{} keeps its own {HOSTS}, {by}", what(pod, container)));
+        }
     }
     Ok(Some(adjustment(attached.environment()?, &attached.hosts(), container, &place)))
+}
+
+/// Tells what a pod did not get, in the log and to `cleat check`.
+fn tell(state_dir: &Path, pod: &PodSandbox, text: &str) {
+    log(text);
+    if let Err(error) = Registry::at(state_dir).note(&pod.id, text) {
+        log(&format!("keep that for cleat check: {error}"));
+    }
 }
 
 fn what(pod: &PodSandbox, container: &Container) -> String {
@@ -192,7 +202,7 @@ mod tests {
     fn a_registry_that_hangs_does_not_hold_up_a_container() {
         let folder = tempfile::tempdir().unwrap();
         let state_dir = folder.path().join("state");
-        let locked = registry::Registry::at(&state_dir).lock().unwrap();
+        let locked = Registry::at(&state_dir).lock().unwrap();
         let request = CreateContainerRequest {
             pod: Some(PodSandbox { id: "0abc".into(), ..PodSandbox::default() }),
             container: Some(Container::default()),
@@ -204,6 +214,8 @@ mod tests {
         let adjustment = within_limit(&state_dir, request).unwrap();
         assert_eq!(adjustment.env, [KeyValue { key: "DB_NAME".into(), value: "/web/db".into() }]);
         assert_eq!(adjustment.mounts[0].source, files.join("hosts").display().to_string());
+        let notes = Registry::at(&state_dir).notes("0abc").unwrap();
+        assert!(notes.len() == 1 && notes[0].contains("the registry did not answer within"), "{notes:?}");
         drop(locked);
     }
 }

@@ -1,0 +1,69 @@
+//! What somebody who acts for a container could not do for it, kept with its files for whoever looks after it.
+
+use crate::error::Error;
+use crate::folder::Folder;
+use crate::store::{CONTAINERS, Registry};
+
+/// A line a note, oldest first.
+const NOTES: &str = "notes";
+/// What they may contain belongs to whoever looks after the node.
+const MODE: u32 = 0o600;
+/// In bytes. A container that is started over and over must not fill the folder, which is memory.
+const LIMIT: usize = 8 * 1024;
+
+impl Registry {
+    /// Adds a note about a container that has files here; about any other there is nothing to keep it with. Without the
+    /// lock: it may be just that the lock was not to be had.
+    pub fn note(&self, container_id: &str, text: &str) -> Result<(), Error> {
+        let Some(folder) = self.container_folder(container_id)? else {
+            return Ok(());
+        };
+        let known = folder.read(NOTES)?.unwrap_or_default();
+        let line = format!("{}\n", text.replace(['\n', '\r'], " "));
+        let is_told = known.split_inclusive(|byte| *byte == b'\n').any(|told| told == line.as_bytes());
+        if is_told || known.len() + line.len() > LIMIT {
+            return Ok(());
+        }
+        folder.append(NOTES, line.as_bytes(), MODE)
+    }
+
+    /// The notes about a container, oldest first, each once. They go with its files.
+    pub fn notes(&self, container_id: &str) -> Result<Vec<String>, Error> {
+        let notes = match self.container_folder(container_id)? {
+            Some(folder) => folder.read(NOTES)?.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        Ok(String::from_utf8_lossy(&notes).lines().map(str::to_owned).collect())
+    }
+
+    fn container_folder(&self, container_id: &str) -> Result<Option<Folder>, Error> {
+        let folder =
+            Folder::open(&self.state_dir)?.map(|state| state.child(CONTAINERS)).transpose()?.flatten();
+        Ok(folder.map(|containers| containers.child(container_id)).transpose()?.flatten())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn notes_are_kept_once_with_the_containers_files_and_are_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Registry::at(folder.path());
+        registry.note("c", "lost").unwrap();
+        assert_eq!(registry.notes("c").unwrap(), [""; 0]);
+        fs::create_dir_all(registry.container_dir("c")).unwrap();
+        for text in ["first", "second\nline", "first"] {
+            registry.note("c", text).unwrap();
+        }
+        assert_eq!(registry.notes("c").unwrap(), ["first", "second line"]);
+        for number in 0..2000 {
+            registry.note("c", &format!("note {number}")).unwrap();
+        }
+        assert!(fs::metadata(registry.container_dir("c").join(NOTES)).unwrap().len() <= LIMIT as u64);
+        assert!(registry.note("../c", "outside").is_err());
+    }
+}
