@@ -3,6 +3,7 @@
 use std::process::{Child, Command, Stdio};
 
 use runtimes::{Containerd, IMAGE, Machine, Release, eventually, machine, run};
+use sandbox::Namespaced;
 use sandbox::traffic::{ask_tcp, serve_tcp};
 use serde_json::{Value, json};
 
@@ -27,6 +28,37 @@ fn our_plugins_among_the_references() {
             { "type": "link-env" },
         ]);
         lives_and_leaves_nothing(machine, &chain);
+    });
+}
+
+/// ctr of containerd 2 takes CDI devices: a namespace that `cleat` attached beforehand has its links in one.
+#[test]
+fn links_by_a_device() {
+    machine(|machine| {
+        let chain = json!([bridge(), { "type": "link-env", "cdiDir": "/run/cdi" }]);
+        machine
+            .network("10-ctr.conflist", &json!({ "cniVersion": "1.0.0", "name": "ctr", "plugins": chain }));
+        let containerd = Containerd::start(Release::Newest);
+        let before = machine.snapshot();
+        let (db, web) = (Namespaced::new("db"), Namespaced::new("web"));
+        serve_tcp(Some(&db), "database", "0.0.0.0:5432");
+        let cleat = |verb: &str, netns: &Namespaced, args: &str| {
+            let path = netns.path().to_str().unwrap();
+            run(machine.cleat().args([verb, "ctr", path]).env("CNI_ARGS", args))
+        };
+        cleat("add", &db, "LINK_NAME=db;LINK_EXPOSE=5432");
+        cleat("add", &web, "LINK_NAME=web;LINK_LINKS=db:webdb");
+        let inside = |name: &str, command: &str| {
+            let network = format!("network:{}", web.path().display());
+            let place = ["run", "--rm", "--with-ns", &network, "--device", "link-env.cni/pod=web"];
+            run(containerd.ctr().args(place).args([IMAGE, name, "sh", "-c", command]).stdin(Stdio::null()))
+        };
+        assert_eq!(inside("environment", "echo $WEBDB_PORT_5432_TCP_ADDR").trim(), "10.93.0.2");
+        assert_eq!(inside("hosts", "nc -w 5 webdb 5432 </dev/null"), "database sees 10.93.0.3");
+        cleat("del", &web, "");
+        cleat("del", &db, "");
+        drop((web, db));
+        before.assert_unchanged();
     });
 }
 
