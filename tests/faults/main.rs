@@ -43,7 +43,7 @@ fn test() -> ExitCode {
     let mut faults = 0;
     for subject in subject::ours().iter().filter(|subject| is_chosen(subject)) {
         for (index, scenario) in SCENARIOS.into_iter().enumerate() {
-            if !subject.is_tried(scenario.verb) || !subject.is_tried(scenario.cleaned_by) {
+            if !subject.has(scenario.verb) || !subject.has(scenario.cleaned_by) {
                 continue;
             }
             let mut tally = Tally::default();
@@ -64,7 +64,7 @@ fn test() -> ExitCode {
     if is_full {
         for subject in subject::references().iter().filter(|subject| is_chosen(subject)) {
             for scenario in SCENARIOS {
-                if !subject.is_tried(scenario.verb) || !subject.is_tried(scenario.cleaned_by) {
+                if !subject.has(scenario.verb) || !subject.has(scenario.cleaned_by) {
                     continue;
                 }
                 let mut tally = Tally::default();

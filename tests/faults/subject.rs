@@ -3,15 +3,19 @@
 use std::fs;
 use std::path::Path;
 
-use sandbox::Namespaced;
 use serde_json::{Value, json};
 
 use crate::tracer::Job;
+use crate::trial::CONTAINER;
 
 /// Debian's reference plugins.
 const REFERENCE: &str = "/usr/lib/cni";
 /// Where the chain's network is.
 const NETWORKS: &str = "/run/faults";
+
+/// What other firewalls do by default.
+const DROPPING: &str =
+    "table inet firewall { chain forward { type filter hook forward priority 0; policy drop; }; }";
 
 /// A verb of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,8 @@ impl Verb {
 pub(crate) struct Subject {
     pub(crate) name: &'static str,
     pub(crate) is_reference: bool,
+    /// Rules of somebody else's that the host has, as nft(8) reads them.
+    pub(crate) firewall: &'static str,
     kind: Kind,
 }
 
@@ -46,7 +52,8 @@ enum Kind {
 }
 
 fn plugin(name: &'static str, program: &str, conf: Value) -> Subject {
-    Subject { name, is_reference: false, kind: Kind::Plugin { program: program.to_owned(), conf } }
+    let kind = Kind::Plugin { program: program.to_owned(), conf };
+    Subject { name, is_reference: false, firewall: "", kind }
 }
 
 fn reference(name: &'static str, conf: Value) -> Subject {
@@ -78,6 +85,7 @@ fn published() -> Value {
 pub(crate) fn ours() -> Vec<Subject> {
     let bridge = json!({"bridge": "faults0", "isGateway": true, "ipMasq": true, "hairpinMode": true,
         "macspoofchk": true, "ingress": "published", "ipam": host_local("10.70.0.0/16")});
+    let shut = json!({"icc": false, "forward": "accept", "ipMasqBackend": "iptables"});
     let host_port = json!({"prevResult": previous(), "runtimeConfig": published()});
     let link_env = json!({"prevResult": previous(), "runtimeConfig": published(),
         "endpoint": {"expose": ["80"], "env": {"A": "b"}}});
@@ -88,13 +96,19 @@ pub(crate) fn ours() -> Vec<Subject> {
         {"type": "link-env", "capabilities": {"portMappings": true}},
     ]});
     fs::write(format!("{NETWORKS}/chain.conflist"), chain.to_string()).unwrap();
+    let iptables = json!({"backend": "iptables"});
     vec![
         plugin("loopback", env!("CARGO_BIN_EXE_loopback"), json!({})),
         plugin("host-local", env!("CARGO_BIN_EXE_host-local"), json!({"ipam": host_local("10.70.0.0/16")})),
-        plugin("bridge", env!("CARGO_BIN_EXE_bridge"), bridge),
-        plugin("host-port", env!("CARGO_BIN_EXE_host-port"), host_port),
+        plugin("bridge", env!("CARGO_BIN_EXE_bridge"), bridge.clone()),
+        Subject {
+            firewall: DROPPING,
+            ..plugin("bridge-shut", env!("CARGO_BIN_EXE_bridge"), with(&bridge, &shut))
+        },
+        plugin("host-port", env!("CARGO_BIN_EXE_host-port"), host_port.clone()),
+        plugin("host-port-iptables", env!("CARGO_BIN_EXE_host-port"), with(&host_port, &iptables)),
         plugin("link-env", env!("CARGO_BIN_EXE_link-env"), link_env),
-        Subject { name: "chain", is_reference: false, kind: Kind::Chain },
+        Subject { name: "chain", is_reference: false, firewall: "", kind: Kind::Chain },
     ]
 }
 
@@ -117,20 +131,14 @@ fn with(object: &Value, further: &Value) -> Value {
 }
 
 impl Subject {
-    /// Whether a verb can be put to the test, or clean up behind another one. `cleat gc` keeps whatever has a namespace
-    /// that lives, so there is nothing for it to do here.
-    pub(crate) fn is_tried(&self, verb: Verb) -> bool {
-        self.has(verb) && (verb != Verb::Gc || self.is_plugin())
-    }
-
     /// The verbs it has: those of the reference know no GC.
     pub(crate) fn has(&self, verb: Verb) -> bool {
         !(self.is_reference && verb == Verb::Gc)
     }
 
     /// A call about a container, with the result of its ADD where that is known.
-    pub(crate) fn job(&self, verb: Verb, id: &str, netns: &Namespaced, result: Option<&Value>) -> Job {
-        let path = netns.path().display().to_string();
+    pub(crate) fn job(&self, verb: Verb, id: &str, result: Option<&Value>) -> Job {
+        let path = format!("/run/netns/{CONTAINER}");
         let env = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
             let all = [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")];
             all.iter().chain(pairs).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -138,8 +146,9 @@ impl Subject {
         match &self.kind {
             Kind::Plugin { program, conf } => {
                 let folder = Path::new(program).parent().unwrap().display().to_string();
+                let kind = Path::new(program).file_name().unwrap().to_string_lossy();
                 let version = if self.is_reference { "1.0.0" } else { "1.1.0" };
-                let common = json!({"cniVersion": version, "name": "faults", "type": self.name});
+                let common = json!({"cniVersion": version, "name": "faults", "type": kind});
                 let mut conf = with(conf, &common);
                 if let Some(result) = result {
                     conf["prevResult"] = result.clone();

@@ -40,16 +40,23 @@ pub(crate) struct Tally {
 
 const TOLD: usize = 3;
 
+/// The name of the container's namespace.
+pub(crate) const CONTAINER: &str = "c";
+
 /// A subject on its own host, round after round.
 pub(crate) struct Trial<'a> {
     subject: &'a Subject,
-    netns: Namespaced,
+    /// Missing while the container is over.
+    netns: Option<Namespaced>,
+    /// The host, and the container from inside, before a round.
     before: Snapshot,
+    inside: Snapshot,
 }
 
 impl<'a> Trial<'a> {
     pub(crate) fn new(subject: &'a Subject) -> Self {
-        let mut trial = Self { subject, netns: Namespaced::new("c"), before: Snapshot::take() };
+        let (before, inside) = (Snapshot::take(), Snapshot::with_files_of::<&str>(&[]));
+        let mut trial = Self { subject, netns: Some(Namespaced::new(CONTAINER)), before, inside };
         trial.settle();
         trial
     }
@@ -62,18 +69,35 @@ impl<'a> Trial<'a> {
 
     /// An ADD that must succeed, and its result where it is of use.
     fn add(&self, id: &str) -> Option<Value> {
-        let outcome = self.subject.job(Verb::Add, id, &self.netns, None).run();
+        let outcome = self.subject.job(Verb::Add, id, None).run();
         assert_eq!(outcome.code, Some(0), "{}: ADD: {}", self.subject.name, said(&outcome));
         self.subject.takes_result().then(|| serde_json::from_slice(&outcome.stdout).unwrap())
     }
 
     /// What is there before the verb is called: an attachment.
-    fn prepare(&self, verb: Verb, id: &str) -> Option<Value> {
-        if verb == Verb::Add { None } else { self.add(id) }
+    fn prepare(&mut self, verb: Verb, id: &str) -> Option<Value> {
+        let result = if verb == Verb::Add { None } else { self.add(id) };
+        self.end_container_for(verb);
+        result
     }
 
-    fn clean(&self, verb: Verb, id: &str, result: Option<&Value>) -> Outcome {
-        self.subject.job(verb, id, &self.netns, result).run()
+    fn clean(&mut self, verb: Verb, id: &str, result: Option<&Value>) -> Outcome {
+        self.end_container_for(verb);
+        self.subject.job(verb, id, result).run()
+    }
+
+    /// `cleat gc` removes what containers had that are over. A plugin's GC is told which attachments are valid, and is
+    /// tried on the harder case: a namespace that lives.
+    fn end_container_for(&mut self, verb: Verb) {
+        if verb == Verb::Gc && !self.subject.is_plugin() {
+            self.netns = None;
+        }
+    }
+
+    fn start_container(&mut self) {
+        if self.netns.is_none() {
+            self.netns = Some(Namespaced::new(CONTAINER));
+        }
     }
 
     /// Kills at every call, or, with a step, at every so manieth.
@@ -104,9 +128,10 @@ impl<'a> Trial<'a> {
     fn watch(&mut self, scenario: Scenario) -> Vec<SystemCall> {
         let id = Self::next();
         let result = self.prepare(scenario.verb, &id);
-        let job = self.subject.job(scenario.verb, &id, &self.netns, result.as_ref());
+        let job = self.subject.job(scenario.verb, &id, result.as_ref());
         let calls = job.trace(Plan::Watch, &errors::is_possible).calls;
         self.clean(Verb::Del, &id, result.as_ref());
+        self.start_container();
         calls
     }
 
@@ -115,8 +140,7 @@ impl<'a> Trial<'a> {
         let id = Self::next();
         let Scenario { verb, cleaned_by } = scenario;
         let result = self.prepare(verb, &id);
-        let outcome =
-            self.subject.job(verb, &id, &self.netns, result.as_ref()).trace(plan, &errors::is_possible);
+        let outcome = self.subject.job(verb, &id, result.as_ref()).trace(plan, &errors::is_possible);
         let name = self.subject.name;
         let at = format!("{name} {} {plan:?} at {:?}", verb.name(), outcome.hit.map(|call| call.number));
         if self.subject.is_plugin() && !is_whole(&outcome) {
@@ -125,7 +149,7 @@ impl<'a> Trial<'a> {
         }
         let told_failure = outcome.code.is_some_and(|code| code != 0) && !outcome.stdout.is_empty();
         if verb == Verb::Add && told_failure && self.subject.is_plugin() {
-            let left = self.settled();
+            let left = self.settled(Verb::Del);
             if !left.is_empty() {
                 tally.dirty += 1;
                 tally.tell(format!("{at}: failed, and left {}; {}", few(&left), said(&outcome)));
@@ -133,40 +157,47 @@ impl<'a> Trial<'a> {
         }
         // What succeeded without ADD is over; anything else is cleaned up, as runtimes do.
         let is_over = outcome.code == Some(0) && verb != Verb::Add;
-        let mut cleaned = String::new();
+        let mut trouble = String::new();
+        let mut cleaner = verb;
         if !is_over {
             // GC keeps what is alive, so what was added after all goes by DEL.
             let by = if outcome.code == Some(0) { Verb::Del } else { cleaned_by };
+            cleaner = by;
             let answer = self.clean(by, &id, result.as_ref());
             if answer.code != Some(0) {
-                cleaned = format!("; cleaning up failed: {}", said(&answer));
+                trouble = format!("; cleaning up failed: {}", said(&answer));
             }
         }
-        let left = self.settled();
-        if !left.is_empty() || !cleaned.is_empty() {
-            let by_gc = cleaned.is_empty() && self.subject.has(Verb::Gc) && {
+        let left = self.settled(cleaner);
+        if !left.is_empty() || !trouble.is_empty() {
+            let by_gc = trouble.is_empty() && self.subject.has(Verb::Gc) && {
                 self.clean(Verb::Gc, &id, None);
-                self.settled().is_empty()
+                self.settled(Verb::Gc).is_empty()
             };
             if by_gc {
                 tally.late += 1;
             } else {
                 tally.leaks += 1;
             }
-            tally.tell(format!("{at}: left {}{cleaned}; {}", few(&left), said(&outcome)));
+            tally.tell(format!("{at}: left {}{trouble}; {}", few(&left), said(&outcome)));
             self.start_afresh();
         }
+        self.start_container();
         match plan {
             Plan::Kill(_) if outcome.hit.is_none() => None,
             _ => Some(outcome.hit.is_some()),
         }
     }
 
-    /// What differs from before. The kernel takes some things away from work queues, so it is given a moment.
-    fn settled(&self) -> Vec<String> {
+    /// What differs from before, behind a verb. The kernel takes some things away from work queues, so it is given a
+    /// moment. GC is told of no namespace, so the inside of one that lives is not its business.
+    fn settled(&self, behind: Verb) -> Vec<String> {
         let deadline = Instant::now() + Duration::from_secs(1);
         loop {
-            let left = self.before.differences();
+            let mut left = self.before.differences();
+            if let Some(netns) = self.netns.as_ref().filter(|_| behind != Verb::Gc) {
+                left.extend(netns.enter(|| self.inside.differences()));
+            }
             if left.is_empty() || Instant::now() > deadline {
                 return left;
             }
@@ -188,17 +219,22 @@ impl<'a> Trial<'a> {
         for folder in ["/var/lib/cni", "/run/cleat"] {
             let _ = fs::remove_dir_all(folder);
         }
-        self.netns = Namespaced::new(&Self::next());
+        self.netns = None;
+        self.start_container();
         self.settle();
     }
 
-    /// The first attachment switches forwarding on and makes folders, which stay.
+    /// Somebody else's rules are there first. The first attachment switches forwarding on and makes folders, and
+    /// iptables its own tables and chains; these stay.
     fn settle(&mut self) {
+        let loaded = Command::new("nft").arg(self.subject.firewall).output().unwrap();
+        assert!(loaded.status.success(), "nft: {}", String::from_utf8_lossy(&loaded.stderr));
         let id = Self::next();
         let result = self.add(&id);
         self.clean(Verb::Del, &id, result.as_ref());
         thread::sleep(Duration::from_millis(100));
         self.before = Snapshot::take();
+        self.inside = self.netns.as_ref().unwrap().enter(|| Snapshot::with_files_of::<&str>(&[]));
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The one place in the suite that spawns processes for the contract.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
@@ -145,20 +145,24 @@ fn call(program: &Path, invocation: &Invocation<'_>, input: &[u8]) -> io::Result
             outcome => break outcome?,
         }
     };
-    let stdin = child.stdin.take();
-    std::thread::scope(|scope| {
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    let mut said = Vec::new();
+    let talk = std::thread::scope(|scope| {
         // A plugin may answer before it has read everything, so both ends are served at once.
         let writer = std::thread::Builder::new().spawn_scoped(scope, move || match stdin {
             Some(mut stdin) => stdin.write_all(input),
             None => Ok(()),
         })?;
-        let output = child.wait_with_output()?;
+        let read = stdout.map_or(Ok(0), |mut stdout| stdout.read_to_end(&mut said));
         match writer.join() {
             // A plugin that fails early need not read its configuration.
             Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-            _ => Ok(output),
+            _ => read,
         }
-    })
+    });
+    // Whatever went wrong, it is over before anybody undoes what it did; `wait_with_output` would panic instead.
+    let status = child.wait()?;
+    talk.map(|_| std::process::Output { status, stdout: said, stderr: Vec::new() })
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! Finding a family's programs and running them.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::{panic, thread};
 
 use crate::words::expect_name;
 use crate::{Error, Result, Rule, Transaction};
@@ -177,11 +178,26 @@ fn start(program: &Path, args: &[&str], input: &str) -> io::Result<Output> {
     let mut child = command.spawn()?;
     // A program that fails early need not read everything; what it says of that is worth more.
     let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(input.as_bytes()));
-    let output = child.wait_with_output()?;
+    let output = finish(child)?;
     match written {
         Err(error) if output.status.success() => Err(error),
         _ => Ok(output),
     }
+}
+
+/// Reads what a program says, and waits for its end. `Child::wait_with_output` panics where reading fails. The program is over in
+/// any case: whoever undoes what it did must not meet it at work.
+fn finish(mut child: Child) -> io::Result<Output> {
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let read = thread::scope(|scope| {
+        let errors = thread::Builder::new()
+            .spawn_scoped(scope, || err.map_or(Ok(0), |mut err| err.read_to_end(&mut stderr)))?;
+        let read = out.map_or(Ok(0), |mut out| out.read_to_end(&mut stdout));
+        errors.join().unwrap_or_else(|payload| panic::resume_unwind(payload)).and(read)
+    });
+    let status = child.wait()?;
+    read.map(|_| Output { status, stdout, stderr })
 }
 
 /// What a program that failed said, on one line; warnings about other programs' tables left out.

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::libc::O_NONBLOCK;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
@@ -49,6 +50,18 @@ impl Namespace {
             return Err(Error::NotNamespace { path: path.to_owned() });
         }
         Ok(Self { file })
+    }
+
+    /// As [`open`](Self::open), for a namespace that may have gone: `None` where the path leads to none and trying again
+    /// would not help. That descriptors or memory ran out, or rights are missing, is an error.
+    pub fn open_if_present(path: &Path) -> Result<Option<Self>, Error> {
+        const REASONS: [Errno; 6] =
+            [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::EIO, Errno::EACCES, Errno::EPERM];
+        match Self::open(path) {
+            Ok(namespace) => Ok(Some(namespace)),
+            Err(error) if REASONS.iter().any(|&errno| error.is(errno)) => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 
     /// The calling thread's namespace.

@@ -78,9 +78,16 @@ impl Socket {
 
     /// Reads one datagram into the buffer; `WouldBlock` where none is queued.
     pub(crate) fn receive(&mut self) -> io::Result<&[u8]> {
-        self.buffer.clear();
-        self.inner.recv(&mut self.buffer, MsgFlags::MSG_DONTWAIT.bits())?;
-        Ok(&self.buffer)
+        loop {
+            self.buffer.clear();
+            match self.inner.recv(&mut self.buffer, MsgFlags::MSG_DONTWAIT.bits()) {
+                Ok(_) => return Ok(&self.buffer),
+                // The answer is still queued. As an error it would pass for a dump that the kernel broke off, and a
+                // transaction that was carried out for one that was not.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// What became of the batch whose `count` operations have the sequences after `first`. An error comes with the

@@ -67,7 +67,8 @@ fn del_link(target: &Target) -> Result<(), Error> {
         return Ok(());
     }
     // A namespace that cannot be opened any more has taken the interface with it.
-    if let Some(namespace) = target.netns.as_deref().and_then(|path| Namespace::open(path).ok()) {
+    let Some(path) = target.netns.as_deref() else { return Ok(()) };
+    if let Some(namespace) = Namespace::open_if_present(path)? {
         container::remove(&namespace, target.ifname().as_str())?;
     }
     Ok(())

@@ -18,30 +18,20 @@ impl Plugin for Loopback {
     const NAME: &'static str = "loopback";
 
     fn add(request: &Request, target: &Target) -> Result<AddResult, Error> {
-        let path = target.netns()?;
         let mut socket = open(target)?;
         let link = lo(&mut socket)?;
-        socket.set_up(link.index).map_err(kernel)?;
-        // Behind another plugin, that one's result is the answer.
-        if let Some(result) = &request.conf.prev_result {
-            return Ok(result.clone());
+        let result = set_up(request, target, &mut socket, &link);
+        if result.is_err() && !link.up {
+            // The failure itself is what is told.
+            let _ = socket.set_down(link.index);
         }
-        let addresses = loopback_addresses(&mut socket, &link)?;
-        let interface = Interface {
-            name: LO.to_owned(),
-            mac: link.mac.map(|mac| mac.to_string()).unwrap_or_default(),
-            sandbox: path.to_string_lossy().into_owned(),
-            ..Interface::default()
-        };
-        let ips = addresses.into_iter().map(|address| Ip { interface: Some(0), address, gateway: None });
-        Ok(AddResult { interfaces: vec![interface], ips: ips.collect(), ..AddResult::default() })
+        result
     }
 
     fn del(_: &Request, target: &Target) -> Result<(), Error> {
         // A namespace that has gone took its loopback with it.
-        let Some(namespace) = target.netns.as_deref().and_then(|path| Namespace::open(path).ok()) else {
-            return Ok(());
-        };
+        let Some(path) = target.netns.as_deref() else { return Ok(()) };
+        let Some(namespace) = Namespace::open_if_present(path).map_err(kernel)? else { return Ok(()) };
         let mut socket = namespace.socket().map_err(kernel)?;
         let link = lo(&mut socket)?;
         socket.set_down(link.index).map_err(kernel)
@@ -71,6 +61,23 @@ impl Described for Loopback {
     fn validate(_: &Request) -> Result<(), Error> {
         Ok(())
     }
+}
+
+fn set_up(request: &Request, target: &Target, socket: &mut Socket, link: &Link) -> Result<AddResult, Error> {
+    socket.set_up(link.index).map_err(kernel)?;
+    // Behind another plugin, that one's result is the answer.
+    if let Some(result) = &request.conf.prev_result {
+        return Ok(result.clone());
+    }
+    let addresses = loopback_addresses(socket, link)?;
+    let interface = Interface {
+        name: LO.to_owned(),
+        mac: link.mac.map(|mac| mac.to_string()).unwrap_or_default(),
+        sandbox: target.netns()?.to_string_lossy().into_owned(),
+        ..Interface::default()
+    };
+    let ips = addresses.into_iter().map(|address| Ip { interface: Some(0), address, gateway: None });
+    Ok(AddResult { interfaces: vec![interface], ips: ips.collect(), ..AddResult::default() })
 }
 
 fn open(target: &Target) -> Result<Socket, Error> {

@@ -38,12 +38,13 @@ impl Snapshot {
         for link in json(&["-d", "link"]) {
             let field = |name: &str| link[name].to_string();
             lines.insert(format!(
-                "link {} kind {} master {} address {} mtu {}",
+                "link {} kind {} master {} address {} mtu {} {}",
                 field("ifname"),
                 link["linkinfo"]["info_kind"],
                 field("master"),
                 field("address"),
                 field("mtu"),
+                if link["flags"].to_string().contains("\"UP\"") { "up" } else { "down" },
             ));
         }
         for link in json(&["addr"]) {
