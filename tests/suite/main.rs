@@ -28,6 +28,7 @@ mod programs;
 mod reach;
 mod recorded;
 mod reference;
+mod removal;
 mod run;
 mod scenarios;
 mod upkeep;

@@ -17,6 +17,7 @@ mod error;
 mod mac;
 mod message;
 mod namespace;
+mod netconf;
 mod socket;
 
 pub use address::{Address, AddressFlags};
@@ -25,5 +26,6 @@ pub use ipnetwork::IpNetwork;
 pub use link::{Bridge, BridgeNetfilter, BridgeVlan, Link, Peer, PortFlags, Veth, VlanDevice, VlanMember};
 pub use mac::{Mac, ParseMacError};
 pub use namespace::{Namespace, NamespaceLock};
+pub use netconf::Family;
 pub use route::Route;
 pub use socket::Socket;

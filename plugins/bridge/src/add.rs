@@ -107,7 +107,7 @@ impl<'a> Add<'a> {
             let host_link = self.ensure_gateways(&bridge, &plan)?;
             (given, plan, host_link)
         };
-        host::enable_forwarding(&plan.gateways)?;
+        host::enable_forwarding(&mut self.socket, &plan.gateways)?;
         if !self.conf.keep_down {
             container::configure(&self.container, self.target.ifname().as_str(), &plan, self.conf.dad)?;
             host::await_forwarding(&mut self.socket, &host_link, port)?;

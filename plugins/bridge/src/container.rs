@@ -35,7 +35,7 @@ pub(crate) fn configure(namespace: &Namespace, ifname: &str, plan: &Plan, dad: b
         let has_v6 = plan.ips.iter().any(|ip| ip.address.is_ipv6());
         if !plan.ips.is_empty() {
             // The neighbours learn at once that an address has moved here (gratuitous ARP, kernel's ip-sysctl).
-            set_where_present(&format!("net/ipv4/conf/{ifname}/arp_notify"), "1")?;
+            socket.announce_addresses(link.index)?;
         }
         if has_v6 {
             configure_ipv6(ifname, dad)?;

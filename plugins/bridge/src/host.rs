@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use cni::{hex, token};
 use ipnetwork::IpNetwork;
-use netlink::{AddressFlags, Bridge, Link, Mac, Namespace, PortFlags, Socket, sysctl};
+use netlink::{AddressFlags, Bridge, Family, Link, Mac, Namespace, PortFlags, Socket, sysctl};
 
 use crate::conf::Conf;
+use crate::deputy;
 use crate::error::Error;
 use crate::existing;
 use crate::gateway::VlanGateway;
@@ -206,12 +207,16 @@ fn conflicts(found: IpNetwork, wanted: IpNetwork) -> bool {
 }
 
 /// Lets the host forward packets of the families that have a gateway.
-pub(crate) fn enable_forwarding(gateways: &[IpNetwork]) -> Result<(), Error> {
-    if gateways.iter().any(IpNetwork::is_ipv4) {
-        sysctl::set("net/ipv4/ip_forward", "1")?;
-    }
-    if gateways.iter().any(IpNetwork::is_ipv6) {
-        sysctl::set("net/ipv6/conf/all/forwarding", "1")?;
+pub(crate) fn enable_forwarding(socket: &mut Socket, gateways: &[IpNetwork]) -> Result<(), Error> {
+    let families = [
+        (Family::V4, gateways.iter().any(IpNetwork::is_ipv4), "net/ipv4/ip_forward"),
+        (Family::V6, gateways.iter().any(IpNetwork::is_ipv6), "net/ipv6/conf/all/forwarding"),
+    ];
+    for (family, _, parameter) in families.into_iter().filter(|(_, is_needed, _)| *is_needed) {
+        // Where the kernel does not have the family, the parameter's absence says so in better known words.
+        if !socket.forwards(family).unwrap_or_default() {
+            sysctl::set(parameter, "1")?;
+        }
     }
     Ok(())
 }
@@ -251,7 +256,7 @@ pub(crate) fn remove_bridge_if_unused(
             continue;
         };
         if bridge_unused && !socket.has_ports(bridge.index)? {
-            socket.del_link(bridge.index)?;
+            deputy::remove(socket, bridge.index)?;
         }
         match unused_gateway {
             Some(gateway) if gateway.is_unused(socket, &bridge)? => return gateway.remove(socket, &bridge),

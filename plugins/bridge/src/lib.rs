@@ -2,12 +2,13 @@
 //! bridge its gateway, and masquerades what leaves the network.
 //!
 //! `conf` and `vlan` read and validate, `plan` decides, `host`, `existing`, `gateway`, `vlan`, `container`, `masquerade`,
-//! `gate`, `netfilter`, `forward` and `spoof` act and look; `add`, `remove` and `check` are the verbs made of them.
+//! `gate`, `netfilter`, `forward`, `spoof` and `deputy` act and look; `add`, `remove` and `check` are the verbs made of them.
 
 mod add;
 mod check;
 mod conf;
 mod container;
+mod deputy;
 mod error;
 mod existing;
 mod forward;
@@ -26,6 +27,8 @@ mod spoof;
 mod tables;
 mod vlan;
 
+use std::process::ExitCode;
+
 use cni::schema::{self, Described};
 use cni::{AddResult, Plugin, Request, Target};
 use netlink::Socket;
@@ -34,6 +37,12 @@ pub use error::Error;
 pub use repair::repair;
 
 use conf::Conf;
+
+/// The program: the plugin, or what it starts itself to wait in its place.
+#[must_use]
+pub fn main() -> ExitCode {
+    deputy::serve(std::env::args_os()).unwrap_or_else(cni::run::<Bridge>)
+}
 
 /// The plugin.
 #[derive(Debug)]

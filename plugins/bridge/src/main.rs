@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cni::run::<bridge::Bridge>()
+    bridge::main()
 }

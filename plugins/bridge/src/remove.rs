@@ -1,32 +1,24 @@
 //! DEL and GC: removes what attachments have, past errors, by names that are derived and by what the kernel tells.
 
 use std::net::IpAddr;
-use std::thread;
 
 use cni::{Attachment, Request, Target};
 use netlink::{Namespace, Socket};
 
-use crate::conf::Removal;
+use crate::conf;
+use crate::deputy::Removal;
 use crate::error::Error;
 use crate::{container, forward, gate, host, masquerade, names, spoof};
 
 /// Removes an attachment. What is gone already counts as removed.
 pub(crate) fn del(request: &Request, target: &Target) -> Result<(), cni::Error> {
-    let conf = Removal::new(request)?;
+    let conf = conf::Removal::new(request)?;
     let mut errors: Vec<cni::Error> = Vec::new();
     let mut keep = |outcome: Result<(), Error>| errors.extend(outcome.err().map(cni::Error::from));
-    // The kernel takes a grace period, some ten milliseconds, to forget rules, and another one to remove a link: at the
-    // same time. The link before the address: nobody may use it any more when it is given back.
-    let (link, rules) = thread::scope(|scope| {
-        let link = thread::Builder::new().spawn_scoped(scope, || del_link(target));
-        let rules = del_rules(request, target);
-        match link {
-            Ok(link) => (link.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), rules),
-            // No thread is to be had.
-            Err(_) => (del_link(target), rules),
-        }
-    });
-    keep(link);
+    // Link and rules at the same time. The link before the address: nobody may use it any more when it is given back.
+    let link = begin_link(target);
+    let rules = del_rules(request, target);
+    keep(link.and_then(|link| finish_link(target, link)));
     keep(rules);
     keep(conf.ipam.del(request, target).map_err(Error::from));
     keep(del_bridge(&conf));
@@ -42,7 +34,7 @@ fn addresses(request: &Request, target: &Target) -> Vec<IpAddr> {
 
 /// Removes what attachments left that are not valid any more.
 pub(crate) fn gc(request: &Request) -> Result<(), cni::Error> {
-    let conf = Removal::new(request)?;
+    let conf = conf::Removal::new(request)?;
     let mut errors: Vec<cni::Error> = conf.ipam.gc(request).err().into_iter().collect();
     errors.extend(gc_kernel(request, &conf).err().map(cni::Error::from));
     cni::Error::all(errors)
@@ -60,11 +52,16 @@ fn del_rules(request: &Request, target: &Target) -> Result<(), Error> {
     gate::del(socket, &port).and(forward).and(guard).and(masquerade)
 }
 
-/// The host's end by its derived name; failing that, the container's end, where another program made the pair.
-fn del_link(target: &Target) -> Result<(), Error> {
-    let mut socket = Socket::open()?;
-    if socket.del_link_by_name(&names::host_interface(&target.attachment))? {
-        return Ok(());
+/// The host's end by its derived name, if it is there.
+fn begin_link(target: &Target) -> Result<Option<Removal>, Error> {
+    let link = Socket::open()?.get_link(&names::host_interface(&target.attachment))?;
+    Ok(link.map(|link| Removal::begin(link.index)))
+}
+
+/// Failing the host's end, the container's, where another program made the pair.
+fn finish_link(target: &Target, begun: Option<Removal>) -> Result<(), Error> {
+    if let Some(begun) = begun {
+        return begun.finish(&mut Socket::open()?);
     }
     // A namespace that cannot be opened any more has taken the interface with it.
     let Some(path) = target.netns.as_deref() else { return Ok(()) };
@@ -94,13 +91,13 @@ pub(crate) fn del_gate(port: &str) -> Result<(), Error> {
     gate::del(&mut nftables::Socket::open()?, port)
 }
 
-fn del_bridge(conf: &Removal) -> Result<(), Error> {
+fn del_bridge(conf: &conf::Removal) -> Result<(), Error> {
     let (name, gateway) = (conf.bridge.as_str(), conf.vlan_gateway.as_ref());
     host::remove_bridge_if_unused(&Namespace::current()?, &mut Socket::open()?, name, gateway)
 }
 
 /// Removes the links and the masquerading of this network's attachments that are not valid any more.
-fn gc_kernel(request: &Request, conf: &Removal) -> Result<(), Error> {
+fn gc_kernel(request: &Request, conf: &conf::Removal) -> Result<(), Error> {
     let Some(valid) = request.conf.valid_attachments()? else {
         return Ok(());
     };

@@ -75,7 +75,7 @@ fn restore(
         forward::restore(&mut nftables::Socket::open()?, conf.host_link(), &target.attachment)?;
     }
     socket.set_up(port)?;
-    host::enable_forwarding(&plan.gateways)?;
+    host::enable_forwarding(&mut socket, &plan.gateways)?;
     if !conf.keep_down {
         container::configure(inside, target.ifname().as_str(), plan, conf.dad)?;
         host::await_forwarding(&mut socket, &host_link, port)?;

@@ -77,7 +77,8 @@ fn is_switched_on(interface: &str) -> Result<bool, Error> {
     if interface == LO {
         return Ok(netlink::Socket::open()?.is_local(IpAddr::V6(STAND_IN))?);
     }
-    Ok(sysctl::get(&path(interface))? == "1")
+    let link = netlink::Socket::open()?.get_link(interface)?;
+    Ok(link.is_some_and(|link| link.route_localnet == Some(true)))
 }
 
 /// Switches it on. The interface's chain must be there by then, and be referred to.
@@ -124,6 +125,13 @@ fn switch(interface: &str, on: bool) -> Result<(), Error> {
         let mut socket = netlink::Socket::open()?;
         let address = IpAddr::V6(STAND_IN);
         if on { socket.add_local(address) } else { socket.del_local(address) }?;
+        return Ok(());
+    }
+    let mut socket = netlink::Socket::open()?;
+    if on && let Some(link) = socket.get_link(interface)? {
+        if link.route_localnet != Some(true) {
+            socket.route_localnet(link.index)?;
+        }
         return Ok(());
     }
     match sysctl::set(&path(interface), if on { "1" } else { "0" }) {

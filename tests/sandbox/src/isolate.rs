@@ -73,6 +73,8 @@ pub(crate) fn prepare() {
         tmpfs(folder);
     }
     copy_on_write("/etc");
+    // What containers of the host have there is not the tests' to see come and go.
+    let _ = std::fs::remove_dir_all("/etc/netns");
 }
 
 /// Makes a folder one's own to write to, with what is in it.

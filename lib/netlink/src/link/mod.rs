@@ -3,6 +3,7 @@
 mod add;
 mod del;
 mod get;
+mod ipv4;
 mod netfilter;
 mod port;
 mod set;
@@ -11,7 +12,7 @@ mod vlan;
 use std::ffi::c_int;
 
 use nix::libc::{
-    IFF_LOWER_UP, IFF_PROMISC, IFF_UP, IFLA_ADDRESS, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA,
+    IFF_LOWER_UP, IFF_PROMISC, IFF_UP, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA,
     IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINK, IFLA_LINKINFO, IFLA_MASTER,
     IFLA_MTU, IFLA_OPERSTATE,
 };
@@ -70,6 +71,8 @@ pub struct Link {
     pub netfilter: Option<BridgeNetfilter>,
     /// The VLAN of a VLAN device; `None` where this is none.
     pub vlan_id: Option<u16>,
+    /// Whether it passes packets from and to 127.0.0.0/8 (`route_localnet`); `None` where it has nothing to do with IPv4.
+    pub route_localnet: Option<bool>,
     /// The flags of a bridge's port; `None` where this is not a port of a bridge.
     pub port: Option<PortFlags>,
 }
@@ -96,6 +99,7 @@ impl Link {
                 IFLA_LINK => link.peer_index = u32_at(value, 0),
                 IFLA_IFALIAS => link.alias = Some(text(value)).filter(|alias| !alias.is_empty()),
                 IFLA_LINKINFO => link.read_info(value),
+                IFLA_AF_SPEC => link.route_localnet = ipv4::route_localnet(value),
                 _ => {}
             }
         }

@@ -11,6 +11,7 @@ mod addresses;
 mod fixture;
 mod links;
 mod namespaces;
+mod parameters;
 mod ports;
 mod routes;
 mod sysctls;
