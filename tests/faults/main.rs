@@ -12,7 +12,10 @@ mod subject;
 mod tracer;
 mod trial;
 
-use std::process::ExitCode;
+use std::process::{ExitCode, Output};
+use std::sync::Mutex;
+use std::sync::mpsc::{self, Sender};
+use std::{env, thread};
 
 use sandbox::Host;
 use subject::{Subject, Verb};
@@ -26,64 +29,85 @@ const SCENARIOS: [Scenario; 4] = [
     Scenario { verb: Verb::Gc, cleaned_by: Verb::Gc },
 ];
 
+/// Told to a process in a sandbox, before the subject and the number of its scenario.
+const ARGUMENT: &str = "--trial";
+
+/// A subject, the number of its scenario, and where what is said of it goes.
+type Task = (String, usize, Sender<Output>);
+
 fn main() -> ExitCode {
-    match sandbox::isolated_program() {
-        None => test(),
-        Some(status) if status.success() => ExitCode::SUCCESS,
-        Some(_) => ExitCode::FAILURE,
+    let is_full = env::var_os("FULL").is_some_and(|value| value != "0");
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    if let [argument, name, scenario] = &arguments[..]
+        && argument == ARGUMENT
+    {
+        return trial(name, scenario.parse().unwrap(), is_full);
     }
-}
-
-fn test() -> ExitCode {
-    let is_full = std::env::var_os("FULL").is_some_and(|value| value != "0");
-    let chosen: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let is_chosen = |subject: &Subject| chosen.is_empty() || chosen.iter().any(|name| name == subject.name);
-    let _host = Host::new();
-    heading();
-    let mut faults = 0;
-    for subject in subject::ours().iter().filter(|subject| is_chosen(subject)) {
-        for (index, scenario) in SCENARIOS.into_iter().enumerate() {
-            if !subject.has(scenario.verb) || !subject.has(scenario.cleaned_by) {
-                continue;
-            }
-            let mut tally = Tally::default();
-            let mut trial = Trial::new(subject);
-            trial.kill(scenario, |calls| if is_full { 1 } else { calls / 12 }, &mut tally);
-            // GC behind a failed call is the same call again.
-            if index != 1 {
-                trial.fail(scenario, if is_full { 1 } else { 23 }, &mut tally);
-            }
-            line(subject, scenario, &tally);
-            let found = tally.leaks + tally.late + tally.torn + tally.dirty;
-            if found > 0 || is_full {
-                tally.told.iter().for_each(|text| println!("{text}\n"));
-            }
-            faults += found;
-        }
-    }
-    if is_full {
-        for subject in subject::references().iter().filter(|subject| is_chosen(subject)) {
-            for scenario in SCENARIOS {
-                if !subject.has(scenario.verb) || !subject.has(scenario.cleaned_by) {
-                    continue;
-                }
-                let mut tally = Tally::default();
-                Trial::new(subject).kill(scenario, |calls| calls / 20, &mut tally);
-                line(subject, scenario, &tally);
-            }
-        }
-    }
-    if faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn heading() {
+    let chosen: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let references = if is_full { &subject::REFERENCES[..] } else { &[] };
+    let names = subject::OURS.iter().chain(references);
+    let names = names.filter(|name| chosen.is_empty() || chosen.iter().any(|chosen| chosen == *name));
     println!(
         "{:22} {:14} {:>5} {:>6} {:>7} {:>6} {:>9} {:>5} {:>10}",
         "", "", "calls", "kills", "errors", "leaks", "until GC", "torn", "half done"
     );
+    if all(names.copied()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn line(subject: &Subject, scenario: Scenario, tally: &Tally) {
+/// Tries each subject, each scenario in a sandbox of its own. Several at a time, as they mostly wait for the kernel;
+/// what they say comes in order.
+fn all<'a>(names: impl Iterator<Item = &'a str>) -> bool {
+    let (mut tasks, mut answers): (Vec<Task>, Vec<_>) = (Vec::new(), Vec::new());
+    for name in names {
+        for scenario in 0..SCENARIOS.len() {
+            let (sender, answer) = mpsc::channel();
+            tasks.push((name.to_owned(), scenario, sender));
+            answers.push(answer);
+        }
+    }
+    let tasks = Mutex::new(tasks.into_iter());
+    let work = || {
+        loop {
+            let Some((name, scenario, sender)) = tasks.lock().unwrap().next() else { break };
+            let mut command = sandbox::sandboxed();
+            let output = command.args([ARGUMENT, &name, &scenario.to_string()]).output();
+            sender.send(output.expect("start unshare(1) of util-linux")).unwrap();
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..2 * thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+        let mut is_well = true;
+        for answer in answers {
+            let output = answer.recv().unwrap();
+            is_well &= output.status.success();
+            print!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        }
+        is_well
+    })
+}
+
+/// In a sandbox: tries one subject under one scenario.
+fn trial(name: &str, number: usize, is_full: bool) -> ExitCode {
+    sandbox::prepare();
+    let _host = Host::new();
+    let (subject, scenario) = (&Subject::new(name), SCENARIOS[number]);
+    if !subject.has(scenario.verb) || !subject.has(scenario.cleaned_by) {
+        return ExitCode::SUCCESS;
+    }
+    let mut tally = Tally::default();
+    let mut trial = Trial::new(subject);
+    let step = |calls: usize| match (is_full, subject.is_reference) {
+        (true, false) => 1,
+        (true, true) => calls / 20,
+        (false, _) => calls / 12,
+    };
+    trial.kill(scenario, step, &mut tally);
+    // GC behind a failed call is the same call again.
+    if !subject.is_reference && number != 1 {
+        trial.fail(scenario, if is_full { 1 } else { 23 }, &mut tally);
+    }
     let whose = if subject.is_reference { "reference " } else { "" };
     let Tally { calls, kills, errors, leaks, late, torn, dirty, .. } = tally;
     println!(
@@ -91,4 +115,9 @@ fn line(subject: &Subject, scenario: Scenario, tally: &Tally) {
         format!("{whose}{}", subject.name),
         format!("{}, then {}", scenario.verb.name(), scenario.cleaned_by.name()),
     );
+    if subject.is_reference {
+        return ExitCode::SUCCESS;
+    }
+    tally.told.iter().for_each(|text| println!("{text}\n"));
+    if leaks + late + torn + dirty == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -82,46 +82,35 @@ fn published() -> Value {
 }
 
 /// The suite's own.
-pub(crate) fn ours() -> Vec<Subject> {
-    let bridge = json!({"bridge": "faults0", "isGateway": true, "ipMasq": true, "hairpinMode": true,
-        "macspoofchk": true, "ingress": "published", "ipam": host_local("10.70.0.0/16")});
-    let shut = json!({"icc": false, "forward": "accept", "ipMasqBackend": "iptables"});
-    let host_port = json!({"prevResult": previous(), "runtimeConfig": published()});
-    let link_env = json!({"prevResult": previous(), "runtimeConfig": published(),
-        "endpoint": {"expose": ["80"], "env": {"A": "b"}}});
+pub(crate) const OURS: [&str; 8] = [
+    "loopback",
+    "host-local",
+    "bridge",
+    "bridge-shut",
+    "host-port",
+    "host-port-iptables",
+    "link-env",
+    "chain",
+];
+
+/// The reference's plugins that the suite replaces.
+pub(crate) const REFERENCES: [&str; 4] =
+    ["reference-loopback", "reference-host-local", "reference-bridge", "reference-portmap"];
+
+fn our_bridge() -> Value {
+    json!({"bridge": "faults0", "isGateway": true, "ipMasq": true, "hairpinMode": true,
+        "macspoofchk": true, "ingress": "published", "ipam": host_local("10.70.0.0/16")})
+}
+
+fn chain() -> Subject {
     fs::create_dir_all(NETWORKS).unwrap();
     let chain = json!({"cniVersion": "1.1.0", "name": "chain", "plugins": [
-        with(&bridge, &json!({"type": "bridge"})),
+        with(&our_bridge(), &json!({"type": "bridge"})),
         {"type": "host-port", "capabilities": {"portMappings": true}},
         {"type": "link-env", "capabilities": {"portMappings": true}},
     ]});
     fs::write(format!("{NETWORKS}/chain.conflist"), chain.to_string()).unwrap();
-    let iptables = json!({"backend": "iptables"});
-    vec![
-        plugin("loopback", env!("CARGO_BIN_EXE_loopback"), json!({})),
-        plugin("host-local", env!("CARGO_BIN_EXE_host-local"), json!({"ipam": host_local("10.70.0.0/16")})),
-        plugin("bridge", env!("CARGO_BIN_EXE_bridge"), bridge.clone()),
-        Subject {
-            firewall: DROPPING,
-            ..plugin("bridge-shut", env!("CARGO_BIN_EXE_bridge"), with(&bridge, &shut))
-        },
-        plugin("host-port", env!("CARGO_BIN_EXE_host-port"), host_port.clone()),
-        plugin("host-port-iptables", env!("CARGO_BIN_EXE_host-port"), with(&host_port, &iptables)),
-        plugin("link-env", env!("CARGO_BIN_EXE_link-env"), link_env),
-        Subject { name: "chain", is_reference: false, firewall: "", kind: Kind::Chain },
-    ]
-}
-
-/// The reference's plugins that the suite replaces.
-pub(crate) fn references() -> Vec<Subject> {
-    let bridge = json!({"bridge": "reference0", "isGateway": true, "ipMasq": true, "hairpinMode": true,
-        "ipam": host_local("10.72.0.0/16")});
-    vec![
-        reference("loopback", json!({})),
-        reference("host-local", json!({"ipam": host_local("10.72.0.0/16")})),
-        reference("bridge", bridge),
-        reference("portmap", json!({"prevResult": previous(), "runtimeConfig": published()})),
-    ]
+    Subject { name: "chain", is_reference: false, firewall: "", kind: Kind::Chain }
 }
 
 fn with(object: &Value, further: &Value) -> Value {
@@ -131,6 +120,38 @@ fn with(object: &Value, further: &Value) -> Value {
 }
 
 impl Subject {
+    /// The one of that name, among those that are listed above.
+    pub(crate) fn new(name: &str) -> Self {
+        let shut = json!({"icc": false, "forward": "accept", "ipMasqBackend": "iptables"});
+        let host_port = json!({"prevResult": previous(), "runtimeConfig": published()});
+        let iptables = json!({"backend": "iptables"});
+        let link_env = json!({"prevResult": previous(), "runtimeConfig": published(),
+            "endpoint": {"expose": ["80"], "env": {"A": "b"}}});
+        let leases = |subnet: &str| json!({"ipam": host_local(subnet)});
+        let their_bridge =
+            json!({"bridge": "reference0", "isGateway": true, "ipMasq": true, "hairpinMode": true});
+        match name {
+            "loopback" => plugin("loopback", env!("CARGO_BIN_EXE_loopback"), json!({})),
+            "host-local" => plugin("host-local", env!("CARGO_BIN_EXE_host-local"), leases("10.70.0.0/16")),
+            "bridge" => plugin("bridge", env!("CARGO_BIN_EXE_bridge"), our_bridge()),
+            "bridge-shut" => Self {
+                firewall: DROPPING,
+                ..plugin("bridge-shut", env!("CARGO_BIN_EXE_bridge"), with(&our_bridge(), &shut))
+            },
+            "host-port" => plugin("host-port", env!("CARGO_BIN_EXE_host-port"), host_port),
+            "host-port-iptables" => {
+                plugin("host-port-iptables", env!("CARGO_BIN_EXE_host-port"), with(&host_port, &iptables))
+            }
+            "link-env" => plugin("link-env", env!("CARGO_BIN_EXE_link-env"), link_env),
+            "chain" => chain(),
+            "reference-loopback" => reference("loopback", json!({})),
+            "reference-host-local" => reference("host-local", leases("10.72.0.0/16")),
+            "reference-bridge" => reference("bridge", with(&their_bridge, &leases("10.72.0.0/16"))),
+            "reference-portmap" => reference("portmap", host_port),
+            other => panic!("no subject {other}"),
+        }
+    }
+
     /// The verbs it has: those of the reference know no GC.
     pub(crate) fn has(&self, verb: Verb) -> bool {
         !(self.is_reference && verb == Verb::Gc)

@@ -168,10 +168,12 @@ impl<'a> Trial<'a> {
                 trouble = format!("; cleaning up failed: {}", said(&answer));
             }
         }
+        self.start_container();
         let left = self.settled(cleaner);
         if !left.is_empty() || !trouble.is_empty() {
             let by_gc = trouble.is_empty() && self.subject.has(Verb::Gc) && {
                 self.clean(Verb::Gc, &id, None);
+                self.start_container();
                 self.settled(Verb::Gc).is_empty()
             };
             if by_gc {
@@ -182,7 +184,6 @@ impl<'a> Trial<'a> {
             tally.tell(format!("{at}: left {}{trouble}; {}", few(&left), said(&outcome)));
             self.start_afresh();
         }
-        self.start_container();
         match plan {
             Plan::Kill(_) if outcome.hit.is_none() => None,
             _ => Some(outcome.hit.is_some()),

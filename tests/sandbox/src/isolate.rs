@@ -16,7 +16,7 @@ pub fn isolated(test: impl FnOnce()) {
         prepare();
         return test();
     }
-    run_test_in(unshare());
+    run_test_in(sandboxed());
 }
 
 /// Starts the calling test again, this one alone, by a command that ends in the test program.
@@ -46,10 +46,12 @@ pub fn isolated_program() -> Option<ExitStatus> {
         prepare();
         return None;
     }
-    Some(unshare().args(std::env::args_os().skip(1)).status().expect("start unshare(1) of util-linux"))
+    Some(sandboxed().args(std::env::args_os().skip(1)).status().expect("start unshare(1) of util-linux"))
 }
 
-fn unshare() -> Command {
+/// This program in a sandbox, which it must [`prepare`] there; arguments are yet to come.
+#[must_use]
+pub fn sandboxed() -> Command {
     let mut command = Command::new("unshare");
     command
         .args([
@@ -68,7 +70,7 @@ fn unshare() -> Command {
 }
 
 /// Fresh folders where the suite, its tests and ip(8) keep their state, and an `/etc` to write to.
-pub(crate) fn prepare() {
+pub fn prepare() {
     for folder in ["/run", "/var/lib"] {
         tmpfs(folder);
     }
