@@ -9,6 +9,7 @@ mod apart;
 mod bridge;
 mod conf;
 mod contract;
+mod crowds;
 mod dhcp;
 mod existing;
 mod firewalls;

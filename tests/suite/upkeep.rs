@@ -9,26 +9,26 @@ use serde_json::{Value, json};
 
 use crate::networks::{cleat, install_networks};
 
-const NETWORK: &str = "cleat";
-const DUAL: &str = "cleat-dual-stack";
+pub(crate) const NETWORK: &str = "cleat";
+pub(crate) const DUAL: &str = "cleat-dual-stack";
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// A verb with its exit code and what it says.
-fn call(args: &[&str]) -> (Option<i32>, String) {
+pub(crate) fn call(args: &[&str]) -> (Option<i32>, String) {
     let output = cleat(args).output().unwrap();
     (output.status.code(), said(&output))
 }
 
-fn ok(args: &[&str]) -> String {
+pub(crate) fn ok(args: &[&str]) -> String {
     let (code, text) = call(args);
     assert_eq!(code, Some(0), "cleat {args:?}: {text}");
     text
 }
 
-fn json_of(args: &[&str]) -> Value {
+pub(crate) fn json_of(args: &[&str]) -> Value {
     let output = cleat(args).arg("--json").output().unwrap();
     serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{args:?}: {error}: {}", said(&output)))
@@ -40,7 +40,7 @@ fn shell(line: &str) {
 }
 
 /// A container with a server, by `cleat add` as any runtime would attach it.
-fn add(name: &str, network: &str, host_port: u16) -> Namespaced {
+pub(crate) fn add(name: &str, network: &str, host_port: u16) -> Namespaced {
     let netns = Namespaced::new(name);
     serve_tcp(Some(&netns), name, "[::]:80");
     let mappings = json!({"portMappings": [{"hostPort": host_port, "containerPort": 80}]});
@@ -52,19 +52,19 @@ fn add(name: &str, network: &str, host_port: u16) -> Namespaced {
 
 /// The container goes with its attachment.
 #[expect(clippy::needless_pass_by_value, reason = "dropping it is what removes the namespace")]
-fn del(network: &str, netns: Namespaced) {
+pub(crate) fn del(network: &str, netns: Namespaced) {
     ok(&["del", network, netns.path().to_str().unwrap(), "--id", netns.name()]);
 }
 
 /// The container's side, which a repair in place may not change.
-fn inner(netns: &Namespaced) -> String {
+pub(crate) fn inner(netns: &Namespaced) -> String {
     let list = || {
         said(&Command::new("sh").args(["-c", "ip -o link show eth0; ip -o addr show eth0 scope global; ip route; ip -6 route show default"]).output().unwrap())
     };
     netns.enter(list)
 }
 
-fn states(args: &[&str]) -> Vec<String> {
+pub(crate) fn states(args: &[&str]) -> Vec<String> {
     let all = json_of(args);
     all.as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap().to_owned()).collect()
 }
@@ -141,7 +141,7 @@ fn what_is_broken_is_put_right_in_place() {
 }
 
 /// What the host looks like, but for link-local addresses, which the kernel gives when it gets round to it, and for files.
-fn steady() -> Vec<String> {
+pub(crate) fn steady() -> Vec<String> {
     let now = Snapshot::take();
     let is_steady = |line: &&str| !line.contains("fe80:") && !line.starts_with("file ");
     now.lines().filter(is_steady).map(str::to_owned).collect()

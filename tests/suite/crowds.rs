@@ -1,0 +1,273 @@
+//! Crowds: hundreds of containers that come and go at once on several networks, and GC beside them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use sandbox::traffic::{ask_tcp, serve_tcp};
+use sandbox::{Call, Namespaced, Snapshot, UPLINK_V4, UPLINK_V6, isolated};
+use serde_json::{Value, json};
+
+use crate::members::{assert_closed, assert_open, host, ways};
+use crate::networks::{NETWORKS, cleat, install_networks};
+use crate::programs::program;
+use crate::upkeep::{DUAL, NETWORK, json_of, ok, said, states};
+
+const LINKS: &str = "cleat-links";
+/// IPv4 alone, both families, members kept apart: each with its file.
+pub(crate) const MIXED: [(&str, &str); 3] =
+    [(NETWORK, "10-cleat"), (DUAL, "20-cleat-dual-stack"), (LINKS, "30-cleat-links")];
+
+/// The shipped networks, on which a container may come before those that it has links to.
+pub(crate) fn install() {
+    install_networks();
+    for (_, file) in MIXED {
+        let mut list = list(file);
+        list["plugins"][2]["waitForLinks"] = json!(true);
+        fs::write(format!("{NETWORKS}/{file}.conflist"), list.to_string()).unwrap();
+    }
+}
+
+fn list(file: &str) -> Value {
+    serde_json::from_slice(&fs::read(format!("{NETWORKS}/{file}.conflist")).unwrap()).unwrap()
+}
+
+/// One of a crowd: its number says on which network it is, where it is published, and whom it has a link to.
+pub(crate) struct Container {
+    number: usize,
+    pub(crate) netns: Namespaced,
+}
+
+impl Container {
+    pub(crate) fn new(number: usize) -> Self {
+        Self { number, netns: Namespaced::new(&format!("c{number}")) }
+    }
+
+    fn network(&self) -> &'static str {
+        MIXED[self.number % MIXED.len()].0
+    }
+
+    /// Every second one is published where it says, the others on a free port.
+    fn fixed_port(&self) -> Option<usize> {
+        self.number.is_multiple_of(2).then_some(20_000 + self.number)
+    }
+
+    /// Every second one of a network has a link to the one before it.
+    fn source(&self) -> Option<usize> {
+        let place = self.number / MIXED.len();
+        (place % 2 == 1).then(|| self.number - MIXED.len())
+    }
+
+    pub(crate) fn verb(&self, verb: &str) -> Command {
+        let mut command = by_id(verb, self.network(), self.number);
+        command.arg(self.netns.path());
+        let port = json!([{"hostPort": self.fixed_port().unwrap_or(0), "containerPort": 80}]);
+        let link = self.source().map(|source| format!(";LINK_LINKS=c{source}:source")).unwrap_or_default();
+        command.env("CAP_ARGS", json!({"portMappings": port}).to_string());
+        command.env("CNI_ARGS", format!("LINK_NAME=c{}{link}", self.number));
+        command
+    }
+
+    fn add(&self) -> Value {
+        serde_json::from_str(&success(&mut self.verb("add"))).unwrap()
+    }
+
+    pub(crate) fn del(&self) {
+        success(&mut self.verb("del"));
+    }
+
+    pub(crate) fn serve(&self) {
+        serve_tcp(Some(&self.netns), self.netns.name(), "[::]:80");
+    }
+
+    fn hosts(&self) -> String {
+        fs::read_to_string(format!("/run/cleat/containers/c{}/hosts", self.number)).unwrap()
+    }
+}
+
+fn by_id(verb: &str, network: &str, number: usize) -> Command {
+    cleat(&[verb, network, "--id", &format!("c{number}")])
+}
+
+fn success(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", said(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// All at the same time, each in a thread of its own.
+fn at_once<T: Sync, R: Send>(all: &[T], act: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    thread::scope(|scope| {
+        let acts: Vec<_> = all.iter().map(|one| scope.spawn(|| act(one))).collect();
+        acts.into_iter().map(|one| one.join().unwrap()).collect()
+    })
+}
+
+fn distinct<T: Ord>(all: impl IntoIterator<Item = T>) -> usize {
+    all.into_iter().collect::<BTreeSet<T>>().len()
+}
+
+fn addresses(result: &Value) -> Vec<String> {
+    let bare = |ip: &Value| ip["address"].as_str().unwrap().split('/').next().unwrap().to_owned();
+    result["ips"].as_array().unwrap().iter().map(bare).collect()
+}
+
+/// The port of the host of every attachment, by its container's ID; each has one.
+pub(crate) fn ports() -> Vec<(String, u64)> {
+    let told = json_of(&["ps"]);
+    let of = |one: &Value| {
+        let ports = one["ports"].as_array().unwrap().iter().map(|port| port["hostPort"].as_u64().unwrap());
+        let mut ports: Vec<u64> = ports.collect();
+        // Once for each family.
+        ports.dedup();
+        assert_eq!(ports.len(), 1, "{one}");
+        (one["id"].as_str().unwrap().to_owned(), ports[0])
+    };
+    told.as_array().unwrap().iter().map(of).collect()
+}
+
+#[test]
+fn two_hundred_come_at_once_to_three_networks_and_go_at_once() {
+    const CROWD: usize = 200;
+    const SAMPLE: usize = 12;
+    isolated(|| {
+        let host = host();
+        install();
+        let before = Snapshot::take();
+        let mut crowd: Vec<Container> = (0..CROWD).map(Container::new).collect();
+        crowd.iter().take(SAMPLE).for_each(Container::serve);
+
+        let results = at_once(&crowd, Container::add);
+        let given: Vec<Vec<String>> = results.iter().map(addresses).collect();
+        let all: Vec<&String> = given.iter().flatten().collect();
+        let dual = crowd.iter().filter(|container| container.network() == DUAL).count();
+        assert_eq!((all.len(), distinct(&all)), (CROWD + dual, CROWD + dual));
+        let ports = ports();
+        assert_eq!(distinct(ports.iter().map(|(_, port)| port)), CROWD, "{ports:?}");
+        let port_of = |container: &Container| {
+            let id = container.netns.name();
+            ports.iter().find(|(known, _)| known == id).unwrap_or_else(|| panic!("no {id} in {ports:?}")).1
+        };
+        for container in &crowd {
+            let fixed = container.fixed_port().map(|port| port as u64);
+            assert!(fixed.is_none_or(|fixed| fixed == port_of(container)), "{ports:?}");
+        }
+        // From outside, by the ports; and from each other, as the network says.
+        let (mut open, mut closed) = (Vec::new(), Vec::new());
+        for (container, given) in crowd.iter().zip(&given).take(SAMPLE) {
+            let (name, port) = (container.netns.name(), port_of(container));
+            let seen = ask_tcp(Some(&host.outside), &format!("{UPLINK_V4}:{port}")).unwrap();
+            assert_eq!(seen, format!("{name} sees 192.0.2.2"));
+            if container.network() == DUAL {
+                let seen = ask_tcp(Some(&host.outside), &format!("[{UPLINK_V6}]:{port}")).unwrap();
+                assert_eq!(seen, format!("{name} sees 2001:db8::2"));
+            }
+            let neighbour = &crowd[(container.number + MIXED.len()) % SAMPLE];
+            let way = ways(Some(&neighbour.netns), &[format!("{}:80", given[0])]).remove(0);
+            let is_open = neighbour.network() != LINKS || neighbour.source() == Some(container.number);
+            if is_open { open.push(way) } else { closed.push(way) }
+        }
+        assert_open(&open);
+        assert_closed(&closed);
+        assert!(!closed.is_empty());
+        // By name: everybody of the network, or the link alone.
+        for container in &crowd {
+            let (network, hosts) = (container.network(), container.hosts());
+            let own = crowd.iter().filter(|other| other.network() == network).count();
+            // A line for each address.
+            let names =
+                hosts.lines().filter_map(|line| line.split_whitespace().find(|word| word.ends_with(network)));
+            let known = distinct(names);
+            let is_linked = hosts.split_whitespace().any(|word| word == "source");
+            assert_eq!(is_linked, container.source().is_some(), "{hosts}");
+            assert!(network == LINKS || known == own, "{known} of {own}: {hosts}");
+        }
+        assert_eq!(states(&["check"]), ["ok"; CROWD]);
+
+        // Of every fifth one the runtime knows the ID alone, as its namespace went first.
+        let gone: Vec<Container> =
+            crowd.extract_if(.., |container| container.number.is_multiple_of(5)).collect();
+        let mut dels: Vec<Command> =
+            gone.iter().map(|gone| by_id("del", gone.network(), gone.number)).collect();
+        drop(gone);
+        dels.extend(crowd.iter().map(|container| container.verb("del")));
+        thread::scope(|scope| {
+            for del in &mut dels {
+                scope.spawn(|| success(del));
+            }
+        });
+        drop(crowd);
+        before.assert_unchanged();
+    });
+}
+
+/// GC as a runtime calls it for each plugin, for all attachments that are there, come or go; until told to stop.
+fn collect_over_and_over(valid: &[Value], stop: &AtomicBool) -> usize {
+    let mut rounds = 0;
+    while !stop.load(Ordering::Relaxed) {
+        for (name, file) in MIXED {
+            for plugin in list(file)["plugins"].as_array().unwrap() {
+                let mut conf = plugin.clone();
+                conf["name"] = json!(name);
+                conf["cniVersion"] = json!("1.1.0");
+                conf["cni.dev/valid-attachments"] = json!(valid);
+                Call::new(program(plugin["type"].as_str().unwrap()), "GC", &conf).run().silent();
+            }
+        }
+        rounds += 1;
+    }
+    rounds
+}
+
+#[test]
+fn gc_beside_those_who_come_and_go_takes_the_dead_alone() {
+    const EACH: usize = 12;
+    isolated(|| {
+        let host = host();
+        install();
+        let before = Snapshot::take();
+        let group = |group: usize| -> Vec<Container> {
+            (group * EACH..(group + 1) * EACH).map(Container::new).collect()
+        };
+        let [stay, go, dead, come] = [0, 1, 2, 3].map(group);
+        for group in [&stay, &go, &dead] {
+            at_once(group, Container::add);
+        }
+        stay.iter().for_each(Container::serve);
+        drop(dead);
+        let alive: Vec<&Container> = stay.iter().chain(&go).chain(&come).collect();
+        let valid: Vec<Value> = alive
+            .iter()
+            .map(|container| json!({"containerID": container.netns.name(), "ifname": "eth0"}))
+            .collect();
+        let stop = AtomicBool::new(false);
+        let rounds = thread::scope(|scope| {
+            let plugins = scope.spawn(|| collect_over_and_over(&valid, &stop));
+            let gc = scope.spawn(|| {
+                for (network, _) in MIXED {
+                    ok(&["gc", network]);
+                }
+            });
+            let adds = scope.spawn(|| at_once(&come, Container::add));
+            at_once(&go, Container::del);
+            adds.join().unwrap();
+            gc.join().unwrap();
+            stop.store(true, Ordering::Relaxed);
+            plugins.join().unwrap()
+        });
+        assert!(rounds > 0);
+        assert_eq!(states(&["check"]), ["ok"; 2 * EACH]);
+        for (id, port) in ports().iter().filter(|(id, _)| stay.iter().any(|stays| stays.netns.name() == id)) {
+            let seen = ask_tcp(Some(&host.outside), &format!("{UPLINK_V4}:{port}")).unwrap();
+            assert_eq!(seen, format!("{id} sees 192.0.2.2"));
+        }
+        assert_eq!(json_of(&["gc"]), json!([]));
+        for group in [&stay, &come] {
+            at_once(group, Container::del);
+        }
+        drop((stay, go, come));
+        before.assert_unchanged();
+    });
+}
