@@ -33,6 +33,7 @@ impl Joining<'_> {
     pub(crate) fn attach(self, runtime: &Runtime<'_>) -> Result<Attachment, Error> {
         let namespace = Namespace::open(self.netns)
             .map_err(|source| Error::Netns { given: self.netns.to_owned(), source })?;
+        let _hold = runtime.hold(self.container_id)?;
         let ifname = match self.ifname {
             Some(ifname) => ifname,
             None => free_interface(&namespace)?,

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use cni::cache::{DEFAULT_FOLDER, Entry};
+use cni::cache::{DEFAULT_FOLDER, Entry, Hold};
 use cni::{Attachment, Cache, Chain, ContainerId, IfName, NetworkList, NetworkName, Parameters, case_blind};
 use serde_json::{Map, Value};
 
@@ -146,6 +146,12 @@ impl<'a> Runtime<'a> {
         };
         // The last one first, as a failed ADD is undone.
         Error::all(entries.into_iter().rev().filter_map(|entry| remove(entry).err()).collect())
+    }
+
+    /// Waits until no other process works on the container, and keeps every other one waiting until the hold is dropped. It
+    /// comes after the lock: who waits for a hold waits for somebody who has the lock.
+    pub(crate) fn hold(&self, container_id: &ContainerId) -> Result<Hold, Error> {
+        self.cache.hold(container_id).map_err(Error::contract(format!("hold container {container_id}")))
     }
 
     /// Waits until no GC is under way, and keeps any from starting until the lock is dropped.

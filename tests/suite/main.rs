@@ -26,6 +26,7 @@ mod networks;
 mod portmap;
 mod ports;
 mod programs;
+mod races;
 mod reach;
 mod recorded;
 mod reference;

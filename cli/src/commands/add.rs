@@ -28,6 +28,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     let namespace = netns::open(&making.netns, &args.netns)?;
     let doing = format!("add {attachment}");
     let _lock = runtime.lock_shared()?;
+    let _hold = runtime.hold(&attachment.container_id)?;
     let kept = runtime.cache.read(&attachment).map_err(Error::contract(doing.as_str()))?;
     // A second ADD would fail and then be undone, and the first one's work with it. An entry without the interface is
     // from a namespace that had this path before.

@@ -26,6 +26,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     let attachment = args.options.attachment(&args.network, netns.as_deref(), environment)?;
     let runtime = Runtime::new(environment, &args.options.cache);
     let _lock = runtime.lock_shared()?;
+    let _hold = runtime.hold(&attachment.container_id)?;
     let making = runtime.recall(&attachment, netns.as_deref())?;
     runtime
         .chain(&making.list)

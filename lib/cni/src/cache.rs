@@ -1,6 +1,8 @@
 //! The result cache of libcni: one file an attachment, in the place and format of libcni, so that what one program
 //! added another can delete.
 
+mod hold;
+
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -14,6 +16,8 @@ use serde_json::{Map, Value};
 
 use crate::attachment::{Attachment, ContainerId};
 use crate::error::{Code, Error};
+
+pub use hold::Hold;
 
 /// The folder that libcni uses unless told otherwise; the files are in `results` below it.
 pub const DEFAULT_FOLDER: &str = "/var/lib/cni";
@@ -129,7 +133,8 @@ impl Cache {
                 .is_some_and(|token| token.len() == 16 && token.bytes().all(|byte| byte.is_ascii_hexdigit()))
         };
         let clear = || -> io::Result<()> {
-            for entry in fs::read_dir(&self.folder)? {
+            let holds = fs::read_dir(self.folder.with_file_name(""))?;
+            for entry in holds.chain(fs::read_dir(&self.folder)?) {
                 let entry = entry?;
                 if entry.file_name().to_str().is_some_and(is_unfinished) {
                     fs::remove_file(entry.path())?;

@@ -39,6 +39,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     let errors = on_it.into_iter().filter_map(|attached| {
         let attachment = &attached.attachment;
         let remove = || {
+            let _hold = runtime.hold(&attachment.container_id)?;
             let making = runtime.recall(attachment, Some(attached.netns.as_path()))?;
             let chain = runtime.chain(&making.list);
             chain.del(&making.parameters(attachment)).map_err(Error::contract(format!("remove {attachment}")))

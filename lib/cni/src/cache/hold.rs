@@ -1,0 +1,120 @@
+//! One operation at a time on a container, as the specification demands of runtimes (section 2): an ADD and a DEL of
+//! one container side by side would each undo half of what the other does.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
+
+use super::Cache;
+use crate::attachment::{ContainerId, token};
+use crate::error::{Code, Error};
+
+/// A container that no other process of this program works on until this is dropped.
+#[derive(Debug)]
+pub struct Hold {
+    file: Option<File>,
+    path: PathBuf,
+}
+
+impl Cache {
+    /// Waits until nobody else holds the container: by flock(2) on a file that is there for as long as somebody does.
+    ///
+    /// Where no file can be made, on a disk that is full or read-only, nobody is waited for: a DEL is to remove what it
+    /// can, and an ADD is refused when it comes to keep its result.
+    ///
+    /// # Errors
+    /// Code 5 where the file cannot be made or locked for another reason.
+    pub fn hold(&self, container_id: &ContainerId) -> Result<Hold, Error> {
+        // Beside the results: whoever counts those is not to see it.
+        let path = self.folder.with_file_name(format!(".{}", token(&[container_id.as_str()])));
+        let take = || -> io::Result<Option<File>> {
+            loop {
+                let opened =
+                    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+                let file = match opened {
+                    Err(error) if error.kind() == ErrorKind::NotFound => {
+                        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+                        continue;
+                    }
+                    Err(error) if is_unwritable(error.kind()) => return Ok(None),
+                    opened => opened?,
+                };
+                file.lock()?;
+                // Whoever held it before has removed its name: then this lock keeps nobody away.
+                if is_named(&file, &path)? {
+                    return Ok(Some(file));
+                }
+            }
+        };
+        match take() {
+            Ok(file) => Ok(Hold { file, path }),
+            Err(error) => Err(Error::new(Code::Io, format!("lock {}: {error}", path.display()))),
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // Before the lock is given up. A file that stays does no harm.
+        if let Some(file) = &self.file
+            && is_named(file, &self.path).unwrap_or_default()
+        {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn is_unwritable(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem)
+}
+
+/// Whether the path still leads to the open file.
+fn is_named(file: &File, path: &PathBuf) -> io::Result<bool> {
+    let held = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (held.dev(), held.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn one_at_a_time_holds_a_container_and_no_file_stays() {
+        const HOLDERS: usize = 16;
+        let folder = std::env::temp_dir().join(format!("cni-hold-{}", std::process::id()));
+        let cache = Cache::new(&folder);
+        let id = |text: &str| ContainerId::new(text).unwrap();
+        // Another container is another matter.
+        let other = cache.hold(&id("other")).unwrap();
+        let (inside, turns) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for _ in 0..HOLDERS {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        let _hold = cache.hold(&id("one")).unwrap();
+                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                        turns.fetch_add(1, Ordering::SeqCst);
+                        thread::yield_now();
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        drop(other);
+        assert_eq!(turns.into_inner(), HOLDERS * 20);
+        // That of a process which was killed goes with the others' unfinished files.
+        std::mem::forget(cache.hold(&id("one")).unwrap());
+        cache.remove_unfinished().unwrap();
+        let left: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["results"]);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
