@@ -28,6 +28,7 @@ mod ports;
 mod programs;
 mod races;
 mod reach;
+mod reboot;
 mod recorded;
 mod reference;
 mod removal;

@@ -41,10 +41,15 @@ fn shell(line: &str) {
 
 /// A container with a server, by `cleat add` as any runtime would attach it.
 pub(crate) fn add(name: &str, network: &str, host_port: u16) -> Namespaced {
-    let netns = Namespaced::new(name);
-    serve_tcp(Some(&netns), name, "[::]:80");
+    add_as(name, name, network, host_port)
+}
+
+/// The same, in a namespace of another name.
+pub(crate) fn add_as(id: &str, netns: &str, network: &str, host_port: u16) -> Namespaced {
+    let netns = Namespaced::new(netns);
+    serve_tcp(Some(&netns), id, "[::]:80");
     let mappings = json!({"portMappings": [{"hostPort": host_port, "containerPort": 80}]});
-    let mut command = cleat(&["add", network, netns.path().to_str().unwrap(), "--id", name]);
+    let mut command = cleat(&["add", network, netns.path().to_str().unwrap(), "--id", id]);
     let output = command.env("CAP_ARGS", mappings.to_string()).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     netns

@@ -209,22 +209,30 @@ fn target(request: &Request, boundary: &Boundary<'_>) -> Result<Target, Error> {
         container_id: ContainerId::new(variable(boundary, "CNI_CONTAINERID")?)?,
         ifname: IfName::new(variable(boundary, "CNI_IFNAME")?)?,
     };
-    let netns = (!netns.is_empty()).then(|| PathBuf::from(netns));
+    let mut netns = (!netns.is_empty()).then(|| PathBuf::from(netns));
     let overridden =
         matches!(variable(boundary, "CNI_NETNS_OVERRIDE")?.to_ascii_lowercase().as_str(), "1" | "true");
-    if let Some(path) = &netns {
-        check_namespace(path, request.command, overridden)?;
+    if let Some(path) = &netns
+        && is_own(path, request.command)?
+        && !overridden
+    {
+        if request.command != Command::Del {
+            return Err(own_namespace(path));
+        }
+        netns = None;
     }
     Ok(Target { attachment, netns, args: Args::parse(&raw_args)?, raw_args })
 }
 
-/// Refuses a container that lives in the plugin's own network namespace, before anything is touched: its "container
-/// interface" would be one of the host's. `CNI_NETNS_OVERRIDE` allows it, as in the reference.
-fn check_namespace(path: &Path, command: Command, overridden: bool) -> Result<(), Error> {
+/// Whether the path leads to the plugin's own network namespace, where the "container interface" would be one of the
+/// host's. To a DEL that is a container whose namespace has gone: the path is that of a process which has ended, and the
+/// host has given its number to another one. Any other verb is refused. `CNI_NETNS_OVERRIDE` allows it, as in the
+/// reference.
+fn is_own(path: &Path, command: Command) -> Result<bool, Error> {
     let target = match fs::metadata(path) {
         Ok(target) => target,
         // DEL must do without; ADD and CHECK cannot.
-        Err(_) if command == Command::Del => return Ok(()),
+        Err(_) if command == Command::Del => return Ok(false),
         Err(error) => {
             return Err(Error::new(
                 Code::InvalidEnvironment,
@@ -235,12 +243,13 @@ fn check_namespace(path: &Path, command: Command, overridden: bool) -> Result<()
     };
     let own = fs::metadata("/proc/thread-self/ns/net")
         .map_err(|error| Error::new(Code::Io, format!("read the own network namespace: {error}")))?;
-    if !overridden && (target.dev(), target.ino()) == (own.dev(), own.ino()) {
-        return Err(Error::new(
-            Code::Other(8),
-            format!("network namespace {} is the plugin's own: it must not be the host's", path.display()),
-        )
-        .details("set CNI_NETNS_OVERRIDE=1 where this is meant"));
-    }
-    Ok(())
+    Ok((target.dev(), target.ino()) == (own.dev(), own.ino()))
+}
+
+fn own_namespace(path: &Path) -> Error {
+    Error::new(
+        Code::Other(8),
+        format!("network namespace {} is the plugin's own: it must not be the host's", path.display()),
+    )
+    .details("set CNI_NETNS_OVERRIDE=1 where this is meant")
 }

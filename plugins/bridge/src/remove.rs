@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use cni::{Attachment, Request, Target};
-use netlink::{Namespace, Socket};
+use netlink::{Link, Namespace, Socket};
 
 use crate::conf;
 use crate::deputy::Removal;
@@ -66,9 +66,19 @@ fn finish_link(target: &Target, begun: Option<Removal>) -> Result<(), Error> {
     // A namespace that cannot be opened any more has taken the interface with it.
     let Some(path) = target.netns.as_deref() else { return Ok(()) };
     if let Some(namespace) = Namespace::open_if_present(path)? {
-        container::remove(&namespace, target.ifname().as_str())?;
+        let mut socket = Socket::open()?;
+        container::remove(&namespace, target.ifname().as_str(), |inner| is_of_another(&mut socket, inner))?;
     }
     Ok(())
+}
+
+/// Whether a container's end leads to an interface of ours on this host: then, the one of the own name being gone, it is
+/// another attachment's. Its namespace has got the path that a former one had, as after a reboot.
+fn is_of_another(socket: &mut Socket, inner: &Link) -> Result<bool, Error> {
+    let Some(index) = inner.peer_index else { return Ok(false) };
+    let outer = socket.get_link_by_index(index)?;
+    Ok(outer
+        .is_some_and(|outer| names::is_host_interface(&outer.name) && outer.peer_index == Some(inner.index)))
 }
 
 /// Removes what masquerades an attachment with these addresses.

@@ -1,0 +1,66 @@
+//! A reboot: what is on disk stays (leases, kept results, links for namespaces), what the kernel and `/run` had is gone.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use sandbox::traffic::ask_tcp;
+use sandbox::{Host, Namespaced, Snapshot, UPLINK_V4, isolated};
+use serde_json::json;
+
+use crate::bridge::shell;
+use crate::networks::{NETWORKS, install_networks};
+use crate::programs::folder;
+use crate::upkeep::{DUAL, NETWORK, add, add_as, call, del, json_of, ok, said, states, steady};
+
+/// The containers end, and with them all that a reboot ends. The kernel's ID of the boot cannot change here, so another
+/// one is mounted over it.
+fn reboot(containers: Vec<Namespaced>) {
+    const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+    drop(containers);
+    // The kernel takes its time to remove a namespace's interfaces.
+    shell(
+        "for link in $(ip -o link show | grep -o '\\(veth[0-9a-f]*\\|cleat[0-9]\\)[@:]' | tr -d @:); do ip link del $link || true; done",
+    );
+    shell(
+        "nft flush ruleset; rm -rf /run/cleat; ip -6 route del local fd63:6c65:6174::34c3 table local || true",
+    );
+    for file in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+        fs::write(Path::new("/proc/sys/net").join(file), "0").unwrap();
+    }
+    let boot = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap();
+    fs::write("/run/boot_id", boot).unwrap();
+    shell(&format!("umount {BOOT_ID} 2>/dev/null; mount --bind /run/boot_id {BOOT_ID} && rm /run/boot_id"));
+}
+
+fn reached(host: &Host, port: u16) -> Option<String> {
+    ask_tcp(Some(&host.outside), &format!("{UPLINK_V4}:{port}")).ok()
+}
+
+fn of_all(key: &str) -> BTreeSet<String> {
+    let all = json_of(&["ps"]);
+    all.as_array().unwrap().iter().map(|one| one[key].to_string()).collect()
+}
+
+/// Forgets what a runtime would have kept.
+fn lose_result(network: &str, id: &str) {
+    fs::remove_file(format!("/var/lib/cni/results/{network}-{id}-eth0")).unwrap();
+}
+
+/// A path of a process that has ended, whose number one of the host's has got: its interface of the same name stays.
+#[test]
+fn the_hosts_own_interface_is_not_touched() {
+    isolated(|| {
+        let _host = Host::new();
+        install_networks();
+        shell("ip link add eth0 type veth peer name other0");
+        let before = Snapshot::take();
+        for network in [NETWORK, DUAL] {
+            for path in ["/proc/1/ns/net", "/proc/self/ns/net"] {
+                ok(&["del", network, path, "--id", "ended"]);
+                before.assert_unchanged();
+            }
+        }
+    });
+}
