@@ -48,6 +48,38 @@ fn lose_result(network: &str, id: &str) {
     fs::remove_file(format!("/var/lib/cni/results/{network}-{id}-eth0")).unwrap();
 }
 
+/// A namespace has the name that another one had before the reboot: its container is no longer the one that is kept.
+#[test]
+fn the_namespace_of_another_container_is_not_touched() {
+    isolated(|| {
+        let host = Host::new();
+        install_networks();
+        let before = Snapshot::take();
+        for network in [NETWORK, DUAL] {
+            reboot(vec![add("web", network, 8080)]);
+            let again = add_as("again", "web", network, 8081);
+            let whole = steady();
+            let check = json_of(&["check"]);
+            let state = |id: &str| {
+                let all = check.as_array().unwrap();
+                all.iter().find(|one| one["id"] == id).map(|one| one["state"].clone()).unwrap()
+            };
+            assert_eq!((state("again"), state("web")), (json!("ok"), json!("broken")));
+            let (code, said) = call(&["repair"]);
+            assert!(code == Some(1) && said.contains("has gone"), "{said}");
+            assert_eq!(whole, steady());
+            assert_eq!(reached(&host, 8080), None);
+            ok(&["del", network, "/run/netns/web", "--id", "web"]);
+            assert_eq!(whole, steady());
+            assert_eq!(states(&["check"]), ["ok"]);
+            assert_eq!(reached(&host, 8081).unwrap(), "again sees 192.0.2.2");
+            ok(&["del", network, "/run/netns/web", "--id", "again"]);
+            drop(again);
+            before.assert_unchanged();
+        }
+    });
+}
+
 /// A path of a process that has ended, whose number one of the host's has got: its interface of the same name stays.
 #[test]
 fn the_hosts_own_interface_is_not_touched() {

@@ -93,12 +93,17 @@ impl Patient<'_> {
         let parameters = self.making.parameters(attachment);
         let check = || chain.check_each(&parameters).map_err(Error::contract(format!("check {attachment}")));
         self.left.clear();
-        let mut done = Vec::new();
+        let (mut done, mut has_no_interface) = (Vec::new(), false);
         for (place, outcome) in check()?.into_iter().enumerate() {
             let Err(broken) = outcome else { continue };
             let name = plugin_at(&self.making, place);
             if args.dry_run {
                 self.left.push(format!("{broken}: {}", prospect(place, name)));
+                continue;
+            }
+            // What is behind an interface that is not there must not come to lead to whoever has its address by now.
+            if has_no_interface {
+                self.left.push(broken.to_string());
                 continue;
             }
             let cured = match (place, name) {
@@ -110,7 +115,10 @@ impl Patient<'_> {
             };
             match cured {
                 Ok(()) => done.push(format!("{broken}: put right")),
-                Err(error) => self.left.push(error.to_string()),
+                Err(error) => {
+                    has_no_interface |= place == 0;
+                    self.left.push(error.to_string());
+                }
             }
         }
         if args.dry_run {
