@@ -48,6 +48,53 @@ fn lose_result(network: &str, id: &str) {
     fs::remove_file(format!("/var/lib/cni/results/{network}-{id}-eth0")).unwrap();
 }
 
+#[test]
+fn a_full_range_is_free_again_and_late_dels_take_nothing_from_the_new() {
+    isolated(|| {
+        let host = Host::new();
+        install_networks();
+        let before = Snapshot::take();
+        let file = format!("{NETWORKS}/10-cleat.conflist");
+        let shipped = fs::read_to_string(&file).unwrap();
+        fs::write(&file, shipped.replace("10.90.0.0/16", "10.90.0.0/29").replace("1.0.0", "1.1.0")).unwrap();
+        let old: Vec<Namespaced> = (0..5).map(|n| add(&format!("old{n}"), NETWORK, 8000 + n)).collect();
+        let (code, said) = call(&["status", NETWORK]);
+        assert!(code == Some(1) && said.contains("5 of 5 addresses are in use"), "{said}");
+        reboot(old);
+
+        // What there is to be said before anything happens.
+        assert_eq!(ok(&["status", NETWORK]), "");
+        assert_eq!(states(&["check"]), ["gone"; 5]);
+        assert_eq!(of_all("gone"), BTreeSet::from(["true".to_owned()]));
+        assert_eq!(ok(&["repair"]).lines().count(), 1);
+        let leases = &json_of(&["leases", NETWORK])[0];
+        assert_eq!((&leases["used"], &leases["next"]), (&json!([]), &json!("10.90.0.2")), "{leases}");
+        let dead = json_of(&["gc"]);
+        assert_eq!(dead.as_array().unwrap().len(), 5, "{dead}");
+
+        let new: Vec<Namespaced> = (0..5).map(|n| add(&format!("new{n}"), NETWORK, 8000 + n)).collect();
+        let (code, said) = call(&["status", NETWORK]);
+        assert!(code == Some(1) && said.contains("5 of 5 addresses are in use"), "{said}");
+        // The old ones had the same addresses, and are taken off in each of the ways that runtimes have.
+        lose_result(NETWORK, "old0");
+        for id in ["old0", "old1", "old1"] {
+            ok(&["del", NETWORK, "--id", id]);
+        }
+        lose_result(NETWORK, "old2");
+        ok(&["gc", "--force"]);
+        assert_eq!(json_of(&["gc"]), json!([]));
+        assert_eq!(states(&["check"]), ["ok"; 5]);
+        for n in 0..5 {
+            assert_eq!(reached(&host, 8000 + n).unwrap(), format!("new{n} sees 192.0.2.2"));
+        }
+        for netns in new {
+            del(NETWORK, netns);
+        }
+        fs::write(&file, shipped).unwrap();
+        before.assert_unchanged();
+    });
+}
+
 /// A namespace has the name that another one had before the reboot: its container is no longer the one that is kept.
 #[test]
 fn the_namespace_of_another_container_is_not_touched() {

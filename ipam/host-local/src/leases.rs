@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use cni::Request;
 use serde::Serialize;
 
+use crate::boot_id;
 use crate::conf::{self, Conf};
 use crate::error::Error;
 use crate::store::{Store, lease};
@@ -37,19 +38,22 @@ pub struct Lease {
     pub ifname: Option<String>,
 }
 
-/// The leases of every range set. Reads them all, and locks nothing.
+/// The leases of every range set. Reads them all, and locks nothing. Those of an earlier boot are none: the next ADD drops
+/// them.
 ///
 /// # Errors
 /// A configuration that ADD would refuse, and what reading the folder says.
 pub fn leases(request: &Request) -> Result<Vec<Leases>, cni::Error> {
-    read(request).map_err(Into::into)
+    read(request, boot_id().as_deref()).map_err(Into::into)
 }
 
-fn read(request: &Request) -> Result<Vec<Leases>, Error> {
+fn read(request: &Request, boot_id: Option<&str>) -> Result<Vec<Leases>, Error> {
     let conf = Conf::read(request, None)?;
     let store = Store::open(&conf::folder(request)?)?;
+    let is_over =
+        store.as_ref().map(|store| store.is_of_earlier_boot(boot_id)).transpose()?.unwrap_or_default();
     let mut all = Vec::new();
-    if let Some(store) = &store {
+    if let Some(store) = store.as_ref().filter(|_| !is_over) {
         store.for_each_lease(|name, content| {
             let (container_id, ifname) = lease::parts(content);
             all.extend(lease::address(name).map(|address| Lease {
@@ -63,6 +67,9 @@ fn read(request: &Request) -> Result<Vec<Leases>, Error> {
     let sets = conf.demands.iter().map(|demand| &demand.set).enumerate();
     let describe = |(index, set): (usize, &crate::range::RangeSet)| {
         let next = match &store {
+            Some(store) if is_over => {
+                store.search(set, index)?.candidates().next().map(|found| found.address)
+            }
             Some(store) => {
                 let search = store.search(set, index)?;
                 let near = store.find_near(set, &search)?;
@@ -76,7 +83,8 @@ fn read(request: &Request) -> Result<Vec<Leases>, Error> {
     sets.map(describe).collect()
 }
 
-/// Removes a network's folder, which keeps what it leased last, where nothing is leased. No folder is removed already.
+/// Removes a network's folder, which keeps what it leased last, where nothing is leased since this boot. No folder is
+/// removed already.
 ///
 /// # Errors
 /// Leases that are left, and what removing the folder says.
@@ -86,9 +94,11 @@ pub fn forget(request: &Request) -> Result<(), cni::Error> {
         let Some(store) = Store::open(&folder)? else { return Ok(()) };
         let _locked = store.lock_existing()?;
         let mut left = Vec::new();
-        store.for_each_lease(|name, content| {
-            left.extend(lease::address(name).map(|address| (address, content.to_owned())));
-        })?;
+        if !store.is_of_earlier_boot(boot_id().as_deref())? {
+            store.for_each_lease(|name, content| {
+                left.extend(lease::address(name).map(|address| (address, content.to_owned())));
+            })?;
+        }
         if let Some((address, content)) = left.first() {
             return Err(Error::in_use(*address, Some(content)));
         }
