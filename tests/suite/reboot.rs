@@ -95,6 +95,58 @@ fn a_full_range_is_free_again_and_late_dels_take_nothing_from_the_new() {
     });
 }
 
+/// Each way of a runtime to take a container off that ended with the host, before any ADD.
+#[test]
+fn what_ended_with_the_host_is_removed_without_an_add_before() {
+    isolated(|| {
+        let _host = Host::new();
+        install_networks();
+        let before = Snapshot::take();
+        for (way, remove) in [
+            ("del", "cleat del $0 --id web && cleat del $0 --id web"),
+            ("del without its result", "rm /var/lib/cni/results/*; cleat del $0 /run/netns/web --id web"),
+            ("gc of the network", "cleat gc $0"),
+            ("gc of all", "cleat gc --force"),
+            ("gc without results", "rm /var/lib/cni/results/*; cleat gc $0"),
+        ] {
+            for network in [NETWORK, DUAL] {
+                reboot(vec![add("web", network, 8080)]);
+                let path = format!("{}:{}", folder().display(), env!("PATH"));
+                let mut shell = Command::new("sh");
+                shell.args(["-ec", remove, network]).env("PATH", path);
+                let output = shell.env("CNI_PATH", folder()).env("NETCONFPATH", NETWORKS).output().unwrap();
+                assert!(output.status.success(), "{way}: {}", said(&output));
+                let left = before.differences();
+                assert!(left.is_empty(), "{way}, {network}: {left:#?}");
+            }
+        }
+    });
+}
+
+/// As podman and `cleat restart` start what had run before: the same ID, the same name of the namespace.
+#[test]
+fn a_container_starts_again_by_its_old_id() {
+    isolated(|| {
+        let host = Host::new();
+        install_networks();
+        let before = Snapshot::take();
+        for network in [NETWORK, DUAL] {
+            reboot(vec![add("web", network, 8080), add("other", network, 8081)]);
+            let web = add("web", network, 8080);
+            assert_eq!(states(&["check"]), ["gone", "ok"]);
+            assert_eq!(reached(&host, 8080).unwrap(), "web sees 192.0.2.2");
+            assert_eq!(
+                fs::read_link("/etc/netns/web/hosts").unwrap(),
+                Path::new("/run/cleat/containers/web/hosts")
+            );
+            assert!(!Path::new("/etc/netns/other").exists(), "the first ADD sweeps");
+            del(network, web);
+            ok(&["del", network, "--id", "other"]);
+            before.assert_unchanged();
+        }
+    });
+}
+
 /// A namespace has the name that another one had before the reboot: its container is no longer the one that is kept.
 #[test]
 fn the_namespace_of_another_container_is_not_touched() {

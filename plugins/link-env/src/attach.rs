@@ -52,7 +52,7 @@ fn lock(delivery: &Delivery) -> Result<Locked, Error> {
         return Ok(locked);
     }
     let locked = delivery.registry().lock()?;
-    delivery.sweep(&locked)?;
+    delivery.sweep(Some(&locked))?;
     Ok(locked)
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn gc(request: &Request) -> Result<(), Error> {
     };
     let delivery = Delivery::new(&request.conf)?;
     let Some(locked) = delivery.registry().lock_existing()? else {
-        return Ok(());
+        return delivery.sweep(None);
     };
     let before = locked.network(request.conf.network.as_str())?;
     let name = before.name.clone();
@@ -58,7 +58,7 @@ pub(crate) fn gc(request: &Request) -> Result<(), Error> {
             failures.extend(left.err().map(cni::Error::from));
         }
     }
-    failures.extend(delivery.sweep(&locked).err().map(cni::Error::from));
+    failures.extend(delivery.sweep(Some(&locked)).err().map(cni::Error::from));
     failures.extend(locked.remove_if_empty(&name).map_err(|error| Error::from(error).into()).err());
     Ok(cni::Error::all(failures)?)
 }

@@ -118,8 +118,8 @@ impl Delivery {
         namespace::remove(path, &self.registry.container_dir(id).join(files::HOSTS))
     }
 
-    /// Removes what is there for containers that have no folder, as after a boot.
-    pub(crate) fn sweep(&self, locked: &Locked) -> Result<(), Error> {
+    /// Removes what is there for containers that have no folder, as after a boot. Without a registry, nobody has one.
+    pub(crate) fn sweep(&self, locked: Option<&Locked>) -> Result<(), Error> {
         let mut left = Vec::new();
         if let Some(dir) = &self.netns_dir {
             left.extend(namespace::links(dir, &self.registry));
@@ -128,7 +128,7 @@ impl Delivery {
             left.extend(cdi::specs(dir, &self.registry)?);
         }
         for (path, id) in left {
-            if locked.container(&id)?.is_none() {
+            if locked.map(|locked| locked.container(&id)).transpose()?.flatten().is_none() {
                 self.remove(&path, &id)?;
             }
         }
