@@ -67,9 +67,10 @@ impl Plugin for HostPort {
         Ok(result.clone())
     }
 
-    fn del(_: &Request, target: &Target) -> Result<(), cni::Error> {
+    fn del(request: &Request, target: &Target) -> Result<(), cni::Error> {
         let mut rules = Socket::open_if_supported().map_err(Error::from)?;
-        let errors = remove::everything(rules.as_mut(), &target.attachment);
+        let asked = remove::are_ports_asked_for(&request.conf);
+        let errors = remove::everything(rules.as_mut(), &target.attachment, asked);
         cni::Error::all(errors.into_iter().map(cni::Error::from).collect())
     }
 
@@ -146,7 +147,7 @@ fn add(conf: Conf, result: &AddResult, target: &Target) -> Result<(), cni::Error
     let attachment = &target.attachment;
     let container = Container::find(&conf, result, target.ifname())?;
     let undone = |error: Error, rules: Option<&mut Socket>| {
-        remove::everything(rules, attachment)
+        remove::everything(rules, attachment, true)
             .into_iter()
             .fold(cni::Error::from(error), |error, further| error.undo_failed(&further.into()))
     };

@@ -120,6 +120,16 @@ pub(crate) fn release(socket: &mut Socket, interface: &str) -> Result<(), Error>
     Ok(())
 }
 
+/// Takes the local route back where the table has gone that told of it, as after `nft flush ruleset`. An ADD at the same
+/// time makes the table first, which is seen afterwards.
+pub(crate) fn forget(socket: &mut Socket) -> Result<(), Error> {
+    switch(LO, false)?;
+    if has_chain(socket, &names::local_chain(LO))? {
+        switch(LO, true)?;
+    }
+    Ok(())
+}
+
 fn switch(interface: &str, on: bool) -> Result<(), Error> {
     if interface == LO {
         let mut socket = netlink::Socket::open()?;

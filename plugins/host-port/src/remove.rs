@@ -1,7 +1,8 @@
 //! DEL and GC: removes what an attachment has, by what the table itself remembers.
 
-use cni::{Attachment, ContainerId, IfName, NetworkName};
+use cni::{Attachment, Conf, ContainerId, IfName, NetworkName, case_blind};
 use nftables::{Batch, Chain, Socket};
+use serde_json::Value;
 
 use crate::error::Error;
 use crate::holder::Owner;
@@ -10,13 +11,20 @@ use crate::publish::TRIES;
 use crate::ruleset::{self, OWNERS, TABLE};
 use crate::{chains, flows, localhost, names, reference};
 
+/// Whether the runtime tells of ports. A configuration that cannot be read keeps no DEL from anything.
+pub(crate) fn are_ports_asked_for(conf: &Conf) -> bool {
+    let runtime = case_blind::get(conf.raw(), "runtimeConfig").and_then(Value::as_object);
+    let mappings = runtime.and_then(|runtime| case_blind::get(runtime, "portMappings"));
+    mappings.and_then(Value::as_array).is_some_and(|mappings| !mappings.is_empty())
+}
+
 /// DEL: removes all that an attachment has, whichever backend or program made it, past errors. `rules` is missing where
-/// the kernel has no nftables.
-pub(crate) fn everything(rules: Option<&mut Socket>, attachment: &Attachment) -> Vec<Error> {
+/// the kernel has no nftables; `asked` says whether ports were asked for.
+pub(crate) fn everything(rules: Option<&mut Socket>, attachment: &Attachment, asked: bool) -> Vec<Error> {
     let Some(rules) = rules else {
         return chains::del_legacy(attachment).err().into_iter().collect();
     };
-    let had_ports = detach(rules, attachment);
+    let had_ports = detach(rules, attachment, asked);
     // Who has ports in the table has no legacy chains: only for these a program would be started.
     let may_be_legacy = !matches!(had_ports, Ok(true));
     let outcomes = [
@@ -28,9 +36,10 @@ pub(crate) fn everything(rules: Option<&mut Socket>, attachment: &Attachment) ->
     outcomes.into_iter().filter_map(Result::err).collect()
 }
 
-/// Removes all that an attachment has in the table, and says whether it had ports there. Where it has nothing, a DEL before this one may have been killed behind its
-/// transaction, and what that left is removed.
-fn detach(rules: &mut Socket, attachment: &Attachment) -> Result<bool, Error> {
+/// Removes all that an attachment has in the table, and says whether it had ports there. Where it has nothing, a DEL before
+/// this one may have been killed behind its transaction, and what that left is removed; where there is no table,
+/// somebody may have flushed it.
+fn detach(rules: &mut Socket, attachment: &Attachment, asked: bool) -> Result<bool, Error> {
     let owner = Owner::of(attachment);
     if let Some(memory) = rules.get_element(&OWNERS, &[owner.key()?])? {
         remove(rules, &owner, &[])?;
@@ -38,6 +47,8 @@ fn detach(rules: &mut Socket, attachment: &Attachment) -> Result<bool, Error> {
     }
     if rules.has_table(&TABLE)? {
         sweep(rules, &attachment.network)?;
+    } else if asked {
+        localhost::forget(rules)?;
     }
     Ok(false)
 }
@@ -102,7 +113,11 @@ pub(crate) fn collect(
         }
         Err(error) => errors.push(error),
     }
-    errors.extend(sweep(rules, network).err());
+    let swept = rules
+        .has_table(&TABLE)
+        .map_err(Error::from)
+        .and_then(|has_table| if has_table { sweep(rules, network) } else { localhost::forget(rules) });
+    errors.extend(swept.err());
     errors
 }
 
