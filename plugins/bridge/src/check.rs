@@ -81,6 +81,9 @@ fn host(
         if let Some(missing) = plan.gateways.iter().find(|gateway| !addresses.contains(gateway)) {
             return differs(format!("bridge {} does not have gateway address {missing}", link.name));
         }
+        if let Some(parameter) = host::not_forwarded(socket, &plan.gateways)?.first() {
+            return differs(format!("{parameter} is off: nothing is forwarded from and to bridge {name}"));
+        }
     }
     let port = expect_link(socket, &names::host_interface(&target.attachment))?;
     expect_up(&port)?;

@@ -208,17 +208,26 @@ fn conflicts(found: IpNetwork, wanted: IpNetwork) -> bool {
 
 /// Lets the host forward packets of the families that have a gateway.
 pub(crate) fn enable_forwarding(socket: &mut Socket, gateways: &[IpNetwork]) -> Result<(), Error> {
+    for parameter in not_forwarded(socket, gateways)? {
+        sysctl::set(parameter, "1")?;
+    }
+    Ok(())
+}
+
+/// The parameters by which the host does not forward packets of the families that have a gateway.
+pub(crate) fn not_forwarded(socket: &mut Socket, gateways: &[IpNetwork]) -> Result<Vec<&'static str>, Error> {
     let families = [
         (Family::V4, gateways.iter().any(IpNetwork::is_ipv4), "net/ipv4/ip_forward"),
         (Family::V6, gateways.iter().any(IpNetwork::is_ipv6), "net/ipv6/conf/all/forwarding"),
     ];
+    let mut off = Vec::new();
     for (family, _, parameter) in families.into_iter().filter(|(_, is_needed, _)| *is_needed) {
         // Where the kernel does not have the family, the parameter's absence says so in better known words.
-        if !socket.forwards(family).unwrap_or_default() {
-            sysctl::set(parameter, "1")?;
+        if !socket.forwards(family).unwrap_or_default() && sysctl::get(parameter)? == "0" {
+            off.push(parameter);
         }
     }
-    Ok(())
+    Ok(off)
 }
 
 /// Removes the bridge where an ADD made it and it has no port any more; failing that, the gateway's device of a VLAN that
