@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use cni::{Attachment, ContainerId, IfName, NetworkName};
 
+use super::folder::Entry;
 use super::{Locked, Store, WRITING, lease};
 use crate::error::Error;
 
@@ -57,10 +58,14 @@ impl Locked<'_> {
         Error::all(failures)
     }
 
-    /// Removes a lease if it is the attachment's; whether it was.
+    /// Removes a lease if it is the attachment's; whether it was. One without content is nobody else's: whoever leases
+    /// holds the lock until the content is there.
     pub(super) fn release_one(&self, name: &str, attachment: &Attachment) -> Result<bool, Error> {
         match self.folder().read(name)? {
             Some(content) if lease::is_of(&content, &attachment.container_id, &attachment.ifname) => {
+                self.folder().unlink(name)
+            }
+            Some(content) if content.is_empty() && self.folder().entry(name)? == Entry::Empty => {
                 self.folder().unlink(name)
             }
             _ => Ok(false),
