@@ -272,9 +272,11 @@ impl Folder {
         Ok(fd.into())
     }
 
+    /// An empty folder in a file's place goes as well: runtimes make one where they are to mount a file that is not there.
     fn unlink(&self, name: &str) -> nix::Result<()> {
         match unlinkat(&self.file, name, UnlinkatFlags::NoRemoveDir) {
             Err(Errno::ENOENT) => Ok(()),
+            Err(Errno::EISDIR) => unlinkat(&self.file, name, UnlinkatFlags::RemoveDir),
             outcome => outcome,
         }
     }

@@ -110,7 +110,21 @@ impl Locked {
         }
     }
 
-    /// Removes what a process that was killed left of a member that is not there.
+    /// Reads one member on its own.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] where its file is damaged: to all else it then is no member.
+    pub fn examine(&self, network: &str, container_id: &str, ifname: &str) -> Result<Option<Member>, Error> {
+        self.roll(network)?.map_or(Ok(None), |roll| roll.examine(container_id, ifname))
+    }
+
+    /// Writes the file of a member of the network anew where somebody has damaged it, which [`Locked::change`] does not
+    /// see where nothing else has changed.
+    pub fn mend(&self, network: &str, member: &Member) -> Result<(), Error> {
+        self.roll(network)?.map_or(Ok(()), |roll| roll.mend(member))
+    }
+
+    /// Removes what a process that was killed left of a member that is not there, or somebody of its file.
     pub fn forget(&self, network: &str, container_id: &str, ifname: &str) -> Result<(), Error> {
         if let Some(roll) = self.roll(network)? {
             roll.forget(container_id, ifname)?;

@@ -142,9 +142,30 @@ impl Roll {
         Ok(())
     }
 
-    /// Takes a member that is not there off the key that leads to it last.
+    /// Takes a member that is not there off the key that leads to it last. One whose file is damaged goes with it; whatever
+    /// other keys lead to the file is passed over from then on.
     pub(crate) fn forget(&self, container_id: &str, ifname: &str) -> Result<(), Error> {
-        index::remove(&self.index, &Key::Name(container_id.to_owned()), &format!("{container_id}:{ifname}"))
+        let file = format!("{container_id}:{ifname}");
+        self.members.remove(&file)?;
+        index::remove(&self.index, &Key::Name(container_id.to_owned()), &file)
+    }
+
+    /// Writes a member's file anew where it is damaged: what has all members in one piece may know better.
+    pub(crate) fn mend(&self, member: &Member) -> Result<(), Error> {
+        match self.examine(&member.container_id, &member.ifname) {
+            Err(Error::Decode { .. }) => write(&self.members, &file_name(member), member),
+            outcome => outcome.map(drop),
+        }
+    }
+
+    /// Reads a member's file, which [`Roll::around`] and the others pass over where it is damaged.
+    pub(crate) fn examine(&self, container_id: &str, ifname: &str) -> Result<Option<Member>, Error> {
+        let file = format!("{container_id}:{ifname}");
+        let Some(content) = self.members.read(&file)? else {
+            return Ok(None);
+        };
+        let member = serde_json::from_slice(&content);
+        member.map(Some).map_err(|source| Error::Decode { path: path(&self.members, &file), source })
     }
 }
 
@@ -183,12 +204,10 @@ fn is_file_name(text: &str) -> bool {
     text.contains(':') && !text.starts_with('.') && !text.contains(['/', '\0'])
 }
 
+/// A file that somebody has damaged is as good as none: it must not keep everybody else from coming and going. CHECK tells
+/// of it, an ADD writes it anew and a DEL removes it.
 fn read(folder: &Folder, file: &str) -> Result<Option<Member>, Error> {
-    let Some(content) = folder.read(file)? else {
-        return Ok(None);
-    };
-    let member = serde_json::from_slice(&content);
-    member.map(Some).map_err(|source| Error::Decode { path: path(folder, file), source })
+    Ok(folder.read(file)?.and_then(|content| serde_json::from_slice(&content).ok()))
 }
 
 fn write(folder: &Folder, file: &str, member: &Member) -> Result<(), Error> {

@@ -139,7 +139,7 @@ fn names_that_lead_elsewhere_are_refused() {
 }
 
 #[test]
-fn keys_of_a_newer_registry_do_no_harm_and_damage_is_named() {
+fn keys_of_a_newer_registry_do_no_harm() {
     let (_place, state) = place();
     let registry = Registry::at(&state);
     join(&registry, "c1", "web");
@@ -148,7 +148,30 @@ fn keys_of_a_newer_registry_do_no_harm_and_damage_is_named() {
     fs::write(&file, r#"{"containerID":"c1","new":2}"#).unwrap();
     let network: Network = registry.network("web").unwrap().unwrap();
     assert_eq!(network.members[0].container_id, "c1");
-    fs::write(&file, r#"{"expose":["0/tcp"]}"#).unwrap();
-    let message = registry.network("web").unwrap_err().to_string();
-    assert!(message.contains("registry/web/members/c1:eth0") && message.contains("0/tcp"), "{message}");
+}
+
+#[test]
+fn a_damaged_member_is_in_nobodys_way_and_is_named_mended_and_forgotten() {
+    for damage in ["", "garbage", r#"{"expose":["0/tcp"]}"#] {
+        let (place, state) = place();
+        let registry = Registry::at(&state);
+        join(&registry, "c1", "web");
+        join(&registry, "c2", "web");
+        let file = state.join("registry/web/members/c1:eth0");
+        fs::write(&file, damage).unwrap();
+        let seen = registry.network("web").unwrap().unwrap();
+        assert_eq!(seen.members.iter().map(|member| &*member.container_id).collect::<Vec<_>>(), ["c2"]);
+        let locked = registry.lock().unwrap();
+        let message = locked.examine("web", "c1", "eth0").unwrap_err().to_string();
+        assert!(message.contains("registry/web/members/c1:eth0"), "{message}");
+        locked.mend("web", &member("c1")).unwrap();
+        assert_eq!(locked.examine("web", "c1", "eth0").unwrap(), Some(member("c1")));
+        fs::write(&file, damage).unwrap();
+        locked.leave("c1", "web").unwrap();
+        locked.forget("web", "c1", "eth0").unwrap();
+        assert_eq!(locked.examine("web", "c1", "eth0").unwrap(), None);
+        drop(locked);
+        leave(&registry, "c2", "web");
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+    }
 }

@@ -178,6 +178,9 @@ impl Joining {
             let folder = locked.join(&self.member.container_id, &self.after.name)?;
             locked.unsettle(&self.after.name)?;
             locked.change(&self.before, &self.after)?;
+            if self.before.member(&self.member.container_id, &self.member.ifname).is_some() {
+                locked.mend(&self.after.name, &self.member)?;
+            }
             view.rewrite_hosts(&self.before, settled)?;
             files::write_environment(&folder, &environment)?;
             if let Some(netns) = &self.member.netns {

@@ -21,10 +21,13 @@ pub(crate) fn check(request: &Request, target: &Target) -> Result<(), Error> {
     let registry = Registry::at(conf::state_dir(&request.conf)?);
     let locked = registry.lock_existing()?.ok_or_else(unregistered)?;
     let network = locked.around(request.conf.network.as_str(), &[container_id], None)?;
-    let member = network.member(container_id, target.ifname().as_str()).ok_or_else(unregistered)?;
+    let ifname = target.ifname().as_str();
+    let Some(member) = network.member(container_id, ifname) else {
+        locked.examine(&network.name, container_id, ifname)?;
+        return Err(unregistered());
+    };
     if let Some(result) = &request.conf.prev_result {
-        let wanted: BTreeSet<IpAddr> =
-            result.container_ips(target.ifname().as_str()).map(|ip| ip.address.ip()).collect();
+        let wanted: BTreeSet<IpAddr> = result.container_ips(ifname).map(|ip| ip.address.ip()).collect();
         let found: BTreeSet<IpAddr> = member.addresses.iter().copied().collect();
         if wanted != found {
             return Err(Error::Differs(format!(

@@ -139,7 +139,7 @@ fn code(error: &registry::Error) -> Code {
 fn cure(error: &registry::Error) -> &'static str {
     match error {
         registry::Error::Decode { .. } => {
-            "the file is damaged: remove it and start the network's containers anew"
+            "the file is damaged: the same ADD again writes it anew, as cleat repair does"
         }
         _ => "",
     }
