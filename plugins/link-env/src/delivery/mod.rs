@@ -7,6 +7,7 @@ mod cdi;
 mod namespace;
 
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use registry::{Folder, Locked, Registry};
@@ -82,8 +83,18 @@ impl Delivery {
             }
         }
         folder.replace(LIST, &list, LIST_MODE)?;
-        if let Some(link) = &link {
-            namespace::make(link, &hosts, &self.registry)?;
+        if let Some(link) = &link
+            && !namespace::make(link, &hosts, &self.registry)?
+            && !known.lines().any(|line| Path::new(line) == link)
+        {
+            // It is not ours to look after, nor to remove.
+            let others = list.split_inclusive(|byte| *byte == b'\n');
+            let others: Vec<u8> = others
+                .filter(|line| line.trim_ascii_end() != link.as_os_str().as_bytes())
+                .flatten()
+                .copied()
+                .collect();
+            folder.replace(LIST, &others, LIST_MODE)?;
         }
         if let Some((dir, file)) = &spec {
             let spec = cdi::spec(&devices()?, &hosts, environment);

@@ -24,34 +24,34 @@ pub(super) fn link(dir: &Path, netns: &Path) -> Option<PathBuf> {
     Some(dir.join(name).join(HOSTS))
 }
 
-/// Makes the link. A file that somebody else put there is left alone, and so is a file system that cannot be written:
-/// then nobody configures namespaces there.
-pub(super) fn make(link: &Path, hosts: &Path, registry: &Registry) -> Result<(), Error> {
-    let make = || -> io::Result<()> {
+/// Makes the link, and says whether it is there. A file that somebody else put there is left alone, and so is a file system
+/// that cannot be written: then nobody configures namespaces there.
+pub(super) fn make(link: &Path, hosts: &Path, registry: &Registry) -> Result<bool, Error> {
+    let make = || -> io::Result<bool> {
         if let Some(folder) = link.parent() {
             fs::create_dir_all(folder)?;
         }
         match symlink(hosts, link) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 if container_of(link, registry).is_none() || is_in_place(link, hosts) {
-                    return Ok(());
+                    return Ok(is_in_place(link, hosts));
                 }
                 // A container that had this namespace's name before left it behind.
                 fs::remove_file(link)?;
-                symlink(hosts, link)
+                symlink(hosts, link).map(|()| true)
             }
-            outcome => outcome,
+            outcome => outcome.map(|()| true),
         }
     };
     match make() {
-        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Ok(false),
         outcome => outcome.map_err(|source| failed("link", link, source)),
     }
 }
 
-/// Whether the link leads to a container's file, or its place is somebody else's.
+/// Whether the link leads to a container's file.
 pub(super) fn is_in_place(link: &Path, hosts: &Path) -> bool {
-    fs::read_link(link).map_or_else(|_| link.exists(), |target| target == hosts)
+    fs::read_link(link).is_ok_and(|target| target == hosts)
 }
 
 /// Removes the link if it leads to that file, and the folders that are empty then.
