@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use bridge::Bridge;
-use cni::{Attachment, Parameters, Plugin, case_blind};
+use cni::{Attachment, Code, Parameters, Plugin, case_blind};
 use host_port::HostPort;
 use registry::Protocol;
 use serde_json::{Map, Value, json};
@@ -51,18 +51,23 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
         let network = attached.attachment.network.as_str();
         !attached.gone && args.network.as_deref().is_none_or(|wanted| wanted == network)
     };
-    let mut patients = Vec::new();
+    let (mut patients, mut errors) = (Vec::new(), Vec::new());
     for attached in inventory.attachments.iter().filter(is_meant) {
         if let Some(entry) = attached.entry.clone() {
-            let mut making = Making::of(entry)?;
-            keep_ports(&mut making, attached);
-            patients.push(Patient { attached, making, done: Vec::new(), left: Vec::new() });
+            match Making::of(entry) {
+                Ok(mut making) => {
+                    keep_ports(&mut making, attached);
+                    let (done, left) = (Vec::new(), Vec::new());
+                    patients.push(Patient { attached, making, done, left, is_given_up: false });
+                }
+                Err(error) => errors.push(error),
+            }
         }
     }
     // A link may wait for another container to be put right first.
     for _ in 0..2 {
         for patient in &mut patients {
-            patient.treat(&runtime, args)?;
+            patient.treat(&runtime, args);
         }
     }
     patients.retain(|patient| !patient.done.is_empty() || !patient.left.is_empty());
@@ -72,6 +77,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
         );
     }
     args.form.show(|| patients.iter().map(Patient::object).collect::<Vec<_>>(), || table(&patients))?;
+    Error::all(errors)?;
     let is_left = patients.iter().any(|patient| !patient.left.is_empty());
     Ok(if is_left { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -84,16 +90,30 @@ struct Patient<'a> {
     done: Vec<String>,
     /// What is broken still.
     left: Vec<String>,
+    /// Whether there is nothing to be tried again.
+    is_given_up: bool,
 }
 
 impl Patient<'_> {
-    fn treat(&mut self, runtime: &Runtime<'_>, args: &Args) -> Result<(), Error> {
+    /// One that fails is told, and keeps nobody else from being treated.
+    fn treat(&mut self, runtime: &Runtime<'_>, args: &Args) {
+        if self.is_given_up {
+            return;
+        }
+        if let Err(error) = self.try_to_treat(runtime, args) {
+            self.left = vec![error.to_string()];
+            self.is_given_up = true;
+        }
+    }
+
+    fn try_to_treat(&mut self, runtime: &Runtime<'_>, args: &Args) -> Result<(), Error> {
         let attachment = &self.attached.attachment;
         let chain = runtime.chain(&self.making.list);
         let parameters = self.making.parameters(attachment);
         let check = || chain.check_each(&parameters).map_err(Error::contract(format!("check {attachment}")));
         self.left.clear();
-        let (mut done, mut has_no_interface) = (Vec::new(), false);
+        let mut done: Vec<(usize, String)> = Vec::new();
+        let (mut has_no_interface, mut is_taken) = (false, false);
         for (place, outcome) in check()?.into_iter().enumerate() {
             let Err(broken) = outcome else { continue };
             let name = plugin_at(&self.making, place);
@@ -114,9 +134,10 @@ impl Patient<'_> {
                 _ => Err(broken.clone()),
             };
             match cured {
-                Ok(()) => done.push(format!("{broken}: put right")),
+                Ok(()) => done.push((place, format!("{broken}: put right"))),
                 Err(error) => {
                     has_no_interface |= place == 0;
+                    is_taken |= error.code() == Code::InUse.number();
                     self.left.push(error.to_string());
                 }
             }
@@ -124,15 +145,25 @@ impl Patient<'_> {
         if args.dry_run {
             return Ok(());
         }
-        if !self.left.is_empty() && args.force {
+        if !done.is_empty() {
+            // What was put right must be right.
+            for (place, outcome) in check()?.into_iter().enumerate() {
+                if let Err(broken) = outcome
+                    && let Some(at) = done.iter().position(|(cured, _)| *cured == place)
+                {
+                    done.remove(at);
+                    self.left.push(broken.to_string());
+                }
+            }
+        }
+        // An address or a port that somebody else has by now would be refused to the new one as well, and the old one is
+        // better than none.
+        if !self.left.is_empty() && args.force && !is_taken {
             self.done.push(format!("made anew: {}", self.left.join("; ")));
             rebuild(runtime, &mut self.making, self.attached)?;
             self.left.clear();
-        } else if !done.is_empty() {
-            // What was put right must be right.
-            self.left.extend(check()?.into_iter().filter_map(Result::err).map(|error| error.to_string()));
         }
-        self.done.append(&mut done);
+        self.done.extend(done.into_iter().map(|(_, text)| text));
         Ok(())
     }
 
