@@ -13,6 +13,7 @@ mod crowds;
 mod dhcp;
 mod existing;
 mod firewalls;
+mod interference;
 mod iptables;
 mod isolation;
 mod leases;

@@ -91,60 +91,6 @@ fn check_tells_what_a_container_could_not_be_given() {
     });
 }
 
-/// Every row: what somebody breaks, words by which CHECK tells it, and whether containers are interrupted by the cure.
-#[test]
-fn what_is_broken_is_put_right_in_place() {
-    isolated(|| {
-        let host = Host::new();
-        install_networks();
-        let before = Snapshot::take();
-        let (web, other) = (add("web", NETWORK, 8080), add("other", DUAL, 8081));
-        let reached = |port: u16| ask_tcp(Some(&host.outside), &format!("{UPLINK_V4}:{port}")).is_ok();
-        assert_eq!(states(&["check"]), ["ok", "ok"]);
-        let is_of_links = |line: &String| !line.starts_with("nft ");
-        let whole: Vec<String> = steady().into_iter().filter(is_of_links).collect();
-        let sides = [inner(&web), inner(&other)];
-        for (breaking, words) in [
-            ("nft flush ruleset", "not masqueraded"),
-            ("nft delete table inet cleat_host_port", "host-port"),
-            ("ip link del cleat0", "cleat0 does not exist"),
-            ("ip link set cleat0 down", "cleat0 is down"),
-            ("ip addr flush dev cleat0", "does not have gateway address 10.90.0.1/16"),
-            (
-                "ip link set $(ip -o link show master cleat0 | sed 's/.*\\(veth[0-9a-f]*\\)@.*/\\1/') nomaster",
-                "is not a port",
-            ),
-            (
-                "bridge link set dev $(ip -o link show master cleat0 | sed 's/.*\\(veth[0-9a-f]*\\)@.*/\\1/') hairpin off",
-                "hairpinMode",
-            ),
-            ("rm /var/lib/cni/networks/cleat/10.90.*", "lease of 10.90.0.2"),
-            ("rm -r /run/cleat/registry /run/cleat/containers", "registry"),
-            ("ip netns exec web ip route del default", "route to 0.0.0.0/0"),
-            ("ip netns exec web ip link set eth0 down", "eth0"),
-        ] {
-            shell(breaking);
-            let (code, text) = call(&["check"]);
-            assert!(code == Some(1) && text.contains(words), "{breaking}: {text}");
-            let broken = steady();
-            let (code, text) = call(&["repair", "--dry-run"]);
-            assert!(code == Some(1) && text.contains(words), "{breaking}: {text}");
-            assert_eq!(broken, steady(), "a dry run changes nothing");
-            let text = ok(&["repair"]);
-            assert!(text.contains(words), "{breaking}: {text}");
-            assert_eq!(states(&["check"]), ["ok", "ok"], "{breaking}");
-            assert!(reached(8080) && reached(8081), "{breaking}");
-            assert_eq!([inner(&web), inner(&other)], sides, "{breaking}");
-            assert!(ok(&["repair"]).lines().count() == 1, "nothing is left to do after {breaking}");
-        }
-        // What is there in the end is what was there, hardware addresses as well.
-        assert_eq!(whole, steady().into_iter().filter(is_of_links).collect::<Vec<_>>());
-        del(NETWORK, web);
-        del(DUAL, other);
-        before.assert_unchanged();
-    });
-}
-
 /// What the host looks like, but for link-local addresses, which the kernel gives when it gets round to it, and for files.
 pub(crate) fn steady() -> Vec<String> {
     let now = Snapshot::take();
