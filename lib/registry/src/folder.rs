@@ -1,6 +1,8 @@
 //! A folder held open by descriptor. Whatever happens in it happens relative to that descriptor and never through a
 //! symbolic link, so that nothing put in the way of a file leads a write elsewhere.
 
+mod full;
+
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;

@@ -76,7 +76,7 @@ pub(crate) fn remove(index: &Folder, key: &Key, member: &str) -> Result<(), Erro
     let content = index.read(&file)?.unwrap_or_default();
     let content = String::from_utf8_lossy(&content);
     let left: String = content.lines().filter(|line| *line != member).flat_map(|line| [line, "\n"]).collect();
-    if left.is_empty() { index.remove(&file) } else { index.replace(&file, left.as_bytes(), PRIVATE) }
+    if left.is_empty() { index.remove(&file) } else { index.shorten(&file, left.as_bytes(), PRIVATE) }
 }
 
 #[cfg(test)]

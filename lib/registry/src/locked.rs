@@ -176,7 +176,7 @@ impl Locked {
         if networks.is_empty() {
             self.containers.remove_child(container_id)
         } else if networks.len() < before {
-            write_index(&folder, &networks)
+            folder.shorten(INDEX, lines(&networks).as_bytes(), PRIVATE)
         } else {
             Ok(())
         }
@@ -230,10 +230,13 @@ impl Drop for Locked {
 
 fn index(folder: &Folder) -> Result<Vec<String>, Error> {
     let content = folder.read(INDEX)?.unwrap_or_default();
-    Ok(String::from_utf8_lossy(&content).lines().map(str::to_owned).collect())
+    Ok(String::from_utf8_lossy(&content).lines().filter(|name| !name.is_empty()).map(str::to_owned).collect())
 }
 
 fn write_index(folder: &Folder, networks: &[String]) -> Result<(), Error> {
-    let text: String = networks.iter().flat_map(|name| [name.as_str(), "\n"]).collect();
-    folder.replace(INDEX, text.as_bytes(), PRIVATE)
+    folder.replace(INDEX, lines(networks).as_bytes(), PRIVATE)
+}
+
+fn lines(networks: &[String]) -> String {
+    networks.iter().flat_map(|name| [name.as_str(), "\n"]).collect()
 }
