@@ -11,6 +11,7 @@ mod conf;
 mod contract;
 mod crowds;
 mod dhcp;
+mod disks;
 mod existing;
 mod firewalls;
 mod interference;
