@@ -7,7 +7,14 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
-const PRIVILEGES: &str = "run it as root, or inside `unshare -Urnm`";
+/// What is missing where something is refused: to root it is capabilities.
+fn privileges() -> &'static str {
+    if geteuid().is_root() {
+        "CAP_NET_ADMIN and CAP_SYS_ADMIN are needed, and CAP_SYS_PTRACE for the namespace of another's process"
+    } else {
+        "run it as root, or inside `unshare -Urnm`"
+    }
+}
 
 /// A failure of the command, with the object it was about.
 #[derive(Debug, thiserror::Error)]
@@ -210,10 +217,10 @@ impl Error {
     #[must_use]
     pub fn cure(&self) -> Option<String> {
         let cure = match self {
-            Self::Contract { .. } if !geteuid().is_root() => PRIVILEGES.to_owned(),
-            Self::Io { source, .. } if is_refusal(source.raw_os_error()) => PRIVILEGES.to_owned(),
-            Self::Netlink(source) if is_refusal(source.errno()) => PRIVILEGES.to_owned(),
-            Self::Netns { source, .. } if is_refusal(source.errno()) => PRIVILEGES.to_owned(),
+            Self::Contract { .. } if !geteuid().is_root() => privileges().to_owned(),
+            Self::Io { source, .. } if is_refusal(source.raw_os_error()) => privileges().to_owned(),
+            Self::Netlink(source) if is_refusal(source.errno()) => privileges().to_owned(),
+            Self::Netns { source, .. } if is_refusal(source.errno()) => privileges().to_owned(),
             Self::Netns { given, .. } => {
                 let named = PathBuf::from("/run/netns").join(given);
                 if given.is_relative() && named.exists() {
@@ -280,7 +287,7 @@ mod tests {
     fn a_refusal_of_the_kernel_comes_with_its_cure() {
         let error = Error::io("make network namespace", Errno::EPERM);
         assert_eq!(error.to_string(), "make network namespace: operation not permitted");
-        assert_eq!(error.cure().as_deref(), Some(PRIVILEGES));
+        assert_eq!(error.cure().as_deref(), Some(privileges()));
         assert_eq!(Error::io("read", Errno::EIO).cure(), None);
     }
 

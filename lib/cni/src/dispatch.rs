@@ -4,7 +4,7 @@
 //! refused here, before a plugin sees it.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -234,11 +234,14 @@ fn is_own(path: &Path, command: Command) -> Result<bool, Error> {
         // DEL must do without; ADD and CHECK cannot.
         Err(_) if command == Command::Del => return Ok(false),
         Err(error) => {
-            return Err(Error::new(
-                Code::InvalidEnvironment,
-                format!("open network namespace {}: {error}", path.display()),
-            )
-            .details("CNI_NETNS must be the path of the container's network namespace"));
+            let cure = match error.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    "that of a process takes CAP_SYS_PTRACE, unless it is one of /run/netns"
+                }
+                _ => "CNI_NETNS must be the path of the container's network namespace",
+            };
+            let text = format!("open network namespace {}: {error}", path.display());
+            return Err(Error::new(Code::InvalidEnvironment, text).details(cure));
         }
     };
     let own = fs::metadata("/proc/thread-self/ns/net")

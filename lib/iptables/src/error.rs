@@ -27,7 +27,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The program ran and failed; nothing was changed.
-    #[error("{}, to {doing}: {said}", program.display())]
+    #[error("{}, to {doing}: {said}{}", program.display(), lack(said))]
     Failed {
         /// The program.
         program: PathBuf,
@@ -44,6 +44,16 @@ pub enum Error {
         /// What is in the way.
         reason: &'static str,
     },
+}
+
+/// What the programs say to whoever is not allowed to is that root is needed, where two capabilities are.
+fn lack(said: &str) -> &'static str {
+    let refusals = ["Permission denied", "Operation not permitted"];
+    if refusals.iter().any(|refusal| said.contains(refusal)) {
+        " (it takes CAP_NET_ADMIN, and the legacy variant CAP_NET_RAW as well)"
+    } else {
+        ""
+    }
 }
 
 impl Error {

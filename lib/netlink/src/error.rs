@@ -30,6 +30,17 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The process lacks a capability, over the user namespace that owns the network namespace concerned.
+    #[error("{operation}: {} (it takes {capability})", describe(.source))]
+    Privilege {
+        /// What was asked for.
+        operation: String,
+        /// The capability's name.
+        capability: &'static str,
+        /// The refusal.
+        #[source]
+        source: io::Error,
+    },
     /// The kernel's answer could not be understood.
     #[error("{operation}: malformed answer from the kernel: {reason}")]
     Reply {
@@ -63,7 +74,9 @@ impl Error {
     #[must_use]
     pub fn errno(&self) -> Option<i32> {
         match self {
-            Self::Kernel { source, .. } | Self::Io { source, .. } => source.raw_os_error(),
+            Self::Kernel { source, .. } | Self::Io { source, .. } | Self::Privilege { source, .. } => {
+                source.raw_os_error()
+            }
             Self::Reply { .. }
             | Self::Interrupted { .. }
             | Self::NotNamespace { .. }
@@ -103,12 +116,28 @@ impl Error {
         self.is(Errno::EOPNOTSUPP)
     }
 
+    /// Whether it is a capability that the process lacks.
+    #[must_use]
+    pub fn is_privilege(&self) -> bool {
+        matches!(self, Self::Privilege { .. })
+    }
+
     pub(crate) fn is(&self, errno: Errno) -> bool {
         self.errno() == Some(errno as i32)
     }
 
     pub(crate) fn io(operation: Arguments<'_>, source: io::Error) -> Self {
         Self::Io { operation: operation.to_string(), source }
+    }
+
+    /// A failed system call that is refused to whoever lacks a capability.
+    pub(crate) fn privileged(operation: Arguments<'_>, capability: &'static str, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => {
+                Self::Privilege { operation: operation.to_string(), capability, source }
+            }
+            _ => Self::io(operation, source),
+        }
     }
 }
 
@@ -172,5 +201,13 @@ mod tests {
         assert!(Error::io(format_args!("open x"), Errno::ENOENT.into()).is_not_found());
         assert_eq!(refused(Errno::EBUSY, None).errno(), Some(16));
         assert_eq!(Error::SysctlPath { path: "..".into() }.errno(), None);
+        let lacking =
+            |errno: Errno| Error::privileged(format_args!("enter it"), "CAP_SYS_ADMIN", errno.into());
+        assert_eq!(
+            lacking(Errno::EPERM).to_string(),
+            "enter it: operation not permitted (it takes CAP_SYS_ADMIN)"
+        );
+        assert!(lacking(Errno::EACCES).is_privilege() && !lacking(Errno::ENOMEM).is_privilege());
+        assert_eq!(lacking(Errno::EPERM).errno(), Some(1));
     }
 }

@@ -42,7 +42,14 @@ impl Namespace {
     /// [`Error::NotNamespace`] where that is any other file. Another kind of namespace is noticed when it is
     /// used.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let failed = |source| Error::io(format_args!("open network namespace {}", path.display()), source);
+        // That of a process is refused to whoever has fewer capabilities (ptrace(2), PTRACE_MODE_READ).
+        let failed = |source| {
+            Error::privileged(
+                format_args!("open network namespace {}", path.display()),
+                "CAP_SYS_PTRACE",
+                source,
+            )
+        };
         // Whatever the path leads to, a FIFO for one, opening it must not wait. std sets O_CLOEXEC.
         let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).map_err(failed)?;
         let system = fstatfs(&file).map_err(|errno| failed(errno.into()))?;
@@ -79,8 +86,9 @@ impl Namespace {
     pub fn enter<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T, Error> {
         let inside = || {
             #[allow(clippy::disallowed_methods, reason = "the one place, on a thread that ends here")]
-            setns(&self.file, CloneFlags::CLONE_NEWNET)
-                .map_err(|errno| Error::io(format_args!("enter network namespace"), errno.into()))?;
+            setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(|errno| {
+                Error::privileged(format_args!("enter network namespace"), "CAP_SYS_ADMIN", errno.into())
+            })?;
             Ok(f())
         };
         thread::scope(|scope| {

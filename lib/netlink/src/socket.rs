@@ -13,6 +13,7 @@ use netlink_packet_core::{
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket as RawSocket, SocketAddr};
+use nix::errno::Errno;
 use nix::libc::MSG_TRUNC;
 
 use crate::error::Error;
@@ -236,11 +237,14 @@ impl Socket {
 fn end(operation: Arguments<'_>, message: &Message<'_>) -> Result<(), Error> {
     match message.errno() {
         Some(0) => Ok(()),
-        Some(number) => Err(Error::Kernel {
-            operation: operation.to_string(),
-            source: io::Error::from_raw_os_error(number),
-            reason: message.reason(),
-        }),
+        Some(number) => {
+            let (source, reason) = (io::Error::from_raw_os_error(number), message.reason());
+            // The check of the capability comes before all others and says no word.
+            if number == Errno::EPERM as i32 && reason.is_none() {
+                return Err(Error::privileged(operation, "CAP_NET_ADMIN", source));
+            }
+            Err(Error::Kernel { operation: operation.to_string(), source, reason })
+        }
         None => Err(malformed(operation, "no error number")),
     }
 }

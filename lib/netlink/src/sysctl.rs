@@ -26,11 +26,9 @@ pub fn set(path: &str, value: &str) -> Result<bool, Error> {
         return Ok(false);
     }
     // Neither created nor truncated: the kernel takes each write as a whole.
-    OpenOptions::new()
-        .write(true)
-        .open(file)
-        .and_then(|mut file| file.write_all(value.as_bytes()))
-        .map_err(|source| Error::io(format_args!("set sysctl {path} to {value}"), source))?;
+    OpenOptions::new().write(true).open(file).and_then(|mut file| file.write_all(value.as_bytes())).map_err(
+        |source| Error::privileged(format_args!("set sysctl {path} to {value}"), "CAP_NET_ADMIN", source),
+    )?;
     Ok(true)
 }
 

@@ -28,7 +28,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The batch as a whole was refused (a lack of privilege, or another generation) or could not be delivered.
-    #[error("commit batch of {operations} operations: {}", cause(.source))]
+    #[error("commit batch of {operations} operations: {}{}", cause(.source), lack(.source))]
     Commit {
         /// How many operations the batch had.
         operations: usize,
@@ -46,7 +46,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// A question was answered by an error, or not at all.
-    #[error("{query}: {}", cause(.source))]
+    #[error("{query}: {}{}", cause(.source), lack(.source))]
     Query {
         /// In words: `get element tcp . 8080 of inet cleat port4`.
         query: String,
@@ -136,9 +136,28 @@ fn cause(source: &io::Error) -> String {
     source.raw_os_error().map_or_else(|| source.to_string(), |raw| Errno::from_raw(raw).desc().to_lowercase())
 }
 
+/// A batch as a whole, or a question, is refused only to those who lack the capability (`nfnetlink_rcv`).
+fn lack(source: &io::Error) -> &'static str {
+    if is_errno(source, Errno::EPERM) { " (it takes CAP_NET_ADMIN)" } else { "" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lack_of_privilege_is_told_from_a_table_with_an_owner() {
+        let refused = || io::Error::from_raw_os_error(Errno::EPERM as i32);
+        let whole = Error::Commit { operations: 2, source: refused() };
+        assert_eq!(
+            whole.to_string(),
+            "commit batch of 2 operations: operation not permitted (it takes CAP_NET_ADMIN)"
+        );
+        let query = Error::Query { query: "get generation of ruleset".into(), source: refused() };
+        assert!(query.to_string().ends_with("(it takes CAP_NET_ADMIN)"));
+        let one = Error::Operation { index: 1, operation: "add rule".into(), source: refused() };
+        assert_eq!(one.to_string(), "add rule: operation not permitted");
+    }
 
     #[test]
     fn reads_as_doing_what_and_cause() {

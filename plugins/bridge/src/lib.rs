@@ -31,7 +31,7 @@ use std::process::ExitCode;
 
 use cni::schema::{self, Described};
 use cni::{AddResult, Plugin, Request, Target};
-use netlink::Socket;
+use netlink::{Namespace, Socket};
 
 pub use error::Error;
 pub use repair::repair;
@@ -75,7 +75,10 @@ impl Plugin for Bridge {
         }
         let unavailable = |error: Error| cni::Error::new(cni::Code::NotAvailable, error.to_string());
         let status = || -> Result<(), Error> {
-            if let Some(link) = Socket::open()?.get_link(conf.bridge.as_str())? {
+            let mut socket = Socket::open()?;
+            socket.expect_privilege()?;
+            Namespace::current()?.enter(|| ())?;
+            if let Some(link) = socket.get_link(conf.bridge.as_str())? {
                 host::expect_bridge(&link)?;
             }
             if conf.masquerade {

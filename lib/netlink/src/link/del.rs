@@ -24,6 +24,18 @@ impl Socket {
         self.remove(format_args!("delete link {name}"), &request)
     }
 
+    /// Whether this process may change links at all. What is asked for names no link, so that the kernel refuses it for one
+    /// reason or the other and changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Privilege`] where it may not.
+    pub fn expect_privilege(&mut self) -> Result<(), Error> {
+        match self.remove(format_args!("change links"), &LinkMessage::default()) {
+            Err(error) if !error.is(Errno::EINVAL) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     fn remove(&mut self, operation: Arguments<'_>, request: &LinkMessage) -> Result<bool, Error> {
         match self.change(operation, RTM_DELLINK, 0, request) {
             Ok(()) => Ok(true),
