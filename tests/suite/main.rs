@@ -34,6 +34,7 @@ mod reboot;
 mod recorded;
 mod reference;
 mod removal;
+mod rights;
 mod run;
 mod scenarios;
 mod upkeep;

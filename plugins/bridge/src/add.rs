@@ -236,11 +236,12 @@ impl<'a> Add<'a> {
 
     /// Takes everything back that was done, past errors, which are returned.
     fn undo(&mut self) -> Vec<cni::Error> {
-        let mut errors = Vec::new();
-        // The link first: what containers share goes when no port uses it any more.
+        let (mut errors, mut is_gone) = (Vec::new(), true);
+        // The link first: what containers share goes when no port uses it any more, and so does the address.
         self.done.sort_by_key(|done| matches!(done, Done::Link(_)));
         while let Some(done) = self.done.pop() {
             let outcome: Result<(), Error> = match done {
+                Done::Addresses if !is_gone => Ok(()),
                 Done::Addresses => self.conf.ipam.del(self.request, self.target).map_err(Error::from),
                 Done::Bridge | Done::VlanGateway => {
                     let Conf { bridge, vlan_gateway, .. } = &self.conf;
@@ -249,7 +250,11 @@ impl<'a> Add<'a> {
                 }
                 Done::Adapted(before) => existing::restore(&mut self.socket, &before),
                 Done::Gateway(bridge, link, gateway) => self.remove_gateway(bridge, link, gateway),
-                Done::Link(index) => self.socket.del_link(index).map(|_| ()).map_err(Error::from),
+                Done::Link(index) => {
+                    let removed = self.socket.del_link(index);
+                    is_gone = removed.is_ok();
+                    removed.map(drop).map_err(Error::from)
+                }
                 Done::Guard => remove::del_guard(&names::host_interface(&self.target.attachment)),
                 Done::Forward => remove::del_forward(&names::host_interface(&self.target.attachment)),
                 Done::Gate => remove::del_gate(&names::host_interface(&self.target.attachment)),

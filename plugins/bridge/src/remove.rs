@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use cni::{Attachment, Request, Target};
+use cni::{Attachment, ContainerId, IfName, NetworkName, Request, Target};
 use netlink::{Link, Namespace, Socket};
 
 use crate::conf;
@@ -18,9 +18,14 @@ pub(crate) fn del(request: &Request, target: &Target) -> Result<(), cni::Error> 
     // Link and rules at the same time. The link before the address: nobody may use it any more when it is given back.
     let link = begin_link(target);
     let rules = del_rules(request, target);
-    keep(link.and_then(|link| finish_link(target, link)));
+    let link = link.and_then(|link| finish_link(target, link));
+    // Where the interface is still there, so is what uses the address: the DEL that removes the one gives the other back.
+    let is_gone = link.is_ok();
+    keep(link);
     keep(rules);
-    keep(conf.ipam.del(request, target).map_err(Error::from));
+    if is_gone {
+        keep(conf.ipam.del(request, target).map_err(Error::from));
+    }
     keep(del_bridge(&conf));
     cni::Error::all(errors)
 }
@@ -32,11 +37,26 @@ fn addresses(request: &Request, target: &Target) -> Vec<IpAddr> {
     result.flat_map(|result| result.container_ips(ifname)).map(|ip| ip.address.ip()).collect()
 }
 
-/// Removes what attachments left that are not valid any more.
+/// Removes what attachments left that are not valid any more. What uses an address goes before it, as in DEL.
 pub(crate) fn gc(request: &Request) -> Result<(), cni::Error> {
     let conf = conf::Removal::new(request)?;
-    let mut errors: Vec<cni::Error> = conf.ipam.gc(request).err().into_iter().collect();
-    errors.extend(gc_kernel(request, &conf).err().map(cni::Error::from));
+    let (network, mut outcomes) = (&request.conf.network, Vec::new());
+    if let Some(valid) = request.conf.valid_attachments()? {
+        let host_interface = |(container_id, ifname): &(ContainerId, IfName)| {
+            let (container_id, ifname) = (container_id.clone(), ifname.clone());
+            names::host_interface(&Attachment { network: network.clone(), container_id, ifname })
+        };
+        let ports: Vec<String> = valid.iter().map(host_interface).collect();
+        outcomes.push(gc_links(network, &conf, &ports));
+        outcomes.push(gc_rules(network, &valid, &ports));
+        outcomes.push(del_bridge(&conf));
+    }
+    let is_gone = outcomes.first().is_none_or(Result::is_ok);
+    let mut errors: Vec<cni::Error> =
+        outcomes.into_iter().filter_map(Result::err).map(cni::Error::from).collect();
+    if is_gone {
+        errors.extend(conf.ipam.gc(request).err());
+    }
     cni::Error::all(errors)
 }
 
@@ -106,20 +126,8 @@ fn del_bridge(conf: &conf::Removal) -> Result<(), Error> {
     host::remove_bridge_if_unused(&Namespace::current()?, &mut Socket::open()?, name, gateway)
 }
 
-/// Removes the links and the masquerading of this network's attachments that are not valid any more.
-fn gc_kernel(request: &Request, conf: &conf::Removal) -> Result<(), Error> {
-    let Some(valid) = request.conf.valid_attachments()? else {
-        return Ok(());
-    };
-    let network = &request.conf.network;
-    let mut rules = nftables::Socket::open_if_supported()?;
-    masquerade::gc(rules.as_mut(), network, &valid)?;
-    let valid: Vec<String> = valid
-        .into_iter()
-        .map(|(container_id, ifname)| {
-            names::host_interface(&Attachment { network: network.clone(), container_id, ifname })
-        })
-        .collect();
+/// Removes the links of a network's attachments that are not valid any more.
+fn gc_links(network: &NetworkName, conf: &conf::Removal, valid: &[String]) -> Result<(), Error> {
     let mut socket = Socket::open()?;
     if let Some(link) = socket.get_link(conf.bridge.as_str())? {
         let prefix = names::alias_prefix(network);
@@ -137,17 +145,23 @@ fn gc_kernel(request: &Request, conf: &conf::Removal) -> Result<(), Error> {
             }
         }
     }
-    if let Some(rules) = &mut rules {
-        let is_gone = |port: &String| !valid.contains(port);
-        for port in spoof::ports(rules, network)?.iter().filter(|port| is_gone(port)) {
-            spoof::del(rules, port)?;
-        }
-        for port in forward::ports(rules, network)?.iter().filter(|port| is_gone(port)) {
-            forward::del(rules, port)?;
-        }
-        for port in gate::ports(rules, network)?.iter().filter(|port| is_gone(port)) {
-            gate::del(rules, port)?;
-        }
+    Ok(())
+}
+
+/// Removes the rules for a network's attachments that are not valid any more; `ports` are those that are.
+fn gc_rules(network: &NetworkName, valid: &[(ContainerId, IfName)], ports: &[String]) -> Result<(), Error> {
+    let mut rules = nftables::Socket::open_if_supported()?;
+    masquerade::gc(rules.as_mut(), network, valid)?;
+    let Some(rules) = &mut rules else { return Ok(()) };
+    let is_gone = |port: &String| !ports.contains(port);
+    for port in spoof::ports(rules, network)?.iter().filter(|port| is_gone(port)) {
+        spoof::del(rules, port)?;
     }
-    del_bridge(conf)
+    for port in forward::ports(rules, network)?.iter().filter(|port| is_gone(port)) {
+        forward::del(rules, port)?;
+    }
+    for port in gate::ports(rules, network)?.iter().filter(|port| is_gone(port)) {
+        gate::del(rules, port)?;
+    }
+    Ok(())
 }

@@ -11,7 +11,8 @@ use crate::host::Namespaced;
 /// One call of a plugin: the environment and the configuration.
 #[derive(Clone, Debug)]
 pub struct Call {
-    program: PathBuf,
+    /// The program with what comes before it.
+    command: Vec<PathBuf>,
     env: Vec<(String, String)>,
     conf: Vec<u8>,
 }
@@ -21,7 +22,8 @@ impl Call {
     #[must_use]
     pub fn new(program: &str, command: &str, conf: &Value) -> Self {
         let path = Path::new(program).parent().unwrap_or(Path::new("/")).display().to_string();
-        let call = Self { program: program.into(), env: Vec::new(), conf: conf.to_string().into_bytes() };
+        let call =
+            Self { command: vec![program.into()], env: Vec::new(), conf: conf.to_string().into_bytes() };
         call.env("CNI_COMMAND", command).env("CNI_PATH", &path)
     }
 
@@ -53,13 +55,28 @@ impl Call {
         Self { conf: bytes.to_vec(), ..self }
     }
 
+    /// The same call by a process that has these capabilities, in small letters and without `cap_`, and can get no other.
+    #[must_use]
+    pub fn with_only(mut self, capabilities: &[&str]) -> Self {
+        let mut command: Vec<PathBuf> = only(capabilities).into_iter().map(PathBuf::from).collect();
+        command.append(&mut self.command);
+        Self { command, ..self }
+    }
+
     /// Makes the call.
     #[must_use]
     pub fn run(&self) -> Answer {
-        let mut command = Command::new(&self.program);
-        command.env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
+        let mut command = Command::new(&self.command[0]);
+        command.args(&self.command[1..]).env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
         Answer(run(&mut command, &self.conf))
     }
+}
+
+/// What to put before a command, so that its process has these capabilities alone: by setpriv(1) of util-linux.
+#[must_use]
+pub fn only(capabilities: &[&str]) -> Vec<String> {
+    let bounding = capabilities.iter().fold("--bounding-set=-all".to_owned(), |set, name| set + ",+" + name);
+    vec!["setpriv".into(), "--no-new-privs".into(), "--inh-caps=-all".into(), bounding, "--".into()]
 }
 
 /// Runs a program with bytes on its standard input, and returns all that it says.

@@ -7,6 +7,8 @@ use std::thread;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 pub(crate) const INSIDE: &str = "CLEAT_SANDBOX";
+/// Where ip(8) looks for a namespace's own files.
+const NETNS_FILES: &str = "/etc/netns";
 
 /// Runs the calling test in a sandbox: the test program is started again inside, for this one test.
 ///
@@ -76,8 +78,8 @@ pub fn prepare() {
     }
     copy_on_write("/etc");
     // What containers of the host have there is not the tests' to see come and go; an ordinary user could not remove it.
-    if std::path::Path::new("/etc/netns").exists() {
-        tmpfs("/etc/netns");
+    if std::fs::exists(NETNS_FILES).unwrap() {
+        tmpfs(NETNS_FILES);
     }
 }
 

@@ -25,7 +25,7 @@ mod sctp;
 mod snapshot;
 pub mod traffic;
 
-pub use call::{Answer, Call, run};
+pub use call::{Answer, Call, only, run};
 pub use host::{Host, Namespaced, OUTSIDE_V4, OUTSIDE_V6, UPLINK_V4, UPLINK_V6};
 pub use isolate::{is_inside, isolated, isolated_program, prepare, sandboxed};
 pub use machine::on_a_machine;
