@@ -161,11 +161,13 @@ impl Machine {
         put(&programs().join("cleat-nri"), &Path::new(NRI_PLUGINS).join("10-cleat-nri"));
     }
 
-    /// Starts the NRI plugin by itself, as a unit of systemd does.
+    /// Starts the NRI plugin by itself, as a unit of systemd does, without any capability.
     #[must_use]
     pub fn nri_service(&self) -> Service {
         let log = fs::File::create(SERVICE_LOG).unwrap();
-        Service(Command::new(programs().join("cleat-nri")).stderr(log).spawn().unwrap())
+        let words = sandbox::only(&[]);
+        let mut command = Command::new(&words[0]);
+        Service(command.args(&words[1..]).arg(programs().join("cleat-nri")).stderr(log).spawn().unwrap())
     }
 
     /// What the suite may change on the machine; runtimes keep their own files elsewhere.
