@@ -8,11 +8,24 @@ use std::time::{Duration, SystemTime};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 
+/// More than any file of the registry has. A container can make its hosts file as long as it likes, at no cost to itself.
+pub(crate) const LONGEST: u64 = 64 << 20;
+
+/// Of an old file that is longer than the new content, so much counts as lines that somebody may be reading.
+const TAIL: u64 = 64 << 10;
+
 /// Gives an open file of that size new content in place. The lines that both have at the start are not written again.
 /// Shorter content is written with empty lines up to the old end, so that nobody meets the rest of an old line before
 /// the file is cut.
 pub(crate) fn overwrite(file: &File, size: u64, content: &[u8]) -> io::Result<()> {
-    let (length, old) = (content.len() as u64, read_sized(file, size)?);
+    let length = content.len() as u64;
+    let old = if size > length + TAIL {
+        let mut start = Vec::new();
+        file.take(length + TAIL).read_to_end(&mut start)?;
+        start
+    } else {
+        read_sized(file, size)?
+    };
     if old == content {
         return Ok(());
     }
@@ -29,7 +42,7 @@ pub(crate) fn overwrite(file: &File, size: u64, content: &[u8]) -> io::Result<()
     let mut rest = content[start..].to_vec();
     rest.resize(rest.len().max(old.len() - start), b'\n');
     file.write_all_at(&rest, start as u64)?;
-    if content.len() < old.len() {
+    if length < size.max(old.len() as u64) {
         file.set_len(length)?;
     }
     Ok(())
@@ -45,7 +58,7 @@ pub(crate) fn read_sized(file: &File, size: u64) -> io::Result<Vec<u8>> {
     let is_end = length > 0 && length < content.len();
     content.truncate(length);
     if !is_end {
-        file.take(u64::MAX).read_to_end(&mut content)?;
+        file.take(LONGEST).read_to_end(&mut content)?;
     }
     Ok(content)
 }

@@ -3,25 +3,24 @@
 
 mod full;
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2, renameat};
+use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::content::{self, overwrite, read_sized};
+use crate::content::{self, LONGEST, overwrite, read_sized};
 use crate::error::Error;
-use crate::patch::Patch;
 
 const FOLDER: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 /// Without `O_NONBLOCK`, opening a FIFO that stands in a file's place would wait for its other end.
-const FILE: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_CLOEXEC).union(OFlag::O_NONBLOCK);
+pub(crate) const FILE: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_CLOEXEC).union(OFlag::O_NONBLOCK);
 /// Where a file is prepared before it is renamed. No file name of the registry starts with a dot.
 const TEMPORARY: &str = ".new";
 
@@ -38,11 +37,9 @@ impl Folder {
         if let Some(folder) = Self::open(path)? {
             return Ok(folder);
         }
-        std::fs::create_dir_all(path).map_err(|source| Error::Io {
-            verb: "create folder",
-            path: path.to_owned(),
-            source,
-        })?;
+        // Whatever the umask: where others could write, they could hand containers mounts and environments.
+        let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
+        made.map_err(|source| Error::Io { verb: "create folder", path: path.to_owned(), source })?;
         Self::open(path)?.ok_or_else(|| failed("open folder", path, Errno::ENOENT))
     }
 
@@ -100,6 +97,9 @@ impl Folder {
             if !metadata.is_file() {
                 return Err(io::Error::other("not a regular file"));
             }
+            if metadata.size() > LONGEST {
+                return Err(io::Error::other("longer than any file of the registry"));
+            }
             read_sized(&file, metadata.size())
         };
         read().map(Some).map_err(|source| Error::Io { verb: "read", path, source })
@@ -146,7 +146,8 @@ impl Folder {
 
     /// Gives a file new content without changing its inode, so that the change is seen where the file is bind-mounted.
     /// Readers meet the old text or the new one, never an empty file. A file that has the content already is left
-    /// alone; what is not a regular file with a single name is replaced by one and never written through.
+    /// alone; what is not a regular file with a single name, or may not be written, is replaced by one and never written
+    /// through.
     ///
     /// # Errors
     /// What the system calls say. Where there is no room for longer content, the file is unchanged.
@@ -161,46 +162,21 @@ impl Folder {
                         return overwrite(&file, metadata.size(), content);
                     }
                 }
-                // A symbolic link, a socket, a device without driver, a directory.
-                Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO | Errno::ENODEV | Errno::EISDIR) => {}
+                // A symbolic link, a socket, a device without driver, a directory; one that a container took the rights
+                // off, and whose kernel gives root no others (CAP_DAC_OVERRIDE).
+                Err(
+                    Errno::ENOENT
+                    | Errno::ELOOP
+                    | Errno::ENXIO
+                    | Errno::ENODEV
+                    | Errno::EISDIR
+                    | Errno::EACCES,
+                ) => {}
                 Err(errno) => return Err(errno.into()),
             }
             self.create(name, mode)?.write_all(content)
         };
         write().map_err(|source| Error::Io { verb: "write", path, source })
-    }
-
-    /// Applies a patch to the end of a file in a folder in this one, which starts after `start` bytes, and says whether
-    /// it did: it does not where the file is not as long as it should be, or was written to after `since`.
-    pub(crate) fn patch_in_child(
-        &self,
-        child: &str,
-        name: &str,
-        start: usize,
-        patch: &Patch,
-        since: SystemTime,
-    ) -> Result<bool, Error> {
-        let location = self.path_of(child)?.join(name);
-        let how = OpenHow::new()
-            .flags(FILE | OFlag::O_WRONLY)
-            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-        // A kernel before 5.6 has no openat2(2): there each file is written whole.
-        let Ok(fd) = openat2(&self.file, &Path::new(child).join(name), how) else {
-            return Ok(false);
-        };
-        let file = File::from(fd);
-        let write = || -> io::Result<bool> {
-            let metadata = file.metadata()?;
-            let untouched = metadata.is_file()
-                && metadata.nlink() == 1
-                && metadata.size() == (start + patch.before) as u64
-                && content::time(metadata.mtime(), metadata.mtime_nsec()) <= since;
-            if untouched {
-                patch.apply(&file, start)?;
-            }
-            Ok(untouched)
-        };
-        write().map_err(|source| Error::Io { verb: "write", path: location, source })
     }
 
     /// Removes a file; one that is not there counts as removed.
@@ -284,7 +260,7 @@ impl Folder {
     }
 
     /// Refuses names that lead out of the folder, or to an unfinished file.
-    fn path_of(&self, name: &str) -> Result<PathBuf, Error> {
+    pub(crate) fn path_of(&self, name: &str) -> Result<PathBuf, Error> {
         if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) {
             return Err(Error::FileName { name: name.to_owned() });
         }

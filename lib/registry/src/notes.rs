@@ -37,9 +37,7 @@ impl Registry {
     }
 
     fn container_folder(&self, container_id: &str) -> Result<Option<Folder>, Error> {
-        let folder =
-            Folder::open(&self.state_dir)?.map(|state| state.child(CONTAINERS)).transpose()?.flatten();
-        Ok(folder.map(|containers| containers.child(container_id)).transpose()?.flatten())
+        Ok(self.trusted(CONTAINERS)?.map(|containers| containers.child(container_id)).transpose()?.flatten())
     }
 }
 

@@ -6,8 +6,15 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+use std::time::SystemTime;
 
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+
+use crate::content;
+use crate::error::Error;
+use crate::folder::{FILE, Folder};
 use crate::member::Slot;
 
 /// The unit in which the kernel makes bytes beyond the old end of a file visible is at least this: a page.
@@ -80,6 +87,41 @@ impl Patch {
             }
         }
         Ok(())
+    }
+}
+
+impl Folder {
+    /// Applies a patch to the end of a file in a folder in this one, which starts after `start` bytes, and says whether
+    /// it did: it does not where the file is not as long as it should be, or was written to after `since`.
+    pub(crate) fn patch_in_child(
+        &self,
+        child: &str,
+        name: &str,
+        start: usize,
+        patch: &Patch,
+        since: SystemTime,
+    ) -> Result<bool, Error> {
+        let location = self.path_of(child)?.join(name);
+        let how = OpenHow::new()
+            .flags(FILE | OFlag::O_WRONLY)
+            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+        // A kernel before 5.6 has no openat2(2): there each file is written whole.
+        let Ok(fd) = openat2(self.file(), &Path::new(child).join(name), how) else {
+            return Ok(false);
+        };
+        let file = File::from(fd);
+        let write = || -> io::Result<bool> {
+            let metadata = file.metadata()?;
+            let untouched = metadata.is_file()
+                && metadata.nlink() == 1
+                && metadata.size() == (start + patch.before) as u64
+                && content::time(metadata.mtime(), metadata.mtime_nsec()) <= since;
+            if untouched {
+                patch.apply(&file, start)?;
+            }
+            Ok(untouched)
+        };
+        write().map_err(|source| Error::Io { verb: "write", path: location, source })
     }
 }
 

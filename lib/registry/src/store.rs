@@ -111,10 +111,16 @@ impl Registry {
     }
 
     fn networks_folder(&self) -> Result<Option<Folder>, Error> {
-        match Folder::open(&self.state_dir)? {
-            Some(state) => state.child(NETWORKS),
-            None => Ok(None),
-        }
+        self.trusted(NETWORKS)
+    }
+
+    /// A folder of the state folder, without the lock; `None` where there is none.
+    pub(crate) fn trusted(&self, name: &str) -> Result<Option<Folder>, Error> {
+        let Some(state) = Folder::open(&self.state_dir)? else {
+            return Ok(None);
+        };
+        self.check_owner(&state)?;
+        state.child(name)
     }
 
     fn failed(&self, verb: &'static str, source: io::Error) -> Error {

@@ -66,3 +66,31 @@ fn names_cannot_lead_out_of_the_folder() {
         assert!(matches!(folder.read(name), Err(Error::FileName { .. })), "{name:?}");
     }
 }
+
+/// A container has its hosts file mounted, and may make it as long as the file system knows lengths.
+#[test]
+fn a_file_without_end_is_cut_and_never_read() {
+    let (place, folder) = folder();
+    let file = place.path().join("hosts");
+    folder.rewrite("hosts", b"one\n", 0o644).unwrap();
+    let inode = fs::metadata(&file).unwrap().ino();
+    for length in [1 << 40, LONGEST + 1, 100_000] {
+        fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(length).unwrap();
+        assert_eq!(folder.read("hosts").is_ok(), length <= LONGEST, "{length}");
+        folder.rewrite("hosts", b"two\n", 0o644).unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "two\n");
+    }
+    assert_eq!(fs::metadata(&file).unwrap().ino(), inode);
+}
+
+#[test]
+fn a_folder_is_for_others_to_read_at_most_whatever_the_umask() {
+    let (place, _) = folder();
+    let below = place.path().join("run/cdi");
+    let old = nix::sys::stat::umask(Mode::empty());
+    Folder::at_or_create(&below).unwrap();
+    nix::sys::stat::umask(old);
+    for folder in [below.parent().unwrap(), &below] {
+        assert_eq!(fs::metadata(folder).unwrap().mode() & 0o777, 0o755, "{}", folder.display());
+    }
+}
