@@ -1,9 +1,11 @@
 //! `ip netns exec NAME` binds `/etc/netns/NAME/hosts` over `/etc/hosts` (ip-netns(8)). A symbolic link is enough: the
 //! mount follows it to the container's own file, which changes in place.
 
-use std::fs;
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 
 use registry::Registry;
@@ -20,7 +22,9 @@ const HOSTS: &str = "hosts";
 /// The link for a namespace that has a name.
 pub(super) fn link(dir: &Path, netns: &Path) -> Option<PathBuf> {
     let is_named = netns.parent().is_some_and(|parent| NAMED.iter().any(|named| parent == Path::new(named)));
-    let name = netns.file_name().filter(|_| is_named)?;
+    // The list of what was delivered has a path a line.
+    let is_plain = |name: &&OsStr| !name.as_bytes().iter().any(u8::is_ascii_control);
+    let name = netns.file_name().filter(|_| is_named).filter(is_plain)?;
     Some(dir.join(name).join(HOSTS))
 }
 
@@ -29,7 +33,8 @@ pub(super) fn link(dir: &Path, netns: &Path) -> Option<PathBuf> {
 pub(super) fn make(link: &Path, hosts: &Path, registry: &Registry) -> Result<bool, Error> {
     let make = || -> io::Result<bool> {
         if let Some(folder) = link.parent() {
-            fs::create_dir_all(folder)?;
+            // Whatever the umask: ip(8) has root's programs use what others could put there.
+            DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
         }
         match symlink(hosts, link) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -80,4 +85,45 @@ fn container_of(link: &Path, registry: &Registry) -> Option<String> {
     let target = fs::read_link(link).ok()?;
     let id = target.parent()?.file_name()?.to_str()?.to_owned();
     (target == registry.container_dir(&id).join(HOSTS)).then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_namespaces_lead_to_a_link() {
+        let dir = Path::new("/etc/netns");
+        let of = |netns: &str| link(dir, Path::new(netns));
+        assert_eq!(of("/run/netns/web"), Some(dir.join("web/hosts")));
+        assert_eq!(of("/var/run/netns/web"), Some(dir.join("web/hosts")));
+        for netns in [
+            "/run/netns/..",
+            "/run/netns/a/b",
+            "/proc/1/ns/net",
+            "/run/netns",
+            "/run/netns/a\n/b",
+            "/run/netns/a\nb",
+        ] {
+            assert_eq!(of(netns), None, "{netns:?}");
+        }
+    }
+
+    #[test]
+    fn links_in_the_way_lead_nowhere_and_strangers_files_stay() {
+        let place = tempfile::tempdir().unwrap();
+        let registry = Registry::at(place.path().join("state"));
+        let hosts = registry.container_dir("c1").join(HOSTS);
+        let victim = place.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        let link = place.path().join("netns/web/hosts");
+        make(&link, &hosts, &registry).unwrap();
+        assert_eq!(fs::read_link(&link).unwrap(), hosts);
+        fs::remove_file(&link).unwrap();
+        symlink(&victim, &link).unwrap();
+        make(&link, &hosts, &registry).unwrap();
+        remove(&link, &hosts).unwrap();
+        assert_eq!(fs::read_link(&link).unwrap(), victim);
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+    }
 }
