@@ -24,7 +24,7 @@ mod reserve;
 mod seal;
 mod spare;
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fs::{DirBuilder, File};
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -49,6 +49,8 @@ const PROBES: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Store {
     folder: Folder,
+    /// The folder of links, once it was needed and there (see `owners`).
+    owners: OnceCell<Folder>,
 }
 
 /// A network's folder while this process holds its lock, for writing.
@@ -79,7 +81,7 @@ impl Free<'_> {
 impl Store {
     /// Opens a network's folder; `None` where there is none.
     pub(crate) fn open(path: &Path) -> Result<Option<Self>, Error> {
-        Ok(Folder::open(path)?.map(|folder| Self { folder }))
+        Ok(Folder::open(path)?.map(|folder| Self { folder, owners: OnceCell::new() }))
     }
 
     /// Opens a network's folder and makes it first where there is none.
@@ -174,7 +176,7 @@ impl Store {
         search: &Search<'s>,
     ) -> Result<Vec<Free<'s>>, Error> {
         let mut taken = Vec::new();
-        self.folder.for_each_name(".", |name| {
+        self.folder.for_each_name(|name| {
             taken.extend(lease::address(name).filter(|address| set.range_of(*address).is_some()).map(number));
         })?;
         let found = search.free(taken, spare::SPARE);
@@ -218,7 +220,7 @@ impl Store {
 
     fn lease_names(&self) -> Result<Vec<String>, Error> {
         let mut names = Vec::new();
-        self.folder.for_each_name(".", |name| {
+        self.folder.for_each_name(|name| {
             if lease::address(name).is_some() {
                 names.push(name.to_owned());
             }

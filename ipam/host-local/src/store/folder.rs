@@ -154,17 +154,27 @@ impl Folder {
             .map_err(|errno| Error::io("set the time of", &self.path, errno))
     }
 
-    /// Makes a symbolic link, and the folder that is to hold it where there is none.
-    pub(super) fn symlink(&self, target: &str, folder: &str, name: &str) -> Result<(), Error> {
-        let path = format!("{folder}/{name}");
-        let made = match symlinkat(target, &self.fd, path.as_str()) {
-            Err(Errno::ENOENT) => {
-                mkdirat(&self.fd, folder, Mode::S_IRWXU).map_err(self.fail("create folder", folder))?;
-                symlinkat(target, &self.fd, path.as_str())
-            }
-            made => made,
-        };
-        made.map_err(self.fail("create", &path))
+    /// Opens a folder in this one; `None` where there is none.
+    pub(super) fn child(&self, name: &str) -> Result<Option<Self>, Error> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(fd) => Ok(Some(Self { fd, path: self.path.join(name) })),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(self.fail("open folder", name)(errno)),
+        }
+    }
+
+    /// Makes a folder in this one, for its owner alone.
+    pub(super) fn make_child(&self, name: &str) -> Result<(), Error> {
+        match mkdirat(&self.fd, name, Mode::S_IRWXU) {
+            Ok(()) | Err(Errno::EEXIST) => Ok(()),
+            Err(errno) => Err(self.fail("create folder", name)(errno)),
+        }
+    }
+
+    /// Makes a symbolic link.
+    pub(super) fn symlink(&self, target: &str, name: &str) -> Result<(), Error> {
+        symlinkat(target, &self.fd, name).map_err(self.fail("create", name))
     }
 
     /// Where a symbolic link points; `None` where there is none.
@@ -176,17 +186,13 @@ impl Folder {
         }
     }
 
-    /// Hands every name of the folder or of a folder below it (`.` is the folder itself) to `visit`. A folder that
-    /// is not there has none; names that are not UTF-8 are none of the store's.
-    pub(super) fn for_each_name(&self, below: &str, mut visit: impl FnMut(&str)) -> Result<(), Error> {
+    /// Hands every name of the folder to `visit`. Names that are not UTF-8 are none of the store's.
+    pub(super) fn for_each_name(&self, mut visit: impl FnMut(&str)) -> Result<(), Error> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let mut folder = match Dir::openat(&self.fd, below, flags, Mode::empty()) {
-            Ok(folder) => folder,
-            Err(Errno::ENOENT) => return Ok(()),
-            Err(errno) => return Err(self.fail("open folder", below)(errno)),
-        };
+        let mut folder =
+            Dir::openat(&self.fd, ".", flags, Mode::empty()).map_err(self.fail("open folder", "."))?;
         for entry in folder.iter() {
-            let entry = entry.map_err(self.fail("list folder", below))?;
+            let entry = entry.map_err(self.fail("list folder", "."))?;
             if let Ok(name) = entry.file_name().to_str() {
                 visit(name);
             }

@@ -12,8 +12,9 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use cni::Attachment;
+use nix::errno::Errno;
 
-use super::{Locked, Store, lease};
+use super::{Folder, Locked, Store, lease};
 use crate::error::Error;
 
 const OWNERS: &str = ".owners";
@@ -36,11 +37,22 @@ impl Store {
     pub(crate) fn owned_by(&self, attachment: &Attachment) -> Result<Owned, Error> {
         let token = attachment.token();
         let mut owned = Owned::default();
-        while let Some(target) = self.folder.read_link(&format!("{OWNERS}/{}", name(&token, owned.links)))? {
+        let Some(folder) = self.owners()? else { return Ok(owned) };
+        while let Some(target) = folder.read_link(&name(&token, owned.links))? {
             owned.addresses.extend(target.strip_prefix("../").and_then(lease::address));
             owned.links += 1;
         }
         Ok(owned)
+    }
+
+    /// The folder of links, itself no link; opened once.
+    fn owners(&self) -> Result<Option<&Folder>, Error> {
+        if self.owners.get().is_none()
+            && let Some(folder) = self.folder.child(OWNERS)?
+        {
+            let _ = self.owners.set(folder);
+        }
+        Ok(self.owners.get())
     }
 }
 
@@ -53,29 +65,39 @@ impl Locked<'_> {
         address: IpAddr,
     ) -> Result<(), Error> {
         let target = format!("../{}", lease::name(address));
-        self.folder().symlink(&target, OWNERS, &name(&attachment.token(), index))
+        let link = name(&attachment.token(), index);
+        if self.store.owners()?.is_none() {
+            self.folder().make_child(OWNERS)?;
+        }
+        match self.store.owners()? {
+            Some(folder) => folder.symlink(&target, &link),
+            None => Err(Error::io("open folder", self.store.path_of(OWNERS), Errno::ENOENT)),
+        }
     }
 
     /// Removes an attachment's last links, the very last one first: a reader stops at the first gap.
     pub(super) fn remove_owner(&self, attachment: &Attachment, links: Range<usize>) -> Result<(), Error> {
         let token = attachment.token();
-        for index in links.rev() {
-            self.folder().unlink(&format!("{OWNERS}/{}", name(&token, index)))?;
+        if let Some(folder) = self.store.owners()? {
+            for index in links.rev() {
+                folder.unlink(&name(&token, index))?;
+            }
         }
         Ok(())
     }
 
     /// Removes the links of every attachment whose token a predicate does not want to keep.
     pub(super) fn remove_owners(&self, keep: impl Fn(&str) -> bool) -> Result<(), Error> {
+        let Some(folder) = self.store.owners()? else { return Ok(()) };
         let mut names = Vec::new();
-        self.folder().for_each_name(OWNERS, |name| {
+        folder.for_each_name(|name| {
             if let Some((token, _)) = name.split_once('.')
                 && !token.is_empty()
                 && !keep(token)
             {
-                names.push(format!("{OWNERS}/{name}"));
+                names.push(name.to_owned());
             }
         })?;
-        names.iter().try_for_each(|name| self.folder().unlink(name).map(drop))
+        names.iter().try_for_each(|name| folder.unlink(name).map(drop))
     }
 }

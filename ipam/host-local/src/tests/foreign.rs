@@ -168,3 +168,45 @@ fn what_is_no_lease_is_neither_followed_nor_handed_out() {
     assert_eq!(network.leases(), ["10.1.0.2", "10.1.0.3", "10.1.0.4"]);
     assert_eq!(fs::read_to_string(network.folder().join("secret")).unwrap(), "c1\r\neth0");
 }
+
+/// Whoever may write to the folder may put links under every name in it; none is followed.
+#[test]
+fn links_under_every_name_lead_nowhere() {
+    let network = Network::single("10.1.0.0/29");
+    network.add("c1", "").unwrap();
+    network.del("c1", &[]);
+    let elsewhere = network.root.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let token = target("c2").attachment.token();
+    let victims: Vec<PathBuf> =
+        ["file".to_owned(), format!("{token}.0")].iter().map(|name| elsewhere.join(name)).collect();
+    for victim in &victims {
+        fs::write(victim, "c2\r\neth0").unwrap();
+    }
+    let plant = |name: &str, to: &Path| {
+        let link = network.folder().join(name);
+        let _ = fs::remove_dir_all(&link).or_else(|_| fs::remove_file(&link));
+        symlink(to, link).unwrap();
+    };
+    let files = ["boot_id", "last_reserved_ip.0", ".free", ".writing", "10.1.0.2", "10.1.0.3", "10.1.0.4"];
+    for name in files {
+        plant(name, &victims[0]);
+    }
+    let verbs = |is_able: bool| {
+        assert_eq!(network.add("c2", "").is_ok(), is_able);
+        network.add("c2", "10.1.0.3").unwrap_err();
+        let _ = del(&network.request(&json!({})), &target("c2"));
+        for victim in &victims {
+            assert_eq!(fs::read_to_string(victim).unwrap(), "c2\r\neth0", "{}", victim.display());
+        }
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 2);
+    };
+    verbs(true);
+    for (name, to) in [(".owners", &elsewhere), ("lock", &victims[0])] {
+        plant(name, to);
+        verbs(false);
+    }
+    fs::remove_dir_all(network.folder()).unwrap();
+    symlink(&elsewhere, network.folder()).unwrap();
+    verbs(false);
+}
