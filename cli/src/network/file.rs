@@ -50,8 +50,9 @@ impl Folder {
         // No runtime reads a file with this ending.
         let temporary = self.path.join(format!(".{network}.new"));
         let write = || -> io::Result<()> {
-            let mut writing =
-                File::options().write(true).create(true).truncate(true).mode(0o644).open(&temporary)?;
+            // What a killed process left is never written through: it may be a second name of a network's file.
+            let _ = fs::remove_file(&temporary);
+            let mut writing = File::options().write(true).create_new(true).mode(0o644).open(&temporary)?;
             writing.write_all(text.as_bytes())?;
             writing.sync_all()?;
             // Unlike a rename this refuses to replace another one's file.

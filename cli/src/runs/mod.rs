@@ -178,13 +178,13 @@ impl Run {
 
     /// Writes the record.
     pub(crate) fn write(&self) -> Result<(), Error> {
-        self.record.write(&self.folder.join(RECORD)).map_err(|error| self.failed("write", error))
+        self.record.write(&self.folder, RECORD).map_err(|error| self.failed("write", error))
     }
 
     /// The log, for writing at its end. Only root may read it: nobody knows what a program tells.
     pub(crate) fn log_for_writing(&self) -> Result<File, Error> {
         let mut options = File::options();
-        options.append(true).create(true).mode(0o600);
+        options.append(true).create(true).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
         options.open(self.folder.join(LOG)).map_err(|error| self.failed("write the log in", error))
     }
 

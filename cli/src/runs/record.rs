@@ -1,12 +1,12 @@
 //! With what a container was started, so that it can be started again just so, and how it ended.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use registry::Folder;
 use serde::{Deserialize, Serialize};
 
 /// The file `run.json`.
@@ -48,12 +48,10 @@ impl Record {
     }
 
     /// A reader sees the old record or the new one.
-    pub(super) fn write(&self, file: &Path) -> io::Result<()> {
-        let temporary = file.with_extension("new");
-        let mut writing =
-            File::options().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        writing.write_all(&serde_json::to_vec(self)?)?;
-        fs::rename(&temporary, file)
+    pub(super) fn write(&self, folder: &Path, file: &str) -> io::Result<()> {
+        let text = serde_json::to_vec(self)?;
+        let folder = Folder::open(folder).map_err(io::Error::other)?.ok_or(io::ErrorKind::NotFound)?;
+        folder.replace(file, &text, 0o600).map_err(io::Error::other)
     }
 
     /// Whether a text is its name, or its ID in full or short.

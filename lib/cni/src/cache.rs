@@ -1,6 +1,7 @@
 //! The result cache of libcni: one file an attachment, in the place and format of libcni, so that what one program
 //! added another can delete.
 
+mod base64_bytes;
 mod hold;
 
 use std::fs;
@@ -9,8 +10,6 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -101,10 +100,11 @@ impl Cache {
             let bytes = serde_json::to_vec(entry)?;
             // libcni passes over what is not one of its entries, so the temporary file does no harm to it.
             let temporary = self.unfinished(attachment);
+            // What a killed process left, or somebody else put there, is never written through.
+            let _ = fs::remove_file(&temporary);
             let written = fs::OpenOptions::new()
                 .write(true)
-                .create(true)
-                .truncate(true)
+                .create_new(true)
                 .mode(0o600)
                 .open(&temporary)
                 .and_then(|mut handle| handle.write_all(&bytes))
@@ -233,21 +233,6 @@ fn read_entry(file: &Path) -> Result<Option<Entry>, Error> {
     if entry.kind == KIND { Ok(Some(entry)) } else { Err(broken("it is of another kind")) }
 }
 
-/// Go writes bytes as base64 text.
-mod base64_bytes {
-    use super::{Engine, STANDARD};
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&STANDARD.encode(bytes))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
-        STANDARD.decode(text).map_err(de::Error::custom)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -286,10 +271,21 @@ mod tests {
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), wanted);
         assert_eq!(cache.read(&attachment()).unwrap(), Some(entry.clone()));
         fs::write(folder.join("results/other"), "{}").unwrap();
-        assert_eq!(cache.entries().unwrap(), [entry]);
+        assert_eq!(cache.entries().unwrap(), [entry.clone()]);
         assert_eq!(cache.entries_of(&attachment().container_id).unwrap().len(), 1);
         assert_eq!(cache.entries_of(&ContainerId::new("net").unwrap()).unwrap(), []);
         assert!(cache.written(&attachment()).unwrap() <= SystemTime::now());
+        // Links in the way of a file, and of the one that becomes it, lead nowhere.
+        let (victim, [file, temporary]) =
+            (folder.join("victim"), [cache.file(&attachment()), cache.unfinished(&attachment())]);
+        fs::write(&victim, "precious").unwrap();
+        fs::remove_file(&file).unwrap();
+        for link in [&file, &temporary] {
+            std::os::unix::fs::symlink(&victim, link).unwrap();
+        }
+        cache.write(&attachment(), &entry).unwrap();
+        assert_eq!(cache.read(&attachment()).unwrap(), Some(entry));
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
         cache.remove(&attachment()).unwrap();
         cache.remove(&attachment()).unwrap();
         assert_eq!(cache.read(&attachment()).unwrap(), None);
