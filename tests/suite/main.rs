@@ -37,4 +37,5 @@ mod removal;
 mod rights;
 mod run;
 mod scenarios;
+mod state;
 mod upkeep;

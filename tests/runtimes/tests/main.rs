@@ -9,3 +9,4 @@ mod kubernetes;
 mod live_node;
 mod nri;
 mod podman;
+mod state;
