@@ -101,3 +101,17 @@ fn crates_depend_downwards_only() {
         }
     }
 }
+
+/// No crate is exempt from what the workspace forbids: unsafe code above all.
+#[test]
+fn every_crate_keeps_the_workspaces_lints() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |folder: &str| fs::read_to_string(root.join(folder).join("Cargo.toml")).unwrap();
+    let workspace = read("");
+    assert!(workspace.contains("[workspace.lints.rust]\nunsafe_code = \"forbid\"\n"));
+    let members = workspace.split("members = [\n").nth(1).unwrap().split("]\n").next().unwrap();
+    let members = members.lines().map(|line| line.trim().trim_matches([',', '"']));
+    for member in members.chain([""]) {
+        assert!(read(member).contains("[lints]\nworkspace = true\n"), "{member}");
+    }
+}
