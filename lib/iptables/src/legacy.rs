@@ -6,7 +6,8 @@ use crate::{Family, Iptables, Result, Variant};
 
 /// The tables that the legacy variant has in this network namespace. The kernel makes one, with its empty built-in
 /// chains, when a program first asks for it (`xt_register_table`), and keeps it. Where this does not name a table, no
-/// legacy rule can be in it.
+/// legacy rule can be in it; but for a namespace that one unshare(2) made together with its user namespace, whose file the
+/// kernel shows to the host's root alone.
 #[must_use]
 pub fn legacy_tables(family: Family) -> Vec<String> {
     let file = match family {

@@ -52,6 +52,9 @@ pub fn isolated_program() -> Option<ExitStatus> {
 }
 
 /// This program in a sandbox, which it must [`prepare`] there; arguments are yet to come.
+///
+/// The user namespace first: of a network namespace that is made before users are mapped into it, the kernel shows some
+/// files (`/proc/net/ip_tables_names`) to the host's root alone.
 #[must_use]
 pub fn sandboxed() -> Command {
     let mut command = Command::new("unshare");
@@ -59,6 +62,7 @@ pub fn sandboxed() -> Command {
         .args([
             "--user",
             "--map-root-user",
+            "unshare",
             "--net",
             "--mount",
             "--pid",
