@@ -77,7 +77,7 @@ fn validate(known: Known, plugin: &Node, list: &NetworkList) -> Result<(), cni::
     object.insert("cniVersion".to_owned(), list.version.as_str().into());
     object.insert("name".to_owned(), list.name.as_str().into());
     let conf = Conf::from_object(object)?;
-    (known.validate)(&Request { command: Command::Add, conf, path: Vec::new() })
+    (known.validate)(&Request { command: Command::Add, conf, path: Vec::new() }, None)
 }
 
 /// An error of the contract at the place that it names.

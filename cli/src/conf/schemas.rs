@@ -2,8 +2,8 @@
 //! validation.
 
 use bridge::Bridge;
-use cni::Request;
 use cni::schema::{self, Described};
+use cni::{Request, Target};
 use host_local::HostLocal;
 use host_port::HostPort;
 use link_env::LinkEnv;
@@ -17,7 +17,7 @@ pub(super) struct Known {
     pub(super) name: &'static str,
     schema: fn() -> Value,
     /// Refuses what its ADD would refuse.
-    pub(super) validate: fn(&Request) -> Result<(), cni::Error>,
+    pub(super) validate: fn(&Request, Option<&Target>) -> Result<(), cni::Error>,
     /// Whether it is what `ipam` configures, rather than a plugin of a list.
     pub(super) is_ipam: bool,
 }

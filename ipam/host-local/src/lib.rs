@@ -66,8 +66,8 @@ impl Described for HostLocal {
         schema::of::<conf::Keys>()
     }
 
-    fn validate(request: &Request) -> Result<(), cni::Error> {
-        Ok(Conf::read(request, None).map(|_| ())?)
+    fn validate(request: &Request, target: Option<&Target>) -> Result<(), cni::Error> {
+        Ok(Conf::read(request, target.map(|target| &target.args)).map(|_| ())?)
     }
 }
 

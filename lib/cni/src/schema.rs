@@ -11,18 +11,19 @@ use serde_json::{Map, Value, json};
 
 use crate::dispatch::Plugin;
 use crate::error::Error;
-use crate::request::Request;
+use crate::request::{Request, Target};
 
 /// A plugin whose configuration can be judged without a call of it, and without looking at the host.
 pub trait Described: Plugin {
     /// The schema of its own keys, made by [`of`].
     fn schema() -> Value;
 
-    /// Refuses what ADD would refuse of the configuration alone.
+    /// Refuses what ADD would refuse of the configuration, and of what it is told about the attachment, alone. Without a
+    /// target, the configuration is judged for any.
     ///
     /// # Errors
     /// As ADD; the message names the key.
-    fn validate(request: &Request) -> Result<(), Error>;
+    fn validate(request: &Request, target: Option<&Target>) -> Result<(), Error>;
 }
 
 /// Keys that are notes for people and other programs wherever they stand, and no plugin acts on. Debian's examples have

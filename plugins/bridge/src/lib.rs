@@ -98,7 +98,7 @@ impl Described for Bridge {
         schema::of::<conf::Keys>()
     }
 
-    fn validate(request: &Request) -> Result<(), cni::Error> {
-        Ok(Conf::new(request, None).map(|_| ())?)
+    fn validate(request: &Request, target: Option<&Target>) -> Result<(), cni::Error> {
+        Ok(Conf::new(request, target).map(|_| ())?)
     }
 }

@@ -122,7 +122,7 @@ impl Described for HostPort {
         schema::of::<conf::Keys>()
     }
 
-    fn validate(request: &Request) -> Result<(), cni::Error> {
+    fn validate(request: &Request, _: Option<&Target>) -> Result<(), cni::Error> {
         Conf::new(request)?;
         Ok(())
     }

@@ -77,9 +77,11 @@ impl Described for LinkEnv {
         schema::of::<conf::Keys>()
     }
 
-    fn validate(request: &Request) -> Result<(), cni::Error> {
+    fn validate(request: &Request, target: Option<&Target>) -> Result<(), cni::Error> {
+        let conf = Conf::new(&request.conf, target.map_or(&Args::default(), |target| &target.args))?;
         // A container as good as any: what is said of the endpoint is judged, and that needs somebody's endpoint.
-        let conf = Conf::new(&request.conf, &Args::default())?;
-        Ok(Endpoint::new(&conf, "container", "eth0", Vec::new()).map(|_| ())?)
+        let container_id = target.map_or("container", |target| target.container_id().as_str());
+        let ifname = target.map_or("eth0", |target| target.ifname().as_str());
+        Ok(Endpoint::new(&conf, container_id, ifname, Vec::new()).map(|_| ())?)
     }
 }

@@ -62,7 +62,7 @@ impl Described for Loopback {
         serde_json::json!({ "properties": {} })
     }
 
-    fn validate(_: &Request) -> Result<(), Error> {
+    fn validate(_: &Request, _: Option<&Target>) -> Result<(), Error> {
         Ok(())
     }
 }
