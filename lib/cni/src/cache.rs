@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::attachment::{Attachment, ContainerId};
+use crate::conf::{MAX_VALUES, values};
 use crate::error::{Code, Error};
+use crate::file;
 
 pub use hold::Hold;
 
@@ -22,6 +24,9 @@ pub use hold::Hold;
 pub const DEFAULT_FOLDER: &str = "/var/lib/cni";
 
 const KIND: &str = "cniCacheV1";
+
+/// In bytes. A list is as long as a configuration may be, and takes four thirds of that in here; so does a result.
+const LONGEST: usize = 8 << 20;
 
 /// What the cache keeps of an attachment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -220,7 +225,7 @@ impl Cache {
 }
 
 fn read_entry(file: &Path) -> Result<Option<Entry>, Error> {
-    let bytes = match fs::read(file) {
+    let bytes = match file::read(file, LONGEST) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
@@ -229,6 +234,9 @@ fn read_entry(file: &Path) -> Result<Option<Entry>, Error> {
     };
     let broken =
         |why: &str| Error::new(Code::Decode, format!("result cache {} is damaged: {why}", file.display()));
+    if values(&bytes) > MAX_VALUES {
+        return Err(broken(&format!("it has more than {MAX_VALUES} values")));
+    }
     let entry: Entry = serde_json::from_slice(&bytes).map_err(|error| broken(&error.to_string()))?;
     if entry.kind == KIND { Ok(Some(entry)) } else { Err(broken("it is of another kind")) }
 }

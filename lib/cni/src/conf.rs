@@ -13,6 +13,10 @@ use crate::version::Version;
 /// The most that is read from standard input, in bytes. A GC with 5,000 attachments takes about one mebibyte.
 pub const MAX_INPUT: usize = 2 << 20;
 
+/// The most keys and values that a configuration may have: the same GC has half of it. A value takes up to three hundred times
+/// the memory of its text, so the length alone would bound nothing.
+pub const MAX_VALUES: usize = 1 << 16;
+
 /// A configuration whose common keys are valid; a plugin reads its own with [`Conf::parse`].
 #[derive(Clone, Debug)]
 pub struct Conf {
@@ -131,6 +135,10 @@ pub fn read_object(bytes: &[u8]) -> Result<Map<String, Value>, Error> {
     if bytes.len() > MAX_INPUT {
         return Err(Error::new(Code::Decode, format!("the configuration is longer than {MAX_INPUT} bytes")));
     }
+    if values(bytes) > MAX_VALUES {
+        let told = format!("the configuration has more than {MAX_VALUES} values");
+        return Err(Error::new(Code::Decode, told));
+    }
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(Error::new(Code::Decode, "the configuration is empty")
             .details("the network configuration must come as JSON on standard input"));
@@ -138,6 +146,11 @@ pub fn read_object(bytes: &[u8]) -> Result<Map<String, Value>, Error> {
     // serde_json itself refuses more than 128 levels of nesting.
     serde_json::from_slice(bytes)
         .map_err(|error| Error::new(Code::Decode, format!("the configuration is not a JSON object: {error}")))
+}
+
+/// How many values a JSON text has at most, as one ends before each of these. Those within texts count as well.
+pub(crate) fn values(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count()
 }
 
 /// Reads an object into a plugin's own type.
@@ -184,6 +197,8 @@ mod tests {
         }
         assert_eq!(Conf::from_slice(&vec![b' '; MAX_INPUT + 1]).unwrap_err().code(), 6);
         assert_eq!(Conf::from_slice("[".repeat(1 << 20).as_bytes()).unwrap_err().code(), 6);
+        let many = format!("[{}]", r#"{"":0},"#.repeat(200_000));
+        assert!(Conf::from_slice(many.as_bytes()).unwrap_err().to_string().contains("65536 values"));
     }
 
     #[test]

@@ -79,15 +79,16 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error with the code and message given, without details.
+    /// An error with the code and message given, without details. Of a message that is longer than anybody reads, as
+    /// where it quotes what somebody else wrote, beginning and end are kept.
     pub fn new(code: Code, msg: impl Into<String>) -> Self {
-        Self { code, msg: msg.into(), details: String::new() }
+        Self { code, msg: shorten(msg.into()), details: String::new() }
     }
 
-    /// The same error with further details, which replace those it had.
+    /// The same error with further details, which replace those it had; shortened as the message is.
     #[must_use]
     pub fn details(mut self, details: impl Into<String>) -> Self {
-        self.details = details.into();
+        self.details = shorten(details.into());
         self
     }
 
@@ -158,6 +159,19 @@ impl Error {
     }
 }
 
+/// A text of at most some four kibibytes: where it is longer, its beginning and its end.
+#[must_use]
+pub fn shorten(text: String) -> String {
+    const BEGINNING: usize = 3072;
+    const END: usize = 1024;
+    if text.len() <= BEGINNING + END {
+        return text;
+    }
+    let beginning = &text[..text.floor_char_boundary(BEGINNING)];
+    let end = &text[text.ceil_char_boundary(text.len() - END)..];
+    format!("{beginning} … {end}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,6 +187,14 @@ mod tests {
             Error::new(Code::TryAgain, "busy").to_json(Version::V1_1_0),
             r#"{"cniVersion":"1.1.0","code":11,"msg":"busy"}"#
         );
+    }
+
+    #[test]
+    fn a_message_is_never_longer_than_anybody_reads() {
+        let error = Error::new(Code::InvalidConfig, format!("name {} is wrong", "é".repeat(1 << 20)));
+        let error = error.details("x".repeat(1 << 20));
+        assert!(error.message().starts_with("name éé") && error.message().ends_with("é is wrong"));
+        assert!(error.message().len() < 4200 && error.hint().len() < 4200);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::attachment::NetworkName;
 use crate::case_blind;
 use crate::conf;
 use crate::error::{Code, Error};
+use crate::file;
 use crate::version::Version;
 
 /// A network: a name, and the plugins that make its attachments, in order.
@@ -154,7 +155,7 @@ impl NetworkList {
     pub fn all(folder: &Path) -> Result<(Vec<Self>, Vec<Unreadable>), Error> {
         let (mut lists, mut broken) = (Vec::new(), Vec::new());
         for file in Self::files(folder)? {
-            let list = fs::read(&file)
+            let list = file::read(&file, conf::MAX_INPUT)
                 .map_err(|error| Error::new(Code::Io, format!("read {}: {error}", file.display())))
                 .and_then(|bytes| Self::from_slice(&bytes));
             match list {
