@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 
-/// More than any file of the registry has. A container can make its hosts file as long as it likes, at no cost to itself.
-pub(crate) const LONGEST: u64 = 64 << 20;
+/// The longest file that is read, in bytes: one that holds sixteen thousand members. A container can make its hosts file
+/// as long as it likes, at no cost to itself.
+pub(crate) const LONGEST: u64 = 16 << 20;
 
 /// Of an old file that is longer than the new content, so much counts as lines that somebody may be reading.
 const TAIL: u64 = 64 << 10;
@@ -48,8 +49,12 @@ pub(crate) fn overwrite(file: &File, size: u64, content: &[u8]) -> io::Result<()
     Ok(())
 }
 
-/// Reads a file of about the given size, by one read(2) where it has that size: less than was asked for is the end.
+/// Reads a file of about the given size, by one read(2) where it has that size: less than was asked for is the end. One
+/// that is too long is refused before it is read: a sparse file may claim any length.
 pub(crate) fn read_sized(file: &File, size: u64) -> io::Result<Vec<u8>> {
+    if size > LONGEST {
+        return Err(too_long());
+    }
     let mut content = vec![0; usize::try_from(size).unwrap_or_default().saturating_add(1)];
     let length = match (&mut &*file).read(&mut content) {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
@@ -58,9 +63,14 @@ pub(crate) fn read_sized(file: &File, size: u64) -> io::Result<Vec<u8>> {
     let is_end = length > 0 && length < content.len();
     content.truncate(length);
     if !is_end {
+        // Somebody is writing to it, or it is one of those that the kernel makes up.
         file.take(LONGEST).read_to_end(&mut content)?;
     }
-    Ok(content)
+    if content.len() as u64 > LONGEST { Err(too_long()) } else { Ok(content) }
+}
+
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("it is longer than {LONGEST} bytes"))
 }
 
 /// The time of a stat(2).

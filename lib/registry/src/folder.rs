@@ -15,7 +15,7 @@ use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::content::{self, LONGEST, overwrite, read_sized};
+use crate::content::{self, overwrite, read_sized};
 use crate::error::Error;
 
 const FOLDER: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
@@ -84,7 +84,7 @@ impl Folder {
     /// The whole content of a regular file; `None` where there is none.
     ///
     /// # Errors
-    /// A file that is not a regular one, and what the system calls say.
+    /// A file that is not a regular one or longer than any of the registry, and what the system calls say.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         let path = self.path_of(name)?;
         let file = match openat(&self.file, name, FILE, Mode::empty()) {
@@ -96,9 +96,6 @@ impl Folder {
             let metadata = file.metadata()?;
             if !metadata.is_file() {
                 return Err(io::Error::other("not a regular file"));
-            }
-            if metadata.size() > LONGEST {
-                return Err(io::Error::other("longer than any file of the registry"));
             }
             read_sized(&file, metadata.size())
         };

@@ -2,6 +2,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::*;
+use crate::content::LONGEST;
 
 fn folder() -> (tempfile::TempDir, Folder) {
     let place = tempfile::tempdir().unwrap();
@@ -93,4 +94,23 @@ fn a_folder_is_for_others_to_read_at_most_whatever_the_umask() {
     for folder in [below.parent().unwrap(), &below] {
         assert_eq!(fs::metadata(folder).unwrap().mode() & 0o777, 0o755, "{}", folder.display());
     }
+}
+
+#[test]
+fn what_stands_in_a_files_place_neither_hangs_nor_is_read_without_end() {
+    let (place, folder) = folder();
+    let (fifo, sparse) = (place.path().join("fifo"), place.path().join("sparse"));
+    nix::unistd::mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    File::create(&sparse).unwrap().set_len(1 << 40).unwrap();
+    fs::create_dir(place.path().join("folder")).unwrap();
+    let refusal = |name: &str| folder.read(name).unwrap_err().to_string();
+    assert!(refusal("fifo").contains("not a regular file"));
+    assert!(refusal("folder").contains("not a regular file"));
+    assert!(refusal("sparse").contains("longer than 16777216 bytes"), "{}", refusal("sparse"));
+    let inode = fs::metadata(&sparse).unwrap().ino();
+    for name in ["fifo", "sparse"] {
+        folder.rewrite(name, b"text\n", 0o644).unwrap();
+        assert_eq!(folder.read(name).unwrap().unwrap(), b"text\n");
+    }
+    assert_eq!(fs::metadata(&sparse).unwrap().ino(), inode, "it may be mounted");
 }
