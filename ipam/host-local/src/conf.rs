@@ -20,6 +20,9 @@ use crate::store::Demand;
 /// Where leases are kept unless `dataDir` says otherwise; the reference's folder.
 const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";
 
+/// How many ranges a network may have.
+pub(crate) const MAX_RANGES: usize = 1024;
+
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Keys {
@@ -174,6 +177,9 @@ pub(crate) fn folder(request: &Request) -> Result<PathBuf, Error> {
 }
 
 fn sets(ipam: &IpamKeys, offered: &[Vec<RangeKeys>]) -> Result<Vec<RangeSet>, Error> {
+    if offered.iter().chain(&ipam.ranges).map(Vec::len).sum::<usize>() > MAX_RANGES {
+        return Err(Error::TooManyRanges);
+    }
     let mut sets = Vec::new();
     read_sets("runtimeConfig.ipRanges", offered, &mut sets)?;
     if let Some(Subnet(subnet)) = ipam.subnet {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use cni::{Attachment, Code, Version};
 
+use crate::conf::MAX_RANGES;
 use crate::range::{RangeFault, RangeSet};
 use crate::store::lease;
 
@@ -21,6 +22,9 @@ pub(crate) enum Error {
     /// There is nothing to lease from.
     #[error("read ipam: it has no ranges")]
     NoRanges,
+    /// There are more ranges than can be compared with each other while somebody waits.
+    #[error("read ipam: it has more than {MAX_RANGES} ranges")]
+    TooManyRanges,
     /// A range or a set of ranges is not valid.
     #[error("read {at}: {source}")]
     Range {
@@ -177,6 +181,7 @@ impl Error {
             Self::Several(failures) => failures.first().map_or(Code::Internal, Self::code),
             Self::NoIpam
             | Self::NoRanges
+            | Self::TooManyRanges
             | Self::Range { .. }
             | Self::TooManySets(_)
             | Self::Request { .. }
@@ -193,6 +198,7 @@ impl Error {
                 "add \"ipam\": {\"type\": \"host-local\", \"ranges\": [[{\"subnet\": \"10.1.0.0/24\"}]]}"
             }
             Self::NoRanges => "set \"ranges\", such as [[{\"subnet\": \"10.1.0.0/24\"}]], or \"subnet\"",
+            Self::TooManyRanges => "write neighbouring ranges as one",
             Self::TooManySets(_) => "use cniVersion 0.3.0 or newer, or one range set per family",
             Self::Request { .. } => "write it as 10.1.0.5 or 10.1.0.5/24",
             Self::NoRange { .. } => "request an address of a configured range, or extend the ranges",

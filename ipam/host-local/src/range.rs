@@ -42,6 +42,10 @@ impl Range {
         if subnet.ip() != subnet.network() {
             return Err(RangeFault::HostBits { subnet, network });
         }
+        // Addresses of IPv4 within IPv6 are taken for what they are, which such a subnet contradicts.
+        if subnet.ip().is_ipv6() && subnet.ip().to_canonical().is_ipv4() {
+            return Err(RangeFault::Mapped(subnet));
+        }
         if subnet.prefix() > longest_prefix(subnet) {
             return Err(RangeFault::TooSmall(subnet));
         }
@@ -109,7 +113,8 @@ impl Range {
 
     /// How many addresses can be leased at once.
     pub(crate) fn size(&self) -> u128 {
-        (self.end - self.start + 1).saturating_sub(u128::from(self.gateway_inside().is_some()))
+        let last = self.end - self.start;
+        last.saturating_add(1).saturating_sub(u128::from(self.gateway_inside().is_some()))
     }
 
     fn overlaps(&self, other: &Self) -> bool {
@@ -219,6 +224,12 @@ mod tests {
     }
 
     #[test]
+    fn the_whole_of_ipv6_can_be_counted() {
+        let range = range("::/0", "::", "", "").unwrap();
+        assert_eq!((range.size(), range.start()), (u128::MAX - 1, 0));
+    }
+
+    #[test]
     fn ends_may_be_the_subnets_own_and_the_gateway_elsewhere() {
         let range = range("10.1.0.0/24", "10.1.0.0", "10.1.0.255", "169.254.1.1").unwrap();
         assert_eq!((range.size(), range.gateway_inside()), (256, None));
@@ -235,6 +246,7 @@ mod tests {
             ("10.1.0.0/32", "", "", "", "too small"),
             ("fd00::/127", "", "", "", "at most 126"),
             ("fd00::/128", "", "", "", "too small"),
+            ("::ffff:10.1.0.0/120", "", "", "", "written as IPv6"),
             ("10.1.0.0/24", "10.1.1.1", "", "", "rangeStart 10.1.1.1 is outside subnet 10.1.0.0/24"),
             ("10.1.0.0/24", "", "10.2.0.1", "", "rangeEnd 10.2.0.1 is outside"),
             ("10.1.0.0/24", "fd00::1", "", "", "rangeStart fd00::1 is outside"),

@@ -1,15 +1,17 @@
 //! The resolver configuration that `resolvConf` names: resolv.conf(5) to the contract's `dns`.
 
-use std::fs;
 use std::path::Path;
 
-use cni::Dns;
+use cni::{Dns, file};
 
 use crate::error::Error;
 
+/// In bytes; the C library's resolver heeds a tiny part of it.
+const LONGEST: usize = 64 << 10;
+
 /// Reads a file in the format of resolv.conf(5).
 pub(crate) fn read(path: &Path) -> Result<Dns, Error> {
-    let bytes = fs::read(path).map_err(|source| Error::io("read resolvConf", path, source))?;
+    let bytes = file::read(path, LONGEST).map_err(|source| Error::io("read resolvConf", path, source))?;
     Ok(parse(&String::from_utf8_lossy(&bytes)))
 }
 

@@ -141,6 +141,15 @@ fn bad_configurations_are_refused_by_name() {
 }
 
 #[test]
+fn ranges_that_nobody_could_compare_are_refused() {
+    let ranges: Vec<_> = (0..=MAX_RANGES)
+        .map(|index| json!([{"subnet": format!("10.{}.{}.0/24", index / 256, index % 256)}]))
+        .collect();
+    let error = read(json!({"ipam": {"ranges": ranges}}), "").unwrap_err();
+    assert!(error.to_string().contains("more than 1024 ranges"), "{error}");
+}
+
+#[test]
 fn the_folder_is_found_in_a_configuration_that_is_wrong_otherwise() {
     let folder = |conf| super::folder(&request(conf)).unwrap();
     let broken = json!({"ipam": {"dataDir": "/d", "subnet": 7, "ranges": "x"}, "runtimeConfig": 1});

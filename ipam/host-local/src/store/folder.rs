@@ -73,6 +73,10 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Ok(None),
             Err(source) => return Err(Error::io("read", self.path.join(name), source)),
         };
+        // A FIFO without a writer reads as if it were empty.
+        if content.is_empty() && !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            return Ok(None);
+        }
         if content.len() == buffer.len() {
             file.take(MAX_CONTENT)
                 .read_to_end(&mut content)
@@ -84,7 +88,8 @@ impl Folder {
     /// Opens a file to lock it; makes it where `create` says so, else answers `None` where there is none.
     pub(super) fn open_lock(&self, name: &str, create: bool) -> Result<Option<File>, Error> {
         let create = if create { OFlag::O_CREAT } else { OFlag::empty() };
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | create;
+        // As in `read`; a FIFO can be locked as well as a file.
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | create;
         match openat(&self.fd, name, flags, Mode::S_IRUSR | Mode::S_IWUSR) {
             Ok(fd) => Ok(Some(fd.into())),
             Err(Errno::ENOENT) if create.is_empty() => Ok(None),

@@ -161,7 +161,9 @@ fn what_is_no_lease_is_neither_followed_nor_handed_out() {
     network.put("secret", "c1\r\neth0");
     symlink("secret", network.folder().join("10.1.0.2")).unwrap();
     fs::create_dir(network.folder().join("10.1.0.3")).unwrap();
-    nix::unistd::mkfifo(&network.folder().join("10.1.0.4"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for fifo in ["10.1.0.4", "lock", "boot_id", "last_reserved_ip.0", ".free"] {
+        nix::unistd::mkfifo(&network.folder().join(fifo), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    }
     assert_eq!(network.add("c1", "").unwrap(), ["10.1.0.5"]);
     assert_eq!(network.add("c2", "10.1.0.2").unwrap_err().code(), 102);
     network.del("c1", &["10.1.0.2/24", "10.1.0.3/24", "10.1.0.4/24"]);
