@@ -16,8 +16,8 @@ mod messages;
 mod session;
 mod wire;
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -86,6 +86,15 @@ pub fn run() -> ExitCode {
         }
         thread::sleep(PAUSE);
     }
+}
+
+/// Serves a runtime over whatever carries its bytes, until it says no more; `state_dir` is link-env's.
+///
+/// # Errors
+/// A runtime that refuses the plugin or does not speak the protocol, and what reading and writing say.
+pub fn converse(state_dir: &Path, from: impl Read, to: impl Write) -> Result<(), Error> {
+    let plugin = Plugin { name: "cleat-nri".into(), index: "10".into(), state_dir: state_dir.to_owned() };
+    session::converse(&plugin, from, to)
 }
 
 /// Tells on standard error, which the runtime's or the unit's log has.

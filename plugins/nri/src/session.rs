@@ -1,5 +1,6 @@
 //! The conversation with the runtime: the plugin registers, and answers until the runtime ends.
 
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
@@ -32,8 +33,13 @@ pub(crate) struct Plugin {
 
 /// Registers the plugin and serves, until the runtime closes the connection.
 pub(crate) fn run(plugin: &Plugin, stream: UnixStream) -> Result<(), Error> {
-    let mut to = stream.try_clone()?;
-    let mut reader = Reader::new(stream);
+    let to = stream.try_clone()?;
+    converse(plugin, stream, to)
+}
+
+/// The same over whatever carries the bytes.
+pub(crate) fn converse(plugin: &Plugin, from: impl Read, mut to: impl Write) -> Result<(), Error> {
+    let mut reader = Reader::new(from);
     wire::write(&mut to, &registration(plugin))?;
     // The runtime configures the plugin before it answers the registration.
     while let Some(frame) = reader.read()? {

@@ -3,8 +3,7 @@
 //! Outside: connection (u32), length (u32), bytes. A message within a connection: length (u32), stream (u32), type (u8),
 //! flags (u8), bytes; it may be spread over several frames. Numbers are big-endian.
 
-use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 
 use crate::error::Error;
 
@@ -36,20 +35,29 @@ pub(crate) struct Frame {
 #[derive(Debug)]
 pub(crate) struct Reader<R> {
     from: R,
-    /// By connection, what has come and is no whole message yet.
-    pending: BTreeMap<u32, Vec<u8>>,
+    /// What has come on each connection and is not read yet.
+    pending: [(u32, Pending); 2],
+}
+
+/// Bytes of which the first are read already.
+#[derive(Debug, Default)]
+struct Pending {
+    bytes: Vec<u8>,
+    read: usize,
 }
 
 impl<R: Read> Reader<R> {
     pub(crate) fn new(from: R) -> Self {
-        Self { from, pending: BTreeMap::new() }
+        let pending = [TO_PLUGIN, TO_RUNTIME].map(|connection| (connection, Pending::default()));
+        Self { from, pending }
     }
 
-    /// The next message; `None` where the other side has closed the connection between two.
+    /// The next message; `None` where the other side has closed the connection between two. Connections that nobody here
+    /// knows are passed over.
     pub(crate) fn read(&mut self) -> Result<Option<Frame>, Error> {
         loop {
-            for (&connection, bytes) in &mut self.pending {
-                if let Some(frame) = take(connection, bytes)? {
+            for (connection, pending) in &mut self.pending {
+                if let Some(frame) = pending.take(*connection)? {
                     return Ok(Some(frame));
                 }
             }
@@ -63,30 +71,38 @@ impl<R: Read> Reader<R> {
             if length > MESSAGE_MAX + HEADER {
                 return Err(Error::Protocol(format!("a frame of {length} bytes, more than ttrpc allows")));
             }
-            let pending = self.pending.entry(connection).or_default();
-            let before = pending.len();
-            pending.resize(before + length, 0);
-            self.from.read_exact(&mut pending[before..])?;
+            let known = self.pending.iter_mut().find(|(known, _)| *known == connection);
+            let mut nobodys = Pending::default();
+            let bytes = &mut known.map_or(&mut nobodys, |(_, pending)| pending).bytes;
+            // Not before it has come: the length may be a lie.
+            let came = (&mut self.from).take(length as u64).read_to_end(bytes)?;
+            if came < length {
+                return Err(io::Error::from(ErrorKind::UnexpectedEof).into());
+            }
         }
     }
 }
 
-/// Takes a whole message off the front.
-fn take(connection: u32, bytes: &mut Vec<u8>) -> Result<Option<Frame>, Error> {
-    if bytes.len() < HEADER {
-        return Ok(None);
+impl Pending {
+    /// Takes a whole message off the front.
+    fn take(&mut self, connection: u32) -> Result<Option<Frame>, Error> {
+        let bytes = &self.bytes[self.read..];
+        if bytes.len() >= HEADER {
+            let length = number(bytes, 0) as usize;
+            if length > MESSAGE_MAX {
+                return Err(Error::Protocol(format!("a message of {length} bytes, more than ttrpc allows")));
+            }
+            if let Some(payload) = bytes.get(HEADER..HEADER + length) {
+                let (stream, kind, payload) = (number(bytes, 4), bytes[8], payload.to_vec());
+                self.read += HEADER + length;
+                return Ok(Some(Frame { connection, stream, kind, payload }));
+            }
+        }
+        // Only where there is no whole message left: moving the rest for each would take for ever where they are many.
+        self.bytes.drain(..self.read);
+        self.read = 0;
+        Ok(None)
     }
-    let length = number(bytes, 0) as usize;
-    if length > MESSAGE_MAX {
-        return Err(Error::Protocol(format!("a message of {length} bytes, more than ttrpc allows")));
-    }
-    if bytes.len() < HEADER + length {
-        return Ok(None);
-    }
-    let (stream, kind) = (number(bytes, 4), bytes[8]);
-    let rest = bytes.split_off(HEADER + length);
-    let payload = std::mem::replace(bytes, rest).split_off(HEADER);
-    Ok(Some(Frame { connection, stream, kind, payload }))
 }
 
 /// Writes a message.
@@ -158,6 +174,22 @@ mod tests {
         assert_eq!(reader.read().unwrap(), Some(answer));
         assert_eq!(reader.read().unwrap(), Some(frame(TO_PLUGIN, b"one")));
         assert_eq!(reader.read().unwrap(), Some(frame(TO_PLUGIN, b"two")));
+        assert_eq!(reader.read().unwrap(), None);
+    }
+
+    #[test]
+    fn many_small_messages_in_one_frame_take_no_longer_than_they_are_and_strangers_keep_no_memory() {
+        let empty = [0, 0, 0, 0, 0, 0, 0, 7, REQUEST, 0];
+        let mut bytes = [TO_PLUGIN.to_be_bytes(), 4_000_000_u32.to_be_bytes()].concat();
+        bytes.extend(empty.repeat(400_000));
+        for connection in 3..300_u32 {
+            bytes.extend([connection.to_be_bytes(), 10_u32.to_be_bytes()].concat());
+            bytes.extend([0; 10]);
+        }
+        let mut reader = Reader::new(bytes.as_slice());
+        for _ in 0..400_000 {
+            assert_eq!(reader.read().unwrap(), Some(frame(TO_PLUGIN, b"")));
+        }
         assert_eq!(reader.read().unwrap(), None);
     }
 
