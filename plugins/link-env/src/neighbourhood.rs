@@ -16,10 +16,15 @@ use crate::name::MAX_NAME;
 /// musl reads lines into a buffer of 512 bytes (`src/network/lookup_name.c`) and passes over the rest of longer ones.
 const MAX_LINE: usize = 510;
 
+/// In bytes: no registry holds as many members as would fill it.
+const MAX_BLOCK: usize = 16 << 20;
+
 /// A network, and the lines of its members from when they are first asked for.
 #[derive(Debug)]
 pub(crate) struct Neighbourhood {
     pub(crate) network: Network,
+    /// Members said that they had slots which they cannot have: no file can be relied on to have them.
+    pub(crate) is_damaged: bool,
     lines: OnceCell<Lines>,
     /// The places of each container's members.
     containers: HashMap<String, Vec<usize>>,
@@ -34,12 +39,17 @@ pub(crate) struct Lines {
 }
 
 impl Neighbourhood {
-    pub(crate) fn new(network: Network) -> Self {
+    pub(crate) fn new(mut network: Network) -> Self {
+        let is_damaged = take_impossible_slots(&mut network);
         let mut containers: HashMap<String, Vec<usize>> = HashMap::with_capacity(network.members.len());
         for (place, member) in network.members.iter().enumerate() {
             containers.entry(member.container_id.clone()).or_default().push(place);
         }
-        Self { network, lines: OnceCell::new(), containers }
+        let mut neighbourhood = Self { network, is_damaged, lines: OnceCell::new(), containers };
+        if is_damaged {
+            neighbourhood.give_slots();
+        }
+        neighbourhood
     }
 
     /// All memberships of a container on the network.
@@ -167,6 +177,23 @@ impl Neighbourhood {
     }
 }
 
+/// Takes slots away that overlap others or lie beyond all reason, as only a damaged registry has them; whether there
+/// were any.
+fn take_impossible_slots(network: &mut Network) -> bool {
+    let mut end = 0;
+    let mut impossible = Vec::new();
+    for (slot, place) in slots(network) {
+        match slot.start.checked_add(slot.length) {
+            Some(own) if slot.start >= end && own <= MAX_BLOCK => end = own,
+            _ => impossible.push(place),
+        }
+    }
+    for place in &impossible {
+        network.members[*place].slot = None;
+    }
+    !impossible.is_empty()
+}
+
 /// The slots of a network, in their order, and whose they are.
 fn slots(network: &Network) -> Vec<(Slot, usize)> {
     let members = network.members.iter().enumerate();
@@ -176,11 +203,11 @@ fn slots(network: &Network) -> Vec<(Slot, usize)> {
     slots
 }
 
-/// A member's lines with these names, exactly as long as its slot.
+/// A member's lines with these names, exactly as long as its slot; a comment where they have no room in it.
 pub(crate) fn fitted<S: AsRef<str>>(member: &Member, names: &[S], slot: Slot) -> String {
     let mut text = String::with_capacity(slot.length);
     push_lines(&mut text, member, names);
-    if text.pop().is_none() {
+    if text.pop().is_none() || text.len() + 1 > slot.length {
         return filler(slot.length);
     }
     while text.len() + 1 < slot.length {
@@ -223,6 +250,37 @@ pub(crate) fn push_line<S: AsRef<str>>(text: &mut String, address: IpAddr, names
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A file that a crash, a disk or somebody has damaged: what it says must not end a plugin.
+    #[test]
+    fn members_with_impossible_slots_get_others() {
+        let slot = |start, length| Some(Slot { start, length });
+        let huge = usize::MAX;
+        for slots in [
+            [slot(0, 60), slot(30, 60)],
+            [slot(huge, 1), slot(huge, huge)],
+            [slot(0, huge), slot(0, 0)],
+            [slot(5, 1), slot(1 << 40, 60)],
+            [slot(0, 3), slot(3, 60)],
+        ] {
+            let mut network = Network::new("web");
+            for (index, slot) in slots.into_iter().enumerate() {
+                network.put(Member {
+                    container_id: format!("c{index}"),
+                    name: format!("m{index}"),
+                    addresses: vec![format!("10.0.0.{index}").parse().unwrap()],
+                    slot,
+                    ..Member::default()
+                });
+            }
+            let before = Neighbourhood::new(network.clone());
+            let mut after = Neighbourhood::new(network);
+            after.give_slots();
+            let _ = after.patch(&before);
+            let text = &after.lines().text;
+            assert!(text.len() < 200 && text.contains(" m0 ") && text.contains(" m1 "), "{slots:?}: {text}");
+        }
+    }
 
     #[test]
     fn lines_stay_shorter_than_musls_buffer_and_have_every_name_once() {

@@ -2,9 +2,9 @@
 //! only the runtime knows. All containers of a pod share its attachments, so the pod's ID is the container's ID here.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use cni::file;
 use registry::{ExtraHost, Folder, Locked, Member, Network, Registry};
 
 use crate::error::Error;
@@ -35,7 +35,7 @@ impl Given {
     #[must_use]
     pub fn read(state_dir: &Path, container_id: &str) -> Option<Self> {
         let folder = Registry::at(state_dir).container_dir(container_id);
-        let environment = fs::read(folder.join(ENV_JSON)).ok()?;
+        let environment = file::read(&folder.join(ENV_JSON), file::LONGEST).ok()?;
         Some(Self { hosts: folder.join(HOSTS), environment: serde_json::from_slice(&environment).ok()? })
     }
 }

@@ -67,6 +67,7 @@ impl<'a> View<'a> {
     ) -> Result<(), Error> {
         let before = Neighbourhood::new(before.clone());
         let neighbourhood = &self.networks[0];
+        let settled = settled.filter(|_| !before.is_damaged && !neighbourhood.is_damaged);
         let members = changed(&before.network, &neighbourhood.network);
         let names = members.iter().flat_map(|member| neighbourhood.names_of(member));
         let names = names.map(|name| name.to_ascii_lowercase()).collect();
