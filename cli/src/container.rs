@@ -1,12 +1,12 @@
 //! A container of `cleat run` from beginning to end: its namespaces, its networks, its command; and nothing of it is left.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
 
-use cni::{ContainerId, NetworkList, case_blind};
+use cni::{ContainerId, NetworkList, case_blind, file};
 use registry::{DEFAULT_STATE_DIR, Registry};
 use serde_json::Value;
 
@@ -162,10 +162,10 @@ impl<'a> Container<'a> {
 }
 
 /// The variables that link-env made of the container's links.
-fn link_variables(file: &Path) -> Result<BTreeMap<String, String>, Error> {
-    fs::read(file)
+fn link_variables(path: &Path) -> Result<BTreeMap<String, String>, Error> {
+    file::read(path, file::LONGEST)
         .and_then(|bytes| Ok(serde_json::from_slice(&bytes)?))
-        .map_err(|error| Error::io(format!("read variables of links from {}", file.display()), error))
+        .map_err(|error| Error::io(format!("read variables of links from {}", path.display()), error))
 }
 
 /// The exit code that a shell would give: 128 and the signal's number where a signal ended the command.

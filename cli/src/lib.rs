@@ -41,6 +41,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use commands::Verb;
+pub use conf::{Finding, check_content};
 use environment::Environment;
 pub use error::Error;
 use output::BAD;

@@ -1,7 +1,7 @@
 //! `cleat logs`: what a container in the background wrote.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::thread;
 use std::time::Duration;
 
@@ -47,9 +47,7 @@ pub(crate) fn execute(args: &Args) -> Result<(), Error> {
 }
 
 fn print(log: &mut File) -> io::Result<()> {
-    let mut bytes = Vec::new();
-    log.read_to_end(&mut bytes)?;
     let mut output = io::stdout().lock();
-    output.write_all(&bytes)?;
+    io::copy(log, &mut output)?;
     output.flush()
 }

@@ -3,7 +3,10 @@
 //! Keys are matched in any case and `null` counts as absent, as the plugins themselves read them. Of JSON Schema this
 //! knows what the suite's schemas use, which a test compares.
 
+use std::collections::HashSet;
+
 use cni::schema::is_note;
+use cni::shorten;
 use serde_json::Value;
 
 use super::document::{Content, Node};
@@ -22,7 +25,7 @@ pub(super) struct Fault {
 
 impl Fault {
     pub(super) fn new(at: usize, problem: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { at, problem: problem.into(), cure: cure.into() }
+        Self { at, problem: shorten(problem.into()), cure: shorten(cure.into()) }
     }
 }
 
@@ -132,9 +135,10 @@ fn judge_object(
     let properties = schema["properties"].as_object();
     let names: Vec<&str> =
         properties.into_iter().flat_map(|known| known.keys().map(String::as_str)).collect();
-    for (index, (key, value)) in entries.iter().enumerate() {
+    let mut seen = HashSet::with_capacity(entries.len());
+    for (key, value) in entries {
         let inner = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        if entries[..index].iter().any(|(earlier, _)| earlier == key) {
+        if !seen.insert(key) {
             faults.push(Fault::new(value.at, format!("key {inner:?} is there twice"), "remove one of them"));
         }
         let known = names.iter().find(|name| name.eq_ignore_ascii_case(key));

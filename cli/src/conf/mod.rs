@@ -10,11 +10,13 @@ mod plugins;
 mod schemas;
 mod subnets;
 
+use std::collections::HashSet;
 use std::fmt;
-use std::fs;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use cni::NetworkList;
+use cni::{MAX_INPUT, NetworkList, file};
 use ipnetwork::IpNetwork;
 use serde::Serialize;
 
@@ -33,7 +35,7 @@ pub(crate) struct Surroundings {
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub(crate) struct Finding {
+pub struct Finding {
     file: PathBuf,
     line: usize,
     column: usize,
@@ -56,6 +58,9 @@ impl fmt::Display for Finding {
     }
 }
 
+/// How many mistakes of a file are told.
+const MOST: usize = 100;
+
 /// A file that holds a network.
 struct Network {
     file: PathBuf,
@@ -74,6 +79,18 @@ impl Network {
         }
     }
 
+    /// No more than somebody would read; finding each one's place takes a look at the whole text.
+    fn findings(&self, mut faults: Vec<Fault>) -> impl Iterator<Item = Finding> {
+        if let Some(further) = faults.len().checked_sub(MOST).filter(|further| *further > 0) {
+            faults.sort_by_key(|fault| fault.at);
+            faults.truncate(MOST);
+            let told = format!("and {further} further mistakes in this file");
+            let at = faults.last().map_or(0, |fault| fault.at + 1);
+            faults.push(Fault::new(at, told, "mend those above first"));
+        }
+        faults.into_iter().map(|fault| self.finding(fault))
+    }
+
     fn finding(&self, fault: Fault) -> Finding {
         Finding::new(&self.file, place(&self.text, fault.at), fault.problem, fault.cure)
     }
@@ -87,9 +104,23 @@ impl Network {
 
 /// Checks files, in the order given. Without surroundings they are judged by themselves.
 pub(crate) fn check(files: &[PathBuf], surroundings: Option<&Surroundings>) -> Vec<Finding> {
+    findings(files, files.iter().map(|file| read(file)), surroundings)
+}
+
+/// What is wrong with the content of one file, judged by itself; `file` is what findings call it.
+#[must_use]
+pub fn check_content(file: &Path, content: &[u8]) -> Vec<Finding> {
+    findings(&[file.to_owned()], [parse(file, content.to_owned())], None)
+}
+
+fn findings(
+    files: &[PathBuf],
+    read: impl IntoIterator<Item = Result<Network, Finding>>,
+    surroundings: Option<&Surroundings>,
+) -> Vec<Finding> {
     let (mut networks, mut findings) = (Vec::new(), Vec::new());
-    for file in files {
-        match read(file) {
+    for network in read {
+        match network {
             Ok(network) => networks.push(network),
             Err(finding) => findings.push(finding),
         }
@@ -100,7 +131,7 @@ pub(crate) fn check(files: &[PathBuf], surroundings: Option<&Surroundings>) -> V
         if let Some(surroundings) = surroundings {
             faults.extend(plugins::missing(network, &surroundings.path));
         }
-        findings.extend(once(faults).into_iter().map(|fault| network.finding(fault)));
+        findings.extend(network.findings(once(faults)));
     }
     let routes = surroundings.map(|surroundings| surroundings.routes.as_slice()).unwrap_or_default();
     findings.extend(subnets::clashes(&networks, routes));
@@ -109,11 +140,26 @@ pub(crate) fn check(files: &[PathBuf], surroundings: Option<&Surroundings>) -> V
     findings
 }
 
-fn read(file: &Path) -> Result<Network, Finding> {
-    const START: Place = Place { line: 1, column: 1 };
-    let text = fs::read(file)
-        .map_err(|error| Finding::new(file, START, format!("read the file: {error}"), String::new()))?;
-    let text = String::from_utf8(text).map_err(|error| {
+fn read(path: &Path) -> Result<Network, Finding> {
+    let content = if is_descriptor(path) {
+        File::open(path).and_then(|pipe| file::read_at_most(pipe, MAX_INPUT))
+    } else {
+        file::read(path, MAX_INPUT)
+    };
+    let failed = |error: io::Error| {
+        const START: Place = Place { line: 1, column: 1 };
+        Finding::new(path, START, format!("read the file: {error}"), String::new())
+    };
+    parse(path, content.map_err(failed)?)
+}
+
+/// Whether a path is how shells hand a pipe over (`/dev/stdin`, `/dev/fd/63`), which is no regular file and as good as one.
+fn is_descriptor(path: &Path) -> bool {
+    path == Path::new("/dev/stdin") || path.starts_with("/dev/fd") || path.starts_with("/proc/self/fd")
+}
+
+fn parse(file: &Path, content: Vec<u8>) -> Result<Network, Finding> {
+    let text = String::from_utf8(content).map_err(|error| {
         let valid =
             String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
         let message = "the file is not UTF-8 text".to_owned();
@@ -147,13 +193,8 @@ fn judge(network: &Network) -> Vec<Fault> {
 
 /// One fault for each place: the schema and the plugin may both have found it.
 fn once(faults: Vec<Fault>) -> Vec<Fault> {
-    let mut kept: Vec<Fault> = Vec::new();
-    for fault in faults {
-        if !kept.iter().any(|known| known.at == fault.at) {
-            kept.push(fault);
-        }
-    }
-    kept
+    let mut places = HashSet::new();
+    faults.into_iter().filter(|fault| places.insert(fault.at)).collect()
 }
 
 /// A network whose name another file has: only the first is ever used.

@@ -9,6 +9,9 @@ use super::document::Node;
 use super::keys::Fault;
 use super::{Finding, Network};
 
+/// How many ranges of a plugin are compared.
+const MAX_RANGES: usize = 1024;
+
 /// A range of addresses that a network leases.
 struct Range<'a> {
     network: &'a Network,
@@ -74,7 +77,8 @@ fn ranges(network: &Network) -> impl Iterator<Item = Range<'_>> {
         let sets = ipam.and_then(|ipam| ipam.get("ranges")).map(Node::items).unwrap_or_default();
         let bridge = (plugin.get("type").and_then(Node::text) == Some("bridge"))
             .then(|| plugin.get("bridge").and_then(Node::text).unwrap_or("cni0"));
-        let objects = ipam.into_iter().chain(sets.iter().flat_map(Node::items));
+        // host-local refuses more.
+        let objects = ipam.into_iter().chain(sets.iter().flat_map(Node::items).take(MAX_RANGES));
         objects.filter_map(move |object| range(network, bridge, object))
     })
 }

@@ -1,5 +1,7 @@
 //! The check as a whole, over files.
 
+use std::fs;
+
 use super::*;
 
 struct Folder(tempfile::TempDir);

@@ -44,7 +44,7 @@ pub(crate) struct Record {
 
 impl Record {
     pub(super) fn read(file: &Path) -> io::Result<Self> {
-        Ok(serde_json::from_slice(&fs::read(file)?)?)
+        Ok(serde_json::from_slice(&cni::file::read(file, cni::file::LONGEST)?)?)
     }
 
     /// A reader sees the old record or the new one.
