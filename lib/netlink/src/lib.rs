@@ -9,6 +9,7 @@
 
 pub mod address;
 pub mod link;
+pub mod recorded;
 pub mod route;
 pub mod sysctl;
 

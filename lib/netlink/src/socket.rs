@@ -41,7 +41,7 @@ pub struct Socket {
 
 /// What is done with each message of an answer. True ends the answer, which otherwise goes on until the
 /// kernel's acknowledgement or the end of the dump.
-type Take<'a> = &'a mut dyn FnMut(&[u8]) -> bool;
+pub(crate) type Take<'a> = &'a mut dyn FnMut(&[u8]) -> bool;
 
 impl Socket {
     /// Opens a socket in the calling thread's network namespace.
@@ -193,24 +193,8 @@ impl Socket {
         let mut whole = true;
         loop {
             self.receive(operation)?;
-            let mut rest = self.buffer.as_slice();
-            while !rest.is_empty() {
-                let message =
-                    Message::split(&mut rest).ok_or_else(|| malformed(operation, "wrong length"))?;
-                if message.sequence != self.sequence {
-                    continue;
-                }
-                whole &= message.flags & NLM_F_DUMP_INTR == 0;
-                match message.kind {
-                    NLMSG_NOOP => {}
-                    NLMSG_OVERRUN => return Err(malformed(operation, "data lost")),
-                    NLMSG_ERROR | NLMSG_DONE => return end(operation, &message).map(|()| whole),
-                    _ => {
-                        if take(message.body) {
-                            return Ok(whole);
-                        }
-                    }
-                }
+            if hear(operation, &self.buffer, self.sequence, &mut whole, take)? {
+                return Ok(whole);
             }
         }
     }
@@ -231,6 +215,35 @@ impl Socket {
             return Ok(());
         }
     }
+}
+
+/// Hands each message of a datagram that answers the request of this sequence to `take`; whether that was all.
+pub(crate) fn hear(
+    operation: Arguments<'_>,
+    datagram: &[u8],
+    sequence: u32,
+    whole: &mut bool,
+    take: Take<'_>,
+) -> Result<bool, Error> {
+    let mut rest = datagram;
+    while !rest.is_empty() {
+        let message = Message::split(&mut rest).ok_or_else(|| malformed(operation, "wrong length"))?;
+        if message.sequence != sequence {
+            continue;
+        }
+        *whole &= message.flags & NLM_F_DUMP_INTR == 0;
+        match message.kind {
+            NLMSG_NOOP => {}
+            NLMSG_OVERRUN => return Err(malformed(operation, "data lost")),
+            NLMSG_ERROR | NLMSG_DONE => return end(operation, &message).map(|()| true),
+            _ => {
+                if take(message.body) {
+                    return Ok(true);
+                }
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// What the last message of an exchange says.

@@ -47,6 +47,7 @@ mod message;
 mod operation;
 mod parting;
 mod query;
+pub mod recorded;
 mod rule;
 mod set;
 mod socket;

@@ -131,17 +131,26 @@ impl Socket {
         mut each: impl FnMut(&Message) -> io::Result<bool>,
     ) -> io::Result<()> {
         self.send(datagram)?;
-        loop {
-            for message in messages(self.receive()?).filter(|message| message.sequence == sequence) {
-                if message.kind == NLMSG_ERROR {
-                    return message.outcome();
-                }
-                if !each(&message)? {
-                    return Ok(());
-                }
-            }
+        while hear(self.receive()?, sequence, &mut each)? {}
+        Ok(())
+    }
+}
+
+/// Hands each answer in a datagram to `each`; whether there is more to come.
+pub(crate) fn hear(
+    datagram: &[u8],
+    sequence: u32,
+    each: &mut impl FnMut(&Message) -> io::Result<bool>,
+) -> io::Result<bool> {
+    for message in messages(datagram).filter(|message| message.sequence == sequence) {
+        if message.kind == NLMSG_ERROR {
+            return message.outcome().map(|()| false);
+        }
+        if !each(&message)? {
+            return Ok(false);
         }
     }
+    Ok(true)
 }
 
 impl Drop for Socket {

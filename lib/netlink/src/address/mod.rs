@@ -42,7 +42,7 @@ pub struct Address {
 
 impl Address {
     /// Reads the body of an `RTM_NEWADDR` message about link `index`; `None` where it is about another.
-    fn parse(body: &[u8], index: u32) -> Option<Self> {
+    pub(crate) fn parse(body: &[u8], index: u32) -> Option<Self> {
         let &[_, prefix, flags, _] = body.first_chunk()?;
         if u32_at(body, 4)? != index {
             return None;

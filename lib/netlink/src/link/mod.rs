@@ -79,7 +79,7 @@ pub struct Link {
 
 impl Link {
     /// Reads the body of an `RTM_NEWLINK` message; `None` where it is too short for its header.
-    fn parse(body: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(body: &[u8]) -> Option<Self> {
         let flags = u32_at(body, 8)?;
         let is_set = |flag: c_int| flags & flag.cast_unsigned() != 0;
         let mut link = Self {

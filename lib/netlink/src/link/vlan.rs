@@ -81,6 +81,13 @@ impl BridgeVlan {
         ]
     }
 
+    /// Reads the body of an `RTM_NEWVLAN` message; `None` where it is about another link.
+    pub(crate) fn parse_all(body: &[u8], index: u32) -> Option<Vec<Self>> {
+        let own = u32_at(body, 4)? == index;
+        let entries = own.then(|| attributes(body.get(HEADER..).unwrap_or_default()))?;
+        Some(entries.filter(|(kind, _)| *kind == ENTRY).filter_map(|(_, entry)| Self::parse(entry)).collect())
+    }
+
     /// Reads `BRIDGE_VLANDB_ENTRY`.
     fn parse(entry: &[u8]) -> Option<Self> {
         let (_, info) = attributes(entry).find(|(kind, _)| *kind == ENTRY_INFO)?;
@@ -144,13 +151,7 @@ impl Socket {
 
     /// The VLANs of one bridge's port, or of the bridge itself. Needs Linux 5.6.
     pub fn bridge_vlans(&mut self, index: u32) -> Result<Vec<BridgeVlan>, Error> {
-        let parse = |body: &[u8]| {
-            let own = u32_at(body, 4)? == index;
-            let entries = own.then(|| attributes(body.get(HEADER..).unwrap_or_default()))?;
-            let vlans =
-                entries.filter(|(kind, _)| *kind == ENTRY).filter_map(|(_, entry)| BridgeVlan::parse(entry));
-            Some(vlans.collect::<Vec<_>>())
-        };
+        let parse = |body: &[u8]| BridgeVlan::parse_all(body, index);
         let operation = format_args!("read VLANs of link {index}");
         Ok(self.dump(operation, RTM_GETVLAN, &VlanQuestion { index }, parse)?.concat())
     }

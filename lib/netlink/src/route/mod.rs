@@ -70,7 +70,7 @@ impl Route {
 
     /// Reads the body of an `RTM_NEWROUTE` message; `None` where the route leads nowhere (unreachable,
     /// blackhole and the like), or is of another family. Of several next hops (`RTA_MULTIPATH`) none is told.
-    fn parse(body: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(body: &[u8]) -> Option<Self> {
         let &[family, prefix, _, _, table, _, scope, kind] = body.first_chunk()?;
         if ![RTN_UNICAST, RTN_LOCAL].contains(&kind) {
             return None;

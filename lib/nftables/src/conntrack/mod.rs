@@ -104,9 +104,7 @@ fn list(socket: &mut Socket, filters: &[Filter]) -> io::Result<Vec<Vec<u8>>> {
         if message.kind == NLMSG_DONE {
             return message.outcome().map(|()| false);
         }
-        if filters.iter().any(|filter| filter.matches(message.body())) {
-            flows.push(identity(message.body()));
-        }
+        flows.extend(flow(message.body(), filters));
         Ok(message.flags & NLM_F_MULTI != 0)
     };
     let sequence = socket.take_sequences(1);
@@ -117,6 +115,11 @@ fn list(socket: &mut Socket, filters: &[Filter]) -> io::Result<Vec<Vec<u8>>> {
     });
     socket.ask(&request, sequence, read)?;
     Ok(flows)
+}
+
+/// The attributes that identify a flow, where any of the filters describes it.
+pub(crate) fn flow(body: &[u8], filters: &[Filter]) -> Option<Vec<u8>> {
+    filters.iter().any(|filter| filter.matches(body)).then(|| identity(body))
 }
 
 /// Original tuple, zone and id: together they name one flow and never a later one with the same addresses.

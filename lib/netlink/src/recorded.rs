@@ -1,0 +1,52 @@
+//! What answers of the kernel say that somebody has recorded: one datagram, as recvmsg(2) gives it, without a socket.
+//!
+//! They are read by what reads the answers to a [`Socket`](crate::Socket)'s own requests.
+
+use crate::attribute::u32_at;
+use crate::error::Error;
+use crate::link::BridgeVlan;
+use crate::socket::hear;
+use crate::{Address, Link, Route};
+
+/// The links (`RTM_NEWLINK`).
+///
+/// # Errors
+/// Messages whose length is a lie, and the error that the kernel answered.
+pub fn links(datagram: &[u8]) -> Result<Vec<Link>, Error> {
+    all(datagram, Link::parse)
+}
+
+/// The addresses of one link (`RTM_NEWADDR`).
+///
+/// # Errors
+/// As [`links`].
+pub fn addresses(datagram: &[u8], link: u32) -> Result<Vec<Address>, Error> {
+    all(datagram, |body| Address::parse(body, link))
+}
+
+/// The routes that lead somewhere (`RTM_NEWROUTE`).
+///
+/// # Errors
+/// As [`links`].
+pub fn routes(datagram: &[u8]) -> Result<Vec<Route>, Error> {
+    all(datagram, Route::parse)
+}
+
+/// The VLANs of one bridge's port, or of the bridge itself (`RTM_NEWVLAN`).
+///
+/// # Errors
+/// As [`links`].
+pub fn bridge_vlans(datagram: &[u8], link: u32) -> Result<Vec<BridgeVlan>, Error> {
+    Ok(all(datagram, |body| BridgeVlan::parse_all(body, link))?.concat())
+}
+
+fn all<T>(datagram: &[u8], parse: impl Fn(&[u8]) -> Option<T>) -> Result<Vec<T>, Error> {
+    let mut objects = Vec::new();
+    // All of a datagram answers one request.
+    let sequence = u32_at(datagram, 8).unwrap_or_default();
+    hear(format_args!("read a recorded answer"), datagram, sequence, &mut true, &mut |body| {
+        objects.extend(parse(body));
+        false
+    })?;
+    Ok(objects)
+}

@@ -1,0 +1,57 @@
+//! What answers of the kernel say that somebody has recorded: one datagram, as recvmsg(2) gives it, without a socket.
+//!
+//! They are read by what reads the answers to a [`Socket`](crate::Socket)'s own requests.
+
+use std::io;
+
+use crate::conntrack::{self, Filter};
+use crate::message::{Message, NLMSG_DONE, messages};
+use crate::socket::hear;
+use crate::{BaseChain, Element, Family, HookPoint, Rule, element};
+
+/// The elements of sets and maps (`NFT_MSG_NEWSETELEM`).
+///
+/// # Errors
+/// The error that the kernel answered.
+pub fn elements(datagram: &[u8]) -> io::Result<Vec<Element>> {
+    all(datagram, |message, elements| element::read_list(message.body(), elements))
+}
+
+/// The rules (`NFT_MSG_NEWRULE`).
+///
+/// # Errors
+/// As [`elements`].
+pub fn rules(datagram: &[u8]) -> io::Result<Vec<Rule>> {
+    all(datagram, |message, rules| rules.extend(Rule::read(message.body())))
+}
+
+/// The base chains at a hook (`NFT_MSG_NEWCHAIN`), if the family is theirs.
+///
+/// # Errors
+/// As [`elements`].
+pub fn base_chains(datagram: &[u8], family: Family, hook: HookPoint) -> io::Result<Vec<BaseChain>> {
+    all(datagram, |message, chains| chains.extend(BaseChain::read(family, hook, message.body())))
+}
+
+/// How many of the flows (`IPCTNL_MSG_CT_NEW`) a filter describes.
+///
+/// # Errors
+/// As [`elements`].
+pub fn flows(datagram: &[u8], filter: &Filter) -> io::Result<usize> {
+    let flows = all(datagram, |message, flows| flows.extend(conntrack::flow(message.body(), &[*filter])))?;
+    Ok(flows.len())
+}
+
+fn all<T>(datagram: &[u8], mut read: impl FnMut(&Message<'_>, &mut Vec<T>)) -> io::Result<Vec<T>> {
+    let mut objects = Vec::new();
+    // All of a datagram answers one request.
+    let sequence = messages(datagram).next().map_or(0, |message| message.sequence);
+    hear(datagram, sequence, &mut |message| {
+        if message.kind == NLMSG_DONE {
+            return message.outcome().map(|()| false);
+        }
+        read(message, &mut objects);
+        Ok(true)
+    })?;
+    Ok(objects)
+}
