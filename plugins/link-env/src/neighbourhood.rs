@@ -85,7 +85,7 @@ impl Neighbourhood {
                 _ => without.push((place, length)),
             }
         }
-        taken.sort_unstable_by_key(|slot| slot.start);
+        taken.sort_unstable_by_key(|slot| (slot.start, slot.length));
         for (place, mut length) in without {
             let mut start = 0;
             let mut before = taken.len();
@@ -199,7 +199,8 @@ fn slots(network: &Network) -> Vec<(Slot, usize)> {
     let members = network.members.iter().enumerate();
     let mut slots: Vec<(Slot, usize)> =
         members.filter_map(|(place, member)| Some((member.slot?, place))).collect();
-    slots.sort_unstable_by_key(|(slot, _)| slot.start);
+    // A member without addresses has an empty slot, where another one may begin.
+    slots.sort_unstable_by_key(|(slot, _)| (slot.start, slot.length));
     slots
 }
 
@@ -279,6 +280,24 @@ mod tests {
             let _ = after.patch(&before);
             let text = &after.lines().text;
             assert!(text.len() < 200 && text.contains(" m0 ") && text.contains(" m1 "), "{slots:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_member_without_addresses_is_in_nobodys_way() {
+        for order in [[0, 1], [1, 0]] {
+            let mut network = Network::new("web");
+            for index in order {
+                let addresses = if index == 0 { vec![] } else { vec!["10.0.0.2".parse().unwrap()] };
+                let container_id = format!("c{index}");
+                network.put(Member { container_id, name: "m".into(), addresses, ..Member::default() });
+                let mut neighbourhood = Neighbourhood::new(network.clone());
+                neighbourhood.give_slots();
+                network = neighbourhood.network;
+            }
+            let neighbourhood = Neighbourhood::new(network);
+            assert!(!neighbourhood.is_damaged);
+            assert_eq!(neighbourhood.lines().text.lines().count(), 1);
         }
     }
 
