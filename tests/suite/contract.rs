@@ -64,7 +64,8 @@ fn bad_input_is_refused_and_changes_nothing() {
                 (call.clone().stdin(b"{"), 6, "not a JSON object"),
                 (call.clone().stdin(b""), 6, "empty"),
                 (call.clone().stdin(b"\xff\xff"), 6, "not a JSON object"),
-                (call.clone().stdin("[".repeat(1 << 20).as_bytes()), 6, "not a JSON object"),
+                (call.clone().stdin("[".repeat(1 << 10).as_bytes()), 6, "not a JSON object"),
+                (call.clone().stdin("[".repeat(1 << 20).as_bytes()), 6, "65536 values"),
                 (call.clone().stdin(&vec![b' '; 3 << 20]), 6, "longer"),
                 (
                     call.clone().stdin(with(plugin, "cniVersion", &json!("9.0.0")).to_string().as_bytes()),
@@ -167,6 +168,22 @@ fn bad_configurations_are_refused_and_change_nothing() {
             assert_eq!(found, code, "{plugin}: {said}");
             assert!(said.contains(words), "{plugin}: {said}");
         }
+        before.assert_unchanged();
+        assert_eq!(inside, netns.enter(Snapshot::take));
+    });
+}
+
+/// 0.1.0 and 0.2.0 have no result without an address, which tells only once the interface is there.
+#[test]
+fn an_add_whose_result_cannot_be_told_is_undone() {
+    isolated(|| {
+        let netns = Namespaced::new("c");
+        let before = Snapshot::take();
+        let inside = netns.enter(Snapshot::take);
+        let conf = json!({"cniVersion": "0.2.0", "name": "net", "type": "bridge"});
+        let (code, said) = Call::new(program("bridge"), "ADD", &conf).of("c", &netns, "eth0").run().error();
+        assert_eq!(code, 7, "{said}");
+        assert!(said.contains("configure an ipam plugin"), "{said}");
         before.assert_unchanged();
         assert_eq!(inside, netns.enter(Snapshot::take));
     });

@@ -159,10 +159,21 @@ fn call<P: Plugin>(
     }
     let target = target(&request, boundary)?;
     match command {
-        Command::Add => P::add(&request, &target)?.to_value(request.conf.version).map(Some),
+        Command::Add => add::<P>(request, &target).map(Some),
         Command::Check => P::check(&request, &target).map(|()| None),
         _ => P::del(&request, &target).map(|()| None),
     }
+}
+
+/// An ADD whose result its version cannot hold, as 0.2.0 cannot hold one without addresses, has failed: it is undone.
+fn add<P: Plugin>(request: Request, target: &Target) -> Result<Value, Error> {
+    let result = P::add(&request, target)?;
+    result.to_value(request.conf.version).map_err(|error| {
+        match P::del(&Request { command: Command::Del, ..request }, target) {
+            Ok(()) => error,
+            Err(further) => error.undo_failed(&further),
+        }
+    })
 }
 
 fn check_required(command: Command, boundary: &Boundary<'_>) -> Result<(), Error> {
