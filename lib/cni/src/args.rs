@@ -5,6 +5,9 @@
 
 use crate::error::{Code, Error};
 
+/// Runtimes give half a dozen.
+const MAX_PAIRS: usize = 1024;
+
 /// The pairs of `CNI_ARGS`, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Args(Vec<(String, String)>);
@@ -13,14 +16,19 @@ impl Args {
     /// Reads the variable's value; empty pairs, as a closing semicolon makes them, are skipped.
     ///
     /// # Errors
-    /// Code 4 for a pair that is not `KEY=value`.
+    /// Code 4 for a pair that is not `KEY=value`, and for more than 1,024 of them.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let pairs = text.split(';').filter(|pair| !pair.is_empty()).map(|pair| match pair.split_once('=') {
             Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
             _ => Err(Error::new(Code::InvalidEnvironment, format!("invalid pair {pair:?} in CNI_ARGS"))
                 .details("write CNI_ARGS as KEY=value;KEY=value")),
         });
-        pairs.collect::<Result<_, _>>().map(Self)
+        let pairs: Vec<_> = pairs.take(MAX_PAIRS + 1).collect::<Result<_, _>>()?;
+        if pairs.len() > MAX_PAIRS {
+            let told = format!("CNI_ARGS have more than {MAX_PAIRS} pairs");
+            return Err(Error::new(Code::InvalidEnvironment, told));
+        }
+        Ok(Self(pairs))
     }
 
     /// The value of a key, which is case-sensitive; the last one where it is given twice. An empty value
@@ -54,7 +62,7 @@ mod tests {
         assert_eq!(args.get("k8s_pod_name"), None);
         assert_eq!(Args::parse("").unwrap().get("MAC"), None);
         assert_eq!(Args::parse("IP=").unwrap().get("IP"), None);
-        for bad in ["MAC", "=x", "a=b;c"] {
+        for bad in ["MAC", "=x", "a=b;c", &"a=b;".repeat(1025)] {
             assert_eq!(Args::parse(bad).unwrap_err().code(), 4, "{bad}");
         }
     }

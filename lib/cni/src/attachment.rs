@@ -86,11 +86,17 @@ impl IfName {
     pub const MAX: usize = 15;
 }
 
-const NAME_RULE: &str = "a letter or digit comes first, then letters, digits, '_', '.' and '-'";
+const NAME_RULE: &str =
+    "a letter or digit comes first, then letters, digits, '_', '.' and '-', at most 255 in all";
+
+/// Files are called by container IDs and networks' names, and a file's name has 255 bytes at most (`NAME_MAX`,
+/// linux/limits.h). The specification sets no limit; libcni's result cache, by such files, has a lower one.
+const NAME_MAX: usize = 255;
 
 fn is_name(text: &str) -> bool {
     let mut bytes = text.bytes();
-    bytes.next().is_some_and(|first| first.is_ascii_alphanumeric())
+    text.len() <= NAME_MAX
+        && bytes.next().is_some_and(|first| first.is_ascii_alphanumeric())
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
 }
 
@@ -150,10 +156,10 @@ mod tests {
 
     #[test]
     fn container_ids_keep_the_specifications_pattern() {
-        for good in ["a", "0", "default-web", "A.b_c-1", &"f".repeat(200)] {
+        for good in ["a", "0", "default-web", "A.b_c-1", &"f".repeat(255)] {
             assert!(ContainerId::new(good).is_ok(), "{good}");
         }
-        for bad in ["", "-a", ".a", "_", "a/b", "a b", "a\n", "é", "../x"] {
+        for bad in ["", "-a", ".a", "_", "a/b", "a b", "a\n", "é", "../x", &"f".repeat(256)] {
             assert_eq!(ContainerId::new(bad).unwrap_err().code(), 4, "{bad:?}");
             assert_eq!(NetworkName::new(bad).unwrap_err().code(), 7, "{bad:?}");
         }

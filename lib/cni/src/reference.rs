@@ -53,7 +53,7 @@ mod tests {
         assert_eq!(comment("", &network, &id), r#"name: "net" id: "c1""#);
         assert_eq!(comment("dnat ", &network, &id), r#"dnat name: "net" id: "c1""#);
         assert_eq!(short_hash("netc1"), "623e1c388032b205");
-        let long = ContainerId::new("c".repeat(300)).unwrap();
+        let long = ContainerId::new("c".repeat(255)).unwrap();
         assert_eq!(comment("", &network, &long).len(), COMMENT_MAX);
     }
 }

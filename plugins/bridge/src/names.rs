@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn names_fit_the_kernels_limits() {
-        let long = attachment(&"n".repeat(300), &"c".repeat(300));
+        let long = attachment(&"n".repeat(255), &"c".repeat(255));
         assert_eq!(host_interface(&long).len(), 15);
         // NFT_NAME_MAXLEN is 256; the comment that holds the chain's name is the tighter limit.
         assert!(chain(&long.network, &["10.1.0.0/24".into()]).len() <= 46);
