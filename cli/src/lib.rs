@@ -39,6 +39,7 @@ mod suggestion;
 use std::process::ExitCode;
 
 use clap::Parser;
+use cni::shorten;
 
 use commands::Verb;
 pub use conf::{Finding, check_content};
@@ -75,7 +76,8 @@ pub fn run() -> ExitCode {
     let outcome = Environment::read().and_then(|environment| cli.verb.execute(&environment));
     outcome.unwrap_or_else(|error| {
         let cure = error.cure().map(|cure| format!("  {cure}\n"));
-        output::tell(&format!("{BAD}cleat:{BAD:#} {error}\n{}", cure.unwrap_or_default()));
+        let told = shorten(error.to_string());
+        output::tell(&format!("{BAD}cleat:{BAD:#} {told}\n{}", cure.unwrap_or_default()));
         ExitCode::from(error.exit_code())
     })
 }

@@ -3,6 +3,8 @@
 //! Whether a file is JSON is for `serde_json` to say, which the plugins read it with; jsonc-parser then tells where
 //! things are.
 
+use std::collections::HashSet;
+
 use jsonc_parser::ast;
 use jsonc_parser::common::Ranged;
 use jsonc_parser::{CollectOptions, ParseOptions};
@@ -46,7 +48,9 @@ pub(super) fn parse(text: &str) -> Result<Node, (String, Place)> {
         let message = message.split(" at line ").next().unwrap_or(&message);
         (format!("this is not JSON: {message}"), place)
     };
-    serde_json::from_str::<Value>(text).map_err(fault)?;
+    cni::expect_bounded(text.as_bytes())
+        .map_err(|error| (error.message().to_owned(), Place { line: 1, column: 1 }))?;
+    drop(serde_json::from_str::<Value>(text).map_err(fault)?);
     let tree = jsonc_parser::parse_to_ast(text, &CollectOptions::default(), &ParseOptions::default());
     match tree.map(|tree| tree.value) {
         Ok(Some(value)) => Ok(node(value, None)),
@@ -122,7 +126,7 @@ impl Node {
     }
 
     /// The same without the parts at some places.
-    pub(super) fn without(&self, places: &[usize]) -> Self {
+    pub(super) fn without(&self, places: &HashSet<usize>) -> Self {
         let is_kept = |node: &Self| !places.contains(&node.at);
         let content = match &self.content {
             Content::Object(entries) => {

@@ -1,5 +1,6 @@
 //! The plugins of a network: their keys, what they say of their configuration, and whether they are there.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -48,7 +49,7 @@ pub(super) fn judge(network: &Network, list: &NetworkList) -> Vec<Fault> {
     for plugin in network.plugins() {
         let mut found = judge_keys(plugin);
         // The rest is held against the plugin as well, so that all is told at once.
-        let places: Vec<usize> = found.iter().map(|fault| fault.at).collect();
+        let places: HashSet<usize> = found.iter().map(|fault| fault.at).collect();
         let rest = plugin.without(&places);
         let ipam = ipam(plugin);
         for known in known(plugin).into_iter().chain(ipam.and_then(|(_, name)| Known::of(name, true))) {

@@ -27,6 +27,8 @@ const KIND: &str = "cniCacheV1";
 
 /// In bytes. A list is as long as a configuration may be, and takes four thirds of that in here; so does a result.
 const LONGEST: usize = 8 << 20;
+/// What was offered came to plugins within a configuration; the result is as long as one at most.
+const MOST_VALUES: usize = 2 * MAX_VALUES;
 
 /// What the cache keeps of an attachment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -234,8 +236,8 @@ fn read_entry(file: &Path) -> Result<Option<Entry>, Error> {
     };
     let broken =
         |why: &str| Error::new(Code::Decode, format!("result cache {} is damaged: {why}", file.display()));
-    if values(&bytes) > MAX_VALUES {
-        return Err(broken(&format!("it has more than {MAX_VALUES} values")));
+    if values(&bytes) > MOST_VALUES {
+        return Err(broken(&format!("it has more than {MOST_VALUES} values")));
     }
     let entry: Entry = serde_json::from_slice(&bytes).map_err(|error| broken(&error.to_string()))?;
     if entry.kind == KIND { Ok(Some(entry)) } else { Err(broken("it is of another kind")) }

@@ -127,11 +127,11 @@ impl Conf {
     }
 }
 
-/// Reads bytes as one JSON object.
+/// Refuses text that would take more memory, once read as JSON, than a configuration ever needs.
 ///
 /// # Errors
-/// Code 6 with what is wrong and where.
-pub fn read_object(bytes: &[u8]) -> Result<Map<String, Value>, Error> {
+/// Code 6 with the limit: [`MAX_INPUT`] or [`MAX_VALUES`].
+pub fn expect_bounded(bytes: &[u8]) -> Result<(), Error> {
     if bytes.len() > MAX_INPUT {
         return Err(Error::new(Code::Decode, format!("the configuration is longer than {MAX_INPUT} bytes")));
     }
@@ -139,6 +139,15 @@ pub fn read_object(bytes: &[u8]) -> Result<Map<String, Value>, Error> {
         let told = format!("the configuration has more than {MAX_VALUES} values");
         return Err(Error::new(Code::Decode, told));
     }
+    Ok(())
+}
+
+/// Reads bytes as one JSON object.
+///
+/// # Errors
+/// Code 6 with what is wrong and where.
+pub fn read_object(bytes: &[u8]) -> Result<Map<String, Value>, Error> {
+    expect_bounded(bytes)?;
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(Error::new(Code::Decode, "the configuration is empty")
             .details("the network configuration must come as JSON on standard input"));

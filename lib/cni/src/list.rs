@@ -40,7 +40,7 @@ impl NetworkList {
     /// # Errors
     /// Codes 1, 6 and 7, as of [`crate::Conf`].
     pub fn from_slice(bytes: &[u8]) -> Result<Self, Error> {
-        let object = conf::read_object(bytes)?;
+        let mut object = conf::read_object(bytes)?;
         let flag = |key: &str| match case_blind::get(&object, key) {
             // libcni takes the words as well.
             Some(Value::Bool(value)) => *value,
@@ -49,24 +49,18 @@ impl NetworkList {
         };
         let name =
             NetworkName::new(case_blind::get(&object, "name").and_then(Value::as_str).unwrap_or_default())?;
-        let plugins = match case_blind::get(&object, "plugins") {
-            Some(Value::Array(plugins)) => plugins.iter().map(plugin).collect::<Result<_, _>>()?,
+        let version = newest_version(&object);
+        let (disable_check, disable_gc) = (flag("disableCheck"), flag("disableGC"));
+        let plugins = match key(&object, "plugins").and_then(|key| object.remove(&key)) {
+            Some(Value::Array(plugins)) => plugins.into_iter().map(plugin).collect::<Result<_, _>>()?,
             Some(_) => return Err(Error::new(Code::InvalidConfig, "\"plugins\" must be a list")),
-            None => vec![plugin(&Value::Object(object.clone()))?],
+            None => vec![plugin(Value::Object(object))?],
         };
         if plugins.is_empty() {
             return Err(Error::new(Code::InvalidConfig, format!("network {name} has no plugins")));
         }
-        let (disable_check, disable_gc) = (flag("disableCheck"), flag("disableGC"));
-        Ok(Self {
-            name,
-            version: newest_version(&object)?,
-            disable_check,
-            disable_gc,
-            plugins,
-            bytes: bytes.to_vec(),
-            file: None,
-        })
+        let version = version?;
+        Ok(Self { name, version, disable_check, disable_gc, plugins, bytes: bytes.to_vec(), file: None })
     }
 
     /// One plugin's configuration as it goes to the plugin, but for what a runtime adds about an attachment.
@@ -87,8 +81,7 @@ impl NetworkList {
     pub fn with_plugins(mut self, change: impl FnOnce(&mut Vec<Map<String, Value>>)) -> Result<Self, Error> {
         let mut object = conf::read_object(&self.bytes)?;
         change(&mut self.plugins);
-        let key = object.keys().find(|key| key.eq_ignore_ascii_case("plugins")).cloned();
-        match (key, self.plugins.as_slice()) {
+        match (key(&object, "plugins"), self.plugins.as_slice()) {
             (Some(key), plugins) => {
                 let plugins = plugins.iter().cloned().map(Value::Object).collect();
                 object.insert(key, Value::Array(plugins));
@@ -167,11 +160,17 @@ impl NetworkList {
     }
 }
 
-fn plugin(value: &Value) -> Result<Map<String, Value>, Error> {
+/// A key as an object spells it: exactly so where it can.
+fn key(object: &Map<String, Value>, key: &str) -> Option<String> {
+    if object.contains_key(key) {
+        return Some(key.to_owned());
+    }
+    object.keys().find(|known| known.eq_ignore_ascii_case(key)).cloned()
+}
+
+fn plugin(value: Value) -> Result<Map<String, Value>, Error> {
     match value {
-        Value::Object(object) if case_blind::get(object, "type").is_some_and(Value::is_string) => {
-            Ok(object.clone())
-        }
+        Value::Object(object) if case_blind::get(&object, "type").is_some_and(Value::is_string) => Ok(object),
         _ => Err(Error::new(Code::InvalidConfig, "every plugin must be an object with a \"type\"")),
     }
 }
