@@ -1,6 +1,6 @@
 # demo: the main job in a sandbox, without root.  test: everything.  test-runtimes: under containerd and podman, as root.
 # test-kernels: on Debian's kernel, emulated.  test-faults: killed, or refused something, at every system call.
-# bench: measurements.  install: see README.md.
+# fuzz: everything that comes in from elsewhere, by libFuzzer.  bench: measurements.  install: see README.md.
 
 CARGO    = cargo
 # Programs are built for a named target, so that they are static; see .cargo/config.toml.
@@ -11,7 +11,7 @@ BINDIR   = /opt/cni/bin
 PREFIX   = /usr/local
 CONFDIR  = /etc/cni/net.d
 
-.PHONY: all demo test test-kernels test-runtimes test-faults bench install
+.PHONY: all demo test test-kernels test-runtimes test-faults fuzz bench install
 
 all:
 	$(CARGO) build --release --locked
@@ -33,6 +33,10 @@ test-runtimes:
 # Every plugin killed, and refused something, at each of its system calls; FAULTS="bridge chain" chooses.
 test-faults:
 	FULL=1 $(CARGO) test --locked --test faults -- $(FAULTS)
+
+# Needs a nightly toolchain and cargo-fuzz; SECONDS=300 for each target, TARGETS="leases nri" chooses.
+fuzz:
+	SECONDS="$(SECONDS)" TARGETS="$(TARGETS)" fuzz/run
 
 bench: all
 	$(CARGO) run --quiet --release --locked --example bench

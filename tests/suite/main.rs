@@ -14,6 +14,7 @@ mod dhcp;
 mod disks;
 mod existing;
 mod firewalls;
+mod hostile;
 mod interference;
 mod iptables;
 mod isolation;

@@ -13,7 +13,8 @@ pub struct Rule {
 
 impl Rule {
     /// Reads a line; `None` for one that declares a chain or its policy.
-    pub(crate) fn parse(line: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(line: &str) -> Option<Self> {
         let text = line.strip_prefix("-A ")?;
         Some(Self { text: text.to_owned(), words: words::split(text) })
     }

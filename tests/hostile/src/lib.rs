@@ -1,0 +1,81 @@
+//! Everything that comes in from elsewhere, as functions of bytes: what runtimes, people and pods write, what the kernel
+//! answers, what lies on a disk. Each function fails, by panicking, where the code under test does, and where an answer
+//! breaks the contract.
+//!
+//! The same functions run in `cargo test`, over a corpus and a fixed number of its mutations, and in `fuzz/`, for as long as
+//! somebody likes. `corpus/` has a folder of seeds for each.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "this is test code: it fails by panicking"
+)]
+#![allow(clippy::missing_panics_doc, reason = "everything here panics where something is wrong")]
+
+mod contract;
+mod extreme;
+mod files;
+mod kernel;
+mod mutation;
+mod text;
+mod wire;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub use contract::{bridge, cni_args, host_local, host_port, link_env, loopback};
+pub use extreme::{Extreme, extremes};
+pub use files::{cache, leases, registry};
+pub use kernel::{conntrack, netlink, nftables};
+pub use mutation::Mutations;
+pub use text::{conflist, iptables};
+pub use wire::nri;
+
+/// One way in.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name, which is that of its folder of seeds and of its program in `fuzz/`.
+    pub name: &'static str,
+    /// Hands it bytes.
+    pub run: fn(&[u8]),
+    /// How many mutations of each seed an ordinary test tries.
+    pub mutations: usize,
+    /// Whether it is handed what is too large to be kept as well. Most plugins have what reads it in common.
+    pub extremes: bool,
+}
+
+/// All of them.
+pub const TARGETS: [Target; 15] = [
+    target("bridge", bridge, 60, true),
+    target("host_local", host_local, 60, false),
+    target("host_port", host_port, 60, false),
+    target("link_env", link_env, 60, false),
+    target("loopback", loopback, 20, false),
+    target("cni_args", cni_args, 200, true),
+    target("conflist", conflist, 20, true),
+    target("iptables", iptables, 500, true),
+    target("netlink", netlink, 1000, true),
+    target("nftables", nftables, 1000, true),
+    target("conntrack", conntrack, 1000, true),
+    target("leases", leases, 40, false),
+    target("registry", registry, 40, true),
+    target("cache", cache, 100, true),
+    target("nri", nri, 200, true),
+];
+
+const fn target(name: &'static str, run: fn(&[u8]), mutations: usize, extremes: bool) -> Target {
+    Target { name, run, mutations, extremes }
+}
+
+impl Target {
+    /// Its seeds, with the file of each, in the order of their names.
+    #[must_use]
+    pub fn seeds(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(self.name);
+        let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files.into_iter().map(|file| (file.clone(), fs::read(file).unwrap())).collect()
+    }
+}

@@ -1,0 +1,35 @@
+//! Texts that people and other programs write: networks, and what iptables prints.
+
+use std::path::Path;
+
+use cni::NetworkList;
+use iptables::{Rule, Transaction};
+
+/// The content of a `*.conflist`: as a runtime reads it, and as `cleat conf check` does.
+pub fn conflist(bytes: &[u8]) {
+    let findings = cleat_cli::check_content(Path::new("x.conflist"), bytes);
+    let told: usize = findings.iter().map(|finding| finding.to_string().len()).sum();
+    assert!(told < 1 << 20, "{} findings of {told} bytes", findings.len());
+    let Ok(list) = NetworkList::from_slice(bytes) else {
+        assert!(!findings.is_empty(), "what no runtime could read is told");
+        return;
+    };
+    for plugin in &list.plugins {
+        let conf = list.conf_of(plugin);
+        assert_eq!(conf["name"], list.name.as_str());
+    }
+    let plugins = list.plugins.clone();
+    let again = list.with_plugins(|_| {}).expect("a network can be written again");
+    let read = NetworkList::from_slice(&again.bytes).expect("and read again");
+    assert_eq!(read.plugins, plugins);
+}
+
+/// Lines of `iptables -S`.
+pub fn iptables(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let mut transaction = Transaction::new("nat");
+    for rule in text.lines().filter_map(Rule::parse) {
+        let _ = (rule.target(), rule.comment(), rule.option("-s"), rule.words());
+        transaction.delete_rule(&rule);
+    }
+}
