@@ -2,8 +2,7 @@
 
 use nix::errno::Errno;
 use nix::libc;
-
-use crate::tracer::SystemCall;
+use sandbox::tracer::SystemCall;
 
 /// The errors that are tried at a call; none for calls that cannot fail so.
 pub(crate) fn of(call: SystemCall) -> &'static [Errno] {

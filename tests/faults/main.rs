@@ -9,7 +9,6 @@
 
 mod errors;
 mod subject;
-mod tracer;
 mod trial;
 
 use std::process::{ExitCode, Output};

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use sandbox::tracer::Job;
 use serde_json::{Value, json};
 
-use crate::tracer::Job;
 use crate::trial::CONTAINER;
 
 /// Debian's reference plugins.

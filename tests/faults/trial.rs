@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use sandbox::tracer::{Outcome, Plan, SystemCall};
 use sandbox::{Namespaced, Snapshot};
 use serde_json::Value;
 
 use crate::errors;
 use crate::subject::{Subject, Verb};
-use crate::tracer::{Outcome, Plan, SystemCall};
 
 /// What a verb is followed by, for what a fault left to be removed.
 #[derive(Clone, Copy, Debug)]

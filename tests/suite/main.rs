@@ -39,4 +39,6 @@ mod rights;
 mod run;
 mod scenarios;
 mod state;
+#[cfg(target_arch = "x86_64")]
+mod system_calls;
 mod upkeep;

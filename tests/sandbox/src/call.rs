@@ -63,6 +63,15 @@ impl Call {
         Self { command, ..self }
     }
 
+    /// The call for the tracer.
+    #[cfg(target_arch = "x86_64")]
+    #[must_use]
+    pub fn job(&self) -> crate::tracer::Job {
+        let mut words = self.command.iter().map(|word| word.display().to_string());
+        let program = words.next().unwrap_or_default();
+        crate::tracer::Job { program, args: words.collect(), env: self.env.clone(), input: self.conf.clone() }
+    }
+
     /// Makes the call.
     #[must_use]
     pub fn run(&self) -> Answer {

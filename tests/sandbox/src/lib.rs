@@ -2,7 +2,8 @@
 //!
 //! [`isolated`] runs a function in user, network, mount and process namespaces of its own, as an ordinary user may:
 //! nothing in it can touch the real host, and all of it is gone when it ends. Inside, a [`Host`] has an "outside" host
-//! behind an uplink, and containers; [`traffic`] sends real packets; a [`Snapshot`] shows what was left behind.
+//! behind an uplink, and containers; [`traffic`] sends real packets; a [`Snapshot`] shows what was left behind; a `tracer` counts
+//! system calls and interferes with them.
 //!
 //! [`on_a_machine`] is the same with real root, for container runtimes, which cannot do without.
 //!
@@ -23,6 +24,9 @@ mod isolate;
 mod machine;
 mod sctp;
 mod snapshot;
+// It reads registers.
+#[cfg(target_arch = "x86_64")]
+pub mod tracer;
 pub mod traffic;
 
 pub use call::{Answer, Call, only, run};

@@ -16,17 +16,20 @@ use nix::unistd::Pid;
 
 /// One run of a program.
 #[derive(Clone, Debug)]
-pub(crate) struct Job {
-    pub(crate) program: String,
-    pub(crate) args: Vec<String>,
-    pub(crate) env: Vec<(String, String)>,
+pub struct Job {
+    /// Its path.
+    pub program: String,
+    /// What follows its name on the command line.
+    pub args: Vec<String>,
+    /// All of its environment.
+    pub env: Vec<(String, String)>,
     /// What it finds on standard input, less than a pipe holds.
-    pub(crate) input: Vec<u8>,
+    pub input: Vec<u8>,
 }
 
 /// What is done at the call of a number, the first being 0.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Plan {
+pub enum Plan {
     /// Nothing at all.
     Watch,
     /// Every process of the tree is killed before the call is made.
@@ -37,30 +40,35 @@ pub(crate) enum Plan {
 
 /// A system call as it was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SystemCall {
-    pub(crate) number: i64,
-    pub(crate) args: [u64; 3],
+pub struct SystemCall {
+    /// The kernel's number of it.
+    pub number: i64,
+    /// Its first arguments.
+    pub args: [u64; 3],
 }
 
 /// How the program ended.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub struct Outcome {
     /// The calls, as far as they were made.
-    pub(crate) calls: Vec<SystemCall>,
+    pub calls: Vec<SystemCall>,
     /// The call that was interfered with, where it came to that.
-    pub(crate) hit: Option<SystemCall>,
+    pub hit: Option<SystemCall>,
     /// The exit code; `None` where a signal ended it.
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: Vec<u8>,
-    pub(crate) stderr: Vec<u8>,
+    pub code: Option<i32>,
+    /// What it said on standard output.
+    pub stdout: Vec<u8>,
+    /// What it said on standard error.
+    pub stderr: Vec<u8>,
 }
 
 /// Answers whether an error is one that the call can return at all.
-pub(crate) type IsPossible<'a> = &'a dyn Fn(SystemCall, Errno) -> bool;
+pub type IsPossible<'a> = &'a dyn Fn(SystemCall, Errno) -> bool;
 
 impl Job {
     /// Runs it to its end, without interference.
-    pub(crate) fn run(&self) -> Outcome {
+    #[must_use]
+    pub fn run(&self) -> Outcome {
         let mut child = self.spawn(&self.program, &self.args);
         self.feed(&mut child);
         let output = child.wait_with_output().unwrap();
@@ -68,8 +76,15 @@ impl Job {
         Outcome { calls: Vec::new(), hit: None, code, stdout, stderr }
     }
 
-    /// Runs it under observation.
-    pub(crate) fn trace(&self, plan: Plan, is_possible: IsPossible<'_>) -> Outcome {
+    /// Runs it to its end and observes it.
+    #[must_use]
+    pub fn watch(&self) -> Outcome {
+        self.trace(Plan::Watch, &|_, _| false)
+    }
+
+    /// Runs it under observation. The calling process must have no other children.
+    #[must_use]
+    pub fn trace(&self, plan: Plan, is_possible: IsPossible<'_>) -> Outcome {
         // A shell that stops before it becomes the program can be seized in time.
         let args = ["-c", "kill -STOP $$; exec \"$0\" \"$@\"", &self.program].map(str::to_owned);
         let mut child = self.spawn("/bin/sh", &[&args[..], &self.args].concat());

@@ -1,0 +1,179 @@
+//! How many system calls each program makes where a network runs already: no more than its budget, and as many beside
+//! sixty containers as beside five. A call costs little, but a call too many is how a loop over containers begins.
+
+use std::fs;
+
+use nix::libc;
+use sandbox::tracer::{Job, Outcome};
+use sandbox::{Call, Host, Namespaced, isolated};
+use serde_json::{Value, json};
+
+use crate::networks::NETWORKS;
+use crate::programs::{CLEAT, folder, program};
+
+/// What each program may make, threads and started programs included: as many as it made when this was written. The
+/// calls by which the C library resets the signals of a program that it starts do not count: their number is its affair.
+const BUDGETS: [(&str, usize); 12] = [
+    ("loopback ADD", 74),
+    ("host-local ADD", 69),
+    ("host-local DEL", 52),
+    ("bridge ADD", 147),
+    ("host-port ADD", 62),
+    ("link-env ADD", 173),
+    ("link-env DEL", 172),
+    ("host-port DEL", 71),
+    ("bridge DEL", 170),
+    ("loopback DEL", 69),
+    ("cleat add", 572),
+    ("cleat del", 581),
+];
+/// More than that is allowed: how often a thread waits for another one, or asks for memory, differs a little.
+const ALLOWANCE: usize = 4;
+/// The fewest calls of so many runs count: on a busy machine some wait more often.
+const ROUNDS: usize = 5;
+
+#[test]
+fn system_calls_stay_within_their_budgets() {
+    isolated(|| {
+        let mut node = Node::new();
+        node.fill(5);
+        let counts = node.counts();
+        let over: Vec<String> = BUDGETS
+            .iter()
+            .zip(counts)
+            .filter(|((_, budget), count)| *count > budget + ALLOWANCE)
+            .map(|((name, budget), count)| {
+                format!("{name} makes {count} system calls, its budget is {budget} and {ALLOWANCE} more")
+            })
+            .collect();
+        assert!(
+            over.is_empty(),
+            "{over:#?}: do without them (strace -f shows which), or say in the commit what they are for and change \
+             BUDGETS in {}; all counts: {counts:?}",
+            file!()
+        );
+    });
+}
+
+#[test]
+fn system_calls_do_not_grow_with_the_containers() {
+    isolated(|| {
+        let mut node = Node::new();
+        node.fill(5);
+        let few = node.counts();
+        node.fill(60);
+        let many = node.counts();
+        for (((name, _), few), many) in BUDGETS.iter().zip(few).zip(many) {
+            assert!(
+                many <= few + ALLOWANCE,
+                "{name} makes {few} system calls beside 5 containers and {many} beside 60"
+            );
+        }
+    });
+}
+
+/// A host with a network on which containers come and go.
+struct Node {
+    conf: Value,
+    crowd: Vec<Namespaced>,
+    _host: Host,
+}
+
+impl Node {
+    fn new() -> Self {
+        let conf = json!({"cniVersion": "1.0.0", "name": "calls", "plugins": [
+            {"type": "bridge", "bridge": "calls0", "isGateway": true, "ipMasq": true, "hairpinMode": true, "ipam": {
+                "type": "host-local", "ranges": [[{"subnet": "10.1.0.0/16"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
+            {"type": "host-port", "capabilities": {"portMappings": true}},
+            // Where every member knows every other one, each has a file that changes.
+            {"type": "link-env", "names": "links", "capabilities": {"portMappings": true}},
+        ]});
+        fs::create_dir_all(NETWORKS).unwrap();
+        fs::write(format!("{NETWORKS}/calls.conflist"), conf.to_string()).unwrap();
+        Self { conf, crowd: Vec::new(), _host: Host::new() }
+    }
+
+    /// Adds containers until there are as many as asked for.
+    fn fill(&mut self, count: usize) {
+        for number in self.crowd.len()..count {
+            let netns = Namespaced::new(&format!("crowd-{number}"));
+            let done = chain("add", &format!("c{number}"), &netns, number).run();
+            assert_eq!(done.code, Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+            self.crowd.push(netns);
+        }
+    }
+
+    /// The calls of each of [`BUDGETS`], the fewest of all rounds.
+    fn counts(&self) -> [usize; BUDGETS.len()] {
+        let mut counts = [usize::MAX; BUDGETS.len()];
+        for _ in 0..ROUNDS {
+            let netns = Namespaced::new("measured");
+            for (least, count) in counts.iter_mut().zip(self.life(&netns)) {
+                *least = count.min(*least);
+            }
+        }
+        counts
+    }
+
+    /// One container more, from program to program and back.
+    fn life(&self, netns: &Namespaced) -> Vec<usize> {
+        let mut counts = Vec::new();
+        let mut made = |name: &str, outcome: Outcome| {
+            assert_eq!(BUDGETS[counts.len()].0, name, "the order of the table");
+            let said = String::from_utf8_lossy(&outcome.stderr);
+            assert_eq!(outcome.code, Some(0), "{name}: {}{said}", String::from_utf8_lossy(&outcome.stdout));
+            counts.push(outcome.calls.iter().filter(|call| call.number != libc::SYS_rt_sigaction).count());
+            serde_json::from_slice(&outcome.stdout).unwrap_or_default()
+        };
+        let mut call = |plugin: &str, verb: &str, result: &Value| -> Value {
+            let call = Call::new(program(plugin), verb, &self.conf_of(plugin, result));
+            made(&format!("{plugin} {verb}"), call.of("measured", netns, "eth0").job().watch())
+        };
+        call("loopback", "ADD", &Value::Null);
+        let leased = call("host-local", "ADD", &Value::Null);
+        call("host-local", "DEL", &leased);
+        let result = call("bridge", "ADD", &Value::Null);
+        call("host-port", "ADD", &result);
+        call("link-env", "ADD", &result);
+        for plugin in ["link-env", "host-port", "bridge", "loopback"] {
+            call(plugin, "DEL", &result);
+        }
+        for verb in ["add", "del"] {
+            made(&format!("cleat {verb}"), chain(verb, "measured", netns, 1000).watch());
+        }
+        counts
+    }
+
+    /// What a runtime gives a plugin.
+    fn conf_of(&self, plugin: &str, result: &Value) -> Value {
+        let plugins = self.conf["plugins"].as_array().unwrap();
+        // host-local is called with the configuration of who delegates to it.
+        let found = plugins.iter().find(|conf| conf["type"] == plugin).or(plugins.first());
+        let mut conf = found.unwrap().clone();
+        conf["cniVersion"] = self.conf["cniVersion"].clone();
+        conf["name"] = self.conf["name"].clone();
+        if !result.is_null() {
+            conf["prevResult"] = result.clone();
+        }
+        conf["runtimeConfig"] = json!({"portMappings": ports(1000)});
+        conf["args"] = json!({"cni": {"link-env": {"links": ["c0:db"]}}});
+        conf
+    }
+}
+
+fn ports(number: usize) -> Value {
+    json!([{"hostPort": 10_000 + number, "containerPort": 80, "protocol": "tcp"}])
+}
+
+/// All plugins, by the command line tool.
+fn chain(verb: &str, id: &str, netns: &Namespaced, number: usize) -> Job {
+    let args = [verb, "calls", netns.path().to_str().unwrap(), "--id", id].map(str::to_owned).to_vec();
+    let env = [
+        ("CNI_PATH", folder().display().to_string()),
+        ("NETCONFPATH", NETWORKS.to_owned()),
+        ("CAP_ARGS", json!({ "portMappings": ports(number) }).to_string()),
+        ("CNI_ARGS", format!("LINK_NAME={id}")),
+    ];
+    let env = env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    Job { program: CLEAT.to_owned(), args, env, input: Vec::new() }
+}
