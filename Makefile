@@ -26,7 +26,7 @@ test-kernels:
 	tests/kernels/run
 
 test-runtimes:
-	tests/runtimes/newer
+	tests/newer containerd
 	$(CARGO) build --locked --bins
 	$(CARGO) test -p runtimes --locked
 

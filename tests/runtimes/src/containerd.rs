@@ -16,7 +16,7 @@ const LOG: &str = "/run/containerd.log";
 pub enum Release {
     /// Debian 12's, 1.6.
     Debian12,
-    /// The newest that Debian carries, unpacked by `tests/runtimes/newer`: 2.1 or later, with NRI.
+    /// The newest that Debian carries, unpacked by `tests/newer`: 2.1 or later, with NRI.
     Newest,
 }
 
@@ -112,7 +112,7 @@ fn serve(release: Release) -> Child {
 }
 
 fn program(release: Release, name: &str) -> PathBuf {
-    let newer = built().join("../../debian-newer/usr/bin");
+    let newer = built().join("../../debian-newer/containerd/usr/bin");
     let folder = match release {
         Release::Debian12 => PathBuf::from("/usr/bin"),
         Release::Newest => newer,
