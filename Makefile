@@ -1,6 +1,7 @@
 # demo: the main job in a sandbox, without root.  test: everything.  test-runtimes: under containerd and podman, as root.
 # test-kernels: on Debian's kernel, emulated.  test-faults: killed, or refused something, at every system call.
-# fuzz: everything that comes in from elsewhere, by libFuzzer.  bench: measurements.  install: see README.md.
+# fuzz: everything that comes in from elsewhere, by libFuzzer.  bench: measurements, beside the reference plugins and
+# netavark.  install: see README.md.
 
 CARGO    = cargo
 # Programs are built for a named target, so that they are static; see .cargo/config.toml.
@@ -38,8 +39,12 @@ test-faults:
 fuzz:
 	SECONDS="$(SECONDS)" TARGETS="$(TARGETS)" fuzz/run
 
+# QUICK=1: under two minutes. README=1: the result goes there. BENCH="lives path": these parts.
 bench: all
-	$(CARGO) run --quiet --release --locked --example bench
+	tests/packages "make bench" <tests/bench/packages
+	tests/newer containernetworking-plugins
+	REFERENCE_VERSION="$$(dpkg-query -W -f '$${Version}' containernetworking-plugins)" \
+		$(CARGO) run --quiet --release --locked --example bench -- $(BENCH)
 
 # A program that is running keeps its old file: each new one is written beside it and renamed over it. portmap is
 # host-port's second name. Examples get an ending that no runtime reads: rename one to enable it.

@@ -14,6 +14,13 @@ pub(crate) fn median(times: &[Duration]) -> f64 {
     quantile(times, 50)
 }
 
+/// The one in the middle.
+pub(crate) fn middle(figures: &[f64]) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[(sorted.len() - 1) / 2]
+}
+
 /// A bar: what a ratio has to be, and what it is.
 pub(crate) fn bar(what: &str, ratio: f64, wanted: Bar) {
     let (met, sign, limit) = match wanted {

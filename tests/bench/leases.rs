@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::figures::{Bar, bar, median};
 use crate::suites::Suite;
+use crate::summary::Summary;
 
 const MANY: u32 = 65_000;
 /// All of a /16, without network, gateway and broadcast address.
@@ -21,7 +22,7 @@ const REFERENCE_ROUNDS: usize = 5;
 const STEPS: [&str; 3] = ["ADD", "DEL", "DEL of an unknown container, without a result"];
 
 /// Prints the times of both programs in an empty folder and in one of 65,000 leases, and holds ours against each other.
-pub(crate) fn measure(rounds: usize) {
+pub(crate) fn measure(rounds: usize, summary: &mut Summary) {
     let netns = Namespaced::new("leases");
     let [ours, theirs] = [Suite::cleat(), Suite::reference()].map(|suite| {
         [0, MANY].map(|count| {
@@ -53,6 +54,10 @@ pub(crate) fn measure(rounds: usize) {
             " {:9.2} {:9.2} {:10.2} {:10.2}",
             medians[0][step], medians[1][step], medians[2][step], medians[3][step]
         );
+    }
+    for step in [0, 1] {
+        let what = format!("host-local {}, 65,000 leases there", STEPS[step]);
+        summary.times(&what, [Some(medians[1][step]), Some(medians[3][step])]);
     }
     ours[1].fill(MANY..ALL);
     let _ = ours[1].refused();

@@ -1,54 +1,88 @@
-//! Whole lives of containers, with others there already: ADD, CHECK and DEL as a runtime would call them, both suites in turn.
+//! Whole lives of containers, with others there already: ADD, CHECK and DEL as a runtime would call them, all suites in
+//! turn.
 
 use std::time::Duration;
 
+use crate::Scale;
 use crate::figures::{Bar, bar, median, quantile};
 use crate::floor;
+use crate::netavark::Netavark;
 use crate::suites::{Host, STEPS, Suite, Times, VERBS};
+use crate::summary::Summary;
 
 /// What was measured with so many containers there.
 #[derive(Debug)]
 pub(crate) struct Level {
     /// The containers that were there already.
     pub count: usize,
-    /// For each suite its name and the times of all rounds; this suite first.
-    pub suites: Vec<(&'static str, Vec<Times>)>,
+    /// The times of all rounds, for each of [`NAMES`].
+    pub suites: Vec<Vec<Times>>,
 }
+
+/// Who is measured.
+pub(crate) const NAMES: [&str; 3] = ["cleat", "reference", "netavark"];
 
 impl Level {
-    /// The median time of some steps together, in milliseconds.
-    pub(crate) fn median(&self, suite: usize, steps: &[usize]) -> f64 {
-        let sums: Vec<Duration> =
-            self.suites[suite].1.iter().map(|times| steps.iter().map(|step| times[*step]).sum()).collect();
-        median(&sums)
+    /// The time of some steps together, in all rounds.
+    fn times(&self, suite: usize, steps: &[usize]) -> Vec<Duration> {
+        self.suites[suite].iter().map(|times| steps.iter().map(|step| times[*step]).sum()).collect()
+    }
+
+    /// The median of it, in milliseconds; nothing where this suite was not measured, or has no such steps.
+    pub(crate) fn median(&self, suite: usize, steps: &[usize]) -> Option<f64> {
+        (suite < self.suites.len()).then(|| median(&self.times(suite, steps))).filter(|median| *median > 0.0)
     }
 }
 
-/// The reference slows down with the number of containers, and to attach more than this would take hours.
-const REFERENCE_MAX: usize = 500;
+/// The others slow down with the number of containers, and to attach more than this would take hours.
+const OTHERS_MAX: usize = 500;
 
-/// Measures at each of these numbers of containers.
-pub(crate) fn measure(counts: &[usize], rounds: usize) -> Vec<Level> {
-    let mut hosts = [Suite::cleat(), Suite::reference()].map(|suite| Host::new(suite, "lives"));
-    let mut levels = Vec::new();
-    for count in counts {
-        let mut level = Level { count: *count, suites: Vec::new() };
-        let mut measured: Vec<&mut Host> =
-            hosts.iter_mut().filter(|host| host.suite.name == "cleat" || *count <= REFERENCE_MAX).collect();
-        for host in &mut measured {
-            // The first container makes bridge and tables, which the others find.
-            host.fill((*count).max(1));
-            level.suites.push((host.suite.name, Vec::new()));
+enum Measured {
+    Plugins(Host),
+    Netavark(Netavark),
+}
+
+impl Measured {
+    fn fill(&mut self, count: usize) {
+        match self {
+            Self::Plugins(host) => host.fill(count),
+            Self::Netavark(host) => host.fill(count),
         }
-        for round in 0..rounds {
-            for (host, (_, all)) in measured.iter().zip(&mut level.suites) {
-                all.push(host.round(count + 1 + round));
+    }
+
+    fn round(&self, number: usize) -> Times {
+        match self {
+            Self::Plugins(host) => host.round(number),
+            Self::Netavark(host) => host.round(number),
+        }
+    }
+}
+
+/// Measures with each of these numbers of containers there, and holds the figures against the bars.
+pub(crate) fn measure(scale: &Scale, summary: &mut Summary) {
+    let floor = floor::measure(scale.rounds);
+    let mut hosts = [
+        Measured::Plugins(Host::new(Suite::cleat(), "lives")),
+        Measured::Plugins(Host::new(Suite::reference(), "lives")),
+        Measured::Netavark(Netavark::new("lives")),
+    ];
+    for count in scale.counts {
+        let measured = if *count > OTHERS_MAX { &mut hosts[..1] } else { &mut hosts[..] };
+        // The first container makes bridge and tables, which the others find.
+        for host in measured.iter_mut() {
+            host.fill((*count).max(1));
+        }
+        let mut level = Level { count: *count, suites: vec![Vec::new(); measured.len()] };
+        for round in 0..scale.rounds {
+            for (host, times) in measured.iter().zip(&mut level.suites) {
+                times.push(host.round(count + 1 + round));
             }
         }
-        report(&level, rounds);
-        levels.push(level);
+        report(&level, scale.rounds);
+        summary.levels.push(level);
     }
-    levels
+    judge(&summary.levels, &floor);
+    summary.lives();
 }
 
 fn report(level: &Level, rounds: usize) {
@@ -56,43 +90,57 @@ fn report(level: &Level, rounds: usize) {
         "\nwith {} containers there, {rounds} rounds in turn, whole processes, milliseconds",
         level.count
     );
-    println!("  {:14} {:>10} {:>8} {:>10} {:>8} {:>8}", "", "cleat", "p95", "reference", "p95", "ratio");
-    for (step, name) in STEPS.iter().enumerate() {
-        let of = |suite: usize| -> Vec<Duration> {
-            level.suites[suite].1.iter().map(|times| times[step]).collect()
-        };
-        let ours = of(0);
-        print!("  {name:14} {:10.2} {:8.2}", median(&ours), quantile(&ours, 95));
-        if level.suites.len() > 1 {
-            let theirs = of(1);
-            let ratio = median(&theirs) / median(&ours);
-            print!(" {:10.2} {:8.2} {ratio:7.1}x", median(&theirs), quantile(&theirs, 95));
+    print!("  {:14}", "");
+    for name in &NAMES[..level.suites.len()] {
+        let ratio = if *name == NAMES[0] { String::new() } else { format!(" {:>8}", "ratio") };
+        print!(" {name:>10} {:>8}{ratio}", "p95");
+    }
+    println!();
+    let steps = STEPS.iter().enumerate().map(|(step, name)| (*name, vec![step]));
+    let verbs = VERBS.iter().map(|(name, steps)| (*name, steps.to_vec()));
+    for (name, steps) in steps.chain(verbs) {
+        print!("  {name:14}");
+        let ours = level.median(0, &steps).unwrap();
+        for suite in 0..level.suites.len() {
+            // netavark does at one go what has steps elsewhere.
+            let is_part = suite == 2 && steps.len() == 1;
+            let Some(median) = level.median(suite, &steps).filter(|_| !is_part) else { continue };
+            print!(" {median:10.2} {:8.2}", quantile(&level.times(suite, &steps), 95));
+            if suite > 0 {
+                print!(" {:7.1}x", median / ours);
+            }
         }
         println!();
     }
 }
 
-/// Holds what was measured against the bars.
-pub(crate) fn judge(levels: &[Level], floor: &[Duration]) {
+fn judge(levels: &[Level], floor: &[Duration]) {
     println!();
     let Some(empty) = levels.first() else { return };
     for level in levels {
         for (verb, steps) in VERBS {
-            if let (true, Some(limit)) = (level.suites.len() > 1, least(verb, level.count)) {
-                let ratio = level.median(1, &steps) / level.median(0, &steps);
+            let ours = level.median(0, &steps).unwrap();
+            if let (Some(theirs), Some(limit)) = (level.median(1, &steps), least(verb, level.count)) {
                 bar(
                     &format!("{verb} against the reference, {} there", level.count),
-                    ratio,
+                    theirs / ours,
                     Bar::AtLeast(limit),
                 );
             }
-            if level.count > REFERENCE_MAX {
-                let ratio = level.median(0, &steps) / empty.median(0, &steps);
+            if let Some(theirs) = level.median(2, &steps) {
+                bar(
+                    &format!("{verb} against netavark, {} there", level.count),
+                    theirs / ours,
+                    Bar::AtLeast(1.0),
+                );
+            }
+            if level.count > OTHERS_MAX {
+                let ratio = ours / empty.median(0, &steps).unwrap();
                 bar(&format!("{verb} with {} there against none", level.count), ratio, Bar::AtMost(1.25));
             }
         }
     }
-    let ratio = empty.median(0, &[0]) / median(floor);
+    let ratio = empty.median(0, &[0]).unwrap() / median(floor);
     bar("bridge ADD against its bare requests to the kernel", ratio, Bar::AtMost(2.0));
     println!("  those take {:.2} ms, in a process of their own ({})", median(floor), floor::WHAT);
 }
@@ -101,9 +149,9 @@ pub(crate) fn judge(levels: &[Level], floor: &[Duration]) {
 fn least(verb: &str, count: usize) -> Option<f64> {
     match (verb, count) {
         ("ADD", 0) => Some(15.0),
-        ("ADD", REFERENCE_MAX) => Some(40.0),
+        ("ADD", OTHERS_MAX) => Some(40.0),
         ("DEL", 0) => Some(8.0),
-        ("DEL", REFERENCE_MAX) => Some(10.0),
+        ("DEL", OTHERS_MAX) => Some(10.0),
         _ => None,
     }
 }

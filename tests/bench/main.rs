@@ -1,6 +1,7 @@
-//! `make bench`: the same work done by this suite and by the reference plugins, in turn, in one sandbox. It prints
-//! medians, 95th percentiles and ratios, and what the ratios should be; the reference comes from the Debian package
-//! containernetworking-plugins (and iptables, which it runs). `QUICK=1` takes fewer rounds and fewer containers.
+//! `make bench`: the same work done by this suite, by the reference plugins and by netavark, in turn, in one sandbox. It
+//! prints medians, 95th percentiles and ratios, and what the ratios should be. The others come from Debian's packages
+//! (`tests/bench/packages`). `QUICK=1` takes fewer rounds and fewer containers; `README=1` writes chart and table;
+//! `BENCH="lives path"` chooses what is measured.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +11,10 @@
 )]
 #![allow(clippy::print_stdout, reason = "it prints figures")]
 #![allow(clippy::cast_precision_loss, reason = "figures for people")]
-#![allow(clippy::disallowed_methods, reason = "it starts programs and reads QUICK and CHART")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "it starts programs and reads QUICK, README and REFERENCE_VERSION"
+)]
 
 mod at_once;
 mod chart;
@@ -19,49 +23,92 @@ mod floor;
 mod leases;
 mod lives;
 mod names;
-mod ports;
+mod netavark;
+mod path;
 mod size;
 mod suites;
+mod summary;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Instant;
 
-use suites::REFERENCE;
+use netavark::NETAVARK;
+use suites::{REFERENCE, newest_reference};
+use summary::Summary;
+
+/// Measures and prints something, and adds to the summary.
+type Part = fn(&Scale, &mut Summary);
+
+/// What can be chosen, in the order of the output.
+const PARTS: [(&str, Part); 6] = [
+    ("lives", lives::measure),
+    ("at-once", |_, _| at_once::measure()),
+    ("names", |scale, _| names::measure(scale)),
+    ("path", |scale, summary| path::measure(scale.rounds, summary)),
+    ("leases", |scale, summary| leases::measure(scale.rounds, summary)),
+    ("size", |_, summary| size::measure(summary)),
+];
+
+/// How much is measured.
+pub(crate) struct Scale {
+    /// How often.
+    pub rounds: usize,
+    /// With how many containers there.
+    pub counts: &'static [usize],
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
-    if floor::is_asked(&arguments) || size::is_asked(&arguments) {
+    if floor::is_asked(&arguments) {
         return ExitCode::SUCCESS;
     }
     match sandbox::isolated_program() {
-        None => measure(),
+        None => measure(&arguments[1..]),
         Some(status) if status.success() => ExitCode::SUCCESS,
         Some(_) => ExitCode::FAILURE,
     }
 }
 
-fn measure() -> ExitCode {
-    if !Path::new(REFERENCE).join("bridge").exists() {
-        println!(
-            "make bench: no reference plugins in {REFERENCE}; as root: apt-get install containernetworking-plugins iptables"
-        );
+fn measure(chosen: &[String]) -> ExitCode {
+    let known: Vec<&str> = PARTS.iter().map(|(name, _)| *name).collect();
+    if let Some(unknown) = chosen.iter().find(|name| !known.contains(&name.as_str())) {
+        println!("make bench: nothing is called {unknown}; there are {}", known.join(", "));
         return ExitCode::FAILURE;
     }
-    let quick = std::env::var_os("QUICK").is_some_and(|value| value != "0");
-    let (rounds, counts) = if quick { (10, &[0, 100][..]) } else { (30, &[0, 500, 5000][..]) };
-    let machine = chart::machine();
-    println!("{machine}");
-    let floor = floor::measure(rounds);
-    let levels = lives::measure(counts, rounds);
-    lives::judge(&levels, &floor);
-    at_once::measure();
-    names::measure(rounds);
-    ports::measure(rounds);
-    leases::measure(rounds);
-    size::measure();
-    if let Some(path) = std::env::var_os("CHART") {
-        std::fs::write(&path, chart::draw(&levels, &machine)).expect("write the chart");
-        println!("\nchart: {}", Path::new(&path).display());
+    for program in
+        [&Path::new(REFERENCE).join("bridge"), Path::new(NETAVARK), &newest_reference().join("portmap")]
+    {
+        if !program.exists() {
+            println!(
+                "make bench: {} is missing: run `make bench` as root, which installs it",
+                program.display()
+            );
+            return ExitCode::FAILURE;
+        }
+    }
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| value != "0" && !value.is_empty());
+    if is_set("README") && !chosen.is_empty() {
+        println!("make bench: README=1 takes all of the bench, not only {}", chosen.join(", "));
+        return ExitCode::FAILURE;
+    }
+    let scale = if is_set("QUICK") {
+        Scale { rounds: 10, counts: &[0, 100] }
+    } else {
+        Scale { rounds: 30, counts: &[0, 500, 5000] }
+    };
+    println!("{}", summary::machine());
+    let mut summary = Summary::default();
+    for (name, part) in PARTS {
+        if chosen.is_empty() || chosen.iter().any(|chosen| chosen == name) {
+            let start = Instant::now();
+            part(&scale, &mut summary);
+            println!("  ({name}: {:.0} s)", start.elapsed().as_secs_f64());
+        }
+    }
+    println!("\n{}", summary.markdown());
+    if is_set("README") {
+        summary.write();
     }
     ExitCode::SUCCESS
 }

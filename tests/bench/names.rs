@@ -5,16 +5,19 @@ use std::time::{Duration, Instant};
 use sandbox::{Call, Namespaced};
 use serde_json::{Value, json};
 
+use crate::Scale;
 use crate::figures::{Bar, bar, quantile};
 use crate::suites::Suite;
 
 /// Prints the times of `link-env` where members see each other, and where only links do.
-pub(crate) fn measure(rounds: usize) {
+pub(crate) fn measure(scale: &Scale) {
+    let (rounds, largest) = (scale.rounds, *scale.counts.last().unwrap());
     let program = Suite::cleat().program("link-env").display().to_string();
     let netns = Namespaced::new("names");
     println!("\nlink-env by members of the network, whole processes, {rounds} rounds, milliseconds");
     println!("{:28} {:>12} {:>8} {:>12} {:>8}", "", "ADD median", "p95", "DEL median", "p95");
     for (names, sizes) in [("network", [0, 10, 100, 1000]), ("links", [0, 100, 1000, 5000])] {
+        let sizes: Vec<usize> = sizes.into_iter().filter(|size| *size <= largest).collect();
         let network = Network { program: &program, names, netns: &netns };
         let mut members = 0;
         let mut medians = Vec::new();
@@ -44,7 +47,8 @@ pub(crate) fn measure(rounds: usize) {
             );
         }
         if names == "links" {
-            bar("ADD and DEL with a link, 5,000 members to none", medians[3] / medians[0], Bar::AtMost(1.25));
+            let ratio = medians.last().unwrap() / medians[0];
+            bar(&format!("ADD and DEL with a link, {members} members to none"), ratio, Bar::AtMost(1.25));
         }
         for member in 0..=members {
             network.call("DEL", member, false);

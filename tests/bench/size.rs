@@ -1,40 +1,67 @@
-//! The programs' size, and the most memory that each takes for an ADD.
+//! The size of the programs, and the most memory that each has for an ADD.
 
 use std::fs;
-use std::process::{Command, Stdio};
 
-use nix::sys::resource::{UsageWho, getrusage};
+use sandbox::Namespaced;
+use sandbox::tracer::{Job, Outcome};
 
-use crate::suites::Suite;
+use crate::netavark::{NETAVARK, Netavark};
+use crate::suites::{Container, Host, Suite};
+use crate::summary::Summary;
 
-const ARGUMENT: &str = "--memory-of";
-
-/// Prints both for both suites.
-pub(crate) fn measure() {
-    println!("\nsize of the programs in MB, and peak memory of a VERSION in MB");
-    println!("  {:12} {:>8} {:>8} {:>12} {:>8}", "", "cleat", "memory", "reference", "memory");
-    for plugin in ["bridge", "host-local", "portmap", "loopback"] {
-        let [ours, theirs] = [Suite::cleat(), Suite::reference()].map(|suite| {
-            let program = suite.program(plugin);
-            let size = fs::metadata(&program).unwrap().len() as f64 / 1e6;
-            let own = std::env::current_exe().unwrap();
-            let output = Command::new(own).arg(ARGUMENT).arg(&program).output().unwrap();
-            let kilobytes: f64 = String::from_utf8_lossy(&output.stdout).trim().parse().unwrap();
-            (size, kilobytes / 1e3)
+/// Prints both for all suites.
+pub(crate) fn measure(summary: &mut Summary) {
+    println!("\nsize of the programs in MB, and peak memory of an ADD in MB");
+    println!(
+        "  {:12} {:>8} {:>8} {:>12} {:>8} {:>12} {:>8}",
+        "", "cleat", "", "reference", "", "netavark", ""
+    );
+    let mut hosts = [Suite::cleat(), Suite::reference()].map(|suite| Host::new(suite, "size"));
+    for host in &mut hosts {
+        host.fill(1);
+    }
+    let mut podman = Netavark::new("size");
+    podman.fill(1);
+    let podman = of(NETAVARK, &by_netavark(&podman));
+    for (number, plugin) in ["bridge", "host-local", "portmap", "loopback"].into_iter().enumerate() {
+        let [ours, theirs] = hosts.each_ref().map(|host| {
+            let program = host.suite.program(plugin).display().to_string();
+            of(&program, &by_plugin(host, number + 1, plugin))
         });
-        println!("  {plugin:12} {:8.2} {:8.1} {:12.2} {:8.1}", ours.0, ours.1, theirs.0, theirs.1);
+        print!("  {plugin:12} {:8.2} {:8.1} {:12.2} {:8.1}", ours.0, ours.1, theirs.0, theirs.1);
+        let text = |(size, memory): (f64, f64)| format!("{size:.1} MB, {memory:.1} MB");
+        let what = format!("{plugin}: program, peak memory of an ADD");
+        if plugin == "bridge" {
+            println!(" {:12.2} {:8.1}", podman.0, podman.1);
+            summary.texts(&what, [text(ours), text(theirs), text(podman)]);
+        } else {
+            println!();
+            summary.texts(&what, [text(ours), text(theirs)]);
+        }
     }
 }
 
-/// Whether this process was started to run one program, and printed the memory that it took in kB (`getrusage(2)`).
-pub(crate) fn is_asked(arguments: &[String]) -> bool {
-    let [_, argument, program] = arguments else { return false };
-    if argument != ARGUMENT {
-        return false;
-    }
-    let mut command = Command::new(program);
-    command.env("CNI_COMMAND", "VERSION").stdin(Stdio::null()).stdout(Stdio::null());
-    command.status().unwrap();
-    println!("{}", getrusage(UsageWho::RUSAGE_CHILDREN).unwrap().max_rss());
-    true
+/// Megabytes of a program, and of an ADD that succeeded.
+fn of(program: &str, outcome: &Outcome) -> (f64, f64) {
+    assert_eq!(outcome.code, Some(0), "{program}: {}", String::from_utf8_lossy(&outcome.stderr));
+    assert!(outcome.peak_memory > 0, "{program}");
+    (fs::metadata(program).unwrap().len() as f64 / 1e6, outcome.peak_memory as f64 * 1024.0 / 1e6)
+}
+
+fn by_plugin(host: &Host, number: usize, plugin: &str) -> Outcome {
+    let netns = Namespaced::new(&format!("size-{plugin}-{}", host.suite.name));
+    let container =
+        Container { number, netns: &netns, ifname: if plugin == "loopback" { "lo" } else { "eth0" } };
+    // portmap comes behind bridge.
+    let result = (plugin == "portmap")
+        .then(|| host.enter(|| host.prepare("bridge", "ADD", container, None).run()).result());
+    host.enter(|| host.prepare(plugin, "ADD", container, result.as_ref()).job().watch())
+}
+
+fn by_netavark(host: &Netavark) -> Outcome {
+    let netns = Namespaced::new("size-netavark-c1");
+    let (args, env) = host.command("setup", &netns);
+    let input = host.options(1).to_string().into_bytes();
+    let job = Job { program: NETAVARK.to_owned(), args, env, input };
+    host.enter(|| job.watch())
 }

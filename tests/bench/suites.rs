@@ -10,6 +10,15 @@ use serde_json::{Value, json};
 /// Where Debian's package containernetworking-plugins has them.
 pub(crate) const REFERENCE: &str = "/usr/lib/cni";
 
+/// Where the reference finds iptables and nft.
+pub(crate) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Where `tests/newer` puts the newest reference: beside the folders of the build.
+pub(crate) fn newest_reference() -> PathBuf {
+    let built = Suite::cleat().folder;
+    built.join("../../debian-newer/containernetworking-plugins/usr/lib/cni")
+}
+
 /// How many containers a network gets; a Linux bridge takes 1,023 ports.
 const NETWORK_MAX: usize = 1000;
 /// How many interfaces a namespace gets.
@@ -44,6 +53,11 @@ impl Suite {
     /// Debian's.
     pub(crate) fn reference() -> Self {
         Self { name: "reference", folder: REFERENCE.into(), portmap: "portmap" }
+    }
+
+    /// The newest that Debian has, unpacked by `tests/newer`.
+    pub(crate) fn newest_reference() -> Self {
+        Self { name: "newest reference", folder: newest_reference(), portmap: "portmap" }
     }
 
     /// The program of a plugin.
@@ -107,38 +121,63 @@ impl Host {
         let container = Container { number, netns: &netns, ifname: "eth0" };
         let mut times = Times::default();
         let result = self.attach(container, &mut times);
-        let (bridge, portmap) = (self.bridge(container, Some(&result)), portmap(container, &result));
-        self.call("bridge", "CHECK", container, &bridge, &mut times[2]).silent();
-        let check = self.call("portmap", "CHECK", container, &portmap, &mut times[3]);
+        self.call("bridge", "CHECK", container, Some(&result), &mut times[2]).silent();
+        let check = self.call("portmap", "CHECK", container, Some(&result), &mut times[3]);
         if self.suite.name == "cleat" {
             // Debian's portmap 1.1.1 looks for IPv6 chains that its ADD did not make.
             check.silent();
         }
-        self.call("portmap", "DEL", container, &portmap, &mut times[4]).silent();
-        self.call("bridge", "DEL", container, &bridge, &mut times[5]).silent();
+        self.call("portmap", "DEL", container, Some(&result), &mut times[4]).silent();
+        self.call("bridge", "DEL", container, Some(&result), &mut times[5]).silent();
         times
     }
 
     /// ADD by both plugins; the result of the second.
     pub(crate) fn attach(&self, container: Container, times: &mut Times) -> Value {
-        let bridge = self.bridge(container, None);
-        let result = self.call("bridge", "ADD", container, &bridge, &mut times[0]).result();
-        self.call("portmap", "ADD", container, &portmap(container, &result), &mut times[1]).result()
+        let result = self.call("bridge", "ADD", container, None, &mut times[0]).result();
+        self.call("portmap", "ADD", container, Some(&result), &mut times[1]).result()
+    }
+
+    /// A call of a plugin about a container, which has the result of bridge's ADD once there is one.
+    pub(crate) fn prepare(
+        &self,
+        plugin: &str,
+        command: &str,
+        container: Container,
+        result: Option<&Value>,
+    ) -> Call {
+        let program = self.suite.program(plugin).display().to_string();
+        let mut conf = self.conf(plugin, container);
+        if let Some(result) = result {
+            conf["prevResult"] = result.clone();
+        }
+        Call::new(&program, command, &conf)
+            .of(&format!("{}-{}", self.name, container.number), container.netns, container.ifname)
+            // The reference finds iptables by it.
+            .env("PATH", PATH)
     }
 
     /// The configuration of the network that a container goes to.
-    fn bridge(&self, container: Container, previous: Option<&Value>) -> Value {
-        let network = container.number / NETWORK_MAX;
-        let mut conf = json!({
-            "cniVersion": "1.0.0", "name": format!("{}-{network}", self.name), "type": "bridge",
-            "bridge": format!("br{network}"), "isGateway": true, "ipMasq": true, "hairpinMode": true,
-            "ipam": {
-                "type": "host-local", "ranges": [[{"subnet": format!("10.{network}.0.0/16")}]],
-                "routes": [{"dst": "0.0.0.0/0"}]
-            }
-        });
-        if let Some(previous) = previous {
-            conf["prevResult"] = previous.clone();
+    fn conf(&self, plugin: &str, container: Container) -> Value {
+        let number = container.number;
+        let network = number / NETWORK_MAX;
+        let mut conf = match plugin {
+            "portmap" => json!({"runtimeConfig": {
+                "portMappings": [{"hostPort": 10_000 + number, "containerPort": 80, "protocol": "tcp"}]
+            }}),
+            "link-env" => json!({"names": "links", "endpoint": {"expose": ["80"]}}),
+            _ => json!({
+                "bridge": format!("br{network}"), "isGateway": true, "ipMasq": true, "hairpinMode": true,
+                "ipam": {
+                    "type": "host-local", "ranges": [[{"subnet": format!("10.{network}.0.0/16")}]],
+                    "routes": [{"dst": "0.0.0.0/0"}]
+                }
+            }),
+        };
+        for (key, value) in
+            [("cniVersion", "1.0.0"), ("name", &format!("{}-{network}", self.name)), ("type", plugin)]
+        {
+            conf[key] = json!(value);
         }
         conf
     }
@@ -148,14 +187,10 @@ impl Host {
         plugin: &str,
         command: &str,
         container: Container,
-        conf: &Value,
+        result: Option<&Value>,
         time: &mut Duration,
     ) -> Answer {
-        let program = self.suite.program(plugin).display().to_string();
-        // The reference finds iptables by its PATH.
-        let call = Call::new(&program, command, conf)
-            .of(&format!("{}-{}", self.name, container.number), container.netns, container.ifname)
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        let call = self.prepare(plugin, command, container, result);
         let (answer, took) = self.enter(|| {
             let start = Instant::now();
             (call.run(), start.elapsed())
@@ -163,13 +198,4 @@ impl Host {
         *time = took;
         answer
     }
-}
-
-fn portmap(container: Container, result: &Value) -> Value {
-    json!({
-        "cniVersion": "1.0.0", "name": "bench", "type": "portmap", "prevResult": result,
-        "runtimeConfig": {
-            "portMappings": [{"hostPort": 10_000 + container.number, "containerPort": 80, "protocol": "tcp"}]
-        }
-    })
 }

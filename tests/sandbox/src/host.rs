@@ -84,8 +84,14 @@ impl Host {
     /// Builds it in the current namespace.
     #[must_use]
     pub fn new() -> Self {
+        Self::with_outside("outside")
+    }
+
+    /// The same, where there are several: the outside host's namespace gets this name.
+    #[must_use]
+    pub fn with_outside(name: &str) -> Self {
         up("lo");
-        let outside = Namespaced::new("outside");
+        let outside = Namespaced::new(name);
         let namespace = Namespace::open(outside.path()).unwrap();
         let veth = Veth {
             name: "uplink",

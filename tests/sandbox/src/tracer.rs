@@ -4,6 +4,7 @@
 //! so could not reach every call. Numbers and registers are those of x86-64.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 
@@ -56,6 +57,8 @@ pub struct Outcome {
     pub hit: Option<SystemCall>,
     /// The exit code; `None` where a signal ended it.
     pub code: Option<i32>,
+    /// The most memory that any of its processes had at once, in kB (`VmHWM` of proc(5)), of those that ended by themselves.
+    pub peak_memory: u64,
     /// What it said on standard output.
     pub stdout: Vec<u8>,
     /// What it said on standard error.
@@ -73,7 +76,7 @@ impl Job {
         self.feed(&mut child);
         let output = child.wait_with_output().unwrap();
         let (code, stdout, stderr) = (output.status.code(), output.stdout, output.stderr);
-        Outcome { calls: Vec::new(), hit: None, code, stdout, stderr }
+        Outcome { calls: Vec::new(), hit: None, code, peak_memory: 0, stdout, stderr }
     }
 
     /// Runs it to its end and observes it.
@@ -105,7 +108,8 @@ impl Job {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         child.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
         child.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
-        Outcome { calls: run.calls, hit: run.hit, code: run.code, stdout, stderr }
+        let Run { calls, hit, code, peak_memory, .. } = run;
+        Outcome { calls, hit, code, peak_memory, stdout, stderr }
     }
 
     fn spawn(&self, program: &str, args: &[String]) -> Child {
@@ -134,6 +138,7 @@ struct Run<'a> {
     calls: Vec<SystemCall>,
     hit: Option<SystemCall>,
     code: Option<i32>,
+    peak_memory: u64,
 }
 
 impl<'a> Run<'a> {
@@ -148,6 +153,7 @@ impl<'a> Run<'a> {
             calls: Vec::new(),
             hit: None,
             code: None,
+            peak_memory: 0,
         }
     }
 
@@ -208,6 +214,9 @@ impl<'a> Run<'a> {
             number: registers.orig_rax.cast_signed(),
             args: [registers.rdi, registers.rsi, registers.rdx],
         };
+        if call.number == libc::SYS_exit_group {
+            self.peak_memory = self.peak_memory.max(peak_memory(pid));
+        }
         let number = self.calls.len();
         self.calls.push(call);
         match self.plan {
@@ -227,6 +236,13 @@ impl<'a> Run<'a> {
             _ => {}
         }
     }
+}
+
+/// The kernel's own account of a process that is about to end.
+fn peak_memory(pid: Pid) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or_default()
 }
 
 /// A thread that has been killed meanwhile is told of by the next wait.

@@ -1,0 +1,96 @@
+//! netavark, podman's network tool: one program for what bridge and portmap do together. Addresses it is given: podman
+//! leases them, so that its times are without IPAM, and it has no CHECK.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use sandbox::Namespaced;
+use serde_json::{Value, json};
+
+use crate::suites::{PATH, Times};
+
+/// Where Debian's package has it.
+pub(crate) const NETAVARK: &str = "/usr/lib/podman/netavark";
+
+/// A host that it works on.
+#[derive(Debug)]
+pub(crate) struct Netavark {
+    name: String,
+    netns: Namespaced,
+    /// The containers that are there all the time; each needs a namespace of its own, as it has a default route.
+    crowd: Vec<Namespaced>,
+}
+
+impl Netavark {
+    /// A host without containers.
+    pub(crate) fn new(name: &str) -> Self {
+        let name = format!("{name}-netavark");
+        Self { netns: Namespaced::new(&name), name, crowd: Vec::new() }
+    }
+
+    /// Sets containers up until there are as many as asked for.
+    pub(crate) fn fill(&mut self, count: usize) {
+        for number in self.crowd.len()..count {
+            let netns = Namespaced::new(&format!("{}-{number}", self.name));
+            self.call("setup", number, &netns);
+            self.crowd.push(netns);
+        }
+    }
+
+    /// One container's life: what it takes goes to the first and to the last step.
+    pub(crate) fn round(&self, number: usize) -> Times {
+        let netns = Namespaced::new(&format!("{}-c{number}", self.name));
+        let mut times = Times::default();
+        times[0] = self.call("setup", number, &netns);
+        times[5] = self.call("teardown", number, &netns);
+        times
+    }
+
+    /// The command for a container, and what it reads.
+    pub(crate) fn command(&self, verb: &str, netns: &Namespaced) -> (Vec<String>, Vec<(String, String)>) {
+        let config = format!("/run/{}", self.name);
+        let args = ["--config", &config, verb, &netns.path().display().to_string()].map(str::to_owned);
+        (args.to_vec(), vec![("PATH".to_owned(), PATH.to_owned())])
+    }
+
+    /// What podman tells it of a container.
+    pub(crate) fn options(&self, number: usize) -> Value {
+        let id = format!("{number:064x}");
+        let address = format!("10.0.{}.{}", (number + 2) / 256, (number + 2) % 256);
+        json!({
+            "container_id": id, "container_name": format!("c{number}"),
+            "networks": {&self.name: {"static_ips": [address], "interface_name": "eth0"}},
+            "network_info": {&self.name: {
+                "name": self.name, "id": "0".repeat(64), "driver": "bridge", "network_interface": "br0",
+                "subnets": [{"subnet": "10.0.0.0/16", "gateway": "10.0.0.1"}],
+                "ipv6_enabled": false, "internal": false, "dns_enabled": false, "ipam_options": {"driver": "host-local"}
+            }},
+            "port_mappings": [{"host_ip": "", "host_port": 10_000 + number, "container_port": 80, "range": 1,
+                "protocol": "tcp"}]
+        })
+    }
+
+    /// Runs a function on this host.
+    pub(crate) fn enter<T: Send>(&self, function: impl FnOnce() -> T + Send) -> T {
+        self.netns.enter(function)
+    }
+
+    fn call(&self, verb: &str, number: usize, netns: &Namespaced) -> Duration {
+        let (args, env) = self.command(verb, netns);
+        let options = self.options(number).to_string();
+        let (output, took) = self.netns.enter(|| {
+            let start = Instant::now();
+            let mut command = Command::new(NETAVARK);
+            command.args(args).env_clear().envs(env);
+            (sandbox::run(&mut command, options.as_bytes()), start.elapsed())
+        });
+        assert!(output.status.success(), "netavark {verb}: {output:?}");
+        took
+    }
+}
+
+/// Its version, as it tells it.
+pub(crate) fn version() -> String {
+    let output = Command::new(NETAVARK).arg("--version").output().unwrap();
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}

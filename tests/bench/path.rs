@@ -1,0 +1,14 @@
+//! The data path: what a packet meets on its way to a container.
+
+mod bridges;
+mod connections;
+mod load;
+mod node;
+
+use crate::summary::Summary;
+
+/// Measures and prints all of it.
+pub(crate) fn measure(rounds: usize, summary: &mut Summary) {
+    connections::measure(rounds, summary);
+    bridges::measure(rounds, summary);
+}
