@@ -39,7 +39,8 @@ test-faults:
 fuzz:
 	SECONDS="$(SECONDS)" TARGETS="$(TARGETS)" fuzz/run
 
-# QUICK=1: under two minutes. README=1: the result goes there. BENCH="lives path": these parts.
+# QUICK=1: under two minutes. README=1: the result goes there. BENCH="lives path": these parts; BENCH=profile: where
+# the time goes.
 bench: all
 	tests/packages "make bench" <tests/bench/packages
 	tests/newer containernetworking-plugins

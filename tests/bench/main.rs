@@ -1,7 +1,7 @@
 //! `make bench`: the same work done by this suite, by the reference plugins and by netavark, in turn, in one sandbox. It
 //! prints medians, 95th percentiles and ratios, and what the ratios should be. The others come from Debian's packages
 //! (`tests/bench/packages`). `QUICK=1` takes fewer rounds and fewer containers; `README=1` writes chart and table;
-//! `BENCH="lives path"` chooses what is measured.
+//! `BENCH="lives path"` chooses what is measured, and `BENCH=profile` shows where the time goes.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,6 +25,7 @@ mod lives;
 mod names;
 mod netavark;
 mod path;
+mod profile;
 mod size;
 mod suites;
 mod summary;
@@ -50,6 +51,9 @@ const PARTS: [(&str, Part); 6] = [
     ("size", |_, summary| size::measure(summary)),
 ];
 
+/// What is not measured unless it is chosen.
+const PROFILE: &str = "profile";
+
 /// How much is measured.
 pub(crate) struct Scale {
     /// How often.
@@ -71,7 +75,7 @@ fn main() -> ExitCode {
 }
 
 fn measure(chosen: &[String]) -> ExitCode {
-    let known: Vec<&str> = PARTS.iter().map(|(name, _)| *name).collect();
+    let known: Vec<&str> = PARTS.iter().map(|(name, _)| *name).chain([PROFILE]).collect();
     if let Some(unknown) = chosen.iter().find(|name| !known.contains(&name.as_str())) {
         println!("make bench: nothing is called {unknown}; there are {}", known.join(", "));
         return ExitCode::FAILURE;
@@ -105,6 +109,9 @@ fn measure(chosen: &[String]) -> ExitCode {
             part(&scale, &mut summary);
             println!("  ({name}: {:.0} s)", start.elapsed().as_secs_f64());
         }
+    }
+    if chosen.iter().any(|chosen| chosen == PROFILE) {
+        profile::measure(scale.rounds);
     }
     println!("\n{}", summary.markdown());
     if is_set("README") {
