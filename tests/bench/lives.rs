@@ -1,13 +1,13 @@
 //! Whole lives of containers, with others there already: ADD, CHECK and DEL as a runtime would call them, all suites in
 //! turn.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Scale;
 use crate::figures::{Bar, bar, median, quantile};
 use crate::floor;
 use crate::netavark::Netavark;
-use crate::suites::{Host, STEPS, Suite, Times, VERBS};
+use crate::suites::{Host, STEPS, Suite, Times, VERBS, settle};
 use crate::summary::Summary;
 
 /// What was measured with so many containers there.
@@ -37,6 +37,9 @@ impl Level {
 /// The others slow down with the number of containers, and to attach more than this would take hours.
 const OTHERS_MAX: usize = 500;
 
+/// How many lives follow each other without a pause.
+const BEHIND: usize = 10;
+
 enum Measured {
     Plugins(Host),
     Netavark(Netavark),
@@ -48,6 +51,16 @@ impl Measured {
             Self::Plugins(host) => host.fill(count),
             Self::Netavark(host) => host.fill(count),
         }
+    }
+
+    /// The milliseconds that each of some lives takes until all that they started is over, their namespaces included.
+    fn one_behind_the_other(&self, first: usize) -> f64 {
+        let start = Instant::now();
+        for number in first..first + BEHIND {
+            self.round(number);
+        }
+        settle();
+        start.elapsed().as_secs_f64() * 1000.0 / BEHIND as f64
     }
 
     fn round(&self, number: usize) -> Times {
@@ -76,13 +89,21 @@ pub(crate) fn measure(scale: &Scale, summary: &mut Summary) {
         for round in 0..scale.rounds {
             for (host, times) in measured.iter().zip(&mut level.suites) {
                 times.push(host.round(count + 1 + round));
+                settle();
             }
         }
         report(&level, scale.rounds);
+        let behind = measured.iter().map(|host| host.one_behind_the_other(count + 1)).collect::<Vec<_>>();
+        println!("  whole lives one behind the other, milliseconds each: {}", named(&behind));
         summary.levels.push(level);
     }
     judge(&summary.levels, &floor);
     summary.lives();
+}
+
+fn named(figures: &[f64]) -> String {
+    let each = |(name, figure): (&&str, &f64)| format!("{name} {figure:.1}");
+    NAMES.iter().zip(figures).map(each).collect::<Vec<_>>().join(", ")
 }
 
 fn report(level: &Level, rounds: usize) {

@@ -2,7 +2,7 @@
 //! network runs already, by strace(1). What being traced costs each call is taken off, as far as it
 //! is known: the times are for comparison with one another, and the whole is measured without.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -19,6 +19,8 @@ const TRACE: &str = "/run/profile.trace";
 const THERE: usize = 5;
 /// These wait for other threads, whose calls are there themselves.
 const WAITS: [&str; 3] = ["futex", "wait4", "waitid"];
+/// What a program started by the plugin does, which may outlive it.
+const STARTED: &str = "(by a program that it starts) ";
 /// These take next to nothing, so that their time is what tracing costs.
 const TRIVIAL: [&str; 6] =
     ["brk", "rt_sigprocmask", "set_robust_list", "set_tid_address", "sigaltstack", "gettid"];
@@ -120,7 +122,7 @@ fn trace(job: &Job) -> Value {
 /// The calls of a trace, by kind: how many, and their microseconds without what the tracing of each costs.
 fn read(trace: &str) -> BTreeMap<String, (usize, f64)> {
     let mut begun: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut calls = Vec::new();
+    let (mut calls, mut started) = (Vec::new(), BTreeSet::new());
     for line in trace.lines() {
         let Some((thread, rest)) = line.split_once(' ') else { continue };
         let rest = rest.trim_start();
@@ -134,7 +136,12 @@ fn read(trace: &str) -> BTreeMap<String, (usize, f64)> {
             continue;
         };
         let text = if text.starts_with("<... ") { begun.remove(thread).unwrap_or(text) } else { text };
-        calls.push((kind(text), seconds * 1e6));
+        // The first program is the plugin itself.
+        if text.starts_with("execve(") && !calls.is_empty() {
+            started.insert(thread);
+        }
+        let whose = if started.contains(thread) { STARTED } else { "" };
+        calls.push((format!("{whose}{}", kind(text)), seconds * 1e6));
     }
     let trivial = calls.iter().filter(|(kind, _)| TRIVIAL.contains(&kind.as_str()));
     let cost = middle(&trivial.map(|(_, time)| *time).collect::<Vec<_>>());
@@ -185,9 +192,10 @@ fn report(plugin: &str, verb: &str, seen: &Seen) {
     kinds.sort_by(|a, b| b.2.total_cmp(&a.2));
     let is_wait = |kind: &str| WAITS.iter().any(|wait| kind.starts_with(wait));
     let calls: f64 = kinds.iter().map(|(_, count, _)| count).sum();
-    let inside: f64 = kinds.iter().filter(|(kind, ..)| !is_wait(kind)).map(|(.., time)| time).sum();
+    let is_inside = |kind: &str| !is_wait(kind) && !kind.starts_with(STARTED);
+    let inside: f64 = kinds.iter().filter(|(kind, ..)| is_inside(kind)).map(|(.., time)| time).sum();
     println!(
-        "\n{plugin} {verb}: {:.0} µs untraced; {calls:.0} system calls, {inside:.0} µs in them, without waits for threads",
+        "\n{plugin} {verb}: {:.0} µs untraced; {calls:.0} system calls, {inside:.0} µs in its own, without waits for threads",
         median(&seen.whole) * 1000.0
     );
     let (much, little): (Vec<_>, Vec<_>) =

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::sys::wait::wait;
 use sandbox::{Answer, Call, Namespaced};
 use serde_json::{Value, json};
 
@@ -23,6 +24,12 @@ pub(crate) fn newest_reference() -> PathBuf {
 const NETWORK_MAX: usize = 1000;
 /// How many interfaces a namespace gets.
 const NAMESPACE_MAX: usize = 50;
+
+/// Waits for programs that outlive those that started them, so that nobody else is measured beside them: they are
+/// children of this process, the first one of its sandbox.
+pub(crate) fn settle() {
+    while wait().is_ok() {}
+}
 
 /// What is measured of one container, in the order of a life.
 pub(crate) const STEPS: [&str; 6] =
