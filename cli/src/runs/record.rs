@@ -1,7 +1,6 @@
 //! With what a container was started, so that it can be started again just so, and how it ended.
 
 use std::ffi::OsString;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
