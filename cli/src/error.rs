@@ -272,9 +272,8 @@ fn is_refusal(errno: Option<i32>) -> bool {
 
 /// The kernel's words without the number, in the lower case of all messages.
 fn describe(error: &io::Error) -> String {
-    let text = error
-        .raw_os_error()
-        .map_or_else(|| error.to_string(), |errno| Errno::from_raw(errno).desc().to_owned());
+    let text = error.raw_os_error().map(|errno| Errno::from_raw(errno).desc().to_owned());
+    let text = text.unwrap_or_else(|| error.to_string());
     let mut letters = text.chars();
     letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }
