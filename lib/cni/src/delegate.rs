@@ -2,15 +2,18 @@
 //!
 //! The one place in the suite that spawns processes for the contract.
 
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command as Process, Stdio};
+use std::process::{Command as Process, Output, Stdio};
 use std::time::Duration;
 
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde_json::{Map, Value};
 
 use crate::case_blind;
+use crate::conf::MAX_INPUT;
 use crate::error::{Code, Error};
 use crate::request::{Command, Request, Target};
 use crate::result::AddResult;
@@ -120,7 +123,7 @@ fn error_object(stdout: &[u8]) -> Option<Error> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "delegation is the one place that spawns plugins")]
-fn call(program: &Path, invocation: &Invocation<'_>, input: &[u8]) -> io::Result<std::process::Output> {
+fn call(program: &Path, invocation: &Invocation<'_>, input: &[u8]) -> io::Result<Output> {
     let path = std::env::join_paths(invocation.path).map_err(io::Error::other)?;
     let mut process = Process::new(program);
     // The rest of the environment is inherited, as runtimes do.
@@ -131,7 +134,7 @@ fn call(program: &Path, invocation: &Invocation<'_>, input: &[u8]) -> io::Result
         .env("CNI_IFNAME", invocation.ifname)
         .env("CNI_ARGS", invocation.args)
         .env("CNI_PATH", path)
-        .stdin(Stdio::piped())
+        .stdin(file_of(input)?)
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit());
     let mut tries = 0;
@@ -145,24 +148,19 @@ fn call(program: &Path, invocation: &Invocation<'_>, input: &[u8]) -> io::Result
             outcome => break outcome?,
         }
     };
-    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-    let mut said = Vec::new();
-    let talk = std::thread::scope(|scope| {
-        // A plugin may answer before it has read everything, so both ends are served at once.
-        let writer = std::thread::Builder::new().spawn_scoped(scope, move || match stdin {
-            Some(mut stdin) => stdin.write_all(input),
-            None => Ok(()),
-        })?;
-        let read = stdout.map_or(Ok(0), |mut stdout| stdout.read_to_end(&mut said));
-        match writer.join() {
-            // A plugin that fails early need not read its configuration.
-            Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-            _ => read,
-        }
-    });
+    let mut stdout = Vec::new();
+    let read = child.stdout.take().map_or(Ok(0), |pipe| pipe.take(MAX_INPUT as u64).read_to_end(&mut stdout));
     // Whatever went wrong, it is over before anybody undoes what it did; `wait_with_output` would panic instead.
     let status = child.wait()?;
-    talk.map(|_| std::process::Output { status, stdout: said, stderr: Vec::new() })
+    read.map(|_| Output { status, stdout, stderr: Vec::new() })
+}
+
+/// A file in memory, for a plugin to read from its start: unlike a pipe, it need not be filled while the plugin is read from.
+fn file_of(bytes: &[u8]) -> io::Result<File> {
+    let mut file = File::from(memfd_create("stdin", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
 }
 
 #[cfg(test)]

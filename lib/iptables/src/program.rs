@@ -1,11 +1,13 @@
 //! Finding a family's programs and running them.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::{panic, thread};
+use std::process::{Command, Output, Stdio};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::words::expect_name;
 use crate::{Error, Result, Rule, Transaction};
@@ -171,33 +173,28 @@ fn is_program(file: &Path) -> bool {
     file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
+/// Runs a program. It is over in any case when this returns: whoever undoes what it did must not meet it at work.
+///
+/// What it says of errors goes to a file in memory, so that two pipes need not be read at once: by `Child::wait_with_output`,
+/// which panics where reading fails, or by a thread, which does where memory for its stack is lacking.
 #[expect(clippy::disallowed_methods, reason = "this crate is the one place that starts iptables")]
 fn start(program: &Path, args: &[&str], input: &str) -> io::Result<Output> {
+    let mut errors = File::from(memfd_create("stderr", MFdFlags::MFD_CLOEXEC)?);
     let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors.try_clone()?);
     let mut child = command.spawn()?;
     // A program that fails early need not read everything; what it says of that is worth more.
     let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(input.as_bytes()));
-    let output = finish(child)?;
-    match written {
-        Err(error) if output.status.success() => Err(error),
-        _ => Ok(output),
-    }
-}
-
-/// Reads what a program says, and waits for its end. `Child::wait_with_output` panics where reading fails. The program is over in
-/// any case: whoever undoes what it did must not meet it at work.
-fn finish(mut child: Child) -> io::Result<Output> {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let (out, err) = (child.stdout.take(), child.stderr.take());
-    let read = thread::scope(|scope| {
-        let errors = thread::Builder::new()
-            .spawn_scoped(scope, || err.map_or(Ok(0), |mut err| err.read_to_end(&mut stderr)))?;
-        let read = out.map_or(Ok(0), |mut out| out.read_to_end(&mut stdout));
-        errors.join().unwrap_or_else(|payload| panic::resume_unwind(payload)).and(read)
-    });
+    let read = child.stdout.take().map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut stdout));
     let status = child.wait()?;
-    read.map(|_| Output { status, stdout, stderr })
+    read?;
+    errors.rewind()?;
+    errors.read_to_end(&mut stderr)?;
+    match written {
+        Err(error) if status.success() => Err(error),
+        _ => Ok(Output { status, stdout, stderr }),
+    }
 }
 
 /// What a program that failed said, on one line; warnings about other programs' tables left out.
