@@ -8,10 +8,13 @@ mod files;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::programs::folder;
@@ -53,7 +56,7 @@ impl Call {
 
     /// Runs it to its end, which must come soon and be its own.
     fn run(mut self, input: &[u8]) -> Ended {
-        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let what = self.what;
         let mut child =
             self.command.spawn().unwrap_or_else(|error| panic!("prlimit(1) of util-linux: {error}"));
@@ -91,7 +94,8 @@ fn wait(child: &mut Child, what: &str) -> std::process::ExitStatus {
             return status;
         }
         if Instant::now() > deadline {
-            let _ = child.kill();
+            // With the plugins that it has called, which have its pipes.
+            let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
             panic!("{what} hangs");
         }
         thread::sleep(Duration::from_millis(1));
