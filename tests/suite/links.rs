@@ -247,7 +247,7 @@ fn the_shipped_network_for_links_is_as_dockers_default_bridge() {
             said = says(&link, asks);
         }
         let address = said.lines().last().unwrap();
-        let asks = format!("busybox nc -w 2 {address} 5432 </dev/null; grep db /etc/hosts; echo done");
+        let asks = format!("busybox nc -w 2 {address} 5432 </dev/null; grep -w db /etc/hosts; echo done");
         assert_eq!(says(&["--name", "eve"], &asks), "done\n");
         shell(&format!("kill -TERM {}", db.id()));
         db.wait().unwrap();
