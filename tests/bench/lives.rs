@@ -1,13 +1,14 @@
 //! Whole lives of containers, with others there already: ADD, CHECK and DEL as a runtime would call them, all suites in
 //! turn.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Scale;
 use crate::figures::{Bar, bar, median, quantile};
 use crate::floor;
 use crate::netavark::Netavark;
-use crate::suites::{Host, STEPS, Suite, Times, VERBS, settle};
+use crate::suites::{Host, NETWORK_MAX, STEPS, Suite, Times, VERBS, settle};
 use crate::summary::Summary;
 
 /// What was measured with so many containers there.
@@ -36,6 +37,9 @@ impl Level {
 
 /// The others slow down with the number of containers, and to attach more than this would take hours.
 const OTHERS_MAX: usize = 500;
+
+/// What the kernel does behind many ADDs is over by then.
+const SETTLING: Duration = Duration::from_secs(3);
 
 /// How many lives follow each other without a pause.
 const BEHIND: usize = 10;
@@ -83,8 +87,11 @@ pub(crate) fn measure(scale: &Scale, summary: &mut Summary) {
         let measured = if *count > OTHERS_MAX { &mut hosts[..1] } else { &mut hosts[..] };
         // The first container makes bridge and tables, which the others find.
         for host in measured.iter_mut() {
-            host.fill((*count).max(1));
+            // One more where networks are full: it makes the bridge that the others find.
+            host.fill(count + usize::from(count.is_multiple_of(NETWORK_MAX)));
         }
+        // The host's ends of the pairs check their addresses in the first seconds.
+        thread::sleep(SETTLING);
         let mut level = Level { count: *count, suites: vec![Vec::new(); measured.len()] };
         for round in 0..scale.rounds {
             for (host, times) in measured.iter().zip(&mut level.suites) {
@@ -95,10 +102,28 @@ pub(crate) fn measure(scale: &Scale, summary: &mut Summary) {
         report(&level, scale.rounds);
         let behind = measured.iter().map(|host| host.one_behind_the_other(count + 1)).collect::<Vec<_>>();
         println!("  whole lives one behind the other, milliseconds each: {}", named(&behind));
+        if let (Measured::Plugins(host), true) = (&mut measured[0], *count > NETWORK_MAX) {
+            on_a_full_network(host, &level, scale.rounds);
+        }
         summary.levels.push(level);
     }
     judge(&summary.levels, &floor);
     summary.lives();
+}
+
+/// What it costs more to go to a network that is as large as they get: the kernel itself tells all ports of the bridge of a
+/// new one's addresses.
+fn on_a_full_network(host: &mut Host, level: &Level, rounds: usize) {
+    host.last = level.count - 1;
+    let times = (0..rounds).map(|round| host.round(level.count + 1 + round)).inspect(|_| settle()).collect();
+    host.last = usize::MAX;
+    let full = Level { count: level.count, suites: vec![times] };
+    print!("  on the bridge with {NETWORK_MAX} of them:");
+    for (verb, steps) in VERBS {
+        let [few, many] = [level, &full].map(|level| level.median(0, &steps).unwrap());
+        print!(" {verb} {many:.2} ({:.1}x)", many / few);
+    }
+    println!();
 }
 
 fn named(figures: &[f64]) -> String {

@@ -35,7 +35,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use netavark::NETAVARK;
-use suites::{REFERENCE, newest_reference};
+use suites::{REFERENCE, newest_reference, wait_for_namespaces};
 use summary::Summary;
 
 /// Measures and prints something, and adds to the summary.
@@ -107,6 +107,7 @@ fn measure(chosen: &[String]) -> ExitCode {
         if chosen.is_empty() || chosen.iter().any(|chosen| chosen == name) {
             let start = Instant::now();
             part(&scale, &mut summary);
+            wait_for_namespaces();
             println!("  ({name}: {:.0} s)", start.elapsed().as_secs_f64());
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sandbox::Namespaced;
 use serde_json::{Value, json};
 
-use crate::suites::{PATH, Times};
+use crate::suites::{NAMESPACE_MAX, PATH, Times, quiet};
 
 /// Where Debian's package has it.
 pub(crate) const NETAVARK: &str = "/usr/lib/podman/netavark";
@@ -17,32 +17,36 @@ pub(crate) const NETAVARK: &str = "/usr/lib/podman/netavark";
 pub(crate) struct Netavark {
     name: String,
     netns: Namespaced,
-    /// The containers that are there all the time; each needs a namespace of its own, as it has a default route.
+    /// The namespaces of the containers that are there all the time.
     crowd: Vec<Namespaced>,
+    /// How many there are.
+    count: usize,
 }
 
 impl Netavark {
     /// A host without containers.
     pub(crate) fn new(name: &str) -> Self {
         let name = format!("{name}-netavark");
-        Self { netns: Namespaced::new(&name), name, crowd: Vec::new() }
+        Self { netns: Namespaced::new(&name), name, crowd: Vec::new(), count: 0 }
     }
 
     /// Sets containers up until there are as many as asked for.
     pub(crate) fn fill(&mut self, count: usize) {
-        for number in self.crowd.len()..count {
-            let netns = Namespaced::new(&format!("{}-{number}", self.name));
-            self.call("setup", number, &netns);
-            self.crowd.push(netns);
+        for number in self.count..count {
+            if number % NAMESPACE_MAX == 0 {
+                self.crowd.push(quiet(&format!("{}-{number}", self.name)));
+            }
+            self.call("setup", number, number % NAMESPACE_MAX, self.crowd.last().unwrap());
         }
+        self.count = count;
     }
 
     /// One container's life: what it takes goes to the first and to the last step.
     pub(crate) fn round(&self, number: usize) -> Times {
         let netns = Namespaced::new(&format!("{}-c{number}", self.name));
         let mut times = Times::default();
-        times[0] = self.call("setup", number, &netns);
-        times[5] = self.call("teardown", number, &netns);
+        times[0] = self.call("setup", number, 0, &netns);
+        times[5] = self.call("teardown", number, 0, &netns);
         times
     }
 
@@ -53,17 +57,19 @@ impl Netavark {
         (args.to_vec(), vec![("PATH".to_owned(), PATH.to_owned())])
     }
 
-    /// What podman tells it of a container.
-    pub(crate) fn options(&self, number: usize) -> Value {
+    /// What podman tells it of a container, whose interface has a number within its namespace.
+    pub(crate) fn options(&self, number: usize, interface: usize) -> Value {
         let id = format!("{number:064x}");
         let address = format!("10.0.{}.{}", (number + 2) / 256, (number + 2) % 256);
         json!({
             "container_id": id, "container_name": format!("c{number}"),
-            "networks": {&self.name: {"static_ips": [address], "interface_name": "eth0"}},
+            "networks": {&self.name: {"static_ips": [address], "interface_name": format!("eth{interface}")}},
             "network_info": {&self.name: {
                 "name": self.name, "id": "0".repeat(64), "driver": "bridge", "network_interface": "br0",
                 "subnets": [{"subnet": "10.0.0.0/16", "gateway": "10.0.0.1"}],
-                "ipv6_enabled": false, "internal": false, "dns_enabled": false, "ipam_options": {"driver": "host-local"}
+                "ipv6_enabled": false, "internal": false, "dns_enabled": false, "ipam_options": {"driver": "host-local"},
+                // Default routes of one namespace differ by it.
+                "options": {"metric": (interface + 1).to_string()}
             }},
             "port_mappings": [{"host_ip": "", "host_port": 10_000 + number, "container_port": 80, "range": 1,
                 "protocol": "tcp"}]
@@ -75,9 +81,9 @@ impl Netavark {
         self.netns.enter(function)
     }
 
-    fn call(&self, verb: &str, number: usize, netns: &Namespaced) -> Duration {
+    fn call(&self, verb: &str, number: usize, interface: usize, netns: &Namespaced) -> Duration {
         let (args, env) = self.command(verb, netns);
-        let options = self.options(number).to_string();
+        let options = self.options(number, interface).to_string();
         let (output, took) = self.netns.enter(|| {
             let start = Instant::now();
             let mut command = Command::new(NETAVARK);

@@ -12,7 +12,7 @@ use sandbox::{Call, Namespaced};
 use serde_json::Value;
 
 use crate::figures::{median, middle};
-use crate::suites::{Container, Host, Suite};
+use crate::suites::{Container, Host, Suite, settle};
 
 const TRACE: &str = "/run/profile.trace";
 /// Containers that are there already.
@@ -72,6 +72,7 @@ pub(crate) fn measure(rounds: usize) {
     for round in 0..rounds {
         for is_traced in [false, true] {
             life(&host, THERE + 2 * round + usize::from(is_traced), is_traced, &mut seen);
+            settle();
         }
     }
     for ((plugin, verb), seen) in CALLS.iter().zip(&seen) {

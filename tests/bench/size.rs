@@ -61,7 +61,7 @@ fn by_plugin(host: &Host, number: usize, plugin: &str) -> Outcome {
 fn by_netavark(host: &Netavark) -> Outcome {
     let netns = Namespaced::new("size-netavark-c1");
     let (args, env) = host.command("setup", &netns);
-    let input = host.options(1).to_string().into_bytes();
+    let input = host.options(1, 0).to_string().into_bytes();
     let job = Job { program: NETAVARK.to_owned(), args, env, input };
     host.enter(|| job.watch())
 }

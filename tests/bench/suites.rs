@@ -1,9 +1,12 @@
 //! The suites under measurement: each on a host of its own, which is a network namespace, with as many containers as
 //! one asks for. Containers share namespaces, a few hundred of them would take longer to make than to attach.
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use netlink::{Namespace, Peer, Socket, Veth, sysctl};
 use nix::sys::wait::wait;
 use sandbox::{Answer, Call, Namespaced};
 use serde_json::{Value, json};
@@ -20,15 +23,40 @@ pub(crate) fn newest_reference() -> PathBuf {
     built.join("../../debian-newer/containernetworking-plugins/usr/lib/cni")
 }
 
-/// How many containers a network gets; a Linux bridge takes 1,023 ports.
-const NETWORK_MAX: usize = 1000;
+/// How many containers a network gets all the time; a Linux bridge takes 1,023 ports.
+pub(crate) const NETWORK_MAX: usize = 1000;
 /// How many interfaces a namespace gets.
-const NAMESPACE_MAX: usize = 50;
+pub(crate) const NAMESPACE_MAX: usize = 50;
 
 /// Waits for programs that outlive those that started them, so that nobody else is measured beside them: they are
 /// children of this process, the first one of its sandbox.
 pub(crate) fn settle() {
     while wait().is_ok() {}
+}
+
+/// A namespace for containers that are there all the time, and so have been quiet for long: new IPv6 addresses are told to
+/// all ports of the bridge for half a minute, which a thousand of them at once would make the time of everybody else.
+pub(crate) fn quiet(name: &str) -> Namespaced {
+    let netns = Namespaced::new(name);
+    netns.enter(|| sysctl::set("net/ipv6/conf/default/disable_ipv6", "1").unwrap());
+    netns
+}
+
+/// Waits until the kernel has cleared away all namespaces that were left so far, which it does in the background, one
+/// after the other: the last one of them takes a link of this namespace with it.
+pub(crate) fn wait_for_namespaces() {
+    const LINK: &str = "last";
+    let last = Namespaced::new(LINK);
+    let namespace = Namespace::open(last.path()).unwrap();
+    let peer = Peer { name: "eth0", mac: None, namespace: namespace.as_fd() };
+    let mut socket = Socket::open().unwrap();
+    socket.add_veth(&Veth { name: LINK, mac: None, mtu: None, master: None, alias: None, peer }).unwrap();
+    drop((namespace, last));
+    let start = Instant::now();
+    while socket.get_link(LINK).unwrap().is_some() {
+        assert!(start.elapsed() < Duration::from_mins(5), "the kernel does not clear namespaces away");
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// What is measured of one container, in the order of a life.
@@ -95,13 +123,15 @@ pub(crate) struct Host {
     crowd: Vec<Namespaced>,
     /// How many there are.
     pub count: usize,
+    /// Containers with higher numbers go to the network of this one.
+    pub last: usize,
 }
 
 impl Host {
     /// A host without containers.
     pub(crate) fn new(suite: Suite, name: &str) -> Self {
         let name = format!("{name}-{}", suite.name);
-        Self { suite, netns: Namespaced::new(&name), name, crowd: Vec::new(), count: 0 }
+        Self { suite, netns: Namespaced::new(&name), name, crowd: Vec::new(), count: 0, last: usize::MAX }
     }
 
     /// Runs a function on this host.
@@ -113,7 +143,7 @@ impl Host {
     pub(crate) fn fill(&mut self, count: usize) {
         for number in self.count..count {
             if number % NAMESPACE_MAX == 0 {
-                self.crowd.push(Namespaced::new(&format!("{}-{number}", self.name)));
+                self.crowd.push(quiet(&format!("{}-{number}", self.name)));
             }
             let ifname = format!("eth{}", number % NAMESPACE_MAX);
             let container = Container { number, netns: self.crowd.last().unwrap(), ifname: &ifname };
@@ -167,7 +197,7 @@ impl Host {
     /// The configuration of the network that a container goes to.
     fn conf(&self, plugin: &str, container: Container) -> Value {
         let number = container.number;
-        let network = number / NETWORK_MAX;
+        let network = number.min(self.last) / NETWORK_MAX;
         let mut conf = match plugin {
             "portmap" => json!({"runtimeConfig": {
                 "portMappings": [{"hostPort": 10_000 + number, "containerPort": 80, "protocol": "tcp"}]
