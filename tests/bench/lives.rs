@@ -77,7 +77,7 @@ impl Measured {
 
 /// Measures with each of these numbers of containers there, and holds the figures against the bars.
 pub(crate) fn measure(scale: &Scale, summary: &mut Summary) {
-    let floor = floor::measure(scale.rounds);
+    let mut floors = Vec::new();
     let mut hosts = [
         Measured::Plugins(Host::new(Suite::cleat(), "lives")),
         Measured::Plugins(Host::new(Suite::reference(), "lives")),
@@ -102,12 +102,15 @@ pub(crate) fn measure(scale: &Scale, summary: &mut Summary) {
         report(&level, scale.rounds);
         let behind = measured.iter().map(|host| host.one_behind_the_other(count + 1)).collect::<Vec<_>>();
         println!("  whole lives one behind the other, milliseconds each: {}", named(&behind));
-        if let (Measured::Plugins(host), true) = (&mut measured[0], *count > NETWORK_MAX) {
-            on_a_full_network(host, &level, scale.rounds);
+        if let Measured::Plugins(host) = &mut measured[0] {
+            floors.push(floor::measure(host.netns(), scale.rounds));
+            if *count > NETWORK_MAX {
+                on_a_full_network(host, &level, scale.rounds);
+            }
         }
         summary.levels.push(level);
     }
-    judge(&summary.levels, &floor);
+    judge(&summary.levels, &floors);
     summary.lives();
 }
 
@@ -160,7 +163,7 @@ fn report(level: &Level, rounds: usize) {
     }
 }
 
-fn judge(levels: &[Level], floor: &[Duration]) {
+fn judge(levels: &[Level], floors: &[Vec<Duration>]) {
     println!();
     let Some(empty) = levels.first() else { return };
     for level in levels {
@@ -186,9 +189,15 @@ fn judge(levels: &[Level], floor: &[Duration]) {
             }
         }
     }
-    let ratio = empty.median(0, &[0]).unwrap() / median(floor);
-    bar("bridge ADD against its bare requests to the kernel", ratio, Bar::AtMost(2.0));
-    println!("  those take {:.2} ms, in a process of their own ({})", median(floor), floor::WHAT);
+    for (level, floor) in levels.iter().zip(floors) {
+        let ratio = level.median(0, &[0]).unwrap() / median(floor);
+        bar(
+            &format!("bridge ADD against its bare requests to the kernel, {} there", level.count),
+            ratio,
+            Bar::AtMost(2.0),
+        );
+        println!("  those take {:.2} ms, in a process of their own ({})", median(floor), floor::WHAT);
+    }
 }
 
 /// How much faster than the reference a verb has to be.

@@ -134,6 +134,11 @@ impl Host {
         Self { suite, netns: Namespaced::new(&name), name, crowd: Vec::new(), count: 0, last: usize::MAX }
     }
 
+    /// Its namespace.
+    pub(crate) fn netns(&self) -> &Namespaced {
+        &self.netns
+    }
+
     /// Runs a function on this host.
     pub(crate) fn enter<T: Send>(&self, function: impl FnOnce() -> T + Send) -> T {
         self.netns.enter(function)
