@@ -47,8 +47,8 @@ fn main() -> ExitCode {
     let names = subject::OURS.iter().chain(references);
     let names = names.filter(|name| chosen.is_empty() || chosen.iter().any(|chosen| chosen == *name));
     println!(
-        "{:22} {:14} {:>5} {:>6} {:>7} {:>6} {:>9} {:>5} {:>10}",
-        "", "", "calls", "kills", "errors", "leaks", "until GC", "torn", "half done"
+        "{:24} {:13} {:>5} {:>5} {:>6} {:>5} {:>8} {:>4} {:>9} {:>5}",
+        "", "", "calls", "kills", "errors", "leaks", "until GC", "torn", "half done", "ended"
     );
     if all(names.copied()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -108,9 +108,9 @@ fn trial(name: &str, number: usize, is_full: bool) -> ExitCode {
         trial.fail(scenario, if is_full { 1 } else { 23 }, &mut tally);
     }
     let whose = if subject.is_reference { "reference " } else { "" };
-    let Tally { calls, kills, errors, leaks, late, torn, dirty, .. } = tally;
+    let Tally { calls, kills, errors, leaks, late, torn, dirty, ended, .. } = tally;
     println!(
-        "{:22} {:14} {calls:5} {kills:6} {errors:7} {leaks:6} {late:9} {torn:5} {dirty:10}",
+        "{:24} {:13} {calls:5} {kills:5} {errors:6} {leaks:5} {late:8} {torn:4} {dirty:9} {ended:5}",
         format!("{whose}{}", subject.name),
         format!("{}, then {}", scenario.verb.name(), scenario.cleaned_by.name()),
     );

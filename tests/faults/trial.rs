@@ -34,6 +34,9 @@ pub(crate) struct Tally {
     pub(crate) torn: usize,
     /// Times that an ADD told of a failure and had not undone everything.
     pub(crate) dirty: usize,
+    /// Times that the standard library ended the program, as it does where a thread it has started finds no memory for
+    /// its signal stack. What that leaves is for DEL, as if the program had been killed.
+    pub(crate) ended: usize,
     /// The first few of them in words.
     pub(crate) told: Vec<String>,
 }
@@ -148,7 +151,9 @@ impl<'a> Trial<'a> {
             tally.tell(format!("{at}: torn output: {}", said(&outcome)));
         }
         let told_failure = outcome.code.is_some_and(|code| code != 0) && !outcome.stdout.is_empty();
-        if verb == Verb::Add && told_failure && self.subject.is_plugin() {
+        let was_ended = String::from_utf8_lossy(&outcome.stdout).contains("stack_overflow.rs");
+        tally.ended += usize::from(was_ended);
+        if verb == Verb::Add && told_failure && !was_ended && self.subject.is_plugin() {
             let left = self.settled(Verb::Del);
             if !left.is_empty() {
                 tally.dirty += 1;
