@@ -41,9 +41,6 @@ const OTHERS_MAX: usize = 500;
 /// What the kernel does behind many ADDs is over by then.
 const SETTLING: Duration = Duration::from_secs(3);
 
-/// How many lives follow each other without a pause.
-const BEHIND: usize = 10;
-
 enum Measured {
     Plugins(Host),
     Netavark(Netavark),
@@ -58,13 +55,13 @@ impl Measured {
     }
 
     /// The milliseconds that each of some lives takes until all that they started is over, their namespaces included.
-    fn one_behind_the_other(&self, first: usize) -> f64 {
+    fn one_behind_the_other(&self, first: usize, count: usize) -> f64 {
         let start = Instant::now();
-        for number in first..first + BEHIND {
+        for number in first..first + count {
             self.round(number);
         }
         settle();
-        start.elapsed().as_secs_f64() * 1000.0 / BEHIND as f64
+        start.elapsed().as_secs_f64() * 1000.0 / count as f64
     }
 
     fn round(&self, number: usize) -> Times {
@@ -100,7 +97,10 @@ pub(crate) fn measure(scale: &Scale, summary: &mut Summary) {
             }
         }
         report(&level, scale.rounds);
-        let behind = measured.iter().map(|host| host.one_behind_the_other(count + 1)).collect::<Vec<_>>();
+        let behind = measured
+            .iter()
+            .map(|host| host.one_behind_the_other(count + 1, scale.rounds / 3))
+            .collect::<Vec<_>>();
         println!("  whole lives one behind the other, milliseconds each: {}", named(&behind));
         if let Measured::Plugins(host) = &mut measured[0] {
             floors.push(floor::measure(host.netns(), scale.rounds));
