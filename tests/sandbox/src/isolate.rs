@@ -54,7 +54,8 @@ pub fn isolated_program() -> Option<ExitStatus> {
 /// This program in a sandbox, which it must [`prepare`] there; arguments are yet to come.
 ///
 /// The user namespace first: of a network namespace that is made before users are mapped into it, the kernel shows some
-/// files (`/proc/net/ip_tables_names`) to the host's root alone.
+/// files (`/proc/net/ip_tables_names`) to the host's root alone. All of it is over when whoever started it is: the first
+/// process of a sandbox, and unshare, do not hear Ctrl-C.
 #[must_use]
 pub fn sandboxed() -> Command {
     let mut command = Command::new("unshare");
@@ -62,6 +63,9 @@ pub fn sandboxed() -> Command {
         .args([
             "--user",
             "--map-root-user",
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
             "unshare",
             "--net",
             "--mount",
