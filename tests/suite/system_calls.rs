@@ -17,7 +17,7 @@ const BUDGETS: [(&str, usize); 12] = [
     ("loopback ADD", 74),
     ("host-local ADD", 69),
     ("host-local DEL", 52),
-    ("bridge ADD", 147),
+    ("bridge ADD", 151),
     ("host-port ADD", 62),
     ("link-env ADD", 173),
     ("link-env DEL", 172),

@@ -21,15 +21,23 @@ pub fn get(path: &str) -> Result<String, Error> {
 /// value is not free of effects: `forwarding` resets other parameters.) Blanks and tabs between values count
 /// as the same.
 pub fn set(path: &str, value: &str) -> Result<bool, Error> {
-    let file = file(path)?;
     if get(path)?.split_whitespace().eq(value.split_whitespace()) {
         return Ok(false);
     }
-    // Neither created nor truncated: the kernel takes each write as a whole.
-    OpenOptions::new().write(true).open(file).and_then(|mut file| file.write_all(value.as_bytes())).map_err(
-        |source| Error::privileged(format_args!("set sysctl {path} to {value}"), "CAP_NET_ADMIN", source),
-    )?;
+    write(path, value)?;
     Ok(true)
+}
+
+/// Sets a parameter without a look at its value: that of a link that was just made.
+pub fn write(path: &str, value: &str) -> Result<(), Error> {
+    // Neither created nor truncated: the kernel takes each write as a whole.
+    let written = OpenOptions::new()
+        .write(true)
+        .open(file(path)?)
+        .and_then(|mut file| file.write_all(value.as_bytes()));
+    written.map_err(|source| {
+        Error::privileged(format_args!("set sysctl {path} to {value}"), "CAP_NET_ADMIN", source)
+    })
 }
 
 fn file(path: &str) -> Result<PathBuf, Error> {

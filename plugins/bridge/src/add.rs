@@ -85,6 +85,7 @@ impl<'a> Add<'a> {
         let (host_mac, mac) = (host::random_mac(), self.conf.mac.unwrap_or_else(host::random_mac));
         let port = self.add_link(&bridge, host_mac, mac)?;
         self.done.push(Done::Link(port));
+        host::leave_ipv6_to_the_bridge(&names::host_interface(&self.target.attachment));
         if let Some(gate) = self.conf.gate() {
             self.done.push(Done::Gate);
             gate.add(&mut nftables::Socket::open()?, &self.target.attachment, bridge.netfilter)?;

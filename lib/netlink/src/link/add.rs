@@ -8,11 +8,10 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoData, InfoKind, InfoVeth, InfoVlan,
-    LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoBridge, InfoData, InfoKind, InfoVeth, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use nix::errno::Errno;
-use nix::libc::{RTM_NEWLINK, RTM_SETLINK};
+use nix::libc::RTM_NEWLINK;
 
 use super::index;
 use crate::error::Error;
@@ -88,13 +87,7 @@ impl Socket {
         }
         let mut attributes = end(bridge.name, bridge.mac, bridge.mtu);
         attributes.push(LinkAttribute::LinkInfo(info));
-        self.add_link(
-            format_args!("add bridge {}", bridge.name),
-            bridge.name,
-            attributes,
-            bridge.alias,
-            false,
-        )
+        self.add_link(format_args!("add bridge {}", bridge.name), bridge.name, attributes, bridge.alias)
     }
 
     /// Makes a VLAN device, sets it up, and returns its index. The error [is "exists"](Error::is_exists) where a link of
@@ -106,7 +99,7 @@ impl Socket {
         attributes.push(LinkAttribute::Link(device.link));
         attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vlan), LinkInfo::Data(data)]));
         let operation = format_args!("add VLAN device {}", device.name);
-        self.add_link(operation, device.name, attributes, device.alias, false)
+        self.add_link(operation, device.name, attributes, device.alias)
     }
 
     /// Makes a veth pair: this end up, and a port of its master; the other down, in its namespace. Returns
@@ -127,7 +120,7 @@ impl Socket {
         attributes.extend(veth.master.map(LinkAttribute::Controller));
         attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(data)]));
         let operation = format_args!("add veth {} with peer {}", veth.name, veth.peer.name);
-        self.add_link(operation, veth.name, attributes, veth.alias, veth.master.is_some())
+        self.add_link(operation, veth.name, attributes, veth.alias)
     }
 
     fn add_link(
@@ -136,7 +129,6 @@ impl Socket {
         name: &str,
         attributes: Vec<LinkAttribute>,
         alias: Option<&str>,
-        is_port: bool,
     ) -> Result<u32, Error> {
         let mut request = LinkMessage::default();
         request.header.flags = LinkFlags::Up;
@@ -152,30 +144,15 @@ impl Socket {
                 reason: None,
             })?,
         };
-        if let Err(error) = self.complete(index, alias, is_port) {
+        // Not heeded at creation (`rtnl_create_link`).
+        if let Some(alias) = alias
+            && let Err(error) = self.set_alias(index, alias)
+        {
             // Of two failures the first is the one to report.
             let _ = self.del_link(index);
             return Err(error);
         }
         Ok(index)
-    }
-
-    /// What `rtnl_create_link` does not heed: the alias; and that a port has no IPv6 addresses of its own. Nobody speaks to
-    /// them, and each costs routes, all of which the kernel walks when any link goes (`fib6_clean_all`): 5 ms at 5,000 ports.
-    fn complete(&mut self, index: u32, alias: Option<&str>, is_port: bool) -> Result<(), Error> {
-        if is_port {
-            let mut request = LinkMessage::default();
-            request.header.index = index;
-            request.attributes.extend(alias.map(|alias| LinkAttribute::IfAlias(alias.to_owned())));
-            let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
-            request.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![none])]));
-            let operation = format_args!("set alias of link {index}, and no IPv6 addresses");
-            if self.change(operation, RTM_SETLINK, 0, &request).is_ok() {
-                return Ok(());
-            }
-            // A kernel without IPv6.
-        }
-        alias.map_or(Ok(()), |alias| self.set_alias(index, alias))
     }
 }
 

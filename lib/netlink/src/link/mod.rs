@@ -106,6 +106,14 @@ impl Link {
         Some(link)
     }
 
+    /// Whether a bridge has a port that forwards: from the last one on it has no carrier (`br_port_state_selection` in
+    /// `net/bridge/br_stp.c`), and one that never had any is not operational. To look for ports themselves takes the
+    /// kernel through every link of the host.
+    #[must_use]
+    pub fn forwards(&self) -> bool {
+        self.up && self.carrier && self.operational
+    }
+
     /// Reads `IFLA_LINKINFO`. Within it each kind precedes the data whose meaning it decides.
     fn read_info(&mut self, info: &[u8]) {
         let mut port_of_bridge = false;

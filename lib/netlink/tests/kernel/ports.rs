@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use netlink::{Bridge, Namespace, PortFlags, Socket, Veth};
+use netlink::{Bridge, Mac, Namespace, PortFlags, Socket, Veth};
 
 use crate::fixture::{sandboxed, veth};
 
@@ -48,6 +48,29 @@ sandboxed! {
         let names: BTreeSet<String> = socket.ports(bridge).unwrap().into_iter().map(|port| port.name).collect();
         assert_eq!(names, (0..300).map(|number| format!("h{number}")).collect());
         assert_eq!(socket.ports(other).unwrap(), []);
+    }
+
+    fn a_bridge_forwards_while_a_port_does() {
+        let mut socket = Socket::open().unwrap();
+        // Without an address given it has a carrier from the start, in Linux 6.18, which does not mean anything yet.
+        for (bridge, mac) in [("cni0", None), ("cni1", Some(Mac::from([2, 0, 0, 0, 0, 1])))] {
+            let bridge = socket.add_bridge(&Bridge { name: bridge, mac, ..Bridge::default() }).unwrap();
+            let forwards = |socket: &mut Socket| socket.get_link_by_index(bridge).unwrap().unwrap().forwards();
+            for number in 0..20 {
+                assert!(!forwards(&mut socket));
+                add_ports(&mut socket, bridge, number..number + 1);
+                let index = |socket: &mut Socket, name: String| socket.get_link(&name).unwrap().unwrap().index;
+                let (port, peer) =
+                    (index(&mut socket, format!("h{number}")), index(&mut socket, format!("c{number}")));
+                socket.set_up(peer).unwrap();
+                let deadline = Instant::now() + Duration::from_secs(10);
+                while !forwards(&mut socket) {
+                    assert!(Instant::now() < deadline);
+                }
+                socket.del_link(port).unwrap();
+                assert!(!forwards(&mut socket), "it ends with the last port, at once");
+            }
+        }
     }
 
     fn flags_are_set_and_read() {
