@@ -171,7 +171,7 @@ fn check_names_what_differs() {
                 "gateway address 10.1.0.1/24",
                 "ip addr add 10.1.0.1/24 brd + dev br0".into(),
             ),
-            ("nft flush map inet cleat_bridge masq4".into(), "10.1.0.2 is not masqueraded", String::new()),
+            ("nft flush set inet cleat_bridge masq4".into(), "10.1.0.2 is not masqueraded", String::new()),
         ] {
             check.run().silent();
             shell(&broken);

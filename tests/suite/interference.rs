@@ -43,6 +43,9 @@ const VICTIM: &str = "/run/victim";
 const IN_PLACE: &[Interference] = &[
     breaks("nft flush ruleset", "map members of table inet cleat_forward does not have port"),
     breaks("nft delete table inet cleat_bridge", "not masqueraded"),
+    breaks("nft flush chain inet cleat_bridge post", "nothing is masqueraded"),
+    breaks("nft flush set inet cleat_bridge home4", "not masqueraded"),
+    breaks("nft flush map inet cleat_bridge owners", "nobody would end masquerading"),
     breaks("nft delete table inet cleat_gate", "bridge cleat1 is not closed"),
     breaks("nft delete table inet cleat_host_port", "host-port"),
     breaks("nft flush chain inet cleat_host_port pre", "host-port"),

@@ -114,7 +114,7 @@ impl<'a> Add<'a> {
             host::await_forwarding(&mut self.socket, &host_link, port)?;
         }
         if self.conf.masquerade && !plan.ips.is_empty() {
-            let masquerade = Masquerade::new(&self.target.attachment, &plan);
+            let masquerade = Masquerade::new(&self.target.attachment, &self.conf, &plan);
             self.done.push(Done::Masquerade(masquerade.addresses.clone()));
             masquerade.add(self.conf.masquerade_backend)?;
         }

@@ -41,7 +41,7 @@ fn rules(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> Resul
         spoof::check(&mut nftables::Socket::open()?, &target.attachment, mac)?;
     }
     if conf.masquerade && !plan.ips.is_empty() {
-        Masquerade::new(&target.attachment, plan).check(conf.masquerade_backend)?;
+        Masquerade::new(&target.attachment, conf, plan).check(conf.masquerade_backend)?;
     }
     Ok(())
 }

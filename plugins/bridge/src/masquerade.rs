@@ -14,7 +14,7 @@ use cni::{Attachment, ContainerId, IfName, NetworkName};
 use ipnetwork::IpNetwork;
 use nftables::Socket;
 
-use crate::conf::MasqueradeBackend;
+use crate::conf::{Conf, MasqueradeBackend};
 use crate::error::Error;
 use crate::names;
 use crate::plan::Plan;
@@ -25,15 +25,17 @@ pub(crate) struct Masquerade<'a> {
     attachment: &'a Attachment,
     /// Whose packets take the host's address.
     pub addresses: Vec<IpAddr>,
-    /// Where they keep their own.
+    /// The host's interface by which they keep their own: the bridge, or the VLAN device on it.
+    home: &'a str,
+    /// Where they keep their own with iptables, as in the reference.
     subnets: Vec<IpNetwork>,
 }
 
 impl<'a> Masquerade<'a> {
     /// What masquerades an attachment that is set up by a plan.
-    pub(crate) fn new(attachment: &'a Attachment, plan: &Plan) -> Self {
+    pub(crate) fn new(attachment: &'a Attachment, conf: &'a Conf, plan: &Plan) -> Self {
         let addresses = plan.ips.iter().map(|ip| ip.address.ip()).collect();
-        Self { attachment, addresses, subnets: plan.subnets() }
+        Self { attachment, addresses, home: conf.host_link().as_str(), subnets: plan.subnets() }
     }
 
     /// Sets it up; each backend does so in one transaction a table.
@@ -49,6 +51,17 @@ impl<'a> Masquerade<'a> {
         match choose(backend)? {
             Chosen::Nftables(mut socket) => table::Members::new(self).check(&mut socket),
             Chosen::Iptables => chains::check(self),
+        }
+    }
+
+    /// Puts back what [`Masquerade::check`] misses.
+    pub(crate) fn restore(&self, backend: Option<MasqueradeBackend>) -> Result<(), Error> {
+        if self.check(backend).is_ok() {
+            return Ok(());
+        }
+        match choose(backend)? {
+            Chosen::Nftables(mut socket) => table::Members::new(self).restore(&mut socket),
+            Chosen::Iptables => chains::add(self),
         }
     }
 }
@@ -87,7 +100,7 @@ pub(crate) fn del(
     let Some(socket) = socket else {
         return chains::del_legacy(&chain, addresses);
     };
-    let own = table::del(socket, &names::host_interface(attachment));
+    let own = table::del(socket, &names::host_interface(attachment), addresses);
     let chains = chains::del(socket, &chain, addresses);
     let reference = reference::del(socket, attachment);
     // What has been masqueraded by the table was not by legacy chains: only here would a program be started.
@@ -114,7 +127,7 @@ pub(crate) fn gc(
             })
             .collect();
         for owner in table::owners(socket, network)?.iter().filter(|owner| !ports.contains(owner)) {
-            table::del(socket, owner)?;
+            table::del(socket, owner, &[])?;
         }
         reference::gc(socket, network, valid)?;
         chains::gc(socket, network, &ids)?;

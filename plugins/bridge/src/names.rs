@@ -3,8 +3,8 @@
 
 use cni::{Attachment, NetworkName, token};
 
-/// The longest part of a network's name that is shown in a chain's name.
-const SHOWN: usize = 24;
+/// The longest part of a network's name that is shown.
+const SHOWN: usize = 48;
 
 /// The host's end of an attachment's veth pair: at most 15 bytes (`IFNAMSIZ`), 44 bits of the hash.
 pub(crate) fn host_interface(attachment: &Attachment) -> String {
@@ -16,19 +16,6 @@ pub(crate) fn is_host_interface(name: &str) -> bool {
     name.strip_prefix("veth").is_some_and(|digits| {
         digits.len() == 11 && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
     })
-}
-
-/// What the chains of a network begin with. `nft` reads letters, digits, `_`, `.` and `-` back.
-pub(crate) fn chain_prefix(network: &NetworkName) -> String {
-    let shown: String = network.as_str().chars().take(SHOWN).collect();
-    format!("net_{shown}_{}_", &token(&[network.as_str()])[..8])
-}
-
-/// The chain of a network for containers with these subnets. A network whose subnets are configured anew gets a
-/// new chain, and containers of before keep theirs.
-pub(crate) fn chain(network: &NetworkName, subnets: &[String]) -> String {
-    let parts: Vec<&str> = subnets.iter().map(String::as_str).collect();
-    format!("{}{}", chain_prefix(network), &token(&parts)[..8])
 }
 
 /// What a link of this suite carries as its alias: people read it in `ip link`, GC tells networks apart by it.
@@ -46,7 +33,7 @@ pub(crate) fn alias_prefix(network: &NetworkName) -> String {
 
 /// A network's name as far as there is room for it, and enough of its hash to tell it from those that begin alike.
 pub(crate) fn network_label(network: &NetworkName) -> String {
-    let shown: String = network.as_str().chars().take(2 * SHOWN).collect();
+    let shown: String = network.as_str().chars().take(SHOWN).collect();
     format!("{shown} {}", &token(&[network.as_str()])[..8])
 }
 
@@ -79,8 +66,6 @@ mod tests {
     fn names_fit_the_kernels_limits() {
         let long = attachment(&"n".repeat(255), &"c".repeat(255));
         assert_eq!(host_interface(&long).len(), 15);
-        // NFT_NAME_MAXLEN is 256; the comment that holds the chain's name is the tighter limit.
-        assert!(chain(&long.network, &["10.1.0.0/24".into()]).len() <= 46);
         assert!(alias(&long).len() <= ALIAS_MAX);
     }
 
@@ -93,9 +78,7 @@ mod tests {
 
     #[test]
     fn networks_that_begin_alike_are_told_apart() {
-        let (one, other) = (NetworkName::new("a").unwrap(), NetworkName::new("a.b").unwrap());
-        assert!(!chain(&other, &[]).starts_with(&chain_prefix(&one)));
+        let one = NetworkName::new("a").unwrap();
         assert!(!alias(&attachment("a.b", "c")).starts_with(&alias_prefix(&one)));
-        assert_ne!(chain(&one, &["10.1.0.0/24".into()]), chain(&one, &["10.2.0.0/24".into()]));
     }
 }

@@ -81,10 +81,7 @@ fn restore(
         host::await_forwarding(&mut socket, &host_link, port)?;
     }
     if conf.masquerade && !plan.ips.is_empty() {
-        let masquerade = Masquerade::new(&target.attachment, plan);
-        if masquerade.check(conf.masquerade_backend).is_err() {
-            masquerade.add(conf.masquerade_backend)?;
-        }
+        Masquerade::new(&target.attachment, conf, plan).restore(conf.masquerade_backend)?;
     }
     Ok(())
 }

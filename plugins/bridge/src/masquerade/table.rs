@@ -1,28 +1,33 @@
 //! Masquerading in one table of the suite's own.
 //!
-//! A verdict map takes each container's address to its network's chain, which lets traffic to the network's
-//! own subnets and to groups pass and masquerades the rest. Per container there is one element an address, and one that
-//! remembers under the host interface's name which these are, so that DEL needs to know nothing else:
+//! Two sets have each container's address, one of them together with the interface of the host that its network is
+//! behind: what leaves by another interface is masqueraded. A third one remembers under the name of the container's port
+//! what it has, so that DEL needs to know nothing else:
 //!
 //! ```text
 //! table inet cleat_bridge {
-//!     map masq4 { type ipv4_addr : verdict; elements = { 10.1.0.5 comment "veth… net 1a2b3c4d eth0 id" : goto net_… } }
-//!     map masq6 { type ipv6_addr : verdict; }
-//!     set owners { type ifname; elements = { "veth…" comment "net_… 10.1.0.5" } }
-//!     chain networks { }
-//!     chain net_… { jump networks; ip daddr 10.1.0.0/24 return; ip daddr 224.0.0.0/4 return; masquerade }
-//!     chain post { type nat hook postrouting priority srcnat; ip saddr vmap @masq4; ip6 saddr vmap @masq6 }
+//!     set masq4 { type ipv4_addr; elements = { 10.1.0.5 comment "veth… net 1a2b3c4d eth0 id" } }
+//!     set home4 { type ipv4_addr . ifname; elements = { 10.1.0.5 . "cni0" comment "veth… net 1a2b3c4d eth0 id" } }
+//!     set masq6, home6: the same for IPv6
+//!     map owners { type ifname : verdict; elements = { "veth…" comment "cni0 net 1a2b3c4d 10.1.0.5" : goto members } }
+//!     chain members { }
+//!     chain post {
+//!         type nat hook postrouting priority srcnat
+//!         ip saddr @masq4 ip saddr . oifname != @home4 ip daddr != 224.0.0.0/4 masquerade
+//!         ip6 saddr @masq6 ip6 saddr . oifname != @home6 ip6 daddr != ff00::/8 masquerade
+//!     }
 //! }
 //! ```
 //!
-//! The kernel counts the references: a network's chain can be deleted once no element leads to it, and the empty chain
-//! `networks`, which every one of them jumps to, once there is no network; the table goes with it.
+//! The kernel counts the references: the empty chain `members`, which every owner leads to, can be deleted once there is
+//! none; the table goes with it. No rule looks into a verdict map: whenever an element that leads to a chain is added, the
+//! kernel goes through all elements of all maps that rules look into (`nft_table_validate`), 0.1 ms a thousand.
 
 mod removal;
 
 use std::net::IpAddr;
 
-use ipnetwork::IpNetwork;
+use ipnetwork::IpNetworkError;
 use nftables::{
     Batch, Chain, Element, Expr, Family, Field, HookPoint, Kind, Selector, Set, Socket, Table, Type, Verdict,
     priority,
@@ -31,39 +36,38 @@ use nftables::{
 use super::Masquerade;
 use crate::error::Error;
 use crate::names;
-use crate::tables::{COMMENT_MAX, TRIES, comment, contended, ignore_change, interface};
+use crate::tables::{COMMENT_MAX, TRIES, comment, contended, first_word, ignore_change, interface};
 
 pub(super) use removal::{del, owners};
 
 const TABLE: Table = Table::new(Family::Inet, "cleat_bridge");
-const MASQ4: Set = Set::vmap(TABLE, "masq4", &[Type::Ipv4Addr]);
-const MASQ6: Set = Set::vmap(TABLE, "masq6", &[Type::Ipv6Addr]);
-const OWNERS: Set = Set::new(TABLE, "owners", &[Type::Ifname]);
-const NETWORKS: Chain = Chain::new(TABLE, "networks");
+const MASQ4: Set = Set::new(TABLE, "masq4", &[Type::Ipv4Addr]);
+const MASQ6: Set = Set::new(TABLE, "masq6", &[Type::Ipv6Addr]);
+const HOME4: Set = Set::new(TABLE, "home4", &[Type::Ipv4Addr, Type::Ifname]);
+const HOME6: Set = Set::new(TABLE, "home6", &[Type::Ipv6Addr, Type::Ifname]);
+/// The sets that containers' addresses are in.
+const ADDRESSES: [&Set<'static>; 4] = [&MASQ4, &MASQ6, &HOME4, &HOME6];
+const OWNERS: Set = Set::vmap(TABLE, "owners", &[Type::Ifname]);
+const MEMBERS: Chain = Chain::new(TABLE, "members");
 const POST: Chain = Chain::base(TABLE, "post", Kind::Nat, HookPoint::Postrouting, priority::SRCNAT);
 
 /// What the table has for one attachment.
 #[derive(Debug)]
 pub(super) struct Members<'a> {
     owner: String,
-    chain: String,
-    subnets: &'a [IpNetwork],
-    elements: Vec<Element>,
+    label: String,
+    home: &'a str,
+    comment: String,
     addresses: &'a [IpAddr],
 }
 
 impl<'a> Members<'a> {
     /// What the table has for an attachment.
     pub(super) fn new(masquerade: &'a Masquerade<'_>) -> Self {
-        let Masquerade { attachment, addresses, subnets } = masquerade;
+        let Masquerade { attachment, home, addresses, .. } = masquerade;
         let owner = names::host_interface(attachment);
-        let texts: Vec<String> = subnets.iter().map(ToString::to_string).collect();
-        let chain = names::chain(&attachment.network, &texts);
         let comment = comment(&owner, attachment);
-        let elements = addresses.iter().map(|address| {
-            Element::new(&[field(*address)]).verdict(Verdict::goto(chain.as_str())).comment(comment.as_str())
-        });
-        Self { elements: elements.collect(), owner, chain, subnets, addresses }
+        Self { owner, label: names::network_label(&attachment.network), home, comment, addresses }
     }
 
     /// Sets it up in one transaction. What stands under one of the addresses is left of a container that has gone,
@@ -71,15 +75,14 @@ impl<'a> Members<'a> {
     pub(super) fn add(&self, socket: &mut Socket) -> Result<(), Error> {
         for _ in 0..TRIES {
             // To try and be refused would cost the kernel a grace period, some ten milliseconds.
-            let missing = self.missing(socket)?;
-            match self.batch(missing)?.commit(socket) {
+            let has_table = socket.has_chain(&MEMBERS)?;
+            match self.batch(has_table)?.commit(socket) {
                 Ok(()) => return Ok(()),
-                // The chain has just gone with another container.
+                // The table has just gone with another container.
                 Err(error) if error.is_not_found() => {}
-                // Somebody else has just made the table or the chain; or an element is stale. Older kernels call one
-                // that leads elsewhere busy.
+                // Somebody else has just made the table; or an element is stale.
                 Err(error) if error.is_exists() || error.is_busy() => {
-                    if missing == Missing::Nothing {
+                    if has_table {
                         self.clear(socket)?;
                     }
                 }
@@ -89,55 +92,34 @@ impl<'a> Members<'a> {
         Err(contended(&TABLE))
     }
 
-    fn missing(&self, socket: &mut Socket) -> Result<Missing, Error> {
-        Ok(if socket.has_chain(&Chain::new(TABLE, &self.chain))? {
-            Missing::Nothing
-        } else if socket.has_table(&TABLE)? {
-            Missing::Chain
-        } else {
-            Missing::Table
-        })
-    }
-
-    fn batch(&self, missing: Missing) -> Result<Batch, Error> {
+    /// The table, unless it is there, and the elements. A table without its chain is filled up.
+    fn batch(&self, has_table: bool) -> Result<Batch, Error> {
         let mut batch = Batch::new();
-        if missing == Missing::Table {
-            batch
-                .create_table(&TABLE)
-                .add_set(&MASQ4)
-                .add_set(&MASQ6)
-                .add_set(&OWNERS)
-                .add_chain(&NETWORKS)
-                .add_chain(&POST);
-            batch.add_rule(&POST, &[Expr::vmap(&[Selector::IpSaddr], MASQ4)], None);
-            batch.add_rule(&POST, &[Expr::vmap(&[Selector::Ip6Saddr], MASQ6)], None);
+        if !has_table {
+            batch.add_table(&TABLE);
+            for set in ADDRESSES.into_iter().chain([&OWNERS]) {
+                batch.add_set(set);
+            }
+            batch.create_chain(&MEMBERS);
+            add_rules(&mut batch)?;
         }
-        if missing != Missing::Nothing {
-            self.add_chain(&mut batch)?;
+        for (set, key) in self.places()? {
+            batch.create_element(set, &Element::new(&key).comment(self.comment.as_str()));
         }
-        for (element, address) in self.elements.iter().zip(self.addresses) {
-            batch.create_element(map(*address), element);
-        }
-        batch.add_element(&OWNERS, &Element::new(&[interface(&self.owner)?]).comment(self.memory()));
+        let owner = Element::new(&[interface(&self.owner)?]).verdict(Verdict::goto(MEMBERS.name));
+        batch.create_element(&OWNERS, &owner.comment(self.memory()));
         Ok(batch)
     }
 
-    fn add_chain(&self, batch: &mut Batch) -> Result<(), Error> {
-        let chain = Chain::new(TABLE, &self.chain);
-        batch.create_chain(&chain).add_rule(&chain, &[Expr::jump(NETWORKS.name)], None);
-        let groups = ["224.0.0.0/4", "ff00::/8"].map(str::parse::<IpNetwork>);
-        for network in self.subnets.iter().copied().map(Ok).chain(groups) {
-            let network = network.map_err(|error| Error::Differs(error.to_string()))?;
-            let daddr = if network.is_ipv4() { Selector::IpDaddr } else { Selector::Ip6Daddr };
-            batch.add_rule(&chain, &[Expr::within(daddr, network), Expr::to_caller()], None);
-        }
-        batch.add_rule(&chain, &[Expr::Masquerade], None);
-        Ok(())
+    /// Where the elements are, that of the owner excepted.
+    fn places(&self) -> Result<Vec<Place>, Error> {
+        let places = self.addresses.iter().map(|address| places(*address, self.home));
+        Ok(places.collect::<Result<Vec<_>, Error>>()?.concat())
     }
 
-    /// What the owner's element remembers: the chain, then the addresses while there is room.
+    /// What the owner's element remembers: the network's interface, the network, then the addresses while there is room.
     fn memory(&self) -> String {
-        let mut text = self.chain.clone();
+        let mut text = format!("{} {}", self.home, self.label);
         for address in self.addresses {
             let next = format!("{text} {address}");
             if next.len() > COMMENT_MAX - MORE.len() {
@@ -148,49 +130,98 @@ impl<'a> Members<'a> {
         text
     }
 
-    /// Takes out what stands under the addresses.
+    /// Takes out what is there of the owner, and what stands under the addresses with whatever else its owner has.
     fn clear(&self, socket: &mut Socket) -> Result<(), Error> {
-        for address in self.addresses {
-            ignore_change(Batch::new().del_element(map(*address), &[field(*address)]).commit(socket))?;
+        del(socket, &self.owner, self.addresses)?;
+        for (set, key) in self.places()? {
+            let Some(found) = socket.get_element(set, &key)? else { continue };
+            if let Some(owner) = first_word(&found) {
+                del(socket, owner, self.addresses)?;
+            }
+            // One that no owner knows of.
+            if socket.get_element(set, &key)?.is_some() {
+                ignore_change(Batch::new().del_element(set, &key).commit(socket))?;
+            }
         }
         Ok(())
     }
 
     /// Names what differs from what [`Members::add`] set up.
     pub(super) fn check(&self, socket: &mut Socket) -> Result<(), Error> {
-        for (element, address) in self.elements.iter().zip(self.addresses) {
-            let found = socket.get_element(map(*address), &[field(*address)])?;
-            if found.and_then(|found| found.data) != element.data {
+        for (set, key) in self.places()? {
+            let found = socket.get_element(set, &key)?;
+            if found.as_ref().and_then(first_word) != Some(&self.owner) {
                 return Err(Error::Differs(format!(
-                    "address {address} is not masqueraded: map {} of table inet {} does not lead it to chain {}",
-                    map(*address).name,
-                    TABLE.name,
-                    self.chain
+                    "address {} is not masqueraded: set {} of table {TABLE} does not have it for {}",
+                    key[0], set.name, self.owner
                 )));
             }
+        }
+        if socket.get_element(&OWNERS, &[interface(&self.owner)?])?.is_none() {
+            return Err(Error::Differs(format!(
+                "nobody would end masquerading: map {} of table {TABLE} does not have port {}",
+                OWNERS.name, self.owner
+            )));
+        }
+        let rules = socket.rules(&POST)?.len();
+        if rules != RULES {
+            return Err(Error::Differs(format!(
+                "nothing is masqueraded: chain {} of table {TABLE} has {rules} rules instead of {RULES}",
+                POST.name
+            )));
+        }
+        Ok(())
+    }
+
+    /// Puts back what is missing.
+    pub(super) fn restore(&self, socket: &mut Socket) -> Result<(), Error> {
+        self.clear(socket)?;
+        self.add(socket)?;
+        if socket.rules(&POST)?.len() != RULES {
+            let mut batch = Batch::new();
+            add_rules(&mut batch)?;
+            batch.commit(socket)?;
         }
         Ok(())
     }
 }
 
-/// Ends a memory that had no room for every address.
-const MORE: &str = " ...";
+/// A set, and a key in it.
+type Place = (&'static Set<'static>, Vec<Field>);
 
-/// What a transaction has to make besides the elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Missing {
-    Nothing,
-    Chain,
-    Table,
+/// Where an address has its elements.
+fn places(address: IpAddr, home: &str) -> Result<Vec<Place>, Error> {
+    let homes = if address.is_ipv4() { &HOME4 } else { &HOME6 };
+    Ok(vec![(members(address), vec![address.into()]), (homes, vec![address.into(), interface(home)?])])
 }
 
-fn map(address: IpAddr) -> &'static Set<'static> {
+fn members(address: IpAddr) -> &'static Set<'static> {
     if address.is_ipv4() { &MASQ4 } else { &MASQ6 }
 }
 
-fn field(address: IpAddr) -> Field {
-    match address {
-        IpAddr::V4(address) => Field::Ipv4(address),
-        IpAddr::V6(address) => Field::Ipv6(address),
+/// How many rules there are.
+const RULES: usize = 2;
+
+/// Adds the rules, in place of all others of their chain.
+fn add_rules(batch: &mut Batch) -> Result<(), Error> {
+    batch.add_chain(&POST).flush_chain(&POST);
+    let families = [
+        (Selector::IpSaddr, MASQ4, HOME4, Selector::IpDaddr, "224.0.0.0/4"),
+        (Selector::Ip6Saddr, MASQ6, HOME6, Selector::Ip6Daddr, "ff00::/8"),
+    ];
+    for (source, members, homes, destination, groups) in families {
+        let groups = groups.parse().map_err(|error: IpNetworkError| Error::Differs(error.to_string()))?;
+        let key = [source, Selector::Oifname];
+        let exprs = [
+            Expr::in_set(&key[..1], members),
+            Expr::not_in_set(&key, homes),
+            Expr::not_within(destination, groups),
+            Expr::Masquerade,
+        ];
+        batch.add_rule(&POST, &exprs, None);
     }
+    Ok(())
 }
+
+/// Ends a memory that had no room for every address.
+const MORE: &str = " ...";

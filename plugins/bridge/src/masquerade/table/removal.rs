@@ -3,23 +3,23 @@
 use std::net::IpAddr;
 
 use cni::NetworkName;
-use nftables::{Batch, Chain, Element, Socket};
+use nftables::{Batch, Field, Set, Socket};
 
-use super::{MASQ4, MASQ6, MORE, NETWORKS, OWNERS, TABLE, field, map};
+use super::{ADDRESSES, MEMBERS, MORE, OWNERS, Place, TABLE, members, places};
 use crate::error::Error;
-use crate::names;
-use crate::tables::{TRIES, contended, first_word, interface, key_of};
+use crate::tables::{TRIES, contended, first_word, interface, ports_of};
 
-/// Removes what masquerades an attachment, in one transaction: its elements, the network's chain with the last of
-/// them, the table with the last network. Nothing there is nothing to do. Says whether there was something.
-pub(in super::super) fn del(socket: &mut Socket, owner: &str) -> Result<bool, Error> {
+/// Removes what masquerades an attachment, in one transaction: its elements, the table with the last owner. Nothing there is
+/// nothing to do. Says whether there was something. Where the owner has been forgotten, its addresses as others tell them
+/// lead to what it has.
+pub(in super::super) fn del(socket: &mut Socket, owner: &str, told: &[IpAddr]) -> Result<bool, Error> {
     for _ in 0..TRIES {
-        let Some(Removal { mut batch, chain }) = removal(socket, owner)? else { return Ok(false) };
+        let Some(mut batch) = removal(socket, owner, told)? else { return Ok(false) };
         match batch.commit(socket) {
             // Two that went at the same time have each seen the other: whoever is last sees it now.
             Ok(()) => {
-                if socket.del_unused_chain(&Chain::new(TABLE, &chain))? {
-                    socket.del_unused_table(&NETWORKS)?;
+                if is_left(socket, 0, &[])? {
+                    socket.del_unused_table(&MEMBERS)?;
                 }
                 return Ok(true);
             }
@@ -31,65 +31,85 @@ pub(in super::super) fn del(socket: &mut Socket, owner: &str) -> Result<bool, Er
     Err(contended(&TABLE))
 }
 
-/// The removal of all that an owner has.
-struct Removal {
-    batch: Batch,
-    /// The network's chain, which may go along.
-    chain: String,
-}
-
 /// The removal of what an owner has as things are now; `None` where it has nothing.
-fn removal(socket: &mut Socket, owner: &str) -> Result<Option<Removal>, Error> {
+fn removal(socket: &mut Socket, owner: &str, told: &[IpAddr]) -> Result<Option<Batch>, Error> {
     let key = [interface(owner)?];
-    let Some(memory) = socket.get_element(&OWNERS, &key)?.and_then(|element| element.comment) else {
-        return Ok(None);
+    let memory = socket.get_element(&OWNERS, &key)?.map(|element| element.comment.unwrap_or_default());
+    let candidates = match &memory {
+        Some(memory) if memory.ends_with(MORE) => search(socket, owner)?,
+        Some(memory) => remembered(memory)?,
+        None if is_any_of(socket, owner, told)? => search(socket, owner)?,
+        None => return Ok(None),
     };
-    let mut words = memory.split(' ');
-    let chain = Chain::new(TABLE, words.next().unwrap_or_default());
-    let addresses = match words.clone().next_back() {
-        Some(last) if format!(" {last}") == MORE => addresses_of(socket, owner)?,
-        _ => words.filter_map(|word| word.parse().ok()).collect(),
-    };
-    let (mut batch, mut elements) = (Batch::new(), 0);
-    batch.del_element(&OWNERS, &key);
-    for address in addresses {
+    let mut batch = Batch::new();
+    if memory.is_some() {
+        batch.del_element(&OWNERS, &key);
+    }
+    let mut going = Vec::new();
+    for (set, key) in candidates {
         // The address may be another container's by now: then this DEL comes late.
-        let is_ours = |element: &Element| first_word(element) == Some(owner);
-        if socket.get_element(map(address), &[field(address)])?.as_ref().is_some_and(is_ours) {
-            batch.del_element(map(address), &[field(address)]);
-            elements += 1;
+        if is_of(socket, owner, set, &key)? {
+            batch.del_element(set, &key);
+            going.push((set, key));
         }
     }
-    // A chain that nothing else leads to goes along, and with the last one, which alone jumps to it, the table.
-    if socket.references(&chain)? == Some(elements) {
-        batch.del_chain(&chain);
-        if socket.references(&NETWORKS)? == Some(1) {
-            batch.del_chain(&NETWORKS).del_table(&TABLE);
-        }
+    if is_left(socket, usize::from(memory.is_some()), &going)? {
+        batch.del_chain(&MEMBERS).del_table(&TABLE);
     }
-    Ok(Some(Removal { batch, chain: chain.name.to_owned() }))
+    Ok(Some(batch))
 }
 
-/// The addresses whose elements name an owner: the slow way, for containers with more than a few.
-fn addresses_of(socket: &mut Socket, owner: &str) -> Result<Vec<IpAddr>, Error> {
-    let mut addresses = Vec::new();
-    for set in [&MASQ4, &MASQ6] {
+/// The places that a memory names.
+fn remembered(memory: &str) -> Result<Vec<Place>, Error> {
+    let mut words = memory.split(' ');
+    let home = words.next().unwrap_or_default();
+    // Two words are the network.
+    let addresses = words.skip(2).filter_map(|word| word.parse().ok());
+    Ok(addresses.map(|address| places(address, home)).collect::<Result<Vec<_>, Error>>()?.concat())
+}
+
+fn is_of(socket: &mut Socket, owner: &str, set: &Set<'_>, key: &[Field]) -> Result<bool, Error> {
+    Ok(socket.get_element(set, key)?.as_ref().and_then(first_word) == Some(owner))
+}
+
+fn is_any_of(socket: &mut Socket, owner: &str, addresses: &[IpAddr]) -> Result<bool, Error> {
+    for address in addresses {
+        if is_of(socket, owner, members(*address), &[(*address).into()])? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The places of all elements that name an owner: the slow way, for containers with more than a few addresses.
+fn search(socket: &mut Socket, owner: &str) -> Result<Vec<Place>, Error> {
+    let mut places = Vec::new();
+    for set in ADDRESSES {
         for element in socket.elements(set)? {
-            if first_word(&element) == Some(owner) {
-                addresses.extend(match <[u8; 4]>::try_from(element.key.as_slice()) {
-                    Ok(v4) => Some(IpAddr::from(v4)),
-                    Err(_) => <[u8; 16]>::try_from(element.key.as_slice()).ok().map(IpAddr::from),
-                });
+            if first_word(&element) == Some(owner)
+                && let Ok(key) = nftables::key::decode(set.key, &element.key)
+            {
+                places.push((set, key));
             }
         }
     }
-    Ok(addresses)
+    Ok(places)
 }
 
-/// The host interfaces of a network that something masquerades.
+/// Whether nobody uses the table any more once so many owners, and these elements, have gone. Somebody may have flushed
+/// the owners; what they had is still in use.
+fn is_left(socket: &mut Socket, owners: usize, going: &[Place]) -> Result<bool, Error> {
+    if socket.references(&MEMBERS)? != Some(owners) {
+        return Ok(false);
+    }
+    let mut others = 0;
+    for set in ADDRESSES {
+        others += socket.elements(set)?.len();
+    }
+    Ok(others == going.len())
+}
+
+/// The ports of a network that something masquerades.
 pub(in super::super) fn owners(socket: &mut Socket, network: &NetworkName) -> Result<Vec<String>, Error> {
-    let prefix = names::chain_prefix(network);
-    let of_network =
-        |element: &Element| element.comment.as_deref().is_some_and(|comment| comment.starts_with(&prefix));
-    Ok(socket.elements(&OWNERS)?.iter().filter(|element| of_network(element)).filter_map(key_of).collect())
+    ports_of(socket, &OWNERS, network)
 }
