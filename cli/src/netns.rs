@@ -32,17 +32,37 @@ pub(crate) fn open(netns: &Path, given: &Path) -> Result<Namespace, Error> {
     Namespace::open(netns).map_err(|source| Error::Netns { given: given.to_owned(), source })
 }
 
-/// Whether a namespace has certainly gone. Where that cannot be known it counts as alive, as everything of an
-/// attachment is removed otherwise.
-pub(crate) fn is_gone(netns: &Path) -> bool {
-    if netns.as_os_str().is_empty() {
-        return false;
-    }
-    match Namespace::open(netns) {
-        // The process ended, and its number was given to one of the host.
-        Ok(namespace) => netns.starts_with("/proc") && namespace.is_current().unwrap_or(false),
-        // Below /run/netns, an ordinary file is what is left after the mount upon it has gone.
-        Err(error) => error.is_not_found() || matches!(error, netlink::Error::NotNamespace { .. }),
+/// Whether a container's namespace is still there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// It is.
+    Alive,
+    /// It has certainly gone.
+    Gone,
+    /// Nobody can tell, for this reason. It counts as alive, as everything of an attachment is removed otherwise.
+    Unknown(String),
+}
+
+impl Life {
+    /// That of the namespace at a path; none is named where nobody knows of any.
+    pub(crate) fn of(netns: &Path) -> Self {
+        if netns.as_os_str().is_empty() {
+            return Self::Alive;
+        }
+        match Namespace::open(netns) {
+            // The process ended, and its number was given to one of the host.
+            Ok(namespace) if netns.starts_with("/proc") => match namespace.is_current() {
+                Ok(true) => Self::Gone,
+                Ok(false) => Self::Alive,
+                Err(error) => Self::Unknown(error.to_string()),
+            },
+            Ok(_) => Self::Alive,
+            // Below /run/netns, an ordinary file is what is left after the mount upon it has gone.
+            Err(error) if error.is_not_found() || matches!(error, netlink::Error::NotNamespace { .. }) => {
+                Self::Gone
+            }
+            Err(error) => Self::Unknown(error.to_string()),
+        }
     }
 }
 
@@ -66,8 +86,8 @@ mod tests {
     #[test]
     fn only_what_is_known_to_be_gone_is_gone() {
         for gone in ["/nowhere/at/all", "/proc/self/status", "/proc/4194305/ns/net", "/proc/self/ns/net"] {
-            assert!(is_gone(Path::new(gone)), "{gone}");
+            assert_eq!(Life::of(Path::new(gone)), Life::Gone, "{gone}");
         }
-        assert!(!is_gone(Path::new("")));
+        assert_eq!(Life::of(Path::new("")), Life::Alive);
     }
 }

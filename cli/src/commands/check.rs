@@ -80,7 +80,7 @@ enum State {
 }
 
 fn state(runtime: &Runtime<'_>, attached: &Attached) -> State {
-    if attached.gone {
+    if attached.is_gone() {
         return State::Gone;
     }
     let Some(entry) = attached.entry.clone() else {

@@ -12,6 +12,7 @@ use super::leases::Holders;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
+use crate::netns::Life;
 use crate::network::leases;
 use crate::output::{self, Form, Table};
 use crate::runs;
@@ -67,7 +68,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     let mut errors: Vec<Error> =
         inventory.networks.iter().filter_map(|list| collect(&runtime, &inventory, list).err()).collect();
     // Of networks whose configuration has gone: there is no list to ask the plugins for the rest by.
-    let dead = inventory.attachments.iter().filter(|attached| attached.gone);
+    let dead = inventory.attachments.iter().filter(|attached| attached.is_gone());
     for attached in dead.filter(|dead| inventory.network(dead.attachment.network.as_str()).is_none()) {
         errors.extend(remove_dead(&runtime, attached).err());
     }
@@ -81,11 +82,17 @@ pub(super) fn collect(runtime: &Runtime<'_>, inventory: &Inventory, list: &Netwo
     runtime.cache.remove_unfinished().map_err(Error::contract(doing()))?;
     let (mut valid, mut errors) = (Vec::new(), Vec::new());
     for attached in inventory.members_of(list.name.as_str()) {
-        if attached.gone {
-            match remove_dead(runtime, attached) {
+        match &attached.life {
+            Life::Alive => {}
+            Life::Gone => match remove_dead(runtime, attached) {
                 Ok(()) => continue,
                 Err(error) => errors.push(error),
-            }
+            },
+            Life::Unknown(reason) => errors.push(Error::refused(
+                format!("tell whether the container of {} is over", attached.attachment),
+                reason.clone(),
+                "what it has was kept; try again",
+            )),
         }
         // What could not be removed is kept for the next time: forgetting it would leave the rest of it for good.
         let Attachment { container_id, ifname, .. } = &attached.attachment;
@@ -119,7 +126,7 @@ struct Left {
 
 /// What can be seen of it without asking the plugins: dead attachments, and leases of nobody.
 fn left(inventory: &Inventory) -> Result<Vec<Left>, Error> {
-    let dead = inventory.attachments.iter().filter(|attached| attached.gone);
+    let dead = inventory.attachments.iter().filter(|attached| attached.is_gone());
     let mut all: Vec<Left> = dead
         .map(|attached| Left {
             network: attached.attachment.network.to_string(),

@@ -61,7 +61,7 @@ impl<'a> Holders<'a> {
             *container_id == lease.container_id && lease.ifname.as_deref().is_none_or(|name| name == *ifname)
         };
         let found = self.0.iter().find(|(key, _)| is_it(key)).map(|(_, attached)| *attached);
-        found.filter(|attached| !attached.gone)
+        found.filter(|attached| !attached.is_gone())
     }
 }
 

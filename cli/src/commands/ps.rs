@@ -53,7 +53,7 @@ fn table(attachments: &[Attached]) -> Table {
             attached.attachment.ifname.as_str().into(),
             attached.addresses().join(", ").into(),
             ports.join(", ").into(),
-            if attached.gone { Cell::styled("gone", BAD) } else { Cell::styled(age, FAINT) },
+            if attached.is_gone() { Cell::styled("gone", BAD) } else { Cell::styled(age, FAINT) },
         ]);
     }
     table
@@ -73,7 +73,7 @@ fn object(attached: &Attached) -> Value {
         "aliases": attached.aliases(),
         "links": attached.links(),
         "netns": attached.netns,
-        "gone": attached.gone,
+        "gone": attached.is_gone(),
         "since": attached.since.map(age::timestamp),
     })
 }

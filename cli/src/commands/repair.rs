@@ -49,7 +49,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
     let inventory = Inventory::read(&runtime)?;
     let is_meant = |attached: &&Attached| {
         let network = attached.attachment.network.as_str();
-        !attached.gone && args.network.as_deref().is_none_or(|wanted| wanted == network)
+        !attached.is_gone() && args.network.as_deref().is_none_or(|wanted| wanted == network)
     };
     let (mut patients, mut errors) = (Vec::new(), Vec::new());
     for attached in inventory.attachments.iter().filter(is_meant) {

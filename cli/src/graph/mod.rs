@@ -186,7 +186,7 @@ fn cards(network: &str, inventory: &Inventory) -> Vec<Card> {
                 .map(|other| other.network.to_string())
                 .filter(|other| other != network)
                 .collect(),
-            gone: attached.gone,
+            gone: attached.is_gone(),
         }
     };
     members.iter().map(card).collect()

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::caller;
 use super::ports::{self, PortView};
-use crate::netns;
+use crate::netns::Life;
 
 /// One container's interface on one network.
 #[derive(Debug)]
@@ -23,8 +23,8 @@ pub(crate) struct Attached {
     pub(crate) caller: &'static str,
     /// The container's namespace as it was then; empty where it is unknown.
     pub(crate) netns: PathBuf,
-    /// Whether that namespace has certainly gone.
-    pub(crate) gone: bool,
+    /// Whether that namespace is still there.
+    pub(crate) life: Life,
     /// What the registry says of it, where it is there.
     pub(crate) member: Option<Member>,
     /// The result of the ADD; empty where no cache has it.
@@ -52,7 +52,7 @@ impl Attached {
         Self {
             caller: caller::of(&entry),
             netns: PathBuf::from(&entry.netns),
-            gone: netns::is_gone(Path::new(&entry.netns)),
+            life: Life::of(Path::new(&entry.netns)),
             member,
             result: result.unwrap_or_default(),
             // Where another program publishes them, what was asked for is all that is known.
@@ -68,7 +68,7 @@ impl Attached {
         let netns = member.netns.clone().unwrap_or_default();
         Self {
             caller: "",
-            gone: netns::is_gone(&netns),
+            life: Life::of(&netns),
             netns,
             member: Some(member),
             result: AddResult::default(),
@@ -78,6 +78,11 @@ impl Attached {
             pod: None,
             attachment,
         }
+    }
+
+    /// Whether its container is certainly over.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.life == Life::Gone
     }
 
     /// The name that people call the container by: the one it is registered with, or its pod's, or its short ID.

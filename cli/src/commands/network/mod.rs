@@ -80,7 +80,7 @@ fn missing(inventory: &Inventory, text: &str) -> Error {
 /// Who is on a network, for messages: names in their order, each once.
 fn names_on(inventory: &Inventory, network: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for attached in inventory.members_of(network).filter(|attached| !attached.gone) {
+    for attached in inventory.members_of(network).filter(|attached| !attached.is_gone()) {
         let name = attached.name();
         if !names.contains(&name) {
             names.push(name);

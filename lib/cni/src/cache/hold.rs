@@ -54,14 +54,20 @@ impl Cache {
     }
 }
 
+impl Hold {
+    fn remove_file(&self) -> io::Result<()> {
+        match &self.file {
+            Some(file) if is_named(file, &self.path)? => fs::remove_file(&self.path),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
-        // Before the lock is given up. A file that stays does no harm.
-        if let Some(file) = &self.file
-            && is_named(file, &self.path).unwrap_or_default()
-        {
-            let _ = fs::remove_file(&self.path);
-        }
+        // Before the lock is given up. What a disk refuses once, it may do the next time; a file that stays does no harm,
+        // and goes with GC.
+        let _ = self.remove_file().or_else(|_| self.remove_file());
     }
 }
 
