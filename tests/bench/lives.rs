@@ -103,7 +103,7 @@ pub(crate) fn measure(scale: &Scale, summary: &mut Summary) {
             .collect::<Vec<_>>();
         println!("  whole lives one behind the other, milliseconds each: {}", named(&behind));
         if let Measured::Plugins(host) = &mut measured[0] {
-            floors.push(floor::measure(host.netns(), scale.rounds));
+            floors.push(floor::measure(host, count + 1, scale.rounds));
             if *count > NETWORK_MAX {
                 on_a_full_network(host, &level, scale.rounds);
             }

@@ -134,11 +134,6 @@ impl Host {
         Self { suite, netns: Namespaced::new(&name), name, crowd: Vec::new(), count: 0, last: usize::MAX }
     }
 
-    /// Its namespace.
-    pub(crate) fn netns(&self) -> &Namespaced {
-        &self.netns
-    }
-
     /// Runs a function on this host.
     pub(crate) fn enter<T: Send>(&self, function: impl FnOnce() -> T + Send) -> T {
         self.netns.enter(function)
@@ -199,10 +194,15 @@ impl Host {
             .env("PATH", PATH)
     }
 
+    /// The number of the network that a container goes to.
+    pub(crate) fn network(&self, number: usize) -> usize {
+        number.min(self.last) / NETWORK_MAX
+    }
+
     /// The configuration of the network that a container goes to.
     fn conf(&self, plugin: &str, container: Container) -> Value {
         let number = container.number;
-        let network = number.min(self.last) / NETWORK_MAX;
+        let network = self.network(number);
         let mut conf = match plugin {
             "portmap" => json!({"runtimeConfig": {
                 "portMappings": [{"hostPort": 10_000 + number, "containerPort": 80, "protocol": "tcp"}]

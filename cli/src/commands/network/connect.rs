@@ -45,7 +45,8 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         let cure = format!("`cleat network disconnect {} {}` takes it off", args.network, args.container);
         return Err(Error::refused(doing, "it is there already", cure));
     }
-    let Some(known) = attachments.iter().find(|known| !known.is_gone() && !known.netns.as_os_str().is_empty())
+    let Some(known) =
+        attachments.iter().find(|known| !known.is_gone() && !known.netns.as_os_str().is_empty())
     else {
         return Err(Error::refused(doing, "its namespace has gone", "`cleat gc` removes what is left of it"));
     };
