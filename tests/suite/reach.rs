@@ -38,6 +38,11 @@ fn containers_reach_each_other_the_host_and_the_outside() {
         assert_eq!(ask_tcp(Some(&a), "[fd00:1::3]:80").unwrap(), "b sees fd00:1::2");
         assert_eq!(ask_tcp(None, "10.1.0.3:80").unwrap(), "b sees 10.1.0.1");
         assert_eq!(ask_tcp(Some(&a), "[fd00:1::1]:7003").unwrap(), "host sees fd00:1::2");
+        // What is behind a member of the same bridge sees the container.
+        b.enter(|| shell("ip addr add 192.0.2.9/32 dev lo"));
+        shell("ip route add 192.0.2.9/32 via 10.1.0.3");
+        assert_eq!(ask_tcp(Some(&a), "192.0.2.9:80").unwrap(), "b sees 10.1.0.2");
+        shell("ip route del 192.0.2.9/32");
         // The outside sees the host, and has no way to the container's address.
         serve_tcp(Some(&host.outside), "outside", "[::]:80");
         assert_eq!(
