@@ -37,7 +37,8 @@ fn removal(socket: &mut Socket, owner: &str, told: &[IpAddr]) -> Result<Option<B
     let memory = socket.get_element(&OWNERS, &key)?.map(|element| element.comment.unwrap_or_default());
     let candidates = match &memory {
         Some(memory) if memory.ends_with(MORE) => search(socket, owner)?,
-        Some(memory) => remembered(memory)?,
+        // One that somebody has written over tells nothing.
+        Some(memory) => remembered(memory).or_else(|_| search(socket, owner))?,
         None if is_any_of(socket, owner, told)? => search(socket, owner)?,
         None => return Ok(None),
     };
