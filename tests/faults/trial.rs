@@ -120,8 +120,11 @@ impl<'a> Trial<'a> {
         let calls = self.watch(scenario);
         tally.calls = tally.calls.max(calls.len());
         for (number, call) in calls.iter().enumerate().step_by(step) {
-            for errno in errors::of(*call) {
-                let hit = self.round(scenario, Plan::Fail(number, *errno), tally).unwrap_or_default();
+            let (kind, before) = (call.number, &calls[..number]);
+            let at = before.iter().filter(|before| before.number == kind).count();
+            for &errno in errors::of(*call) {
+                let plan = Plan::Fail { kind, at, errno };
+                let hit = self.round(scenario, plan, tally).unwrap_or_default();
                 tally.errors += usize::from(hit);
             }
         }

@@ -28,15 +28,23 @@ pub struct Job {
     pub input: Vec<u8>,
 }
 
-/// What is done at the call of a number, the first being 0.
+/// What is done, and at which call; the first is 0.
 #[derive(Clone, Copy, Debug)]
 pub enum Plan {
     /// Nothing at all.
     Watch,
     /// Every process of the tree is killed before the call is made.
     Kill(usize),
-    /// The call is not made and returns an error instead.
-    Fail(usize, Errno),
+    /// The call is not made and returns an error instead. It is counted among those with the kernel's number `kind`
+    /// alone, as threads change places and wait more or less often from run to run.
+    Fail {
+        /// [`SystemCall::number`].
+        kind: i64,
+        /// How many of that kind come before it.
+        at: usize,
+        /// What it returns.
+        errno: Errno,
+    },
 }
 
 /// A system call as it was begun.
@@ -218,6 +226,7 @@ impl<'a> Run<'a> {
             self.peak_memory = self.peak_memory.max(peak_memory(pid));
         }
         let number = self.calls.len();
+        let of_its_kind = self.calls.iter().filter(|before| before.number == call.number).count();
         self.calls.push(call);
         match self.plan {
             Plan::Kill(at) if at == number => {
@@ -226,7 +235,9 @@ impl<'a> Run<'a> {
                     let _ = kill(*pid, Signal::SIGKILL);
                 }
             }
-            Plan::Fail(at, errno) if at == number && (self.is_possible)(call, errno) => {
+            Plan::Fail { kind, at, errno }
+                if (kind, at) == (call.number, of_its_kind) && (self.is_possible)(call, errno) =>
+            {
                 self.hit = Some(call);
                 // No call has this number: the kernel does nothing, and the result is set when it returns.
                 registers.orig_rax = u64::MAX;
