@@ -66,6 +66,7 @@ fn bad_input_is_refused_and_changes_nothing() {
                 (call.clone().stdin(b"\xff\xff"), 6, "not a JSON object"),
                 (call.clone().stdin("[".repeat(1 << 10).as_bytes()), 6, "not a JSON object"),
                 (call.clone().stdin("[".repeat(1 << 20).as_bytes()), 6, "65536 values"),
+                (call.clone().stdin("{\"\":".repeat(1 << 15).as_bytes()), 6, "16384 objects"),
                 (call.clone().stdin(&vec![b' '; 3 << 20]), 6, "longer"),
                 (
                     call.clone().stdin(with(plugin, "cniVersion", &json!("9.0.0")).to_string().as_bytes()),

@@ -13,7 +13,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::time::TimeValLike;
 use nix::unistd::Pid;
 use serde_json::Value;
 
@@ -21,8 +23,11 @@ use crate::programs::folder;
 
 /// In bytes, of data; who wants more gets none and is aborted. A plugin takes less than five mebibytes as a rule.
 const MEMORY: u64 = 64 << 20;
-/// These programs are not optimised, and the machine may be busy.
+/// What a program with its children may have of processors, which does not grow where the machine is busy; these are not
+/// optimised.
 const TIME: Duration = Duration::from_secs(5);
+/// When one that does nothing is taken to hang.
+const WAIT: Duration = Duration::from_mins(1);
 /// More than anybody reads, in bytes.
 const LONGEST: usize = 64 << 10;
 
@@ -61,14 +66,14 @@ impl Call {
         let mut child =
             self.command.spawn().unwrap_or_else(|error| panic!("prlimit(1) of util-linux: {error}"));
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let began = Instant::now();
+        let before = spent();
         thread::scope(|scope| {
             // A program that has read enough closes the pipe.
             scope.spawn(|| stdin.map(|mut stdin| stdin.write_all(input)));
             let stdout = scope.spawn(|| everything(stdout));
             let stderr = scope.spawn(|| everything(stderr));
             let status = wait(&mut child, &what);
-            let took = began.elapsed();
+            let took = spent().saturating_sub(before);
             let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
             let stderr = String::from_utf8_lossy(&stderr).into_owned();
             let code = status.code().unwrap_or_else(|| panic!("{what}: {status}: {stderr}"));
@@ -81,6 +86,13 @@ impl Call {
     }
 }
 
+/// The time of processors that all children had which are over. They are called one after the other.
+fn spent() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
+    let micros = (usage.user_time() + usage.system_time()).num_microseconds();
+    Duration::from_micros(micros.cast_unsigned())
+}
+
 fn everything(from: Option<impl Read>) -> Vec<u8> {
     let mut bytes = Vec::new();
     from.unwrap().read_to_end(&mut bytes).unwrap();
@@ -88,7 +100,7 @@ fn everything(from: Option<impl Read>) -> Vec<u8> {
 }
 
 fn wait(child: &mut Child, what: &str) -> std::process::ExitStatus {
-    let deadline = Instant::now() + 4 * TIME;
+    let deadline = Instant::now() + WAIT;
     loop {
         if let Some(status) = child.try_wait().unwrap() {
             return status;

@@ -111,35 +111,23 @@ impl Node {
         if let Content::Scalar(value) = &self.content { value.as_str() } else { None }
     }
 
-    /// The plain object, in which the last of several equal keys counts, as for `serde_json`; empty for anything else.
-    pub(super) fn object(&self) -> Map<String, Value> {
+    /// The plain object without the parts at some places. The last of several equal keys counts, as for `serde_json`;
+    /// empty for anything else than an object.
+    pub(super) fn object(&self, without: &HashSet<usize>) -> Map<String, Value> {
         let Content::Object(entries) = &self.content else { return Map::new() };
-        entries.iter().map(|(key, value)| (key.clone(), value.value())).collect()
+        let kept = entries.iter().filter(|(_, value)| !without.contains(&value.at));
+        kept.map(|(key, value)| (key.clone(), value.value(without))).collect()
     }
 
-    fn value(&self) -> Value {
+    fn value(&self, without: &HashSet<usize>) -> Value {
         match &self.content {
-            Content::Object(_) => Value::Object(self.object()),
-            Content::List(items) => items.iter().map(Self::value).collect(),
+            Content::Object(_) => Value::Object(self.object(without)),
+            Content::List(items) => {
+                let kept = items.iter().filter(|item| !without.contains(&item.at));
+                kept.map(|item| item.value(without)).collect()
+            }
             Content::Scalar(value) => value.clone(),
         }
-    }
-
-    /// The same without the parts at some places.
-    pub(super) fn without(&self, places: &HashSet<usize>) -> Self {
-        let is_kept = |node: &Self| !places.contains(&node.at);
-        let content = match &self.content {
-            Content::Object(entries) => {
-                let kept = entries.iter().filter(|(_, value)| is_kept(value));
-                Content::Object(kept.map(|(key, value)| (key.clone(), value.without(places))).collect())
-            }
-            Content::List(items) => {
-                let kept = items.iter().filter(|item| is_kept(item));
-                Content::List(kept.map(|item| item.without(places)).collect())
-            }
-            Content::Scalar(value) => Content::Scalar(value.clone()),
-        };
-        Self { at: self.at, content }
     }
 
     /// What a path of keys such as `ipam.ranges[0][1].subnet` leads to.
@@ -232,6 +220,6 @@ mod tests {
 
     #[test]
     fn the_tree_holds_what_the_plugins_read() {
-        assert_eq!(parse(TEXT).unwrap().value(), serde_json::from_str::<Value>(TEXT).unwrap());
+        assert_eq!(parse(TEXT).unwrap().value(&HashSet::new()), serde_json::from_str::<Value>(TEXT).unwrap());
     }
 }

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
 
-use cni::{Command, Conf, NetworkList, Request, delegate};
-use serde_json::json;
+use cni::{Command, Conf, NetworkName, Request, Version, delegate};
+use serde_json::{Map, Value, json};
 
 use super::Network;
 use super::document::Node;
@@ -43,40 +43,42 @@ pub(super) fn judge_keys(plugin: &Node) -> Vec<Fault> {
     faults
 }
 
-/// Judges every plugin of a list: its keys, and what it says itself where it is one of the suite.
-pub(super) fn judge(network: &Network, list: &NetworkList) -> Vec<Fault> {
+/// Judges every plugin of a network that has a name: its keys, and what it says itself where it is one of the suite.
+pub(super) fn judge(network: &Network, version: Version, name: &NetworkName) -> Vec<Fault> {
     let mut faults = Vec::new();
+    // A single configuration has the network's keys as well.
+    let of_network =
+        if network.root.get("plugins").is_none() { network_keys(&network.root) } else { Vec::new() };
     for plugin in network.plugins() {
         let mut found = judge_keys(plugin);
         // The rest is held against the plugin as well, so that all is told at once.
         let places: HashSet<usize> = found.iter().map(|fault| fault.at).collect();
-        let rest = plugin.without(&places);
         let ipam = ipam(plugin);
-        for known in known(plugin).into_iter().chain(ipam.and_then(|(_, name)| Known::of(name, true))) {
-            let Err(error) = validate(known, &rest, list) else { continue };
+        for known in known(plugin).into_iter().chain(ipam.and_then(|(_, kind)| Known::of(kind, true))) {
+            let object = plugin.object(&places);
+            let Err(error) = validate(known, object, version, name) else { continue };
             let at = if known.is_ipam { ipam.map_or(plugin.at, |(node, _)| node.at) } else { plugin.at };
             let meant = fault(plugin, &error);
             found.push(if meant.at == plugin.at { Fault { at, ..meant } } else { meant });
         }
-        let is_single = network.root.get("plugins").is_none();
-        // A single configuration has the network's keys as well.
-        faults
-            .extend(found.into_iter().filter(|fault| !is_single || !is_of_network(&network.root, fault.at)));
+        faults.extend(found.into_iter().filter(|fault| !of_network.contains(&fault.at)));
     }
     faults
 }
 
-/// Whether a place is that of a key which belongs to the network rather than to a plugin.
-fn is_of_network(root: &Node, at: usize) -> bool {
-    ["disableCheck", "disableGC", "cniVersions"]
-        .iter()
-        .any(|key| root.get(key).is_some_and(|node| node.at == at))
+/// The places of keys that belong to the network rather than to a plugin.
+fn network_keys(root: &Node) -> Vec<usize> {
+    ["disableCheck", "disableGC", "cniVersions"].iter().filter_map(|key| Some(root.get(key)?.at)).collect()
 }
 
-fn validate(known: Known, plugin: &Node, list: &NetworkList) -> Result<(), cni::Error> {
-    let mut object = plugin.object();
-    object.insert("cniVersion".to_owned(), list.version.as_str().into());
-    object.insert("name".to_owned(), list.name.as_str().into());
+fn validate(
+    known: Known,
+    mut object: Map<String, Value>,
+    version: Version,
+    name: &NetworkName,
+) -> Result<(), cni::Error> {
+    object.insert("cniVersion".to_owned(), version.as_str().into());
+    object.insert("name".to_owned(), name.as_str().into());
     let conf = Conf::from_object(object)?;
     (known.validate)(&Request { command: Command::Add, conf, path: Vec::new() }, None)
 }

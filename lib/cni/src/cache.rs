@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::attachment::{Attachment, ContainerId};
-use crate::conf::{MAX_VALUES, values};
+use crate::conf;
 use crate::error::{Code, Error};
 use crate::file;
 
@@ -28,7 +28,7 @@ const KIND: &str = "cniCacheV1";
 /// In bytes. A list is as long as a configuration may be, and takes four thirds of that in here; so does a result.
 const LONGEST: usize = 8 << 20;
 /// What was offered came to plugins within a configuration; the result is as long as one at most.
-const MOST_VALUES: usize = 2 * MAX_VALUES;
+const CONFIGURATIONS: usize = 2;
 
 /// What the cache keeps of an attachment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -236,8 +236,8 @@ fn read_entry(file: &Path) -> Result<Option<Entry>, Error> {
     };
     let broken =
         |why: &str| Error::new(Code::Decode, format!("result cache {} is damaged: {why}", file.display()));
-    if values(&bytes) > MOST_VALUES {
-        return Err(broken(&format!("it has more than {MOST_VALUES} values")));
+    if let Some(more) = conf::beyond(&bytes, CONFIGURATIONS) {
+        return Err(broken(&format!("it has {more}")));
     }
     let entry: Entry = serde_json::from_slice(&bytes).map_err(|error| broken(&error.to_string()))?;
     if entry.kind == KIND { Ok(Some(entry)) } else { Err(broken("it is of another kind")) }

@@ -13,9 +13,13 @@ use crate::version::Version;
 /// The most that is read from standard input, in bytes. A GC with 5,000 attachments takes about one mebibyte.
 pub const MAX_INPUT: usize = 2 << 20;
 
-/// The most keys and values that a configuration may have: the same GC has half of it. A value takes up to three hundred times
-/// the memory of its text, so the length alone would bound nothing.
+/// The most keys and values that a configuration may have: the same GC has half of it. A value takes up to thirty times the
+/// memory of its text, so the length alone would bound nothing.
 pub const MAX_VALUES: usize = 1 << 16;
+
+/// The most of them that may be objects: the same GC has a third of it. Each takes some 600 bytes, as a node of `BTreeMap`
+/// has place for eleven keys.
+pub const MAX_OBJECTS: usize = 1 << 14;
 
 /// A configuration whose common keys are valid; a plugin reads its own with [`Conf::parse`].
 #[derive(Clone, Debug)]
@@ -130,16 +134,15 @@ impl Conf {
 /// Refuses text that would take more memory, once read as JSON, than a configuration ever needs.
 ///
 /// # Errors
-/// Code 6 with the limit: [`MAX_INPUT`] or [`MAX_VALUES`].
+/// Code 6 with the limit: [`MAX_INPUT`], [`MAX_VALUES`] or [`MAX_OBJECTS`].
 pub fn expect_bounded(bytes: &[u8]) -> Result<(), Error> {
     if bytes.len() > MAX_INPUT {
         return Err(Error::new(Code::Decode, format!("the configuration is longer than {MAX_INPUT} bytes")));
     }
-    if values(bytes) > MAX_VALUES {
-        let told = format!("the configuration has more than {MAX_VALUES} values");
-        return Err(Error::new(Code::Decode, told));
+    match beyond(bytes, 1) {
+        Some(more) => Err(Error::new(Code::Decode, format!("the configuration has {more}"))),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Reads bytes as one JSON object.
@@ -157,9 +160,15 @@ pub fn read_object(bytes: &[u8]) -> Result<Map<String, Value>, Error> {
         .map_err(|error| Error::new(Code::Decode, format!("the configuration is not a JSON object: {error}")))
 }
 
-/// How many values a JSON text has at most, as one ends before each of these. Those within texts count as well.
-pub(crate) fn values(bytes: &[u8]) -> usize {
-    bytes.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count()
+/// What a JSON text has more of than a number of configurations may have. A value ends before each of the characters that are
+/// counted; those within texts count as well.
+pub(crate) fn beyond(bytes: &[u8], configurations: usize) -> Option<String> {
+    let count = |characters: &[u8]| bytes.iter().filter(|byte| characters.contains(byte)).count();
+    let limits = [("values", &b",[{"[..], MAX_VALUES), ("objects", b"{", MAX_OBJECTS)];
+    limits.into_iter().find_map(|(what, characters, most)| {
+        let most = most * configurations;
+        (count(characters) > most).then(|| format!("more than {most} {what}"))
+    })
 }
 
 /// Reads an object into a plugin's own type.

@@ -31,7 +31,7 @@ pub use args::Args;
 pub use attachment::{Attachment, ContainerId, IfName, NetworkName, hex, token};
 pub use cache::Cache;
 pub use chain::{Chain, Parameters};
-pub use conf::{Conf, MAX_INPUT, MAX_VALUES, expect_bounded, read_object};
+pub use conf::{Conf, MAX_INPUT, MAX_OBJECTS, MAX_VALUES, expect_bounded, read_object};
 pub use dispatch::{Boundary, Plugin, dispatch, run};
 pub use error::{Code, Error, shorten};
 pub use list::{NetworkList, Unreadable};

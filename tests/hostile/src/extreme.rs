@@ -32,6 +32,10 @@ pub fn extremes() -> Vec<Extreme> {
     let subnet = |index| format!(r#"[{{"subnet":"10.{}.{}.0/30"}}]"#, index / 256, index % 256);
     let subnets = many(20_000, &subnet);
     let ports = many(16_000, &|port| format!(r#"{{"hostPort":{port},"containerPort":{port}}}"#));
+    let routes = many(16_000, &|index| format!(r#"{{"dst":"10.{}.{}.0/24"}}"#, index / 256, index % 256));
+    let deep = format!("{}0{}", r#"{"":"#.repeat(100), "}".repeat(100));
+    let args =
+        |value: &str| format!(r#"{{"cniVersion":"1.0.0","name":"net","type":"bridge","args":[{value}]}}"#);
     vec![
         extreme("ten mebibytes of white space", vec![b' '; 10 * MEBI]),
         extreme("ten mebibytes of NULs", vec![0; 10 * MEBI]),
@@ -45,6 +49,18 @@ pub fn extremes() -> Vec<Extreme> {
         extreme("small lists, as many as there may be", with(&format!("[{}0]", "[0],".repeat(4_000)))),
         extreme("empty texts, as many as there may be", with(&format!("[{}\"\"]", "\"\",".repeat(8_000)))),
         extreme("unknown keys, sixty thousand", format!(r#"{{{keys},"name":"net"}}"#)),
+        extreme(
+            "unknown keys of a bridge, sixty thousand",
+            format!(r#"{{{keys},"cniVersion":"1.0.0","name":"net","type":"bridge"}}"#),
+        ),
+        extreme("objects in each other, as many as there may be", args(&vec![deep; 163].join(","))),
+        extreme(
+            "routes, sixteen thousand",
+            format!(
+                r#"{{"cniVersion":"1.0.0","name":"net","type":"bridge","ipam":{{"type":"host-local",
+                "ranges":[[{{"subnet":"10.1.0.0/24"}}]],"routes":[{routes}]}}}}"#
+            ),
+        ),
         extreme(
             "a key twice, sixty thousand times",
             format!(r#"{{{}"name":"net"}}"#, r#""mtu":1,"#.repeat(60_000)),
