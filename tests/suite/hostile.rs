@@ -23,11 +23,13 @@ use crate::programs::folder;
 
 /// In bytes, of data; who wants more gets none and is aborted. A plugin takes less than five mebibytes as a rule.
 const MEMORY: u64 = 64 << 20;
-/// What a program with its children may have of processors, which does not grow where the machine is busy; these are not
-/// optimised.
+/// What a program with its children may have of processors, and how long it may wait for anything else. These programs are
+/// not optimised.
 const TIME: Duration = Duration::from_secs(5);
-/// When one that does nothing is taken to hang.
-const WAIT: Duration = Duration::from_mins(1);
+/// How many times as long work takes on a busy machine.
+const BUSY: u32 = 10;
+/// When a program that has not ended is taken to hang.
+const HANGS: Duration = Duration::from_mins(1);
 /// More than anybody reads, in bytes.
 const LONGEST: usize = 64 << 10;
 
@@ -66,20 +68,21 @@ impl Call {
         let mut child =
             self.command.spawn().unwrap_or_else(|error| panic!("prlimit(1) of util-linux: {error}"));
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let before = spent();
+        let (before, began) = (spent(), Instant::now());
         thread::scope(|scope| {
             // A program that has read enough closes the pipe.
             scope.spawn(|| stdin.map(|mut stdin| stdin.write_all(input)));
             let stdout = scope.spawn(|| everything(stdout));
             let stderr = scope.spawn(|| everything(stderr));
             let status = wait(&mut child, &what);
-            let took = spent().saturating_sub(before);
+            let (worked, took) = (spent().saturating_sub(before), began.elapsed());
             let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
             let stderr = String::from_utf8_lossy(&stderr).into_owned();
             let code = status.code().unwrap_or_else(|| panic!("{what}: {status}: {stderr}"));
             // Rust's code of a panic.
             assert!(code != 101 && !stderr.contains("panicked"), "{what}: {status}: {stderr}");
-            assert!(took < TIME, "{what} took {took:?}");
+            assert!(worked < TIME, "{what} had a processor for {worked:?}");
+            assert!(took < TIME + BUSY * worked, "{what} took {took:?}, {worked:?} of it with a processor");
             assert!(stderr.len() < LONGEST, "{what} said {} bytes", stderr.len());
             Ended { what, success: status.success(), stdout, stderr }
         })
@@ -100,7 +103,7 @@ fn everything(from: Option<impl Read>) -> Vec<u8> {
 }
 
 fn wait(child: &mut Child, what: &str) -> std::process::ExitStatus {
-    let deadline = Instant::now() + WAIT;
+    let deadline = Instant::now() + HANGS;
     loop {
         if let Some(status) = child.try_wait().unwrap() {
             return status;
