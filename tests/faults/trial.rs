@@ -120,10 +120,9 @@ impl<'a> Trial<'a> {
         let calls = self.watch(scenario);
         tally.calls = tally.calls.max(calls.len());
         for (number, call) in calls.iter().enumerate().step_by(step) {
-            let (kind, before) = (call.number, &calls[..number]);
-            let at = before.iter().filter(|before| before.number == kind).count();
+            let at = call.place(&calls[..number]);
             for &errno in errors::of(*call) {
-                let plan = Plan::Fail { kind, at, errno };
+                let plan = Plan::Fail { kind: call.number, at, errno };
                 let hit = self.round(scenario, plan, tally).unwrap_or_default();
                 tally.errors += usize::from(hit);
             }

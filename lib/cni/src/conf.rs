@@ -13,7 +13,7 @@ use crate::version::Version;
 /// The most that is read from standard input, in bytes. A GC with 5,000 attachments takes about one mebibyte.
 pub const MAX_INPUT: usize = 2 << 20;
 
-/// The most keys and values that a configuration may have: the same GC has half of it. A value takes up to thirty times the
+/// The most keys and values that a configuration may have: the same GC has half of it. A list takes up to sixty times the
 /// memory of its text, so the length alone would bound nothing.
 pub const MAX_VALUES: usize = 1 << 16;
 

@@ -34,8 +34,7 @@ pub fn extremes() -> Vec<Extreme> {
     let ports = many(16_000, &|port| format!(r#"{{"hostPort":{port},"containerPort":{port}}}"#));
     let routes = many(16_000, &|index| format!(r#"{{"dst":"10.{}.{}.0/24"}}"#, index / 256, index % 256));
     let deep = format!("{}0{}", r#"{"":"#.repeat(100), "}".repeat(100));
-    let args =
-        |value: &str| format!(r#"{{"cniVersion":"1.0.0","name":"net","type":"bridge","args":[{value}]}}"#);
+    let deep = vec![deep; 163].join(",");
     vec![
         extreme("ten mebibytes of white space", vec![b' '; 10 * MEBI]),
         extreme("ten mebibytes of NULs", vec![0; 10 * MEBI]),
@@ -53,7 +52,10 @@ pub fn extremes() -> Vec<Extreme> {
             "unknown keys of a bridge, sixty thousand",
             format!(r#"{{{keys},"cniVersion":"1.0.0","name":"net","type":"bridge"}}"#),
         ),
-        extreme("objects in each other, as many as there may be", args(&vec![deep; 163].join(","))),
+        extreme(
+            "objects in each other, as many as there may be",
+            format!(r#"{{"cniVersion":"1.0.0","name":"net","type":"bridge","args":[{deep}]}}"#),
+        ),
         extreme(
             "routes, sixteen thousand",
             format!(

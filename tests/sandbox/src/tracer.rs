@@ -40,7 +40,7 @@ pub enum Plan {
     Fail {
         /// [`SystemCall::number`].
         kind: i64,
-        /// How many of that kind come before it.
+        /// [`SystemCall::place`].
         at: usize,
         /// What it returns.
         errno: Errno,
@@ -54,6 +54,14 @@ pub struct SystemCall {
     pub number: i64,
     /// Its first arguments.
     pub args: [u64; 3],
+}
+
+impl SystemCall {
+    /// How many of its kind were begun before it.
+    #[must_use]
+    pub fn place(&self, before: &[Self]) -> usize {
+        before.iter().filter(|call| call.number == self.number).count()
+    }
 }
 
 /// How the program ended.
@@ -226,7 +234,7 @@ impl<'a> Run<'a> {
             self.peak_memory = self.peak_memory.max(peak_memory(pid));
         }
         let number = self.calls.len();
-        let of_its_kind = self.calls.iter().filter(|before| before.number == call.number).count();
+        let place = call.place(&self.calls);
         self.calls.push(call);
         match self.plan {
             Plan::Kill(at) if at == number => {
@@ -236,7 +244,7 @@ impl<'a> Run<'a> {
                 }
             }
             Plan::Fail { kind, at, errno }
-                if (kind, at) == (call.number, of_its_kind) && (self.is_possible)(call, errno) =>
+                if (kind, at) == (call.number, place) && (self.is_possible)(call, errno) =>
             {
                 self.hit = Some(call);
                 // No call has this number: the kernel does nothing, and the result is set when it returns.
