@@ -42,3 +42,4 @@ mod state;
 #[cfg(target_arch = "x86_64")]
 mod system_calls;
 mod upkeep;
+mod ways_out;

@@ -121,14 +121,14 @@ impl Socket {
         object.ok_or_else(|| malformed(operation, "too short"))
     }
 
-    /// Asks for all objects that match the request; those of which `parse` makes nothing are left out. A
+    /// Asks for all objects that match the request: whatever `parse` makes of each message, if anything. A
     /// table that changed while it was read is read again.
-    pub(crate) fn dump<T>(
+    pub(crate) fn dump<T, I: IntoIterator<Item = T>>(
         &mut self,
         operation: Arguments<'_>,
         kind: u16,
         body: &impl Emitable,
-        parse: impl Fn(&[u8]) -> Option<T>,
+        parse: impl Fn(&[u8]) -> I,
     ) -> Result<Vec<T>, Error> {
         self.check_strictly();
         for _ in 0..DUMP_ATTEMPTS {

@@ -117,23 +117,22 @@ fn container(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> R
     let (path, ifname) = (target.netns()?, target.ifname().as_str());
     let tables: Vec<u32> = plan.routes.iter().filter_map(|route| route.table).collect();
     let found = container::observe(&Namespace::open(path)?, ifname, &tables)?;
-    let Some(link) = found.link else {
+    let Some(link) = &found.link else {
         return differs(format!("the container has no interface {ifname}"));
     };
     if link.kind.as_deref() != Some("veth") {
         return differs(format!("the container's interface {ifname} is no veth"));
     }
     if !conf.keep_down {
-        expect_up(&link)?;
+        expect_up(link)?;
     }
     let told = container_interface(result, target)?;
-    expect_mac(&link, told)?;
+    expect_mac(link, told)?;
     if let Some(missing) = plan.ips.iter().find(|ip| !found.addresses.contains(&ip.address)) {
         return differs(format!("interface {ifname} does not have address {}", missing.address));
     }
     for route in &plan.routes {
-        let is_it = |there: &netlink::Route| there.dst == route.dst && there.gateway == route.gateway;
-        if !found.routes.iter().any(is_it) {
+        if !found.has_route(route) {
             return differs(format!("interface {ifname} does not have the route to {}", route.dst));
         }
     }

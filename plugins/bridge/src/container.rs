@@ -51,8 +51,8 @@ pub(crate) fn configure(namespace: &Namespace, ifname: &str, plan: &Plan, dad: b
         }
         for route in &plan.routes {
             let route = netlink::Route { oif: Some(link.index), ..route.clone() };
-            // A route that is there already may stay, as in the reference.
-            socket.add_route(&route)?;
+            // Where the container is on another network already, that one's stay the preferred ones.
+            socket.append_route(&route)?;
         }
         await_solicitable(ifname, plan.ips.iter().map(|ip| ip.address));
         Ok(())
@@ -115,6 +115,21 @@ pub(crate) struct Observed {
     pub addresses: Vec<IpNetwork>,
     /// The routes out of it.
     pub routes: Vec<netlink::Route>,
+}
+
+impl Observed {
+    /// Whether the interface has a planned route: of its table, to its destination, by its gateway. Its metric the kernel
+    /// chooses beside other networks' routes.
+    pub(crate) fn has_route(&self, wanted: &netlink::Route) -> bool {
+        self.routes.iter().any(|there| {
+            (there.dst, there.gateway, table(there)) == (wanted.dst, wanted.gateway, table(wanted))
+        })
+    }
+}
+
+/// A route's table; the kernel takes 0 for the main one.
+fn table(route: &netlink::Route) -> u32 {
+    route.table.filter(|table| *table != 0).unwrap_or(netlink::Route::MAIN)
 }
 
 /// Looks at the interface; `tables` are the routing tables of interest besides the main one.

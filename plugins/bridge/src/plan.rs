@@ -45,7 +45,8 @@ impl Plan {
                 gateways.push(on_bridge);
             }
             let default = default_route(gateway);
-            if conf.default_gateway && !told_routes.iter().any(|route| route.dst == default) {
+            let is_it = |route: &cni::Route| route.dst == default && is_of_main_table(route);
+            if conf.default_gateway && !told_routes.iter().any(is_it) {
                 told_routes.push(cni::Route::new(default, Some(gateway)));
             }
         }
@@ -71,12 +72,20 @@ fn default_route(gateway: IpAddr) -> IpNetwork {
     with_length(any, 0).unwrap_or(IpNetwork::from(any))
 }
 
-/// A route without a next hop goes to the first gateway of its own family; without any, it stays on the link.
+/// Whether a route is for all packets, rather than for those that a rule sends to a table of its own.
+fn is_of_main_table(route: &cni::Route) -> bool {
+    route.table.is_none_or(|table| [0, netlink::Route::MAIN].contains(&table))
+}
+
+/// A route without a next hop goes to the first gateway of its own family; without any, it stays on the link. So does one
+/// whose next hop is named and unspecified (`0.0.0.0`): the kernel takes that for none.
 fn kernel_route(route: &cni::Route, ips: &[Ip]) -> netlink::Route {
-    let gateway = route.gw.or_else(|| {
+    let gateway = if let Some(named) = route.gw {
+        Some(named.to_canonical()).filter(|gateway| !gateway.is_unspecified())
+    } else {
         let mut of_family = ips.iter().filter(|ip| ip.address.is_ipv4() == route.dst.is_ipv4());
         of_family.find_map(|ip| ip.gateway)
-    });
+    };
     netlink::Route {
         gateway,
         mtu: route.mtu,
@@ -167,6 +176,17 @@ mod tests {
             plan.told_routes.iter().map(|r| (r.dst.to_string(), r.gw.map(|gw| gw.to_string()))).collect();
         let wanted = [("0.0.0.0/0", None), ("fd99::/16", Some("fd00::7")), ("::/0", Some("fd00::9"))];
         assert_eq!(told, wanted.map(|(dst, gw)| (dst.to_owned(), gw.map(str::to_owned))));
+    }
+
+    #[test]
+    fn next_hops_are_read_as_the_kernel_takes_them() {
+        let mut ipam = dual();
+        ipam["routes"] = json!([
+            {"dst": "0.0.0.0/0", "gw": "::ffff:10.1.0.9"}, {"dst": "10.9.0.0/16", "gw": "0.0.0.0"}, {"dst": "fd99::/16", "gw": "::"},
+        ]);
+        let plan = plan(&json!({"isGateway": true}), &ipam).unwrap();
+        let gateways: Vec<_> = plan.routes.iter().map(|route| route.gateway).collect();
+        assert_eq!(gateways, ["10.1.0.9".parse().ok(), None, None]);
     }
 
     #[test]

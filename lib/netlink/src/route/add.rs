@@ -1,6 +1,6 @@
 //! Adding routes (`RTM_NEWROUTE`).
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
     RouteScope, RouteType,
@@ -11,11 +11,63 @@ use super::{MAIN, Route, family};
 use crate::error::Error;
 use crate::socket::Socket;
 
+/// The metric of an IPv6 route without one (`IP6_RT_PRIO_USER`, `include/uapi/linux/ipv6_route.h`).
+const METRIC_V6: u32 = 1024;
+/// How many metrics from there on are for routes without one, each behind those that were there before.
+const SPAN: u32 = 256;
+/// How often a metric may be taken by somebody else while it is chosen.
+const TRIES: usize = 16;
+
 impl Socket {
+    /// Adds a route behind those that its table has to the same destination with the same metric, which go on being
+    /// preferred; false where it has this very one, by the same gateway out of the same link.
+    ///
+    /// IPv6 knows no order among routes of one metric, but spreads packets over them: there, a route whose metric is
+    /// taken gets the next free one, and of those without a metric each further route has a higher one.
+    pub fn append_route(&mut self, route: &Route) -> Result<bool, Error> {
+        if route.dst.is_ipv4() {
+            return self.new_route(route, NLM_F_APPEND);
+        }
+        for _ in 0..TRIES {
+            let Some(metric) = self.free_metric(route)? else { return Ok(false) };
+            if self.new_route(&Route { priority: Some(metric), ..route.clone() }, NLM_F_EXCL)? {
+                return Ok(true);
+            }
+        }
+        self.add_route(route)
+    }
+
+    /// The metric for an IPv6 route beside those that there are; `None` where it is there itself.
+    fn free_metric(&mut self, route: &Route) -> Result<Option<u32>, Error> {
+        let named = route.priority.filter(|metric| *metric != 0);
+        let range = named.map_or(METRIC_V6..METRIC_V6 + SPAN, |metric| metric..metric.saturating_add(1));
+        let table = route.table.filter(|table| *table != 0).unwrap_or(MAIN);
+        let there = self.routes_to(route.dst, table)?;
+        let metric = |there: &Route| there.priority.unwrap_or_default();
+        let is_it = |there: &Route| {
+            range.contains(&metric(there)) && (there.gateway, there.oif) == (route.gateway, route.oif)
+        };
+        if there.iter().any(is_it) {
+            return Ok(None);
+        }
+        let taken: Vec<u32> = there.iter().map(metric).collect();
+        let free = if let Some(metric) = named {
+            let mut behind = metric..=metric.saturating_add(SPAN);
+            behind.find(|metric| !taken.contains(metric))
+        } else {
+            taken.into_iter().filter(|metric| range.contains(metric)).max().map(|last| last + 1)
+        };
+        Ok(Some(free.unwrap_or(named.unwrap_or(METRIC_V6))))
+    }
+
     /// Adds a route; false where its table has one to the same destination with the same metric already.
     pub fn add_route(&mut self, route: &Route) -> Result<bool, Error> {
+        self.new_route(route, NLM_F_EXCL)
+    }
+
+    fn new_route(&mut self, route: &Route, flag: u16) -> Result<bool, Error> {
         let operation = format_args!("add route to {}", route.dst);
-        match self.change(operation, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &request(route)) {
+        match self.change(operation, RTM_NEWROUTE, NLM_F_CREATE | flag, &request(route)) {
             Ok(()) => Ok(true),
             Err(error) if error.is_exists() => Ok(false),
             Err(error) => Err(error),

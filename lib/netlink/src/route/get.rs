@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnetwork::IpNetwork;
 use netlink_packet_route::route::{RouteAttribute, RouteMessage};
 use nix::errno::Errno;
 use nix::libc::RTM_GETROUTE;
@@ -22,15 +23,37 @@ impl Socket {
         request.attributes = vec![RouteAttribute::Table(table), RouteAttribute::Oif(oif)];
         let operation = format_args!("read routes out of link {oif}");
         self.dump(operation, RTM_GETROUTE, &request, |body| {
-            Route::parse(body).filter(|route| route.oif == Some(oif) && route.table == Some(table))
+            let is_asked_for = |route: &Route| route.oif == Some(oif) && route.table == Some(table);
+            Route::parse_hops(body).into_iter().filter(is_asked_for).collect::<Vec<_>>()
         })
+    }
+
+    /// One table's routes to a destination, out of whichever link.
+    pub(super) fn routes_to(&mut self, dst: IpNetwork, table: u32) -> Result<Vec<Route>, Error> {
+        let mut request = RouteMessage::default();
+        request.header.address_family = family(dst.ip());
+        request.attributes = vec![RouteAttribute::Table(table)];
+        let operation = format_args!("read routes to {dst}");
+        // The kernel has no filter by destination.
+        let outcome = self.dump(operation, RTM_GETROUTE, &request, |body| {
+            let is_asked_for = |route: &Route| {
+                (route.dst.ip(), route.dst.prefix()) == (dst.network(), dst.prefix())
+                    && route.table == Some(table)
+            };
+            Route::parse_hops(body).into_iter().filter(is_asked_for).collect::<Vec<_>>()
+        });
+        match outcome {
+            // A table of which nobody has spoken before.
+            Err(error) if error.is(Errno::ENOENT) => Ok(Vec::new()),
+            outcome => outcome,
+        }
     }
 
     /// The routes of every table and both families, those of the local table among them, by which the kernel knows
     /// the addresses of this host.
     pub fn all_routes(&mut self) -> Result<Vec<Route>, Error> {
         let request = RouteMessage::default();
-        self.dump(format_args!("read all routes"), RTM_GETROUTE, &request, Route::parse)
+        self.dump(format_args!("read all routes"), RTM_GETROUTE, &request, Route::parse_hops)
     }
 
     /// The route that a packet to `address` would take: its link, and its gateway unless the address is a

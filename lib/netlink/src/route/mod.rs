@@ -1,4 +1,4 @@
-//! Routes (`struct rtmsg`), one next hop each.
+//! Routes (`struct rtmsg`). One with several next hops is as many routes here.
 
 mod add;
 mod get;
@@ -9,14 +9,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnetwork::IpNetwork;
 use netlink_packet_route::AddressFamily;
 use nix::libc::{
-    AF_INET, AF_INET6, RT_TABLE_MAIN, RTA_DST, RTA_GATEWAY, RTA_METRICS, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY,
-    RTA_TABLE, RTN_LOCAL, RTN_UNICAST,
+    AF_INET, AF_INET6, RT_TABLE_MAIN, RTA_DST, RTA_GATEWAY, RTA_METRICS, RTA_MULTIPATH, RTA_OIF, RTA_PREFSRC,
+    RTA_PRIORITY, RTA_TABLE, RTN_LOCAL, RTN_UNICAST,
 };
 
-use crate::attribute::{attributes, ip, u32_at};
+use crate::attribute::{attributes, ip, u16_at, u32_at};
 
 /// `sizeof(struct rtmsg)`.
 const HEADER: usize = 12;
+/// `RTPROT_RA` (`rtnetlink.h`).
+const PROTOCOL_RA: u8 = 9;
+/// `sizeof(struct rtnexthop)`.
+const HOP_HEADER: usize = 8;
 /// `RTNH_F_ONLINK` (`rtnetlink.h`).
 const ONLINK: u32 = 4;
 /// `RTAX_MTU` and `RTAX_ADVMSS` (`rtnetlink.h`).
@@ -48,9 +52,14 @@ pub struct Route {
     pub src: Option<IpAddr>,
     /// Whether the gateway counts as a neighbour on the link although no route says so (`RTNH_F_ONLINK`).
     pub onlink: bool,
+    /// Whether a router's advertisement brought it (`RTPROT_RA`, RFC 4861). Heeded of routes that are read alone.
+    pub advertised: bool,
 }
 
 impl Route {
+    /// The main table (`RT_TABLE_MAIN`).
+    pub const MAIN: u32 = RT_TABLE_MAIN as u32;
+
     /// A route to a destination, everything else left open.
     #[must_use]
     pub fn new(dst: IpNetwork) -> Self {
@@ -65,13 +74,14 @@ impl Route {
             advmss: None,
             src: None,
             onlink: false,
+            advertised: false,
         }
     }
 
     /// Reads the body of an `RTM_NEWROUTE` message; `None` where the route leads nowhere (unreachable,
-    /// blackhole and the like), or is of another family. Of several next hops (`RTA_MULTIPATH`) none is told.
+    /// blackhole and the like), or is of another family. Of several next hops none is told.
     pub(crate) fn parse(body: &[u8]) -> Option<Self> {
-        let &[family, prefix, _, _, table, _, scope, kind] = body.first_chunk()?;
+        let &[family, prefix, _, _, table, protocol, scope, kind] = body.first_chunk()?;
         if ![RTN_UNICAST, RTN_LOCAL].contains(&kind) {
             return None;
         }
@@ -84,6 +94,7 @@ impl Route {
             table: Some(u32::from(table)),
             scope: Some(scope),
             onlink: u32_at(body, 8)? & ONLINK != 0,
+            advertised: protocol == PROTOCOL_RA,
             ..Self::new(IpNetwork::new(unspecified, prefix).ok()?)
         };
         for (kind, value) in attributes(body.get(HEADER..)?) {
@@ -102,6 +113,35 @@ impl Route {
         Some(route)
     }
 
+    /// As [`Route::parse`], a route for each next hop (`RTA_MULTIPATH`) where there are several.
+    pub(crate) fn parse_hops(body: &[u8]) -> Vec<Self> {
+        let Some(route) = Self::parse(body) else { return Vec::new() };
+        let all = attributes(body.get(HEADER..).unwrap_or_default());
+        match { all }.find(|(kind, _)| *kind == RTA_MULTIPATH) {
+            Some((_, hops)) => route.with_hops(hops),
+            None => vec![route],
+        }
+    }
+
+    /// The same route by each of some next hops (`struct rtnexthop`).
+    fn with_hops(&self, mut hops: &[u8]) -> Vec<Self> {
+        let mut routes = Vec::new();
+        while let Some(length) = u16_at(hops, 0).map(usize::from)
+            && let Some(hop) = hops.get(..length)
+            && let Some(own) = hop.get(HOP_HEADER..)
+        {
+            let gateway = attributes(own).find(|(kind, _)| *kind == RTA_GATEWAY);
+            routes.push(Self {
+                oif: u32_at(hop, 4),
+                onlink: u32::from(hop[2]) & ONLINK != 0,
+                gateway: gateway.and_then(|(_, value)| ip(value)),
+                ..self.clone()
+            });
+            hops = hops.get(length.next_multiple_of(4)..).unwrap_or_default();
+        }
+        routes
+    }
+
     fn read_metrics(&mut self, metrics: &[u8]) {
         for (kind, value) in attributes(metrics) {
             match kind {
@@ -117,8 +157,7 @@ fn family(address: IpAddr) -> AddressFamily {
     if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }
 
-/// `RT_TABLE_MAIN`.
-const MAIN: u32 = RT_TABLE_MAIN as u32;
+const MAIN: u32 = Route::MAIN;
 
 #[cfg(test)]
 mod tests {
@@ -160,6 +199,29 @@ mod tests {
     fn scope_of_a_route_without_gateway_is_the_link() {
         let route = Route { oif: Some(2), ..Route::new("10.1.0.0/16".parse().unwrap()) };
         assert_eq!(Route::parse(&bytes(&route)).unwrap().scope, Some(253));
+    }
+
+    #[test]
+    fn several_next_hops_are_as_many_routes() {
+        let mut body = bytes(&Route { gateway: None, oif: None, onlink: false, ..full() });
+        let hop = |flags: u8, oif: u32, gateway: [u8; 4]| {
+            let mut hop = vec![16, 0, flags, 0];
+            hop.extend(oif.to_ne_bytes());
+            hop.extend([8, 0, 5, 0]);
+            hop.extend(gateway);
+            hop
+        };
+        body.extend([36, 0, 9, 0]);
+        body.extend(hop(0, 2, [10, 88, 0, 1]));
+        body.extend(hop(4, 3, [10, 89, 0, 1]));
+        let one = Route { onlink: false, ..full() };
+        let other = Route { oif: Some(3), gateway: Some("10.89.0.1".parse().unwrap()), ..full() };
+        assert_eq!(Route::parse_hops(&body), [one, other]);
+        assert_eq!(Route::parse_hops(&bytes(&full())), [full()]);
+        for length in 0..body.len() {
+            let _ = Route::parse_hops(&body[..length]);
+        }
+        assert_eq!(full().with_hops(&[0; 8]), []);
     }
 
     #[test]

@@ -23,6 +23,11 @@ fn find<'a>(routes: &'a [Route], destination: &str) -> &'a Route {
     routes.iter().find(|route| route.dst.to_string() == destination).unwrap_or_else(|| panic!("{routes:?}"))
 }
 
+#[expect(clippy::disallowed_methods, reason = "what another program makes is read too")]
+fn ip(words: &[&str]) {
+    assert!(std::process::Command::new("ip").args(words).status().unwrap().success());
+}
+
 sandboxed! {
     fn added_and_read() {
         let mut socket = Socket::open().unwrap();
@@ -53,6 +58,69 @@ sandboxed! {
         assert!(routes.iter().all(|route| route.oif == Some(index) && route.table == Some(254)));
         let lo = socket.get_link("lo").unwrap().unwrap().index;
         assert_eq!(socket.routes(lo).unwrap(), []);
+    }
+
+    fn the_first_of_several_to_one_destination_is_preferred() {
+        let mut socket = Socket::open().unwrap();
+        let index = link(&mut socket);
+        let appended = |socket: &mut Socket, dst: &str, gateway: &str| {
+            socket.append_route(&to(dst, gateway, index)).unwrap()
+        };
+        for (dst, gateways) in [
+            ("0.0.0.0/0", ["10.88.0.1", "10.88.0.2", "10.88.0.3"]),
+            ("::/0", ["fd00::1", "fd00::2", "fd00::3"]),
+            // The kernel has one already.
+            ("10.88.0.0/16", ["10.88.0.1", "10.88.0.2", "10.88.0.3"]),
+        ] {
+            for gateway in gateways {
+                assert!(appended(&mut socket, dst, gateway));
+                assert!(!appended(&mut socket, dst, gateway));
+            }
+            let routes = socket.routes(index).unwrap();
+            let mut found: Vec<&Route> =
+                routes.iter().filter(|route| route.dst.to_string() == dst && route.gateway.is_some()).collect();
+            // As the kernel has them in IPv4, by their metric in IPv6.
+            found.sort_by_key(|route| route.priority);
+            let found: Vec<String> = found.iter().map(|route| route.gateway.unwrap().to_string()).collect();
+            assert_eq!(found, gateways, "{dst}");
+        }
+        let mut via = |address: &str| socket.route_to(address.parse().unwrap()).unwrap().unwrap().gateway;
+        assert_eq!(via("192.0.2.1"), "10.88.0.1".parse().ok());
+        assert_eq!(via("2001:db8::1"), "fd00::1".parse().ok());
+        assert_eq!(via("10.88.3.4"), None);
+        // One that comes back is the last.
+        ip(&["-6", "route", "del", "default", "via", "fd00::1"]);
+        assert!(appended(&mut socket, "::/0", "fd00::1"));
+        let via = socket.route_to("2001:db8::1".parse().unwrap()).unwrap().unwrap().gateway;
+        assert_eq!(via, "fd00::2".parse().ok());
+        // A metric of one's own is kept where it is free.
+        for (gateway, metric) in [("fd00::8", 50), ("fd00::9", 51)] {
+            let route = Route { priority: Some(50), ..to("::/0", gateway, index) };
+            assert!(socket.append_route(&route).unwrap());
+            let routes = socket.routes(index).unwrap();
+            let found = routes.iter().find(|route| route.gateway == gateway.parse().ok()).unwrap();
+            assert_eq!(found.priority, Some(metric));
+        }
+        let elsewhere = Route { table: Some(100), ..to("::/0", "fd00::1", index) };
+        assert!(socket.append_route(&elsewhere).unwrap());
+        assert!(!socket.append_route(&elsewhere).unwrap());
+    }
+
+    fn several_next_hops_are_as_many_routes() {
+        let mut socket = Socket::open().unwrap();
+        let index = link(&mut socket);
+        for (family, dst, hops) in
+            [("-4", "10.9.0.0/16", ["10.88.0.1", "10.88.0.2"]), ("-6", "2001:db8::/32", ["fd00::1", "fd00::2"])]
+        {
+            ip(&[family, "route", "add", dst, "nexthop", "via", hops[0], "nexthop", "via", hops[1]]);
+            let routes = socket.routes(index).unwrap();
+            let found: Vec<String> = routes
+                .iter()
+                .filter(|route| route.dst.to_string() == dst)
+                .map(|route| route.gateway.unwrap().to_string())
+                .collect();
+            assert_eq!(found, hops);
+        }
     }
 
     fn addresses_of_the_host_without_a_link() {
