@@ -88,7 +88,8 @@ impl<'a> Add<'a> {
         host::leave_ipv6_to_the_bridge(&names::host_interface(&self.target.attachment));
         if let Some(gate) = self.conf.gate() {
             self.done.push(Done::Gate);
-            gate.add(&mut nftables::Socket::open()?, &self.target.attachment, bridge.netfilter)?;
+            let port = names::host_interface(&self.target.attachment);
+            gate.add(&mut nftables::Socket::open()?, &self.target.attachment, &port, bridge.netfilter)?;
         }
         if self.conf.keeps_apart() {
             netfilter::switch_on(&mut self.socket, &bridge)?;

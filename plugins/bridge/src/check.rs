@@ -9,7 +9,8 @@ use crate::conf::Conf;
 use crate::error::Error;
 use crate::masquerade::Masquerade;
 use crate::plan::Plan;
-use crate::{container, forward, host, names, netfilter, spoof};
+use crate::port::Port;
+use crate::{container, forward, host, netfilter, port, spoof};
 
 /// Compares an attachment with its previous result and the configuration.
 pub(crate) fn check(request: &Request, target: &Target) -> Result<(), cni::Error> {
@@ -19,15 +20,15 @@ pub(crate) fn check(request: &Request, target: &Target) -> Result<(), cni::Error
     let ips = result.container_ips(target.ifname().as_str()).cloned().collect();
     let routes = result.routes.clone();
     let plan = Plan::new(&conf, &AddResult { ips, routes, ..AddResult::default() })?;
-    host(&mut Socket::open().map_err(Error::from)?, &conf, target, result, &plan)?;
+    let port = host(&mut Socket::open().map_err(Error::from)?, &conf, target, result, &plan)?;
     container(&conf, target, result, &plan)?;
-    rules(&conf, target, result, &plan).map_err(Into::into)
+    rules(&conf, target, result, &plan, &port).map_err(Into::into)
 }
 
 /// Compares the packet filter's side.
-fn rules(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> Result<(), Error> {
+fn rules(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan, port: &Port) -> Result<(), Error> {
     if let Some(gate) = conf.gate() {
-        gate.check(&mut nftables::Socket::open()?, &target.attachment)?;
+        gate.check(&mut nftables::Socket::open()?, &target.attachment, &port.link.name)?;
     }
     if conf.forward {
         forward::check(&mut nftables::Socket::open()?, conf.host_link(), &target.attachment)?;
@@ -38,7 +39,7 @@ fn rules(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> Resul
             .mac
             .parse()
             .map_err(|_| Error::Differs(format!("prevResult has no MAC address for {}", told.name)))?;
-        spoof::check(&mut nftables::Socket::open()?, &target.attachment, mac)?;
+        spoof::check(&mut nftables::Socket::open()?, &target.attachment, port, mac)?;
     }
     if conf.masquerade && !plan.ips.is_empty() {
         Masquerade::new(&target.attachment, conf, plan).check(conf.masquerade_backend)?;
@@ -46,14 +47,14 @@ fn rules(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> Resul
     Ok(())
 }
 
-/// Compares the host's side.
+/// Compares the host's side, and returns the host's end of the pair.
 fn host(
     socket: &mut Socket,
     conf: &Conf,
     target: &Target,
     result: &AddResult,
     plan: &Plan,
-) -> Result<(), Error> {
+) -> Result<Port, Error> {
     let name = conf.bridge.as_str();
     let bridge = expect_link(socket, name)?;
     if bridge.kind.as_deref() != Some("bridge") {
@@ -66,8 +67,10 @@ fn host(
     if conf.promiscuous && !bridge.promisc {
         return differs(format!("bridge {name} is not in promiscuous mode"));
     }
-    // That of somebody else's bridge follows its ports, unless it was kept for the gateway's sake.
-    let keeps_mac = conf.gateway || host::keeps_mac(&bridge);
+    let found = port::find(socket, conf, target, result)?;
+    // That of somebody else's bridge follows its ports, unless it was kept for the gateway's sake. What the reference makes
+    // gets an address from udev, behind its back.
+    let keeps_mac = found.is_ours && (conf.gateway || host::keeps_mac(&bridge));
     let told = result.interfaces.iter().find(|told| told.name == name && told.sandbox.is_empty());
     if let Some(told) = told.filter(|_| keeps_mac) {
         expect_mac(&bridge, told)?;
@@ -85,15 +88,14 @@ fn host(
             return differs(format!("{parameter} is off: nothing is forwarded from and to bridge {name}"));
         }
     }
-    let port = expect_link(socket, &names::host_interface(&target.attachment))?;
-    expect_up(&port)?;
+    let port = &found.link;
+    expect_up(port)?;
     if port.master != Some(bridge.index) {
         return differs(format!("interface {} is not a port of bridge {name}", port.name));
     }
-    if let Some(told) =
-        result.interfaces.iter().find(|told| told.name == port.name && told.sandbox.is_empty())
-    {
-        expect_mac(&port, told)?;
+    let told = result.interfaces.iter().find(|told| told.name == port.name && told.sandbox.is_empty());
+    if let Some(told) = told.filter(|_| found.is_ours) {
+        expect_mac(port, told)?;
     }
     if let Some(vlans) = &conf.vlans {
         if bridge.vlan_filtering != Some(true) {
@@ -109,7 +111,7 @@ fn host(
             return differs(format!("interface {} does not have {key} {wanted}", port.name));
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Compares the container's side.

@@ -63,19 +63,21 @@ pub(crate) struct BridgeGate<'a> {
 }
 
 impl BridgeGate<'_> {
-    /// Closes the bridge as far as the gate says, before the attachment's port comes up. `switches` are what the bridge
+    /// Closes the bridge as far as the gate says, before the attachment's port comes up. `held` is that port's name, by which
+    /// the kernel knows its packets; members are counted by the derived one, which DEL and GC know. `switches` are what the bridge
     /// had of `br_netfilter` before.
     pub(crate) fn add(
         &self,
         socket: &mut Socket,
         attachment: &Attachment,
+        held: &str,
         switches: Option<BridgeNetfilter>,
     ) -> Result<(), Error> {
         let port = names::host_interface(attachment);
         // What an earlier life of the same attachment left.
         del(socket, &port)?;
         for _ in 0..TRIES {
-            match self.batch(socket, attachment, &port, switches)?.commit(socket) {
+            match self.batch(socket, attachment, [&port, held], switches)?.commit(socket) {
                 Ok(()) => return Ok(()),
                 // Somebody else has just made, or removed, the table or this gate.
                 Err(error) if error.is_exists() || error.is_busy() || error.is_not_found() => {
@@ -91,7 +93,7 @@ impl BridgeGate<'_> {
         &self,
         socket: &mut Socket,
         attachment: &Attachment,
-        port: &str,
+        [port, held]: [&str; 2],
         switches: Option<BridgeNetfilter>,
     ) -> Result<Batch, Error> {
         let mut batch = Batch::new();
@@ -117,7 +119,7 @@ impl BridgeGate<'_> {
             }
         }
         if self.gate.apart {
-            frames::add(socket, &mut batch, port, comment.clone())?;
+            frames::add(socket, &mut batch, interface(held)?, comment.clone())?;
         }
         let member = Element::new(&[port]).verdict(Verdict::goto(name)).comment(comment);
         batch.create_element(&MEMBERS, &member);
@@ -140,7 +142,12 @@ impl BridgeGate<'_> {
     }
 
     /// Names what differs from what [`BridgeGate::add`] set up.
-    pub(crate) fn check(&self, socket: &mut Socket, attachment: &Attachment) -> Result<(), Error> {
+    pub(crate) fn check(
+        &self,
+        socket: &mut Socket,
+        attachment: &Attachment,
+        held: &str,
+    ) -> Result<(), Error> {
         let chain = self.chain();
         let bridge = interface(self.bridge.as_str())?;
         let port = interface(&names::host_interface(attachment))?;
@@ -164,8 +171,8 @@ impl BridgeGate<'_> {
                 )));
             }
         }
-        if self.gate.apart && !frames::is_held(socket, port)? {
-            return Err(Error::Differs(format!("port {port} is not held to packets without a VLAN's tag")));
+        if self.gate.apart && !frames::is_held(socket, interface(held)?)? {
+            return Err(Error::Differs(format!("port {held} is not held to packets without a VLAN's tag")));
         }
         Ok(())
     }
@@ -184,7 +191,7 @@ pub(crate) fn del(socket: &mut Socket, port: &str) -> Result<(), Error> {
         let mut batch = Batch::new();
         batch.del_element(&MEMBERS, &[member]);
         if chains::keeps_apart(&chain) {
-            frames::del(socket, &mut batch, member)?;
+            frames::del(socket, &mut batch, member, found.comment.as_deref())?;
         }
         let alone = open_if_unused(socket, &mut batch, &chain, bridge, 1)?;
         match batch.commit(socket) {

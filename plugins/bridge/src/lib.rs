@@ -1,7 +1,7 @@
 //! The `bridge` plugin: connects a container to a Linux bridge by a veth pair, gives it addresses and routes, makes the
 //! bridge its gateway, and masquerades what leaves the network.
 //!
-//! `conf` and `vlan` read and validate, `plan` decides, `host`, `existing`, `gateway`, `vlan`, `container`, `masquerade`,
+//! `conf` and `vlan` read and validate, `plan` decides, `port` finds what is there, `host`, `existing`, `gateway`, `vlan`, `container`, `masquerade`,
 //! `gate`, `netfilter`, `forward`, `spoof` and `deputy` act and look; `add`, `remove` and `check` are the verbs made of them.
 
 mod add;
@@ -21,6 +21,7 @@ mod names;
 mod neighbours;
 mod netfilter;
 mod plan;
+mod port;
 mod remove;
 mod repair;
 mod spoof;

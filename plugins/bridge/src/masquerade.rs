@@ -46,23 +46,65 @@ impl<'a> Masquerade<'a> {
         }
     }
 
-    /// Names what differs from what [`Masquerade::add`] set up.
+    /// Names what differs from what [`Masquerade::add`] set up. What another program, or another configuration, made
+    /// counts as well: it is looked for where that is missing.
     pub(crate) fn check(&self, backend: Option<MasqueradeBackend>) -> Result<(), Error> {
-        match choose(backend)? {
+        let chosen = choose(backend).and_then(|chosen| match chosen {
             Chosen::Nftables(mut socket) => table::Members::new(self).check(&mut socket),
             Chosen::Iptables => chains::check(self),
+        });
+        match chosen {
+            Err(_) if self.is_made_otherwise()? => Ok(()),
+            outcome => outcome,
         }
     }
 
-    /// Puts back what [`Masquerade::check`] misses.
+    /// Whether each address is masqueraded by one thing or another.
+    fn is_made_otherwise(&self) -> Result<bool, Error> {
+        let mut left = self.addresses.clone();
+        if let Some(mut socket) = Socket::open_if_supported()? {
+            left.retain(|address| {
+                let alone = Self { addresses: vec![*address], subnets: self.subnets.clone(), ..*self };
+                table::Members::new(&alone).check(&mut socket).is_err()
+            });
+            left = reference::not_masqueraded(&mut socket, self.attachment, left)?;
+            left = chains::not_masqueraded(&mut socket, &self.chain(), left)?;
+        }
+        if !left.is_empty() {
+            left = chains::not_masqueraded_by_legacy(&self.chain(), left)?;
+        }
+        Ok(left.is_empty())
+    }
+
+    /// Puts back what [`Masquerade::check`] misses: all of it, in place of what may be there of another kind.
     pub(crate) fn restore(&self, backend: Option<MasqueradeBackend>) -> Result<(), Error> {
         if self.check(backend).is_ok() {
             return Ok(());
         }
+        let (chain, addresses) = (self.chain(), &self.addresses);
         match choose(backend)? {
-            Chosen::Nftables(mut socket) => table::Members::new(self).restore(&mut socket),
-            Chosen::Iptables => chains::add(self),
+            Chosen::Nftables(mut socket) => {
+                table::Members::new(self).restore(&mut socket)?;
+                chains::del(&mut socket, &chain, addresses)?;
+                reference::del(&mut socket, self.attachment)?;
+                chains::del_legacy(&chain, addresses)
+            }
+            Chosen::Iptables => {
+                let is_legacy = chains::add_and_tell_legacy(self)?;
+                if let Some(mut socket) = Socket::open_if_supported()? {
+                    table::del(&mut socket, &names::host_interface(self.attachment), addresses)?;
+                    reference::del(&mut socket, self.attachment)?;
+                    if is_legacy {
+                        chains::del(&mut socket, &chain, addresses)?;
+                    }
+                }
+                if is_legacy { Ok(()) } else { chains::del_legacy(&chain, addresses) }
+            }
         }
+    }
+
+    fn chain(&self) -> String {
+        chains::name(&self.attachment.network, &self.attachment.container_id)
     }
 }
 

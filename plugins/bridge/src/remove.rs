@@ -17,7 +17,7 @@ pub(crate) fn del(request: &Request, target: &Target) -> Result<(), cni::Error> 
     let mut keep = |outcome: Result<(), Error>| errors.extend(outcome.err().map(cni::Error::from));
     // Link and rules at the same time. The link before the address: nobody may use it any more when it is given back.
     let link = begin_link(target);
-    let rules = del_rules(request, target);
+    let rules = del_rules(request, target, matches!(link, Ok(None)));
     let link = link.and_then(|link| finish_link(target, link));
     // Where the interface is still there, so is what uses the address: the DEL that removes the one gives the other back.
     let is_gone = link.is_ok();
@@ -60,16 +60,18 @@ pub(crate) fn gc(request: &Request) -> Result<(), cni::Error> {
     cni::Error::all(errors)
 }
 
-/// Also what the configuration does not ask for any more: it may have when the container was added.
-fn del_rules(request: &Request, target: &Target) -> Result<(), Error> {
+/// Also what the configuration does not ask for any more: it may have when the container was added. Where the pair was not
+/// made by this suite, or has gone, so may what guards its port.
+fn del_rules(request: &Request, target: &Target, is_foreign: bool) -> Result<(), Error> {
     let mut rules = nftables::Socket::open_if_supported()?;
     let masquerade = masquerade::del(rules.as_mut(), &target.attachment, &addresses(request, target));
     let Some(socket) = &mut rules else { return masquerade };
     let port = names::host_interface(&target.attachment);
     let guard = spoof::del(socket, &port);
+    let foreign = if is_foreign { spoof::reference::del(socket, &target.attachment) } else { Ok(()) };
     // Before the gate: nothing is to come in that it kept out.
     let forward = forward::del(socket, &port);
-    gate::del(socket, &port).and(forward).and(guard).and(masquerade)
+    gate::del(socket, &port).and(forward).and(guard).and(foreign).and(masquerade)
 }
 
 /// The host's end by its derived name, if it is there.
@@ -157,6 +159,7 @@ fn gc_rules(network: &NetworkName, valid: &[(ContainerId, IfName)], ports: &[Str
     for port in spoof::ports(rules, network)?.iter().filter(|port| is_gone(port)) {
         spoof::del(rules, port)?;
     }
+    spoof::reference::gc(rules, &mut Socket::open()?, valid)?;
     for port in forward::ports(rules, network)?.iter().filter(|port| is_gone(port)) {
         forward::del(rules, port)?;
     }

@@ -3,7 +3,8 @@
 //!
 //! No verb of the contract does this: an ADD is for what is not there, and refuses what is. It is a function for
 //! `cleat repair`, and repeats the steps of ADD, each of which finds its work done where it is. The pair of interfaces is
-//! neither made nor replaced, so that the container keeps its addresses and its connections.
+//! neither made nor replaced, so that the container keeps its addresses and its connections. What another program made is
+//! left as it is where nothing is wrong with it.
 
 use cni::{AddResult, Code, Interface, Plugin, Request, Target};
 use host_local::HostLocal;
@@ -15,13 +16,13 @@ use crate::error::Error;
 use crate::ipam::Ipam;
 use crate::masquerade::Masquerade;
 use crate::plan::Plan;
-use crate::{container, forward, host, names, netfilter, spoof};
+use crate::port::{self, Port};
+use crate::{check, container, forward, host, netfilter, spoof};
 
 /// Restores an attachment to what the previous result says of it.
 ///
 /// # Errors
-/// Code 3 where either end of the pair has gone, or was made by another program: only DEL and ADD cure that. Otherwise
-/// what ADD would answer.
+/// Code 3 where either end of the pair has gone: only DEL and ADD cure that. Otherwise what ADD would answer.
 pub fn repair(request: &Request, target: &Target) -> Result<(), cni::Error> {
     let conf = Conf::new(request, Some(target))?;
     let result = request.conf.require_prev_result()?;
@@ -30,14 +31,20 @@ pub fn repair(request: &Request, target: &Target) -> Result<(), cni::Error> {
     let routes = result.routes.clone();
     let plan = Plan::new(&conf, &AddResult { ips, routes, ..AddResult::default() })?;
     let inside = Namespace::open(target.netns()?).map_err(Error::from)?;
-    let port =
-        Socket::open().and_then(|mut socket| socket.get_link(&names::host_interface(&target.attachment)));
     let inner = container::observe(&inside, ifname, &[])?.link;
-    let (Some(port), Some(_)) = (port.map_err(Error::from)?, inner) else {
-        return Err(cni::Error::new(Code::UnknownContainer, format!("{} has gone", target.attachment)));
+    let gone =
+        |why: &str| cni::Error::new(Code::UnknownContainer, format!("{} has gone{why}", target.attachment));
+    let port = match port::find(&mut Socket::open().map_err(Error::from)?, &conf, target, result) {
+        Ok(port) if inner.is_some() => port,
+        Ok(_) => return Err(gone("")),
+        Err(Error::Differs(why)) => return Err(gone(&format!(": {why}"))),
+        Err(error) => return Err(error.into()),
     };
+    if !port.is_ours && check::check(request, target).is_ok() {
+        return Ok(());
+    }
     restore_leases(&conf, request, target, &plan)?;
-    Ok(restore(&conf, target, result, &plan, &inside, port.index)?)
+    Ok(restore(&conf, target, result, &plan, &inside, &port)?)
 }
 
 fn restore(
@@ -46,8 +53,9 @@ fn restore(
     result: &AddResult,
     plan: &Plan,
     inside: &Namespace,
-    port: u32,
+    found: &Port,
 ) -> Result<(), Error> {
+    let port = found.link.index;
     let mut socket = Socket::open()?;
     let here = Namespace::current()?;
     let held = host::hold_bridges(&here)?;
@@ -64,7 +72,7 @@ fn restore(
     if let Some(vlans) = &conf.vlans {
         vlans.add(&mut socket, port)?;
     }
-    close(conf, target, result, &bridge)?;
+    close(conf, target, result, &bridge, found)?;
     if conf.keeps_apart() {
         netfilter::switch_on(&mut socket, &bridge)?;
     }
@@ -87,21 +95,19 @@ fn restore(
 }
 
 /// What is to be closed is closed before the port is known to be up.
-fn close(conf: &Conf, target: &Target, result: &AddResult, bridge: &Link) -> Result<(), Error> {
+fn close(conf: &Conf, target: &Target, result: &AddResult, bridge: &Link, port: &Port) -> Result<(), Error> {
     if !conf.spoof_check && conf.gate().is_none() {
         return Ok(());
     }
     let mut rules = nftables::Socket::open()?;
     let told = told_mac(result, target.ifname().as_str(), false);
-    if let Some(mac) = told.filter(|_| conf.spoof_check)
-        && spoof::check(&mut rules, &target.attachment, mac).is_err()
-    {
-        spoof::add(&mut rules, &target.attachment, mac)?;
+    if let Some(mac) = told.filter(|_| conf.spoof_check) {
+        spoof::restore(&mut rules, &target.attachment, port, mac)?;
     }
     if let Some(gate) = conf.gate()
-        && gate.check(&mut rules, &target.attachment).is_err()
+        && gate.check(&mut rules, &target.attachment, &port.link.name).is_err()
     {
-        gate.add(&mut rules, &target.attachment, bridge.netfilter)?;
+        gate.add(&mut rules, &target.attachment, &port.link.name, bridge.netfilter)?;
     }
     Ok(())
 }

@@ -13,6 +13,8 @@
 //!
 //! The table goes with the last element that leads to `own_address`.
 
+pub(crate) mod reference;
+
 use cni::{Attachment, NetworkName};
 use netlink::Mac;
 use nftables::{
@@ -22,6 +24,7 @@ use nftables::{
 
 use crate::error::Error;
 use crate::names;
+use crate::port::Port;
 use crate::tables::{TRIES, comment, contended, first_word, interface, ports_of};
 
 const TABLE: Table = Table::new(Family::Bridge, "cleat_bridge");
@@ -97,16 +100,38 @@ pub(crate) fn del(socket: &mut Socket, port: &str) -> Result<(), Error> {
     Err(contended(&TABLE))
 }
 
-/// Names what differs from what [`add`] set up.
-pub(crate) fn check(socket: &mut Socket, attachment: &Attachment, mac: Mac) -> Result<(), Error> {
-    let port = names::host_interface(attachment);
-    let name = interface(&port)?;
-    let is_guarded = socket.get_element(&GUARDED, &[name])?.is_some()
-        && socket.get_element(&ADDRESSES, &[name, Field::Ether(mac.octets())])?.is_some();
+/// Names what differs from what [`add`] set up, or the reference.
+pub(crate) fn check(
+    socket: &mut Socket,
+    attachment: &Attachment,
+    port: &Port,
+    mac: Mac,
+) -> Result<(), Error> {
+    let is_guarded = if port.is_ours {
+        let name = interface(&port.link.name)?;
+        socket.get_element(&GUARDED, &[name])?.is_some()
+            && socket.get_element(&ADDRESSES, &[name, Field::Ether(mac.octets())])?.is_some()
+    } else {
+        reference::is_guarded(socket, attachment, &port.link.name, mac)?
+    };
     if is_guarded {
         Ok(())
     } else {
-        Err(Error::Differs(format!("port {port} is not held to MAC address {mac}")))
+        Err(Error::Differs(format!("port {} is not held to MAC address {mac}", port.link.name)))
+    }
+}
+
+/// Puts back what [`check`] misses.
+pub(crate) fn restore(
+    socket: &mut Socket,
+    attachment: &Attachment,
+    port: &Port,
+    mac: Mac,
+) -> Result<(), Error> {
+    match check(socket, attachment, port, mac) {
+        Ok(()) => Ok(()),
+        Err(_) if port.is_ours => add(socket, attachment, mac),
+        Err(_) => reference::add(socket, attachment, &port.link.name, mac),
     }
 }
 

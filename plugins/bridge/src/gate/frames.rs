@@ -20,6 +20,7 @@ use nftables::{
 };
 
 use crate::error::Error;
+use crate::tables::{interface, key_of};
 
 const TABLE: Table = Table::new(Family::Bridge, "cleat_gate");
 const APART: Set = Set::vmap(TABLE, "apart", &[Type::Ifname]);
@@ -42,15 +43,28 @@ pub(super) fn add(socket: &mut Socket, batch: &mut Batch, port: Field, comment: 
     Ok(())
 }
 
-/// Adds the removal to a transaction. Nothing there is nothing to do.
-pub(super) fn del(socket: &mut Socket, batch: &mut Batch, port: Field) -> Result<(), Error> {
-    if is_held(socket, port)? {
+/// Adds the removal to a transaction. Nothing there is nothing to do. A port that another program made has a name that
+/// nobody derives: it is looked for by its comment.
+pub(super) fn del(
+    socket: &mut Socket,
+    batch: &mut Batch,
+    port: Field,
+    comment: Option<&str>,
+) -> Result<(), Error> {
+    let held = if is_held(socket, port)? { Some(port) } else { find(socket, comment)? };
+    if let Some(port) = held {
         batch.del_element(&APART, &[port]);
         if socket.references(&PLAIN)? == Some(1) {
             batch.del_chain(&PLAIN).del_table(&TABLE);
         }
     }
     Ok(())
+}
+
+fn find(socket: &mut Socket, comment: Option<&str>) -> Result<Option<Field>, Error> {
+    let elements = socket.elements(&APART)?;
+    let found = elements.iter().find(|element| comment.is_some() && element.comment.as_deref() == comment);
+    found.and_then(key_of).map(|port| interface(&port)).transpose()
 }
 
 /// Removes the table where no port is held.

@@ -10,15 +10,17 @@
 //! handles, as iptables itself does. Only what the legacy variant has needs its program there too.
 
 mod removal;
+mod search;
 
 use cni::{ContainerId, NetworkName, reference};
 use ipnetwork::IpNetwork;
-use iptables::{Family, Iptables, Rule, Transaction};
+use iptables::{Family, Iptables, Rule, Transaction, Variant};
 
 use super::Masquerade;
 use crate::error::Error;
 
 pub(super) use removal::{del, del_legacy, gc, gc_legacy};
+pub(super) use search::{is_from, masquerades, not_masqueraded, not_masqueraded_by_legacy};
 
 const TABLE: &str = "nat";
 const BASE: &str = "POSTROUTING";
@@ -119,6 +121,12 @@ pub(super) fn add(masquerade: &Masquerade<'_>) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// As [`add`]; says whether the programs are of the legacy variant.
+pub(super) fn add_and_tell_legacy(masquerade: &Masquerade<'_>) -> Result<bool, Error> {
+    add(masquerade)?;
+    Ok(Iptables::find(Family::V4)?.variant()? == Variant::Legacy)
 }
 
 /// Names what differs from what [`add`] set up.

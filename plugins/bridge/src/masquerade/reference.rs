@@ -1,10 +1,13 @@
 //! What the reference's bridge leaves with its own nftables backend (from version 1.6 on): a rule an address in a chain
 //! that all networks share, told apart by how its comment begins. Its table stays, as with the reference.
 
+use std::net::IpAddr;
+
 use cni::reference::short_hash;
 use cni::{Attachment, ContainerId, IfName, NetworkName};
 use nftables::{Batch, Chain, Family, Rule, Socket, Table};
 
+use super::chains::{is_from, masquerades};
 use crate::error::Error;
 use crate::tables::{TRIES, contended};
 
@@ -28,6 +31,28 @@ pub(super) fn gc(
     let valid: Vec<String> = valid.iter().map(|(id, ifname)| start(network, id, ifname)).collect();
     let is_valid = |comment: &str| valid.iter().any(|start| comment.starts_with(start));
     del_where(socket, |comment| comment.starts_with(&of_network) && !is_valid(comment))
+}
+
+/// Those of an attachment's addresses that this does not masquerade.
+pub(super) fn not_masqueraded(
+    socket: &mut Socket,
+    attachment: &Attachment,
+    mut addresses: Vec<IpAddr>,
+) -> Result<Vec<IpAddr>, Error> {
+    if addresses.is_empty() || !socket.is_referenced(&CHECKS)? {
+        return Ok(addresses);
+    }
+    let Attachment { network, container_id, ifname } = attachment;
+    let start = start(network, container_id, ifname);
+    let rules = socket.rules(&CHECKS)?;
+    addresses.retain(|address| {
+        !rules.iter().any(|rule| {
+            rule.comment.as_deref().is_some_and(|comment| comment.starts_with(&start))
+                && is_from(rule, &[*address])
+                && masquerades(rule)
+        })
+    });
+    Ok(addresses)
 }
 
 /// How the comments of an attachment's rules begin.

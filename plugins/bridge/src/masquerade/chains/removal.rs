@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use cni::{ContainerId, NetworkName};
 use ipnetwork::IpNetwork;
 use iptables::{Iptables, Transaction, legacy_programs};
-use nftables::{Batch, Chain, Clause, Family, Rule, Selector, Socket, Table, Verdict};
+use nftables::{Batch, Chain, Family, Rule, Socket, Table, Verdict};
 
-use super::{BASE, TABLE};
+use super::{BASE, TABLE, is_from};
 use crate::error::Error;
 use crate::tables::{TRIES, contended};
 
-const TABLES: [Table; 2] = [Table::new(Family::Ip, TABLE), Table::new(Family::Ip6, TABLE)];
+pub(super) const TABLES: [Table; 2] = [Table::new(Family::Ip, TABLE), Table::new(Family::Ip6, TABLE)];
 
 /// Removes a chain from `nf_tables` with the rules that lead to it; where addresses are given, only the rules for those,
 /// and the chain with the last. Costs two questions where there is no such chain.
@@ -38,20 +38,6 @@ pub(in super::super) fn del(socket: &mut Socket, chain: &str, addresses: &[IpAdd
         }
     }
     Err(contended(&TABLES[0]))
-}
-
-fn is_from(rule: &Rule, addresses: &[IpAddr]) -> bool {
-    let compares = |clause: &Clause, address: &IpAddr| match (clause, address) {
-        (Clause::Compare { selector: Some(Selector::IpSaddr), bytes, .. }, IpAddr::V4(v4)) => {
-            bytes[..] == v4.octets()
-        }
-        (Clause::Compare { selector: Some(Selector::Ip6Saddr), bytes, .. }, IpAddr::V6(v6)) => {
-            bytes[..] == v6.octets()
-        }
-        _ => false,
-    };
-    addresses.is_empty()
-        || addresses.iter().any(|address| rule.clauses.iter().any(|clause| compares(clause, address)))
 }
 
 /// As [`del`], for what the legacy variant has: by its program, which is only started where it has the table.
