@@ -24,6 +24,7 @@ mod loopback;
 mod members;
 mod mistakes;
 mod mixed;
+mod moved;
 mod names;
 mod networks;
 mod portmap;
