@@ -25,6 +25,7 @@ mod members;
 mod mistakes;
 mod mixed;
 mod moved;
+mod moved_ports;
 mod names;
 mod networks;
 mod portmap;

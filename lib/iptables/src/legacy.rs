@@ -22,19 +22,24 @@ pub fn legacy_tables(family: Family) -> Vec<String> {
 pub fn legacy_programs(table: &str) -> Result<Vec<Iptables>> {
     let mut programs = Vec::new();
     for family in Family::ALL {
-        if !legacy_tables(family).iter().any(|known| known == table) {
-            continue;
-        }
-        // Before 1.8 the legacy variant had no name of its own.
-        let chosen = || match Iptables::find(family) {
-            Ok(program) if program.variant()? == Variant::Legacy => Ok(Some(program)),
-            Ok(_) => Ok(None),
-            Err(error) => Err(error),
-        };
-        match Iptables::find_variant(family, Variant::Legacy).map(Some).or_else(|_| chosen()) {
-            Err(error) if error.is_missing_program() => {}
-            found => programs.extend(found?),
-        }
+        programs.extend(legacy_program(family, table)?);
     }
     Ok(programs)
+}
+
+/// The program of the legacy variant for one family, where it has the table; `None` where the host does not have it.
+pub fn legacy_program(family: Family, table: &str) -> Result<Option<Iptables>> {
+    if !legacy_tables(family).iter().any(|known| known == table) {
+        return Ok(None);
+    }
+    // Before 1.8 the legacy variant had no name of its own.
+    let chosen = || match Iptables::find(family) {
+        Ok(program) if program.variant()? == Variant::Legacy => Ok(Some(program)),
+        Ok(_) => Ok(None),
+        Err(error) => Err(error),
+    };
+    match Iptables::find_variant(family, Variant::Legacy).map(Some).or_else(|_| chosen()) {
+        Err(error) if error.is_missing_program() => Ok(None),
+        found => found,
+    }
 }

@@ -32,7 +32,7 @@ mod transaction;
 mod words;
 
 pub use error::{Error, Result};
-pub use legacy::{legacy_programs, legacy_tables};
+pub use legacy::{legacy_program, legacy_programs, legacy_tables};
 pub use program::{Family, Iptables, Variant};
 pub use rule::Rule;
 pub use transaction::Transaction;

@@ -2,9 +2,9 @@
 
 use crate::attr::{attributes, find, find_be32, find_string};
 use crate::expr::numbers::{
-    NFTA_BITWISE_MASK, NFTA_CMP_DATA, NFTA_CMP_OP, NFTA_DATA_VALUE, NFTA_EXPR_DATA, NFTA_EXPR_NAME,
-    NFTA_IMMEDIATE_DATA, NFTA_IMMEDIATE_DREG, NFTA_KEY, NFTA_LIST_ELEM, NFTA_PAYLOAD_BASE,
-    NFTA_PAYLOAD_OFFSET,
+    NFT_NAT_DNAT, NFTA_BITWISE_MASK, NFTA_CMP_DATA, NFTA_CMP_OP, NFTA_DATA_VALUE, NFTA_EXPR_DATA,
+    NFTA_EXPR_NAME, NFTA_IMMEDIATE_DATA, NFTA_IMMEDIATE_DREG, NFTA_KEY, NFTA_LIST_ELEM,
+    NFTA_NAT_REG_ADDR_MIN, NFTA_NAT_REG_PROTO_MIN, NFTA_NAT_TYPE, NFTA_PAYLOAD_BASE, NFTA_PAYLOAD_OFFSET,
 };
 use crate::expr::{Source, VERDICT};
 use crate::verdict::NFTA_DATA_VERDICT;
@@ -33,6 +33,13 @@ pub enum Clause {
     },
     /// A verdict.
     Verdict(Verdict),
+    /// `dnat to` an address that the rule itself names.
+    Dnat {
+        /// The address, in as many bytes as its family has.
+        address: Vec<u8>,
+        /// The port; `None` for the packet's own.
+        port: Option<u16>,
+    },
     /// Any other, by the kernel's name for it: `counter`, `lookup`, `masq`, `reject`.
     Other(String),
 }
@@ -41,6 +48,8 @@ pub enum Clause {
 pub(crate) fn read(expressions: &[u8]) -> Vec<Clause> {
     let mut clauses = Vec::new();
     let (mut loaded, mut mask) = (None, None);
+    // What registers hold by now, for what takes it from there.
+    let mut registers: Vec<(u32, Vec<u8>)> = Vec::new();
     for (_, expression) in attributes(expressions).filter(|(kind, _)| *kind == NFTA_LIST_ELEM) {
         let name = find_string(expression, NFTA_EXPR_NAME).unwrap_or_default();
         let data = find(expression, NFTA_EXPR_DATA).unwrap_or_default();
@@ -74,6 +83,11 @@ pub(crate) fn read(expressions: &[u8]) -> Vec<Clause> {
                 let verdict = find(data, NFTA_IMMEDIATE_DATA).and_then(|data| find(data, NFTA_DATA_VERDICT));
                 clauses.extend(verdict.and_then(Verdict::read).map(Clause::Verdict));
             }
+            "immediate" => {
+                let value = find(data, NFTA_IMMEDIATE_DATA).and_then(|data| find(data, NFTA_DATA_VALUE));
+                registers.push((number(NFTA_IMMEDIATE_DREG), value.unwrap_or_default().to_vec()));
+            }
+            "nat" if number(NFTA_NAT_TYPE) == NFT_NAT_DNAT => clauses.push(dnat(data, &registers)),
             _ => {
                 // It may load something that has no name here.
                 (loaded, mask) = (None, None);
@@ -82,6 +96,19 @@ pub(crate) fn read(expressions: &[u8]) -> Vec<Clause> {
         }
     }
     clauses
+}
+
+/// A translation, by what the registers hold; where it is by a map, they hold nothing that was read.
+fn dnat(data: &[u8], registers: &[(u32, Vec<u8>)]) -> Clause {
+    let held = |attribute| {
+        let wanted = find_be32(data, attribute)?;
+        registers.iter().rfind(|(register, _)| *register == wanted).map(|(_, value)| value.clone())
+    };
+    let port = held(NFTA_NAT_REG_PROTO_MIN).and_then(|value| value.first_chunk().copied());
+    match held(NFTA_NAT_REG_ADDR_MIN) {
+        Some(address) => Clause::Dnat { address, port: port.map(u16::from_be_bytes) },
+        None => Clause::Other("nat".to_owned()),
+    }
 }
 
 const NFT_CMP_NEQ: u32 = 1;

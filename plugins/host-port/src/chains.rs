@@ -18,7 +18,7 @@ mod holders;
 mod layout;
 mod removal;
 
-use iptables::{Family, Iptables, Rule, Transaction};
+use iptables::{Family, Iptables, Rule, Transaction, Variant};
 use nftables::{Socket, Table};
 
 use crate::conf::Conf;
@@ -27,10 +27,13 @@ use crate::error::Error;
 use crate::port::Port;
 use layout::Layout;
 
-pub(crate) use holders::refuse_taken;
+pub(crate) use holders::{framed, refuse_taken};
 pub(crate) use removal::{del, del_legacy, gc};
 
-const TABLE: &str = "nat";
+pub(crate) const TABLE: &str = "nat";
+/// The same of either family as nftables has them.
+pub(crate) const TABLES: [Table; 2] =
+    [Table::new(nftables::Family::Ip, TABLE), Table::new(nftables::Family::Ip6, TABLE)];
 const DNAT: &str = "CNI-HOSTPORT-DNAT";
 const SETMARK: &str = "CNI-HOSTPORT-SETMARK";
 const MASQ: &str = "CNI-HOSTPORT-MASQ";
@@ -69,7 +72,7 @@ pub(crate) fn add(
     // Most nodes have the common chains by now: to see that costs no program where they are in nf_tables.
     let mut has_frame = false;
     if let Some(rules) = rules {
-        let chain = nftables::Chain::new(Table::new(nftables::Family::Ip, TABLE), DNAT);
+        let chain = nftables::Chain::new(TABLES[0], DNAT);
         has_frame = rules.has_chain(&chain)?;
     }
     for layout in &layouts {
@@ -128,15 +131,19 @@ fn missing(layout: &Layout, program: &Iptables) -> Result<Transaction, Error> {
     Ok(change)
 }
 
-/// Names what differs from what [`add`] set up.
+/// Names what differs from what [`add`] set up, or the reference: where the administrator's choice of a program keeps it,
+/// or in the variant that is named.
 pub(crate) fn check(
     attachment: &cni::Attachment,
     conf: &Conf,
     container: &Container,
     ports: &[Port],
+    variant: Option<Variant>,
 ) -> Result<(), Error> {
     for layout in Layout::of_families(attachment, conf, &container.addresses, ports) {
-        let program = Iptables::find(layout.family)?;
+        let chosen = || Iptables::find(layout.family);
+        let named = variant.map(|variant| Iptables::find_variant(layout.family, variant));
+        let program = named.map_or_else(chosen, |program| program.or_else(|_| chosen()))?;
         let differs = |chain: &str, words: &[String]| {
             let (path, rule) = (program.path().display(), words.join(" "));
             Err(Error::Differs(format!("{path} -t {TABLE} has no rule \"{rule}\" in chain {chain}")))
@@ -149,7 +156,9 @@ pub(crate) fn check(
         }
         let base = program.rules(TABLE, DNAT)?.unwrap_or_default();
         for entry in &layout.entries {
-            if !base.iter().any(|rule| layout.is_entry(rule, entry)) {
+            // The reference names the ports of either family in both.
+            let mut ports = layout.ports.iter().filter(|port| layout::is_in(port, entry));
+            if !ports.all(|port| base.iter().any(|rule| layout.leads(rule, port))) {
                 return differs(DNAT, entry);
             }
         }

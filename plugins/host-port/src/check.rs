@@ -1,7 +1,7 @@
 //! CHECK: what ADD published against what there is. Differences are named.
 
 use cni::Attachment;
-use nftables::Socket;
+use nftables::{Element, Socket};
 
 use crate::conf::Conf;
 use crate::container::Container;
@@ -12,26 +12,35 @@ use crate::publish::is_own;
 use crate::ruleset::{self, OWNERS, TABLE};
 use crate::{free, localhost, memory};
 
-/// Compares.
+/// What the table remembers of an attachment that has ports in it.
+pub(crate) fn memory(rules: &mut Socket, attachment: &Attachment) -> Result<Option<Element>, Error> {
+    let memory = rules.get_element(&OWNERS, &[Owner::of(attachment).key()?])?;
+    Ok(memory.filter(memory::has_ports))
+}
+
+/// Says of an attachment without ports in the table what is missing.
+pub(crate) fn nothing(rules: &mut Socket, attachment: &Attachment) -> Result<(), Error> {
+    if !rules.has_table(&TABLE)? {
+        return differs(format!("table {TABLE} is missing, and with it every port of {attachment}"));
+    }
+    differs(format!("table {TABLE} knows nothing of {attachment}"))
+}
+
+/// Compares, for an attachment that the table remembers.
 pub(crate) fn check(
     rules: &mut Socket,
     attachment: &Attachment,
     mut conf: Conf,
     container: &Container,
+    memory: &Element,
 ) -> Result<(), Error> {
     let owner = Owner::of(attachment);
-    if !rules.has_table(&TABLE)? {
-        return differs(format!("table {TABLE} is missing, and with it every port of {attachment}"));
-    }
-    let Some(memory) = rules.get_element(&OWNERS, &[owner.key()?])? else {
-        return differs(format!("table {TABLE} knows nothing of {attachment}"));
-    };
     if let Some(chain) = ruleset::incomplete_chain(rules)? {
         return differs(format!("rules of chain {chain} of table {TABLE} are missing"));
     }
     recall_choices(rules, attachment, &mut conf, container)?;
     // Whether localhost was this plugin's to switch on was seen at ADD.
-    let locals = memory::locals(&memory);
+    let locals = memory::locals(memory);
     let plan = Plan::new(attachment, &conf, &container.addresses, &container.interface, locals)?;
     for ((map, key), expected, port) in plan.elements() {
         let what = nftables::key::decode(map.key, &expected.key)?;

@@ -2,7 +2,7 @@
 
 use cni::{AddResult, IfName};
 use ipnetwork::IpNetwork;
-use netlink::Socket;
+use netlink::{Link, Socket};
 
 use crate::conf::Conf;
 use crate::error::Error;
@@ -19,23 +19,27 @@ pub(crate) struct Container {
     /// The interfaces by which localhost is to lead to the container: that which needs `route_localnet` for 127.0.0.1,
     /// and [`LO`] for `[::1]`.
     pub localnets: Vec<String>,
+    /// Whether `route_localnet` of the first of them was off when the kernel was asked for the route.
+    pub was_off: bool,
 }
 
 impl Container {
-    /// Finds it by the previous result; the kernel is asked for a route only where that is needed.
+    /// Finds it by the previous result; the kernel is asked for a route only where that is needed. Where no route leads
+    /// there, 127.0.0.1 does not either, which keeps nobody from publishing, as with the reference.
     pub(crate) fn find(conf: &Conf, result: &AddResult, ifname: &IfName) -> Result<Self, Error> {
         let addresses = plan::addresses(result, ifname.as_str());
         let told = plan::host_interface(result, ifname.as_str()).map(str::to_owned);
         let needs_v4 = plan::needs_localhost(conf, &addresses, true);
         let needs_v6 = plan::needs_localhost(conf, &addresses, false) && localhost::has_ipv6()?;
         let routing = match addresses.first() {
-            Some(first) if needs_v4 || told.is_none() => Some(routing_interface(first)?),
+            Some(first) if needs_v4 || told.is_none() => routing_interface(first)?,
             _ => None,
         };
-        let localnet4 = routing.clone().filter(|_| needs_v4);
+        let localnet4 = routing.as_ref().filter(|_| needs_v4).map(|link| link.name.clone());
         let localnet6 = needs_v6.then(|| LO.to_owned());
         Ok(Self {
-            interface: told.or(routing).unwrap_or_default(),
+            was_off: routing.as_ref().is_some_and(|link| link.route_localnet != Some(true)),
+            interface: told.or(routing.map(|link| link.name)).unwrap_or_default(),
             localnets: localnet4.into_iter().chain(localnet6).collect(),
             addresses,
         })
@@ -43,10 +47,11 @@ impl Container {
 }
 
 /// The interface that packets to the container leave by.
-fn routing_interface(address: &IpNetwork) -> Result<String, Error> {
+fn routing_interface(address: &IpNetwork) -> Result<Option<Link>, Error> {
     let mut socket = Socket::open()?;
-    let no_route = || Error::NoRoute(address.ip());
-    let route = socket.route_to(address.ip())?.ok_or_else(no_route)?;
-    let link = socket.get_link_by_index(route.oif.ok_or_else(no_route)?)?;
-    link.map(|link| link.name).ok_or_else(no_route)
+    let Some(oif) = socket.route_to(address.ip())?.and_then(|route| route.oif) else {
+        return Ok(None);
+    };
+    // An address of the host itself needs no switch.
+    Ok(socket.get_link_by_index(oif)?.filter(|link| link.name != LO))
 }

@@ -50,9 +50,6 @@ pub enum Error {
         /// The last one.
         last: u16,
     },
-    /// The kernel does not know where the container is.
-    #[error("look up interface towards container address {0}: no route leads there")]
-    NoRoute(std::net::IpAddr),
     /// Others changed the ruleset during every attempt.
     #[error("{0}: the ruleset kept changing")]
     Contended(&'static str),
@@ -97,11 +94,10 @@ impl From<Error> for cni::Error {
             Error::Contended(_) => Self::new(Code::TryAgain, text),
             Error::Differs(_) => Self::new(Code::CheckFailed, text)
                 .details("the same ADD again puts back what is missing; cleat repair does that"),
-            Error::NoRoute(_)
-            | Error::Addresses(_)
-            | Error::Netlink(_)
-            | Error::Nftables(_)
-            | Error::Iptables(_) => Self::new(Code::Kernel, text),
+            Error::Nftables(error) if error.is_restart() => Self::new(Code::TryAgain, text),
+            Error::Addresses(_) | Error::Netlink(_) | Error::Nftables(_) | Error::Iptables(_) => {
+                Self::new(Code::Kernel, text)
+            }
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! `conf` reads and validates, `plan` decides, `publish` and `remove` act, `check` compares, `published` reads back. The
 //! table, whose rules are a handful whatever the number of ports, is described in `ruleset`; `chains` is the iptables
-//! backend, `reference` clears away what the reference left. This file has the verbs.
+//! backend, `reference` knows the tables of the reference's nftables backend, and `elsewhere` what a container has
+//! published by another backend than the one in use. This file has the verbs.
 //!
 //! What people should know:
 //! - A port on one host address is looked up before the same port on all of them, and both may be published.
@@ -22,6 +23,7 @@ mod chains;
 mod check;
 mod conf;
 mod container;
+mod elsewhere;
 mod error;
 mod flows;
 mod free;
@@ -82,14 +84,7 @@ impl Plugin for HostPort {
         }
         let check = || -> Result<(), Error> {
             let container = Container::find(&conf, result, target.ifname())?;
-            match choose(&conf)? {
-                Chosen::Nftables(mut rules) => check::check(&mut rules, &target.attachment, conf, &container),
-                Chosen::Iptables(_) => {
-                    let ports = plan::published(&conf.mappings, &container.addresses)?;
-                    chains::check(&target.attachment, &conf, &container, &ports)?;
-                    check::localhost(&container, |interface| interface != LO)
-                }
-            }
+            check(conf, &target.attachment, &container)
         };
         check().map_err(Into::into)
     }
@@ -143,9 +138,51 @@ fn choose(conf: &Conf) -> Result<Chosen, Error> {
     })
 }
 
+/// CHECK: what the backend in use has; failing that, what another one has, of before the node was moved to this one.
+fn check(conf: Conf, attachment: &cni::Attachment, container: &Container) -> Result<(), Error> {
+    if plan::ports(&conf.mappings, &container.addresses)?.is_empty() {
+        return Ok(());
+    }
+    match choose(&conf)? {
+        Chosen::Nftables(mut rules) => {
+            let Some(memory) = check::memory(&mut rules, attachment)? else {
+                let framed = chains::framed(&mut rules, &container.addresses)?;
+                let places = elsewhere::places(Some(&mut rules), &framed, attachment, container)?;
+                if places.is_empty() {
+                    return check::nothing(&mut rules, attachment);
+                }
+                return elsewhere::check(Some(&mut rules), &places, attachment, &conf, container);
+            };
+            check::check(&mut rules, attachment, conf, container, &memory)
+        }
+        Chosen::Iptables(mut rules) => {
+            let ports = plan::published(&conf.mappings, &container.addresses)?;
+            let missing = match chains::check(attachment, &conf, container, &ports, None) {
+                Err(missing @ Error::Differs(_)) => missing,
+                outcome => return outcome.and_then(|()| check::localhost(container, |name| name != LO)),
+            };
+            let mut framed = Vec::new();
+            if let Some(rules) = rules.as_mut() {
+                if let Some(memory) = check::memory(rules, attachment)? {
+                    return check::check(rules, attachment, conf, container, &memory);
+                }
+                framed = chains::framed(rules, &container.addresses)?;
+            }
+            let places = elsewhere::places(rules.as_mut(), &framed, attachment, container)?;
+            match elsewhere::check(rules.as_mut(), &places, attachment, &conf, container) {
+                Ok(()) if places.is_empty() => Err(missing),
+                outcome => outcome,
+            }
+        }
+    }
+}
+
 fn add(conf: Conf, result: &AddResult, target: &Target) -> Result<(), cni::Error> {
     let attachment = &target.attachment;
     let container = Container::find(&conf, result, target.ifname())?;
+    if plan::ports(&conf.mappings, &container.addresses)?.is_empty() {
+        return Ok(());
+    }
     let undone = |error: Error, rules: Option<&mut Socket>| {
         remove::everything(rules, attachment, true)
             .into_iter()
@@ -153,8 +190,20 @@ fn add(conf: Conf, result: &AddResult, target: &Target) -> Result<(), cni::Error
     };
     match choose(&conf)? {
         Chosen::Nftables(mut rules) => {
+            let framed = chains::framed(&mut rules, &container.addresses)?;
+            let places = elsewhere::places(Some(&mut rules), &framed, attachment, &container)?;
+            // An ADD that repeats one of before the node was moved: what serves, goes on serving.
+            if !places.is_empty()
+                && check::memory(&mut rules, attachment)?.is_none()
+                && elsewhere::check(Some(&mut rules), &places, attachment, &conf, &container).is_ok()
+            {
+                return Ok(());
+            }
             let publish = Publish::new(&mut rules, attachment, conf, &container)?;
-            publish.run(&mut rules).map_err(|error| undone(error, Some(&mut rules)))
+            publish
+                .run(&mut rules, &framed)
+                .and_then(|()| elsewhere::remove(Some(&mut rules), &places, attachment, &container))
+                .map_err(|error| undone(error, Some(&mut rules)))
         }
         Chosen::Iptables(mut rules) => {
             chains::refuse_unsupported(&conf)?;
@@ -162,7 +211,14 @@ fn add(conf: Conf, result: &AddResult, target: &Target) -> Result<(), cni::Error
                 localnets: container.localnets.into_iter().filter(|interface| interface != LO).collect(),
                 ..container
             };
+            let places = elsewhere::others(rules.as_mut(), attachment, &container)?;
+            if !places.is_empty()
+                && elsewhere::check(rules.as_mut(), &places, attachment, &conf, &container).is_ok()
+            {
+                return Ok(());
+            }
             publish::by_chains(rules.as_mut(), attachment, &conf, &container)
+                .and_then(|()| elsewhere::remove(rules.as_mut(), &places, attachment, &container))
                 .map_err(|error| undone(error, rules.as_mut()))
         }
     }

@@ -38,10 +38,9 @@ pub(crate) const LOOPBACK: IpNetwork = match Ipv4Network::new_checked(Ipv4Addr::
     None => unreachable!(),
 };
 
-/// Whether it is this plugin's to switch: off, or on by this plugin.
+/// Whether it is this plugin's to switch, where it is on: on by this plugin.
 pub(crate) fn is_ours(socket: &mut Socket, interface: &str) -> Result<bool, Error> {
     Ok(interface == LO
-        || !is_switched_on(interface)?
         || has_chain(socket, &names::local_chain(interface))?
         || has_chain(socket, &names::closing_chain(interface))?)
 }

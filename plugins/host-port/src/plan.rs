@@ -134,13 +134,8 @@ pub(crate) fn published(mappings: &[Mapping], addresses: &[IpNetwork]) -> Result
 /// The ports of each family that a mapping reaches. One on a host address of a family that the container lacks publishes
 /// nothing, as in the reference: runtimes send such mappings for either family.
 pub(crate) fn ports(mappings: &[Mapping], addresses: &[IpNetwork]) -> Result<Vec<(usize, Port)>, Error> {
-    if let (Some(mapping), true) = (mappings.first(), addresses.is_empty()) {
-        let problem =
-            format!("runtimeConfig.portMappings[{}]: the container has no address to publish", mapping.index);
-        return Err(Error::Config { problem, cure: "put host-port behind a plugin that gives addresses" });
-    }
     let mut ports = Vec::with_capacity(mappings.len() * addresses.len());
-    let mut seen: BTreeMap<(bool, Option<IpAddr>, u16, _), usize> = BTreeMap::new();
+    let mut seen: BTreeMap<(bool, Option<IpAddr>, u16, _), (usize, SocketAddr)> = BTreeMap::new();
     for (at, mapping) in mappings.iter().enumerate() {
         for address in addresses.iter().map(IpNetwork::ip) {
             if mapping.host_ip.is_some_and(|ip| ip.is_ipv4() != address.is_ipv4()) {
@@ -152,15 +147,23 @@ pub(crate) fn ports(mappings: &[Mapping], addresses: &[IpNetwork]) -> Result<Vec
                 protocol: mapping.protocol,
                 container: SocketAddr::new(address, mapping.container_port),
             };
-            let key = (address.is_ipv4(), port.host_ip, port.host_port, port.protocol);
-            if let Some(other) = seen.insert(key, mapping.index) {
-                return Err(Error::Config {
-                    problem: format!(
-                        "runtimeConfig.portMappings[{other}] and [{}] both publish {port}",
-                        mapping.index
-                    ),
-                    cure: "publish another host port, or on another hostIP",
-                });
+            // Which port any is, is not known yet.
+            if let Some(number) = mapping.host_port {
+                let key = (address.is_ipv4(), port.host_ip, number, port.protocol);
+                let (first, to) = *seen.entry(key).or_insert((at, port.container));
+                if to != port.container {
+                    return Err(Error::Config {
+                        problem: format!(
+                            "runtimeConfig.portMappings[{}] and [{}] both publish {port}",
+                            mappings[first].index, mapping.index
+                        ),
+                        cure: "publish another host port, or on another hostIP",
+                    });
+                }
+                // What says the same again.
+                if first != at {
+                    continue;
+                }
             }
             ports.push((at, port));
         }

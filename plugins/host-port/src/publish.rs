@@ -1,7 +1,7 @@
 //! ADD: everything in one transaction. What is in its way is a conflict, or was left behind and is removed first.
 
 use cni::{Attachment, ContainerId};
-use nftables::{Batch, Chain, Element, Socket};
+use nftables::{Batch, Chain, Element, Socket, Table};
 
 use crate::conf::{Conf, Mapping};
 use crate::container::Container;
@@ -51,7 +51,7 @@ impl<'a> Publish<'a> {
         }
         let mut locals = Vec::with_capacity(container.localnets.len());
         for interface in &container.localnets {
-            if localhost::is_ours(rules, interface)? {
+            if container.was_off || localhost::is_ours(rules, interface)? {
                 locals.push(interface.clone());
             }
         }
@@ -68,8 +68,8 @@ impl<'a> Publish<'a> {
     }
 
     /// Publishes the ports. A failure before the transaction leaves nothing behind; one after it is for the caller to
-    /// undo, by removing the owner.
-    pub(crate) fn run(mut self, rules: &mut Socket) -> Result<(), Error> {
+    /// undo, by removing the owner. `framed` are the tables of iptables that may have published a port before.
+    pub(crate) fn run(mut self, rules: &mut Socket, framed: &[Table]) -> Result<(), Error> {
         let plan = self.plan(rules)?;
         if plan.ports.is_empty() {
             return Ok(());
@@ -79,7 +79,7 @@ impl<'a> Publish<'a> {
         {
             return Err(Error::Listened { port: *port, address: listener::address(port) });
         }
-        chains::refuse_taken(rules, self.attachment, &plan.ports)?;
+        chains::refuse_taken(rules, framed, self.attachment, &plan.ports)?;
         let plan = self.commit(rules, plan)?;
         for interface in &self.container.localnets {
             localhost::enable(interface)?;

@@ -67,7 +67,14 @@ impl Socket {
         // The outer Option is for "understood", the inner one for "leads somewhere".
         match self.get(operation, RTM_GETROUTE, &request, |body| Some(Route::parse(body))) {
             Ok(route) => Ok(route),
-            Err(error) if error.is(Errno::ENETUNREACH) || error.is(Errno::EHOSTUNREACH) => Ok(None),
+            // The latter two: a route that prohibits, and a black hole (ip_route_output_key_hash_rcu, fib_props).
+            Err(error)
+                if [Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::EACCES, Errno::EINVAL]
+                    .iter()
+                    .any(|errno| error.is(*errno)) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }

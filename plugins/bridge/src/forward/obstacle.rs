@@ -20,7 +20,7 @@ use crate::error::Error;
 /// Whether a chain drops whatever it has no rule for: by its policy, or by a rule for all packets.
 pub(super) fn drops_by_default(chain: &BaseChain, rules: &[Rule]) -> bool {
     let is_for_all = |clause: &Clause| match clause {
-        Clause::Compare { .. } => false,
+        Clause::Compare { .. } | Clause::Dnat { .. } => false,
         Clause::Extension { name, .. } => matches!(name.as_str(), "comment" | "LOG" | "REJECT"),
         Clause::Verdict(verdict) => *verdict == Verdict::Drop,
         Clause::Other(name) => matches!(name.as_str(), "counter" | "log" | "reject"),
@@ -29,7 +29,7 @@ pub(super) fn drops_by_default(chain: &BaseChain, rules: &[Rule]) -> bool {
         Clause::Verdict(verdict) => *verdict == Verdict::Drop,
         Clause::Extension { name, .. } => name == "REJECT",
         Clause::Other(name) => name == "reject",
-        Clause::Compare { .. } => false,
+        Clause::Compare { .. } | Clause::Dnat { .. } => false,
     };
     chain.policy == Policy::Drop
         || rules.iter().any(|rule| rule.clauses.iter().all(is_for_all) && rule.clauses.iter().any(drops))

@@ -2,26 +2,40 @@
 //! nftables on a node that comes from the other. What the legacy variant keeps is not seen.
 
 use cni::{Attachment, reference};
+use ipnetwork::IpNetwork;
 use nftables::{Chain, Clause, Family, Rule, Selector, Socket, Table, Verdict};
 
 use super::conflict::{holder, is_of};
-use super::{DNAT, TABLE};
+use super::{DNAT, TABLES};
 use crate::error::Error;
 use crate::port::Port;
 
-/// Fails where a port is published by another container's chain. Costs one question a family where there are none.
+/// The tables that have chains of that kind, of the families of these addresses. Costs one question a family.
+pub(crate) fn framed(rules: &mut Socket, addresses: &[IpNetwork]) -> Result<Vec<Table<'static>>, Error> {
+    let mut framed = Vec::new();
+    for address in addresses {
+        let table = TABLES[usize::from(address.is_ipv6())];
+        if rules.has_chain(&Chain::new(table, DNAT))? {
+            framed.push(table);
+        }
+    }
+    Ok(framed)
+}
+
+/// Fails where a port is published by another container's chain in one of the tables that have such.
 pub(crate) fn refuse_taken(
     rules: &mut Socket,
+    framed: &[Table],
     attachment: &Attachment,
     ports: &[(usize, Port)],
 ) -> Result<(), Error> {
     let own = reference::chain("DN-", &attachment.network, &attachment.container_id);
-    for (family, is_v4) in [(Family::Ip, true), (Family::Ip6, false)] {
-        let table = Table::new(family, TABLE);
+    for &table in framed {
         let base = Chain::new(table, DNAT);
+        let is_v4 = table.family == Family::Ip;
         let ports: Vec<&Port> =
             ports.iter().map(|(_, port)| port).filter(|port| port.container.is_ipv4() == is_v4).collect();
-        if ports.is_empty() || !rules.has_chain(&base)? {
+        if ports.is_empty() {
             continue;
         }
         for entry in rules.rules(&base)? {
@@ -51,13 +65,17 @@ fn names(entry: &Rule, port: &Port) -> bool {
         Clause::Verdict(_) => true,
         Clause::Other(name) => name == "counter",
         // A condition: it takes some packets only, and who wrote it knows which.
-        Clause::Compare { .. } => false,
+        Clause::Compare { .. } | Clause::Dnat { .. } => false,
     })
 }
 
 /// Whether a rule of a container's chain is for a port, on every address of the host or on the same.
 fn takes(rule: &Rule, port: &Port) -> bool {
-    let leads_away = |clause: &Clause| matches!(clause, Clause::Extension { name, .. } if name == "DNAT");
+    let leads_away = |clause: &Clause| match clause {
+        Clause::Extension { name, .. } => name == "DNAT",
+        Clause::Dnat { .. } => true,
+        _ => false,
+    };
     let agrees = |clause: &Clause| match clause {
         Clause::Compare { selector: Some(Selector::L4Proto), bytes, .. } => {
             bytes[..] == [port.protocol.number()]

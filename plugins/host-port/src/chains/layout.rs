@@ -128,12 +128,12 @@ impl Layout {
         }
     }
 
-    /// Whether a rule of `CNI-HOSTPORT-DNAT` is this entry. Conditions are printed otherwise than they are written.
-    pub(super) fn is_entry(&self, rule: &Rule, entry: &[String]) -> bool {
-        let after = |name: &str| entry.iter().position(|word| word == name).and_then(|at| entry.get(at + 1));
+    /// Whether a rule of `CNI-HOSTPORT-DNAT` leads a port to the container's chain. Conditions are printed otherwise than
+    /// they are written.
+    pub(super) fn leads(&self, rule: &Rule, port: &Port) -> bool {
         rule.target() == Some(&self.chain)
             && rule.comment() == Some(&self.comment)
-            && ["-p", "--dports"].iter().all(|name| rule.option(name) == after(name).map(String::as_str))
+            && names_port(rule, port.protocol, port.host_port)
     }
 
     /// Whether a rule of `CNI-HOSTPORT-DNAT` leads to the container's chain for a port that is published anew.
@@ -156,6 +156,14 @@ pub(super) fn names_port(rule: &Rule, protocol: Protocol, number: u16) -> bool {
             let (first, last) = port.split_once(':').unwrap_or((port, port));
             matches!((first.parse::<u16>(), last.parse::<u16>()), (Ok(first), Ok(last)) if (first..=last).contains(&number))
         })
+}
+
+/// Whether an entry, in the words of [`entries`], is for a port.
+pub(super) fn is_in(port: &Port, entry: &[String]) -> bool {
+    let after = |name: &str| entry.iter().position(|word| word == name).and_then(|at| entry.get(at + 1));
+    let number = port.host_port.to_string();
+    after("-p").is_some_and(|protocol| protocol == port.protocol.name())
+        && after("--dports").is_some_and(|ports| ports.split(',').any(|one| *one == number))
 }
 
 /// The rules that lead to the container's chain: by protocol in the order of their names, some ports at a time.

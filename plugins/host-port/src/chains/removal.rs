@@ -4,12 +4,10 @@
 
 use cni::{Attachment, ContainerId, NetworkName, reference};
 use iptables::{Iptables, Transaction, legacy_programs};
-use nftables::{Batch, Chain, Family, Rule, Socket, Table};
+use nftables::{Batch, Chain, Rule, Socket, Table};
 
-use super::{DNAT, MASQ, SETMARK, TABLE, TRIES};
+use super::{DNAT, MASQ, SETMARK, TABLE, TABLES, TRIES};
 use crate::error::Error;
-
-const TABLES: [Table; 2] = [Table::new(Family::Ip, TABLE), Table::new(Family::Ip6, TABLE)];
 
 /// Removes an attachment's chain from `nf_tables`, over netlink. Costs two questions where there is none.
 pub(crate) fn del(rules: &mut Socket, attachment: &Attachment) -> Result<(), Error> {

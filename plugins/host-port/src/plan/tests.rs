@@ -124,16 +124,37 @@ fn localhost_is_left_alone_where_no_port_needs_it() {
 }
 
 #[test]
-fn what_would_be_published_twice_or_nowhere_is_refused() {
+fn what_contradicts_itself_is_refused() {
     let twice = json!([
         {"hostPort": 80, "containerPort": 80},
         {"hostPort": 80, "containerPort": 81, "hostIP": "0.0.0.0"},
     ]);
     let error = plan(&conf(&twice, json!({})), &DUAL[..1]).unwrap_err();
     assert_eq!(error.to_string(), "runtimeConfig.portMappings[0] and [1] both publish 0.0.0.0:80/tcp");
+}
+
+#[test]
+fn a_container_without_addresses_publishes_nothing() {
     let one = json!([{"hostPort": 80, "containerPort": 80}]);
-    let error = plan(&conf(&one, json!({})), &[]).unwrap_err();
-    assert_eq!(error.to_string(), "runtimeConfig.portMappings[0]: the container has no address to publish");
+    assert!(plan(&conf(&one, json!({})), &[]).unwrap().ports.is_empty());
+}
+
+#[test]
+fn what_is_said_twice_is_published_once() {
+    let mappings = json!([
+        {"hostPort": 80, "containerPort": 80},
+        {"hostPort": 80, "containerPort": 80, "hostIP": "0.0.0.0"},
+        {"hostPort": 80, "containerPort": 80, "hostIP": "::"},
+        {"hostPort": 79, "containerPort": 79, "range": 2},
+        {"hostPort": 81, "containerPort": 80, "hostIP": "127.0.0.1"},
+        {"hostPort": 81, "containerPort": 80, "hostIP": "::ffff:127.0.0.1"},
+    ]);
+    let plan = plan(&conf(&mappings, json!({})), &DUAL).unwrap();
+    let ports: Vec<String> = plan.ports.iter().map(|(at, port)| format!("{at} {port}")).collect();
+    assert_eq!(
+        ports,
+        ["0 0.0.0.0:80/tcp", "0 [::]:80/tcp", "3 0.0.0.0:79/tcp", "3 [::]:79/tcp", "5 127.0.0.1:81/tcp"]
+    );
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn leaves_alone(clause: &Clause) -> bool {
                 "comment" | "LOG" | "NFLOG" | "REJECT" | "MARK" | "CONNMARK" | "TCPMSS" | "limit"
             )
         }
-        Clause::Verdict(_) => false,
+        Clause::Verdict(_) | Clause::Dnat { .. } => false,
         Clause::Other(name) => {
             matches!(name.as_str(), "counter" | "log" | "reject" | "limit" | "bitwise" | "immediate")
         }

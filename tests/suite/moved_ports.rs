@@ -1,0 +1,224 @@
+//! A node that was moved from the reference to this suite under running containers: what the reference's portmap has
+//! published counts, by whichever backend, and is neither doubled nor harmed. What is broken is replaced by ours.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use sandbox::traffic::{ask_tcp, serve_tcp};
+use sandbox::{Call, Host, Namespaced, UPLINK_V4, UPLINK_V6, isolated};
+use serde_json::{Value, json};
+
+use crate::bridge::{add, call, conf, shell};
+use crate::iptables::{LEGACY, PATH, choose_legacy, prime, saved};
+use crate::programs::HOST_PORT;
+use crate::reference::REFERENCE;
+
+const PLUGINS: &str = "/run/plugins";
+
+/// A container whose ports the reference has published, and calls of our program for it.
+struct Moved {
+    host: Host,
+    web: Namespaced,
+    conf: Value,
+    path: String,
+}
+
+impl Moved {
+    /// `publish` gets the configuration that the reference is to be called with.
+    fn new(path: &str, publish: impl Fn(&Value, &Namespaced)) -> Self {
+        let host = Host::new();
+        fs::create_dir_all(PLUGINS).unwrap();
+        symlink(HOST_PORT, format!("{PLUGINS}/portmap")).unwrap();
+        let web = Namespaced::new("web");
+        let result = add(&conf(), "web", &web);
+        serve_tcp(Some(&web), "web", "[::]:80");
+        let conf = json!({
+            "cniVersion": "1.0.0", "name": "net", "type": "portmap", "prevResult": result,
+            "runtimeConfig": {"portMappings": [
+                {"hostPort": 8080, "containerPort": 80, "protocol": "tcp"},
+                {"hostPort": 8081, "containerPort": 80, "protocol": "tcp", "hostIP": "127.0.0.1"},
+                {"hostPort": 53, "containerPort": 53, "protocol": "udp", "hostIP": "2001:db8::1"},
+            ]}
+        });
+        publish(&conf, &web);
+        let moved = Self { host, web, conf, path: path.to_owned() };
+        moved.is_reached();
+        moved
+    }
+
+    fn call(&self, command: &str, backend: Option<&str>) -> Call {
+        let mut conf = self.conf.clone();
+        if let Some(backend) = backend {
+            conf["backend"] = json!(backend);
+        }
+        Call::new(&format!("{PLUGINS}/portmap"), command, &conf)
+            .of("web", &self.web, "eth0")
+            .env("PATH", &self.path)
+    }
+
+    fn is_reached(&self) {
+        for (from, address) in [
+            (Some(&self.host.outside), format!("{UPLINK_V4}:8080")),
+            (Some(&self.host.outside), format!("[{UPLINK_V6}]:8080")),
+            (None, "127.0.0.1:8080".to_owned()),
+            (None, "127.0.0.1:8081".to_owned()),
+        ] {
+            assert!(ask_tcp(from, &address).expect(&address).starts_with("web sees "));
+        }
+    }
+
+    /// CHECK is content by either backend, and an ADD that is repeated changes nothing.
+    fn serves(&self, rules: impl Fn() -> String) {
+        let before = rules();
+        for backend in [None, Some("nftables"), Some("iptables")] {
+            self.call("CHECK", backend).run().silent();
+            let result = self.call("ADD", backend).run().result();
+            assert_eq!(result["ips"], self.conf["prevResult"]["ips"]);
+            // The backend of iptables takes the reference's chains for its own, and writes them anew.
+            let is_own = backend == Some("iptables") && before.contains("CNI-DN-");
+            if !is_own {
+                assert_eq!(rules(), before, "{backend:?}");
+            }
+            for word in ["dnat to", "--to-destination"] {
+                assert_eq!(rules().matches(word).count(), before.matches(word).count(), "{backend:?}");
+            }
+        }
+        self.is_reached();
+    }
+
+    /// What is missing is named; the same ADD then puts ours in its place, and DEL leaves nothing.
+    fn is_replaced(&self, damage: &str, named: &str) {
+        shell(damage);
+        for backend in [None, Some("iptables")] {
+            let (code, said) = self.call("CHECK", backend).run().error();
+            assert_eq!(code, 101, "{said}");
+            assert!(said.contains(named), "{backend:?}: {said}");
+        }
+        assert!(self.call("ADD", None).run().result().is_object());
+        let rules = ruleset();
+        for of_reference in ["CNI-DN-", "comment \"web\""] {
+            assert!(!rules.contains(of_reference), "{of_reference}: {rules}");
+        }
+        assert!(rules.contains("cleat_host_port"), "{rules}");
+        self.call("CHECK", None).run().silent();
+        self.is_reached();
+        self.call("DEL", None).without("CNI_NETNS").run().silent();
+        assert!(ask_tcp(None, "127.0.0.1:8080").is_err());
+        assert!(!ruleset().contains("8080"));
+        call("DEL", &conf(), "web", &self.web).run().silent();
+    }
+}
+
+fn ruleset() -> String {
+    let output = Command::new("nft").args(["list", "ruleset"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    // Counters of packets go on.
+    let words = text.split_whitespace().filter(|word| word.parse::<u64>().is_err() || *word == "8080");
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// The reference of Debian 12.
+fn by_reference(path: &str) -> impl Fn(&Value, &Namespaced) {
+    move |conf, web| {
+        let program = format!("{REFERENCE}/portmap");
+        let answer = Call::new(&program, "ADD", conf).of("web", web, "eth0").env("PATH", path).run();
+        assert!(answer.result().is_object());
+    }
+}
+
+#[test]
+fn chains_of_the_reference_count() {
+    isolated(|| {
+        prime("nft");
+        let moved = Moved::new(PATH, by_reference(PATH));
+        moved.serves(ruleset);
+        moved.is_replaced(
+            "ip6tables -t nat -F CNI-HOSTPORT-DNAT",
+            "ip6tables-nft -t nat has no rule \"-p tcp -m comment --comment dnat name: \"net\" id: \"web\"",
+        );
+    });
+}
+
+#[test]
+fn chains_of_the_reference_in_the_legacy_variant_count() {
+    isolated(|| {
+        choose_legacy();
+        prime("legacy");
+        let legacy = format!("{LEGACY}:{PATH}");
+        // The administrator has gone over to the newer variant meanwhile.
+        let moved = Moved::new(PATH, by_reference(&legacy));
+        moved.serves(|| saved("legacy").join("\n") + &ruleset());
+        moved
+            .is_replaced("iptables-legacy -t nat -F CNI-HOSTPORT-DNAT", "iptables-legacy -t nat has no rule");
+        assert_eq!(saved("legacy"), Vec::<String>::new());
+    });
+}
+
+/// As recorded of version 1.9.1, since the reference of Debian 12 has no such backend.
+#[test]
+fn tables_of_the_reference_count() {
+    isolated(|| {
+        prime("nft");
+        let load = |_: &Value, _: &Namespaced| {
+            fs::write("/run/reference.nft", include_str!("../data/reference-hostport-1.9.1.nft")).unwrap();
+            shell("nft -f /run/reference.nft && echo 1 >/proc/sys/net/ipv4/conf/br0/route_localnet");
+        };
+        let moved = Moved::new(PATH, load);
+        moved.serves(ruleset);
+        for (damage, repair, named) in [
+            (
+                "echo 0 >/proc/sys/net/ipv4/conf/br0/route_localnet",
+                "echo 1 >/proc/sys/net/ipv4/conf/br0/route_localnet",
+                "route_localnet of interface br0 is off",
+            ),
+            (
+                "nft flush chain ip cni_hostport output",
+                "nft add rule ip cni_hostport output fib daddr type local jump hostports_all",
+                "chain output of table ip cni_hostport does not lead to chain hostports_all",
+            ),
+            (
+                "nft flush chain ip6 cni_hostport masquerading",
+                "nft add rule ip6 cni_hostport masquerading ip6 saddr fd00:1::2 ip6 daddr fd00:1::2 masquerade",
+                "table ip6 cni_hostport does not masquerade fd00:1::2 on its way to fd00:1::2",
+            ),
+        ] {
+            shell(damage);
+            let (code, said) = moved.call("CHECK", None).run().error();
+            assert!(code == 101 && said.contains(named), "{said}");
+            shell(repair);
+            moved.call("CHECK", None).run().silent();
+        }
+        moved.is_replaced(
+            "nft flush chain ip6 cni_hostport hostports",
+            "table ip6 cni_hostport has no rule that leads port [::]:8080/tcp to [fd00:1::2]:80",
+        );
+    });
+}
+
+/// Who goes from one backend of ours to the other under running containers.
+fn the_other_counts(old: &str, new: &str) {
+    prime("nft");
+    let moved = Moved::new(PATH, |conf, web| {
+        let mut conf = conf.clone();
+        conf["backend"] = json!(old);
+        let program = format!("{PLUGINS}/portmap");
+        let answer = Call::new(&program, "ADD", &conf).of("web", web, "eth0").env("PATH", PATH).run();
+        assert!(answer.result().is_object());
+    });
+    moved.call("CHECK", Some(new)).run().silent();
+    shell(&format!("nft list ruleset | grep -q {}", if old == "iptables" { "CNI-DN-" } else { "port4" }));
+    moved.call("DEL", Some(new)).without("CNI_NETNS").run().silent();
+    assert!(!ruleset().contains("8080"));
+    call("DEL", &conf(), "web", &moved.web).run().silent();
+}
+
+#[test]
+fn our_chains_count_for_the_backend_of_nftables() {
+    isolated(|| the_other_counts("iptables", "nftables"));
+}
+
+#[test]
+fn our_table_counts_for_the_backend_of_iptables() {
+    isolated(|| the_other_counts("nftables", "iptables"));
+}
