@@ -26,6 +26,7 @@ mod mistakes;
 mod mixed;
 mod names;
 mod networks;
+mod odd;
 mod portmap;
 mod ports;
 mod programs;
