@@ -59,7 +59,18 @@ fn bad_input_is_refused_and_changes_nothing() {
             let call = Call::new(program, "ADD", &conf(plugin)).of("c1", &netns, "eth0");
             let gone = call.clone().env("CNI_NETNS", "/run/netns/gone");
             let own = call.clone().env("CNI_NETNS", "/proc/self/ns/net");
-            for (call, code, words) in [
+            // Who enters no namespace takes any path, and who reads nothing of CNI_ARGS any text.
+            let mut rows = Vec::new();
+            if matches!(plugin, "bridge" | "loopback") {
+                rows.push((gone, 4, "/run/netns/gone"));
+            }
+            if matches!(plugin, "bridge" | "link-env") {
+                rows.push((call.clone().env("CNI_ARGS", "nonsense"), 4, "\"nonsense\" in CNI_ARGS"));
+            }
+            if plugin == "host-local" {
+                rows.push((call.clone().env("CNI_ARGS", "IP:10.1.0.9"), 4, "\"IP:10.1.0.9\" in CNI_ARGS"));
+            }
+            rows.extend([
                 (call.clone().env("CNI_COMMAND", "EXPLODE"), 4, "EXPLODE"),
                 (call.clone().stdin(b"{"), 6, "not a JSON object"),
                 (call.clone().stdin(b""), 6, "empty"),
@@ -83,8 +94,6 @@ fn bad_input_is_refused_and_changes_nothing() {
                 (call.clone().env("CNI_CONTAINERID", "a/b"), 4, "a/b"),
                 (call.clone().env("CNI_IFNAME", "a name too long!"), 4, "a name too long!"),
                 (call.clone().env("CNI_IFNAME", ".."), 4, ".."),
-                (call.clone().env("CNI_ARGS", "nonsense"), 4, "nonsense"),
-                (gone, 4, "/run/netns/gone"),
                 (own, 8, "plugin's own"),
                 (call.clone().env("CNI_COMMAND", "GC"), 1, "GC needs cniVersion 1.1.0"),
                 (call.clone().env("CNI_COMMAND", "STATUS"), 1, "STATUS needs cniVersion 1.1.0"),
@@ -95,7 +104,8 @@ fn bad_input_is_refused_and_changes_nothing() {
                     1,
                     "CHECK",
                 ),
-            ] {
+            ]);
+            for (call, code, words) in rows {
                 let (found, said) = call.run().error();
                 assert_eq!(found, code, "{plugin}: {said}");
                 assert!(said.contains(words), "{plugin}: {said}");

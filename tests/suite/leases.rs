@@ -1,6 +1,8 @@
 //! One folder of leases for the reference's host-local and ours, at the same time, and addresses that are asked for
 //! while others are after them.
 
+mod beside;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};

@@ -28,6 +28,7 @@ mod moved;
 mod moved_ports;
 mod names;
 mod networks;
+mod odd;
 mod portmap;
 mod ports;
 mod programs;

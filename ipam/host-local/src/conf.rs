@@ -2,13 +2,13 @@
 //! Everything that can be refused without looking at the disk is refused here.
 //!
 //! Sets are numbered in the order `runtimeConfig.ipRanges`, the single range at the top of `ipam`, `ipam.ranges`.
-//! Requests are taken from `runtimeConfig.ips`, else `args.cni.ips`, else `IP` in `CNI_ARGS` (CONVENTIONS:
-//! what the runtime offers by capability goes before arguments); their prefix lengths are not used.
+//! Requests are taken from `runtimeConfig.ips`, `args.cni.ips` and `IP` in `CNI_ARGS` together, as the reference takes them,
+//! each once; their prefix lengths are not used. None is dropped: two that no sets can meet are an error.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use cni::{Args, Request, Route, Version};
+use cni::{Args, Request, Route, Version, cidr};
 use ipnetwork::IpNetwork;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -152,14 +152,24 @@ impl Conf {
         })
     }
 
-    /// The set that an address is leased from.
-    pub(crate) fn set_of(&self, address: IpAddr) -> Option<&RangeSet> {
-        self.demands.iter().map(|demand| &demand.set).find(|set| set.range_of(address).is_some())
+    /// The place of the set that an address is leased from: the one whose range it is of, or whose subnet, where it was
+    /// asked for.
+    pub(crate) fn set_of(&self, address: IpAddr) -> Option<usize> {
+        let place =
+            |is_of: &dyn Fn(&RangeSet) -> bool| self.demands.iter().position(|demand| is_of(&demand.set));
+        place(&|set| set.range_of(address).is_some())
+            .or_else(|| place(&|set| set.range_beside(address).is_some()))
     }
 }
 
-/// The network's folder: all of the configuration that DEL and GC need, so that no other mistake in it keeps leases
-/// from being released.
+/// The network's folder for DEL and GC: all that they need of the configuration, so that no other mistake in it keeps leases
+/// from being released. Where it names no folder, nothing can have been leased in another than the usual one.
+pub(crate) fn folder_for_removal(request: &Request) -> PathBuf {
+    let data_dir = request.conf.text(&["ipam", "dataDir"]).filter(|folder| !folder.is_empty());
+    Path::new(data_dir.unwrap_or(DEFAULT_DATA_DIR)).join(request.conf.network.as_str())
+}
+
+/// The network's folder.
 pub(crate) fn folder(request: &Request) -> Result<PathBuf, Error> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -214,40 +224,36 @@ fn read_sets(key: &str, keys: &[Vec<RangeKeys>], sets: &mut Vec<RangeSet>) -> Re
 }
 
 fn requested(keys: &Keys, args: &Args) -> Result<Vec<IpAddr>, Error> {
-    let parse_all = |key, texts: &mut dyn Iterator<Item = &str>| {
-        let mut addresses: Vec<IpAddr> = Vec::new();
-        for text in texts {
-            let address =
-                parse_request(text.trim()).ok_or_else(|| Error::Request { key, text: text.to_owned() })?;
-            // podman repeats an address; a repetition asks for nothing more.
-            if !addresses.contains(&address) {
-                addresses.push(address);
-            }
+    let by_runtime = keys.runtime_config.ips.iter().map(|text| ("runtimeConfig.ips", text.as_str()));
+    let by_arguments = keys.args.cni.ips.iter().map(|text| ("args.cni.ips", text.as_str()));
+    let by_environment = args.wanted("IP")?.into_iter().flat_map(|list| list.split(','));
+    let by_environment = by_environment.map(|text| ("IP in CNI_ARGS", text));
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for (key, text) in by_runtime.chain(by_arguments).chain(by_environment) {
+        let address =
+            parse_request(text.trim()).ok_or_else(|| Error::Request { key, text: text.to_owned() })?;
+        // podman repeats an address, and may give it by two ways; a repetition asks for nothing more.
+        if !addresses.contains(&address) {
+            addresses.push(address);
         }
-        Ok(addresses)
-    };
-    if !keys.runtime_config.ips.is_empty() {
-        return parse_all("runtimeConfig.ips", &mut keys.runtime_config.ips.iter().map(String::as_str));
     }
-    if !keys.args.cni.ips.is_empty() {
-        return parse_all("args.cni.ips", &mut keys.args.cni.ips.iter().map(String::as_str));
-    }
-    parse_all("IP in CNI_ARGS", &mut args.get("IP").into_iter().flat_map(|list| list.split(',')))
+    Ok(addresses)
 }
 
 /// An address, with or without a prefix length.
 fn parse_request(text: &str) -> Option<IpAddr> {
-    let address = match text.parse::<IpAddr>() {
-        Ok(address) => address,
-        Err(_) => cni::cidr::parse(text).ok()?.ip(),
-    };
-    Some(address.to_canonical())
+    cidr::address(text).or_else(|| Some(cidr::parse(text).ok()?.ip()))
 }
 
-/// Gives each requested address to the set that it is of.
+/// Gives each requested address to the set whose range it is of; what is beside the ranges, to a set of whose subnet it
+/// is, unless that already has another to meet.
 fn distribute(sets: Vec<RangeSet>, requested: &[IpAddr]) -> Result<Vec<Demand>, Error> {
     let mut demands: Vec<Demand> = sets.into_iter().map(|set| Demand { set, requested: None }).collect();
-    for &address in requested {
+    let gateways: Vec<IpAddr> =
+        demands.iter().flat_map(|demand| demand.set.ranges()).map(Range::gateway).collect();
+    let is_inside = |address: &&IpAddr| demands.iter().any(|demand| demand.set.range_of(**address).is_some());
+    let (inside, beside): (Vec<&IpAddr>, Vec<&IpAddr>) = requested.iter().partition(is_inside);
+    for &address in inside {
         let found = demands.iter_mut().enumerate().find_map(|(index, demand)| {
             let gateway = demand.set.range_of(address)?.gateway();
             Some((index, demand, gateway))
@@ -257,6 +263,18 @@ fn distribute(sets: Vec<RangeSet>, requested: &[IpAddr]) -> Result<Vec<Demand>, 
             return Err(Error::Gateway { address });
         }
         if let Some(first) = demand.requested.replace(address) {
+            return Err(Error::TwoOfOneSet { first, second: address, index });
+        }
+    }
+    for &address in beside {
+        // No range gives it away by itself, so nobody's gateway need be left to another range.
+        if gateways.contains(&address) {
+            return Err(Error::Gateway { address });
+        }
+        let serves = |demand: &Demand| demand.set.range_beside(address).is_some();
+        let open = demands.iter().position(|demand| serves(demand) && demand.requested.is_none());
+        let index = open.or_else(|| demands.iter().position(serves)).ok_or(Error::NoRange { address })?;
+        if let Some(first) = demands[index].requested.replace(address) {
             return Err(Error::TwoOfOneSet { first, second: address, index });
         }
     }

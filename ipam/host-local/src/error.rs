@@ -44,14 +44,14 @@ pub(crate) enum Error {
         /// The text.
         text: String,
     },
-    /// A requested address is in no range.
-    #[error("lease requested address {address}: it is in no configured range")]
+    /// A requested address is no host's of any subnet.
+    #[error("lease requested address {address}: it is in no configured subnet, or no host's address there")]
     NoRange {
         /// The address.
         address: IpAddr,
     },
-    /// A requested address is its range's gateway.
-    #[error("lease requested address {address}: it is the gateway of its range")]
+    /// A requested address is a gateway's.
+    #[error("lease requested address {address}: it is the gateway of its subnet")]
     Gateway {
         /// The address.
         address: IpAddr,
@@ -114,8 +114,8 @@ pub(crate) enum Error {
         /// Whose it is, in words.
         holder: Option<String>,
     },
-    /// CHECK: the previous result has no address of any range.
-    #[error("check {0}: prevResult has no address of any configured range")]
+    /// CHECK: the previous result has no address of any subnet.
+    #[error("check {0}: prevResult has no address of any configured subnet")]
     NothingLeased(Box<Attachment>),
     /// A failed ADD could not be undone.
     #[error("{cause}; what was leased before could not be released: {undo}")]
@@ -201,7 +201,7 @@ impl Error {
             Self::TooManyRanges => "write neighbouring ranges as one",
             Self::TooManySets(_) => "use cniVersion 0.3.0 or newer, or one range set per family",
             Self::Request { .. } => "write it as 10.1.0.5 or 10.1.0.5/24",
-            Self::NoRange { .. } => "request an address of a configured range, or extend the ranges",
+            Self::NoRange { .. } => "request an address of a configured subnet, or add one to the ranges",
             Self::Gateway { .. } | Self::InUse { .. } => "request another address",
             Self::TwoOfOneSet { .. } => "each range set gives one address: request one of each",
             Self::Exhausted { .. } => {

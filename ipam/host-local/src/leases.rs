@@ -77,7 +77,7 @@ fn read(request: &Request, boot_id: Option<&str>) -> Result<Vec<Leases>, Error> 
             }
             None => crate::allocate::Search::new(set, None).candidates().next().map(|found| found.address),
         };
-        let used = all.iter().filter(|lease| set.range_of(lease.address).is_some()).cloned().collect();
+        let used = all.iter().filter(|lease| conf.set_of(lease.address) == Some(index)).cloned().collect();
         Ok(Leases { ranges: set.to_string(), size: set.size(), next, used })
     };
     sets.map(describe).collect()

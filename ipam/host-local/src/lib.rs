@@ -33,6 +33,7 @@ pub struct HostLocal;
 
 impl Plugin for HostLocal {
     const NAME: &'static str = "host-local";
+    const ENTERS_NETNS: bool = false;
 
     /// Leases one address of every range set: all of them, or none.
     fn add(request: &Request, target: &Target) -> Result<AddResult, cni::Error> {
@@ -100,7 +101,7 @@ fn add(request: &Request, target: &Target, boot_id: Option<&str>) -> Result<AddR
 }
 
 fn del(request: &Request, target: &Target) -> Result<(), Error> {
-    let Some(store) = Store::open(&conf::folder(request)?)? else { return Ok(()) };
+    let Some(store) = Store::open(&conf::folder_for_removal(request))? else { return Ok(()) };
     let previous = request.conf.prev_result.iter().flat_map(|result| &result.ips);
     let addresses: Vec<IpAddr> = previous.map(|ip| ip.address.ip().to_canonical()).collect();
     store.lock_existing()?.release(&target.attachment, &addresses)
@@ -139,7 +140,7 @@ fn check(request: &Request, target: &Target) -> Result<(), Error> {
 
 fn gc(request: &Request) -> Result<(), Error> {
     let Some(valid) = request.conf.valid_attachments()? else { return Ok(()) };
-    let Some(store) = Store::open(&conf::folder(request)?)? else { return Ok(()) };
+    let Some(store) = Store::open(&conf::folder_for_removal(request))? else { return Ok(()) };
     store.lock_existing()?.collect(&request.conf.network, &valid)
 }
 

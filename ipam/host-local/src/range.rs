@@ -42,10 +42,6 @@ impl Range {
         if subnet.ip() != subnet.network() {
             return Err(RangeFault::HostBits { subnet, network });
         }
-        // Addresses of IPv4 within IPv6 are taken for what they are, which such a subnet contradicts.
-        if subnet.ip().is_ipv6() && subnet.ip().to_canonical().is_ipv4() {
-            return Err(RangeFault::Mapped(subnet));
-        }
         if subnet.prefix() > longest_prefix(subnet) {
             return Err(RangeFault::TooSmall(subnet));
         }
@@ -111,6 +107,14 @@ impl Range {
         address.is_ipv4() == self.subnet.is_ipv4() && (self.start..=self.end).contains(&number(address))
     }
 
+    /// Whether an address may be leased to somebody who asks for it: besides those of the range, any host's of the subnet.
+    pub(crate) fn serves(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let is_end =
+            address == self.subnet.network() || (self.subnet.is_ipv4() && address == self.subnet.broadcast());
+        self.contains(address) || (self.subnet.contains(address) && !is_end)
+    }
+
     /// How many addresses can be leased at once.
     pub(crate) fn size(&self) -> u128 {
         let last = self.end - self.start;
@@ -170,6 +174,11 @@ impl RangeSet {
     /// The range that an address is leased from.
     pub(crate) fn range_of(&self, address: IpAddr) -> Option<&Range> {
         self.0.iter().find(|range| range.contains(address))
+    }
+
+    /// The range that says prefix and gateway of an address that is asked for: its own, or one beside it in its subnet.
+    pub(crate) fn range_beside(&self, address: IpAddr) -> Option<&Range> {
+        self.range_of(address).or_else(|| self.0.iter().find(|range| range.serves(address)))
     }
 
     /// How many addresses can be leased at once.
@@ -239,6 +248,25 @@ mod tests {
     }
 
     #[test]
+    fn hosts_beside_the_range_can_be_asked_for() {
+        let v4 = range("10.1.0.0/24", "10.1.0.128", "10.1.0.191", "").unwrap();
+        let v6 = range("fd00::/64", "fd00::10", "fd00::20", "").unwrap();
+        for (range, address, serves) in [
+            (&v4, "10.1.0.128", true),
+            (&v4, "10.1.0.5", true),
+            (&v4, "::ffff:10.1.0.254", true),
+            (&v4, "10.1.0.0", false),
+            (&v4, "10.1.0.255", false),
+            (&v4, "10.1.1.5", false),
+            (&v4, "fd00::5", false),
+            (&v6, "fd00::ffff:ffff:ffff:ffff", true),
+            (&v6, "fd00::", false),
+        ] {
+            assert_eq!(range.serves(address.parse().unwrap()), serves, "{address}");
+        }
+    }
+
+    #[test]
     fn ranges_that_cannot_serve_are_refused_with_the_cure() {
         for (subnet, start, end, gateway, words) in [
             ("10.1.2.3/24", "", "", "", "subnet 10.1.2.3/24 has host bits: write 10.1.2.0/24"),
@@ -246,7 +274,6 @@ mod tests {
             ("10.1.0.0/32", "", "", "", "too small"),
             ("fd00::/127", "", "", "", "at most 126"),
             ("fd00::/128", "", "", "", "too small"),
-            ("::ffff:10.1.0.0/120", "", "", "", "written as IPv6"),
             ("10.1.0.0/24", "10.1.1.1", "", "", "rangeStart 10.1.1.1 is outside subnet 10.1.0.0/24"),
             ("10.1.0.0/24", "", "10.2.0.1", "", "rangeEnd 10.2.0.1 is outside"),
             ("10.1.0.0/24", "fd00::1", "", "", "rangeStart fd00::1 is outside"),

@@ -1,41 +1,92 @@
 //! `CNI_ARGS`: `KEY=value` pairs separated by semicolons.
 //!
 //! The reference errors on unknown keys unless `IgnoreUnknown=1`, even on DEL, which strands what the
-//! container had. Here unknown keys are ignored always; a pair without `=` is refused.
+//! container had. Here unknown keys are ignored always. What is no pair stops only those who read the variable, and
+//! only where something is made or compared: loopback and host-port never look, as the reference's never do.
 
 use crate::error::{Code, Error};
 
 /// Runtimes give half a dozen.
 const MAX_PAIRS: usize = 1024;
 
-/// The pairs of `CNI_ARGS`, in their order.
+/// The pairs of `CNI_ARGS`, in their order, and what is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Args(Vec<(String, String)>);
+pub struct Args {
+    pairs: Vec<(String, String)>,
+    malformed: Vec<String>,
+    /// There are more than [`MAX_PAIRS`], of which the rest was not read.
+    is_cut: bool,
+}
 
 impl Args {
-    /// Reads the variable's value; empty pairs, as a closing semicolon makes them, are skipped.
+    /// Reads the variable's value, whatever it is; empty pairs, as a closing semicolon makes them, are skipped.
+    #[must_use]
+    pub fn read(text: &str) -> Self {
+        let mut args = Self::default();
+        for pair in text.split(';').filter(|pair| !pair.is_empty()) {
+            if args.pairs.len() + args.malformed.len() == MAX_PAIRS {
+                args.is_cut = true;
+                break;
+            }
+            match pair.split_once('=') {
+                Some((key, value)) if !key.is_empty() => args.pairs.push((key.to_owned(), value.to_owned())),
+                _ => args.malformed.push(pair.to_owned()),
+            }
+        }
+        args
+    }
+
+    /// As [`Args::read`], of what must be pairs throughout.
+    ///
+    /// # Errors
+    /// As [`Args::expect_pairs`].
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let args = Self::read(text);
+        args.expect_pairs().map(|()| args)
+    }
+
+    /// Refuses what is no pair: for those who read several keys, to whom it may have been said.
     ///
     /// # Errors
     /// Code 4 for a pair that is not `KEY=value`, and for more than 1,024 of them.
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        let pairs = text.split(';').filter(|pair| !pair.is_empty()).map(|pair| match pair.split_once('=') {
-            Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-            _ => Err(Error::new(Code::InvalidEnvironment, format!("invalid pair {pair:?} in CNI_ARGS"))
-                .details("write CNI_ARGS as KEY=value;KEY=value")),
-        });
-        let pairs: Vec<_> = pairs.take(MAX_PAIRS + 1).collect::<Result<_, _>>()?;
-        if pairs.len() > MAX_PAIRS {
+    pub fn expect_pairs(&self) -> Result<(), Error> {
+        match self.malformed.first() {
+            Some(pair) => Err(invalid(pair)),
+            None => self.expect_all(),
+        }
+    }
+
+    /// The value of a key as [`Args::get`] has it, for those who read nothing else. What is no pair is none of their
+    /// business, unless it begins with the key, as `IP:10.1.0.5`.
+    ///
+    /// # Errors
+    /// Code 4 for such a pair, and for more than 1,024 of them.
+    pub fn wanted(&self, key: &str) -> Result<Option<&str>, Error> {
+        let is_meant = |pair: &&String| {
+            let head = pair.trim_start().get(..key.len());
+            let rest = pair.trim_start().get(key.len()..).unwrap_or_default();
+            head.is_some_and(|head| head.eq_ignore_ascii_case(key))
+                && !rest.starts_with(|next: char| next.is_ascii_alphabetic() || next == '_')
+        };
+        match self.malformed.iter().find(is_meant) {
+            Some(pair) => Err(invalid(pair)),
+            None => self.expect_all().map(|()| self.get(key)),
+        }
+    }
+
+    fn expect_all(&self) -> Result<(), Error> {
+        if self.is_cut {
             let told = format!("CNI_ARGS have more than {MAX_PAIRS} pairs");
             return Err(Error::new(Code::InvalidEnvironment, told));
         }
-        Ok(Self(pairs))
+        Ok(())
     }
 
     /// The value of a key, which is case-sensitive; the last one where it is given twice. An empty value
     /// counts as absent.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.0
+        self.pairs
             .iter()
             .rev()
             .find(|(name, _)| name == key)
@@ -46,8 +97,13 @@ impl Args {
     /// All pairs in their order.
     #[must_use]
     pub fn pairs(&self) -> &[(String, String)] {
-        &self.0
+        &self.pairs
     }
+}
+
+fn invalid(pair: &str) -> Error {
+    Error::new(Code::InvalidEnvironment, format!("invalid pair {pair:?} in CNI_ARGS"))
+        .details("write CNI_ARGS as KEY=value;KEY=value")
 }
 
 #[cfg(test)]
@@ -65,5 +121,31 @@ mod tests {
         for bad in ["MAC", "=x", "a=b;c", &"a=b;".repeat(1025)] {
             assert_eq!(Args::parse(bad).unwrap_err().code(), 4, "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_no_pair_concerns_the_reader_of_its_key_alone() {
+        let args = Args::read("none;IP=10.1.0.5");
+        assert_eq!(args.wanted("IP").unwrap(), Some("10.1.0.5"));
+        assert_eq!(args.pairs().len(), 1);
+        for (text, is_meant) in [
+            ("IP", true),
+            ("IP:10.1.0.5", true),
+            (" ip 10.1.0.5", true),
+            ("IP10.1.0.5", true),
+            ("IPAM", false),
+            ("none", false),
+            ("é", false),
+            ("=IP", false),
+        ] {
+            let outcome = Args::read(text).wanted("IP").map(|value| value.map(str::to_owned));
+            match outcome {
+                Ok(value) => assert!(!is_meant && value.is_none(), "{text}"),
+                Err(error) => {
+                    assert!(is_meant && error.to_string().contains(&format!("{text:?}")), "{error}");
+                }
+            }
+        }
+        assert_eq!(Args::read(&"a=b;".repeat(1025)).wanted("IP").unwrap_err().code(), 4);
     }
 }

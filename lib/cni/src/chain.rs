@@ -74,7 +74,7 @@ impl Chain<'_> {
     /// # Errors
     /// All that plugins reported. The result is kept then, so that a further DEL has it.
     pub fn del(&self, parameters: &Parameters<'_>) -> Result<(), Error> {
-        let result = self.cached_result(parameters.attachment)?;
+        let result = self.result_to_remove(parameters.attachment);
         self.del_all(parameters, result.as_ref())?;
         self.cache.remove(parameters.attachment)
     }
@@ -179,6 +179,12 @@ impl Chain<'_> {
         let entry = self.cache.read(attachment)?;
         let result = entry.and_then(|entry| entry.result);
         result.map(|value| AddResult::parse(&value, self.list.version)).transpose()
+    }
+
+    /// The kept result for DEL, which takes what can be read, and does without where nothing can.
+    fn result_to_remove(&self, attachment: &Attachment) -> Option<AddResult> {
+        let value = self.cache.read(attachment).ok().flatten()?.result?;
+        Some(AddResult::parse(&value, self.list.version).unwrap_or_else(|_| AddResult::salvage(&value)))
     }
 
     fn call(

@@ -30,8 +30,11 @@ pub struct Conf {
     pub network: NetworkName,
     /// The plugin's `type`, which is its program's name.
     pub plugin: String,
-    /// The result of the plugins before this one (ADD), or of the whole ADD (CHECK, DEL).
+    /// What can be read of the result of the plugins before this one (ADD), or of the whole ADD (CHECK, DEL, GC). Who makes
+    /// or compares something by it asks for [`Conf::previous`].
     pub prev_result: Option<AddResult>,
+    /// What is wrong with it.
+    odd: Option<Error>,
     raw: Map<String, Value>,
 }
 
@@ -40,7 +43,7 @@ impl Conf {
     ///
     /// # Errors
     /// Code 6 for content that is not one JSON object or too long, 1 for a version that is not supported, 7 for
-    /// a bad name or type, and what [`AddResult::parse`] says of `prevResult`.
+    /// a bad name or type.
     pub fn from_slice(bytes: &[u8]) -> Result<Self, Error> {
         Self::from_object(read_object(bytes)?)
     }
@@ -51,27 +54,30 @@ impl Conf {
     /// As [`Conf::from_slice`].
     pub fn from_object(raw: Map<String, Value>) -> Result<Self, Error> {
         let version = version_of(&raw)?;
-        let text = |key: &str| match case_blind::get(&raw, key) {
-            None | Some(Value::Null) => Ok(""),
-            Some(Value::String(text)) => Ok(text.as_str()),
-            Some(other) => {
-                Err(Error::new(Code::InvalidConfig, format!("key {key:?} must be a string, not {other}")))
-            }
+        let network = network_of(&raw)?;
+        let plugin = text_of(&raw, "type")?.to_owned();
+        Ok(Self::new(version, network, plugin, raw))
+    }
+
+    /// Takes an object over as the configuration of a DEL or GC, of which no more has to be valid than these need: an
+    /// unknown version is taken for the newest one.
+    ///
+    /// # Errors
+    /// Code 7 for a bad name.
+    pub fn for_removal(raw: Map<String, Value>) -> Result<Self, Error> {
+        let version = version_of(&raw).unwrap_or(Version::NEWEST);
+        let plugin = text_of(&raw, "type").unwrap_or_default().to_owned();
+        Ok(Self::new(version, network_of(&raw)?, plugin, raw))
+    }
+
+    fn new(version: Version, network: NetworkName, plugin: String, raw: Map<String, Value>) -> Self {
+        let given = case_blind::get(&raw, "prevResult").filter(|value| !value.is_null());
+        let (prev_result, odd) = match given.map(|value| (value, AddResult::parse(value, version))) {
+            None => (None, None),
+            Some((_, Ok(result))) => (Some(result), None),
+            Some((value, Err(error))) => (Some(AddResult::salvage(value)), Some(error.within("prevResult"))),
         };
-        let name = text("name")?;
-        if name.is_empty() {
-            return Err(Error::new(Code::InvalidConfig, "the configuration has no \"name\"")
-                .details("give the network a name"));
-        }
-        let network = NetworkName::new(name)?;
-        let plugin = text("type")?.to_owned();
-        let prev_result = match case_blind::get(&raw, "prevResult") {
-            None | Some(Value::Null) => None,
-            Some(value) => {
-                Some(AddResult::parse(value, version).map_err(|error| error.within("prevResult"))?)
-            }
-        };
-        Ok(Self { version, network, plugin, prev_result, raw })
+        Self { version, network, plugin, prev_result, odd, raw }
     }
 
     /// Reads the plugin's own keys into its own type, keys in any case.
@@ -82,18 +88,43 @@ impl Conf {
         parse_object(&self.raw)
     }
 
+    /// The value of one key, by the keys that lead to it, in any case: for removing, where no other key that is wrong may
+    /// be in the way. `None` where there is no such key.
+    #[must_use]
+    pub fn value(&self, path: &[&str]) -> Option<&Value> {
+        let (first, rest) = path.split_first()?;
+        let first = case_blind::get(&self.raw, first);
+        let found = rest.iter().try_fold(first?, |value, key| case_blind::get(value.as_object()?, key));
+        found.filter(|value| !value.is_null())
+    }
+
+    /// As [`Conf::value`], where that is a text.
+    #[must_use]
+    pub fn text(&self, path: &[&str]) -> Option<&str> {
+        self.value(path).and_then(Value::as_str)
+    }
+
     /// The complete configuration as it came, which is what a delegate must get.
     #[must_use]
     pub fn raw(&self) -> &Map<String, Value> {
         &self.raw
     }
 
+    /// The previous result, where there is one.
+    ///
+    /// # Errors
+    /// What [`AddResult::parse`] says of it. The reference's host-local and bridge, and the CHECK of its loopback, never
+    /// look at it, and so are given what is none at times.
+    pub fn previous(&self) -> Result<Option<&AddResult>, Error> {
+        self.odd.clone().map_or(Ok(self.prev_result.as_ref()), Err)
+    }
+
     /// The previous result, for plugins that only work behind another one.
     ///
     /// # Errors
-    /// Code 7 where there is none.
+    /// As [`Conf::previous`], and code 7 where there is none.
     pub fn require_prev_result(&self) -> Result<&AddResult, Error> {
-        self.prev_result.as_ref().ok_or_else(|| {
+        self.previous()?.ok_or_else(|| {
             Error::new(Code::InvalidConfig, format!("plugin {:?} was called without prevResult", self.plugin))
                 .details("it works behind another plugin: put it after the one that makes the interface")
         })
@@ -176,6 +207,26 @@ pub(crate) fn parse_object<T: DeserializeOwned>(object: &Map<String, Value>) -> 
     case_blind::from_object(object).map_err(|error| Error::new(Code::InvalidConfig, error.to_string()))
 }
 
+fn text_of<'a>(object: &'a Map<String, Value>, key: &str) -> Result<&'a str, Error> {
+    match case_blind::get(object, key) {
+        None | Some(Value::Null) => Ok(""),
+        Some(Value::String(text)) => Ok(text),
+        Some(other) => {
+            Err(Error::new(Code::InvalidConfig, format!("key {key:?} must be a string, not {other}")))
+        }
+    }
+}
+
+/// The name of the network.
+fn network_of(object: &Map<String, Value>) -> Result<NetworkName, Error> {
+    let name = text_of(object, "name")?;
+    if name.is_empty() {
+        return Err(Error::new(Code::InvalidConfig, "the configuration has no \"name\"")
+            .details("give the network a name"));
+    }
+    NetworkName::new(name)
+}
+
 /// The version that a configuration names.
 pub(crate) fn version_of(object: &Map<String, Value>) -> Result<Version, Error> {
     match case_blind::get(object, "cniVersion") {
@@ -207,7 +258,6 @@ mod tests {
             (br#"{"cniVersion":"1.0.0"}"#, 7, "no \"name\""),
             (br#"{"cniVersion":"1.0.0","name":"a/b"}"#, 7, "\"a/b\""),
             (br#"{"cniVersion":"1.0.0","name":7}"#, 7, "name"),
-            (br#"{"cniVersion":"1.0.0","name":"a","prevResult":{"ips":1}}"#, 6, "prevResult"),
         ] {
             let error = Conf::from_slice(bytes).unwrap_err();
             assert_eq!(error.code(), code, "{error}");
@@ -217,6 +267,20 @@ mod tests {
         assert_eq!(Conf::from_slice("[".repeat(1 << 20).as_bytes()).unwrap_err().code(), 6);
         let many = format!("[{}]", r#"{"":0},"#.repeat(200_000));
         assert!(Conf::from_slice(many.as_bytes()).unwrap_err().to_string().contains("65536 values"));
+    }
+
+    #[test]
+    fn a_previous_result_is_judged_by_those_who_want_it() {
+        let odd = conf(&json!({"cniVersion": "1.0.0", "name": "a", "prevResult": {"ips": 1, "routes": [
+            {"dst": "0.0.0.0/0"}]}}));
+        let odd = odd.unwrap();
+        for error in [odd.previous().unwrap_err(), odd.require_prev_result().unwrap_err()] {
+            assert!(error.code() == 6 && error.to_string().contains("prevResult: "), "{error}");
+        }
+        assert_eq!(odd.prev_result.unwrap().routes.len(), 1);
+        let none = conf(&json!({"cniVersion": "1.0.0", "name": "a"})).unwrap();
+        assert_eq!(none.previous().unwrap(), None);
+        assert_eq!(none.require_prev_result().unwrap_err().code(), 7);
     }
 
     #[test]

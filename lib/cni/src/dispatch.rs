@@ -15,6 +15,7 @@ use crate::args::Args;
 use crate::attachment::{Attachment, ContainerId, IfName};
 use crate::conf::{self, Conf, MAX_INPUT};
 use crate::error::{Code, Error};
+use crate::removal;
 use crate::request::{Command, Request, Target, missing};
 use crate::result::AddResult;
 use crate::version::Version;
@@ -23,6 +24,11 @@ use crate::version::Version;
 pub trait Plugin {
     /// The program's name, which is the `type` in configurations.
     const NAME: &'static str;
+
+    /// Whether the plugin enters the container's network namespace. To those that do not, `CNI_NETNS` is a text: it may lead
+    /// to what cannot be opened here, or nowhere, as when a plugin of another data plane calls host-local. That it must not
+    /// be the plugin's own holds for all, as in the reference 1.9, which says so only when it has done its work.
+    const ENTERS_NETNS: bool = true;
 
     /// Makes the attachment; on failure nothing of it may remain.
     ///
@@ -135,9 +141,7 @@ fn call<P: Plugin>(
         return Ok(Some(versions(boundary)));
     }
     check_required(command, boundary)?;
-    let object = conf::read_object(&read_input(boundary)?)?;
-    *version = conf::version_of(&object)?;
-    let conf = Conf::from_object(object)?;
+    let conf = read_conf(command, boundary, version)?;
     if conf.version < command.since() {
         return Err(Error::new(
             Code::IncompatibleVersion,
@@ -148,7 +152,7 @@ fn call<P: Plugin>(
             ),
         ));
     }
-    let path = std::env::split_paths(&variable(boundary, "CNI_PATH")?)
+    let path = std::env::split_paths(&variable_for(command, boundary, "CNI_PATH")?)
         .filter(|p| !p.as_os_str().is_empty())
         .collect();
     let request = Request { command, conf, path };
@@ -157,12 +161,24 @@ fn call<P: Plugin>(
         Command::Status => return P::status(&request).map(|()| None),
         _ => {}
     }
-    let target = target(&request, boundary)?;
+    let target = target::<P>(&request, boundary)?;
     match command {
         Command::Add => add::<P>(request, &target).map(Some),
         Command::Check => P::check(&request, &target).map(|()| None),
         _ => P::del(&request, &target).map(|()| None),
     }
+}
+
+/// The configuration: a whole one to make or compare something, and as much as there is of it to remove.
+fn read_conf(command: Command, boundary: &mut Boundary<'_>, version: &mut Version) -> Result<Conf, Error> {
+    if matches!(command, Command::Del | Command::Gc) {
+        let object = removal::read(&read_input(boundary, removal::MAX_INPUT)?)?;
+        *version = conf::version_of(&object).unwrap_or(*version);
+        return Conf::for_removal(object);
+    }
+    let object = conf::read_object(&read_input(boundary, MAX_INPUT)?)?;
+    *version = conf::version_of(&object)?;
+    Conf::from_object(object)
 }
 
 /// An ADD whose result its version cannot hold, as 0.2.0 cannot hold one without addresses, has failed: it is undone.
@@ -191,10 +207,10 @@ fn check_required(command: Command, boundary: &Boundary<'_>) -> Result<(), Error
     if absent.is_empty() { Ok(()) } else { Err(missing(&absent)) }
 }
 
-fn read_input(boundary: &mut Boundary<'_>) -> Result<Vec<u8>, Error> {
+fn read_input(boundary: &mut Boundary<'_>, most: usize) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::with_capacity(4096);
     // One byte more than is allowed tells that there was too much.
-    let limit = u64::try_from(MAX_INPUT).unwrap_or(u64::MAX).saturating_add(1);
+    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     match boundary.stdin.take(limit).read_to_end(&mut bytes) {
         Ok(_) => Ok(bytes),
         Err(error) => {
@@ -205,26 +221,34 @@ fn read_input(boundary: &mut Boundary<'_>) -> Result<Vec<u8>, Error> {
 
 /// The answer to VERSION: in the version that was asked, where that one is known.
 fn versions(boundary: &mut Boundary<'_>) -> Value {
-    let asked = read_input(boundary)
+    let asked = read_input(boundary, MAX_INPUT)
         .and_then(|bytes| conf::read_object(&bytes))
         .and_then(|object| conf::version_of(&object));
     let supported: Vec<&str> = Version::ALL.iter().map(|version| version.as_str()).collect();
     json!({"cniVersion": asked.unwrap_or(Version::NEWEST).as_str(), "supportedVersions": supported})
 }
 
-fn target(request: &Request, boundary: &Boundary<'_>) -> Result<Target, Error> {
-    let netns = variable(boundary, "CNI_NETNS")?;
-    let raw_args = variable(boundary, "CNI_ARGS")?;
+/// A variable that a removal does without where it is not UTF-8.
+fn variable_for(command: Command, boundary: &Boundary<'_>, name: &str) -> Result<String, Error> {
+    match variable(boundary, name) {
+        Err(_) if matches!(command, Command::Del | Command::Gc) => Ok(String::new()),
+        outcome => outcome,
+    }
+}
+
+fn target<P: Plugin>(request: &Request, boundary: &Boundary<'_>) -> Result<Target, Error> {
+    let variable_of = |name| variable_for(request.command, boundary, name);
+    let netns = variable_of("CNI_NETNS")?;
+    let raw_args = variable_of("CNI_ARGS")?;
     let attachment = Attachment {
         network: request.conf.network.clone(),
         container_id: ContainerId::new(variable(boundary, "CNI_CONTAINERID")?)?,
         ifname: IfName::new(variable(boundary, "CNI_IFNAME")?)?,
     };
     let mut netns = (!netns.is_empty()).then(|| PathBuf::from(netns));
-    let overridden =
-        matches!(variable(boundary, "CNI_NETNS_OVERRIDE")?.to_ascii_lowercase().as_str(), "1" | "true");
+    let overridden = matches!(variable_of("CNI_NETNS_OVERRIDE")?.to_ascii_lowercase().as_str(), "1" | "true");
     if let Some(path) = &netns
-        && is_own(path, request.command)?
+        && is_own(path, P::ENTERS_NETNS && request.command != Command::Del)?
         && !overridden
     {
         if request.command != Command::Del {
@@ -232,18 +256,17 @@ fn target(request: &Request, boundary: &Boundary<'_>) -> Result<Target, Error> {
         }
         netns = None;
     }
-    Ok(Target { attachment, netns, args: Args::parse(&raw_args)?, raw_args })
+    Ok(Target { attachment, netns, args: Args::read(&raw_args), raw_args })
 }
 
 /// Whether the path leads to the plugin's own network namespace, where the "container interface" would be one of the
 /// host's. To a DEL that is a container whose namespace has gone: the path is that of a process which has ended, and the
 /// host has given its number to another one. Any other verb is refused. `CNI_NETNS_OVERRIDE` allows it, as in the
-/// reference.
-fn is_own(path: &Path, command: Command) -> Result<bool, Error> {
+/// reference. `needed` says whether the namespace must be there.
+fn is_own(path: &Path, needed: bool) -> Result<bool, Error> {
     let target = match fs::metadata(path) {
         Ok(target) => target,
-        // DEL must do without; ADD and CHECK cannot.
-        Err(_) if command == Command::Del => return Ok(false),
+        Err(_) if !needed => return Ok(false),
         Err(error) => {
             let cure = match error.kind() {
                 io::ErrorKind::PermissionDenied => {

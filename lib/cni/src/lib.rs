@@ -22,8 +22,10 @@ pub mod links;
 mod list;
 mod panic_hook;
 pub mod reference;
+mod removal;
 mod request;
 mod result;
+mod salvage;
 pub mod schema;
 mod version;
 

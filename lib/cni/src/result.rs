@@ -4,12 +4,13 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::case_blind;
 use crate::error::{Code, Error};
 use crate::legacy;
+use crate::salvage;
 use crate::version::Version;
 
 /// What an ADD set up (specification 1.1.0, "ADD Success").
@@ -55,8 +56,8 @@ pub struct Interface {
 /// One address of a result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ip {
-    /// Index into [`AddResult::interfaces`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Index into [`AddResult::interfaces`]; a negative one is read as none, as the reference's plugins take it.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "index")]
     pub interface: Option<usize>,
     /// The address with the length of its subnet's prefix.
     #[serde(with = "crate::cidr")]
@@ -100,6 +101,11 @@ pub struct Route {
     /// The scope (`RT_SCOPE_*`, linux/rtnetlink.h).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<u8>,
+}
+
+fn index<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    let index = Option::<i64>::deserialize(deserializer)?;
+    Ok(index.and_then(|index| usize::try_from(index).ok()))
 }
 
 impl Route {
@@ -168,6 +174,13 @@ impl AddResult {
             )),
             None => Ok(result),
         }
+    }
+
+    /// What can be read of a result that may be odd in any way: for removing, which does not wait for a better one. What
+    /// an address belongs to that the result does not have, is left out; an address without a prefix length stands alone.
+    #[must_use]
+    pub fn salvage(value: &Value) -> Self {
+        salvage::result(value)
     }
 
     /// The result in the shape of a version, with its `cniVersion`.

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// An Ethernet hardware address (EUI-48).
+/// An Ethernet hardware address (EUI-48). It is read as Go's `net.ParseMAC` reads one of six bytes: `02:00:00:00:00:01`,
+/// `02-00-00-00-00-01` or `0200.0000.0001`, and written in the first of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Mac([u8; 6]);
 
-/// The text is not six hexadecimal bytes with colons between them.
+/// The text is none of the forms that [`Mac`] is read from.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("parse hardware address {0:?}: not of the form 02:00:00:00:00:01")]
 pub struct ParseMacError(String);
@@ -51,17 +52,23 @@ impl FromStr for Mac {
 }
 
 fn octets(text: &str) -> Option<[u8; 6]> {
-    let mut octets = [0; 6];
-    let mut parts = text.split(':');
-    for octet in &mut octets {
-        let part = parts.next()?;
+    // Which one it is, its first place tells; there is no other separator behind it.
+    let (separator, digits) = match text.as_bytes().get(2)? {
+        b':' => (':', 2),
+        b'-' => ('-', 2),
+        _ => ('.', 4),
+    };
+    let mut all = String::with_capacity(12);
+    for part in text.split(separator) {
         // from_str_radix alone would take a sign: "+1".
-        if part.len() != 2 || !part.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if part.len() != digits || !part.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;
         }
-        *octet = u8::from_str_radix(part, 16).ok()?;
+        all.push_str(part);
     }
-    parts.next().is_none().then_some(octets)
+    let number = Some(all).filter(|all| all.len() == 12)?;
+    let [_, _, octets @ ..] = u64::from_str_radix(&number, 16).ok()?.to_be_bytes();
+    Some(octets)
 }
 
 #[cfg(test)]
@@ -73,6 +80,9 @@ mod tests {
         let mac: Mac = "02:AB:00:00:00:ff".parse().unwrap();
         assert_eq!(mac.octets(), [2, 0xab, 0, 0, 0, 0xff]);
         assert_eq!(mac.to_string(), "02:ab:00:00:00:ff");
+        for text in ["02-ab-00-00-00-FF", "02ab.0000.00ff"] {
+            assert_eq!(text.parse::<Mac>().unwrap(), mac);
+        }
     }
 
     #[test]
@@ -85,6 +95,14 @@ mod tests {
             "2:0:0:0:0:0",
             "+2:00:00:00:00:00",
             "0g:00:00:00:00:00",
+            "02-00:00-00-00-01",
+            "020000000001",
+            "02.00.00.00.00.01",
+            "0200-0000-0001",
+            "0200.0000",
+            "0200.0000.0001.0000",
+            "02:00:00:00:00:01:",
+            "é2:00:00:00:00:01",
         ] {
             assert!(text.parse::<Mac>().is_err(), "{text}");
         }

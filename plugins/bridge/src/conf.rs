@@ -152,6 +152,8 @@ impl Conf {
 
     /// Reads the configuration; `target` is there for the verbs that have one.
     pub(crate) fn new(request: &Request, target: Option<&Target>) -> Result<Self, Error> {
+        // A pair that is none may have been meant to ask for the hardware address.
+        target.map_or(Ok(()), |target| target.args.expect_pairs())?;
         let keys: Keys = request.conf.parse()?;
         if keys.hairpin_mode && keys.promisc_mode {
             return Err(config(
@@ -274,11 +276,12 @@ pub(crate) enum Edge {
     Internal,
 }
 
-/// What DEL and GC need of the configuration. Whatever else is wrong with it cannot keep them from removing.
+/// What DEL and GC need of the configuration. Whatever else is wrong with it cannot keep them from removing, and what is
+/// wrong with these no more than it must.
 #[derive(Debug)]
 pub(crate) struct Removal {
-    /// The bridge's name.
-    pub bridge: IfName,
+    /// The bridge's name, or why there is none.
+    pub bridge: Result<IfName, Error>,
     /// The gateway's device on the bridge, if the network has one.
     pub vlan_gateway: Option<VlanGateway>,
     /// Who takes the addresses back.
@@ -286,19 +289,23 @@ pub(crate) struct Removal {
 }
 
 impl Removal {
-    pub(crate) fn new(request: &Request) -> Result<Self, Error> {
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Keys {
-            bridge: String,
-            vlan: serde_json::Value,
-            ipam: IpamKeys,
-        }
-        let keys: Keys = request.conf.parse()?;
-        let bridge = bridge_name(keys.bridge)?;
-        let vlan = keys.vlan.as_u64().and_then(|vlan| u16::try_from(vlan).ok());
-        let vlan_gateway = vlan.and_then(|vlan| VlanGateway::new(&bridge, vlan).ok().flatten());
-        Ok(Self { bridge, vlan_gateway, ipam: Ipam::new(keys.ipam.r#type) })
+    pub(crate) fn new(request: &Request) -> Self {
+        let conf = &request.conf;
+        let bridge = match conf.value(&["bridge"]) {
+            None => bridge_name(String::new()),
+            Some(serde_json::Value::String(name)) => bridge_name(name.clone()),
+            Some(other) => Err(config(&format!("bridge is {other}"), "give the bridge's name as text")),
+        };
+        let vlan = conf.value(&["vlan"]).and_then(serde_json::Value::as_u64);
+        let vlan = vlan.and_then(|vlan| u16::try_from(vlan).ok()).zip(bridge.as_ref().ok());
+        let vlan_gateway = vlan.and_then(|(vlan, bridge)| VlanGateway::new(bridge, vlan).ok().flatten());
+        let ipam = match (conf.value(&["ipam"]), conf.value(&["ipam", "type"])) {
+            (None | Some(serde_json::Value::Object(_)), None) => Ipam::None,
+            (_, Some(serde_json::Value::String(plugin))) => Ipam::new(plugin.clone()),
+            // Nobody could have had this plugin's ADD with it. The folder that most addresses are leased in tells more.
+            _ => Ipam::HostLocal,
+        };
+        Self { bridge, vlan_gateway, ipam }
     }
 }
 
@@ -310,7 +317,7 @@ fn bridge_name(name: String) -> Result<IfName, Error> {
     })
 }
 
-fn config(problem: &str, cure: &'static str) -> Error {
+pub(crate) fn config(problem: &str, cure: &'static str) -> Error {
     Error::Config { problem: problem.to_owned(), cure }
 }
 

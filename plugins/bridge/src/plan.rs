@@ -37,7 +37,9 @@ impl Plan {
             if conf.gateway && ip.gateway.is_none() {
                 ip.gateway = Some(first_host(ip.address)?);
             }
-            let Some(gateway) = ip.gateway.filter(|_| conf.gateway) else {
+            // An unspecified one is nobody's address, as with the reference.
+            let named = ip.gateway.filter(|gateway| !gateway.is_unspecified());
+            let Some(gateway) = named.filter(|_| conf.gateway) else {
                 continue;
             };
             let on_bridge = with_prefix_of(gateway, ip.address)?;
@@ -77,17 +79,16 @@ fn is_of_main_table(route: &cni::Route) -> bool {
     route.table.is_none_or(|table| [0, netlink::Route::MAIN].contains(&table))
 }
 
-/// A route without a next hop goes to the first gateway of its own family; without any, it stays on the link. So does one
-/// whose next hop is named and unspecified (`0.0.0.0`): the kernel takes that for none.
+/// A route without a next hop goes to the first gateway of its own family; without any, or to an unspecified one, it
+/// stays on the link.
 fn kernel_route(route: &cni::Route, ips: &[Ip]) -> netlink::Route {
-    let gateway = if let Some(named) = route.gw {
-        Some(named.to_canonical()).filter(|gateway| !gateway.is_unspecified())
-    } else {
+    let gateway = route.gw.or_else(|| {
         let mut of_family = ips.iter().filter(|ip| ip.address.is_ipv4() == route.dst.is_ipv4());
         of_family.find_map(|ip| ip.gateway)
-    };
+    });
     netlink::Route {
-        gateway,
+        // What the kernel makes of 0.0.0.0; of :: it makes an error.
+        gateway: gateway.filter(|gateway| !gateway.is_unspecified()),
         mtu: route.mtu,
         advmss: route.advmss,
         priority: route.priority,
@@ -167,6 +168,25 @@ mod tests {
         let gateways: Vec<_> = plan.routes.iter().map(|route| route.gateway.unwrap().to_string()).collect();
         assert_eq!(gateways, ["10.1.0.1", "fd00::7"]);
         assert_eq!(plan.told_routes[0].gw, None, "the result repeats what IPAM said");
+    }
+
+    #[test]
+    fn an_unspecified_next_hop_is_the_link() {
+        let mut ipam = dual();
+        ipam["routes"] = json!([{"dst": "0.0.0.0/0", "gw": "0.0.0.0"}, {"dst": "::/0", "gw": "::"},
+            {"dst": "10.9.0.0/16", "gw": "::ffff:10.1.0.7"}, {"dst": "10.8.0.0/16", "gw": ""}]);
+        ipam["ips"][1]["gateway"] = json!("::");
+        let plan = plan(&json!({"isGateway": true}), &ipam).unwrap();
+        let gateways: Vec<_> =
+            plan.routes.iter().map(|route| route.gateway.map(|gw| gw.to_string())).collect();
+        let wanted = [None, None, Some("10.1.0.7"), Some("10.1.0.1")];
+        assert_eq!(gateways, wanted.map(|gateway| gateway.map(str::to_owned)));
+        assert_eq!(text(&plan.gateways), ["10.1.0.1/24"]);
+        assert_eq!(
+            plan.told_routes[0].gw,
+            Some("0.0.0.0".parse().unwrap()),
+            "the result repeats what IPAM said"
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{container, forward, gate, host, masquerade, names, spoof};
 
 /// Removes an attachment. What is gone already counts as removed.
 pub(crate) fn del(request: &Request, target: &Target) -> Result<(), cni::Error> {
-    let conf = conf::Removal::new(request)?;
+    let conf = conf::Removal::new(request);
     let mut errors: Vec<cni::Error> = Vec::new();
     let mut keep = |outcome: Result<(), Error>| errors.extend(outcome.err().map(cni::Error::from));
     // Link and rules at the same time. The link before the address: nobody may use it any more when it is given back.
@@ -39,7 +39,7 @@ fn addresses(request: &Request, target: &Target) -> Vec<IpAddr> {
 
 /// Removes what attachments left that are not valid any more. What uses an address goes before it, as in DEL.
 pub(crate) fn gc(request: &Request) -> Result<(), cni::Error> {
-    let conf = conf::Removal::new(request)?;
+    let conf = conf::Removal::new(request);
     let (network, mut outcomes) = (&request.conf.network, Vec::new());
     if let Some(valid) = request.conf.valid_attachments()? {
         let host_interface = |(container_id, ifname): &(ContainerId, IfName)| {
@@ -123,15 +123,19 @@ pub(crate) fn del_gate(port: &str) -> Result<(), Error> {
     gate::del(&mut nftables::Socket::open()?, port)
 }
 
+/// The bridge of a name that nobody can have given stays, where there is one: no attachment is left by that.
 fn del_bridge(conf: &conf::Removal) -> Result<(), Error> {
-    let (name, gateway) = (conf.bridge.as_str(), conf.vlan_gateway.as_ref());
+    let Ok(bridge) = &conf.bridge else { return Ok(()) };
+    let (name, gateway) = (bridge.as_str(), conf.vlan_gateway.as_ref());
     host::remove_bridge_if_unused(&Namespace::current()?, &mut Socket::open()?, name, gateway)
 }
 
 /// Removes the links of a network's attachments that are not valid any more.
 fn gc_links(network: &NetworkName, conf: &conf::Removal, valid: &[String]) -> Result<(), Error> {
     let mut socket = Socket::open()?;
-    if let Some(link) = socket.get_link(conf.bridge.as_str())? {
+    // Without its name nobody can say what is left on it.
+    let bridge = conf.bridge.as_ref().map_err(|error| crate::conf::config(&error.to_string(), ""))?;
+    if let Some(link) = socket.get_link(bridge.as_str())? {
         let prefix = names::alias_prefix(network);
         // A port of ours without an alias is one whose ADD was killed before it could give it, unless an ADD is at it:
         // that one holds the lock.

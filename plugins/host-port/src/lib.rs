@@ -59,6 +59,7 @@ pub struct HostPort;
 
 impl Plugin for HostPort {
     const NAME: &'static str = "host-port";
+    const ENTERS_NETNS: bool = false;
 
     fn add(request: &Request, target: &Target) -> Result<AddResult, cni::Error> {
         let conf = Conf::new(request)?;

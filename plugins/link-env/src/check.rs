@@ -26,7 +26,7 @@ pub(crate) fn check(request: &Request, target: &Target) -> Result<(), Error> {
         locked.examine(&network.name, container_id, ifname)?;
         return Err(unregistered());
     };
-    if let Some(result) = &request.conf.prev_result {
+    if let Some(result) = request.conf.previous()? {
         let wanted: BTreeSet<IpAddr> = result.container_ips(ifname).map(|ip| ip.address.ip()).collect();
         let found: BTreeSet<IpAddr> = member.addresses.iter().copied().collect();
         if wanted != found {
@@ -47,7 +47,7 @@ pub(crate) fn check(request: &Request, target: &Target) -> Result<(), Error> {
 /// Whether the member's links, and those to it, are open. The bridge may keep its members apart only since they joined.
 fn firewall(request: &Request, network: &Network, member: &Member) -> Result<(), Error> {
     let mut member = member.clone();
-    if let Some(result) = &request.conf.prev_result {
+    if let Some(result) = request.conf.previous()? {
         member.bridge = firewall::bridge(result, &member, network)?.or(member.bridge);
     }
     let mut network = network.clone();

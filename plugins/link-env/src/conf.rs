@@ -135,6 +135,7 @@ struct CniArgsOfPlugins {
 impl Conf {
     /// Reads everything that an ADD needs.
     pub(crate) fn new(conf: &cni::Conf, args: &cni::Args) -> Result<Self, Error> {
+        args.expect_pairs()?;
         let keys: Keys = conf.parse()?;
         let mut strongest = from_annotations(&keys.runtime_config.annotations)?;
         let aliases = aliases(&keys.runtime_config.aliases, conf.network.as_str())?;

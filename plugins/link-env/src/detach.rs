@@ -15,7 +15,7 @@ use crate::view::View;
 
 /// Removes one attachment.
 pub(crate) fn del(request: &Request, target: &Target) -> Result<(), Error> {
-    let delivery = Delivery::new(&request.conf)?;
+    let delivery = Delivery::for_removal(&request.conf);
     let (container_id, ifname) = (target.container_id().as_str(), target.ifname().as_str());
     let Some(locked) = delivery.registry().lock_existing()? else {
         return delivery.withdraw(None, container_id, target.netns.as_deref());
@@ -34,7 +34,7 @@ pub(crate) fn gc(request: &Request) -> Result<(), Error> {
     let Some(valid) = request.conf.valid_attachments()? else {
         return Ok(());
     };
-    let delivery = Delivery::new(&request.conf)?;
+    let delivery = Delivery::for_removal(&request.conf);
     let Some(locked) = delivery.registry().lock_existing()? else {
         return delivery.sweep(None);
     };

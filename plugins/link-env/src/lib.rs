@@ -47,6 +47,7 @@ pub struct LinkEnv;
 
 impl Plugin for LinkEnv {
     const NAME: &'static str = "link-env";
+    const ENTERS_NETNS: bool = false;
 
     fn add(request: &Request, target: &Target) -> Result<AddResult, cni::Error> {
         attach::add(request, target)?;

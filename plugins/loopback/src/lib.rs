@@ -18,9 +18,10 @@ impl Plugin for Loopback {
     const NAME: &'static str = "loopback";
 
     fn add(request: &Request, target: &Target) -> Result<AddResult, Error> {
+        let previous = request.conf.previous()?;
         let mut socket = open(target)?;
         let link = lo(&mut socket)?;
-        let result = set_up(request, target, &mut socket, &link);
+        let result = set_up(previous, target, &mut socket, &link);
         if result.is_err() && !link.up {
             // The failure itself is what is told.
             let _ = socket.set_down(link.index);
@@ -67,10 +68,15 @@ impl Described for Loopback {
     }
 }
 
-fn set_up(request: &Request, target: &Target, socket: &mut Socket, link: &Link) -> Result<AddResult, Error> {
+fn set_up(
+    previous: Option<&AddResult>,
+    target: &Target,
+    socket: &mut Socket,
+    link: &Link,
+) -> Result<AddResult, Error> {
     socket.set_up(link.index).map_err(kernel)?;
     // Behind another plugin, that one's result is the answer.
-    if let Some(result) = &request.conf.prev_result {
+    if let Some(result) = previous {
         return Ok(result.clone());
     }
     let addresses = loopback_addresses(socket, link)?;

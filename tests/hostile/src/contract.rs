@@ -142,6 +142,7 @@ fn again(conf: &Conf) {
 
 impl<P: Plugin + Described> Plugin for Judge<P> {
     const NAME: &'static str = P::NAME;
+    const ENTERS_NETNS: bool = P::ENTERS_NETNS;
 
     fn add(request: &Request, target: &Target) -> Result<AddResult, Error> {
         Self::judge(request, Some(target))?;

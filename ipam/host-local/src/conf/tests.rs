@@ -13,7 +13,7 @@ fn request(conf: Value) -> Request {
 }
 
 fn read(conf: Value, args: &str) -> Result<Conf, cni::Error> {
-    Conf::read(&request(conf), Some(&Args::parse(args).unwrap())).map_err(Into::into)
+    Conf::read(&request(conf), Some(&Args::read(args))).map_err(Into::into)
 }
 
 fn shown(conf: &Conf) -> Vec<String> {
@@ -56,7 +56,7 @@ fn sets_come_in_the_references_order() {
 }
 
 #[test]
-fn requests_come_from_the_strongest_source_alone() {
+fn requests_come_from_all_sources_and_none_is_dropped() {
     let conf = |runtime: &[&str], args: &[&str]| {
         json!({
             "ipam": {"ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd00::/64"}]]},
@@ -69,29 +69,82 @@ fn requests_come_from_the_strongest_source_alone() {
         (&[][..], &[][..], "IgnoreUnknown=1", [v4.to_owned(), v6.to_owned()]),
         (&[], &[], "IP=10.1.0.7", [format!("{v4} 10.1.0.7"), v6.to_owned()]),
         (&[], &[], "IP= fd00::7/64,10.1.0.7/24", [format!("{v4} 10.1.0.7"), format!("{v6} fd00::7")]),
-        (&[], &["10.1.0.8/24"], "IP=10.1.0.7", [format!("{v4} 10.1.0.8"), v6.to_owned()]),
+        (&[], &["fd00::8/64"], "IP=10.1.0.7", [format!("{v4} 10.1.0.7"), format!("{v6} fd00::8")]),
+        (&["fd00::8"], &[], "x;IP=10.1.0.7", [format!("{v4} 10.1.0.7"), format!("{v6} fd00::8")]),
         (
-            &["10.1.0.9", "10.1.0.9", "fd00:0::9"],
-            &["10.1.0.8"],
-            "IP=10.1.0.7",
+            &["10.1.0.9", "10.1.0.9/24", "fd00:0::9"],
+            &["::ffff:10.1.0.9"],
+            "IP=10.1.0.9",
             [format!("{v4} 10.1.0.9"), format!("{v6} fd00::9")],
         ),
         (&["::ffff:10.1.0.9"], &[], "", [format!("{v4} 10.1.0.9"), v6.to_owned()]),
     ] {
         assert_eq!(shown(&read(conf(runtime, args), env).unwrap()), wanted);
     }
+    for (runtime, args, env) in [
+        (&["10.1.0.9"][..], &[][..], "IP=10.1.0.7"),
+        (&["10.1.0.9"], &["10.1.0.7"], ""),
+        (&[], &["10.1.0.9"], "IP=10.1.0.7"),
+    ] {
+        let error = read(conf(runtime, args), env).unwrap_err();
+        assert!(error.message().contains("10.1.0.9 and 10.1.0.7: both are of range set 0"), "{error}");
+    }
+    assert_eq!(read(conf(&[], &[]), "IP:10.1.0.7").unwrap_err().code(), 4);
     for (ips, words) in [
         (&["10.1.0"][..], "runtimeConfig.ips: \"10.1.0\" is no IP address"),
         (&["10.1.0.9/33"], "\"10.1.0.9/33\" is no IP address"),
         (&[""], "\"\" is no IP address"),
-        (&["10.2.0.1"], "10.2.0.1: it is in no configured range"),
-        (&["10.1.0.255"], "it is in no configured range"),
+        (&["10.2.0.1"], "10.2.0.1: it is in no configured subnet"),
+        (&["10.1.0.255"], "it is in no configured subnet, or no host's address there"),
         (&["10.1.0.1"], "10.1.0.1: it is the gateway"),
         (&["10.1.0.5", "10.1.0.6"], "10.1.0.5 and 10.1.0.6: both are of range set 0"),
     ] {
         let error = read(conf(ips, &[]), "").unwrap_err();
         assert_eq!(error.code(), 7, "{error}");
         assert!(error.message().contains(words), "{error}");
+    }
+}
+
+#[test]
+fn addresses_beside_the_ranges_go_to_a_set_of_their_subnet() {
+    let conf = |ips: &[&str]| {
+        json!({
+            "ipam": {"ranges": [
+                [{"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.10", "rangeEnd": "10.1.0.20", "gateway": "10.1.0.254"}],
+                [{"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.30", "rangeEnd": "10.1.0.40"}],
+                [{"subnet": "fd00::/64", "rangeStart": "fd00::10"}],
+            ]},
+            "runtimeConfig": {"ips": ips},
+        })
+    };
+    let sets = ["10.1.0.10-10.1.0.20", "10.1.0.30-10.1.0.40", "fd00::10-fd00::ffff:ffff:ffff:ffff"];
+    for (ips, wanted) in [
+        (&["10.1.0.5", "fd00::5"][..], [" 10.1.0.5", "", " fd00::5"]),
+        // What is of a range is leased from that, in whichever order they are asked for.
+        (&["10.1.0.5", "10.1.0.11"], [" 10.1.0.11", " 10.1.0.5", ""]),
+        (&["10.1.0.5", "10.1.0.31"], [" 10.1.0.5", " 10.1.0.31", ""]),
+        (&["10.1.0.50", "10.1.0.51"], [" 10.1.0.50", " 10.1.0.51", ""]),
+    ] {
+        let wanted: Vec<String> = sets.iter().zip(wanted).map(|(set, ip)| format!("{set}{ip}")).collect();
+        assert_eq!(shown(&read(conf(ips), "").unwrap()), wanted, "{ips:?}");
+    }
+    for (ips, words) in [
+        (&["10.1.0.1"][..], "10.1.0.1: it is the gateway"),
+        (&["10.1.0.254"], "10.1.0.254: it is the gateway"),
+        (&["fd00::1"], "fd00::1: it is the gateway"),
+        (&["10.1.0.0"], "no host's address"),
+        (&["10.1.0.255"], "no host's address"),
+        (&["fd00::"], "no host's address"),
+        (&["10.1.0.5", "10.1.0.11", "10.1.0.31"], "10.1.0.11 and 10.1.0.5: both are of range set 0"),
+    ] {
+        let error = read(conf(ips), "").unwrap_err();
+        assert!(error.message().contains(words), "{ips:?}: {error}");
+    }
+    let conf = read(conf(&[]), "").unwrap();
+    for (address, set) in
+        [("10.1.0.35", Some(1)), ("10.1.0.5", Some(0)), ("fd00::5", Some(2)), ("10.2.0.1", None)]
+    {
+        assert_eq!(conf.set_of(address.parse().unwrap()), set, "{address}");
     }
 }
 

@@ -15,9 +15,6 @@ pub(crate) enum RangeFault {
         /// What was meant.
         network: IpNetwork,
     },
-    /// The subnet is one of IPv4, written as IPv6 (`::ffff:10.1.0.0/112`).
-    #[error("subnet {0} is a part of IPv4 written as IPv6: write it as 10.1.0.0/24")]
-    Mapped(IpNetwork),
     /// The subnet has no room for a gateway and a container.
     #[error("subnet {0} is too small: use a prefix length of at most {most}", most = longest_prefix(*.0))]
     TooSmall(IpNetwork),

@@ -14,7 +14,7 @@ use crate::range::RangeSet;
 pub(crate) struct Demand {
     /// The set.
     pub(crate) set: RangeSet,
-    /// The address, which is one of the set's; without it the next free one.
+    /// The address, which is one of the set's or beside it in the subnet; without it the next free one.
     pub(crate) requested: Option<IpAddr>,
 }
 
@@ -78,7 +78,7 @@ impl Locked<'_> {
         let duplicate = demands
             .iter()
             .filter(|demand| demand.requested.is_none())
-            .find_map(|demand| held.iter().find(|address| demand.set.range_of(**address).is_some()));
+            .find_map(|demand| held.iter().find(|address| demand.set.range_beside(**address).is_some()));
         match duplicate {
             Some(address) => {
                 Err(Error::Duplicate { address: *address, attachment: Box::new(attachment.clone()) })
@@ -106,7 +106,9 @@ impl Locked<'_> {
             self.folder().link(WRITING, &lease::name(candidate.address))?;
         }
         self.folder().unlink(WRITING)?;
-        for (index, candidate) in leased.iter().enumerate() {
+        // One from beside the ranges does not lead the search away from where it is.
+        let inside = |(_, candidate): &(usize, &Candidate<'_>)| candidate.range.contains(candidate.address);
+        for (index, candidate) in leased.iter().enumerate().filter(inside) {
             self.replace(&last_reserved_name(index), &lease::name(candidate.address))?;
         }
         Ok(())
@@ -130,7 +132,7 @@ impl Locked<'_> {
     }
 
     fn requested<'s>(&self, set: &'s RangeSet, address: IpAddr) -> Result<Free<'s>, Error> {
-        let range = set.range_of(address).ok_or(Error::NoRange { address })?;
+        let range = set.range_beside(address).ok_or(Error::NoRange { address })?;
         match self.store.free(Candidate { address, range })? {
             Some(free) => Ok(free),
             None => Err(Error::in_use(address, self.store.lease(address)?.as_deref())),

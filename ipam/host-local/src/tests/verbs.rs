@@ -81,7 +81,7 @@ fn check_compares_the_leases_with_the_attachment() {
     for (addresses, words) in [
         (&["10.1.0.2/24", "fd00::3/64"][..], "but that of container c2 interface eth0"),
         (&["10.1.0.9/24"], "check the lease of 10.1.0.9 in"),
-        (&["192.168.0.1/24"], "no address of any configured range"),
+        (&["192.168.0.1/24"], "no address of any configured subnet"),
     ] {
         let error = check(addresses).unwrap_err();
         assert_eq!(error.code(), 101);

@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use registry::{Folder, Locked, Registry};
+use registry::{DEFAULT_STATE_DIR, Folder, Locked, Registry};
 use serde::Deserialize;
 
 use crate::conf;
@@ -52,6 +52,17 @@ impl Delivery {
             netns_dir: conf::folder("netnsDir", keys.netns_dir)?,
             cdi_dir: conf::folder("cdiDir", keys.cdi_dir)?,
         })
+    }
+
+    /// As much of the places as can be read: what was put elsewhere, the container's own list tells as well.
+    pub(crate) fn for_removal(conf: &cni::Conf) -> Self {
+        let folder = |key: &str| conf.text(&[key]).filter(|path| path.starts_with('/')).map(PathBuf::from);
+        let has_netns_dir = conf.value(&["netnsDir"]).is_some();
+        Self {
+            registry: Registry::at(folder("stateDir").unwrap_or_else(|| DEFAULT_STATE_DIR.into())),
+            netns_dir: if has_netns_dir { folder("netnsDir") } else { Some(namespace::DEFAULT_DIR.into()) },
+            cdi_dir: folder("cdiDir"),
+        }
     }
 
     pub(crate) fn registry(&self) -> &Registry {
