@@ -34,20 +34,6 @@ pub enum Error {
         /// The address that the network's gateway needs.
         wanted: IpNetwork,
     },
-    /// The bridge has ports of another MTU than the configuration's.
-    #[error(
-        "bridge {bridge} cannot take MTU {wanted}: its port {port} has {found}, and frames that are too large are lost"
-    )]
-    Mtu {
-        /// The bridge's name.
-        bridge: String,
-        /// The configuration's MTU, in bytes.
-        wanted: u32,
-        /// A port's name.
-        port: String,
-        /// That port's MTU, in bytes.
-        found: u32,
-    },
     /// The bridge does not filter VLANs, and its ports may rely on that.
     #[error("bridge {0} does not filter VLANs, and has ports, which would lose tagged frames if it did")]
     Unfiltered(String),
@@ -124,8 +110,6 @@ impl From<Error> for cni::Error {
                 .details("give \"bridge\" another name, or remove that link"),
             Error::Gateway { .. } => Self::new(Code::InvalidConfig, text)
                 .details("set \"forceAddress\": true to replace it, or give the network a bridge of its own"),
-            Error::Mtu { .. } => Self::new(Code::InvalidConfig, text)
-                .details("set \"mtu\" to that of the ports, or give the network a bridge of its own"),
             Error::Unfiltered(name) => Self::new(Code::InvalidConfig, text).details(format!(
                 "run `ip link set {name} type bridge vlan_filtering 1`, or give the network a bridge of its own"
             )),
