@@ -7,6 +7,7 @@ use cni::{AddResult, Interface, Request, Target};
 use ipnetwork::IpNetwork;
 use netlink::{Link, Mac, Namespace, Peer, PortFlags, Socket, Veth};
 
+use crate::advertisements::{self, Heeded};
 use crate::conf::Conf;
 use crate::error::Error;
 use crate::masquerade::Masquerade;
@@ -27,6 +28,8 @@ struct Add<'a> {
     container: Namespace,
     socket: Socket,
     done: Vec<Done>,
+    /// That the host may heed router advertisements by the network's bridge.
+    heeded: Option<Heeded>,
 }
 
 /// What an ADD has done, and a failing one undoes in reverse.
@@ -50,7 +53,7 @@ impl<'a> Add<'a> {
             Ok((Namespace::current()?, Namespace::open(target.netns()?)?, Socket::open()?))
         };
         let (host, container, socket) = open()?;
-        Ok(Self { request, target, conf, host, container, socket, done: Vec::new() })
+        Ok(Self { request, target, conf, host, container, socket, done: Vec::new(), heeded: None })
     }
 
     fn run(mut self) -> Result<AddResult, cni::Error> {
@@ -72,8 +75,10 @@ impl<'a> Add<'a> {
         let held = host::hold_bridges(&self.host)?;
         // Also where it fails half-way, or was made and the kernel's answer is lost.
         self.done.push(Done::Bridge);
-        let (bridge, before) = host::ensure_bridge(&mut self.socket, &self.conf, None)?;
+        let host::Ensured { link: bridge, before, heeded } =
+            host::ensure_bridge(&mut self.socket, &self.conf, None)?;
         self.done.extend(before.map(Done::Adapted));
+        self.heeded = heeded;
         // The gateway's addresses before the bridge's port, where they are known: what a container can reach is complete.
         let ready = match planned {
             Some((given, plan)) => {
@@ -110,6 +115,7 @@ impl<'a> Add<'a> {
             (given, plan, host_link)
         };
         host::enable_forwarding(&mut self.socket, &plan.gateways)?;
+        self.heeded.take().map_or(Ok(()), |heeded| heeded.matters(&plan))?;
         if !self.conf.keep_down {
             container::configure(&self.container, self.target.ifname().as_str(), &plan, self.conf.dad)?;
             host::await_forwarding(&mut self.socket, &host_link, port)?;
@@ -168,7 +174,10 @@ impl<'a> Add<'a> {
         };
         // A failure in the middle is undone as well.
         self.done.push(Done::VlanGateway);
-        gateway.ensure(&mut self.socket, bridge)
+        let link = gateway.ensure(&mut self.socket, bridge)?;
+        let heeded = advertisements::refuse(&mut self.socket, &link)?;
+        self.heeded = self.heeded.take().or(heeded);
+        Ok(link)
     }
 
     fn add_link(&mut self, bridge: &Link, host_mac: Mac, mac: Mac) -> Result<u32, Error> {

@@ -9,6 +9,7 @@ use cni::{hex, token};
 use ipnetwork::IpNetwork;
 use netlink::{AddressFlags, Bridge, Family, Link, Mac, Namespace, PortFlags, Socket, sysctl};
 
+use crate::advertisements::{self, Heeded};
 use crate::conf::Conf;
 use crate::deputy;
 use crate::error::Error;
@@ -30,13 +31,19 @@ pub(crate) fn hold_bridges(host: &Namespace) -> Result<Option<netlink::Namespace
     Ok(host.lock_shared(PATIENCE)?)
 }
 
-/// Finds the bridge and brings it to the configuration, or makes it, with that hardware address where one is given. Also
-/// tells what a bridge that was there had been before it was changed.
-pub(crate) fn ensure_bridge(
-    socket: &mut Socket,
-    conf: &Conf,
-    mac: Option<Mac>,
-) -> Result<(Link, Option<Link>), Error> {
+/// A bridge that is as the configuration wants it.
+#[derive(Debug)]
+pub(crate) struct Ensured {
+    /// The bridge as it was found, or made.
+    pub link: Link,
+    /// What it had been where it was there before and was changed.
+    pub before: Option<Link>,
+    /// That the host may go on heeding router advertisements by it.
+    pub heeded: Option<Heeded>,
+}
+
+/// Finds the bridge and brings it to the configuration, or makes it, with that hardware address where one is given.
+pub(crate) fn ensure_bridge(socket: &mut Socket, conf: &Conf, mac: Option<Mac>) -> Result<Ensured, Error> {
     let name = conf.bridge.as_str();
     let mut made = false;
     let link = if let Some(link) = socket.get_link(name)? {
@@ -60,14 +67,12 @@ pub(crate) fn ensure_bridge(
             .ok_or_else(|| Error::Differs(format!("bridge {name} went away while it was set up")))?
     };
     expect_bridge(&link)?;
-    if made {
-        // A container must not hand the host a route (router advertisements, RFC 4861).
-        set_where_present(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
-    }
+    // A container must not hand the host a route.
+    let heeded = advertisements::refuse(socket, &link)?;
     // A bridge that another ADD has just made needs this as little as one of our own, but for promiscMode.
     let adapted = existing::adapt(socket, conf, &link)?;
     let before = (adapted && !made).then(|| link.clone());
-    Ok((link, before))
+    Ok(Ensured { link, before, heeded })
 }
 
 /// Keeps the hardware address of a bridge that somebody else made: one that was never set is the lowest of its ports', and
@@ -206,10 +211,19 @@ fn conflicts(found: IpNetwork, wanted: IpNetwork) -> bool {
     }
 }
 
+const FORWARDING_V6: &str = "net/ipv6/conf/all/forwarding";
+
 /// Lets the host forward packets of the families that have a gateway.
 pub(crate) fn enable_forwarding(socket: &mut Socket, gateways: &[IpNetwork]) -> Result<(), Error> {
     for parameter in not_forwarded(socket, gateways)? {
-        sysctl::set(parameter, "1")?;
+        if parameter == FORWARDING_V6 {
+            advertisements::keep(socket)?;
+        }
+        sysctl::write(parameter, "1").map_err(|source| Error::Sysctl {
+            parameter: parameter.to_owned(),
+            value: "1",
+            source,
+        })?;
     }
     Ok(())
 }
@@ -218,7 +232,7 @@ pub(crate) fn enable_forwarding(socket: &mut Socket, gateways: &[IpNetwork]) -> 
 pub(crate) fn not_forwarded(socket: &mut Socket, gateways: &[IpNetwork]) -> Result<Vec<&'static str>, Error> {
     let families = [
         (Family::V4, gateways.iter().any(IpNetwork::is_ipv4), "net/ipv4/ip_forward"),
-        (Family::V6, gateways.iter().any(IpNetwork::is_ipv6), "net/ipv6/conf/all/forwarding"),
+        (Family::V6, gateways.iter().any(IpNetwork::is_ipv6), FORWARDING_V6),
     ];
     let mut off = Vec::new();
     for (family, _, parameter) in families.into_iter().filter(|(_, is_needed, _)| *is_needed) {
@@ -308,14 +322,6 @@ fn mark(half: &[u8], name: &str) -> [u8; 3] {
     let hash = token(&[BRIDGE_ALIAS, name, &hex(half)]);
     let byte = |at: usize| hash.get(at..at + 2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
     [0, 2, 4].map(|at| byte(at).unwrap_or_default())
-}
-
-/// Sets a parameter that a kernel without IPv6 does not have.
-pub(crate) fn set_where_present(path: &str, value: &str) -> Result<(), Error> {
-    match sysctl::set(path, value) {
-        Err(error) if !error.is_not_found() => Err(error.into()),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
