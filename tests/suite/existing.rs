@@ -4,7 +4,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use netlink::{Namespace, Socket};
+use netlink::{Namespace, Socket, sysctl};
 use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Host, Namespaced, Snapshot, isolated};
 use serde_json::{Value, json};
@@ -168,5 +168,88 @@ fn an_mtu_set_by_hand_stays_where_there_are_ports() {
         assert_eq!(bridge().mtu, 1450);
         call("DEL", &wanted, "a", &netns).run().silent();
         assert_eq!(bridge().mtu, 1450);
+    });
+}
+
+/// The addresses of a bridge but for link-local ones, in the kernel's order: the first of an IPv4 network is its primary one.
+fn addresses() -> Vec<String> {
+    let mut socket = Socket::open().unwrap();
+    let found = socket.addresses(bridge().index).unwrap();
+    let found = found.into_iter().map(|address| address.network.to_string());
+    found.filter(|address| !address.starts_with("fe80")).collect()
+}
+
+/// An operator changes a network's gateway under running containers, or brings his own bridge.
+#[test]
+fn a_gateway_takes_the_place_of_another_and_of_nothing_else() {
+    isolated(|| {
+        let _host = Host::new();
+        serve_tcp(None, "host", "[::]:7000");
+        for promote in ["0", "1"] {
+            shell("ip link add br0 type bridge");
+            sysctl::set("net/ipv4/conf/br0/promote_secondaries", promote).unwrap();
+            for address in ["10.1.0.1/24", "10.1.0.53/24", "10.1.0.54/24", "fd00:1::53/64", "fd09::1/64"] {
+                shell(&format!("ip addr add {address} dev br0 nodad"));
+            }
+            let netns = ["a", "b"].map(Namespaced::new);
+            let kept = ["10.1.0.53/24", "10.1.0.54/24"];
+            let gateway = |address: &str| {
+                let mut conf = with(&json!({"forceAddress": true}));
+                conf["ipam"]["ranges"] = json!([[{"subnet": "10.1.0.0/24", "gateway": address}]]);
+                conf["ipam"]["routes"] = json!([{"dst": "0.0.0.0/0"}]);
+                conf
+            };
+            let others = ["fd00:1::53/64", "fd09::1/64"];
+            let before = addresses();
+            assert_eq!(before.len(), 5);
+            // A failing ADD leaves what was there: before the bridge has a port, and after.
+            let mut wrong = gateway("10.1.0.254");
+            wrong["ipam"]["routes"] = json!([{"dst": "10.9.0.0/16", "gw": "172.31.0.1"}]);
+            assert_eq!(call("ADD", &wrong, "b", &netns[1]).run().error().0, 100);
+            assert_eq!(addresses(), before);
+            let result = add(&gateway("10.1.0.254"), "a", &netns[0]);
+            let with_kept = |first: &str| -> Vec<String> {
+                let all = [&[first], &kept[..], &others[..]].concat();
+                let mut sorted: Vec<String> = all.iter().map(ToString::to_string).collect();
+                sorted[1..].sort();
+                sorted
+            };
+            let sorted = |mut found: Vec<String>| {
+                found[1..].sort();
+                found
+            };
+            assert_eq!(sorted(addresses()), with_kept("10.1.0.254/24"));
+            let mut check = gateway("10.1.0.254");
+            check["prevResult"] = result;
+            call("CHECK", &check, "a", &netns[0]).run().silent();
+            let before = addresses();
+            let mut wrong = gateway("10.1.0.9");
+            wrong["ipam"]["routes"] = json!([{"dst": "10.9.0.0/16", "gw": "172.31.0.1"}]);
+            assert_eq!(call("ADD", &wrong, "b", &netns[1]).run().error().0, 100);
+            assert_eq!(sorted(addresses()), sorted(before));
+            // Again, and it is the gateway that changes, and no other.
+            add(&gateway("10.1.0.9"), "b", &netns[1]);
+            assert_eq!(sorted(addresses()), with_kept("10.1.0.9/24"));
+            assert!(ask_tcp(Some(&netns[1]), "10.1.0.9:7000").is_ok());
+            // IPv6: what overlaps with the gateway's subnet goes, what does not stays.
+            let mut dual = with(&json!({"forceAddress": true}));
+            dual["ipam"]["ranges"] =
+                json!([[{"subnet": "10.1.0.0/24", "gateway": "10.1.0.9"}], [{"subnet": "fd00:1::/64"}]]);
+            for (id, netns) in ["a", "b"].iter().zip(&netns) {
+                call("DEL", &dual, id, netns).run().silent();
+            }
+            add(&dual, "a", &netns[0]);
+            let found = addresses();
+            for (address, is_there) in [
+                ("10.1.0.9/24", true),
+                ("fd00:1::1/64", true),
+                ("fd09::1/64", true),
+                ("fd00:1::53/64", false),
+            ] {
+                assert_eq!(found.contains(&address.to_owned()), is_there, "{found:?}");
+            }
+            call("DEL", &dual, "a", &netns[0]).run().silent();
+            shell("ip link del br0");
+        }
     });
 }

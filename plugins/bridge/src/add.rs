@@ -12,7 +12,7 @@ use crate::conf::Conf;
 use crate::error::Error;
 use crate::masquerade::Masquerade;
 use crate::plan::Plan;
-use crate::{container, existing, forward, host, names, netfilter, remove, spoof};
+use crate::{addresses, container, existing, forward, host, names, netfilter, remove, spoof};
 
 /// Makes an attachment.
 pub(crate) fn add(request: &Request, target: &Target) -> Result<AddResult, cni::Error> {
@@ -38,7 +38,12 @@ enum Done {
     Bridge,
     Adapted(Link),
     VlanGateway,
-    Gateway(u32, u32, IpNetwork),
+    /// The gateway's address, on the second of the links, and those that had to go for it.
+    Gateway {
+        links: [u32; 2],
+        gateway: IpNetwork,
+        replaced: Vec<IpNetwork>,
+    },
     Link(u32),
     Masquerade(Vec<IpAddr>),
     Guard,
@@ -141,8 +146,10 @@ impl<'a> Add<'a> {
     fn ensure_gateways(&mut self, bridge: &Link, plan: &Plan) -> Result<Link, Error> {
         let host_link = self.ensure_host_link(bridge)?;
         for gateway in &plan.gateways {
-            if host::ensure_gateway(&mut self.socket, &self.conf, &host_link, *gateway)? {
-                self.done.push(Done::Gateway(bridge.index, host_link.index, *gateway));
+            let added = addresses::ensure_gateway(&mut self.socket, &self.conf, &host_link, *gateway)?;
+            if let Some(replaced) = added {
+                let links = [bridge.index, host_link.index];
+                self.done.push(Done::Gateway { links, gateway: *gateway, replaced });
                 host::pin_mac(&mut self.socket, bridge)?;
             }
         }
@@ -260,7 +267,7 @@ impl<'a> Add<'a> {
                     host::remove_bridge_if_unused(host, socket, bridge.as_str(), vlan_gateway.as_ref())
                 }
                 Done::Adapted(before) => existing::restore(&mut self.socket, &before),
-                Done::Gateway(bridge, link, gateway) => self.remove_gateway(bridge, link, gateway),
+                Done::Gateway { links, gateway, replaced } => self.remove_gateway(links, gateway, &replaced),
                 Done::Link(index) => {
                     let removed = self.socket.del_link(index);
                     is_gone = removed.is_ok();
@@ -276,12 +283,18 @@ impl<'a> Add<'a> {
         errors
     }
 
-    /// Another ADD may rely on the address by now: it stays where the bridge has ports.
-    fn remove_gateway(&mut self, bridge: u32, link: u32, gateway: IpNetwork) -> Result<(), Error> {
-        if !self.socket.has_ports(bridge)? {
-            self.socket.del_address(link, gateway)?;
+    /// Another ADD may rely on the address by now: it stays where the bridge has ports, unless these rely on another one that
+    /// it took the place of.
+    fn remove_gateway(
+        &mut self,
+        [bridge, link]: [u32; 2],
+        gateway: IpNetwork,
+        replaced: &[IpNetwork],
+    ) -> Result<(), Error> {
+        if replaced.is_empty() && self.socket.has_ports(bridge)? {
+            return Ok(());
         }
-        Ok(())
+        addresses::restore(&mut self.socket, link, replaced, gateway)
     }
 }
 

@@ -1,6 +1,7 @@
 //! A bridge that was there before an ADD: it is brought to the configuration where that breaks nothing for the ports that
 //! it has, and refused where it would.
 
+use ipnetwork::IpNetwork;
 use netlink::{Link, Socket};
 
 use crate::conf::Conf;
@@ -69,8 +70,15 @@ pub(crate) fn restore(socket: &mut Socket, before: &Link) -> Result<(), Error> {
     if now.promisc != before.promisc {
         socket.set_promisc(before.index, before.promisc)?;
     }
-    if now.up && !before.up {
+    if now.up && !before.up && !loses_addresses(socket, before.index)? {
         socket.set_down(before.index)?;
     }
     Ok(())
+}
+
+/// Whether a link has IPv6 addresses of its own, which the kernel takes away when it is set down.
+fn loses_addresses(socket: &mut Socket, link: u32) -> Result<bool, Error> {
+    let is_its_own =
+        |network: IpNetwork| matches!(network, IpNetwork::V6(v6) if !v6.ip().is_unicast_link_local());
+    Ok(socket.addresses(link)?.iter().any(|address| is_its_own(address.network)))
 }

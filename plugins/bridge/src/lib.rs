@@ -2,10 +2,11 @@
 //! bridge its gateway, and masquerades what leaves the network.
 //!
 //! `conf` and `vlan` read and validate, `plan` decides, `port` finds what is there, `host`, `existing`, `gateway`, `vlan`,
-//! `container`, `masquerade`, `gate`, `netfilter`, `advertisements`, `forward`, `spoof` and `deputy` act and look; `add`,
-//! `remove` and `check` are the verbs made of them.
+//! `container`, `masquerade`, `gate`, `netfilter`, `addresses`, `advertisements`, `forward`, `spoof` and `deputy` act and look;
+//! `add`, `remove` and `check` are the verbs made of them.
 
 mod add;
+mod addresses;
 mod advertisements;
 mod check;
 mod conf;

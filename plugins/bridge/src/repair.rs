@@ -17,7 +17,7 @@ use crate::ipam::Ipam;
 use crate::masquerade::Masquerade;
 use crate::plan::Plan;
 use crate::port::{self, Port};
-use crate::{advertisements, check, container, forward, host, netfilter, spoof};
+use crate::{addresses, advertisements, check, container, forward, host, netfilter, spoof};
 
 /// Restores an attachment to what the previous result says of it.
 ///
@@ -72,7 +72,7 @@ fn restore(
     };
     heeded.or(heeded_there).map_or(Ok(()), |heeded| heeded.matters(plan))?;
     for gateway in &plan.gateways {
-        host::ensure_gateway(&mut socket, conf, &host_link, *gateway)?;
+        addresses::ensure_gateway(&mut socket, conf, &host_link, *gateway)?;
     }
     socket.set_master(port, Some(bridge.index))?;
     if let Some(vlans) = &conf.vlans {
