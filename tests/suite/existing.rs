@@ -4,7 +4,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use netlink::{Namespace, Socket};
+use netlink::{Namespace, Socket, sysctl};
 use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Host, Namespaced, Snapshot, isolated};
 use serde_json::{Value, json};
@@ -47,25 +47,34 @@ fn a_bridge_without_ports_takes_on_the_configuration() {
     });
 }
 
+/// An operator changes the MTU under running containers: new ones get it, the others keep theirs. The bridge's own is what
+/// the reference (1.9.1) leaves to the kernel: the least of its ports'.
 #[test]
-fn an_mtu_that_its_ports_do_not_have_is_refused() {
+fn a_changed_mtu_is_for_new_containers() {
     isolated(|| {
         let _host = Host::new();
-        let (a, b) = (Namespaced::new("a"), Namespaced::new("b"));
-        let first = add(&with(&json!({"mtu": 1400})), "a", &a);
-        let during = Snapshot::take();
-        for mtu in [1300, 1500] {
-            let (code, said) = call("ADD", &with(&json!({"mtu": mtu})), "b", &b).run().error();
-            assert_eq!(code, 7, "{said}");
-            let port = first["interfaces"][1]["name"].as_str().unwrap();
-            for words in [&format!("MTU {mtu}"), port, "1400", "bridge of its own"] {
-                assert!(said.contains(words), "{said}");
-            }
-            during.assert_unchanged();
+        let netns = ["a", "b", "c", "d"].map(Namespaced::new);
+        let inside = |netns: &Namespaced| {
+            netns.enter(|| Socket::open().unwrap().get_link("eth0").unwrap().unwrap().mtu)
+        };
+        let mut results = Vec::new();
+        for (netns, (mtu, bridges)) in netns.iter().zip([(0, 1500), (1400, 1400), (9000, 1400), (1400, 1400)])
+        {
+            results.push(add(&with(&json!({"mtu": mtu})), netns.name(), netns));
+            assert_eq!(bridge().mtu, bridges);
         }
-        add(&with(&json!({"mtu": 1400})), "b", &b);
-        call("CHECK", &with_result(&first), "a", &a).run().silent();
-        assert_eq!(bridge().mtu, 1400);
+        assert_eq!(netns.each_ref().map(inside), [1500, 1400, 9000, 1400]);
+        for (netns, result) in netns.iter().zip(&results) {
+            call("CHECK", &with_result(result), netns.name(), netns).run().silent();
+        }
+        serve_tcp(Some(&netns[0]), "a", "[::]:80");
+        for other in &netns[1..] {
+            assert!(ask_tcp(Some(other), "10.1.0.2:80").is_ok());
+        }
+        for netns in &netns[1..] {
+            call("DEL", &with(&json!({"mtu": 1300})), netns.name(), netns).run().silent();
+        }
+        assert_eq!(bridge().mtu, 1500);
     });
 }
 
@@ -146,17 +155,101 @@ fn a_kernel_that_cannot_filter_vlans_is_told_and_nothing_stays() {
 
 /// Who sets the bridge's MTU by hand answers for the ports that have another one.
 #[test]
-fn an_mtu_set_by_hand_is_not_refused() {
+fn an_mtu_set_by_hand_stays_where_there_are_ports() {
     isolated(|| {
         let _host = Host::new();
         shell(
-            "ip link add br0 type bridge && ip link add one type veth peer name other && ip link set one master br0",
+            "ip link add br0 type bridge && ip link add one type veth peer name other && ip link set one master br0 \
+             && ip link set br0 mtu 1450",
         );
         let netns = Namespaced::new("a");
         let wanted = with(&json!({"mtu": 1400}));
-        assert_eq!(call("ADD", &wanted, "a", &netns).run().error().0, 7);
-        shell("ip link set br0 mtu 1400");
         add(&wanted, "a", &netns);
-        assert_eq!(bridge().mtu, 1400);
+        assert_eq!(bridge().mtu, 1450);
+        call("DEL", &wanted, "a", &netns).run().silent();
+        assert_eq!(bridge().mtu, 1450);
+    });
+}
+
+/// The addresses of a bridge but for link-local ones, in the kernel's order: the first of an IPv4 network is its primary one.
+fn addresses() -> Vec<String> {
+    let mut socket = Socket::open().unwrap();
+    let found = socket.addresses(bridge().index).unwrap();
+    let found = found.into_iter().map(|address| address.network.to_string());
+    found.filter(|address| !address.starts_with("fe80")).collect()
+}
+
+/// An operator changes a network's gateway under running containers, or brings his own bridge.
+#[test]
+fn a_gateway_takes_the_place_of_another_and_of_nothing_else() {
+    isolated(|| {
+        let _host = Host::new();
+        serve_tcp(None, "host", "[::]:7000");
+        for promote in ["0", "1"] {
+            shell("ip link add br0 type bridge");
+            sysctl::set("net/ipv4/conf/br0/promote_secondaries", promote).unwrap();
+            for address in ["10.1.0.1/24", "10.1.0.53/24", "10.1.0.54/24", "fd00:1::53/64", "fd09::1/64"] {
+                shell(&format!("ip addr add {address} dev br0 nodad"));
+            }
+            let netns = ["a", "b"].map(Namespaced::new);
+            let kept = ["10.1.0.53/24", "10.1.0.54/24"];
+            let gateway = |address: &str| {
+                let mut conf = with(&json!({"forceAddress": true}));
+                conf["ipam"]["ranges"] = json!([[{"subnet": "10.1.0.0/24", "gateway": address}]]);
+                conf["ipam"]["routes"] = json!([{"dst": "0.0.0.0/0"}]);
+                conf
+            };
+            let others = ["fd00:1::53/64", "fd09::1/64"];
+            let before = addresses();
+            assert_eq!(before.len(), 5);
+            // A failing ADD leaves what was there: before the bridge has a port, and after.
+            let mut wrong = gateway("10.1.0.254");
+            wrong["ipam"]["routes"] = json!([{"dst": "10.9.0.0/16", "gw": "172.31.0.1"}]);
+            assert_eq!(call("ADD", &wrong, "b", &netns[1]).run().error().0, 100);
+            assert_eq!(addresses(), before);
+            let result = add(&gateway("10.1.0.254"), "a", &netns[0]);
+            let with_kept = |first: &str| -> Vec<String> {
+                let all = [&[first], &kept[..], &others[..]].concat();
+                let mut sorted: Vec<String> = all.iter().map(ToString::to_string).collect();
+                sorted[1..].sort();
+                sorted
+            };
+            let sorted = |mut found: Vec<String>| {
+                found[1..].sort();
+                found
+            };
+            assert_eq!(sorted(addresses()), with_kept("10.1.0.254/24"));
+            let mut check = gateway("10.1.0.254");
+            check["prevResult"] = result;
+            call("CHECK", &check, "a", &netns[0]).run().silent();
+            let before = addresses();
+            let mut wrong = gateway("10.1.0.9");
+            wrong["ipam"]["routes"] = json!([{"dst": "10.9.0.0/16", "gw": "172.31.0.1"}]);
+            assert_eq!(call("ADD", &wrong, "b", &netns[1]).run().error().0, 100);
+            assert_eq!(sorted(addresses()), sorted(before));
+            // Again, and it is the gateway that changes, and no other.
+            add(&gateway("10.1.0.9"), "b", &netns[1]);
+            assert_eq!(sorted(addresses()), with_kept("10.1.0.9/24"));
+            assert!(ask_tcp(Some(&netns[1]), "10.1.0.9:7000").is_ok());
+            // IPv6: what overlaps with the gateway's subnet goes, what does not stays.
+            let mut dual = with(&json!({"forceAddress": true}));
+            dual["ipam"]["ranges"] =
+                json!([[{"subnet": "10.1.0.0/24", "gateway": "10.1.0.9"}], [{"subnet": "fd00:1::/64"}]]);
+            for (id, netns) in ["a", "b"].iter().zip(&netns) {
+                call("DEL", &dual, id, netns).run().silent();
+            }
+            add(&dual, "a", &netns[0]);
+            let found = addresses();
+            for (address, is_there) in [
+                ("10.1.0.9/24", true),
+                ("fd00:1::1/64", true),
+                ("fd09::1/64", true),
+                ("fd00:1::53/64", false),
+            ] {
+                assert_eq!(found.contains(&address.to_owned()), is_there, "{found:?}");
+            }
+            call("DEL", &dual, "a", &netns[0]).run().silent();
+            shell("ip link del br0");
+        }
     });
 }

@@ -45,4 +45,5 @@ mod state;
 #[cfg(target_arch = "x86_64")]
 mod system_calls;
 mod upkeep;
+mod uplinks;
 mod ways_out;

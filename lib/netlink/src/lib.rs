@@ -24,7 +24,9 @@ mod socket;
 pub use address::{Address, AddressFlags};
 pub use error::Error;
 pub use ipnetwork::IpNetwork;
-pub use link::{Bridge, BridgeNetfilter, BridgeVlan, Link, Peer, PortFlags, Veth, VlanDevice, VlanMember};
+pub use link::{
+    Advertisements, Bridge, BridgeNetfilter, BridgeVlan, Link, Peer, PortFlags, Veth, VlanDevice, VlanMember,
+};
 pub use mac::{Mac, ParseMacError};
 pub use namespace::{Namespace, NamespaceLock};
 pub use netconf::Family;

@@ -7,11 +7,12 @@ use cni::{AddResult, Interface, Request, Target};
 use ipnetwork::IpNetwork;
 use netlink::{Link, Mac, Namespace, Peer, PortFlags, Socket, Veth};
 
+use crate::advertisements::{self, Heeded};
 use crate::conf::Conf;
 use crate::error::Error;
 use crate::masquerade::Masquerade;
 use crate::plan::Plan;
-use crate::{container, existing, forward, host, names, netfilter, remove, spoof};
+use crate::{addresses, container, existing, forward, host, names, netfilter, remove, spoof};
 
 /// Makes an attachment.
 pub(crate) fn add(request: &Request, target: &Target) -> Result<AddResult, cni::Error> {
@@ -27,6 +28,8 @@ struct Add<'a> {
     container: Namespace,
     socket: Socket,
     done: Vec<Done>,
+    /// That the host may heed router advertisements by the network's bridge.
+    heeded: Option<Heeded>,
 }
 
 /// What an ADD has done, and a failing one undoes in reverse.
@@ -35,7 +38,12 @@ enum Done {
     Bridge,
     Adapted(Link),
     VlanGateway,
-    Gateway(u32, u32, IpNetwork),
+    /// The gateway's address, on the second of the links, and those that had to go for it.
+    Gateway {
+        links: [u32; 2],
+        gateway: IpNetwork,
+        replaced: Vec<IpNetwork>,
+    },
     Link(u32),
     Masquerade(Vec<IpAddr>),
     Guard,
@@ -50,7 +58,7 @@ impl<'a> Add<'a> {
             Ok((Namespace::current()?, Namespace::open(target.netns()?)?, Socket::open()?))
         };
         let (host, container, socket) = open()?;
-        Ok(Self { request, target, conf, host, container, socket, done: Vec::new() })
+        Ok(Self { request, target, conf, host, container, socket, done: Vec::new(), heeded: None })
     }
 
     fn run(mut self) -> Result<AddResult, cni::Error> {
@@ -72,8 +80,10 @@ impl<'a> Add<'a> {
         let held = host::hold_bridges(&self.host)?;
         // Also where it fails half-way, or was made and the kernel's answer is lost.
         self.done.push(Done::Bridge);
-        let (bridge, before) = host::ensure_bridge(&mut self.socket, &self.conf, None)?;
+        let host::Ensured { link: bridge, before, heeded } =
+            host::ensure_bridge(&mut self.socket, &self.conf, None)?;
         self.done.extend(before.map(Done::Adapted));
+        self.heeded = heeded;
         // The gateway's addresses before the bridge's port, where they are known: what a container can reach is complete.
         let ready = match planned {
             Some((given, plan)) => {
@@ -110,6 +120,7 @@ impl<'a> Add<'a> {
             (given, plan, host_link)
         };
         host::enable_forwarding(&mut self.socket, &plan.gateways)?;
+        self.heeded.take().map_or(Ok(()), |heeded| heeded.matters(&plan))?;
         if !self.conf.keep_down {
             container::configure(&self.container, self.target.ifname().as_str(), &plan, self.conf.dad)?;
             host::await_forwarding(&mut self.socket, &host_link, port)?;
@@ -135,8 +146,10 @@ impl<'a> Add<'a> {
     fn ensure_gateways(&mut self, bridge: &Link, plan: &Plan) -> Result<Link, Error> {
         let host_link = self.ensure_host_link(bridge)?;
         for gateway in &plan.gateways {
-            if host::ensure_gateway(&mut self.socket, &self.conf, &host_link, *gateway)? {
-                self.done.push(Done::Gateway(bridge.index, host_link.index, *gateway));
+            let added = addresses::ensure_gateway(&mut self.socket, &self.conf, &host_link, *gateway)?;
+            if let Some(replaced) = added {
+                let links = [bridge.index, host_link.index];
+                self.done.push(Done::Gateway { links, gateway: *gateway, replaced });
                 host::pin_mac(&mut self.socket, bridge)?;
             }
         }
@@ -168,7 +181,10 @@ impl<'a> Add<'a> {
         };
         // A failure in the middle is undone as well.
         self.done.push(Done::VlanGateway);
-        gateway.ensure(&mut self.socket, bridge)
+        let link = gateway.ensure(&mut self.socket, bridge)?;
+        let heeded = advertisements::refuse(&mut self.socket, &link)?;
+        self.heeded = self.heeded.take().or(heeded);
+        Ok(link)
     }
 
     fn add_link(&mut self, bridge: &Link, host_mac: Mac, mac: Mac) -> Result<u32, Error> {
@@ -251,7 +267,7 @@ impl<'a> Add<'a> {
                     host::remove_bridge_if_unused(host, socket, bridge.as_str(), vlan_gateway.as_ref())
                 }
                 Done::Adapted(before) => existing::restore(&mut self.socket, &before),
-                Done::Gateway(bridge, link, gateway) => self.remove_gateway(bridge, link, gateway),
+                Done::Gateway { links, gateway, replaced } => self.remove_gateway(links, gateway, &replaced),
                 Done::Link(index) => {
                     let removed = self.socket.del_link(index);
                     is_gone = removed.is_ok();
@@ -267,12 +283,18 @@ impl<'a> Add<'a> {
         errors
     }
 
-    /// Another ADD may rely on the address by now: it stays where the bridge has ports.
-    fn remove_gateway(&mut self, bridge: u32, link: u32, gateway: IpNetwork) -> Result<(), Error> {
-        if !self.socket.has_ports(bridge)? {
-            self.socket.del_address(link, gateway)?;
+    /// Another ADD may rely on the address by now: it stays where the bridge has ports, unless these rely on another one that
+    /// it took the place of.
+    fn remove_gateway(
+        &mut self,
+        [bridge, link]: [u32; 2],
+        gateway: IpNetwork,
+        replaced: &[IpNetwork],
+    ) -> Result<(), Error> {
+        if replaced.is_empty() && self.socket.has_ports(bridge)? {
+            return Ok(());
         }
-        Ok(())
+        addresses::restore(&mut self.socket, link, replaced, gateway)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::masquerade::Masquerade;
 use crate::plan::Plan;
 use crate::port::Port;
-use crate::{container, forward, host, netfilter, port, spoof};
+use crate::{advertisements, container, forward, host, netfilter, port, spoof};
 
 /// Compares an attachment with its previous result and the configuration.
 pub(crate) fn check(request: &Request, target: &Target) -> Result<(), cni::Error> {
@@ -86,6 +86,9 @@ fn host(
         }
         if let Some(parameter) = host::not_forwarded(socket, &plan.gateways)?.first() {
             return differs(format!("{parameter} is off: nothing is forwarded from and to bridge {name}"));
+        }
+        if plan.gateways.iter().any(IpNetwork::is_ipv6) {
+            advertisements::check(socket)?;
         }
     }
     let port = &found.link;

@@ -4,10 +4,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
-use netlink::{AddressFlags, Link, Namespace, Socket};
+use netlink::{AddressFlags, Link, Namespace, Socket, sysctl};
 
 use crate::error::Error;
-use crate::host::set_where_present;
 use crate::neighbours::await_solicitable;
 use crate::plan::Plan;
 
@@ -60,16 +59,24 @@ pub(crate) fn configure(namespace: &Namespace, ifname: &str, plan: &Plan, dad: b
 }
 
 fn configure_ipv6(ifname: &str, dad: bool) -> Result<(), Error> {
-    let set = |name: &str, value: &str| set_where_present(&format!("net/ipv6/conf/{ifname}/{name}"), value);
-    // Runtimes make namespaces with IPv6 switched off by default.
-    set_where_present("net/ipv6/conf/lo/disable_ipv6", "0")?;
-    set("disable_ipv6", "0")?;
-    set("keep_addr_on_down", "1")?;
-    if dad {
-        set("enhanced_dad", "1")?;
+    // Runtimes make namespaces with IPv6 switched off by default. A kernel without IPv6 says so of the address.
+    for link in ["lo", ifname] {
+        let parameter = format!("net/ipv6/conf/{link}/disable_ipv6");
+        match sysctl::set(&parameter, "0") {
+            Err(source) if !source.is_not_found() => {
+                return Err(Error::Sysctl { parameter, value: "0", source });
+            }
+            _ => {}
+        }
     }
     // The link-local address as well.
-    set("accept_dad", if dad { "1" } else { "0" })
+    let accept_dad = if dad { "1" } else { "0" };
+    let wanted = [("keep_addr_on_down", "1"), ("accept_dad", accept_dad), ("enhanced_dad", "1")];
+    for (name, value) in wanted.into_iter().filter(|(name, _)| dad || *name != "enhanced_dad") {
+        // Without them it works too: a second later, and as long as nobody sets the interface down.
+        let _ = sysctl::set(&format!("net/ipv6/conf/{ifname}/{name}"), value);
+    }
+    Ok(())
 }
 
 fn await_dad(socket: &mut Socket, link: &Link) -> Result<(), Error> {

@@ -34,20 +34,6 @@ pub enum Error {
         /// The address that the network's gateway needs.
         wanted: IpNetwork,
     },
-    /// The bridge has ports of another MTU than the configuration's.
-    #[error(
-        "bridge {bridge} cannot take MTU {wanted}: its port {port} has {found}, and frames that are too large are lost"
-    )]
-    Mtu {
-        /// The bridge's name.
-        bridge: String,
-        /// The configuration's MTU, in bytes.
-        wanted: u32,
-        /// A port's name.
-        port: String,
-        /// That port's MTU, in bytes.
-        found: u32,
-    },
     /// The bridge does not filter VLANs, and its ports may rely on that.
     #[error("bridge {0} does not filter VLANs, and has ports, which would lose tagged frames if it did")]
     Unfiltered(String),
@@ -87,6 +73,22 @@ pub enum Error {
     /// `icc: false` cannot be kept to.
     #[error("\"icc\": false needs br_netfilter, which this kernel does not have")]
     NoBridgeNetfilter,
+    /// A parameter of the kernel has another value than it must have, and cannot be set.
+    #[error("{source}")]
+    Sysctl {
+        /// The parameter, as a path below `/proc/sys`.
+        parameter: String,
+        /// The value that it must have.
+        value: &'static str,
+        /// Why it cannot be set.
+        source: netlink::Error,
+    },
+    /// The host forwards IPv6, and an uplink's router advertisements are not heeded any more.
+    #[error(
+        "the host forwards IPv6 and heeds no router advertisements of {0} any more, which have brought it routes: it is losing \
+         them; run sysctl -w net/ipv6/conf/{0}/accept_ra=2, and have a file of /etc/sysctl.d say so at boot"
+    )]
+    Unheeded(String),
     /// Another node answered for an address that was to be used.
     #[error("address {0} is in use by another node on the link")]
     Duplicate(IpAddr),
@@ -124,8 +126,6 @@ impl From<Error> for cni::Error {
                 .details("give \"bridge\" another name, or remove that link"),
             Error::Gateway { .. } => Self::new(Code::InvalidConfig, text)
                 .details("set \"forceAddress\": true to replace it, or give the network a bridge of its own"),
-            Error::Mtu { .. } => Self::new(Code::InvalidConfig, text)
-                .details("set \"mtu\" to that of the ports, or give the network a bridge of its own"),
             Error::Unfiltered(name) => Self::new(Code::InvalidConfig, text).details(format!(
                 "run `ip link set {name} type bridge vlan_filtering 1`, or give the network a bridge of its own"
             )),
@@ -147,8 +147,11 @@ impl From<Error> for cni::Error {
                 .details("give the network a bridge of its own without \"vlan\", or use \"portIsolation\": true"),
             Error::NoBridgeNetfilter => Self::new(Code::NotAvailable, text)
                 .details("load it: modprobe br_netfilter; and at boot, by a file of /etc/modules-load.d"),
+            Error::Sysctl { parameter, value, .. } => Self::new(Code::Kernel, text).details(format!(
+                "run sysctl -w {parameter}={value} where /proc/sys can be written, which the host itself can"
+            )),
             Error::Duplicate(_) => Self::new(Code::InUse, text),
-            Error::Differs(_) => Self::new(Code::CheckFailed, text),
+            Error::Differs(_) | Error::Unheeded(_) => Self::new(Code::CheckFailed, text),
             Error::Iptables(error) if error.is_missing_program() => Self::new(Code::NotAvailable, text)
                 .details("set \"ipMasqBackend\": \"nftables\", which needs no program"),
             Error::Netlink(_) | Error::Nftables(_) | Error::Iptables(_) => Self::new(Code::Kernel, text),

@@ -1,6 +1,7 @@
 //! A bridge that was there before an ADD: it is brought to the configuration where that breaks nothing for the ports that
 //! it has, and refused where it would.
 
+use ipnetwork::IpNetwork;
 use netlink::{Link, Socket};
 
 use crate::conf::Conf;
@@ -8,16 +9,13 @@ use crate::error::Error;
 
 /// Brings a bridge to the configuration. Says whether anything had to be changed; [`restore`] takes it back.
 pub(crate) fn adapt(socket: &mut Socket, conf: &Conf, found: &Link) -> Result<bool, Error> {
-    let mtu = conf.mtu.filter(|mtu| *mtu != found.mtu);
+    let mtu = other_mtu(socket, conf, found)?;
     let filter = conf.vlans.is_some() && found.vlan_filtering != Some(true);
     let promiscuous = conf.promiscuous && !found.promisc;
     if mtu.is_none() && !filter && !promiscuous && found.up {
         return Ok(false);
     }
-    // All refusals come before the first change.
-    if let Some(mtu) = mtu {
-        refuse_other_mtus(socket, found, mtu)?;
-    }
+    // The refusal comes before the first change.
     if filter && socket.has_ports(found.index)? {
         return Err(Error::Unfiltered(found.name.clone()));
     }
@@ -46,13 +44,12 @@ pub(crate) fn adapt(socket: &mut Socket, conf: &Conf, found: &Link) -> Result<bo
     }
 }
 
-/// A bridge drops without a word what is larger than the port's MTU that it would leave by.
-fn refuse_other_mtus(socket: &mut Socket, bridge: &Link, wanted: u32) -> Result<(), Error> {
-    match socket.ports(bridge.index)?.into_iter().find(|port| port.mtu != wanted) {
-        Some(port) => {
-            Err(Error::Mtu { bridge: bridge.name.clone(), wanted, port: port.name, found: port.mtu })
-        }
-        None => Ok(()),
+/// The MTU that a bridge is to be given. Beside ports it stays as it is: the kernel keeps it at the least of theirs, unless
+/// somebody has set it by hand and answers for that.
+fn other_mtu(socket: &mut Socket, conf: &Conf, bridge: &Link) -> Result<Option<u32>, Error> {
+    match conf.mtu {
+        Some(mtu) if mtu != bridge.mtu && !socket.has_ports(bridge.index)? => Ok(Some(mtu)),
+        _ => Ok(None),
     }
 }
 
@@ -73,8 +70,15 @@ pub(crate) fn restore(socket: &mut Socket, before: &Link) -> Result<(), Error> {
     if now.promisc != before.promisc {
         socket.set_promisc(before.index, before.promisc)?;
     }
-    if now.up && !before.up {
+    if now.up && !before.up && !loses_addresses(socket, before.index)? {
         socket.set_down(before.index)?;
     }
     Ok(())
+}
+
+/// Whether a link has IPv6 addresses of its own, which the kernel takes away when it is set down.
+fn loses_addresses(socket: &mut Socket, link: u32) -> Result<bool, Error> {
+    let is_its_own =
+        |network: IpNetwork| matches!(network, IpNetwork::V6(v6) if !v6.ip().is_unicast_link_local());
+    Ok(socket.addresses(link)?.iter().any(|address| is_its_own(address.network)))
 }

@@ -30,7 +30,7 @@ use crate::error::Error;
 use crate::names;
 use crate::tables::{TRIES, comment, contended, first_word, ignore_change, interface, ports_of};
 
-pub(crate) use obstacle::status;
+pub(crate) use obstacle::{gives_ipv6, status};
 
 const TABLE: Table = Table::new(Family::Inet, "cleat_forward");
 const MEMBERS: Set = Set::vmap(TABLE, "members", &[Type::Ifname]);

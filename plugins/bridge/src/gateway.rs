@@ -7,7 +7,6 @@ use cni::IfName;
 use netlink::{BridgeVlan, Link, Socket, VlanDevice, VlanMember};
 
 use crate::error::Error;
-use crate::host::set_where_present;
 use crate::names::GATEWAY_ALIAS;
 
 /// The VLAN that the kernel puts a new bridge and its ports on (`IFLA_BR_VLAN_DEFAULT_PVID`).
@@ -52,25 +51,21 @@ impl VlanGateway {
         }
         socket.add_bridge_vlan(VlanMember::Bridge(bridge.index), &self.tagged())?;
         let device = VlanDevice { name, link: bridge.index, id: self.vlan, alias: Some(GATEWAY_ALIAS) };
-        let made = match socket.add_vlan_device(&device) {
-            Ok(_) => true,
+        match socket.add_vlan_device(&device) {
+            Ok(_) => {}
             // Another ADD was faster, or the VLAN has a device of another name.
-            Err(error) if error.is_exists() => false,
+            Err(error) if error.is_exists() => {}
             Err(error) => {
                 // Of two failures the first is the one to report.
                 let _ = socket.del_bridge_vlan(VlanMember::Bridge(bridge.index), &self.tagged());
                 return Err(error.into());
             }
-        };
+        }
         let link = socket.get_link(name)?.ok_or_else(|| Error::Config {
             problem: format!("VLAN {} of bridge {} has another device already", self.vlan, bridge.name),
             cure: "remove that device, or name it as <bridge>.<vlan>",
         })?;
         self.expect(socket, &link, bridge)?;
-        if made {
-            // As for the bridge: a container must not hand the host a route.
-            set_where_present(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
-        }
         Ok(link)
     }
 

@@ -1,21 +1,20 @@
-//! The host's side: the bridge with its gateway addresses, forwarding, and the removal of a bridge that nobody uses.
+//! The host's side: the bridge, forwarding, and the removal of a bridge that nobody uses.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use cni::{hex, token};
 use ipnetwork::IpNetwork;
-use netlink::{AddressFlags, Bridge, Family, Link, Mac, Namespace, PortFlags, Socket, sysctl};
+use netlink::{Bridge, Family, Link, Mac, Namespace, PortFlags, Socket, sysctl};
 
+use crate::advertisements::{self, Heeded};
 use crate::conf::Conf;
 use crate::deputy;
 use crate::error::Error;
 use crate::existing;
 use crate::gateway::VlanGateway;
 use crate::names::BRIDGE_ALIAS;
-use crate::neighbours::await_solicitable;
 
 /// How long an ADD waits for a DEL that is removing an empty bridge, which takes the kernel some 35 ms. Any process
 /// of the namespace could hold the lock, so the ADD then goes on without it.
@@ -23,20 +22,24 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 const PAUSE: Duration = Duration::from_micros(500);
 
-const NODAD: AddressFlags = AddressFlags { nodad: true, noprefixroute: false };
-
 /// Keeps every DEL from removing a bridge that has no port yet, while the guard lives.
 pub(crate) fn hold_bridges(host: &Namespace) -> Result<Option<netlink::NamespaceLock>, Error> {
     Ok(host.lock_shared(PATIENCE)?)
 }
 
-/// Finds the bridge and brings it to the configuration, or makes it, with that hardware address where one is given. Also
-/// tells what a bridge that was there had been before it was changed.
-pub(crate) fn ensure_bridge(
-    socket: &mut Socket,
-    conf: &Conf,
-    mac: Option<Mac>,
-) -> Result<(Link, Option<Link>), Error> {
+/// A bridge that is as the configuration wants it.
+#[derive(Debug)]
+pub(crate) struct Ensured {
+    /// The bridge as it was found, or made.
+    pub link: Link,
+    /// What it had been where it was there before and was changed.
+    pub before: Option<Link>,
+    /// That the host may go on heeding router advertisements by it.
+    pub heeded: Option<Heeded>,
+}
+
+/// Finds the bridge and brings it to the configuration, or makes it, with that hardware address where one is given.
+pub(crate) fn ensure_bridge(socket: &mut Socket, conf: &Conf, mac: Option<Mac>) -> Result<Ensured, Error> {
     let name = conf.bridge.as_str();
     let mut made = false;
     let link = if let Some(link) = socket.get_link(name)? {
@@ -60,14 +63,12 @@ pub(crate) fn ensure_bridge(
             .ok_or_else(|| Error::Differs(format!("bridge {name} went away while it was set up")))?
     };
     expect_bridge(&link)?;
-    if made {
-        // A container must not hand the host a route (router advertisements, RFC 4861).
-        set_where_present(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
-    }
+    // A container must not hand the host a route.
+    let heeded = advertisements::refuse(socket, &link)?;
     // A bridge that another ADD has just made needs this as little as one of our own, but for promiscMode.
     let adapted = existing::adapt(socket, conf, &link)?;
     let before = (adapted && !made).then(|| link.clone());
-    Ok((link, before))
+    Ok(Ensured { link, before, heeded })
 }
 
 /// Keeps the hardware address of a bridge that somebody else made: one that was never set is the lowest of its ports', and
@@ -136,80 +137,19 @@ pub(crate) fn keeps_mac(bridge: &Link) -> bool {
     bridge.alias.as_deref() == Some(BRIDGE_ALIAS)
 }
 
-/// Gives the bridge, or the VLAN device on it, a gateway's address. Says whether it was added.
-pub(crate) fn ensure_gateway(
-    socket: &mut Socket,
-    conf: &Conf,
-    bridge: &Link,
-    wanted: IpNetwork,
-) -> Result<bool, Error> {
-    // The bridge is the only one that may have this address, so there is nothing to detect, and it works at once.
-    if !socket.add_address(bridge.index, wanted, NODAD)? {
-        return Ok(false);
-    }
-    if let (IpNetwork::V6(_), Some(mac)) = (wanted, bridge.mac) {
-        ensure_link_local(socket, bridge.index, mac)?;
-        await_solicitable(&bridge.name, std::iter::once(wanted));
-    }
-    for address in socket.addresses(bridge.index)? {
-        let found = address.network;
-        if found == wanted || !conflicts(found, wanted) {
-            continue;
-        }
-        if conf.force_address {
-            socket.del_address(bridge.index, found)?;
-        } else {
-            socket.del_address(bridge.index, wanted)?;
-            return Err(Error::Gateway { bridge: bridge.name.clone(), found, wanted });
-        }
-    }
-    Ok(true)
-}
-
-/// What the kernel does itself after a second of duplicate address detection. Until there is a link-local address it
-/// solicits no neighbour for packets that it forwards (`ndisc_send_ns`), so they would be lost.
-fn ensure_link_local(socket: &mut Socket, link: u32, mac: Mac) -> Result<(), Error> {
-    let own = link_local(mac);
-    if socket.add_address(link, own, NODAD)? {
-        return Ok(());
-    }
-    // A link that has a carrier from the start, as a VLAN device, may have it already, and in the midst of detection.
-    if socket.addresses(link)?.iter().any(|address| address.network == own && address.tentative) {
-        socket.del_address(link, own)?;
-        socket.add_address(link, own, NODAD)?;
-    }
-    Ok(())
-}
-
-/// The link-local address that the kernel derives from a hardware address (RFC 4291, appendix A).
-fn link_local(mac: Mac) -> IpNetwork {
-    let mut octets = [0; 16];
-    octets[..2].copy_from_slice(&[0xfe, 0x80]);
-    let mac = mac.octets();
-    let (maker, number) = mac.split_at(3);
-    octets[8..11].copy_from_slice(maker);
-    octets[8] ^= 2;
-    octets[11..13].copy_from_slice(&[0xff, 0xfe]);
-    octets[13..].copy_from_slice(number);
-    let address = Ipv6Addr::from(octets);
-    IpNetwork::new(address.into(), 64).unwrap_or(IpNetwork::from(IpAddr::V6(address)))
-}
-
-/// The reference's rule: one IPv4 address a bridge; several IPv6 addresses where their subnets do not overlap.
-fn conflicts(found: IpNetwork, wanted: IpNetwork) -> bool {
-    match (found, wanted) {
-        (IpNetwork::V4(_), IpNetwork::V4(_)) => true,
-        (IpNetwork::V6(found), IpNetwork::V6(wanted)) => {
-            found.contains(wanted.ip()) || wanted.contains(found.ip())
-        }
-        _ => false,
-    }
-}
+const FORWARDING_V6: &str = "net/ipv6/conf/all/forwarding";
 
 /// Lets the host forward packets of the families that have a gateway.
 pub(crate) fn enable_forwarding(socket: &mut Socket, gateways: &[IpNetwork]) -> Result<(), Error> {
     for parameter in not_forwarded(socket, gateways)? {
-        sysctl::set(parameter, "1")?;
+        if parameter == FORWARDING_V6 {
+            advertisements::keep(socket)?;
+        }
+        sysctl::write(parameter, "1").map_err(|source| Error::Sysctl {
+            parameter: parameter.to_owned(),
+            value: "1",
+            source,
+        })?;
     }
     Ok(())
 }
@@ -218,7 +158,7 @@ pub(crate) fn enable_forwarding(socket: &mut Socket, gateways: &[IpNetwork]) -> 
 pub(crate) fn not_forwarded(socket: &mut Socket, gateways: &[IpNetwork]) -> Result<Vec<&'static str>, Error> {
     let families = [
         (Family::V4, gateways.iter().any(IpNetwork::is_ipv4), "net/ipv4/ip_forward"),
-        (Family::V6, gateways.iter().any(IpNetwork::is_ipv6), "net/ipv6/conf/all/forwarding"),
+        (Family::V6, gateways.iter().any(IpNetwork::is_ipv6), FORWARDING_V6),
     ];
     let mut off = Vec::new();
     for (family, _, parameter) in families.into_iter().filter(|(_, is_needed, _)| *is_needed) {
@@ -310,14 +250,6 @@ fn mark(half: &[u8], name: &str) -> [u8; 3] {
     [0, 2, 4].map(|at| byte(at).unwrap_or_default())
 }
 
-/// Sets a parameter that a kernel without IPv6 does not have.
-pub(crate) fn set_where_present(path: &str, value: &str) -> Result<(), Error> {
-    match sysctl::set(path, value) {
-        Err(error) if !error.is_not_found() => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -336,23 +268,5 @@ mod tests {
         assert!(is_marked(mac, "cni0") && !is_marked(mac, "cni1"));
         assert!(!is_marked(random_mac(), "cni0"));
         assert_ne!(marked_mac("cni0"), mac);
-    }
-
-    #[test]
-    fn link_local_addresses_are_the_kernels() {
-        assert_eq!(
-            link_local(Mac::new([0x02, 0x11, 0x22, 0x33, 0x44, 0x55])).to_string(),
-            "fe80::11:22ff:fe33:4455/64"
-        );
-    }
-
-    #[test]
-    fn one_ipv4_address_and_disjoint_ipv6_subnets() {
-        let conflict = |a: &str, b: &str| conflicts(a.parse().unwrap(), b.parse().unwrap());
-        assert!(conflict("10.1.0.1/24", "10.2.0.1/24"));
-        assert!(conflict("fd00::1/64", "fd00::2/64"));
-        assert!(!conflict("fd00::1/64", "fd01::1/64"));
-        assert!(!conflict("fe80::1/64", "fd00::1/64"));
-        assert!(!conflict("10.1.0.1/24", "fd00::1/64"));
     }
 }

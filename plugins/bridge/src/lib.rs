@@ -1,10 +1,13 @@
 //! The `bridge` plugin: connects a container to a Linux bridge by a veth pair, gives it addresses and routes, makes the
 //! bridge its gateway, and masquerades what leaves the network.
 //!
-//! `conf` and `vlan` read and validate, `plan` decides, `port` finds what is there, `host`, `existing`, `gateway`, `vlan`, `container`, `masquerade`,
-//! `gate`, `netfilter`, `forward`, `spoof` and `deputy` act and look; `add`, `remove` and `check` are the verbs made of them.
+//! `conf` and `vlan` read and validate, `plan` decides, `port` finds what is there, `host`, `existing`, `gateway`, `vlan`,
+//! `container`, `masquerade`, `gate`, `netfilter`, `addresses`, `advertisements`, `forward`, `spoof` and `deputy` act and look;
+//! `add`, `remove` and `check` are the verbs made of them.
 
 mod add;
+mod addresses;
+mod advertisements;
 mod check;
 mod conf;
 mod container;
@@ -32,7 +35,7 @@ use std::process::ExitCode;
 
 use cni::schema::{self, Described};
 use cni::{AddResult, Plugin, Request, Target};
-use netlink::{Namespace, Socket};
+use netlink::{Family, Namespace, Socket};
 
 pub use error::Error;
 pub use repair::repair;
@@ -87,6 +90,10 @@ impl Plugin for Bridge {
             }
             if conf.spoof_check || conf.gate.is_some() {
                 nftables::Socket::open()?.generation()?;
+            }
+            if conf.gateway && forward::gives_ipv6(request) && socket.forwards(Family::V6).unwrap_or_default()
+            {
+                advertisements::status(&mut socket)?;
             }
             forward::status(request, &conf)
         };

@@ -17,7 +17,7 @@ use crate::ipam::Ipam;
 use crate::masquerade::Masquerade;
 use crate::plan::Plan;
 use crate::port::{self, Port};
-use crate::{check, container, forward, host, netfilter, spoof};
+use crate::{addresses, advertisements, check, container, forward, host, netfilter, spoof};
 
 /// Restores an attachment to what the previous result says of it.
 ///
@@ -60,13 +60,19 @@ fn restore(
     let here = Namespace::current()?;
     let held = host::hold_bridges(&here)?;
     // With the hardware address that the neighbours know.
-    let (bridge, _) = host::ensure_bridge(&mut socket, conf, told_mac(result, conf.bridge.as_str(), true))?;
-    let host_link = match &conf.vlan_gateway {
-        Some(device) => device.ensure(&mut socket, &bridge)?,
-        None => bridge.clone(),
+    let mac = told_mac(result, conf.bridge.as_str(), true);
+    let host::Ensured { link: bridge, heeded, .. } = host::ensure_bridge(&mut socket, conf, mac)?;
+    let (host_link, heeded_there) = match &conf.vlan_gateway {
+        Some(device) => {
+            let link = device.ensure(&mut socket, &bridge)?;
+            let heeded = advertisements::refuse(&mut socket, &link)?;
+            (link, heeded)
+        }
+        None => (bridge.clone(), None),
     };
+    heeded.or(heeded_there).map_or(Ok(()), |heeded| heeded.matters(plan))?;
     for gateway in &plan.gateways {
-        host::ensure_gateway(&mut socket, conf, &host_link, *gateway)?;
+        addresses::ensure_gateway(&mut socket, conf, &host_link, *gateway)?;
     }
     socket.set_master(port, Some(bridge.index))?;
     if let Some(vlans) = &conf.vlans {

@@ -22,6 +22,7 @@ mod call;
 mod host;
 mod isolate;
 mod machine;
+mod router;
 mod sctp;
 mod snapshot;
 // It reads registers.
@@ -33,4 +34,5 @@ pub use call::{Answer, Call, only, run};
 pub use host::{Host, Namespaced, OUTSIDE_V4, OUTSIDE_V6, UPLINK_V4, UPLINK_V6};
 pub use isolate::{is_inside, isolated, isolated_program, prepare, sandboxed};
 pub use machine::on_a_machine;
+pub use router::advertise;
 pub use snapshot::Snapshot;

@@ -10,7 +10,8 @@ use ipnetwork::IpNetwork;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use nix::libc::{
-    IFA_ADDRESS, IFA_F_DADFAILED, IFA_F_NODAD, IFA_F_NOPREFIXROUTE, IFA_F_TENTATIVE, IFA_FLAGS, IFA_LOCAL,
+    IFA_ADDRESS, IFA_F_DADFAILED, IFA_F_NODAD, IFA_F_NOPREFIXROUTE, IFA_F_SECONDARY, IFA_F_TENTATIVE,
+    IFA_FLAGS, IFA_LOCAL,
 };
 
 use crate::attribute::{attributes, ip, u32_at};
@@ -34,6 +35,9 @@ pub struct Address {
     pub network: IpNetwork,
     /// What it was added with.
     pub flags: AddressFlags,
+    /// IPv4: another address of the same network comes before it on the link (`IFA_F_SECONDARY`), and it goes with that one
+    /// unless [secondaries are promoted](crate::Socket::promote_secondaries).
+    pub secondary: bool,
     /// IPv6: duplicate address detection has not finished, and it cannot be used yet (`IFA_F_TENTATIVE`).
     pub tentative: bool,
     /// IPv6: another node has it (`IFA_F_DADFAILED`).
@@ -58,13 +62,16 @@ impl Address {
                 _ => {}
             }
         }
+        let network = IpNetwork::new(local.or(address)?, prefix).ok()?;
         Some(Self {
             // On point-to-point links IFA_ADDRESS is the far end's; IPv6 otherwise has no IFA_LOCAL.
-            network: IpNetwork::new(local.or(address)?, prefix).ok()?,
+            network,
             flags: AddressFlags {
                 nodad: flags & IFA_F_NODAD != 0,
                 noprefixroute: flags & IFA_F_NOPREFIXROUTE != 0,
             },
+            // The same bit marks temporary addresses of IPv6.
+            secondary: network.is_ipv4() && flags & IFA_F_SECONDARY != 0,
             tentative: flags & IFA_F_TENTATIVE != 0,
             dadfailed: flags & IFA_F_DADFAILED != 0,
         })

@@ -42,6 +42,18 @@ impl Socket {
         }
     }
 
+    /// Whether a bridge has a port of a kind. Ports are read until there is one.
+    pub fn has_port_that(&mut self, bridge: u32, is_it: impl Fn(&Link) -> bool) -> Result<bool, Error> {
+        let operation = format_args!("look through ports of bridge {bridge}");
+        let mut request = LinkMessage::default();
+        request.attributes = vec![LinkAttribute::Controller(bridge)];
+        let port = |body: &[u8]| Link::parse(body).filter(|link| link.master == Some(bridge) && is_it(link));
+        match self.sibling()? {
+            Some(socket) => socket.any(operation, RTM_GETLINK, &request, port),
+            None => self.dump(operation, RTM_GETLINK, &request, port).map(|ports| !ports.is_empty()),
+        }
+    }
+
     /// All ports of a bridge.
     pub fn ports(&mut self, bridge: u32) -> Result<Vec<Link>, Error> {
         let mut request = LinkMessage::default();

@@ -34,6 +34,15 @@ impl Socket {
         self.set_ipv4(operation, index, parameters)
     }
 
+    /// Has a link keep the other addresses of a network when the first one is removed, of which the next one takes its place
+    /// (`promote_secondaries`), as systemd sets it everywhere.
+    pub fn promote_secondaries(&mut self, index: u32) -> Result<(), Error> {
+        let operation = format_args!("have link {index} keep secondary addresses");
+        let mut parameters = InetDevConf::default();
+        parameters.promote_secondaries = 1;
+        self.set_ipv4(operation, index, parameters)
+    }
+
     /// Has a link pass packets from and to the network 127.0.0.0/8 (`route_localnet`). To end that, the sysctl is
     /// needed: the kernel forgets what it routed by it for that alone (`devinet_conf_proc`).
     pub fn route_localnet(&mut self, index: u32) -> Result<(), Error> {

@@ -4,6 +4,7 @@ mod add;
 mod del;
 mod get;
 mod ipv4;
+mod ipv6;
 mod netfilter;
 mod port;
 mod set;
@@ -21,6 +22,7 @@ use crate::attribute::{attributes, text, u16_at, u32_at};
 use crate::mac::Mac;
 
 pub use add::{Bridge, Peer, Veth, VlanDevice};
+pub use ipv6::Advertisements;
 pub use netfilter::BridgeNetfilter;
 pub use port::PortFlags;
 pub use vlan::{BridgeVlan, VlanMember};
@@ -73,6 +75,8 @@ pub struct Link {
     pub vlan_id: Option<u16>,
     /// Whether it passes packets from and to 127.0.0.0/8 (`route_localnet`); `None` where it has nothing to do with IPv4.
     pub route_localnet: Option<bool>,
+    /// What it does with router advertisements; `None` where it has nothing to do with IPv6.
+    pub advertisements: Option<Advertisements>,
     /// The flags of a bridge's port; `None` where this is not a port of a bridge.
     pub port: Option<PortFlags>,
 }
@@ -99,7 +103,10 @@ impl Link {
                 IFLA_LINK => link.peer_index = u32_at(value, 0),
                 IFLA_IFALIAS => link.alias = Some(text(value)).filter(|alias| !alias.is_empty()),
                 IFLA_LINKINFO => link.read_info(value),
-                IFLA_AF_SPEC => link.route_localnet = ipv4::route_localnet(value),
+                IFLA_AF_SPEC => {
+                    link.route_localnet = ipv4::route_localnet(value);
+                    link.advertisements = Advertisements::parse(value);
+                }
                 _ => {}
             }
         }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{RouteAttribute, RouteMessage};
 use nix::errno::Errno;
 use nix::libc::RTM_GETROUTE;
@@ -24,6 +25,17 @@ impl Socket {
         let operation = format_args!("read routes out of link {oif}");
         self.dump(operation, RTM_GETROUTE, &request, |body| {
             let is_asked_for = |route: &Route| route.oif == Some(oif) && route.table == Some(table);
+            Route::parse_hops(body).into_iter().filter(is_asked_for).collect::<Vec<_>>()
+        })
+    }
+
+    /// The main table's IPv6 routes, out of all links.
+    pub fn routes_v6(&mut self) -> Result<Vec<Route>, Error> {
+        let mut request = RouteMessage::default();
+        request.header.address_family = AddressFamily::Inet6;
+        request.attributes = vec![RouteAttribute::Table(MAIN)];
+        self.dump(format_args!("read IPv6 routes"), RTM_GETROUTE, &request, |body| {
+            let is_asked_for = |route: &Route| route.dst.is_ipv6() && route.table == Some(MAIN);
             Route::parse_hops(body).into_iter().filter(is_asked_for).collect::<Vec<_>>()
         })
     }

@@ -9,8 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnetwork::IpNetwork;
 use netlink_packet_route::AddressFamily;
 use nix::libc::{
-    AF_INET, AF_INET6, RT_TABLE_MAIN, RTA_DST, RTA_GATEWAY, RTA_METRICS, RTA_MULTIPATH, RTA_OIF, RTA_PREFSRC,
-    RTA_PRIORITY, RTA_TABLE, RTN_LOCAL, RTN_UNICAST,
+    AF_INET, AF_INET6, RT_TABLE_MAIN, RTA_CACHEINFO, RTA_DST, RTA_GATEWAY, RTA_METRICS, RTA_MULTIPATH,
+    RTA_OIF, RTA_PREFSRC, RTA_PRIORITY, RTA_TABLE, RTN_LOCAL, RTN_UNICAST,
 };
 
 use crate::attribute::{attributes, ip, u16_at, u32_at};
@@ -19,6 +19,8 @@ use crate::attribute::{attributes, ip, u16_at, u32_at};
 const HEADER: usize = 12;
 /// `RTPROT_RA` (`rtnetlink.h`).
 const PROTOCOL_RA: u8 = 9;
+/// `rta_expires` in `struct rta_cacheinfo`: in clock ticks, 0 for never.
+const EXPIRES: usize = 8;
 /// `sizeof(struct rtnexthop)`.
 const HOP_HEADER: usize = 8;
 /// `RTNH_F_ONLINK` (`rtnetlink.h`).
@@ -52,8 +54,11 @@ pub struct Route {
     pub src: Option<IpAddr>,
     /// Whether the gateway counts as a neighbour on the link although no route says so (`RTNH_F_ONLINK`).
     pub onlink: bool,
-    /// Whether a router's advertisement brought it (`RTPROT_RA`, RFC 4861). Heeded of routes that are read alone.
+    /// Whether a router's advertisement brought it (`RTPROT_RA`, RFC 4861). Of a route that is added it says nothing.
     pub advertised: bool,
+    /// IPv6: whether it ends by itself, as one does that came with an address of limited lifetime. Of a route that is added
+    /// it says nothing.
+    pub expires: bool,
 }
 
 impl Route {
@@ -75,6 +80,7 @@ impl Route {
             src: None,
             onlink: false,
             advertised: false,
+            expires: false,
         }
     }
 
@@ -107,6 +113,7 @@ impl Route {
                 // The header has room for the tables below 256 only.
                 RTA_TABLE => route.table = u32_at(value, 0).or(route.table),
                 RTA_METRICS => route.read_metrics(value),
+                RTA_CACHEINFO => route.expires = u32_at(value, EXPIRES)? != 0,
                 _ => {}
             }
         }

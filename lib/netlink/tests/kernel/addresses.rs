@@ -40,7 +40,7 @@ sandboxed! {
         assert!(socket.add_address(lo, network("127.0.0.1/8"), PLAIN).unwrap());
 
         let found = without_link_local(socket.addresses(index).unwrap());
-        let address = |network, flags| Address { network, flags, tentative: false, dadfailed: false };
+        let address = |network, flags| Address { network, flags, secondary: false, tentative: false, dadfailed: false };
         assert_eq!(found, [address(v4, PLAIN), address(v6, NODAD)]);
         assert_eq!(socket.addresses(lo).unwrap(), [address(network("127.0.0.1/8"), PLAIN)]);
 

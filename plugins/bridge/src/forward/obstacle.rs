@@ -79,6 +79,11 @@ pub(crate) fn status(request: &Request, conf: &Conf) -> Result<(), Error> {
     }
 }
 
+/// Whether the network's IPAM plugin may give IPv6 addresses, by its configuration.
+pub(crate) fn gives_ipv6(request: &Request) -> bool {
+    families(request.conf.raw().get("ipam").unwrap_or(&Value::Null)).contains(&Family::Ip6)
+}
+
 /// The families of the subnets and addresses that the configuration of an IPAM plugin names, whichever it is; IPv4 where
 /// it names none.
 fn families(ipam: &Value) -> Vec<Family> {

@@ -1,0 +1,130 @@
+//! Router advertisements (RFC 4861): the host heeds no container's, and goes on heeding those of its uplinks when it becomes a
+//! router.
+//!
+//! When IPv6 forwarding is switched on, the kernel drops the default routes that advertisements brought, and heeds no further
+//! ones, unless the link has `accept_ra` 2 (`rt6_purge_dflt_routers`, `ipv6_accept_ra`). What else they brought, addresses and
+//! the routes to their networks, goes when its lifetime ends.
+
+use std::collections::BTreeSet;
+
+use ipnetwork::IpNetwork;
+use netlink::{Link, Route, Socket, sysctl};
+
+use crate::error::Error;
+use crate::names::{BRIDGE_ALIAS, GATEWAY_ALIAS};
+use crate::plan::Plan;
+
+/// `accept_ra`: heeded unless the link forwards, and heeded always.
+const UNLESS_ROUTER: u32 = 1;
+const ALWAYS: &str = "2";
+
+/// That the host may heed advertisements by a network's bridge, as it cannot be told not to.
+#[derive(Debug)]
+pub(crate) struct Heeded {
+    accepted: u32,
+    error: Error,
+}
+
+impl Heeded {
+    /// The failure, where a network must not put up with it: one that has IPv6, and does not make the host a router.
+    pub(crate) fn matters(self, plan: &Plan) -> Result<(), Error> {
+        let is_router = plan.gateways.iter().any(IpNetwork::is_ipv6);
+        let has_ipv6 = plan.ips.iter().any(|ip| ip.address.is_ipv6());
+        if has_ipv6 && !(is_router && self.accepted == UNLESS_ROUTER) { Err(self.error) } else { Ok(()) }
+    }
+}
+
+/// Has the host heed no advertisements that come in by a network's bridge (CVE-2020-10749), unless that is its own way out.
+pub(crate) fn refuse(socket: &mut Socket, link: &Link) -> Result<Option<Heeded>, Error> {
+    let Some(found) = link.advertisements.filter(|found| found.accepted != 0) else {
+        return Ok(None);
+    };
+    if is_way_out(socket, link)? {
+        return Ok(None);
+    }
+    let parameter = parameter(link);
+    Ok(match sysctl::write(&parameter, "0") {
+        Err(source) if found.are_heeded() && !source.is_not_found() => {
+            let error = Error::Sysctl { parameter, value: "0", source };
+            Some(Heeded { accepted: found.accepted, error })
+        }
+        _ => None,
+    })
+}
+
+/// Whether a network's bridge, or the VLAN device on it, is also the operator's own link to the outside, which brought the
+/// host a route or an address.
+fn is_way_out(socket: &mut Socket, link: &Link) -> Result<bool, Error> {
+    if is_ours(link) {
+        return Ok(false);
+    }
+    let brought = |route: &Route| route.oif == Some(link.index) && (route.advertised || route.expires);
+    Ok(socket.routes_v6()?.iter().any(brought) && leads_out(socket, link)?)
+}
+
+/// Has the uplinks whose advertisements brought the host something go on heeding them, before it forwards.
+pub(crate) fn keep(socket: &mut Socket) -> Result<(), Error> {
+    let routes = socket.routes_v6()?;
+    for link in uplinks(socket, routes.iter().filter(|route| route.advertised || route.expires))? {
+        let parameter = parameter(&link);
+        sysctl::write(&parameter, ALWAYS).map_err(|source| Error::Sysctl {
+            parameter,
+            value: ALWAYS,
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+/// Names an uplink whose advertisements the host has heeded and does not heed any more, since it forwards.
+pub(crate) fn status(socket: &mut Socket) -> Result<(), Error> {
+    let routes = socket.routes_v6()?;
+    let unheeded = uplinks(socket, routes.iter().filter(|route| route.advertised || route.expires))?;
+    unheeded.first().map_or(Ok(()), |link| Err(Error::Unheeded(link.name.clone())))
+}
+
+/// As [`status`], where the host has lost its way out by that, or is about to: an address that ends is not enough while
+/// there is a default route.
+pub(crate) fn check(socket: &mut Socket) -> Result<(), Error> {
+    let routes = socket.routes_v6()?;
+    let is_cut_off = !routes.iter().any(|route| route.dst.prefix() == 0);
+    let brought = routes.iter().filter(|route| route.advertised || is_cut_off && route.expires);
+    let unheeded = uplinks(socket, brought)?;
+    unheeded.first().map_or(Ok(()), |link| Err(Error::Unheeded(link.name.clone())))
+}
+
+/// The links that some routes lead out of, which heed advertisements unless they forward, and are not containers'.
+fn uplinks<'a>(socket: &mut Socket, routes: impl Iterator<Item = &'a Route>) -> Result<Vec<Link>, Error> {
+    let mut uplinks = Vec::new();
+    for index in routes.filter_map(|route| route.oif).collect::<BTreeSet<u32>>() {
+        let Some(link) = socket.get_link_by_index(index)? else { continue };
+        let is_concerned = link.advertisements.is_some_and(|found| found.accepted == UNLESS_ROUTER);
+        if is_concerned && link.port.is_none() && !is_ours(&link) && leads_out(socket, &link)? {
+            uplinks.push(link);
+        }
+    }
+    Ok(uplinks)
+}
+
+fn is_ours(link: &Link) -> bool {
+    link.alias.as_deref().is_some_and(|alias| [BRIDGE_ALIAS, GATEWAY_ALIAS].contains(&alias))
+}
+
+/// Whether a link may lead anywhere but to containers and virtual machines. A bridge does by a port that is neither a veth
+/// nor a tap, and so does a VLAN device on one.
+fn leads_out(socket: &mut Socket, link: &Link) -> Result<bool, Error> {
+    let below = match (link.kind.as_deref(), link.peer_index) {
+        (Some("vlan"), Some(below)) => socket.get_link_by_index(below)?,
+        _ => None,
+    };
+    let link = below.as_ref().unwrap_or(link);
+    if link.kind.as_deref() != Some("bridge") {
+        return Ok(true);
+    }
+    let is_physical = |port: &Link| !matches!(port.kind.as_deref(), Some("veth" | "tun"));
+    Ok(socket.has_port_that(link.index, is_physical)?)
+}
+
+fn parameter(link: &Link) -> String {
+    format!("net/ipv6/conf/{}/accept_ra", link.name)
+}

@@ -1,0 +1,277 @@
+//! The host's own IPv6 by router advertisements: it outlives the first network with IPv6, and no container gives the host a
+//! route. Parameters that are right are left alone, also where /proc/sys cannot be written.
+
+use std::fs;
+use std::net::Ipv6Addr;
+use std::time::{Duration, Instant};
+
+use netlink::{Socket, sysctl};
+use sandbox::traffic::{ask_tcp, serve_tcp};
+use sandbox::{Call, Host, Namespaced, advertise, isolated};
+use serde_json::{Value, json};
+
+use crate::bridge::{add, call, conf, shell, with_result};
+use crate::programs::BRIDGE;
+
+const PREFIX: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 7, 0, 0, 0, 0, 0);
+const FORWARDING: &str = "net/ipv6/conf/all/forwarding";
+
+/// A host whose uplink heeds advertisements unless the host forwards, which it does not, and the router there.
+struct Node {
+    router: Namespaced,
+}
+
+impl Node {
+    /// The uplink is a link of its own, or a port of a bridge.
+    fn new(uplink: &str, bridge: Option<&str>) -> Self {
+        let router = Namespaced::new("router");
+        sysctl::set(FORWARDING, "0").unwrap();
+        shell(&format!(
+            "ip link set lo up && ip link add {uplink} type veth peer name e0 netns router && ip link set {uplink} up"
+        ));
+        router.enter(|| {
+            sysctl::set("net/ipv6/conf/e0/accept_dad", "0").unwrap();
+            shell("ip addr add 2001:db8:7::1/64 dev e0 nodad && ip link set e0 up");
+        });
+        serve_tcp(Some(&router), "router", "[::]:80");
+        if let Some(bridge) = bridge {
+            shell(&format!(
+                "ip link add {bridge} type bridge && ip link set {uplink} master {bridge} && ip link set {bridge} up"
+            ));
+        }
+        let link = bridge.unwrap_or(uplink);
+        set(link, 1);
+        sysctl::set(&format!("net/ipv6/conf/{link}/accept_dad"), "0").unwrap();
+        Self { router }
+    }
+
+    /// Has the router speak until a link has its default route; false where it does not.
+    fn is_heeded(&self, link: &str) -> bool {
+        heeds(&self.router, "e0", link)
+    }
+}
+
+/// Whether advertisements give the host a default route out of a link.
+fn heeds(router: &Namespaced, from: &str, link: &str) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(6);
+    while Instant::now() < deadline {
+        if advertise(Some(router), from, PREFIX) && has_default(link) {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    false
+}
+
+fn has_default(link: &str) -> bool {
+    let mut socket = Socket::open().unwrap();
+    let index = socket.get_link(link).unwrap().unwrap().index;
+    socket.routes(index).unwrap().iter().any(|route| route.dst.prefix() == 0 && route.dst.is_ipv6())
+}
+
+fn accepted(link: &str) -> String {
+    sysctl::get(&format!("net/ipv6/conf/{link}/accept_ra")).unwrap()
+}
+
+fn set(link: &str, value: u32) {
+    sysctl::set(&format!("net/ipv6/conf/{link}/accept_ra"), &value.to_string()).unwrap();
+}
+
+fn status(conf: &Value) -> Call {
+    let mut conf = conf.clone();
+    conf["cniVersion"] = json!("1.1.0");
+    Call::new(BRIDGE, "STATUS", &conf)
+}
+
+fn only_ipv4() -> Value {
+    let mut conf = conf();
+    conf["ipam"]["ranges"] = json!([[{"subnet": "10.1.0.0/24"}]]);
+    conf["ipam"]["routes"] = json!([{"dst": "0.0.0.0/0"}]);
+    conf
+}
+
+/// What CHECK or STATUS says where advertisements are not heeded any more.
+fn assert_told((code, said): (u64, String), wanted: u64) {
+    assert_eq!(code, wanted, "{said}");
+    for words in ["up0", "router advertisements", "sysctl -w net/ipv6/conf/up0/accept_ra=2"] {
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn the_host_keeps_its_way_out_when_it_becomes_a_router() {
+    isolated(|| {
+        let node = Node::new("up0", None);
+        assert!(node.is_heeded("up0"));
+        let netns = Namespaced::new("a");
+        // A network without IPv6 has nothing to do with any of it.
+        add(&only_ipv4(), "a", &netns);
+        assert_eq!((sysctl::get(FORWARDING).unwrap().as_str(), accepted("up0").as_str()), ("0", "1"));
+        call("DEL", &only_ipv4(), "a", &netns).run().silent();
+
+        let result = add(&conf(), "a", &netns);
+        assert_eq!((sysctl::get(FORWARDING).unwrap().as_str(), accepted("up0").as_str()), ("1", "2"));
+        assert!(has_default("up0"));
+        assert_eq!(accepted("br0"), "0");
+        // Also one that comes later is heeded.
+        shell("ip -6 route del default");
+        assert!(node.is_heeded("up0"));
+        assert!(ask_tcp(Some(&netns), "[2001:db8:7::1]:80").unwrap().starts_with("router sees 2001:db8:7:"));
+        let check = call("CHECK", &with_result(&result), "a", &netns);
+        check.run().silent();
+        status(&conf()).run().silent();
+
+        // Somebody sets it back: the route is there until its lifetime ends.
+        set("up0", 1);
+        assert_told(check.run().error(), 101);
+        assert_told(status(&conf()).run().error(), 50);
+        status(&only_ipv4()).run().silent();
+        // It has ended, and only the address has not yet.
+        shell("ip -6 route del default");
+        assert_told(check.run().error(), 101);
+        // The operator has given the host another way out: CHECK of a container has nothing to say.
+        shell("ip -6 route add default via 2001:db8:7::1");
+        check.run().silent();
+        assert_told(status(&conf()).run().error(), 50);
+        set("up0", 2);
+        check.run().silent();
+        status(&conf()).run().silent();
+    });
+}
+
+/// The host forwards already: whoever had it do so has decided on its uplinks.
+#[test]
+fn an_uplink_of_a_router_is_left_as_it_is() {
+    isolated(|| {
+        let node = Node::new("up0", None);
+        assert!(node.is_heeded("up0"));
+        sysctl::set(FORWARDING, "1").unwrap();
+        assert!(!has_default("up0"));
+        let netns = Namespaced::new("a");
+        let result = add(&conf(), "a", &netns);
+        assert_eq!(accepted("up0"), "1");
+        assert_told(call("CHECK", &with_result(&result), "a", &netns).run().error(), 101);
+        assert_told(status(&conf()).run().error(), 50);
+        drop(node);
+    });
+}
+
+/// A bridge that was there before, whoever made it, and whatever its advertisements have brought already.
+#[test]
+fn no_container_gives_the_host_a_route() {
+    isolated(|| {
+        let _host = Host::new();
+        sysctl::set(FORWARDING, "0").unwrap();
+        let evil = Namespaced::new("evil");
+        for (bridge, port) in [("br0", "p0"), ("other", "p1")] {
+            shell(&format!(
+                "ip link add {bridge} type bridge && ip link set {bridge} up \
+                 && ip link add {port} type veth peer name e{port} netns evil && ip link set {port} master {bridge} up"
+            ));
+            set(bridge, 1);
+            evil.enter(|| {
+                sysctl::set(&format!("net/ipv6/conf/e{port}/accept_dad"), "0").unwrap();
+                shell(&format!("ip link set e{port} up"));
+            });
+            assert!(heeds(&evil, &format!("e{port}"), bridge));
+        }
+        let netns = Namespaced::new("a");
+        add(&only_ipv4(), "a", &netns);
+        assert_eq!((accepted("br0").as_str(), accepted("other").as_str()), ("0", "1"));
+        shell("ip -6 route del default dev br0");
+        assert!(!heeds(&evil, "ep0", "br0"));
+        call("DEL", &only_ipv4(), "a", &netns).run().silent();
+        // The other bridge has routes by advertisements, but does not lead out.
+        add(&conf(), "a", &netns);
+        assert_eq!(sysctl::get(FORWARDING).unwrap(), "1");
+        assert_eq!((accepted("br0").as_str(), accepted("other").as_str()), ("0", "1"));
+        assert!(!has_default("other"));
+    });
+}
+
+/// An operator's bridge with the host's network card in it: the host's own addresses are there.
+#[test]
+fn a_bridge_to_the_outside_goes_on_being_the_hosts_way_out() {
+    isolated(|| {
+        let node = Node::new("up0", Some("br0"));
+        // In a card's place: neither a veth nor a tap.
+        shell("ip link add card type vxlan id 1 dstport 4789 && ip link set card master br0 up");
+        assert!(node.is_heeded("br0"));
+        let netns = Namespaced::new("a");
+        let mut on_it = conf();
+        on_it["isGateway"] = json!(false);
+        on_it["ipMasq"] = json!(false);
+        add(&on_it, "a", &netns);
+        assert_eq!(accepted("br0"), "1");
+        let mut beside = conf();
+        beside["bridge"] = json!("br1");
+        beside["name"] = json!("beside");
+        let other = Namespaced::new("b");
+        let result = add(&beside, "b", &other);
+        assert_eq!((accepted("br0").as_str(), accepted("br1").as_str()), ("2", "0"));
+        assert!(has_default("br0"));
+        beside["prevResult"] = result;
+        call("CHECK", &beside, "b", &other).run().silent();
+    });
+}
+
+/// A container's or a build job's /proc/sys is read-only, as podman in podman has it.
+#[test]
+fn what_is_right_need_not_be_written() {
+    isolated(|| {
+        let _host = Host::new();
+        let (a, b) = (Namespaced::new("a"), Namespaced::new("b"));
+        sysctl::set("net/ipv4/ip_forward", "0").unwrap();
+        sysctl::set(FORWARDING, "0").unwrap();
+        shell("mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys");
+        for (conf, parameter) in [(only_ipv4(), "net/ipv4/ip_forward"), (conf(), "net/ipv4/ip_forward")] {
+            let (code, said) = call("ADD", &conf, "a", &a).run().error();
+            assert_eq!(code, 100, "{said}");
+            assert!(
+                said.contains("read-only") && said.contains(&format!("sysctl -w {parameter}=1")),
+                "{said}"
+            );
+        }
+        shell("umount /proc/sys");
+        sysctl::set("net/ipv4/ip_forward", "1").unwrap();
+        shell("mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys");
+        // IPv6 is not forwarded and the bridge's advertisements cannot be refused: a network of IPv4 alone is not concerned.
+        let result = add(&only_ipv4(), "a", &a);
+        let mut check = only_ipv4();
+        check["prevResult"] = result;
+        call("CHECK", &check, "a", &a).run().silent();
+        let mut without_gateway = conf();
+        without_gateway["isGateway"] = json!(false);
+        for (conf, cure) in
+            [(conf(), "net/ipv6/conf/all/forwarding=1"), (without_gateway, "net/ipv6/conf/br0/accept_ra=0")]
+        {
+            let (code, said) = call("ADD", &conf, "b", &b).run().error();
+            assert_eq!(code, 100, "{said}");
+            assert!(said.contains("read-only") && said.contains(cure), "{said}");
+        }
+        call("DEL", &only_ipv4(), "a", &a).run().silent();
+        shell("umount /proc/sys");
+        // As a router the host heeds none anyway.
+        sysctl::set(FORWARDING, "1").unwrap();
+        shell("mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys");
+        add(&conf(), "b", &b);
+        serve_tcp(None, "host", "[::]:7000");
+        assert!(ask_tcp(Some(&b), "[fd00:1::1]:7000").unwrap().starts_with("host sees fd00:1::"));
+    });
+}
+
+/// As with `ipv6.disable=1`, which leaves no such files.
+#[test]
+fn a_network_of_ipv4_needs_nothing_of_ipv6() {
+    isolated(|| {
+        let _host = Host::new();
+        shell("mount -t tmpfs none /proc/sys/net/ipv6");
+        assert_eq!(fs::read_dir("/proc/sys/net/ipv6").unwrap().count(), 0);
+        let netns = Namespaced::new("a");
+        let mut check = only_ipv4();
+        check["prevResult"] = add(&only_ipv4(), "a", &netns);
+        call("CHECK", &check, "a", &netns).run().silent();
+        status(&only_ipv4()).run().silent();
+        call("DEL", &only_ipv4(), "a", &netns).run().silent();
+    });
+}
