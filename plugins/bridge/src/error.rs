@@ -93,6 +93,9 @@ pub enum Error {
     /// CHECK found a difference.
     #[error("{0}")]
     Differs(String),
+    /// Others changed, or removed, what was being set up or taken down.
+    #[error("{0}")]
+    Passing(String),
     /// A request to the kernel failed.
     #[error("{0}")]
     Netlink(#[from] netlink::Error),
@@ -149,6 +152,7 @@ impl From<Error> for cni::Error {
                 .details("load it: modprobe br_netfilter; and at boot, by a file of /etc/modules-load.d"),
             Error::Duplicate(_) => Self::new(Code::InUse, text),
             Error::Differs(_) => Self::new(Code::CheckFailed, text),
+            Error::Passing(_) => Self::new(Code::TryAgain, text).details("try again"),
             Error::Iptables(error) if error.is_missing_program() => Self::new(Code::NotAvailable, text)
                 .details("set \"ipMasqBackend\": \"nftables\", which needs no program"),
             Error::Netlink(_) | Error::Nftables(_) | Error::Iptables(_) => Self::new(Code::Kernel, text),

@@ -57,7 +57,7 @@ pub(crate) fn ensure_bridge(
         }
         socket
             .get_link(name)?
-            .ok_or_else(|| Error::Differs(format!("bridge {name} went away while it was set up")))?
+            .ok_or_else(|| Error::Passing(format!("bridge {name} went away while it was set up")))?
     };
     expect_bridge(&link)?;
     if made {
