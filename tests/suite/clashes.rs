@@ -1,6 +1,8 @@
 //! One address of two or more containers that live: networks whose subnets meet, or an address that is given twice on one
 //! bridge. That is a mistake, and none of them pays for it: nobody is evicted, and the last one leaves nothing.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use sandbox::traffic::{ask_tcp, serve_tcp};
@@ -9,7 +11,9 @@ use serde_json::{Value, json};
 
 use crate::bridge::{conf, shell};
 use crate::iptables::{PATH, prime};
+use crate::networks::{cleat, install_networks};
 use crate::programs::BRIDGE;
+use crate::upkeep::{NETWORK, add, del, ok, said};
 
 /// One of several attachments with the same addresses.
 struct Twin {
@@ -122,7 +126,7 @@ fn networks_of_one_subnet_with_iptables() {
     isolated(|| {
         live_and_let_live(
             ["br1", "br2", "br3"].map(|bridge| json!({"bridge": bridge, "ipMasqBackend": "iptables"})),
-        )
+        );
     });
 }
 
@@ -206,4 +210,103 @@ fn what_is_flushed_is_put_back_beside_the_other() {
         drop(twins);
         before.assert_unchanged();
     });
+}
+
+/// STATUS and `cleat check` name the other link; and only where the host's way is not clear.
+#[test]
+fn who_asks_is_told() {
+    isolated(|| {
+        let _host = Host::new();
+        let mut conf = conf();
+        conf["cniVersion"] = json!("1.1.0");
+        let status = || Call::new(BRIDGE, "STATUS", &conf).run();
+        status().silent();
+        let place = |link: &str, address: &str| {
+            shell(&format!(
+                "ip link add other type {link}; ip addr add {address} dev other; ip link set other up"
+            ));
+        };
+        for (link, address, words) in [
+            ("bridge", "10.1.0.1/24", "subnet 10.1.0.0/24 clashes with 10.1.0.0/24 of link other"),
+            ("bridge", "10.1.0.9/16", "subnet 10.1.0.0/24 clashes with 10.1.0.0/16 of link other"),
+            (
+                "veth peer name far",
+                "10.1.0.77/28",
+                "subnet 10.1.0.0/24 clashes with 10.1.0.64/28 of link other",
+            ),
+            (
+                "veth peer name far",
+                "fd00:1::7/64",
+                "subnet fd00:1::/64 clashes with fd00:1::/64 of link other",
+            ),
+        ] {
+            place(link, address);
+            let (code, said) = status().error();
+            assert!(code == 51 && said.contains(words), "{code} {said}");
+            // Its own bridge has the gateway's address, and that is no clash.
+            if link == "bridge" {
+                shell("ip link set other down; ip link set other name br0; ip link set br0 up");
+                status().silent();
+                shell("ip link set br0 down; ip link set br0 name other");
+            }
+            shell("ip link del other");
+        }
+        // A host's own, wider network gives way; a single address leads nowhere.
+        for address in ["10.0.0.5/8", "10.1.0.0/32", "fd00:1::5/128", "10.2.0.1/24", "fe80::5/64"] {
+            place("veth peer name far", address);
+            status().silent();
+            shell("ip link del other");
+        }
+        let mut alone = conf.clone();
+        alone["isGateway"] = json!(false);
+        place("bridge", "10.1.0.1/24");
+        Call::new(BRIDGE, "STATUS", &alone).run().silent();
+        shell("ip link del other");
+    });
+}
+
+#[test]
+fn cleat_check_tells_what_clashes() {
+    isolated(|| {
+        let _host = Host::new();
+        install_networks();
+        let netns = add("web", NETWORK, 8080);
+        assert!(!ok(&["check"]).contains("clashes"));
+        shell("ip link add other type bridge; ip addr add 10.90.0.1/16 dev other");
+        let told = ok(&["check"]);
+        assert!(told.contains("ok") && told.contains("clashes with 10.90.0.0/16 of link other"), "{told}");
+        shell("ip link del other");
+        del(NETWORK, netns);
+    });
+}
+
+/// What is shipped works side by side, and beside what the runtimes bring themselves.
+#[test]
+fn shipped_networks_have_subnets_of_their_own() {
+    let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
+    let mut files = Vec::new();
+    for folder in ["", "containerd", "crio", "podman"] {
+        let found = fs::read_dir(conf.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        files.extend(found.filter(|file| file.extension().is_some_and(|extension| extension == "conflist")));
+    }
+    assert_eq!(files.len(), 7);
+    let mut command = cleat(&["conf", "check", "--files-only"]);
+    let output = command.args(&files).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    // Of podman, nerdctl and Docker; podman's and CRI-O's files of ours are in place of theirs.
+    let theirs = ["10.88.", "10.89.", "10.85.", "10.4.", "172."];
+    let (mut bridges, mut count) = (Vec::new(), 0);
+    for file in &files {
+        let list: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+        let bridge = &list["plugins"][0];
+        assert!(!bridges.contains(&bridge["bridge"]), "{}", file.display());
+        bridges.push(bridge["bridge"].clone());
+        let is_in_place = ["crio", "podman"].iter().any(|folder| file.parent().unwrap().ends_with(folder));
+        for range in bridge["ipam"]["ranges"].as_array().unwrap() {
+            let subnet = range[0]["subnet"].as_str().unwrap();
+            count += 1;
+            assert!(is_in_place || !theirs.iter().any(|network| subnet.starts_with(network)), "{subnet}");
+        }
+    }
+    assert_eq!(count, 10);
 }

@@ -90,6 +90,16 @@ pub enum Error {
     /// Another node answered for an address that was to be used.
     #[error("address {0} is in use by another node on the link")]
     Duplicate(IpAddr),
+    /// Another link has addresses of the network's subnet.
+    #[error("subnet {subnet} clashes with {network} of link {link}: the host reaches one of the two")]
+    Clash {
+        /// The network's subnet.
+        subnet: IpNetwork,
+        /// The other link.
+        link: String,
+        /// Its subnet.
+        network: IpNetwork,
+    },
     /// CHECK found a difference.
     #[error("{0}")]
     Differs(String),
@@ -150,6 +160,8 @@ impl From<Error> for cni::Error {
                 .details("give the network a bridge of its own without \"vlan\", or use \"portIsolation\": true"),
             Error::NoBridgeNetfilter => Self::new(Code::NotAvailable, text)
                 .details("load it: modprobe br_netfilter; and at boot, by a file of /etc/modules-load.d"),
+            Error::Clash { .. } => Self::new(Code::NotAvailableLimited, text)
+                .details("give each network a subnet of its own"),
             Error::Duplicate(_) => Self::new(Code::InUse, text),
             Error::Differs(_) => Self::new(Code::CheckFailed, text),
             Error::Passing(_) => Self::new(Code::TryAgain, text).details("try again"),

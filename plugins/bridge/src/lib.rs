@@ -6,6 +6,7 @@
 
 mod add;
 mod check;
+mod clash;
 mod conf;
 mod container;
 mod deputy;
@@ -45,6 +46,18 @@ pub fn main() -> ExitCode {
     deputy::serve(std::env::args_os()).unwrap_or_else(cni::run::<Bridge>)
 }
 
+/// Says which other link has addresses of the network's subnets, if one has.
+///
+/// # Errors
+/// A failure of the configuration, or of a question to the kernel.
+pub fn clash(request: &Request) -> Result<Option<String>, cni::Error> {
+    let conf = Conf::new(request, None)?;
+    let found = Socket::open()
+        .map_err(Error::from)
+        .and_then(|mut socket| clash::find(&mut socket, request, &conf))?;
+    Ok(found.map(|clash| clash.to_string()))
+}
+
 /// The plugin.
 #[derive(Debug)]
 pub struct Bridge;
@@ -74,7 +87,10 @@ impl Plugin for Bridge {
         if conf.keeps_apart() {
             netfilter::expect()?;
         }
-        let unavailable = |error: Error| cni::Error::new(cni::Code::NotAvailable, error.to_string());
+        let unavailable = |error: Error| match error {
+            Error::Clash { .. } => error.into(),
+            error => cni::Error::new(cni::Code::NotAvailable, error.to_string()),
+        };
         let status = || -> Result<(), Error> {
             let mut socket = Socket::open()?;
             socket.expect_privilege()?;
@@ -87,6 +103,9 @@ impl Plugin for Bridge {
             }
             if conf.spoof_check || conf.gate.is_some() {
                 nftables::Socket::open()?.generation()?;
+            }
+            if let Some(clash) = clash::find(&mut socket, request, &conf)? {
+                return Err(clash);
             }
             forward::status(request, &conf)
         };
