@@ -7,6 +7,7 @@
 
 mod apart;
 mod bridge;
+mod clashes;
 mod conf;
 mod contract;
 mod crowds;

@@ -7,6 +7,7 @@ use cni::{Attachment, Command};
 use serde_json::{Value, json};
 
 use super::AttachmentOptions;
+use super::clash::Clashes;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
@@ -39,10 +40,14 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
     let is_meant = |attached: &&Attached| {
         args.network.as_deref().is_none_or(|network| network == attached.attachment.network.as_str())
     };
-    let mut all = Vec::new();
+    let (mut all, mut clashes) = (Vec::new(), Clashes::default());
     for attached in inventory.attachments.iter().filter(is_meant) {
         let state = match state(&runtime, attached) {
-            State::Well(_) => State::Well(inventory.notes(attached)?.join("; ")),
+            State::Well(_) => {
+                let mut notes = inventory.notes(attached)?;
+                notes.extend(clashes.note(&runtime, attached));
+                State::Well(notes.join("; "))
+            }
             other => other,
         };
         all.push((attached, state));

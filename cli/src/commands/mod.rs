@@ -2,6 +2,7 @@
 
 mod add;
 mod check;
+mod clash;
 mod conf;
 mod del;
 mod gc;

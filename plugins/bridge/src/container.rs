@@ -22,7 +22,7 @@ pub(crate) fn set_up(namespace: &Namespace, ifname: &str) -> Result<(), Error> {
 }
 
 fn expect(socket: &mut Socket, ifname: &str) -> Result<Link, Error> {
-    let gone = || Error::Differs(format!("interface {ifname} went away while it was set up"));
+    let gone = || Error::Passing(format!("interface {ifname} went away while it was set up"));
     socket.get_link(ifname)?.ok_or_else(gone)
 }
 
@@ -90,7 +90,7 @@ fn await_dad(socket: &mut Socket, link: &Link) -> Result<(), Error> {
             return Ok(());
         };
         if Instant::now() >= deadline {
-            return Err(Error::Differs(format!("address {} is still tentative", tentative.network)));
+            return Err(Error::Passing(format!("address {} is still tentative", tentative.network)));
         }
         thread::sleep(DAD_PAUSE);
     }

@@ -92,9 +92,22 @@ pub enum Error {
     /// Another node answered for an address that was to be used.
     #[error("address {0} is in use by another node on the link")]
     Duplicate(IpAddr),
+    /// Another link has addresses of the network's subnet.
+    #[error("subnet {subnet} clashes with {network} of link {link}: the host reaches one of the two")]
+    Clash {
+        /// The network's subnet.
+        subnet: IpNetwork,
+        /// The other link.
+        link: String,
+        /// Its subnet.
+        network: IpNetwork,
+    },
     /// CHECK found a difference.
     #[error("{0}")]
     Differs(String),
+    /// Others changed, or removed, what was being set up or taken down.
+    #[error("{0}")]
+    Passing(String),
     /// A request to the kernel failed.
     #[error("{0}")]
     Netlink(#[from] netlink::Error),
@@ -150,8 +163,11 @@ impl From<Error> for cni::Error {
             Error::Sysctl { parameter, value, .. } => Self::new(Code::Kernel, text).details(format!(
                 "run sysctl -w {parameter}={value} where /proc/sys can be written, which the host itself can"
             )),
+            Error::Clash { .. } => Self::new(Code::NotAvailableLimited, text)
+                .details("give each network a subnet of its own"),
             Error::Duplicate(_) => Self::new(Code::InUse, text),
             Error::Differs(_) | Error::Unheeded(_) => Self::new(Code::CheckFailed, text),
+            Error::Passing(_) => Self::new(Code::TryAgain, text).details("try again"),
             Error::Iptables(error) if error.is_missing_program() => Self::new(Code::NotAvailable, text)
                 .details("set \"ipMasqBackend\": \"nftables\", which needs no program"),
             Error::Netlink(_) | Error::Nftables(_) | Error::Iptables(_) => Self::new(Code::Kernel, text),

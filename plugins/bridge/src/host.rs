@@ -60,7 +60,7 @@ pub(crate) fn ensure_bridge(socket: &mut Socket, conf: &Conf, mac: Option<Mac>) 
         }
         socket
             .get_link(name)?
-            .ok_or_else(|| Error::Differs(format!("bridge {name} went away while it was set up")))?
+            .ok_or_else(|| Error::Passing(format!("bridge {name} went away while it was set up")))?
     };
     expect_bridge(&link)?;
     // A container must not hand the host a route.

@@ -9,6 +9,7 @@ mod add;
 mod addresses;
 mod advertisements;
 mod check;
+mod clash;
 mod conf;
 mod container;
 mod deputy;
@@ -48,6 +49,18 @@ pub fn main() -> ExitCode {
     deputy::serve(std::env::args_os()).unwrap_or_else(cni::run::<Bridge>)
 }
 
+/// Says which other link has addresses of the network's subnets, if one has.
+///
+/// # Errors
+/// A failure of the configuration, or of a question to the kernel.
+pub fn clash(request: &Request) -> Result<Option<String>, cni::Error> {
+    let conf = Conf::new(request, None)?;
+    let found = Socket::open()
+        .map_err(Error::from)
+        .and_then(|mut socket| clash::find(&mut socket, request, &conf))?;
+    Ok(found.map(|clash| clash.to_string()))
+}
+
 /// The plugin.
 #[derive(Debug)]
 pub struct Bridge;
@@ -77,7 +90,10 @@ impl Plugin for Bridge {
         if conf.keeps_apart() {
             netfilter::expect()?;
         }
-        let unavailable = |error: Error| cni::Error::new(cni::Code::NotAvailable, error.to_string());
+        let unavailable = |error: Error| match error {
+            Error::Clash { .. } => error.into(),
+            error => cni::Error::new(cni::Code::NotAvailable, error.to_string()),
+        };
         let status = || -> Result<(), Error> {
             let mut socket = Socket::open()?;
             socket.expect_privilege()?;
@@ -94,6 +110,9 @@ impl Plugin for Bridge {
             if conf.gateway && forward::gives_ipv6(request) && socket.forwards(Family::V6).unwrap_or_default()
             {
                 advertisements::status(&mut socket)?;
+            }
+            if let Some(clash) = clash::find(&mut socket, request, &conf)? {
+                return Err(clash);
             }
             forward::status(request, &conf)
         };

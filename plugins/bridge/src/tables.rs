@@ -13,9 +13,9 @@ pub(crate) const TRIES: usize = 50;
 /// The longest comment that `nft` reads back, in bytes (`NFTNL_UDATA_COMMENT_MAXLEN` less the NUL).
 pub(crate) const COMMENT_MAX: usize = 127;
 
-/// The failure of all tries.
+/// The failure of all tries: nothing is wrong, and another time it may well succeed.
 pub(crate) fn contended(table: &Table<'_>) -> Error {
-    Error::Differs(format!("table {table} kept changing while it was to be changed"))
+    Error::Passing(format!("table {table} kept changing while it was to be changed"))
 }
 
 /// Passes over that something was gone, or was taken up again, before it could be removed.
@@ -69,6 +69,12 @@ mod tests {
     use cni::{ContainerId, IfName};
 
     use super::*;
+
+    #[test]
+    fn a_contended_table_is_for_another_time() {
+        let error = cni::Error::from(contended(&Table::new(nftables::Family::Inet, "cleat_bridge")));
+        assert_eq!(error.code(), cni::Code::TryAgain.number());
+    }
 
     #[test]
     fn comments_are_cut_where_every_character_is_one_byte() {

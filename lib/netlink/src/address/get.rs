@@ -15,4 +15,10 @@ impl Socket {
         let operation = format_args!("read addresses of link {index}");
         self.dump(operation, RTM_GETADDR, &request, |body| Address::parse(body, index))
     }
+
+    /// The addresses of all links, each with the index of its link.
+    pub fn all_addresses(&mut self) -> Result<Vec<(u32, Address)>, Error> {
+        let request = AddressMessage::default();
+        self.dump(format_args!("read all addresses"), RTM_GETADDR, &request, Address::parse_any)
+    }
 }

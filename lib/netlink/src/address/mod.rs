@@ -47,10 +47,13 @@ pub struct Address {
 impl Address {
     /// Reads the body of an `RTM_NEWADDR` message about link `index`; `None` where it is about another.
     pub(crate) fn parse(body: &[u8], index: u32) -> Option<Self> {
+        Self::parse_any(body).filter(|(found, _)| *found == index).map(|(_, address)| address)
+    }
+
+    /// Reads the body of an `RTM_NEWADDR` message, with the link that it is about.
+    pub(crate) fn parse_any(body: &[u8]) -> Option<(u32, Self)> {
         let &[_, prefix, flags, _] = body.first_chunk()?;
-        if u32_at(body, 4)? != index {
-            return None;
-        }
+        let index = u32_at(body, 4)?;
         let mut flags = u32::from(flags);
         let (mut local, mut address) = (None, None);
         for (kind, value) in attributes(body.get(HEADER..)?) {
@@ -63,7 +66,7 @@ impl Address {
             }
         }
         let network = IpNetwork::new(local.or(address)?, prefix).ok()?;
-        Some(Self {
+        let address = Self {
             // On point-to-point links IFA_ADDRESS is the far end's; IPv6 otherwise has no IFA_LOCAL.
             network,
             flags: AddressFlags {
@@ -74,7 +77,8 @@ impl Address {
             secondary: network.is_ipv4() && flags & IFA_F_SECONDARY != 0,
             tentative: flags & IFA_F_TENTATIVE != 0,
             dadfailed: flags & IFA_F_DADFAILED != 0,
-        })
+        };
+        Some((index, address))
     }
 }
 

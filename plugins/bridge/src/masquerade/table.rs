@@ -19,24 +19,31 @@
 //! }
 //! ```
 //!
+//! An address may be there twice, where the subnets of two networks meet: then the elements are those of whoever came first,
+//! and become the other's when that one goes (see `beside`).
+//!
 //! The kernel counts the references: the empty chain `members`, which every owner leads to, can be deleted once there is
 //! none; the table goes with it. No rule looks into a verdict map: whenever an element that leads to a chain is added, the
 //! kernel goes through all elements of all maps that rules look into (`nft_table_validate`), 0.1 ms a thousand.
 
+mod beside;
+mod memory;
 mod removal;
 
 use std::net::IpAddr;
 
 use ipnetwork::IpNetworkError;
 use nftables::{
-    Batch, Chain, Element, Expr, Family, Field, HookPoint, Kind, Selector, Set, Socket, Table, Type, Verdict,
-    priority,
+    Batch, Chain, Element, Expr, Family, Field, HookPoint, Kind, Selector, Set, Socket, Table, Type, priority,
 };
 
 use super::Masquerade;
 use crate::error::Error;
 use crate::names;
-use crate::tables::{COMMENT_MAX, TRIES, comment, contended, first_word, ignore_change, interface};
+use crate::tables::{TRIES, comment, contended, first_word, interface};
+
+use beside::{Living, owner_element};
+use memory::Memory;
 
 pub(super) use removal::{del, owners};
 
@@ -70,8 +77,8 @@ impl<'a> Members<'a> {
         Self { owner, label: names::network_label(&attachment.network), home, comment, addresses }
     }
 
-    /// Sets it up in one transaction. What stands under one of the addresses is left of a container that has gone,
-    /// since IPAM gave the address away anew, and is replaced.
+    /// Sets it up in one transaction. What stands under one of the addresses is mostly left of a container that has gone,
+    /// since IPAM gave the address away anew, and is replaced; but whoever lives keeps it.
     pub(super) fn add(&self, socket: &mut Socket) -> Result<(), Error> {
         for _ in 0..TRIES {
             // To try and be refused would cost the kernel a grace period, some ten milliseconds.
@@ -84,6 +91,9 @@ impl<'a> Members<'a> {
                 Err(error) if error.is_exists() || error.is_busy() => {
                     if has_table {
                         self.clear(socket)?;
+                        if self.add_beside(socket)? {
+                            return Ok(());
+                        }
                     }
                 }
                 Err(error) => return Err(error.into()),
@@ -106,8 +116,7 @@ impl<'a> Members<'a> {
         for (set, key) in self.places()? {
             batch.create_element(set, &Element::new(&key).comment(self.comment.as_str()));
         }
-        let owner = Element::new(&[interface(&self.owner)?]).verdict(Verdict::goto(MEMBERS.name));
-        batch.create_element(&OWNERS, &owner.comment(self.memory()));
+        batch.create_element(&OWNERS, &owner_element(&self.owner, &self.memory())?);
         Ok(batch)
     }
 
@@ -117,40 +126,19 @@ impl<'a> Members<'a> {
         Ok(places.collect::<Result<Vec<_>, Error>>()?.concat())
     }
 
-    /// What the owner's element remembers: the network's interface, the network, then the addresses while there is room.
-    fn memory(&self) -> String {
-        let mut text = format!("{} {}", self.home, self.label);
-        for address in self.addresses {
-            let next = format!("{text} {address}");
-            if next.len() > COMMENT_MAX - MORE.len() {
-                return text + MORE;
-            }
-            text = next;
-        }
-        text
-    }
-
-    /// Takes out what is there of the owner, and what stands under the addresses with whatever else its owner has.
-    fn clear(&self, socket: &mut Socket) -> Result<(), Error> {
-        del(socket, &self.owner, self.addresses)?;
-        for (set, key) in self.places()? {
-            let Some(found) = socket.get_element(set, &key)? else { continue };
-            if let Some(owner) = first_word(&found) {
-                del(socket, owner, self.addresses)?;
-            }
-            // One that no owner knows of.
-            if socket.get_element(set, &key)?.is_some() {
-                ignore_change(Batch::new().del_element(set, &key).commit(socket))?;
-            }
-        }
-        Ok(())
+    fn memory(&self) -> Memory {
+        Memory::new(self.home, &self.label, self.addresses)
     }
 
     /// Names what differs from what [`Members::add`] set up.
     pub(super) fn check(&self, socket: &mut Socket) -> Result<(), Error> {
         for (set, key) in self.places()? {
             let found = socket.get_element(set, &key)?;
-            if found.as_ref().and_then(first_word) != Some(&self.owner) {
+            let is_there = match found.as_ref().and_then(first_word) {
+                Some(owner) => owner == self.owner || Living::new()?.has(owner)?,
+                None => false,
+            };
+            if !is_there {
                 return Err(Error::Differs(format!(
                     "address {} is not masqueraded: set {} of table {TABLE} does not have it for {}",
                     key[0], set.name, self.owner
@@ -222,6 +210,3 @@ fn add_rules(batch: &mut Batch) -> Result<(), Error> {
     }
     Ok(())
 }
-
-/// Ends a memory that had no room for every address.
-const MORE: &str = " ...";

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use cni::NetworkName;
 use nftables::{Batch, Field, Set, Socket};
 
-use super::{ADDRESSES, MEMBERS, MORE, OWNERS, Place, TABLE, members, places};
+use super::beside::{bequeath, heirs};
+use super::memory::Memory;
+use super::{ADDRESSES, MEMBERS, OWNERS, Place, TABLE, members, places};
 use crate::error::Error;
 use crate::tables::{TRIES, contended, first_word, interface, ports_of};
 
@@ -14,8 +16,17 @@ use crate::tables::{TRIES, contended, first_word, interface, ports_of};
 /// lead to what it has.
 pub(in super::super) fn del(socket: &mut Socket, owner: &str, told: &[IpAddr]) -> Result<bool, Error> {
     for _ in 0..TRIES {
-        let Some(mut batch) = removal(socket, owner, told)? else { return Ok(false) };
-        match batch.commit(socket) {
+        let Some(removal) = removal(socket, owner, told)? else { return Ok(false) };
+        let outcome = if removal.has_heirs {
+            // They must still be the same.
+            let generation = socket.generation()?;
+            let Some(mut removal) = self::removal(socket, owner, told)? else { return Ok(false) };
+            removal.batch.commit_at(socket, generation)
+        } else {
+            let mut batch = removal.batch;
+            batch.commit(socket)
+        };
+        match outcome {
             // Two that went at the same time have each seen the other: whoever is last sees it now.
             Ok(()) => {
                 if is_left(socket, 0, &[])? {
@@ -24,21 +35,29 @@ pub(in super::super) fn del(socket: &mut Socket, owner: &str, told: &[IpAddr]) -
                 return Ok(true);
             }
             // Between the questions and the transaction another container has come or gone.
-            Err(error) if error.is_busy() || error.is_not_found() => {}
+            Err(error)
+                if error.is_busy() || error.is_not_found() || error.is_restart() || error.is_exists() => {}
             Err(error) => return Err(error.into()),
         }
     }
     Err(contended(&TABLE))
 }
 
+/// The removal of what an owner has.
+struct Removal {
+    batch: Batch,
+    /// Some of it stays, as somebody else's.
+    has_heirs: bool,
+}
+
 /// The removal of what an owner has as things are now; `None` where it has nothing.
-fn removal(socket: &mut Socket, owner: &str, told: &[IpAddr]) -> Result<Option<Batch>, Error> {
+fn removal(socket: &mut Socket, owner: &str, told: &[IpAddr]) -> Result<Option<Removal>, Error> {
     let key = [interface(owner)?];
-    let memory = socket.get_element(&OWNERS, &key)?.map(|element| element.comment.unwrap_or_default());
+    let memory = socket.get_element(&OWNERS, &key)?.map(|element| Memory::of(element.comment));
     let candidates = match &memory {
-        Some(memory) if memory.ends_with(MORE) => search(socket, owner)?,
+        Some(memory) if memory.is_cut() => search(socket, owner)?,
         // One that somebody has written over tells nothing.
-        Some(memory) => remembered(memory).or_else(|_| search(socket, owner))?,
+        Some(memory) => owned_places(memory).or_else(|_| search(socket, owner))?,
         None if is_any_of(socket, owner, told)? => search(socket, owner)?,
         None => return Ok(None),
     };
@@ -54,19 +73,18 @@ fn removal(socket: &mut Socket, owner: &str, told: &[IpAddr]) -> Result<Option<B
             going.push((set, key));
         }
     }
+    let heirs = heirs(socket, owner, memory.as_ref(), &going)?;
+    bequeath(&mut batch, &going, &heirs)?;
     if is_left(socket, usize::from(memory.is_some()), &going)? {
         batch.del_chain(&MEMBERS).del_table(&TABLE);
     }
-    Ok(Some(batch))
+    Ok(Some(Removal { batch, has_heirs: !heirs.is_empty() }))
 }
 
 /// The places that a memory names.
-fn remembered(memory: &str) -> Result<Vec<Place>, Error> {
-    let mut words = memory.split(' ');
-    let home = words.next().unwrap_or_default();
-    // Two words are the network.
-    let addresses = words.skip(2).filter_map(|word| word.parse().ok());
-    Ok(addresses.map(|address| places(address, home)).collect::<Result<Vec<_>, Error>>()?.concat())
+pub(super) fn owned_places(memory: &Memory) -> Result<Vec<Place>, Error> {
+    let places = memory.addresses().map(|address| places(address, memory.home()));
+    Ok(places.collect::<Result<Vec<_>, Error>>()?.concat())
 }
 
 fn is_of(socket: &mut Socket, owner: &str, set: &Set<'_>, key: &[Field]) -> Result<bool, Error> {
