@@ -42,6 +42,7 @@ mod removal;
 mod rights;
 mod run;
 mod scenarios;
+mod several;
 mod state;
 #[cfg(target_arch = "x86_64")]
 mod system_calls;

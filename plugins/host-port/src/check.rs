@@ -7,10 +7,12 @@ use crate::conf::Conf;
 use crate::container::Container;
 use crate::error::Error;
 use crate::holder::Owner;
+use crate::memory::Place;
 use crate::plan::{self, Plan};
-use crate::publish::is_own;
+use crate::port::Port;
 use crate::ruleset::{self, OWNERS, TABLE};
-use crate::{free, localhost, memory};
+use crate::way::{is_left_behind, is_own};
+use crate::{free, localhost, memory, spare};
 
 /// What the table remembers of an attachment that has ports in it.
 pub(crate) fn memory(rules: &mut Socket, attachment: &Attachment) -> Result<Option<Element>, Error> {
@@ -42,17 +44,24 @@ pub(crate) fn check(
     // Whether localhost was this plugin's to switch on was seen at ADD.
     let locals = memory::locals(memory);
     let plan = Plan::new(attachment, &conf, &container.addresses, &container.interface, locals)?;
-    for ((map, key), expected, port) in plan.elements() {
+    let text = memory.comment.as_deref().unwrap_or_default();
+    for (place, expected, port) in plan.elements() {
+        let (map, key) = &place;
         let what = nftables::key::decode(map.key, &expected.key)?;
         let what: Vec<String> = what.iter().map(ToString::to_string).collect();
         let what = format!("element {} of map {}", what.join(" . "), map.name);
-        match rules.get_element(map, &key)? {
+        let port = port.and_then(|index| plan.ports.get(index)).map(|(_, port)| port);
+        match rules.get_element(map, key)? {
             None => return differs(format!("{what} is missing")),
             Some(found) if !owner.has(found.comment.as_deref()) => {
-                // By another of the container's networks it is published as well.
-                let port = port.and_then(|index| plan.ports.get(index));
-                if !port.is_some_and(|(_, port)| is_own(&attachment.container_id, port, &found)) {
-                    return differs(format!("{what} belongs to somebody else"));
+                match port {
+                    // By another of the container's networks it is published as well.
+                    Some(port) if is_own(&attachment.container_id, port, &found) => {
+                        is_to_spare(rules, &owner, text, port, &place)?;
+                    }
+                    // Another container has the same address, and had it first.
+                    None if !is_left_behind(&plan, &found)? => {}
+                    _ => return differs(format!("{what} belongs to somebody else")),
                 }
             }
             Some(found) if found.data != expected.data => {
@@ -65,6 +74,24 @@ pub(crate) fn check(
         return differs(format!("rules of chain {} of table {TABLE} are missing", plan.chain.name));
     }
     localhost(container, |_| true)
+}
+
+/// Names a port that would not go on by this network if the one that serves it were left. A version before this one kept
+/// none to spare.
+fn is_to_spare(
+    rules: &mut Socket,
+    owner: &Owner,
+    text: &str,
+    port: &Port,
+    place: &Place,
+) -> Result<(), Error> {
+    let Some((map, key)) = spare::of(owner, place).filter(|_| memory::has_to_spare(text, port)) else {
+        return Ok(());
+    };
+    match rules.get_element(map, &key)? {
+        Some(_) => Ok(()),
+        None => differs(format!("port {port} has no element of map {}", map.name)),
+    }
 }
 
 /// Names what keeps localhost from leading through one of the interfaces that are meant.

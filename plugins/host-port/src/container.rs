@@ -19,8 +19,8 @@ pub(crate) struct Container {
     /// The interfaces by which localhost is to lead to the container: that which needs `route_localnet` for 127.0.0.1,
     /// and [`LO`] for `[::1]`.
     pub localnets: Vec<String>,
-    /// Whether `route_localnet` of the first of them was off when the kernel was asked for the route.
-    pub was_off: bool,
+    /// Those of them that have `route_localnet` off.
+    pub off: Vec<String>,
 }
 
 impl Container {
@@ -32,26 +32,41 @@ impl Container {
         let needs_v4 = plan::needs_localhost(conf, &addresses, true);
         let needs_v6 = plan::needs_localhost(conf, &addresses, false) && localhost::has_ipv6()?;
         let routing = match addresses.first() {
-            Some(first) if needs_v4 || told.is_none() => routing_interface(first)?,
-            _ => None,
+            Some(first) if needs_v4 || told.is_none() => routing_interfaces(first, result)?,
+            _ => Vec::new(),
         };
-        let localnet4 = routing.as_ref().filter(|_| needs_v4).map(|link| link.name.clone());
-        let localnet6 = needs_v6.then(|| LO.to_owned());
-        Ok(Self {
-            was_off: routing.as_ref().is_some_and(|link| link.route_localnet != Some(true)),
-            interface: told.or(routing.map(|link| link.name)).unwrap_or_default(),
-            localnets: localnet4.into_iter().chain(localnet6).collect(),
-            addresses,
-        })
+        let interface = told.or(routing.first().map(|link| link.name.clone())).unwrap_or_default();
+        let mut localnets = Vec::new();
+        let mut off = Vec::new();
+        for link in routing.into_iter().filter(|_| needs_v4) {
+            if link.route_localnet != Some(true) {
+                off.push(link.name.clone());
+            }
+            localnets.push(link.name);
+        }
+        if needs_v6 {
+            localnets.push(LO.to_owned());
+        }
+        Ok(Self { addresses, interface, localnets, off })
     }
 }
 
-/// The interface that packets to the container leave by.
-fn routing_interface(address: &IpNetwork) -> Result<Option<Link>, Error> {
+/// The interfaces that packets to the container leave by: that of the route, and the container's own bridge, where the
+/// route leads by another one. Then two networks have subnets that meet, and one of them gets its way when the other goes.
+fn routing_interfaces(address: &IpNetwork, result: &AddResult) -> Result<Vec<Link>, Error> {
     let mut socket = Socket::open()?;
-    let Some(oif) = socket.route_to(address.ip())?.and_then(|route| route.oif) else {
-        return Ok(None);
-    };
+    let route = socket.route_to(address.ip())?.and_then(|route| route.oif);
+    let link = route.map(|oif| socket.get_link_by_index(oif)).transpose()?.flatten();
     // An address of the host itself needs no switch.
-    Ok(socket.get_link_by_index(oif)?.filter(|link| link.name != LO))
+    let Some(link) = link.filter(|link| link.name != LO) else {
+        return Ok(Vec::new());
+    };
+    let mut of_host = result.interfaces.iter().filter(|interface| interface.sandbox.is_empty());
+    let is_named = of_host.clone().any(|interface| interface.name == link.name);
+    let first = of_host.next().filter(|_| !is_named);
+    let own = first.map(|interface| socket.get_link(&interface.name)).transpose()?.flatten();
+    // The gateway of a VLAN is a device on the bridge.
+    let is_another = |own: &Link| own.kind.as_deref() == Some("bridge") && link.peer_index != Some(own.index);
+    let own = own.filter(is_another);
+    Ok([link].into_iter().chain(own).collect())
 }

@@ -37,6 +37,17 @@ impl Owner {
         comment.get(..DIGITS).map(|digits| Self(digits.to_owned()))
     }
 
+    /// Reads the digits alone.
+    pub(crate) fn from_digits(text: &str) -> Option<Self> {
+        let is_digits = text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_digits.then(|| Self(text.to_owned()))
+    }
+
+    /// The digits alone.
+    pub(crate) fn digits(&self) -> &str {
+        &self.0
+    }
+
     /// The key in `owners`.
     pub(crate) fn key(&self) -> Result<Field, Error> {
         Ok(Field::Ifname(Ifname::new(&format!("p{}", self.0))?))

@@ -10,6 +10,8 @@
 //! - `route_localnet`, which 127.0.0.1 needs, is on only as long as a published port of the interface needs it, and the
 //!   neighbours are kept from the host's 127.0.0.0/8 meanwhile. After `nft flush ruleset` nothing keeps them out until
 //!   the ADD of any port is repeated.
+//! - A container's port that several of its networks publish is served by one of them; the others keep it to spare, and
+//!   when the one goes, the next takes over in the same transaction (`spare`).
 //! - With `"snat": false` neither localhost nor the container's own network reaches the port by the host's address.
 //!
 //! **Repair**: an ADD for an attachment that has its ports already is no conflict. It replaces what there is by what the
@@ -39,6 +41,8 @@ mod published;
 mod reference;
 mod remove;
 mod ruleset;
+mod spare;
+mod way;
 
 use cni::schema::{self, Described};
 use cni::{AddResult, Code, Plugin, Request, Target};

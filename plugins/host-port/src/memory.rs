@@ -1,7 +1,9 @@
 //! What an attachment has in the table, remembered in one element, so that DEL needs to know nothing else.
 //!
 //! `<interfaces of localhost with / in between, or -> <container address>… <protocol/port>… <address/protocol/port>…`,
-//! and `...` in place of what there was no room for: then the maps are searched.
+//! and `...` in place of what there was no room for: then the maps are searched. `~` before a port: by another of the
+//! container's networks, or by this one when that was left. `+<owner>`: an heir, who has some of these ports to spare, or one
+//! of these addresses.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -10,7 +12,8 @@ use nftables::{Data, Element, Field, Set, Socket, Verdict};
 use crate::error::Error;
 use crate::holder::{COMMENT_MAX, Owner};
 use crate::port::{self, Port, Protocol};
-use crate::ruleset::{HAIR4, HAIR6, LOCAL6, OWNERS, PORTS};
+use crate::ruleset::{HAIR4, HAIR6, LOCAL6, OWNERS, PORTS, SPARE4, SPARE6};
+use crate::spare;
 
 /// Stands where there is no interface.
 const NONE: &str = "-";
@@ -18,6 +21,10 @@ const NONE: &str = "-";
 const AND: char = '/';
 /// Ends a memory that had no room for everything.
 const MORE: &str = "...";
+/// Begins the word of a port that another network of the container has.
+const SPARE: char = '~';
+/// Begins the word of an heir.
+const HEIR: char = '+';
 
 /// An element's place: the map, and the key in it.
 pub(crate) type Place = (&'static Set<'static>, Vec<Field>);
@@ -33,6 +40,14 @@ pub(crate) struct Holdings {
     pub places: Vec<Place>,
     /// Its ports.
     pub ports: Vec<Port>,
+    /// Who takes over what it leaves, in order, as far as it remembers.
+    pub heirs: Vec<Owner>,
+    /// Whether it remembers all of it.
+    pub is_whole: bool,
+    /// The comment of its elements.
+    pub comment: Option<String>,
+    /// What the element in `owners` says.
+    pub text: String,
 }
 
 /// The element of `owners` for an attachment with these ports, and with masquerading for these addresses.
@@ -42,15 +57,53 @@ pub(crate) fn element(
     locals: &[String],
     hair: &[IpAddr],
     ports: &[Port],
+    spares: &[Port],
 ) -> Result<Element, Error> {
-    Ok(Element::new(&[owner.key()?]).verdict(Verdict::goto(chain)).comment(write(locals, hair, ports)))
+    of_text(owner, chain, write(locals, hair, ports, spares))
 }
 
-fn write(locals: &[String], hair: &[IpAddr], ports: &[Port]) -> String {
+fn of_text(owner: &Owner, chain: &str, text: String) -> Result<Element, Error> {
+    Ok(Element::new(&[owner.key()?]).verdict(Verdict::goto(chain)).comment(text))
+}
+
+/// The same element with further heirs; `None` where it has them all.
+pub(crate) fn with_heirs(
+    owner: &Owner,
+    chain: &str,
+    text: &str,
+    heirs: &[Owner],
+) -> Result<Option<Element>, Error> {
+    let mut whole = text.to_owned();
+    for heir in heirs {
+        let word = format!("{HEIR}{}", heir.digits());
+        if whole.ends_with(MORE) || heir == owner || whole.split(' ').any(|known| known == word) {
+            continue;
+        }
+        if whole.len() + word.len() + 2 + MORE.len() > COMMENT_MAX {
+            whole = format!("{whole} {MORE}");
+        } else {
+            whole = format!("{whole} {word}");
+        }
+    }
+    if whole == text { Ok(None) } else { of_text(owner, chain, whole).map(Some) }
+}
+
+/// The heirs that a memory names.
+fn heirs(text: &str) -> Vec<Owner> {
+    text.split(' ').filter_map(|word| word.strip_prefix(HEIR)).filter_map(Owner::from_digits).collect()
+}
+
+/// Whether a memory names an address of the container.
+pub(crate) fn has_address(text: &str, address: IpAddr) -> bool {
+    text.split(' ').skip(1).any(|word| word.parse() == Ok(address))
+}
+
+fn write(locals: &[String], hair: &[IpAddr], ports: &[Port], spares: &[Port]) -> String {
     let mut text = if locals.is_empty() { NONE.to_owned() } else { locals.join(&AND.to_string()) };
     let mut last = String::new();
     let addresses = hair.iter().map(ToString::to_string);
-    for word in addresses.chain(ports.iter().map(word)) {
+    let spares = spares.iter().map(|port| format!("{SPARE}{}", word(port)));
+    for word in addresses.chain(ports.iter().map(word)).chain(spares) {
         // Both families of one port are one word.
         if word == last {
             continue;
@@ -72,8 +125,13 @@ fn word(port: &Port) -> String {
     }
 }
 
-/// The places that a word stands for, and those of the family that it may not be in as well.
-fn places(word: &str) -> Vec<Place> {
+/// The places that a word of an owner stands for, and those of the family that it may not be in as well.
+fn places(owner: &Owner, word: &str) -> Vec<Place> {
+    if let Some(word) = word.strip_prefix(SPARE) {
+        let by_network = places(owner, word);
+        let spares = by_network.iter().filter_map(|place| spare::of(owner, place)).collect();
+        return [by_network, spares].concat();
+    }
     if let Ok(address) = word.parse() {
         return vec![hair_place(address)];
     }
@@ -114,11 +172,14 @@ pub(crate) fn recall(socket: &mut Socket, owner: &Owner, also: &[Place]) -> Resu
         holdings.locals = locals(&element);
         let text = element.comment.unwrap_or_default();
         search = text.ends_with(MORE);
-        let remembered = text.split(' ').skip(1).flat_map(places);
+        let remembered = text.split(' ').skip(1).flat_map(|word| places(owner, word));
         candidates.extend(remembered.filter(|place| !also.contains(place)));
+        holdings.heirs = heirs(&text);
+        holdings.text = text;
     }
+    holdings.is_whole = !search;
     if search {
-        for map in PORTS.into_iter().chain([&LOCAL6, &HAIR4, &HAIR6]) {
+        for map in PORTS.into_iter().chain([&LOCAL6, &HAIR4, &HAIR6, &SPARE4, &SPARE6]) {
             for element in socket.elements(map)? {
                 if let Ok(key) = nftables::key::decode(map.key, &element.key) {
                     holdings.take(owner, map, key, &element);
@@ -139,6 +200,7 @@ impl Holdings {
     fn take(&mut self, owner: &Owner, map: &'static Set<'static>, key: Vec<Field>, element: &Element) {
         if owner.has(element.comment.as_deref()) {
             self.ports.extend(Port::read(map, element));
+            self.comment.clone_from(&element.comment);
             self.places.push((map, key));
         }
     }
@@ -152,6 +214,12 @@ pub(crate) fn chain(element: &Element) -> Option<&str> {
     }
 }
 
+/// Whether a memory says that a port is another network's, or was.
+pub(crate) fn has_to_spare(text: &str, port: &Port) -> bool {
+    let wanted = format!("{SPARE}{}", word(port));
+    text.split(' ').any(|word| word == wanted)
+}
+
 /// Whether an element of `owners` is of an attachment with ports in this table.
 pub(crate) fn has_ports(element: &Element) -> bool {
     element.comment.as_deref().is_some_and(|text| text.contains(' '))
@@ -163,7 +231,7 @@ pub(crate) fn locals(element: &Element) -> Vec<String> {
 }
 
 /// The interfaces that a memory names.
-fn interfaces(text: &str) -> Vec<String> {
+pub(crate) fn interfaces(text: &str) -> Vec<String> {
     let word = text.split(' ').next().filter(|word| !word.is_empty() && *word != NONE);
     word.into_iter().flat_map(|word| word.split(AND)).map(str::to_owned).collect()
 }
@@ -192,13 +260,14 @@ mod tests {
             published(Some("::1"), 83, "[fd00::11]:80"),
         ];
         let locals = ["cni0", "lo"].map(str::to_owned);
-        let text = write(&locals, &hair, &ports);
+        let text = write(&locals, &hair, &ports, &[]);
         assert_eq!(
             text,
             "cni0/lo 10.1.0.11 fd00::11 tcp/8080 127.0.0.1/tcp/81 2001:db8::1/tcp/82 ::1/tcp/83"
         );
         assert_eq!(interfaces(&text), locals);
-        let found: Vec<Place> = text.split(' ').skip(1).flat_map(places).collect();
+        let owner = Owner::from_digits("0123456789abcd").unwrap();
+        let found: Vec<Place> = text.split(' ').skip(1).flat_map(|word| places(&owner, word)).collect();
         let of_ports = ports.iter().map(|port| (port.map(), port.key()));
         for place in hair.into_iter().map(hair_place).chain(of_ports) {
             assert!(found.contains(&place), "{place:?}");
@@ -212,15 +281,37 @@ mod tests {
     #[test]
     fn what_has_no_room_is_told() {
         let ports: Vec<Port> = (1..60).map(|number| published(None, number, "10.1.0.11:80")).collect();
-        let text = write(&[], &[], &ports);
+        let text = write(&[], &[], &ports, &[]);
         assert!(text.len() <= COMMENT_MAX && text.ends_with(" tcp/18 ..."), "{text}");
         assert!(interfaces(&text).is_empty());
     }
 
     #[test]
+    fn spares_and_heirs_are_remembered_once() {
+        let owner = |digits: &str| Owner::from_digits(digits).unwrap();
+        let (own, heir) = (owner("0123456789abcd"), owner("00000000000001"));
+        let port = published(None, 8080, "10.1.0.11:80");
+        let text = write(&[], &[], &[], &[port]);
+        assert_eq!(text, "- ~tcp/8080");
+        let found = places(&own, "~tcp/8080");
+        assert!(found.contains(&(port.map(), port.key())));
+        assert!(found.contains(&spare::of(&own, &(port.map(), port.key())).unwrap()));
+        let named = with_heirs(&own, "hair", &text, &[heir.clone(), own.clone()]).unwrap().unwrap();
+        assert_eq!(named.comment.as_deref(), Some("- ~tcp/8080 +00000000000001"));
+        assert_eq!(heirs(&named.comment.unwrap()), std::slice::from_ref(&heir));
+        assert_eq!(with_heirs(&own, "hair", "- +00000000000001", std::slice::from_ref(&heir)).unwrap(), None);
+        // Without room all are searched for.
+        let full = "x".repeat(COMMENT_MAX - 8);
+        let named = with_heirs(&own, "hair", &full, std::slice::from_ref(&heir)).unwrap().unwrap();
+        assert_eq!(named.comment, Some(format!("{full} ...")));
+        assert_eq!(with_heirs(&own, "hair", "- ...", &[heir]).unwrap(), None);
+    }
+
+    #[test]
     fn words_of_others_lead_nowhere() {
-        for word in ["", "-", "tcp", "tcp/x", "x/tcp/1", "icmp/1"] {
-            assert!(places(word).is_empty(), "{word}");
+        let owner = Owner::from_digits("0123456789abcd").unwrap();
+        for word in ["", "-", "tcp", "tcp/x", "x/tcp/1", "icmp/1", "~", "~x", "+0123456789abcd"] {
+            assert!(places(&owner, word).is_empty(), "{word}");
         }
     }
 }

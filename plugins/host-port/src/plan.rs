@@ -1,6 +1,6 @@
 //! What an attachment needs in the table, decided from the configuration and the container's addresses alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use cni::{AddResult, Attachment};
@@ -15,6 +15,7 @@ use crate::memory::{self, Place};
 use crate::names;
 use crate::port::{self, Port};
 use crate::ruleset::{LOCAL6, NetworkChain};
+use crate::spare;
 
 /// The addresses of the container that ports lead to: the first of each family, as in the reference.
 pub(crate) fn addresses(result: &AddResult, ifname: &str) -> Vec<IpNetwork> {
@@ -53,8 +54,16 @@ pub(crate) struct Plan {
     pub chain: NetworkChain,
     /// The ports, with the index of the mapping of [`Conf::mappings`] that each comes from.
     pub ports: Vec<(usize, Port)>,
+    /// Those of them that another of the container's networks has.
+    pub spares: HashSet<Port>,
     /// The container's addresses that lead to the network's chain.
     pub hair: Vec<IpAddr>,
+    /// Those of them that another container has as well, and had first.
+    pub shared: Vec<IpAddr>,
+    /// Who has what this one has to spare or shares.
+    pub before: Vec<Owner>,
+    /// The interface of the host that goes with the container.
+    pub interface: String,
     comment: String,
 }
 
@@ -83,13 +92,17 @@ impl Plan {
             },
             hair: if conf.snat { addresses.iter().map(IpNetwork::ip).collect() } else { Vec::new() },
             ports,
+            spares: HashSet::new(),
+            shared: Vec::new(),
+            before: Vec::new(),
+            interface: interface.to_owned(),
             comment: Holder::new(attachment, interface).comment(),
         })
     }
 
     /// Every element but that in `owners`, with its place and, where it is of a port, the index of that in `ports`.
     pub(crate) fn elements(&self) -> impl Iterator<Item = (Place, Element, Option<usize>)> {
-        let ports = self.ports.iter().enumerate();
+        let ports = self.ports.iter().enumerate().filter(|(_, (_, port))| !self.spares.contains(port));
         let published = ports
             .clone()
             .map(|(at, (_, port))| ((port.map(), port.key()), port.element(&self.comment), Some(at)));
@@ -104,20 +117,35 @@ impl Plan {
                 let element = Element::new(&key).comment(self.comment.as_str());
                 ((&LOCAL6, key), element, Some(at))
             });
-        let hair = self.hair.iter().map(|&address| {
+        let others = self.ports.iter().map(|(_, port)| port).filter(|port| self.spares.contains(port));
+        let spares = others.filter_map(|port| spare::element(&self.owner, port, &self.comment));
+        let spares = spares.map(|(place, element)| (place, element, None));
+        let own = self.hair.iter().filter(|address| !self.shared.contains(address));
+        let hair = own.map(|&address| {
             let (map, key) = memory::hair_place(address);
             let element = Element::new(&key)
                 .verdict(Verdict::goto(self.chain.name.as_str()))
                 .comment(self.comment.as_str());
             ((map, key), element, None)
         });
-        published.chain(localhost6).chain(hair)
+        published.chain(localhost6).chain(spares).chain(hair)
+    }
+
+    /// Goes without what somebody has before it; the same is asked for again once that one has gone.
+    pub(crate) fn yield_to(&mut self, owner: Option<Owner>, port: Option<Port>, address: Option<IpAddr>) {
+        self.spares.extend(port);
+        self.shared.extend(address);
+        if let Some(owner) = owner.filter(|owner| !self.before.contains(owner)) {
+            self.before.push(owner);
+        }
     }
 
     /// The element in `owners`.
     pub(crate) fn memory(&self) -> Result<Element, Error> {
-        let ports: Vec<Port> = self.ports.iter().map(|(_, port)| *port).collect();
-        memory::element(&self.owner, &self.chain.name, &self.chain.locals, &self.hair, &ports)
+        let all = self.ports.iter().map(|(_, port)| *port);
+        let (spares, ports): (Vec<Port>, Vec<Port>) = all.partition(|port| self.spares.contains(port));
+        let NetworkChain { name, locals, .. } = &self.chain;
+        memory::element(&self.owner, name, locals, &self.hair, &ports, &spares)
     }
 }
 

@@ -1,19 +1,21 @@
 //! ADD: everything in one transaction. What is in its way is a conflict, or was left behind and is removed first.
 
+use std::collections::HashSet;
+
 use cni::{Attachment, ContainerId};
-use nftables::{Batch, Chain, Element, Socket, Table};
+use nftables::{Batch, Chain, Socket, Table};
 
 use crate::conf::{Conf, Mapping};
 use crate::container::Container;
 use crate::error::Error;
 use crate::free::{self, Candidates};
-use crate::holder::{Holder, Owner};
-use crate::memory::{self, Place};
+use crate::holder::Owner;
+use crate::memory;
 use crate::plan::{self, Plan};
 use crate::port::{Port, Protocol};
-use crate::remove::remove;
-use crate::ruleset::{self, OWNERS, TABLE};
-use crate::{chains, flows, listener, localhost};
+use crate::ruleset::{self, OWNERS, SPARE4, SPARE6, TABLE};
+use crate::way::{Before, Way, clear_way};
+use crate::{chains, flows, listener, localhost, spare};
 
 /// How often a transaction is tried again when another process changed something in between.
 pub(crate) const TRIES: usize = 50;
@@ -51,7 +53,7 @@ impl<'a> Publish<'a> {
         }
         let mut locals = Vec::with_capacity(container.localnets.len());
         for interface in &container.localnets {
-            if container.was_off || localhost::is_ours(rules, interface)? {
+            if container.off.contains(interface) || localhost::is_ours(rules, interface)? {
                 locals.push(interface.clone());
             }
         }
@@ -123,16 +125,21 @@ impl<'a> Publish<'a> {
 
     fn commit(&mut self, rules: &mut Socket, mut plan: Plan) -> Result<Plan, Error> {
         for _ in 0..TRIES {
-            match self.batch(rules, &plan)?.commit(rules) {
+            match self.send(rules, &mut plan) {
                 Ok(()) => return Ok(plan),
-                // What it leads to has just been removed, with the last container that needed it.
-                Err(error) if error.is_not_found() => {}
+                // What it leads to has just been removed, with the last container that needed it; or whoever came before
+                // has changed.
+                Err(Error::Nftables(error)) if error.is_not_found() || error.is_restart() => {}
                 // Older kernels call a key that exists with other data busy.
-                Err(error) if error.is_exists() || error.is_busy() => {
+                Err(Error::Nftables(error)) if error.is_exists() || error.is_busy() => {
                     match clear_way(rules, &plan, &self.attachment.container_id)? {
                         Way::Clear | Way::Cleared => {}
                         Way::Repeated => self.repeats = true,
-                        Way::Own(own) => plan.ports.retain(|(_, port)| *port != own),
+                        Way::Before(found) => {
+                            for Before { owner, port, address } in found {
+                                plan.yield_to(owner, port, address);
+                            }
+                        }
                         Way::Taken { at, .. } if self.open[at] => {
                             self.losses += 1;
                             for (_, candidates) in &mut self.candidates {
@@ -144,16 +151,51 @@ impl<'a> Publish<'a> {
                         Way::Taken { port, holder, .. } => return Err(Error::Taken { port, holder }),
                     }
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
         Err(Error::Contended("publish ports"))
+    }
+
+    /// One attempt. What others have before this one must still be theirs when it is carried out.
+    fn send(&self, rules: &mut Socket, plan: &mut Plan) -> Result<(), Error> {
+        if plan.before.is_empty() {
+            return Ok(self.batch(rules, plan)?.commit(rules)?);
+        }
+        let generation = rules.generation()?;
+        let (mut spares, mut shared) = (HashSet::new(), Vec::new());
+        for port in plan.spares.drain() {
+            if rules.get_element(port.map(), &port.key())?.is_some() {
+                spares.insert(port);
+            }
+        }
+        for address in plan.shared.drain(..) {
+            let (map, key) = memory::hair_place(address);
+            if rules.get_element(map, &key)?.is_some() {
+                shared.push(address);
+            }
+        }
+        (plan.spares, plan.shared) = (spares, shared);
+        let mut batch = self.batch(rules, plan)?;
+        for owner in &plan.before {
+            if let Some(found) = rules.get_element(&OWNERS, &[owner.key()?])?
+                && let (Some(chain), Some(text)) = (memory::chain(&found), &found.comment)
+            {
+                let heir = std::slice::from_ref(&plan.owner);
+                spare::enter(&mut batch, owner, chain, text, heir)?;
+            }
+        }
+        Ok(batch.commit_at(rules, generation)?)
     }
 
     /// The whole of it. What has to be made besides the elements is asked for first: to try and be refused costs the
     /// kernel a grace period.
     fn batch(&self, rules: &mut Socket, plan: &Plan) -> Result<Batch, Error> {
         let mut batch = Batch::new();
+        if !plan.spares.is_empty() {
+            // A table of before has none.
+            batch.add_set(&SPARE4).add_set(&SPARE6);
+        }
         let has_chain = rules.has_chain(&Chain::new(TABLE, &plan.chain.name))?;
         if !has_chain || self.repeats {
             if !rules.has_table(&TABLE)? {
@@ -200,7 +242,9 @@ pub(crate) fn by_chains(
         return Err(Error::Listened { port: *port, address: listener::address(port) });
     }
     if let Some(rules) = rules.as_deref_mut() {
-        let plan = Plan::new(attachment, conf, &container.addresses, &container.interface, Vec::new())?;
+        let mut plan = Plan::new(attachment, conf, &container.addresses, &container.interface, Vec::new())?;
+        // Iptables masquerades by ports, not by addresses.
+        plan.hair.clear();
         clear_ports(rules, plan, &attachment.container_id)?;
         if !container.localnets.is_empty() {
             Publish::new(rules, attachment, conf.without_ports(), container)?.guard(rules)?;
@@ -220,89 +264,13 @@ fn clear_ports(rules: &mut Socket, mut plan: Plan, container_id: &ContainerId) -
         match clear_way(rules, &plan, container_id)? {
             Way::Taken { port, holder, .. } => return Err(Error::Taken { port, holder }),
             Way::Clear => return Ok(()),
-            Way::Own(own) => plan.ports.retain(|(_, port)| *port != own),
+            // Both have it: the one goes first, and the other remains when that is left.
+            Way::Before(found) => {
+                let own: HashSet<Port> = found.iter().filter_map(|before| before.port).collect();
+                plan.ports.retain(|(_, port)| !own.contains(port));
+            }
             Way::Repeated | Way::Cleared => {}
         }
     }
     Err(Error::Contended("publish ports"))
-}
-
-/// What stands in the way of a transaction.
-enum Way {
-    /// Nothing: somebody else has just made the table or the chain.
-    Clear,
-    /// What was left behind, which has been removed.
-    Cleared,
-    /// The attachment's own of before, which has been removed.
-    Repeated,
-    /// The container itself has this port, by another of its networks.
-    Own(Port),
-    /// Another container has the port of the mapping at this place.
-    Taken { at: usize, port: Port, holder: String },
-}
-
-/// Looks for what is under the plan's keys.
-fn clear_way(rules: &mut Socket, plan: &Plan, container_id: &ContainerId) -> Result<Way, Error> {
-    // This attachment's own is of an ADD that the runtime repeats, or of a DEL that never came.
-    if rules.get_element(&OWNERS, &[plan.owner.key()?])?.is_some() {
-        remove(rules, &plan.owner, &[])?;
-        return Ok(Way::Repeated);
-    }
-    for (place, _, port) in plan.elements() {
-        let Some(found) = rules.get_element(place.0, &place.1)? else {
-            continue;
-        };
-        if let Some((at, port)) = port.and_then(|index| plan.ports.get(index))
-            && !is_left_behind(plan, &found)?
-        {
-            return Ok(if is_own(container_id, port, &found) {
-                Way::Own(*port)
-            } else {
-                Way::Taken { at: *at, port: *port, holder: holder(&found) }
-            });
-        }
-        // An address has been given away anew, so that who had it before has gone; so has an owner without interface.
-        evict(rules, &found, place)?;
-        return Ok(Way::Cleared);
-    }
-    Ok(Way::Clear)
-}
-
-/// Whether an element leads from a port to the same port of the same container, by another of its networks.
-pub(crate) fn is_own(container_id: &ContainerId, port: &Port, found: &Element) -> bool {
-    let is_of = |comment: &String| Holder::is_of(comment, container_id);
-    let other = Port::read(port.map(), found);
-    found.comment.as_ref().is_some_and(is_of)
-        && other.is_none_or(|other| other.container.port() == port.container.port())
-}
-
-/// Whether an element is this attachment's own, or that of a container whose interface has gone.
-fn is_left_behind(plan: &Plan, found: &Element) -> Result<bool, Error> {
-    let comment = found.comment.as_deref();
-    if plan.owner.has(comment) {
-        return Ok(true);
-    }
-    let Some(holder) = comment.and_then(Holder::read) else {
-        return Ok(false);
-    };
-    Ok(netlink::Socket::open()?.get_link(&holder.interface)?.is_none())
-}
-
-/// Removes all that the element's owner has, or the element alone where it has none.
-fn evict(rules: &mut Socket, found: &Element, place: Place) -> Result<(), Error> {
-    match found.comment.as_deref().and_then(Owner::from_comment) {
-        Some(owner) => remove(rules, &owner, &[place]),
-        None => match Batch::new().del_element(place.0, &place.1).commit(rules) {
-            Err(error) if !error.is_not_found() => Err(error.into()),
-            _ => Ok(()),
-        },
-    }
-}
-
-fn holder(found: &Element) -> String {
-    let comment = found.comment.as_deref().unwrap_or_default();
-    match Holder::read(comment) {
-        Some(holder) => holder.to_string(),
-        None => format!("an element that this plugin did not write (comment {comment:?})"),
-    }
 }

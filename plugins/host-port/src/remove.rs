@@ -9,7 +9,7 @@ use crate::holder::Owner;
 use crate::memory::{self, Holdings, Place};
 use crate::publish::TRIES;
 use crate::ruleset::{self, OWNERS, TABLE};
-use crate::{chains, flows, localhost, names, reference};
+use crate::{chains, flows, localhost, names, reference, spare};
 
 /// Whether the runtime tells of ports. A configuration that cannot be read keeps no DEL from anything.
 pub(crate) fn are_ports_asked_for(conf: &Conf) -> bool {
@@ -61,6 +61,7 @@ pub(crate) fn remove(rules: &mut Socket, owner: &Owner, also: &[Place]) -> Resul
             return Ok(());
         };
         let mut batch = batch(owner, &holdings)?;
+        spare::hand_over(rules, &mut batch, owner, &holdings)?;
         // What was read must still hold: a key may be given to another container in between. That takes a container
         // which has gone, so where the ruleset never rests, DEL rather goes on than fails.
         let outcome =
@@ -72,7 +73,7 @@ pub(crate) fn remove(rules: &mut Socket, owner: &Owner, also: &[Place]) -> Resul
                 }
                 return flows::forget_published(rules, &holdings.ports);
             }
-            Err(error) if error.is_restart() || error.is_not_found() => {}
+            Err(error) if error.is_restart() || error.is_not_found() || error.is_exists() => {}
             Err(error) => return Err(error.into()),
         }
     }

@@ -9,6 +9,8 @@
 //!     map hair6: the same for IPv6
 //!     set local6 { type inet_proto . inet_service; elements = { tcp . 8080 } }
 //!     map chosen { type inet_proto : inet_service; elements = { tcp : 32769 } }
+//!     map spare4 { type ifname . ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
+//!     map spare6: the same for IPv6
 //!     map owners { type ifname : verdict; elements = { "p0123…" comment "cni0/lo 10.1.0.11 tcp/8080" : goto hair_net } }
 //!     chain networks { }
 //!     chain local_cni0 { jump networks }
@@ -23,6 +25,8 @@
 //!     chain back { type filter hook input priority srcnat + 10; ::1 for the stand-in }
 //! }
 //! ```
+//!
+//! `spare4` and `spare6` are made when first needed where a version before them has made the table.
 //!
 //! The kernel counts references, and refuses to delete a chain that anything leads to. An element of `owners`, a map
 //! that no rule looks into, keeps its network's chain; that keeps the chain of the interface whose `route_localnet` is
@@ -62,6 +66,12 @@ pub(crate) const PORTS: [&Set<'static>; 4] = [&PORT4, &HOST4, &PORT6, &HOST6];
 pub(crate) const HAIR4: Set = Set::vmap(TABLE, "hair4", &[Type::Ipv4Addr]);
 /// From a container's IPv6 address to its network's chain.
 pub(crate) const HAIR6: Set = Set::vmap(TABLE, "hair6", &[Type::Ipv6Addr]);
+/// Ports that a container has by another of its networks, by owner: it has them by this one when that one is left.
+pub(crate) const SPARE4: Set =
+    Set::map(TABLE, "spare4", &[Type::Ifname, Type::Ipv4Addr, Type::InetProto, Type::InetService], TO4);
+/// The same for IPv6.
+pub(crate) const SPARE6: Set =
+    Set::map(TABLE, "spare6", &[Type::Ifname, Type::Ipv6Addr, Type::InetProto, Type::InetService], TO6);
 /// Ports that `[::1]` leads to.
 pub(crate) const LOCAL6: Set = Set::new(TABLE, "local6", PORT);
 /// The last free port that was chosen, by protocol.
@@ -85,7 +95,8 @@ const AWAY: Chain = Chain::base(TABLE, "away", Kind::Route, HookPoint::Output, p
 const BACK: Chain = Chain::base(TABLE, "back", Kind::Filter, HookPoint::Input, priority::SRCNAT + 10);
 
 /// The sets and maps.
-const SETS: [&Set<'static>; 9] = [&PORT4, &HOST4, &PORT6, &HOST6, &HAIR4, &HAIR6, &LOCAL6, &CHOSEN, &OWNERS];
+const SETS: [&Set<'static>; 11] =
+    [&PORT4, &HOST4, &PORT6, &HOST6, &HAIR4, &HAIR6, &SPARE4, &SPARE6, &LOCAL6, &CHOSEN, &OWNERS];
 /// The chains that do not depend on a network.
 const CHAINS: [&Chain<'static>; 8] = [&NETWORKS, &PUBLISH, &PRE, &LOCALLY, &POST, &GUARD, &AWAY, &BACK];
 

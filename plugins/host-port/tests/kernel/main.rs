@@ -11,6 +11,7 @@
 
 mod conflicts;
 mod localhost;
+mod networks;
 mod reach;
 mod removal;
 mod repair;

@@ -1,0 +1,161 @@
+//! Ports that a container has by several of its networks: one serves, the others keep theirs to spare. When the one that
+//! serves goes, its heirs take over what it leaves, in the same transaction.
+//!
+//! Who comes later enters itself as an heir in the memory of who came before. An heir that has gone is passed over, and the
+//! heirs that are left become those of who takes over.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use nftables::{Batch, Element, Field, Socket, Verdict, key};
+
+use crate::error::Error;
+use crate::holder::Owner;
+use crate::localhost::LO;
+use crate::memory::{self, Holdings, Place};
+use crate::port::Port;
+use crate::ruleset::{HAIR4, HAIR6, HOST4, HOST6, LOCAL6, OWNERS, PORT4, PORT6, SPARE4, SPARE6};
+
+/// Where an owner has the port of such a place to spare; `None` where that is no port's.
+pub(crate) fn of(owner: &Owner, (map, key): &Place) -> Option<Place> {
+    let any4 = || Field::Ipv4(Ipv4Addr::UNSPECIFIED);
+    let any6 = || Field::Ipv6(Ipv6Addr::UNSPECIFIED);
+    let (map, any) = match map {
+        map if **map == PORT4 => (&SPARE4, Some(any4())),
+        map if **map == HOST4 => (&SPARE4, None),
+        map if **map == PORT6 => (&SPARE6, Some(any6())),
+        map if **map == HOST6 => (&SPARE6, None),
+        _ => return None,
+    };
+    let owner = owner.key().ok()?;
+    Some((map, [owner].into_iter().chain(any).chain(key.iter().copied()).collect()))
+}
+
+/// The same for a port, with its element there.
+pub(crate) fn element(owner: &Owner, port: &Port, comment: &str) -> Option<(Place, Element)> {
+    let (map, key) = of(owner, &(port.map(), port.key()))?;
+    let data = [port.container.ip().into(), Field::Port(port.container.port())];
+    let element = Element::new(&key).data(&data).comment(comment);
+    Some(((map, key), element))
+}
+
+/// Somebody who may take over.
+struct Heir {
+    owner: Owner,
+    holdings: Holdings,
+    /// Whether it takes anything over.
+    takes: bool,
+}
+
+/// Adds to a transaction that removes an owner what its heirs make of it.
+pub(crate) fn hand_over(
+    socket: &mut Socket,
+    batch: &mut Batch,
+    owner: &Owner,
+    left: &Holdings,
+) -> Result<(), Error> {
+    let mut heirs = Vec::new();
+    for heir in named(socket, owner, left)? {
+        if let Some(holdings) = memory::recall(socket, &heir, &[])?.filter(|heir| heir.chain.is_some()) {
+            heirs.push(Heir { owner: heir, holdings, takes: false });
+        }
+    }
+    if heirs.is_empty() {
+        return Ok(());
+    }
+    let mut localhost: Vec<(Vec<Field>, usize)> = Vec::new();
+    for place in &left.places {
+        let Some(at) = take(socket, batch, &heirs, place)? else { continue };
+        heirs[at].takes = true;
+        // What [::1] led to goes with the port.
+        let (map, key) = place;
+        if **map == PORT6 || **map == HOST6 {
+            localhost.push((key[key.len() - 2..].to_vec(), at));
+        }
+    }
+    for (_, key) in left.places.iter().filter(|(map, _)| **map == LOCAL6) {
+        let taker = localhost.iter().find(|(port, _)| port == key).map(|(_, at)| &heirs[*at].holdings);
+        if let Some(taker) =
+            taker.filter(|taker| memory::interfaces(&taker.text).iter().any(|name| name == LO))
+        {
+            batch.create_element(&LOCAL6, &commented(Element::new(key), taker));
+        }
+    }
+    let owners: Vec<Owner> = heirs.iter().map(|heir| heir.owner.clone()).collect();
+    for (at, heir) in heirs.iter().enumerate().filter(|(_, heir)| heir.takes) {
+        let chain = heir.holdings.chain.as_deref().unwrap_or_default();
+        enter(batch, &heir.owner, chain, &heir.holdings.text, &owners[at + 1..])?;
+    }
+    Ok(())
+}
+
+/// Adds to a transaction that an owner has further heirs.
+pub(crate) fn enter(
+    batch: &mut Batch,
+    owner: &Owner,
+    chain: &str,
+    text: &str,
+    heirs: &[Owner],
+) -> Result<(), Error> {
+    if let Some(element) = memory::with_heirs(owner, chain, text, heirs)? {
+        batch.del_element(&OWNERS, &[owner.key()?]).create_element(&OWNERS, &element);
+    }
+    Ok(())
+}
+
+/// The heirs that an owner names; where it had no room for them, who has anything to spare.
+fn named(socket: &mut Socket, owner: &Owner, left: &Holdings) -> Result<Vec<Owner>, Error> {
+    let mut heirs = left.heirs.clone();
+    if !left.is_whole {
+        for map in [&SPARE4, &SPARE6] {
+            for element in socket.elements(map)? {
+                let found =
+                    Owner::from_key(&element.key).filter(|heir| heir != owner && !heirs.contains(heir));
+                heirs.extend(found);
+            }
+        }
+    }
+    Ok(heirs)
+}
+
+/// Adds to a transaction that the first heir who can takes over a place; which one does.
+fn take(
+    socket: &mut Socket,
+    batch: &mut Batch,
+    heirs: &[Heir],
+    place: &Place,
+) -> Result<Option<usize>, Error> {
+    for (at, heir) in heirs.iter().enumerate() {
+        if let Some((spares, spare)) = of(&heir.owner, place) {
+            let found =
+                socket.get_element(spares, &spare)?.filter(|found| heir.owner.has(found.comment.as_deref()));
+            if let Some(found) = found {
+                batch.del_element(spares, &spare);
+                batch.create_element(place.0, &Element { key: key::encode(&place.1), ..found });
+                return Ok(Some(at));
+            }
+        } else if let (Some(chain), [address]) = (&heir.holdings.chain, &place.1[..])
+            && (*place.0 == HAIR4 || *place.0 == HAIR6)
+            && has_address(&heir.holdings.text, address)
+        {
+            let element = Element::new(&place.1).verdict(Verdict::goto(chain.as_str()));
+            batch.create_element(place.0, &commented(element, &heir.holdings));
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
+}
+
+fn has_address(text: &str, field: &Field) -> bool {
+    match field {
+        Field::Ipv4(address) => memory::has_address(text, IpAddr::V4(*address)),
+        Field::Ipv6(address) => memory::has_address(text, IpAddr::V6(*address)),
+        _ => false,
+    }
+}
+
+fn commented(element: Element, holdings: &Holdings) -> Element {
+    match &holdings.comment {
+        Some(comment) => element.comment(comment.as_str()),
+        None => element,
+    }
+}

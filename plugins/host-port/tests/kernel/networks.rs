@@ -1,0 +1,169 @@
+//! A container on several networks: its ports go on by another one when that which serves them is left.
+
+use sandbox::traffic::{Datagrams, ask_tcp, serve_tcp, serve_udp};
+use sandbox::{UPLINK_V4, UPLINK_V6, isolated};
+use serde_json::{Value, json};
+
+use crate::world::{Container, World, ruleset};
+
+fn mappings() -> Value {
+    json!([
+        {"hostPort": 8080, "containerPort": 80},
+        {"hostPort": 8081, "containerPort": 80, "hostIP": "127.0.0.1"},
+        {"hostPort": 8082, "containerPort": 80, "hostIP": "::1"},
+        {"hostPort": 5353, "containerPort": 53, "protocol": "udp"},
+    ])
+}
+
+/// The attachments of the container `web`: each has a server of its own that says its number.
+fn attachments(world: &World, count: u8) -> Vec<Container> {
+    let ifnames = ["eth0", "eth1", "eth2"];
+    (0..count)
+        .map(|at| {
+            let number = 11 + at;
+            let made = world.container(&format!("n{number}"), number);
+            serve_tcp(Some(&made.namespace), &format!("n{number}"), "[::]:80");
+            serve_udp(Some(&made.namespace), &format!("n{number}"), &format!("10.1.0.{number}:53"));
+            Container { id: "web".to_owned(), ifname: ifnames[usize::from(at)], ..made }
+        })
+        .collect()
+}
+
+fn is_served_by(world: &World, number: u8, flow: &Datagrams) {
+    let outside = Some(&world.host.outside);
+    for (from, address) in [
+        (outside, format!("{UPLINK_V4}:8080")),
+        (outside, format!("[{UPLINK_V6}]:8080")),
+        (None, "127.0.0.1:8080".to_owned()),
+        (None, "127.0.0.1:8081".to_owned()),
+        (None, "[::1]:8080".to_owned()),
+        (None, "[::1]:8082".to_owned()),
+    ] {
+        let said = ask_tcp(from, &address).expect(&address);
+        assert!(said.starts_with(&format!("n{number} sees ")), "{address}: {said}");
+    }
+    assert!(flow.ask().unwrap().starts_with(&format!("n{number} sees ")));
+}
+
+/// Each port once, by the interface that serves it.
+fn served() -> Vec<String> {
+    let all = host_port::published(&mut nftables::Socket::open().unwrap()).unwrap();
+    all.iter().map(|published| format!("{} {}", published.ifname, published.port)).collect()
+}
+
+fn all_by(ifname: &str) -> Vec<String> {
+    [
+        "0.0.0.0:5353/udp",
+        "[::]:5353/udp",
+        "0.0.0.0:8080/tcp",
+        "[::]:8080/tcp",
+        "127.0.0.1:8081/tcp",
+        "[::1]:8082/tcp",
+    ]
+    .map(|port| format!("{ifname} {port}"))
+    .to_vec()
+}
+
+#[test]
+fn a_port_goes_on_by_the_next_network() {
+    isolated(|| {
+        let world = World::new(false);
+        let all = attachments(&world, 3);
+        for attachment in &all {
+            attachment.add(&mappings(), &json!({})).unwrap();
+        }
+        // Never rests: the kernel would keep sending it where it went first.
+        let flow = Datagrams::new(Some(&world.host.outside), &format!("{UPLINK_V4}:5353"));
+        for (at, attachment) in all.iter().enumerate() {
+            for still in &all[at..] {
+                still.check(&mappings(), &json!({})).unwrap();
+            }
+            assert_eq!(served(), all_by(attachment.ifname));
+            is_served_by(&world, attachment.number, &flow);
+            attachment.del();
+        }
+        assert!(flow.ask().is_err());
+        assert_eq!(ruleset(), "");
+    });
+}
+
+#[test]
+fn networks_are_left_and_joined_in_any_order() {
+    isolated(|| {
+        let world = World::new(false);
+        let all = attachments(&world, 3);
+        let [first, second, third] = &all[..] else { unreachable!() };
+        let flow = Datagrams::new(Some(&world.host.outside), &format!("{UPLINK_V4}:5353"));
+        for attachment in &all {
+            attachment.add(&mappings(), &json!({})).unwrap();
+        }
+        // One to spare goes and comes again, more often than a memory has room for.
+        for _ in 0..9 {
+            second.del();
+            second.add(&mappings(), &json!({})).unwrap();
+        }
+        is_served_by(&world, 11, &flow);
+        first.del();
+        is_served_by(&world, if served()[0].starts_with("eth1") { 12 } else { 13 }, &flow);
+        // An ADD that is repeated, of whichever serves, leaves no moment without.
+        for attachment in [second, third, second] {
+            attachment.add(&mappings(), &json!({})).unwrap();
+            second.check(&mappings(), &json!({})).unwrap();
+            third.check(&mappings(), &json!({})).unwrap();
+            assert_eq!(served().len(), 6, "{:?}", served());
+        }
+        first.add(&mappings(), &json!({})).unwrap();
+        second.del();
+        third.del();
+        is_served_by(&world, 11, &flow);
+        first.del();
+        assert_eq!(ruleset(), "");
+    });
+}
+
+#[test]
+fn many_ports_go_on_though_no_memory_has_room_for_them() {
+    isolated(|| {
+        let world = World::new(false);
+        let all = attachments(&world, 3);
+        let many = json!([{"hostPort": 20_000, "containerPort": 80, "range": 300}]);
+        for attachment in &all {
+            attachment.add(&many, &json!({})).unwrap();
+        }
+        let mut left: Vec<&Container> = all.iter().collect();
+        while !left.is_empty() {
+            for attachment in &left {
+                attachment.check(&many, &json!({})).unwrap();
+            }
+            // In which order the heirs come is not told any more; one of them has all.
+            let served = served();
+            let at = left.iter().position(|one| served[0].starts_with(one.ifname)).unwrap();
+            let serving = left.remove(at);
+            assert_eq!(served.iter().filter(|port| port.starts_with(serving.ifname)).count(), 600);
+            assert_eq!(served.len(), 600);
+            let said = ask_tcp(Some(&world.host.outside), &format!("{UPLINK_V4}:20000")).unwrap();
+            assert!(said.starts_with(&format!("n{} ", serving.number)), "{said}");
+            serving.del();
+        }
+        assert_eq!(ruleset(), "");
+    });
+}
+
+#[test]
+fn a_container_whose_interface_has_gone_leaves_its_ports_to_its_other_network() {
+    isolated(|| {
+        let world = World::new(false);
+        let all = attachments(&world, 2);
+        for attachment in &all {
+            attachment.add(&mappings(), &json!({})).unwrap();
+        }
+        assert!(netlink::Socket::open().unwrap().del_link_by_name("veth11").unwrap());
+        // Whoever comes to its port finds it gone.
+        let next = world.container("next", 14);
+        let error = next.add(&json!([{"hostPort": 8080, "containerPort": 80}]), &json!({})).unwrap_err();
+        assert_eq!(error.message(), "port 0.0.0.0:8080/tcp is published by container web on network net");
+        assert_eq!(served(), all_by("eth1"));
+        all[1].del();
+        assert_eq!(ruleset(), "");
+    });
+}

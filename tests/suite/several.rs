@@ -1,0 +1,171 @@
+//! Several networks of one container, and one address on several networks: what somebody has is kept, and goes on by
+//! another network when the first is left.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use sandbox::traffic::{ask_tcp, serve_tcp};
+use sandbox::{Call, Host, Namespaced, OUTSIDE_V4, Snapshot, UPLINK_V4, isolated};
+use serde_json::{Value, json};
+
+use crate::bridge::shell;
+use crate::iptables::{PATH, prime};
+use crate::programs::{HOST_PORT, program};
+
+const PORTMAP: &str = "/run/plugins/portmap";
+
+/// A container's attachment to a network with a bridge of its own.
+struct Joined<'a> {
+    netns: &'a Namespaced,
+    ifname: &'a str,
+    bridge: Value,
+    ports: Value,
+}
+
+impl<'a> Joined<'a> {
+    fn new(
+        network: &str,
+        subnet: &str,
+        (netns, ifname): (&'a Namespaced, &'a str),
+        (host_port, backend): (u16, &str),
+    ) -> Self {
+        let base = json!({"cniVersion": "1.0.0", "name": network});
+        let mut bridge = base.clone();
+        for (key, value) in [
+            ("type", json!("bridge")),
+            ("bridge", json!(format!("br-{network}"))),
+            ("isGateway", json!(true)),
+            ("ipMasq", json!(true)),
+            ("hairpinMode", json!(true)),
+            ("ipam", json!({"type": "host-local", "subnet": subnet, "routes": [{"dst": "0.0.0.0/0"}]})),
+        ] {
+            bridge[key] = value;
+        }
+        let mut joined = Self { netns, ifname, bridge, ports: base };
+        let result = joined.call(&program("bridge"), "ADD", &joined.bridge).run().result();
+        joined.ports["type"] = json!("portmap");
+        joined.ports["backend"] = json!(backend);
+        joined.ports["prevResult"] = result;
+        joined.ports["runtimeConfig"] =
+            json!({"portMappings": [{"hostPort": host_port, "containerPort": 80, "protocol": "tcp"}]});
+        assert!(joined.portmap("ADD").run().result().is_object());
+        joined
+    }
+
+    fn call(&self, program: &str, verb: &str, conf: &Value) -> Call {
+        let path = program.rsplit_once('/').unwrap().0;
+        Call::new(program, verb, conf)
+            .of(self.netns.name(), self.netns, self.ifname)
+            .env("PATH", PATH)
+            .env("CNI_PATH", path)
+    }
+
+    fn portmap(&self, verb: &str) -> Call {
+        self.call(PORTMAP, verb, &self.ports)
+    }
+
+    fn leave(&self) {
+        self.portmap("DEL").run().silent();
+        self.call(&program("bridge"), "DEL", &self.bridge).run().silent();
+    }
+}
+
+fn install() -> Host {
+    let host = Host::new();
+    fs::create_dir_all("/run/plugins").unwrap();
+    symlink(HOST_PORT, PORTMAP).unwrap();
+    prime("nft");
+    host
+}
+
+/// As podman hands the ports of a container to each of its networks, by one backend or by one each.
+fn goes_on(first: &str, second: &str) {
+    let host = install();
+    let before = Snapshot::take();
+    let web = Namespaced::new("web");
+    serve_tcp(Some(&web), "web", "0.0.0.0:80");
+    let one = Joined::new("one", "10.1.0.0/24", (&web, "eth0"), (8080, first));
+    let two = Joined::new("two", "10.2.0.0/24", (&web, "eth1"), (8080, second));
+    let reached = || {
+        for (from, address) in [(Some(&host.outside), UPLINK_V4), (None, UPLINK_V4), (None, "127.0.0.1")] {
+            assert!(ask_tcp(from, &format!("{address}:8080")).unwrap().starts_with("web sees "), "{address}");
+        }
+    };
+    reached();
+    one.portmap("CHECK").run().silent();
+    two.portmap("CHECK").run().silent();
+    one.leave();
+    // The container's way out is the other network by then, which is the bridge plugin's affair.
+    web.enter(|| shell("ip route replace default via 10.2.0.1"));
+    reached();
+    two.portmap("CHECK").run().silent();
+    let again = Joined::new("one", "10.1.0.0/24", (&web, "eth0"), (8080, first));
+    two.leave();
+    web.enter(|| shell("ip route replace default via 10.1.0.1"));
+    reached();
+    again.leave();
+    assert!(ask_tcp(None, "127.0.0.1:8080").is_err());
+    drop(web);
+    fs::remove_dir_all("/var/lib/cni").unwrap();
+    before.assert_unchanged();
+}
+
+#[test]
+fn a_port_of_two_networks_goes_on_by_the_second() {
+    isolated(|| goes_on("nftables", "nftables"));
+}
+
+#[test]
+fn a_port_of_two_networks_goes_on_by_the_second_with_iptables() {
+    isolated(|| goes_on("iptables", "iptables"));
+}
+
+#[test]
+fn a_port_of_two_networks_goes_on_from_nftables_to_iptables() {
+    isolated(|| goes_on("nftables", "iptables"));
+}
+
+#[test]
+fn a_port_of_two_networks_goes_on_from_iptables_to_nftables() {
+    isolated(|| goes_on("iptables", "nftables"));
+}
+
+/// Two networks of one subnet: a mistake, by which nobody loses what it had first.
+#[test]
+fn a_container_of_the_same_address_takes_nothing_away() {
+    isolated(|| {
+        let host = install();
+        let (a, b) = (Namespaced::new("a"), Namespaced::new("b"));
+        serve_tcp(Some(&host.outside), "out", "0.0.0.0:81");
+        for netns in [&a, &b] {
+            serve_tcp(Some(netns), netns.name(), "0.0.0.0:80");
+        }
+        let first = Joined::new("na", "10.1.0.0/24", (&a, "eth0"), (8080, "nftables"));
+        let works = || {
+            let outside = Some(&host.outside);
+            assert_eq!(ask_tcp(outside, &format!("{UPLINK_V4}:8080")).unwrap(), "a sees 192.0.2.2");
+            assert_eq!(ask_tcp(None, "127.0.0.1:8080").unwrap(), "a sees 10.1.0.1");
+            assert_eq!(ask_tcp(Some(&a), &format!("{UPLINK_V4}:8080")).unwrap(), "a sees 10.1.0.1");
+            first.portmap("CHECK").run().silent();
+        };
+        works();
+        let second = Joined::new("nb", "10.1.0.0/24", (&b, "eth0"), (8081, "nftables"));
+        assert_eq!(
+            first.ports["prevResult"]["ips"][0]["address"],
+            second.ports["prevResult"]["ips"][0]["address"]
+        );
+        works();
+        second.portmap("CHECK").run().silent();
+        second.leave();
+        works();
+        // The other way round: who came second has all that it needs once the first has gone.
+        let second = Joined::new("nb", "10.1.0.0/24", (&b, "eth0"), (8081, "nftables"));
+        first.leave();
+        second.portmap("CHECK").run().silent();
+        assert_eq!(ask_tcp(Some(&host.outside), &format!("{UPLINK_V4}:8081")).unwrap(), "b sees 192.0.2.2");
+        assert_eq!(ask_tcp(Some(&b), &format!("{UPLINK_V4}:8081")).unwrap(), "b sees 10.1.0.1");
+        assert!(ask_tcp(Some(&b), &format!("{OUTSIDE_V4}:81")).is_ok());
+        second.leave();
+        assert_eq!(fs::read_to_string("/proc/sys/net/ipv4/conf/all/route_localnet").unwrap(), "0\n");
+    });
+}
