@@ -142,14 +142,20 @@ fn published(mapping: &PortMapping) -> Result<Published, Error> {
     })
 }
 
-/// Reads `source[:alias]`, and the form in which Docker shows links, `/source:/recipient/alias`.
+/// Reads `source[:alias]`, and the form in which Docker shows links, `/source:/recipient/alias`. A container's full ID is
+/// no name, and too long for an alias: there it is the short one.
 fn links(texts: &[String]) -> Result<Vec<Link>, Error> {
     let mut links: Vec<Link> = Vec::with_capacity(texts.len());
     for text in texts {
-        let (source, alias) = text.split_once(':').unwrap_or((text, text));
+        let (source, alias) =
+            text.split_once(':').map_or((text.as_str(), None), |(source, alias)| (source, Some(alias)));
         let source = source.strip_prefix('/').unwrap_or(source);
-        let alias = alias.rsplit('/').next().unwrap_or(alias);
-        name::check("link source", source)?;
+        let is_id = !name::is_valid(source) && name::is_long_id(source);
+        if !is_id {
+            name::check("link source", source)?;
+        }
+        let short = if is_id { short_id(source) } else { source.to_owned() };
+        let alias = alias.map_or(short.as_str(), |alias| alias.rsplit('/').next().unwrap_or(alias));
         name::check("link alias", alias)?;
         match links.iter().find(|link| link.alias == alias) {
             Some(other) if other.source != source => {
