@@ -6,8 +6,11 @@ use crate::error::Error;
 use crate::folder::Folder;
 use crate::member::{Member, Names};
 use crate::network::Network;
+use crate::notes;
 use crate::patch::Patch;
 use crate::roll::{INDEX as ROLL_INDEX, MEMBERS, Roll};
+#[cfg(doc)]
+use crate::store::Registry;
 use crate::store::{CONTAINERS, NETWORKS, read};
 
 /// Which networks a container is on: a name a line, in the order of joining.
@@ -206,6 +209,11 @@ impl Locked {
         since: SystemTime,
     ) -> Result<bool, Error> {
         self.containers.patch_in_child(container_id, file, start, patch, since)
+    }
+
+    /// As [`Registry::note`], for who has the lock.
+    pub fn note(&self, container_id: &str, text: &str) -> Result<(), Error> {
+        self.container(container_id)?.map_or(Ok(()), |folder| notes::add(&folder, text))
     }
 
     /// Tries whether the registry can be written: there is room, and the file system is not read-only.

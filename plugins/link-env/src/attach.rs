@@ -15,7 +15,7 @@ use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::files;
 use crate::firewall::{self, Firewall};
-use crate::neighbourhood::Neighbourhood;
+use crate::neighbourhood::with_slots;
 use crate::view::View;
 
 /// Registers the container and writes its files and those of everybody who sees it.
@@ -117,12 +117,6 @@ fn join(before: Network, endpoint: Endpoint, is_gone: impl Fn(&Path) -> bool) ->
         after = with_slots(after);
     }
     Ok(Joining { before, after, member, stale })
-}
-
-fn with_slots(network: Network) -> Network {
-    let mut neighbourhood = Neighbourhood::new(network);
-    neighbourhood.give_slots();
-    neighbourhood.network
 }
 
 /// Refuses links whose source is no member of the network, as Docker does.
