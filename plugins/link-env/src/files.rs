@@ -63,14 +63,24 @@ pub(crate) fn check(folder: &Folder, hosts: &Text) -> Result<(), Error> {
 
 /// The first line that should be there and is not, or is ours and should not be there.
 fn difference(found: &str, wanted: &str) -> Option<String> {
-    let lines = |text| str::lines(text).map(str::trim_end).filter(|line| !line.starts_with('#'));
-    let (there, known): (HashSet<&str>, HashSet<&str>) = (lines(found).collect(), lines(wanted).collect());
-    if let Some(line) = lines(wanted).find(|line| !there.contains(line)) {
-        return Some(format!("line {line:?} is missing"));
+    let found: Vec<&str> = found.lines().collect();
+    let bare: Vec<&str> = found.iter().map(|line| line.trim_end()).collect();
+    let there: HashSet<&str> = bare.iter().copied().collect();
+    let wanted: Vec<&str> = wanted.lines().map(str::trim_end).filter(|line| !line.starts_with('#')).collect();
+    if let Some(missing) = wanted.iter().position(|line| !there.contains(line)) {
+        // Where it is looked for: behind the one before.
+        let before =
+            missing.checked_sub(1).and_then(|before| bare.iter().position(|line| *line == wanted[before]));
+        let number = before.map_or(0, |before| before + 1);
+        let shown = bare.get(number).map_or("missing".to_owned(), |line| format!("{line:?}"));
+        return Some(format!("line {} is {shown}, not {:?}", number + 1, wanted[missing]));
     }
-    let mut ours = found.lines().zip(1..).filter(|(line, _)| foreign::is_marked(line.as_bytes()));
-    let (line, number) = ours.find(|(line, _)| !line.starts_with('#') && !known.contains(line.trim_end()))?;
-    Some(format!("line {number} is {:?}, of no member", line.trim_end()))
+    let known: HashSet<&str> = wanted.into_iter().collect();
+    let is_stale = |line: &str| {
+        !line.starts_with('#') && foreign::is_marked(line.as_bytes()) && !known.contains(line.trim_end())
+    };
+    let number = found.iter().position(|line| is_stale(line))?;
+    Some(format!("line {} is {:?}, of no member", number + 1, bare[number]))
 }
 
 #[cfg(test)]
@@ -82,7 +92,8 @@ mod tests {
         assert_eq!(difference("a \t\nb \t  \nmine\n###\n", "b \t\na \t\n"), None);
         // As a version before wrote it.
         assert_eq!(difference("a\nb\n", "a \t\nb \t\n"), None);
-        assert_eq!(difference("a\nx\n", "a\nb \t\n").unwrap(), r#"line "b" is missing"#);
+        assert_eq!(difference("a\nx\n", "a\nb \t\n").unwrap(), r#"line 2 is "x", not "b""#);
+        assert_eq!(difference("a\n", "a\nb \t\n").unwrap(), r#"line 2 is missing, not "b""#);
         assert_eq!(difference("a\nc \t \n", "a\n").unwrap(), r#"line 2 is "c", of no member"#);
     }
 }
