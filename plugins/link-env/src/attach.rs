@@ -1,6 +1,5 @@
 //! ADD: joining a network. Everything is decided on values first; then it is written, and undone where that fails.
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -11,7 +10,7 @@ use crate::chosen;
 use crate::conf::Conf;
 use crate::delivery::Delivery;
 use crate::detach;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{self, Endpoint};
 use crate::error::Error;
 use crate::files;
 use crate::firewall::{self, Firewall};
@@ -22,7 +21,7 @@ use crate::view::View;
 pub(crate) fn add(request: &Request, target: &Target) -> Result<(), Error> {
     let (container_id, ifname) = (target.container_id().as_str(), target.ifname().as_str());
     let result = request.conf.require_prev_result()?;
-    let addresses: Vec<IpAddr> = result.container_ips(ifname).map(|ip| ip.address.ip()).collect();
+    let addresses = endpoint::addresses(result, ifname);
     if addresses.is_empty() {
         return Err(Error::Config {
             problem: format!("prevResult has no address for interface {ifname}"),

@@ -128,8 +128,8 @@ fn leave_network(
     netns: Option<&Path>,
 ) -> Result<(), Error> {
     let folder = locked.container(container_id)?;
-    let networks = folder.map(|folder| locked.networks_of(&folder)).transpose()?.unwrap_or_default();
-    if networks.iter().all(|known| known == network) {
+    let others = folder.map(|folder| locked.other_networks_of(&folder, network)).transpose()?;
+    if others.is_none_or(|others| others.is_empty()) {
         delivery.withdraw(Some(locked), container_id, netns)?;
     }
     Ok(locked.leave(container_id, network)?)

@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use cni::AddResult;
 use registry::{ExtraHost, Link, Member, PortRange, Protocol, Published, short_id};
 
 use crate::conf::{Conf, Layer, Pod, PortMapping};
@@ -79,6 +80,19 @@ impl Endpoint {
         self.qualified.iter().cloned().for_each(|name| member.add_alias(name));
         member
     }
+}
+
+/// The addresses of a container's interface. Where a result gives it none, those that it gives to no interface inside a
+/// container are meant: not every plugin counts interfaces right, or names the namespace.
+pub(crate) fn addresses(result: &AddResult, ifname: &str) -> Vec<IpAddr> {
+    let own: Vec<IpAddr> = result.container_ips(ifname).map(|ip| ip.address.ip()).collect();
+    if !own.is_empty() {
+        return own;
+    }
+    let is_inside =
+        |index: usize| result.interfaces.get(index).is_some_and(|known| !known.sandbox.is_empty());
+    let others = result.ips.iter().filter(|ip| !ip.interface.is_some_and(is_inside));
+    others.map(|ip| ip.address.ip()).collect()
 }
 
 fn strongest(layers: &[Layer], field: impl Fn(&Layer) -> &String) -> Option<&str> {
