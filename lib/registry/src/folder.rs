@@ -196,8 +196,8 @@ impl Folder {
                 ) => {}
                 Err(errno) => return Err(errno.into()),
             }
-            let file = self.create(name, mode)?;
-            content::change(&file, 0, &[], &change(&[]))
+            let (Change::Whole { bytes, .. } | Change::Lines { more: bytes, .. }) = change(&[]);
+            self.create(name, mode)?.write_all(&bytes)
         };
         write().map_err(|source| Error::Io { verb: "write", path, source })
     }

@@ -35,6 +35,10 @@ pub(crate) fn is_marked(line: &[u8]) -> bool {
 /// change, or comments pile up, the file is made anew, with others' lines behind the one of the first lines that they
 /// followed. `is_known` says of a line whether a version before may have written it.
 pub(crate) fn merge(old: &[u8], most: usize, text: &Text, is_known: impl Fn(&str) -> bool) -> Merged {
+    if old.is_empty() || old == text.text.as_bytes() {
+        let bytes = text.text.clone().into_bytes();
+        return Merged { change: Change::Whole { bytes, is_mixed: false }, is_cut: false };
+    }
     let mut is_cut = old.len() >= most;
     let whole_lines = old.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let old = if is_cut { &old[..whole_lines] } else { old };

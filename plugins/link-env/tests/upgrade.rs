@@ -85,6 +85,19 @@ fn check_takes_files_of_the_version_before_and_the_next_add_brings_them_up_to_da
     assert!(!hosts.iter().any(|line| line.contains("db.back")), "{hosts:?}");
 }
 
+/// As `cleat repair` does.
+#[test]
+fn the_same_add_again_brings_files_of_the_version_before_up_to_date() {
+    let place = upgraded(json!({}));
+    place.on("front").add(APP, &["10.1.0.4/24"], &json!({"name": "app", "links": ["web:w"]}));
+    check_all(&place, "");
+    let others = [
+        "10.1.0.3 web.front web www c2 www.front c2.front",
+        "10.1.0.4 app.front app d0937f212273 d0937f212273.front",
+    ];
+    assert_eq!(place.hosts("c1"), [&PROXY[..], &others].concat());
+}
+
 #[test]
 fn the_next_del_brings_files_of_the_version_before_up_to_date() {
     let place = upgraded(json!({}));
