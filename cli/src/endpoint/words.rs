@@ -15,7 +15,9 @@ pub(crate) struct Link(String);
 impl Link {
     /// The name, ID or alias of the other container.
     pub(crate) fn source(&self) -> &str {
-        self.0.split_once(':').map_or(self.0.as_str(), |(source, _)| source)
+        let source = self.0.split_once(':').map_or(self.0.as_str(), |(source, _)| source);
+        // As Docker shows names.
+        source.strip_prefix('/').unwrap_or(source)
     }
 }
 
@@ -24,7 +26,7 @@ impl FromStr for Link {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let (source, alias) = text.split_once(':').unwrap_or((text, text));
-        if source.is_empty() || alias.is_empty() || alias.contains(':') {
+        if matches!(source, "" | "/") || alias.is_empty() || alias.contains(':') {
             return Err(Error::Argument { reason: "write it as SOURCE or SOURCE:ALIAS".to_owned() });
         }
         Ok(Self(text.to_owned()))
@@ -82,7 +84,8 @@ mod tests {
         for good in ["db", "db:sql"] {
             assert_eq!(json!(good.parse::<Link>().unwrap()), good);
         }
-        for bad in ["", ":", "db:", ":sql", "a:b:c"] {
+        assert_eq!("/db:sql".parse::<Link>().unwrap().source(), "db");
+        for bad in ["", "/", "/:sql", ":", "db:", ":sql", "a:b:c"] {
             assert!(bad.parse::<Link>().is_err(), "{bad}");
         }
         let variable: Variable = "K=a=b".parse().unwrap();

@@ -8,36 +8,71 @@ use std::time::{Duration, SystemTime};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 
+use crate::lines;
+
 /// The longest file that is read, in bytes: one that holds sixteen thousand members. A container can make its hosts file
 /// as long as it likes, at no cost to itself.
 pub(crate) const LONGEST: u64 = 16 << 20;
 
-/// Of an old file that is longer than the new content, so much counts as lines that somebody may be reading.
-const TAIL: u64 = 64 << 10;
+/// Of an old file that is longer than the new content, so many bytes count as lines that somebody may be reading.
+pub(crate) const TAIL: usize = 64 << 10;
 
-/// Gives an open file of that size new content in place. The lines that both have at the start are not written again.
-/// Shorter content is written with empty lines up to the old end, so that nobody meets the rest of an old line before
-/// the file is cut.
-pub(crate) fn overwrite(file: &File, size: u64, content: &[u8]) -> io::Result<()> {
-    let length = content.len() as u64;
-    let old = if size > length + TAIL {
-        let mut start = Vec::new();
-        file.take(length + TAIL).read_to_end(&mut start)?;
-        start
-    } else {
-        read_sized(file, size)?
-    };
-    if old == content {
-        return Ok(());
+/// What becomes of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Other content.
+    Whole {
+        /// All of it.
+        bytes: Vec<u8>,
+        /// It has lines of others.
+        is_mixed: bool,
+    },
+    /// The same lines of others, and other lines among them: nothing moves.
+    Lines {
+        /// Where lines start that end.
+        ending: Vec<usize>,
+        /// New lines, for the end of the file.
+        more: Vec<u8>,
+    },
+}
+
+impl Change {
+    /// Whether the file has lines of others.
+    pub(crate) fn is_mixed(&self) -> bool {
+        !matches!(self, Self::Whole { is_mixed: false, .. })
     }
-    if length > size {
-        // The room is claimed first, so that a full disk cannot leave half a text behind.
-        let bytes = i64::try_from(length).map_err(io::Error::other)?;
-        match fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, bytes) {
-            Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => {}
-            Err(errno) => return Err(errno.into()),
+}
+
+/// Reads an open file of that size, `most` bytes of it.
+pub(crate) fn read_start(file: &File, size: u64, most: usize) -> io::Result<Vec<u8>> {
+    if size <= most as u64 {
+        return read_sized(file, size);
+    }
+    let mut start = Vec::new();
+    file.take(most as u64).read_to_end(&mut start)?;
+    Ok(start)
+}
+
+/// Changes an open file of that size, which starts with `old`, in place.
+pub(crate) fn change(file: &File, size: u64, old: &[u8], change: &Change) -> io::Result<()> {
+    match change {
+        Change::Whole { bytes, .. } => overwrite(file, size, old, bytes),
+        Change::Lines { ending, more } => {
+            make_room(file, size, size + more.len() as u64)?;
+            lines::append(file, usize::try_from(size).map_err(io::Error::other)?, more)?;
+            lines::end(file, ending.iter().copied())
         }
     }
+}
+
+/// Gives a file new content. The lines that both have at the start are not written again. Shorter content is written with
+/// empty lines up to the old end, so that nobody meets the rest of an old line before the file is cut.
+fn overwrite(file: &File, size: u64, old: &[u8], content: &[u8]) -> io::Result<()> {
+    let length = content.len() as u64;
+    if old == content && size <= length {
+        return Ok(());
+    }
+    make_room(file, size, length)?;
     let equal = old.iter().zip(content).take_while(|(old, new)| old == new).count();
     let start = content[..equal].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let mut rest = content[start..].to_vec();
@@ -47,6 +82,18 @@ pub(crate) fn overwrite(file: &File, size: u64, content: &[u8]) -> io::Result<()
         file.set_len(length)?;
     }
     Ok(())
+}
+
+/// Claims the room for a longer file first, so that a full disk cannot leave half a text behind.
+fn make_room(file: &File, size: u64, length: u64) -> io::Result<()> {
+    if length <= size {
+        return Ok(());
+    }
+    let bytes = i64::try_from(length).map_err(io::Error::other)?;
+    match fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, bytes) {
+        Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// Reads a file of about the given size, by one read(2) where it has that size: less than was asked for is the end. One

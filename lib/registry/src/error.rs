@@ -53,6 +53,19 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether something stands in the place of a file that is none of the registry's: no regular file, or one without end.
+    pub(crate) fn is_of_content(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        // The first is what is found of an open file.
+        matches!(source.kind(), io::ErrorKind::Other | io::ErrorKind::FileTooLarge)
+            || matches!(
+                source.raw_os_error().map(Errno::from_raw),
+                Some(Errno::ELOOP | Errno::ENXIO | Errno::EISDIR)
+            )
+    }
+}
+
 /// The C library's text without capital and number: `No such device (os error 19)` becomes `no such device`.
 fn describe(error: &io::Error) -> String {
     let Some(number) = error.raw_os_error() else {

@@ -15,12 +15,14 @@ use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::content::{self, overwrite, read_sized};
+use crate::content::{self, Change, TAIL, read_sized};
 use crate::error::Error;
 
 const FOLDER: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 /// Without `O_NONBLOCK`, opening a FIFO that stands in a file's place would wait for its other end.
 pub(crate) const FILE: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_CLOEXEC).union(OFlag::O_NONBLOCK);
+/// The bit of its mode by which a file is known to have lines of others. The kernel gives it no meaning for files (`S_ISVTX`).
+pub(crate) const MIXED: u32 = 0o1000;
 /// Where a file is prepared before it is renamed. No file name of the registry starts with a dot.
 const TEMPORARY: &str = ".new";
 
@@ -149,6 +151,22 @@ impl Folder {
     /// # Errors
     /// What the system calls say. Where there is no room for longer content, the file is unchanged.
     pub fn rewrite(&self, name: &str, content: &[u8], mode: u32) -> Result<(), Error> {
+        let change = |_: &[u8]| Change::Whole { bytes: content.to_vec(), is_mixed: false };
+        self.rewrite_with(name, content.len() + TAIL, mode, change)
+    }
+
+    /// As [`Folder::rewrite`], where what becomes of the file follows from what it has: `most` bytes of that are read, none
+    /// where there is no regular file.
+    ///
+    /// # Errors
+    /// As [`Folder::rewrite`].
+    pub fn rewrite_with(
+        &self,
+        name: &str,
+        most: usize,
+        mode: u32,
+        change: impl FnOnce(&[u8]) -> Change,
+    ) -> Result<(), Error> {
         let path = self.path_of(name)?;
         let write = || -> io::Result<()> {
             match openat(&self.file, name, FILE | OFlag::O_RDWR, Mode::empty()) {
@@ -156,7 +174,14 @@ impl Folder {
                     let file = File::from(fd);
                     let metadata = file.metadata()?;
                     if metadata.is_file() && metadata.nlink() == 1 {
-                        return overwrite(&file, metadata.size(), content);
+                        let old = content::read_start(&file, metadata.size(), most)?;
+                        let change = change(&old);
+                        content::change(&file, metadata.size(), &old, &change)?;
+                        if change.is_mixed() != (metadata.mode() & MIXED != 0) {
+                            let mode = metadata.mode() ^ MIXED;
+                            fchmod(&file, Mode::from_bits_truncate(mode))?;
+                        }
+                        return Ok(());
                     }
                 }
                 // A symbolic link, a socket, a device without driver, a directory; one that a container took the rights
@@ -171,7 +196,8 @@ impl Folder {
                 ) => {}
                 Err(errno) => return Err(errno.into()),
             }
-            self.create(name, mode)?.write_all(content)
+            let (Change::Whole { bytes, .. } | Change::Lines { more: bytes, .. }) = change(&[]);
+            self.create(name, mode)?.write_all(&bytes)
         };
         write().map_err(|source| Error::Io { verb: "write", path, source })
     }

@@ -32,7 +32,7 @@
 //!  "published": [{"hostIP": "", "hostPort": 8080, "containerPort": 80, "protocol": "tcp"}],
 //!  "env": {"PG_VERSION": "17"}, "links": [{"source": "cache", "alias": "redis"}],
 //!  "extraHosts": [{"name": "printer", "address": "192.0.2.9"}], "names": "network",
-//!  "joined": 1764230400000000000, "slot": {"start": 0, "length": 42}}
+//!  "joined": 1764230400000000000, "place": {"start": 0, "length": 42}}
 //! ```
 //!
 //! Empty values are left out; unknown keys are ignored. A file of the index has `<container ID>:<interface>` a line. It
@@ -46,6 +46,7 @@ mod content;
 mod error;
 mod folder;
 mod index;
+mod lines;
 mod locked;
 mod member;
 mod network;
@@ -55,11 +56,13 @@ mod port;
 mod roll;
 mod store;
 
+pub use content::Change;
 pub use error::Error;
 pub use folder::Folder;
+pub use lines::line_starts;
 pub use locked::Locked;
 pub use member::{ExtraHost, Link, Member, Names, Slot, short_id};
 pub use network::Network;
-pub use patch::{Patch, filler, line_starts};
+pub use patch::{Patch, filler};
 pub use port::{PortRange, Protocol, Published};
 pub use store::{DEFAULT_STATE_DIR, Registry};

@@ -6,8 +6,11 @@ use crate::error::Error;
 use crate::folder::Folder;
 use crate::member::{Member, Names};
 use crate::network::Network;
+use crate::notes;
 use crate::patch::Patch;
 use crate::roll::{INDEX as ROLL_INDEX, MEMBERS, Roll};
+#[cfg(doc)]
+use crate::store::Registry;
 use crate::store::{CONTAINERS, NETWORKS, read};
 
 /// Which networks a container is on: a name a line, in the order of joining.
@@ -165,17 +168,25 @@ impl Locked {
         Ok(folder)
     }
 
+    /// The networks that the container of an open folder is on besides that one. What the list names and nobody is on is
+    /// none: somebody may have damaged it.
+    pub fn other_networks_of(&self, container: &Folder, network: &str) -> Result<Vec<String>, Error> {
+        let mut networks = index_or_nothing(container)?;
+        networks.retain(|known| {
+            known != network && self.networks.child(known).is_ok_and(|known| known.is_some())
+        });
+        Ok(networks)
+    }
+
     /// Notes that a container is no member of a network any more; its folder goes with the last one.
     pub fn leave(&self, container_id: &str, network: &str) -> Result<(), Error> {
         let Some(folder) = self.container(container_id)? else {
             return Ok(());
         };
-        let mut networks = index(&folder)?;
-        let before = networks.len();
-        networks.retain(|known| known != network);
+        let networks = self.other_networks_of(&folder, network)?;
         if networks.is_empty() {
             self.containers.remove_child(container_id)
-        } else if networks.len() < before {
+        } else if networks != index_or_nothing(&folder)? {
             folder.shorten(INDEX, lines(&networks).as_bytes(), PRIVATE)
         } else {
             Ok(())
@@ -208,6 +219,11 @@ impl Locked {
         self.containers.patch_in_child(container_id, file, start, patch, since)
     }
 
+    /// As [`Registry::note`], for who has the lock.
+    pub fn note(&self, container_id: &str, text: &str) -> Result<(), Error> {
+        self.container(container_id)?.map_or(Ok(()), |folder| notes::add(&folder, text))
+    }
+
     /// Tries whether the registry can be written: there is room, and the file system is not read-only.
     pub fn probe(&self) -> Result<(), Error> {
         const PROBE: &str = "probe";
@@ -231,6 +247,14 @@ impl Drop for Locked {
 fn index(folder: &Folder) -> Result<Vec<String>, Error> {
     let content = folder.read(INDEX)?.unwrap_or_default();
     Ok(String::from_utf8_lossy(&content).lines().filter(|name| !name.is_empty()).map(str::to_owned).collect())
+}
+
+/// A list that cannot be read names nothing: it must not keep its container from leaving.
+fn index_or_nothing(folder: &Folder) -> Result<Vec<String>, Error> {
+    match index(folder) {
+        Err(error) if error.is_of_content() => Ok(Vec::new()),
+        outcome => outcome,
+    }
 }
 
 fn write_index(folder: &Folder, networks: &[String]) -> Result<(), Error> {

@@ -58,8 +58,9 @@ pub struct Member {
     /// When it joined, in nanoseconds since 1970: members stand in this order.
     #[serde(skip_serializing_if = "is_zero")]
     pub joined: u64,
-    /// Its place in the hosts files of those who see every member; link-env gives it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Its place in the hosts files of those who see every member; link-env gives it. Versions that knew fewer names of a
+    /// member kept shorter ones under `slot`: those are not read.
+    #[serde(rename = "place", skip_serializing_if = "Option::is_none")]
     pub slot: Option<Slot>,
 }
 

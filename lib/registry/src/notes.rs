@@ -11,20 +11,22 @@ const MODE: u32 = 0o600;
 /// In bytes. A container that is started over and over must not fill the folder, which is memory.
 const LIMIT: usize = 8 * 1024;
 
+/// Adds a note to a container's folder.
+pub(crate) fn add(folder: &Folder, text: &str) -> Result<(), Error> {
+    let known = folder.read(NOTES)?.unwrap_or_default();
+    let line = format!("{}\n", text.replace(['\n', '\r'], " "));
+    let is_told = known.split_inclusive(|byte| *byte == b'\n').any(|told| told == line.as_bytes());
+    if is_told || known.len() + line.len() > LIMIT {
+        return Ok(());
+    }
+    folder.append(NOTES, line.as_bytes(), MODE)
+}
+
 impl Registry {
     /// Adds a note about a container that has files here; about any other there is nothing to keep it with. Without the
     /// lock: it may be just that the lock was not to be had.
     pub fn note(&self, container_id: &str, text: &str) -> Result<(), Error> {
-        let Some(folder) = self.container_folder(container_id)? else {
-            return Ok(());
-        };
-        let known = folder.read(NOTES)?.unwrap_or_default();
-        let line = format!("{}\n", text.replace(['\n', '\r'], " "));
-        let is_told = known.split_inclusive(|byte| *byte == b'\n').any(|told| told == line.as_bytes());
-        if is_told || known.len() + line.len() > LIMIT {
-            return Ok(());
-        }
-        folder.append(NOTES, line.as_bytes(), MODE)
+        self.container_folder(container_id)?.map_or(Ok(()), |folder| add(&folder, text))
     }
 
     /// The notes about a container, oldest first, each once. They go with its files.

@@ -1,8 +1,4 @@
-//! Changes to a file whose lines do not move, by which no reader ever meets half a line.
-//!
-//! The kernel copies a write(2) on tmpfs into a page while others read it, so a reader can meet the start of an old
-//! line with the end of a new one. What cannot be halved is a byte. So a line ends by its first byte, which becomes
-//! `#`, and what is to become a line is written behind a `#`, which its first byte replaces at the end.
+//! Changes to a file whose lines do not move, by which no reader ever meets half a line (see `lines`).
 
 use std::fs::File;
 use std::io;
@@ -14,11 +10,9 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
 use crate::content;
 use crate::error::Error;
-use crate::folder::{FILE, Folder};
+use crate::folder::{FILE, Folder, MIXED};
+use crate::lines;
 use crate::member::Slot;
-
-/// The unit in which the kernel makes bytes beyond the old end of a file visible is at least this: a page.
-const PAGE: usize = 4096;
 
 /// Changes to a part of a file, which ends with the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,12 +39,6 @@ pub fn filler(length: usize) -> String {
     text
 }
 
-/// The places where lines of a text start.
-pub fn line_starts(text: &str) -> impl Iterator<Item = usize> {
-    let after_ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
-    std::iter::once(0).chain(after_ends).filter(|start| *start < text.len())
-}
-
 impl Patch {
     /// Whether there is nothing to do.
     #[must_use]
@@ -61,9 +49,7 @@ impl Patch {
     /// Changes the part of a file that starts there.
     pub(crate) fn apply(&self, file: &File, start: usize) -> io::Result<()> {
         let write = |at: usize, bytes: &[u8]| file.write_all_at(bytes, (start + at) as u64);
-        for line in &self.ending {
-            write(*line, b"#")?;
-        }
+        lines::end(file, self.ending.iter().map(|line| start + line))?;
         for slot in &self.empty {
             write(slot.start, filler(slot.length).as_bytes())?;
         }
@@ -71,20 +57,8 @@ impl Patch {
             file.set_len((start + self.after) as u64)?;
         }
         for (at, text) in &self.lines {
-            let (first, last) = (start + at, start + at + text.len() - 1);
-            // Bytes beyond the end of the file are there when they are all there.
-            if *at == self.before && first / PAGE == last / PAGE {
-                write(*at, text.as_bytes())?;
-                continue;
-            }
-            let mut covered = text.clone().into_bytes();
-            for line in line_starts(text) {
-                covered[line] = b'#';
-            }
-            write(*at, &covered)?;
-            for line in line_starts(text) {
-                write(at + line, &text.as_bytes()[line..=line])?;
-            }
+            let write = if *at == self.before { lines::append } else { lines::put };
+            write(file, start + at, text.as_bytes())?;
         }
         Ok(())
     }
@@ -92,7 +66,7 @@ impl Patch {
 
 impl Folder {
     /// Applies a patch to the end of a file in a folder in this one, which starts after `start` bytes, and says whether
-    /// it did: it does not where the file is not as long as it should be, or was written to after `since`.
+    /// it did: it does not where the file is not as long as it should be, was written to after `since`, or has lines of others.
     pub(crate) fn patch_in_child(
         &self,
         child: &str,
@@ -114,6 +88,7 @@ impl Folder {
             let metadata = file.metadata()?;
             let untouched = metadata.is_file()
                 && metadata.nlink() == 1
+                && metadata.mode() & MIXED == 0
                 && metadata.size() == (start + patch.before) as u64
                 && content::time(metadata.mtime(), metadata.mtime_nsec()) <= since;
             if untouched {

@@ -41,7 +41,7 @@ impl Roll {
 
     /// All members, in the order in which they joined.
     pub(crate) fn all(&self) -> Result<Vec<Member>, Error> {
-        let known = self.network.read(ALL)?.and_then(|text| serde_json::from_slice(&text).ok());
+        let known = read_usable(&self.network, ALL)?.and_then(|text| serde_json::from_slice(&text).ok());
         known.map_or_else(|| all(&self.members), Ok)
     }
 
@@ -207,7 +207,15 @@ fn is_file_name(text: &str) -> bool {
 /// A file that somebody has damaged is as good as none: it must not keep everybody else from coming and going. CHECK tells
 /// of it, an ADD writes it anew and a DEL removes it.
 fn read(folder: &Folder, file: &str) -> Result<Option<Member>, Error> {
-    Ok(folder.read(file)?.and_then(|content| serde_json::from_slice(&content).ok()))
+    Ok(read_usable(folder, file)?.and_then(|content| serde_json::from_slice(&content).ok()))
+}
+
+/// Reads a file; `None` as well where something else stands in its place.
+fn read_usable(folder: &Folder, file: &str) -> Result<Option<Vec<u8>>, Error> {
+    match folder.read(file) {
+        Err(error) if error.is_of_content() => Ok(None),
+        outcome => outcome,
+    }
 }
 
 fn write(folder: &Folder, file: &str, member: &Member) -> Result<(), Error> {

@@ -1,6 +1,5 @@
 //! ADD: joining a network. Everything is decided on values first; then it is written, and undone where that fails.
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -11,18 +10,18 @@ use crate::chosen;
 use crate::conf::Conf;
 use crate::delivery::Delivery;
 use crate::detach;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{self, Endpoint};
 use crate::error::Error;
 use crate::files;
 use crate::firewall::{self, Firewall};
-use crate::neighbourhood::Neighbourhood;
+use crate::neighbourhood::with_slots;
 use crate::view::View;
 
 /// Registers the container and writes its files and those of everybody who sees it.
 pub(crate) fn add(request: &Request, target: &Target) -> Result<(), Error> {
     let (container_id, ifname) = (target.container_id().as_str(), target.ifname().as_str());
     let result = request.conf.require_prev_result()?;
-    let addresses: Vec<IpAddr> = result.container_ips(ifname).map(|ip| ip.address.ip()).collect();
+    let addresses = endpoint::addresses(result, ifname);
     if addresses.is_empty() {
         return Err(Error::Config {
             problem: format!("prevResult has no address for interface {ifname}"),
@@ -117,12 +116,6 @@ fn join(before: Network, endpoint: Endpoint, is_gone: impl Fn(&Path) -> bool) ->
         after = with_slots(after);
     }
     Ok(Joining { before, after, member, stale })
-}
-
-fn with_slots(network: Network) -> Network {
-    let mut neighbourhood = Neighbourhood::new(network);
-    neighbourhood.give_slots();
-    neighbourhood.network
 }
 
 /// Refuses links whose source is no member of the network, as Docker does.

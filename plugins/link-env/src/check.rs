@@ -8,6 +8,7 @@ use registry::{Member, Network, Registry};
 
 use crate::conf;
 use crate::delivery;
+use crate::endpoint;
 use crate::error::Error;
 use crate::files;
 use crate::firewall::{self, Firewall};
@@ -27,7 +28,7 @@ pub(crate) fn check(request: &Request, target: &Target) -> Result<(), Error> {
         return Err(unregistered());
     };
     if let Some(result) = request.conf.previous()? {
-        let wanted: BTreeSet<IpAddr> = result.container_ips(ifname).map(|ip| ip.address.ip()).collect();
+        let wanted: BTreeSet<IpAddr> = endpoint::addresses(result, ifname).into_iter().collect();
         let found: BTreeSet<IpAddr> = member.addresses.iter().copied().collect();
         if wanted != found {
             return Err(Error::Differs(format!(

@@ -11,6 +11,7 @@ use registry::{Locked, Member, Network};
 use crate::delivery::Delivery;
 use crate::error::Error;
 use crate::firewall::Firewall;
+use crate::neighbourhood;
 use crate::view::View;
 
 /// Removes one attachment.
@@ -73,7 +74,10 @@ fn leave(
     if gone.is_empty() {
         return Ok(());
     }
-    let after = Network { name: before.name.clone(), members: remaining };
+    let mut after = Network { name: before.name.clone(), members: remaining };
+    if neighbourhood::is_outdated(&after) {
+        after = neighbourhood::with_slots(after);
+    }
     let firewall = Firewall::new(before, &after, &gone);
     let closed = firewall.close();
     let settled = locked.settled(&after.name)?;
@@ -104,7 +108,9 @@ pub(crate) fn clean_up(
         let clean = || -> Result<(), Error> {
             leave_network(locked, delivery, container_id, &after.name, member.netns.as_deref())?;
             if locked.container(container_id)?.is_some() {
-                View::new(locked, after.clone()).rewrite_hosts_of(container_id)?;
+                let mut before = after.clone();
+                gone.iter().cloned().for_each(|member| before.put(member));
+                View::new(locked, after.clone()).knowing(before).rewrite_hosts_of(container_id)?;
             }
             Ok(())
         };
@@ -122,8 +128,8 @@ fn leave_network(
     netns: Option<&Path>,
 ) -> Result<(), Error> {
     let folder = locked.container(container_id)?;
-    let networks = folder.map(|folder| locked.networks_of(&folder)).transpose()?.unwrap_or_default();
-    if networks.iter().all(|known| known == network) {
+    let others = folder.map(|folder| locked.other_networks_of(&folder, network)).transpose()?;
+    if others.is_none_or(|others| others.is_empty()) {
         delivery.withdraw(Some(locked), container_id, netns)?;
     }
     Ok(locked.leave(container_id, network)?)

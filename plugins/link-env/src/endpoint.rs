@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use cni::AddResult;
 use registry::{ExtraHost, Link, Member, PortRange, Protocol, Published, short_id};
 
 use crate::conf::{Conf, Layer, Pod, PortMapping};
@@ -81,6 +82,19 @@ impl Endpoint {
     }
 }
 
+/// The addresses of a container's interface. Where a result gives it none, those that it gives to no interface inside a
+/// container are meant: not every plugin counts interfaces right, or names the namespace.
+pub(crate) fn addresses(result: &AddResult, ifname: &str) -> Vec<IpAddr> {
+    let own: Vec<IpAddr> = result.container_ips(ifname).map(|ip| ip.address.ip()).collect();
+    if !own.is_empty() {
+        return own;
+    }
+    let is_inside =
+        |index: usize| result.interfaces.get(index).is_some_and(|known| !known.sandbox.is_empty());
+    let others = result.ips.iter().filter(|ip| !ip.interface.is_some_and(is_inside));
+    others.map(|ip| ip.address.ip()).collect()
+}
+
 fn strongest(layers: &[Layer], field: impl Fn(&Layer) -> &String) -> Option<&str> {
     layers.iter().map(|layer| field(layer).as_str()).find(|text| !text.is_empty())
 }
@@ -142,14 +156,20 @@ fn published(mapping: &PortMapping) -> Result<Published, Error> {
     })
 }
 
-/// Reads `source[:alias]`, and the form in which Docker shows links, `/source:/recipient/alias`.
+/// Reads `source[:alias]`, and the form in which Docker shows links, `/source:/recipient/alias`. A container's full ID is
+/// no name, and too long for an alias: there it is the short one.
 fn links(texts: &[String]) -> Result<Vec<Link>, Error> {
     let mut links: Vec<Link> = Vec::with_capacity(texts.len());
     for text in texts {
-        let (source, alias) = text.split_once(':').unwrap_or((text, text));
+        let (source, alias) =
+            text.split_once(':').map_or((text.as_str(), None), |(source, alias)| (source, Some(alias)));
         let source = source.strip_prefix('/').unwrap_or(source);
-        let alias = alias.rsplit('/').next().unwrap_or(alias);
-        name::check("link source", source)?;
+        let is_id = !name::is_valid(source) && name::is_long_id(source);
+        if !is_id {
+            name::check("link source", source)?;
+        }
+        let short = if is_id { short_id(source) } else { source.to_owned() };
+        let alias = alias.map_or(short.as_str(), |alias| alias.rsplit('/').next().unwrap_or(alias));
         name::check("link alias", alias)?;
         match links.iter().find(|link| link.alias == alias) {
             Some(other) if other.source != source => {

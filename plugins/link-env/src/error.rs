@@ -1,5 +1,7 @@
 //! What can go wrong in this plugin, and the code that each failure has in the contract: the one place for both.
 
+use std::io;
+
 use cni::Code;
 
 /// A failure of the link-env plugin.
@@ -81,6 +83,9 @@ pub enum Error {
     /// The state folder cannot be used at present.
     #[error("{0}")]
     NotAvailable(#[source] registry::Error),
+    /// Others changed the same elements at every attempt.
+    #[error("table {0} kept changing while it was to be changed")]
+    Contended(&'static str),
     /// A transaction of packet filter elements failed.
     #[error("{0}")]
     Nftables(#[from] nftables::Error),
@@ -118,6 +123,10 @@ impl From<Error> for cni::Error {
                 Self::new(Code::InvalidConfig, message).details("shorten the variable of the source")
             }
             Error::Differs(_) => Self::new(Code::CheckFailed, message),
+            Error::Contended(_) => Self::new(Code::TryAgain, message).details("try again"),
+            Error::Nftables(error) if error.is_restart() => {
+                Self::new(Code::TryAgain, message).details("the ruleset kept changing: try again")
+            }
             Error::Nftables(_) => Self::new(Code::Kernel, message),
             Error::Registry(error) => Self::new(code(&error), message).details(cure(&error)),
             Error::NotAvailable(error) => Self::new(Code::NotAvailable, message).details(cure(&error)),
@@ -132,12 +141,20 @@ impl From<Error> for cni::Error {
 fn code(error: &registry::Error) -> Code {
     match error {
         registry::Error::Untrusted { .. } | registry::Error::Port { .. } => Code::InvalidConfig,
+        registry::Error::Io { source, .. } if is_busy(source) => Code::TryAgain,
         _ => Code::Io,
     }
 }
 
+/// Whether the same again may well succeed.
+fn is_busy(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, ResourceBusy, WouldBlock};
+    matches!(error.kind(), Interrupted | ResourceBusy | WouldBlock)
+}
+
 fn cure(error: &registry::Error) -> &'static str {
     match error {
+        registry::Error::Io { source, .. } if is_busy(source) => "try again",
         registry::Error::Decode { .. } => {
             "the file is damaged: the same ADD again writes it anew, as cleat repair does"
         }

@@ -1,10 +1,14 @@
 //! A container's files: where its hosts and its environment are for whoever hands them to its processes. The registry
 //! documents the places, so a runtime can mount and read them without asking.
 
+use std::collections::HashSet;
+
 use registry::Folder;
 
 use crate::env::Environment;
 use crate::error::Error;
+use crate::foreign;
+use crate::hosts::Text;
 
 /// Mounted over `/etc/hosts`, so every user in the container reads it.
 pub(crate) const HOSTS: &str = "hosts";
@@ -14,9 +18,21 @@ const ENV_MODE: u32 = 0o600;
 const ENV: &str = "env";
 pub(crate) const ENV_JSON: &str = "env.json";
 
-/// Gives the hosts file a new text in place: a bind mount pins its inode.
-pub(crate) fn write_hosts(folder: &Folder, text: &str) -> Result<(), Error> {
-    Ok(folder.rewrite(HOSTS, text.as_bytes(), HOSTS_MODE)?)
+/// Gives the hosts file a new text in place: a bind mount pins its inode. Lines of others stay, and whether there were too
+/// many of them is returned. Of the old file, `most` bytes are read; `is_known` is [`foreign::merge`]'s.
+pub(crate) fn write_hosts(
+    folder: &Folder,
+    text: &Text,
+    most: usize,
+    is_known: impl Fn(&str) -> bool,
+) -> Result<bool, Error> {
+    let mut is_cut = false;
+    folder.rewrite_with(HOSTS, most, HOSTS_MODE, |old| {
+        let merged = foreign::merge(old, most, text, is_known);
+        is_cut = merged.is_cut;
+        merged.change
+    })?;
+    Ok(is_cut)
 }
 
 /// Writes the environment in both forms. They are read when a process starts, so each appears complete or not at all.
@@ -25,15 +41,15 @@ pub(crate) fn write_environment(folder: &Folder, environment: &Environment) -> R
     Ok(folder.replace(ENV_JSON, environment.to_json().as_bytes(), ENV_MODE)?)
 }
 
-/// Compares the hosts file with the text that it should have, and looks for the environment.
+/// Compares the hosts file with the text that it should have, but for lines of others, and looks for the environment.
 ///
 /// The environment's content is not compared: it is what it was when the container started, whatever its sources do.
-pub(crate) fn check(folder: &Folder, hosts: &str) -> Result<(), Error> {
+pub(crate) fn check(folder: &Folder, hosts: &Text) -> Result<(), Error> {
     let path = folder.path().join(HOSTS);
     let Some(found) = folder.read(HOSTS)? else {
         return Err(Error::Differs(format!("file {} is gone", path.display())));
     };
-    if let Some(difference) = difference(&String::from_utf8_lossy(&found), hosts) {
+    if let Some(difference) = difference(&String::from_utf8_lossy(&found), &hosts.text) {
         return Err(Error::Differs(format!("file {}: {difference}", path.display())));
     }
     for file in [ENV, ENV_JSON] {
@@ -45,22 +61,26 @@ pub(crate) fn check(folder: &Folder, hosts: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// The first line in which two texts differ.
+/// The first line that should be there and is not, or is ours and should not be there.
 fn difference(found: &str, wanted: &str) -> Option<String> {
-    let (mut found, mut wanted) = (found.split('\n'), wanted.split('\n'));
-    let mut number = 0;
-    loop {
-        number += 1;
-        match (found.next(), wanted.next()) {
-            (None, None) => return None,
-            (found, wanted) if found == wanted => {}
-            (found, wanted) => {
-                let shown =
-                    |line: Option<&str>| line.map_or("missing".to_owned(), |line| format!("{line:?}"));
-                return Some(format!("line {number} is {}, not {}", shown(found), shown(wanted)));
-            }
-        }
+    let found: Vec<&str> = found.lines().collect();
+    let bare: Vec<&str> = found.iter().map(|line| line.trim_end()).collect();
+    let there: HashSet<&str> = bare.iter().copied().collect();
+    let wanted: Vec<&str> = wanted.lines().map(str::trim_end).filter(|line| !line.starts_with('#')).collect();
+    if let Some(missing) = wanted.iter().position(|line| !there.contains(line)) {
+        // Where it is looked for: behind the one before.
+        let before =
+            missing.checked_sub(1).and_then(|before| bare.iter().position(|line| *line == wanted[before]));
+        let number = before.map_or(0, |before| before + 1);
+        let shown = bare.get(number).map_or("missing".to_owned(), |line| format!("{line:?}"));
+        return Some(format!("line {} is {shown}, not {:?}", number + 1, wanted[missing]));
     }
+    let known: HashSet<&str> = wanted.into_iter().collect();
+    let is_stale = |line: &str| {
+        !line.starts_with('#') && foreign::is_marked(line.as_bytes()) && !known.contains(line.trim_end())
+    };
+    let number = found.iter().position(|line| is_stale(line))?;
+    Some(format!("line {} is {:?}, of no member", number + 1, bare[number]))
 }
 
 #[cfg(test)]
@@ -69,8 +89,11 @@ mod tests {
 
     #[test]
     fn the_first_line_that_differs_is_named() {
-        assert_eq!(difference("a\nb\n", "a\nb\n"), None);
-        assert_eq!(difference("a\nx\n", "a\nb\n").unwrap(), r#"line 2 is "x", not "b""#);
-        assert_eq!(difference("a\n", "a").unwrap(), r#"line 2 is "", not missing"#);
+        assert_eq!(difference("a \t\nb \t  \nmine\n###\n", "b \t\na \t\n"), None);
+        // As a version before wrote it.
+        assert_eq!(difference("a\nb\n", "a \t\nb \t\n"), None);
+        assert_eq!(difference("a\nx\n", "a\nb \t\n").unwrap(), r#"line 2 is "x", not "b""#);
+        assert_eq!(difference("a\n", "a\nb \t\n").unwrap(), r#"line 2 is missing, not "b""#);
+        assert_eq!(difference("a\nc \t \n", "a\n").unwrap(), r#"line 2 is "c", of no member"#);
     }
 }

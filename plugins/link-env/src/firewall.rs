@@ -210,16 +210,18 @@ fn each_chunk<T>(
         return Ok(());
     }
     let mut socket = Socket::open()?;
-    for chunk in items.chunks(BATCH) {
-        let mut tries = 1..TRIES;
-        loop {
-            match transaction(&mut socket, chunk) {
-                Err(error) if error.is_not_found() && tries.next().is_some() => {}
-                outcome => break outcome?,
-            }
+    items.chunks(BATCH).try_for_each(|chunk| until_done(|| transaction(&mut socket, chunk)))
+}
+
+/// Repeats a transaction of elements that others remove or change meanwhile.
+fn until_done(mut transaction: impl FnMut() -> nftables::Result<()>) -> Result<(), Error> {
+    for _ in 0..TRIES {
+        match transaction() {
+            Err(error) if error.is_not_found() || error.is_restart() => {}
+            outcome => return Ok(outcome?),
         }
     }
-    Ok(())
+    Err(Error::Contended(links::TABLE))
 }
 
 #[cfg(test)]
@@ -300,5 +302,28 @@ mod tests {
         assert_eq!(opened(free(web.clone()), db.clone()), 4);
         assert_eq!(opened(web.clone(), free(db.clone())), 4);
         assert_eq!(opened(web, Member { bridge: Some("br1".into()), ..db }), 0);
+    }
+
+    /// `cleat` tries a code 11 again; a runtime does not take it for a difference that CHECK found.
+    #[test]
+    fn what_others_keep_changing_is_to_be_tried_again() {
+        for errno in [2, 4, 85] {
+            let refuse = || {
+                let source = std::io::Error::from_raw_os_error(errno);
+                Err(nftables::Error::Commit { operations: 1, source })
+            };
+            let mut tries = 0;
+            let outcome = until_done(|| {
+                tries += 1;
+                if tries < 3 { refuse() } else { Ok(()) }
+            });
+            assert!(outcome.is_ok() && tries == 3);
+            let error = cni::Error::from(until_done(refuse).unwrap_err());
+            assert_eq!(error.code(), 11, "{error}");
+        }
+        let lost = cni::Error::from(Error::Nftables(nftables::Error::Open {
+            source: std::io::Error::from_raw_os_error(4),
+        }));
+        assert_eq!(lost.code(), 11);
     }
 }

@@ -8,6 +8,7 @@ use registry::Network;
 use serde::Deserialize;
 
 use crate::env::{self, Environment};
+use crate::foreign::{self, MARK};
 use crate::hosts::{self, Membership};
 use crate::neighbourhood::Neighbourhood;
 
@@ -22,6 +23,16 @@ struct Case {
 fn assert_text(file: &Path, made: &str) {
     let wanted = fs::read_to_string(file).unwrap();
     assert_eq!(made, wanted, "{}, made:\n{made}", file.display());
+}
+
+/// The text without what tells our lines from those of others, which each of them has.
+fn unmarked(text: &str) -> String {
+    let lines = text.lines().map(|line| {
+        let is_plain = line.starts_with('#') || hosts::is_loopback(line.as_bytes());
+        assert_eq!(foreign::is_marked(line.as_bytes()), !is_plain, "{line:?}");
+        format!("{}\n", line.replacen(MARK, "", 1))
+    });
+    lines.collect()
 }
 
 /// Docker writes `fe00::0` for `fe00::`, which is the same address.
@@ -51,7 +62,7 @@ fn containers_get_exactly_these_files() {
         networks.iter_mut().for_each(Neighbourhood::give_slots);
         let own: Vec<Membership<'_>> =
             networks.iter().flat_map(|network| Membership::of(&case.container, network)).collect();
-        let text = hosts::text(&own, case.ipv6);
+        let text = unmarked(&hosts::text(&own, case.ipv6).text);
         assert_text(&folder.join("hosts"), &text);
         let environment = env::of_container(&own).unwrap();
         if folder.join("docker.hosts").exists() {

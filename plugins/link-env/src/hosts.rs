@@ -1,5 +1,5 @@
 //! The text of a container's hosts file, made anew each time from the registry. Pure: what a container may have
-//! written into its file is never read back.
+//! written into its file is never read back (`foreign` puts it in as it is).
 //!
 //! Docker's layout: loopback, extra hosts, links, the container itself; here the network's other members follow. Each
 //! resolver searches in its own way (glibc takes the first line that fits, musl every one), so a name that means
@@ -34,9 +34,23 @@ impl<'a> Membership<'a> {
     }
 }
 
+/// What a hosts file should have.
+#[derive(Debug)]
+pub(crate) struct Text {
+    pub(crate) text: String,
+    /// The length of all but the members of networks, which follow.
+    pub(crate) head: usize,
+}
+
+/// Whether a line is one that every hosts file has.
+pub(crate) fn is_loopback(line: &[u8]) -> bool {
+    LOOPBACK.lines().chain(LOOPBACK_V6.lines()).any(|known| known.as_bytes() == line)
+}
+
 /// The hosts file of the container that these memberships are of; `ipv6`: whether the node has IPv6 at all.
-pub(crate) fn text(own: &[Membership<'_>], ipv6: bool) -> String {
+pub(crate) fn text(own: &[Membership<'_>], ipv6: bool) -> Text {
     let mut hosts = Hosts::new(own, ipv6);
+    let head = hosts.text.len();
     for (index, membership) in own.iter().enumerate() {
         // A container with two interfaces on one network sees the others once.
         let seen = own[..index].iter().any(|other| other.network().name == membership.network().name);
@@ -44,10 +58,10 @@ pub(crate) fn text(own: &[Membership<'_>], ipv6: bool) -> String {
             hosts.add_members(membership);
         }
     }
-    hosts.text
+    Text { text: hosts.text, head }
 }
 
-/// How long the file of a container is before its network's block; `None` where one of these names means somebody
+/// How long the file of a container is before its network's block, without lines of others; `None` where one of these names means somebody
 /// else to it, so that its block is not like everybody's.
 pub(crate) fn length_before_members(own: &[Membership<'_>], ipv6: bool, names: &[String]) -> Option<usize> {
     let hosts = Hosts::new(own, ipv6);
@@ -150,7 +164,7 @@ impl<'a> Hosts<'a> {
     /// The container's own line. On a network where all see each other by name, it is no exception to that.
     fn add_own(&mut self, Membership { neighbourhood, member }: &Membership<'a>) {
         let full = format!("{}.{}", member.hostname, member.domain);
-        let qualified = neighbourhood.qualified(member);
+        let (qualified, others) = (neighbourhood.qualified(&member.name), neighbourhood.names_of(member));
         let mut names = Vec::new();
         if !member.domain.is_empty() {
             names.push(full.as_str());
@@ -160,6 +174,9 @@ impl<'a> Hosts<'a> {
             names.push(&member.name);
             names.extend(member.aliases.iter().map(String::as_str));
             names.extend(qualified.as_deref());
+            if !neighbourhood.is_outdated {
+                names.extend(others.iter().map(String::as_str));
+            }
         }
         let names = self.allowed(member, &names);
         push_lines(&mut self.text, member, &names);

@@ -5,7 +5,8 @@
 //! made anew from it with every change:
 //!
 //! - `conf` takes the configuration apart, `endpoint` merges and validates what it says of the container;
-//! - `env` and `hosts` (with `neighbourhood`) make texts of members, `files` writes them, `view` knows who sees whom;
+//! - `env` and `hosts` (with `neighbourhood`) make texts of members, `foreign` keeps the lines of others, `files` writes them,
+//!   `view` knows who sees whom;
 //! - `delivery` puts them where `ip netns exec` and runtimes look by themselves;
 //! - `attach`, `detach` and `check` are the verbs, and `pod` is for an agent of the runtime.
 //!
@@ -23,6 +24,7 @@ mod env;
 mod error;
 mod files;
 mod firewall;
+mod foreign;
 #[cfg(test)]
 mod golden;
 mod hosts;

@@ -23,6 +23,13 @@ pub(crate) fn is_valid(name: &str) -> bool {
     name.len() <= MAX_NAME && name.split('.').all(label) && !last.eq_ignore_ascii_case("localhost")
 }
 
+/// Whether text that is too long for a label may be a container's ID, as the specification has it.
+pub(crate) fn is_long_id(text: &str) -> bool {
+    (MAX_LABEL + 1..=MAX_NAME).contains(&text.len())
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+}
+
 /// Refuses text that may not stand in a hosts file; `what` says what it is the name of.
 pub(crate) fn check(what: &str, name: &str) -> Result<(), Error> {
     if is_valid(name) {

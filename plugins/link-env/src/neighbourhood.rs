@@ -11,10 +11,13 @@ use std::net::IpAddr;
 
 use registry::{Member, Network, Patch, Slot, filler, line_starts, short_id};
 
+use crate::foreign::MARK;
 use crate::name::MAX_NAME;
 
 /// musl reads lines into a buffer of 512 bytes (`src/network/lookup_name.c`) and passes over the rest of longer ones.
 const MAX_LINE: usize = 510;
+/// Of that, what is for address and names.
+const MAX_NAMES: usize = MAX_LINE - MARK.len();
 
 /// In bytes: no registry holds as many members as would fill it.
 const MAX_BLOCK: usize = 16 << 20;
@@ -25,7 +28,11 @@ pub(crate) struct Neighbourhood {
     pub(crate) network: Network,
     /// Members said that they had slots which they cannot have: no file can be relied on to have them.
     pub(crate) is_damaged: bool,
+    /// A version before wrote it, whose lines had fewer names: so are those of its members until it changes.
+    pub(crate) is_outdated: bool,
     lines: OnceCell<Lines>,
+    /// The places of the members that have an address.
+    addresses: OnceCell<HashMap<IpAddr, Vec<usize>>>,
     /// The places of each container's members.
     containers: HashMap<String, Vec<usize>>,
 }
@@ -40,16 +47,33 @@ pub(crate) struct Lines {
 
 impl Neighbourhood {
     pub(crate) fn new(mut network: Network) -> Self {
+        let is_outdated = is_outdated(&network);
         let is_damaged = take_impossible_slots(&mut network);
         let mut containers: HashMap<String, Vec<usize>> = HashMap::with_capacity(network.members.len());
         for (place, member) in network.members.iter().enumerate() {
             containers.entry(member.container_id.clone()).or_default().push(place);
         }
-        let mut neighbourhood = Self { network, is_damaged, lines: OnceCell::new(), containers };
-        if is_damaged {
-            neighbourhood.give_slots();
+        let (lines, addresses) = (OnceCell::new(), OnceCell::new());
+        let mut neighbourhood = Self { network, is_damaged, is_outdated, lines, addresses, containers };
+        if is_damaged || is_outdated {
+            neighbourhood.allot();
         }
         neighbourhood
+    }
+
+    /// All members that have an address.
+    pub(crate) fn members_at(&self, address: IpAddr) -> impl Iterator<Item = &Member> {
+        let addresses = self.addresses.get_or_init(|| {
+            let mut addresses: HashMap<IpAddr, Vec<usize>> = HashMap::new();
+            for (place, member) in self.network.members.iter().enumerate() {
+                for address in &member.addresses {
+                    addresses.entry(*address).or_default().push(place);
+                }
+            }
+            addresses
+        });
+        let places = addresses.get(&address).into_iter().flatten();
+        places.map(|&place| &self.network.members[place])
     }
 
     /// All memberships of a container on the network.
@@ -74,8 +98,13 @@ impl Neighbourhood {
         })
     }
 
-    /// Gives a slot to each member that has none, or whose lines have outgrown it.
+    /// Gives a slot to each member that has none, or whose lines have outgrown it, as they are from now on.
     pub(crate) fn give_slots(&mut self) {
+        self.is_outdated = false;
+        self.allot();
+    }
+
+    fn allot(&mut self) {
         let mut taken: Vec<Slot> = Vec::with_capacity(self.network.members.len());
         let mut without = Vec::new();
         for (place, member) in self.network.members.iter().enumerate() {
@@ -131,7 +160,7 @@ impl Neighbourhood {
         new == old || new.slot == old.slot && self.lines_of(new) == before.lines_of(old)
     }
 
-    fn length(&self) -> usize {
+    pub(crate) fn length(&self) -> usize {
         let ends = self.network.members.iter().filter_map(|member| member.slot).map(Slot::end);
         ends.max().unwrap_or_default()
     }
@@ -158,23 +187,40 @@ impl Neighbourhood {
     }
 
     /// What a member is called by the others: `name.network`, by which an address is known where it is looked up
-    /// (gethostbyaddr(3) takes the first), name, aliases, short ID; each once.
+    /// (gethostbyaddr(3) takes the first), name, aliases, short ID, and these with the network; each once.
     pub(crate) fn names_of(&self, member: &Member) -> Vec<String> {
-        let mut names: Vec<String> = self.qualified(member).into_iter().collect();
-        let further = member.aliases.iter().cloned().chain([short_id(&member.container_id)]);
-        for name in [member.name.clone()].into_iter().chain(further) {
+        let mut names: Vec<String> = self.qualified(&member.name).into_iter().collect();
+        let mut add = |name: String| {
             if !names.contains(&name) {
                 names.push(name);
             }
+        };
+        let further = || member.aliases.iter().cloned().chain([short_id(&member.container_id)]);
+        add(member.name.clone());
+        further().for_each(&mut add);
+        if !self.is_outdated {
+            further().filter_map(|name| self.qualified(&name)).for_each(add);
         }
         names
     }
 
     /// `name.network`, where it is short enough for a name.
-    pub(crate) fn qualified(&self, member: &Member) -> Option<String> {
-        let name = format!("{}.{}", member.name, self.network.name);
+    pub(crate) fn qualified(&self, name: &str) -> Option<String> {
+        let name = format!("{name}.{}", self.network.name);
         (name.len() <= MAX_NAME).then_some(name)
     }
+}
+
+/// Whether a version before wrote it, whose lines had fewer names. What it says of slots is not read.
+pub(crate) fn is_outdated(network: &Network) -> bool {
+    network.is_seen_whole() && network.members.iter().any(|member| member.slot.is_none())
+}
+
+/// The network with a slot for each member.
+pub(crate) fn with_slots(network: Network) -> Network {
+    let mut neighbourhood = Neighbourhood::new(network);
+    neighbourhood.give_slots();
+    neighbourhood.network
 }
 
 /// Takes slots away that overlap others or lie beyond all reason, as only a damaged registry has them; whether there
@@ -231,11 +277,11 @@ pub(crate) fn push_lines<S: AsRef<str>>(text: &mut String, member: &Member, name
 pub(crate) fn push_line<S: AsRef<str>>(text: &mut String, address: IpAddr, names: &[S]) {
     let mut start = text.len();
     for (index, name) in names.iter().map(AsRef::as_ref).enumerate() {
-        if index > 0 && text.len() - start + 1 + name.len() <= MAX_LINE {
+        if index > 0 && text.len() - start + 1 + name.len() <= MAX_NAMES {
             text.push(' ');
         } else {
             if index > 0 {
-                text.push('\n');
+                end_line(text);
             }
             start = text.len();
             // Writing to a string cannot fail.
@@ -244,8 +290,13 @@ pub(crate) fn push_line<S: AsRef<str>>(text: &mut String, address: IpAddr, names
         text.push_str(name);
     }
     if !names.is_empty() {
-        text.push('\n');
+        end_line(text);
     }
+}
+
+fn end_line(text: &mut String) {
+    text.push_str(MARK);
+    text.push('\n');
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use registry::{Folder, Locked, Member, Names, Network, Patch};
 use crate::env::{self, Environment};
 use crate::error::Error;
 use crate::files;
-use crate::hosts::{self, Membership};
+use crate::foreign;
+use crate::hosts::{self, Membership, Text};
 use crate::neighbourhood::Neighbourhood;
 
 /// The registry as it is, but for one network, which is as it is about to be.
@@ -17,6 +18,8 @@ pub(crate) struct View<'a> {
     locked: &'a Locked,
     /// The network in question first, then others as containers turn out to be on them.
     networks: Vec<Neighbourhood>,
+    /// The first network as it was, where it was another one.
+    before: Option<Neighbourhood>,
     ipv6: bool,
 }
 
@@ -37,13 +40,19 @@ impl<'a> View<'a> {
         Self {
             locked,
             networks: vec![Neighbourhood::new(network)],
+            before: None,
             // Absent where the kernel has no IPv6, or was started with ipv6.disable=1.
             ipv6: Path::new("/proc/sys/net/ipv6").exists(),
         }
     }
 
+    /// The same, knowing what the network was before: hosts files may have lines of that.
+    pub(crate) fn knowing(self, before: Network) -> Self {
+        Self { before: Some(Neighbourhood::new(before)), ..self }
+    }
+
     /// The hosts file that a container should have; `folder` is its own, where it has one yet.
-    pub(crate) fn hosts(&mut self, container_id: &str, folder: Option<&Folder>) -> Result<String, Error> {
+    pub(crate) fn hosts(&mut self, container_id: &str, folder: Option<&Folder>) -> Result<Text, Error> {
         let networks = self.networks_of(container_id, folder)?;
         Ok(hosts::text(&self.memberships(container_id, &networks), self.ipv6))
     }
@@ -67,7 +76,8 @@ impl<'a> View<'a> {
     ) -> Result<(), Error> {
         let before = Neighbourhood::new(before.clone());
         let neighbourhood = &self.networks[0];
-        let settled = settled.filter(|_| !before.is_damaged && !neighbourhood.is_damaged);
+        let is_reliable = !before.is_damaged && !before.is_outdated && !neighbourhood.is_damaged;
+        let settled = settled.filter(|_| is_reliable);
         let members = changed(&before.network, &neighbourhood.network);
         let names = members.iter().flat_map(|member| neighbourhood.names_of(member));
         let names = names.map(|name| name.to_ascii_lowercase()).collect();
@@ -76,6 +86,7 @@ impl<'a> View<'a> {
         let mut known = HashSet::new();
         let sees = neighbourhood.network.members.iter().filter(|member| change.concerns(member));
         let concerned: Vec<String> = sees.map(|member| member.container_id.clone()).collect();
+        self.before = Some(before);
         for container_id in concerned.into_iter().filter(|container_id| known.insert(container_id.clone())) {
             let rewritten = match self.patch_hosts_of(&container_id, &change) {
                 Ok(false) => self.rewrite_hosts_of(&container_id),
@@ -115,7 +126,44 @@ impl<'a> View<'a> {
             None => self.locked.join(container_id, &self.networks[0].network.name)?,
         };
         let text = self.hosts(container_id, Some(&folder))?;
-        files::write_hosts(&folder, &text)
+        // What somebody has put behind the lines of members that have gone by now.
+        let most =
+            text.text.len() + self.before.as_ref().map_or(0, Neighbourhood::length) + 2 * foreign::MOST;
+        let is_cut = files::write_hosts(&folder, &text, most, |line| self.may_be_ours(container_id, line))?;
+        if is_cut {
+            let note = format!(
+                "{}: of the lines that others have added, {} bytes are kept and the rest is left out",
+                folder.path().join(files::HOSTS).display(),
+                foreign::MOST
+            );
+            self.locked.note(container_id, &note)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a version before may have written a line: all that it says we would say to this container, of an address
+    /// that somebody has or had, or of an extra host.
+    fn may_be_ours(&self, container_id: &str, line: &str) -> bool {
+        let mut words = line.split_ascii_whitespace();
+        let Some(address) = words.next().and_then(|word| word.parse().ok()) else {
+            return false;
+        };
+        let networks = || self.networks.iter().chain(&self.before);
+        let own = || networks().flat_map(|network| network.members_of(container_id));
+        let extra = own().flat_map(|own| &own.extra_hosts).filter(|host| host.address == address);
+        let mut names: HashSet<String> = extra.map(|host| host.name.clone()).collect();
+        for network in networks() {
+            for member in network.members_at(address) {
+                names.extend(network.names_of(member));
+                names.insert(format!("{}.{}", member.hostname, member.domain));
+                names.insert(member.hostname.clone());
+                let links = own().flat_map(|own| &own.links);
+                names.extend(
+                    links.filter(|link| member.answers_to(&link.source)).map(|link| link.alias.clone()),
+                );
+            }
+        }
+        !names.is_empty() && words.all(|word| names.contains(word))
     }
 
     /// The places in `networks` of those that a container is on, in the order in which it joined them.

@@ -27,7 +27,7 @@ fn address(index: usize) -> String {
 fn line(index: usize) -> String {
     let address = address(index);
     let name = format!("member-{}{index}", "x".repeat(index % 7));
-    format!("{} {name}.shop {name} c{index}", address.trim_end_matches("/16"))
+    format!("{} {name}.shop {name} c{index} c{index}.shop", address.trim_end_matches("/16"))
 }
 
 fn join(place: &Place, index: usize) {
@@ -66,7 +66,9 @@ fn hosts_files_end_exact_and_nobody_ever_reads_half_a_line() {
     place.shop().add("observer", &["10.0.0.1/16"], &json!({}));
     let file = place.file("observer", "hosts");
     let mut known: BTreeSet<String> = (0..MEMBERS).map(line).collect();
-    known.extend(fs::read_to_string(&file).unwrap().lines().map(|line| line.replace('\t', " ")));
+    known.extend(
+        fs::read_to_string(&file).unwrap().lines().map(|line| line.replace('\t', " ").trim_end().to_owned()),
+    );
     let stop = AtomicBool::new(false);
     let reads = thread::scope(|scope| {
         let reader = scope.spawn(|| poll(&file, &known, &stop));

@@ -65,11 +65,11 @@ fn a_symbolic_link_in_the_place_of_a_hosts_file_is_replaced_and_not_followed() {
     assert_eq!(shop.check("c1", &["10.0.0.2/24"]).error().0, 5);
     shop.add("c2", &["10.0.0.3/24"], &json!({"name": "b"}));
     assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
-    assert!(place.hosts("c1").contains(&"10.0.0.3 b.shop b c2".to_owned()));
+    assert!(place.hosts("c1").contains(&"10.0.0.3 b.shop b c2 c2.shop".to_owned()));
     // A whole folder that was removed comes back.
     fs::remove_dir_all(place.file("c1", "")).unwrap();
     shop.del("c2");
-    assert_eq!(place.hosts("c1"), ["10.0.0.2 c1 a a.shop"]);
+    assert_eq!(place.hosts("c1"), ["10.0.0.2 c1 a a.shop c1.shop"]);
     shop.del("c1");
     place.assert_nothing_is_left();
 }
@@ -137,7 +137,7 @@ fn an_add_that_fails_half_way_undoes_what_it_did() {
     assert_eq!(code, 5);
     assert!(message.contains("write ") && message.contains("c2/env: is a directory"), "{message}");
     assert_eq!(fs::read(place.state().join("registry/shop/members/c1:eth0")).unwrap(), before);
-    assert_eq!(place.hosts("c1"), ["10.0.0.2 c1 a a.shop"]);
+    assert_eq!(place.hosts("c1"), ["10.0.0.2 c1 a a.shop c1.shop"]);
 }
 
 #[test]

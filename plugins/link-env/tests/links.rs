@@ -56,23 +56,27 @@ fn members_know_each_other_and_those_of_other_networks_stay_unknown() {
     back.add("c3", &["10.2.0.2/24"], &json!({"name": "db"}));
     assert_eq!(
         place.hosts("c1"),
-        ["10.1.0.2 c1 proxy proxy.front", "fd00:1::2 c1 proxy proxy.front", "10.1.0.3 web.front web www c2"]
+        [
+            "10.1.0.2 c1 proxy proxy.front c1.front",
+            "fd00:1::2 c1 proxy proxy.front c1.front",
+            "10.1.0.3 web.front web www c2 www.front c2.front"
+        ]
     );
-    assert_eq!(place.hosts("c3"), ["10.2.0.2 c3 db db.back", "10.2.0.3 web.back web c2"]);
+    assert_eq!(place.hosts("c3"), ["10.2.0.2 c3 db db.back c3.back", "10.2.0.3 web.back web c2 c2.back"]);
     let both = place.hosts("c2");
-    assert!(both.contains(&"10.1.0.2 proxy.front proxy c1".to_owned()), "{both:?}");
-    assert!(both.contains(&"10.2.0.2 db.back db c3".to_owned()), "{both:?}");
+    assert!(both.contains(&"10.1.0.2 proxy.front proxy c1 c1.front".to_owned()), "{both:?}");
+    assert!(both.contains(&"10.2.0.2 db.back db c3 c3.back".to_owned()), "{both:?}");
     // A third member appears in running containers, and goes.
     front.add("c4", &["10.1.0.4/24"], &json!({"name": "cache"}));
     for container in ["c1", "c2"] {
-        assert!(place.hosts(container).contains(&"10.1.0.4 cache.front cache c4".to_owned()));
+        assert!(place.hosts(container).contains(&"10.1.0.4 cache.front cache c4 c4.front".to_owned()));
     }
     assert!(front.check("c2", &["10.1.0.3/24"]).ok && back.check("c2", &["10.2.0.3/24"]).ok);
     front.del("c4");
     assert!(!place.hosts("c1").iter().any(|line| line.contains("cache")));
     // Off one network, the container keeps its files and loses the other's names.
     front.del("c2");
-    assert_eq!(place.hosts("c2"), ["10.2.0.3 c2 web web.back", "10.2.0.2 db.back db c3"]);
+    assert_eq!(place.hosts("c2"), ["10.2.0.3 c2 web web.back c2.back", "10.2.0.2 db.back db c3 c3.back"]);
     back.del("c2");
     assert!(!place.file("c2", "").exists());
     front.del("c1");
@@ -128,7 +132,7 @@ fn a_name_is_taken_once_unless_its_container_has_gone() {
     assert!(!place.file("c1", "").exists());
     // Whoever is given an address has it alone.
     shop.add("c3", &["10.0.0.3/24"], &json!({"name": "other"}));
-    assert_eq!(place.hosts("c3"), ["10.0.0.3 c3 other other.shop"]);
+    assert_eq!(place.hosts("c3"), ["10.0.0.3 c3 other other.shop c3.shop"]);
     for container in ["c1", "c2", "c3"] {
         shop.del(container);
     }
@@ -146,7 +150,10 @@ fn pods_of_the_same_name_in_two_namespaces_get_along() {
     pod("blue").add("c2", &["10.0.0.3/24"], &json!({}));
     assert_eq!(
         place.hosts("c1"),
-        ["10.0.0.2 c1 db-0 db-0.red db-0.shop", "10.0.0.3 db-0.blue.shop db-0.blue db-0 c2"]
+        [
+            "10.0.0.2 c1 db-0 db-0.red db-0.shop db-0.red.shop c1.shop",
+            "10.0.0.3 db-0.blue.shop db-0.blue db-0 c2 db-0.shop c2.shop"
+        ]
     );
     // The pod that came first keeps the name.
     place.shop().add("c3", &["10.0.0.4/24"], &json!({"name": "web", "links": ["db-0:store"]}));

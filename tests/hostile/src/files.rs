@@ -92,9 +92,9 @@ pub fn registry(bytes: &[u8]) {
         "containers/c1/env.json",
     ];
     const MEMBER: &str = r#"{"containerID":"c1","ifname":"eth0","name":"web","hostname":"web","addresses":["10.1.0.2"],
-        "links":[{"source":"db","alias":"sql"}],"names":"network","slot":{"start":0,"length":60}}"#;
+        "links":[{"source":"db","alias":"sql"}],"names":"network","place":{"start":0,"length":60}}"#;
     const OTHER: &str = r#"{"containerID":"c2","ifname":"eth0","name":"db","hostname":"db","addresses":["10.1.0.3"],
-        "env":{"A":"b"},"expose":["5432/tcp"],"names":"network","slot":{"start":60,"length":60}}"#;
+        "env":{"A":"b"},"expose":["5432/tcp"],"names":"network","place":{"start":60,"length":60}}"#;
     let Some((file, content)) = split(bytes, FILES.len()) else { return };
     let place = place();
     let state = place.path().join("state");

@@ -2,6 +2,7 @@
 //! sends real packets, and leaves nothing behind.
 
 mod members;
+mod names;
 mod networks;
 mod outside;
 mod way_out;

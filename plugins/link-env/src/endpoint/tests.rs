@@ -115,6 +115,12 @@ fn links_are_read_in_both_of_dockers_forms() {
     let link = |source: &str, alias: &str| Link { source: source.into(), alias: alias.into() };
     let texts = ["db:webdb", "/cache:/web/redis", "mq", "mq"].map(str::to_owned);
     assert_eq!(links(&texts).unwrap(), [link("db", "webdb"), link("cache", "redis"), link("mq", "mq")]);
+    let id = "60707a2f0f64efbfb791be4282adbdae30ddb3b705e386ef48c2b7210864f178";
+    let texts = [format!("{id}:x"), format!("default-{id}:y"), id.to_owned()];
+    assert_eq!(
+        links(&texts).unwrap(),
+        [link(id, "x"), link(&format!("default-{id}"), "y"), link(id, "60707a2f0f64")]
+    );
     let twice = ["a:x", "b:x"].map(str::to_owned);
     assert!(links(&twice).unwrap_err().to_string().contains("links to a and to b"));
 }
@@ -154,6 +160,8 @@ fn what_would_break_a_file_is_refused_with_the_value() {
         (json!({"hostname": "a#"}), "invalid hostname"),
         (json!({"links": ["a:b c"]}), "invalid link alias"),
         (json!({"links": [":b"]}), "invalid link source"),
+        (json!({"links": [format!("{}:b", "/".repeat(64))]}), "invalid link source"),
+        (json!({"links": [format!("{}:b", "x".repeat(254))]}), "invalid link source"),
         (json!({"expose": ["0"]}), "expose: read port \"0\""),
         (json!({"env": {"A=B": "x"}}), "environment variable"),
         (json!({"env": {"A": "x\u{0}"}}), "environment variable"),

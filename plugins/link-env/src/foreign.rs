@@ -1,0 +1,203 @@
+//! Lines that somebody else has added to a container's hosts file: the container itself, or who looks after it.
+//!
+//! As with Docker they stay until the file is made anew, whoever else comes and goes. What is ours is told by its end, which
+//! nobody sees ([`MARK`]), and is never read back as truth: it follows from the registry alone. A version before wrote
+//! lines without that end; those are known by what they say.
+
+use std::collections::{HashMap, HashSet};
+
+use registry::Change;
+
+use crate::hosts::{self, Text};
+
+/// How each of our lines ends, but those for `localhost`: resolvers pass over it, and nobody writes it by hand.
+pub(crate) const MARK: &str = " \t";
+
+/// So many bytes of others' lines are kept. Whatever is beyond is left out.
+pub(crate) const MOST: usize = 64 << 10;
+
+/// What becomes of a hosts file.
+#[derive(Debug)]
+pub(crate) struct Merged {
+    pub(crate) change: Change,
+    /// Lines were left out: there were more than may be kept.
+    pub(crate) is_cut: bool,
+}
+
+/// Whether a line ends as ours do; they may have spaces behind, up to the end of their place.
+pub(crate) fn is_marked(line: &[u8]) -> bool {
+    let blanks = line.iter().rev().take_while(|byte| matches!(byte, b' ' | b'\r')).count();
+    line[..line.len() - blanks].ends_with(MARK.as_bytes())
+}
+
+/// Makes the old file, of which `most` bytes were read, have the new text and the lines of others. These stay where they
+/// are, and so do ours: those that are no more become comments, new ones come at the end. Where the first lines of the text
+/// change, or comments pile up, the file is made anew, with others' lines behind the one of the first lines that they
+/// followed. `is_known` says of a line whether a version before may have written it.
+pub(crate) fn merge(old: &[u8], most: usize, text: &Text, is_known: impl Fn(&str) -> bool) -> Merged {
+    if old.is_empty() || old == text.text.as_bytes() {
+        let bytes = text.text.clone().into_bytes();
+        return Merged { change: Change::Whole { bytes, is_mixed: false }, is_cut: false };
+    }
+    let mut is_cut = old.len() >= most;
+    let whole_lines = old.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let old = if is_cut { &old[..whole_lines] } else { old };
+    let (head, members) = text.text.split_at(text.head);
+    let head: Vec<&str> = head.lines().collect();
+    let places: HashMap<&[u8], usize> =
+        (1..).zip(&head).map(|(place, line)| (bare(line.as_bytes()), place)).collect();
+    // Where a line has other names by now, its address tells.
+    let addresses: HashMap<&[u8], usize> =
+        (1..).zip(&head).map(|(place, line)| (address(line.as_bytes()), place)).collect();
+    let lines = || text.text.lines().filter(|line| !line.starts_with('#'));
+    let mut missing: HashSet<&[u8]> = lines().map(|line| bare(line.as_bytes())).collect();
+
+    let mut kept: Vec<(usize, &[u8])> = Vec::new();
+    let (mut start, mut length, mut dead, mut place) = (0, 0, 0, 0);
+    let mut ending: Vec<usize> = Vec::new();
+    let mut is_of_before = false;
+    for line in old.split(|byte| *byte == b'\n') {
+        let is_there = missing.remove(bare(line));
+        let is_marked = is_marked(line);
+        let is_ours = is_there || is_marked || std::str::from_utf8(line).is_ok_and(&is_known);
+        if is_nothing(line) || is_marked && line.starts_with(b"#") {
+            dead += line.len() + 1;
+        } else if !is_ours {
+            length += line.len() + 1;
+            kept.push((place, line));
+        } else if is_marked && !is_there {
+            ending.push(start);
+        } else {
+            is_of_before |= !is_there;
+        }
+        if is_ours {
+            let known = places.get(bare(line)).or_else(|| addresses.get(address(line)));
+            place = place.max(known.copied().unwrap_or_default());
+        }
+        if length > MOST {
+            is_cut = true;
+            kept.pop();
+            break;
+        }
+        start += line.len() + 1;
+    }
+    let is_like_before =
+        !is_cut && !is_of_before && !head.iter().any(|line| missing.contains(bare(line.as_bytes())));
+    let free =
+        text.text.lines().filter(|line| line.starts_with('#')).map(|line| line.len() + 1).sum::<usize>();
+    if !kept.is_empty() && is_like_before && dead <= free + MOST {
+        let mut more = Vec::new();
+        for line in lines().filter(|line| missing.contains(bare(line.as_bytes()))) {
+            if more.is_empty() && !old.ends_with(b"\n") {
+                more.push(b'\n');
+            }
+            more.extend_from_slice(line.as_bytes());
+            more.push(b'\n');
+        }
+        return Merged { change: Change::Lines { ending, more }, is_cut };
+    }
+    let mut bytes = Vec::with_capacity(text.text.len() + length);
+    for place in 0..=head.len() {
+        let here = kept.iter().filter(|(known, _)| *known == place).map(|(_, line)| *line);
+        for line in here.chain(head.get(place).map(|line| line.as_bytes())) {
+            bytes.extend_from_slice(line);
+            bytes.push(b'\n');
+        }
+    }
+    bytes.extend_from_slice(members.as_bytes());
+    Merged { change: Change::Whole { bytes, is_mixed: !kept.is_empty() }, is_cut }
+}
+
+/// What fills places, what a process that was killed left, and what is no text, besides our lines for `localhost`.
+fn is_nothing(line: &[u8]) -> bool {
+    let bare = bare(line);
+    bare.iter().all(|byte| *byte == b'#') || bare.contains(&0) || hosts::is_loopback(bare)
+}
+
+fn address(line: &[u8]) -> &[u8] {
+    line.split(|byte| *byte == b'\t').next().unwrap_or_default()
+}
+
+fn bare(line: &[u8]) -> &[u8] {
+    line.trim_ascii_end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: &str = "127.0.0.1\tlocalhost\n10.0.0.9\tdb \t\n10.0.0.2\tc1 \t\n";
+    const MEMBERS: &str = "10.0.0.3\tb.shop b c2 \t  \n#####\n";
+
+    fn text() -> Text {
+        Text { text: format!("{OURS}{MEMBERS}"), head: OURS.len() }
+    }
+
+    fn merged(old: &str) -> String {
+        let merged = merge(old.as_bytes(), 1 << 20, &text(), |line| line == "10.0.0.7\told");
+        assert!(!merged.is_cut);
+        match merged.change {
+            Change::Whole { bytes, .. } => String::from_utf8(bytes).unwrap(),
+            Change::Lines { ending, more } => {
+                let mut text = old.as_bytes().to_vec();
+                for start in ending {
+                    text[start] = b'#';
+                }
+                String::from_utf8([text, more].concat()).unwrap()
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_moves_while_members_come_and_go() {
+        let old = format!("# mine\n{OURS}192.0.2.1 a\r\n10.0.0.3\tb.shop b c2 \t  \n###\n192.0.2.3 c\n");
+        assert_eq!(merged(&old), old);
+        let gone = old.replace("10.0.0.3\tb.shop b", "10.0.0.8\tx.shop x");
+        let (there, new) = (gone.replace("10.0.0.8", "#0.0.0.8"), MEMBERS.lines().next().unwrap());
+        assert_eq!(merged(&gone), format!("{there}{new}\n"));
+        // The second one of two, and no newline at the end.
+        let (twice, end) = (format!("{old}{new}\n192.0.2.1 a"), "192.0.2.1 a");
+        assert_eq!(merged(&twice), format!("{old}#{}\n{end}", &new[1..]));
+        assert_eq!(merged(&format!("{OURS}{end}")), format!("{OURS}{end}\n{new}\n"));
+    }
+
+    #[test]
+    fn others_lines_keep_their_places_when_the_first_lines_change() {
+        let old = "# mine\n127.0.0.1\tlocalhost\n192.0.2.1 a\n10.0.0.9\tdb old \t\n192.0.2.2 b\r\n10.0.0.2\tc1 \t\n192.0.2.3 c\n";
+        assert_eq!(merged(&format!("{old}{MEMBERS}")), format!("{}{MEMBERS}", old.replace("db old", "db")));
+        assert_eq!(merged(""), text().text);
+        let edited = "127.0.0.1 localhost me\n10.0.0.3\tb.shop b c2 mine\n";
+        let stale = "10.0.0.8\tx.shop x \t   \n#0.0.0.8\tx.shop x \t\n10.0.0.7\told\n###\n\n\0\0\nff02::1\tip6-allnodes\n";
+        assert_eq!(merged(&format!("{edited}{stale}")), format!("{edited}{OURS}{MEMBERS}"));
+        // A file of the version before, whose lines are as they are now.
+        let before = format!("{OURS}192.0.2.1 a\n").replace(MARK, "");
+        assert_eq!(merged(&before), format!("{before}{}\n", MEMBERS.lines().next().unwrap()));
+        assert_eq!(merged(&format!("{before}10.0.0.7\told\n")), format!("{OURS}192.0.2.1 a\n{MEMBERS}"));
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_is_kept() {
+        let line = "192.0.2.1 name\n";
+        let whole = |old: &[u8], most| {
+            let merged = merge(old, most, &text(), |_| false);
+            assert!(merged.is_cut);
+            match merged.change {
+                Change::Whole { bytes, .. } => String::from_utf8(bytes).unwrap(),
+                change @ Change::Lines { .. } => panic!("{change:?}"),
+            }
+        };
+        let kept = MOST / line.len();
+        assert_eq!(
+            whole(line.repeat(kept + 10).as_bytes(), 1 << 20),
+            format!("{}{}", line.repeat(kept), text().text)
+        );
+        // Half a line is none.
+        assert_eq!(whole(b"192.0.2.1 name\n192.0.2.2 ha", 27), format!("{line}{}", text().text));
+    }
+
+    #[test]
+    fn comments_do_not_pile_up() {
+        let old = format!("{OURS}192.0.2.1 a\n{}", "#0.0.0.8\tx.shop x \t\n".repeat(MOST / 10));
+        assert_eq!(merged(&old), format!("{OURS}192.0.2.1 a\n{MEMBERS}"));
+    }
+}
