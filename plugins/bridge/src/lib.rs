@@ -35,6 +35,7 @@ use cni::{AddResult, Plugin, Request, Target};
 use netlink::{Namespace, Socket};
 
 pub use error::Error;
+pub use forward::OBSTACLE;
 pub use repair::repair;
 
 use conf::Conf;

@@ -1,6 +1,7 @@
 //! The stories that people know from Docker, told with `cleat`'s own commands: each test names the command it stands for,
 //! sends real packets, and leaves nothing behind.
 
+mod firewall;
 mod members;
 mod networks;
 mod outside;
