@@ -5,6 +5,7 @@ mod firewall;
 mod members;
 mod networks;
 mod outside;
+mod several;
 mod way_out;
 
 use std::fs;
