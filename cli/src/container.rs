@@ -12,16 +12,18 @@ use serde_json::Value;
 
 use crate::commands::run::Args;
 use crate::container_id;
-use crate::endpoint::{self, LINK_ENV};
+use crate::endpoint::{self, Endpoint, LINK_ENV};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::handshake::Go;
 use crate::inventory::Inventory;
 use crate::joining::Joining;
-use crate::runs::Run;
+use crate::network::obstacles;
+use crate::runs::{Joined, Run};
 use crate::runtime::Runtime;
 use crate::sandbox::Sandbox;
 use crate::signals::{self, Signals};
+use crate::way_out::Networks;
 
 /// What a container is told to be, checked before anything is made.
 pub(crate) struct Container<'a> {
@@ -29,17 +31,29 @@ pub(crate) struct Container<'a> {
     environment: &'a Environment,
     runtime: Runtime<'a>,
     id: ContainerId,
-    networks: Vec<NetworkList>,
+    networks: Vec<(Joined, NetworkList)>,
+    /// Whether they are others than the command line names.
+    is_moved: bool,
 }
 
 impl<'a> Container<'a> {
     /// Finds the networks, and refuses what none of them would heed.
     pub(crate) fn new(args: &'a Args, environment: &'a Environment, id: ContainerId) -> Result<Self, Error> {
         let runtime = Runtime::new(environment, &args.cache);
-        let networks = args.networks(&runtime)?;
-        let container = Self { args, environment, runtime, id, networks };
+        let networks = find(&runtime, args.networks(&runtime)?)?;
+        let container = Self { args, environment, runtime, id, networks, is_moved: false };
         container.check()?;
         Ok(container)
+    }
+
+    /// That of a container which is to run in the background, or again: on the networks where it was last.
+    pub(crate) fn again(args: &'a Args, environment: &'a Environment, run: &Run) -> Result<Self, Error> {
+        let Some(networks) = run.networks()? else {
+            return Self::new(args, environment, run.container_id()?);
+        };
+        let runtime = Runtime::new(environment, &args.cache);
+        let networks = find(&runtime, networks.joined)?;
+        Ok(Self { args, environment, runtime, id: run.container_id()?, networks, is_moved: true })
     }
 
     /// As [`Runtime::lock_shared`].
@@ -49,7 +63,14 @@ impl<'a> Container<'a> {
 
     /// The names of its networks.
     pub(crate) fn networks(&self) -> Vec<String> {
-        self.networks.iter().map(|list| list.name.to_string()).collect()
+        self.networks.iter().map(|(joined, _)| joined.network.clone()).collect()
+    }
+
+    /// Tells what keeps its networks' packets from being forwarded.
+    pub(crate) fn tell_obstacles(&self) {
+        for (_, list) in &self.networks {
+            obstacles::tell(&self.runtime.chain(list));
+        }
     }
 
     /// Makes the container, attaches it, runs the command and removes the attachments, whatever happened meanwhile.
@@ -98,32 +119,46 @@ impl<'a> Container<'a> {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let Some(first) = self.networks.first() else {
-            return self.args.check_without_network();
-        };
-        self.args.endpoint(self.hostname(), self.publishes(first), true).check(first)?;
-        let mut further = self.networks.iter().skip(1);
-        further
-            .try_for_each(|list| self.args.endpoint(self.hostname(), self.publishes(list), false).check(list))
+        if let Some(network) = self.args.no_network() {
+            return self.args.check_without_network(network);
+        }
+        (0..self.networks.len()).try_for_each(|index| self.endpoint(index).check(&self.networks[index].1))
     }
 
-    /// Ports are published on the first network that can; where none can, the first one refuses.
-    fn publishes(&self, list: &NetworkList) -> bool {
-        let can = self.networks.iter().find(|list| endpoint::publishes(list)).or(self.networks.first());
-        can.is_some_and(|publisher| publisher.name == list.name)
+    /// What the container tells the network at a place of itself.
+    fn endpoint(&self, index: usize) -> Endpoint<'_> {
+        let publishes = self.publisher() == Some(index);
+        self.args.endpoint(self.hostname(), &self.networks[index].0, publishes, index == 0)
+    }
+
+    /// Ports are published on the network that can and has the highest priority, the first of several. Where none can, the
+    /// first one refuses, unless the container was moved there.
+    fn publisher(&self) -> Option<usize> {
+        let can = self.networks.iter().enumerate().filter(|(_, (_, list))| endpoint::publishes(list));
+        // The last of several counts for `max_by_key`.
+        let first = can.rev().max_by_key(|(_, (joined, _))| joined.gw_priority);
+        first.map(|(index, _)| index).or((!self.is_moved).then_some(0))
     }
 
     fn attach(&self, netns: &Path) -> Result<(), Error> {
         let _lock = self.runtime.lock_shared()?;
-        for (index, list) in self.networks.iter().enumerate() {
-            let links = self.links_on(list, index == 0)?;
-            let mut endpoint = self.args.endpoint(self.hostname(), self.publishes(list), index == 0);
+        for (index, (joined, list)) in self.networks.iter().enumerate() {
+            let links = match &joined.links {
+                Some(links) => links.clone(),
+                None => self.links_on(list, index == 0)?,
+            };
+            let mut endpoint = self.endpoint(index);
             endpoint.links = &links;
             let ifname = (index == 0).then(|| self.environment.ifname()).transpose()?;
             let list = list.clone();
+            let _hold = self.runtime.hold(&self.id)?;
             Joining { list, container_id: &self.id, netns, endpoint, ifname }.attach(&self.runtime)?;
         }
-        Ok(())
+        if self.networks.len() < 2 {
+            return Ok(());
+        }
+        let _hold = self.runtime.hold(&self.id)?;
+        Networks::read(&self.runtime, &self.id, netns)?.order_routes()
     }
 
     /// A link is a matter of the network that its source is on. One whose source is nowhere is the first network's,
@@ -141,7 +176,7 @@ impl<'a> Container<'a> {
             })
         };
         let is_here = |link: &&endpoint::Link| {
-            is_on(link, list) || is_first && !self.networks.iter().any(|network| is_on(link, network))
+            is_on(link, list) || is_first && !self.networks.iter().any(|(_, network)| is_on(link, network))
         };
         Ok(links.iter().filter(is_here).cloned().collect())
     }
@@ -149,7 +184,7 @@ impl<'a> Container<'a> {
     /// What the first process needs: the hosts file, and the variables in the order of their weight.
     fn orders(&self) -> Result<Go, Error> {
         let (mut hosts, mut env) = (None, Vec::new());
-        if let Some(plugin) = self.networks.iter().find_map(|list| endpoint::plugin(list, LINK_ENV)) {
+        if let Some(plugin) = self.networks.iter().find_map(|(_, list)| endpoint::plugin(list, LINK_ENV)) {
             let state = case_blind::get(plugin, "stateDir").and_then(Value::as_str);
             let folder = Registry::at(state.unwrap_or(DEFAULT_STATE_DIR)).container_dir(self.id.as_str());
             hosts = Some(folder.join("hosts"));
@@ -159,6 +194,11 @@ impl<'a> Container<'a> {
         env.extend(self.args.env.iter().map(|variable| (variable.key.clone(), variable.value.clone())));
         Ok(Go { hosts, env })
     }
+}
+
+/// The networks by their names.
+fn find(runtime: &Runtime<'_>, networks: Vec<Joined>) -> Result<Vec<(Joined, NetworkList)>, Error> {
+    networks.into_iter().map(|joined| runtime.find(&joined.network).map(|list| (joined, list))).collect()
 }
 
 /// The variables that link-env made of the container's links.

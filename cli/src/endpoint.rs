@@ -3,23 +3,27 @@
 //! Pure: options and a network in, arguments out. An option that no plugin of the network would heed is refused
 //! here, before anything is made, as it would be lost without a word otherwise.
 
+mod network_option;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use cni::{NetworkList, case_blind};
 use serde_json::{Map, Value, json};
 
+pub(crate) use network_option::{Named, NetworkOption};
 pub(crate) use words::{ExtraHost, Link, Variable};
 
 use crate::error::Error;
+use crate::network::subnets_of;
 use crate::ports::{Exposed, PortMapping, Publish};
+use crate::way_out;
 
 /// The plugin that knows names and links, and the key of `args.cni` under which it is spoken to.
 pub(crate) const LINK_ENV: &str = "link-env";
 /// The capability that publishes ports.
-const PORT_MAPPINGS: &str = "portMappings";
+pub(crate) const PORT_MAPPINGS: &str = "portMappings";
 /// The capability that takes further names.
 const ALIASES: &str = "aliases";
 
@@ -46,6 +50,8 @@ pub(crate) struct Endpoint<'a> {
     pub(crate) extra_hosts: &'a [ExtraHost],
     /// `--ip` and `--ip6`.
     pub(crate) addresses: Vec<IpAddr>,
+    /// `--gw-priority`.
+    pub(crate) gw_priority: i64,
 }
 
 impl<'a> Endpoint<'a> {
@@ -62,6 +68,7 @@ impl<'a> Endpoint<'a> {
             publish_all: false,
             extra_hosts: &[],
             addresses: Vec::new(),
+            gw_priority: 0,
         }
     }
 
@@ -81,6 +88,7 @@ impl<'a> Endpoint<'a> {
                 r#"add {"type": "host-port", "capabilities": {"portMappings": true}} to its "plugins""#,
             );
         }
+        self.check_families(list)?;
         if plugin(list, LINK_ENV).is_some() {
             return Ok(());
         }
@@ -105,10 +113,10 @@ impl<'a> Endpoint<'a> {
     /// The capability arguments: `portMappings` and `aliases`, where there are any.
     pub(crate) fn capabilities(&self, list: &NetworkList) -> Map<String, Value> {
         let mut capabilities = Map::new();
-        let mappings = self.mappings();
-        if !mappings.is_empty() {
-            capabilities.insert(PORT_MAPPINGS.into(), json!(mappings));
+        if let Some(mappings) = self.port_mappings() {
+            capabilities.insert(PORT_MAPPINGS.into(), mappings);
         }
+        capabilities.extend(way_out::priority(self.gw_priority));
         if !self.aliases.is_empty() {
             capabilities.insert(ALIASES.into(), json!({ list.name.as_str(): self.aliases }));
         }
@@ -142,6 +150,33 @@ impl<'a> Endpoint<'a> {
         args
     }
 
+    /// What is published, as the capability says it; nothing where there is nothing.
+    pub(crate) fn port_mappings(&self) -> Option<Value> {
+        let mappings = self.mappings();
+        (!mappings.is_empty()).then(|| json!(mappings))
+    }
+
+    /// Refuses ports on host addresses of a family that the network has no addresses of: nothing would lead there.
+    fn check_families(&self, list: &NetworkList) -> Result<(), Error> {
+        let families = families(list);
+        // What cannot be read off the configuration is for the plugins to say.
+        if families.is_empty() {
+            return Ok(());
+        }
+        let lacks =
+            |mapping: &PortMapping| mapping.host_ip.is_some_and(|ip| !families.contains(&ip.is_ipv4()));
+        let Some(host_ip) = self.mappings().into_iter().find(lacks).and_then(|mapping| mapping.host_ip)
+        else {
+            return Ok(());
+        };
+        let (lacked, had) = if host_ip.is_ipv4() { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
+        Err(Error::refused(
+            format!("publish a port on {host_ip}"),
+            format!("network {} has no {lacked} addresses", list.name),
+            format!("publish it on an {had} address of the host, or make a network with an {lacked} subnet"),
+        ))
+    }
+
     /// What is published: all of `-p`, and with `-P` the exposed ports that no `-p` names.
     fn mappings(&self) -> Vec<PortMapping> {
         let mut mappings: Vec<PortMapping> = self.publish.iter().flat_map(Publish::mappings).collect();
@@ -157,6 +192,21 @@ impl<'a> Endpoint<'a> {
         }
         mappings
     }
+}
+
+/// The families of the subnets that a network's configuration names, whichever IPAM plugin has them: whether each is IPv4.
+fn families(list: &NetworkList) -> BTreeSet<bool> {
+    list.plugins.iter().flat_map(subnets_of).map(|subnet| subnet.is_ipv4()).collect()
+}
+
+/// The plugins of a network that are told of ports, by place and type.
+pub(crate) fn told_of_ports(list: &NetworkList) -> Vec<(usize, String)> {
+    let told = list.plugins.iter().enumerate().filter(|(_, plugin)| declares_itself(plugin, PORT_MAPPINGS));
+    let named = |(place, plugin): (usize, &Map<String, Value>)| {
+        let name = case_blind::get(plugin, "type").and_then(Value::as_str).unwrap_or_default();
+        (place, name.to_owned())
+    };
+    told.map(named).collect()
 }
 
 /// Whether a network can publish ports. link-env is told of them as well, and publishes none.
@@ -226,6 +276,25 @@ mod tests {
         assert!(renamed.check(&dnsname).is_ok());
         let nothing = Endpoint { publish_all: true, ..Endpoint::of_host("h") };
         assert!(nothing.check(&list(PORTS)).is_err());
+    }
+
+    #[test]
+    fn a_port_on_an_address_of_a_family_that_the_network_lacks_is_refused() {
+        let refuses = |ipam: &str, port: &str| {
+            let publish = all::<Publish>(&[port]);
+            let endpoint = Endpoint { publish: &publish, ..Endpoint::of_host("h") };
+            let plugins = format!(r#"{PORTS},{{"type":"x","ipam":{ipam}}}"#);
+            endpoint.check(&list(&plugins)).err().map(|error| error.to_string())
+        };
+        let v4 = r#"{"ranges":[[{"subnet":"10.1.0.0/24"}]],"routes":[{"dst":"::/0"}]}"#;
+        let dual = r#"{"ranges":[[{"subnet":"10.1.0.0/24"}],[{"subnet":"fd00::/64"}]]}"#;
+        for port in ["[::1]:8084:80", "[2001:db8::1]:8085:80", "[::]:8086:80"] {
+            assert!(refuses(v4, port).unwrap().contains("network net has no IPv6 addresses"), "{port}");
+            assert_eq!(refuses(dual, port), None, "{port}");
+            assert_eq!(refuses(r#"{"type":"dhcp"}"#, port), None, "{port}");
+        }
+        assert_eq!(refuses(v4, "127.0.0.1:80:80"), None);
+        assert!(refuses(r#"{"subnet":"fd00::/64"}"#, "127.0.0.1:80:80").unwrap().contains("no IPv4"));
     }
 
     #[test]

@@ -55,6 +55,9 @@ pub enum Error {
         /// Why something of it is left.
         further: Box<Error>,
     },
+    /// The command of a container was not run, for a reason that is not its own.
+    #[error(transparent)]
+    NotRun(Box<Error>),
     /// A system call failed.
     #[error("{doing}: {}", describe(.source))]
     Io {
@@ -195,6 +198,15 @@ impl Error {
         |source| Self::Contract { doing, source }
     }
 
+    /// That which kept a container's command from being run, so that its exit code is told from those of commands.
+    pub(crate) fn not_run(self) -> Self {
+        match self {
+            Self::Left { .. } => self,
+            error if error.exit_code() == 1 => Self::NotRun(Box::new(error)),
+            error => error,
+        }
+    }
+
     /// An [`Error::Refused`] with its cure.
     pub(crate) fn refused(
         doing: impl Into<String>,
@@ -245,20 +257,22 @@ impl Error {
             Self::NothingExposed => "add --expose PORT, or name the ports with -p".to_owned(),
             Self::Inside { cure, .. } | Self::Refused { cure, .. } => return cure.clone(),
             Self::Several(errors) => return errors.iter().find_map(Self::cure),
-            Self::Left { source, .. } => return source.cure(),
+            Self::Left { source, .. } | Self::NotRun(source) => return source.cure(),
             Self::Both { first, further } => return first.cure().or_else(|| further.cure()),
             _ => return None,
         };
         Some(cure)
     }
 
-    /// The exit code: 1, but for `run` the codes of a shell.
+    /// The exit code: 1, but for `run` the codes of a shell, and 125 where the command was not run.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Execute { source, .. } if source.kind() == io::ErrorKind::NotFound => 127,
             Self::Execute { .. } => 126,
             Self::Inside { code, .. } => *code,
+            // As with other container tools.
+            Self::NotRun(_) => 125,
             Self::Left { status, .. } => (*status).max(1),
             Self::Both { first, .. } => first.exit_code(),
             _ => 1,
@@ -296,6 +310,9 @@ mod tests {
         assert_eq!(execute(Errno::ENOENT).exit_code(), 127);
         assert_eq!(execute(Errno::EACCES).exit_code(), 126);
         assert_eq!(Error::NothingExposed.exit_code(), 1);
+        assert_eq!(Error::NothingExposed.not_run().exit_code(), 125);
+        assert!(Error::NothingExposed.not_run().cure().is_some());
+        assert_eq!(execute(Errno::ENOENT).not_run().exit_code(), 127);
         assert_eq!(execute(Errno::ENOENT).to_string(), "execute x: no such file or directory");
     }
 }

@@ -1,18 +1,15 @@
-//! A container's namespace joins a network: under a free interface name, and without a second way out of the container.
+//! A container's namespace joins a network, under a free interface name. Where it is on others, the network's default
+//! routes come behind theirs (`way_out`).
 
 use std::path::Path;
 
 use cni::{Attachment, ContainerId, IfName, NetworkList, case_blind};
-use ipnetwork::IpNetwork;
 use netlink::Namespace;
 use serde_json::{Map, Value};
 
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::runtime::{Making, Runtime};
-
-/// The main routing table (`RT_TABLE_MAIN`).
-const MAIN: u32 = 254;
 
 /// One network that a container joins.
 pub(crate) struct Joining<'a> {
@@ -29,11 +26,11 @@ pub(crate) struct Joining<'a> {
 }
 
 impl Joining<'_> {
-    /// Makes the attachment. What it was made with is what the cache keeps, so that any runtime can check and remove it.
+    /// Makes the attachment of a container that is held. What it was made with is what the cache keeps, so that any runtime
+    /// can check and remove it.
     pub(crate) fn attach(self, runtime: &Runtime<'_>) -> Result<Attachment, Error> {
         let namespace = Namespace::open(self.netns)
             .map_err(|source| Error::Netns { given: self.netns.to_owned(), source })?;
-        let _hold = runtime.hold(self.container_id)?;
         let ifname = match self.ifname {
             Some(ifname) => ifname,
             None => free_interface(&namespace)?,
@@ -41,15 +38,11 @@ impl Joining<'_> {
         let network = self.list.name.clone();
         let attachment = Attachment { network, container_id: self.container_id.clone(), ifname };
         let doing = format!("add {attachment}");
-        let ways_out = default_routes(&namespace)?;
         let capabilities = self.endpoint.capabilities(&self.list);
         let cni_args = self.endpoint.cni_args(&self.list);
         let list = self
             .list
-            .with_plugins(|plugins| {
-                leave_out_default_routes(plugins, &ways_out);
-                add_args(plugins, &cni_args);
-            })
+            .with_plugins(|plugins| add_args(plugins, &cni_args))
             .map_err(Error::contract(doing.as_str()))?;
         let mut making: Making = runtime.making(list, self.netns.to_owned())?;
         making.capabilities.extend(capabilities);
@@ -71,40 +64,6 @@ fn free_interface(namespace: &Namespace) -> Result<IfName, Error> {
         }
         number += 1;
     }
-}
-
-/// The default routes that a namespace has in its main table.
-fn default_routes(namespace: &Namespace) -> Result<Vec<IpNetwork>, Error> {
-    let routes = namespace.socket()?.all_routes()?;
-    let is_default = |route: &netlink::Route| route.dst.prefix() == 0 && route.table == Some(MAIN);
-    Ok(routes.into_iter().filter(is_default).map(|route| route.dst).collect())
-}
-
-/// The first network that a container is on is its way out: a further default route would be refused by the kernel, or
-/// share the traffic, and CHECK would find it missing.
-fn leave_out_default_routes(plugins: &mut [Map<String, Value>], known: &[IpNetwork]) {
-    for plugin in plugins {
-        if !known.is_empty() && flag(plugin, "isDefaultGateway") {
-            plugin.retain(|key, _| !key.eq_ignore_ascii_case("isDefaultGateway"));
-            plugin.insert("isGateway".to_owned(), true.into());
-        }
-        let ipam = find_mut(plugin, "ipam").and_then(Value::as_object_mut);
-        if let Some(Value::Array(routes)) = ipam.and_then(|ipam| find_mut(ipam, "routes")) {
-            routes.retain(|route| {
-                let dst = route.as_object().and_then(|route| case_blind::get(route, "dst"));
-                let dst = dst.and_then(Value::as_str).and_then(|dst| dst.parse().ok());
-                !dst.is_some_and(|dst: IpNetwork| known.contains(&dst))
-            });
-        }
-    }
-}
-
-fn flag(object: &Map<String, Value>, key: &str) -> bool {
-    case_blind::get(object, key).and_then(Value::as_bool).unwrap_or_default()
-}
-
-fn find_mut<'a>(object: &'a mut Map<String, Value>, key: &str) -> Option<&'a mut Value> {
-    object.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(key)).map(|(_, value)| value)
 }
 
 /// Adds to `args.cni`, which every plugin gets (CNI conventions).
@@ -153,19 +112,6 @@ mod tests {
         let asked: Vec<Option<&Value>> =
             list.plugins.iter().map(|plugin| plugin.get("checkHostListeners")).collect();
         assert_eq!(asked, [None, Some(&Value::Bool(true)), Some(&Value::Bool(false))]);
-    }
-
-    #[test]
-    fn the_way_out_is_not_doubled() {
-        let text =
-            br#"{"name":"n","plugins":[{"type":"bridge","IsDefaultGateway":true,"ipam":{"type":"host-local",
-            "routes":[{"dst":"0.0.0.0/0"},{"dst":"::/0"},{"dst":"10.0.0.0/8"}]}}]}"#;
-        let mut plugins = list(text).plugins;
-        leave_out_default_routes(&mut plugins, &[]);
-        assert_eq!(plugins, list(text).plugins);
-        leave_out_default_routes(&mut plugins, &["0.0.0.0/0".parse().unwrap()]);
-        assert_eq!(plugins[0]["ipam"]["routes"], json!([{"dst": "::/0"}, {"dst": "10.0.0.0/8"}]));
-        assert_eq!((plugins[0].get("IsDefaultGateway"), &plugins[0]["isGateway"]), (None, &json!(true)));
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod graph;
 mod handshake;
 mod inventory;
 mod joining;
+mod mounts;
 mod netns;
 mod network;
 mod output;
@@ -35,6 +36,7 @@ mod runtime;
 mod sandbox;
 mod signals;
 mod suggestion;
+mod way_out;
 
 use std::process::ExitCode;
 

@@ -12,6 +12,7 @@ use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
 use crate::netns;
+use crate::network::obstacles;
 use crate::output::{BAD, Cell, FAINT, Form, GOOD, Table};
 use crate::runtime::{Making, Runtime};
 
@@ -53,7 +54,13 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
         all.push((attached, state));
     }
     args.form.show(|| all.iter().map(object).collect::<Vec<_>>(), || table(&all))?;
-    let is_broken = all.iter().any(|(_, state)| matches!(state, State::Broken(_)));
+    // What drops all of a network's packets is none of an attachment's faults.
+    let networks = inventory
+        .networks
+        .iter()
+        .filter(|list| all.iter().any(|(attached, _)| attached.attachment.network == list.name));
+    let is_dead = networks.filter(|list| obstacles::tell(&runtime.chain(list))).count() > 0;
+    let is_broken = is_dead || all.iter().any(|(_, state)| matches!(state, State::Broken(_)));
     Ok(if is_broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

@@ -21,9 +21,8 @@ use nix::unistd::sethostname;
 
 use crate::error::Error;
 use crate::handshake::{self, Go, Report};
+use crate::mounts::HOSTS;
 use crate::signals::Signals;
-
-const HOSTS: &str = "/etc/hosts";
 
 /// The arguments of `cleat init`.
 #[derive(Debug, clap::Args)]

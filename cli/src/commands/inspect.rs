@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
+use super::run::Args as RunArgs;
 use crate::age;
 use crate::docker;
 use crate::environment::Environment;
@@ -11,6 +12,7 @@ use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
 use crate::network::id;
 use crate::output::{self, Form, Table};
+use crate::runs::{self, Record, Run};
 use crate::runtime::{CacheFolder, Runtime};
 
 /// The arguments of `cleat inspect`.
@@ -28,14 +30,87 @@ pub(crate) struct Args {
 /// Describes each one.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
     let inventory = Inventory::read(&Runtime::new(environment, &args.cache))?;
-    let found = args.containers.iter().map(|container| inventory.container(container));
+    let found = args.containers.iter().map(|container| Subject::find(&inventory, container));
     let containers = found.collect::<Result<Vec<_>, _>>()?;
     if args.form.is_json() {
-        let objects: Vec<Value> = containers.iter().map(|attachments| object(attachments)).collect();
+        let objects = containers.iter().map(Subject::object).collect::<Result<Vec<_>, _>>()?;
         return output::json(&objects);
     }
-    let texts = containers.iter().map(|attachments| table(attachments).to_string());
-    output::text(&texts.collect::<Vec<_>>().join("\n"))
+    let texts = containers.iter().map(|subject| subject.table().map(|table| table.to_string()));
+    output::text(&texts.collect::<Result<Vec<_>, _>>()?.join("\n"))
+}
+
+/// What is described.
+enum Subject<'a> {
+    /// A container on networks.
+    Attached(Vec<&'a Attached>),
+    /// One of `cleat run` that runs on none.
+    Alone(Box<Run>),
+}
+
+impl<'a> Subject<'a> {
+    fn find(inventory: &'a Inventory, container: &str) -> Result<Self, Error> {
+        match inventory.container(container) {
+            Err(error @ Error::NoContainer { .. }) => {
+                runs::running(container)?.map(|run| Self::Alone(Box::new(run))).ok_or(error)
+            }
+            found => found.map(Self::Attached),
+        }
+    }
+
+    fn object(&self) -> Result<Value, Error> {
+        match self {
+            Self::Attached(attachments) => Ok(object(attachments)),
+            Self::Alone(run) => object_alone(run),
+        }
+    }
+
+    fn table(&self) -> Result<Table, Error> {
+        match self {
+            Self::Attached(attachments) => Ok(table(attachments)),
+            Self::Alone(run) => table_alone(run),
+        }
+    }
+}
+
+/// The network that is none, where it was started on one.
+fn no_network(run: &Run) -> Result<Option<String>, Error> {
+    Ok(RunArgs::of_record(&run.record)?.no_network().map(str::to_owned))
+}
+
+fn table_alone(run: &Run) -> Result<Table, Error> {
+    let Record { container_id, name, created, .. } = &run.record;
+    let pairs = [
+        ("Name", name.clone().unwrap_or_else(|| registry::short_id(container_id))),
+        ("ID", container_id.clone()),
+        ("Runtime", "cleat".to_owned()),
+        ("Namespace", run.netns().unwrap_or_default().display().to_string()),
+        ("Network", no_network(run)?.unwrap_or_else(|| "none".to_owned())),
+        ("Since", age::timestamp(*created)),
+    ];
+    Ok(Table::of_pairs(pairs.map(|(name, value)| (name.to_owned(), value))))
+}
+
+fn object_alone(run: &Run) -> Result<Value, Error> {
+    let Record { container_id, name, created, networks, .. } = &run.record;
+    let short = registry::short_id(container_id);
+    let none = no_network(run)?;
+    // Docker has an endpoint for them all the same.
+    let all: Map<String, Value> =
+        none.iter().map(|name| (name.clone(), json!({"NetworkID": id(name), "IPAddress": ""}))).collect();
+    let hostname = RunArgs::of_record(&run.record)?.hostname.unwrap_or_else(|| short.clone());
+    Ok(json!({
+        "Id": container_id,
+        "Created": age::timestamp(*created),
+        "Name": format!("/{}", name.as_ref().unwrap_or(&short)),
+        "Config": {"Hostname": hostname},
+        "HostConfig": {
+            "NetworkMode": none.as_ref().or(networks.first()),
+            "PortBindings": {},
+            "Links": [],
+        },
+        "NetworkSettings": {"SandboxKey": run.netns(), "Ports": {}, "Networks": all},
+    }))
 }
 
 fn table(attachments: &[&Attached]) -> Table {

@@ -12,6 +12,7 @@ use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::{Inventory, PortView};
 use crate::output::{self, Form};
+use crate::runs;
 use crate::runtime::{CacheFolder, Runtime};
 
 /// The arguments of `cleat port`.
@@ -54,7 +55,11 @@ impl FromStr for Port {
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
     let runtime = Runtime::new(environment, &args.cache);
     let inventory = Inventory::read(&runtime)?;
-    let attachments = inventory.container(&args.container)?;
+    let attachments = match inventory.container(&args.container) {
+        // Who is on no network has no ports, and is there all the same.
+        Err(Error::NoContainer { .. }) if runs::running(&args.container)?.is_some() => Vec::new(),
+        found => found?,
+    };
     let mut ports: Vec<&PortView> = attachments.iter().flat_map(|attached| &attached.ports).collect();
     if let Some(wanted) = args.port {
         ports.retain(|port| (port.container_port, port.protocol) == (wanted.number, wanted.protocol));

@@ -189,7 +189,7 @@ fn prospect(place: usize, name: &str) -> &'static str {
 }
 
 /// Ports that the plugin chose itself, it is to choose again: people have come to know them.
-fn keep_ports(making: &mut Making, attached: &Attached) {
+pub(crate) fn keep_ports(making: &mut Making, attached: &Attached) {
     let Some(Value::Array(mappings)) = making.capabilities.get_mut("portMappings") else { return };
     let published = attached.member.iter().flat_map(|member| &member.published);
     let registered = published.map(|port| (port.container_port, port.protocol, port.host_port));

@@ -5,23 +5,26 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use clap::Parser;
 use clap::builder::NonEmptyStringValueParser;
-use cni::{ContainerId, NetworkList};
+use cni::ContainerId;
+use serde_json::Value;
 
-use super::supervise;
+use super::{Verb, supervise};
+use crate::Cli;
 use crate::container::Container;
 use crate::container_id;
-use crate::endpoint::{Endpoint, ExtraHost, Link, Variable};
+use crate::endpoint::{Endpoint, ExtraHost, Link, Named, NetworkOption, Variable};
 use crate::environment::{self, Environment};
 use crate::error::Error;
 use crate::output;
 use crate::ports::{Exposed, Publish};
-use crate::runs::{Record, Run};
+use crate::runs::{Joined, Record, Run};
 use crate::runtime::{CacheFolder, Runtime};
 
 /// Networks that are not: the host's own, and none.
-const HOST: &str = "host";
-const NONE: &str = "none";
+pub(crate) const HOST: &str = "host";
+pub(crate) const NONE: &str = "none";
 
 /// The arguments of `cleat run`.
 #[derive(Debug, clap::Args)]
@@ -35,10 +38,10 @@ pub(crate) struct Args {
     /// Name by which others on the network find the container
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub(crate) name: Option<String>,
-    /// Network to attach to, also as A:B, again for further ones; `host` or `none` for no network of its own, or no network
-    /// at all [default: the only one that there is]
-    #[arg(long, value_delimiter = ':', value_parser = NonEmptyStringValueParser::new())]
-    network: Vec<String>,
+    /// Network to attach to, also as A:B or name=A,gw-priority=1 (with alias, ip, ip6), again for further ones; `host` or
+    /// `none` for no network of its own, or no network at all [default: the only one that there is]
+    #[arg(long)]
+    network: Vec<NetworkOption>,
     /// Address on the first network [default: a free one]
     #[arg(long, value_name = "IPV4")]
     ip: Option<Ipv4Addr>,
@@ -78,9 +81,14 @@ pub(crate) struct Args {
 
 /// Runs the container to its end, or leaves it running in the background.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode, Error> {
+    run(args, environment).map_err(Error::not_run)
+}
+
+fn run(args: &Args, environment: &Environment) -> Result<ExitCode, Error> {
     let container_id = container_id::random()?;
     let container = Container::new(args, environment, container_id.clone())?;
     let record = args.record(&container_id, container.networks())?;
+    container.tell_obstacles();
     let lock = container.keep_gc_away()?;
     let (mut run, guard) = Run::create(record)?;
     if args.detach {
@@ -101,52 +109,103 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
 }
 
 impl Args {
-    /// Whether it has the host's network.
-    pub(crate) fn is_on_host(&self) -> bool {
-        self.network == [HOST]
+    /// With what a container was started.
+    pub(crate) fn of_record(record: &Record) -> Result<Self, Error> {
+        match Cli::try_parse_from(&record.arguments).map(|cli| cli.verb) {
+            Ok(Verb::Run(args)) => Ok(args),
+            _ => Err(Error::refused(
+                format!("start container {}", record.container_id),
+                "this version does not understand with what it was started",
+                format!("`cleat rm {}`, then run it anew", record.container_id),
+            )),
+        }
     }
 
-    /// The networks that were named, or the one that there is.
-    pub(crate) fn networks(&self, runtime: &Runtime<'_>) -> Result<Vec<NetworkList>, Error> {
-        if self.network.is_empty() {
-            return runtime.only().map(|list| vec![list]);
+    fn named(&self) -> impl Iterator<Item = &Named> {
+        self.network.iter().flat_map(|option| &option.0)
+    }
+
+    /// The network that is none, where one was named: the host's own, or none at all.
+    pub(crate) fn no_network(&self) -> Option<&str> {
+        let mut named = self.named();
+        match (named.next(), named.next()) {
+            (Some(one), None) if one.name == HOST || one.name == NONE => Some(&one.name),
+            _ => None,
         }
-        if self.network == [HOST] || self.network == [NONE] {
+    }
+
+    /// Whether it has the host's network.
+    pub(crate) fn is_on_host(&self) -> bool {
+        self.no_network() == Some(HOST)
+    }
+
+    /// The networks that were named, or the one that there is, and what is asked of each.
+    pub(crate) fn networks(&self, runtime: &Runtime<'_>) -> Result<Vec<Joined>, Error> {
+        if self.network.is_empty() {
+            let only = Named { name: runtime.only()?.name.to_string(), ..Named::default() };
+            return Ok(vec![self.joined(&only, true)]);
+        }
+        if self.no_network().is_some() {
             return Ok(Vec::new());
         }
-        for (index, name) in self.network.iter().enumerate() {
+        let mut all: Vec<Joined> = Vec::new();
+        for named in self.named() {
+            let name = &named.name;
             let (reason, cure) = if name == HOST || name == NONE {
                 ("it goes with no other network", "name it alone")
-            } else if self.network[..index].contains(name) {
+            } else if all.iter().any(|joined| joined.network == *name) {
                 ("it is named twice", "name it once")
             } else {
+                all.push(self.joined(named, all.is_empty()));
                 continue;
             };
             return Err(Error::refused(format!("use network {name}"), reason, cure));
         }
-        self.network.iter().map(|name| runtime.find(name)).collect()
+        Ok(all)
+    }
+
+    fn joined(&self, named: &Named, is_first: bool) -> Joined {
+        let addresses = self.ip.map(IpAddr::V4).into_iter().chain(self.ip6.map(IpAddr::V6));
+        Joined {
+            network: named.name.clone(),
+            aliases: self.network_alias.iter().chain(&named.aliases).cloned().collect(),
+            addresses: addresses.filter(|_| is_first).chain(named.addresses.iter().copied()).collect(),
+            links: None,
+            gw_priority: named.gw_priority,
+        }
     }
 
     /// What the container tells a network of itself.
-    pub(crate) fn endpoint<'a>(&'a self, hostname: &'a str, publishes: bool, is_first: bool) -> Endpoint<'a> {
-        let addresses = self.ip.map(IpAddr::V4).into_iter().chain(self.ip6.map(IpAddr::V6));
+    pub(crate) fn endpoint<'a>(
+        &'a self,
+        hostname: &'a str,
+        joined: &'a Joined,
+        publishes: bool,
+        is_first: bool,
+    ) -> Endpoint<'a> {
         Endpoint {
             name: self.name.as_deref(),
             hostname,
-            aliases: &self.network_alias,
+            aliases: &joined.aliases,
             expose: &self.expose,
-            links: &self.link,
+            links: joined.links.as_deref().unwrap_or(&self.link),
             env: &self.env,
             publish: if publishes { &self.publish } else { &[] },
             publish_all: publishes && self.publish_all,
             extra_hosts: if is_first { &self.add_host } else { &[] },
-            addresses: addresses.filter(|_| is_first).collect(),
+            addresses: joined.addresses.clone(),
+            gw_priority: joined.gw_priority,
         }
     }
 
+    /// What is to be published, as the capability says it; nothing where there is nothing.
+    pub(crate) fn port_mappings(&self) -> Option<Value> {
+        let publish = Endpoint { expose: &self.expose, publish: &self.publish, ..Endpoint::of_host("") };
+        Endpoint { publish_all: self.publish_all, ..publish }.port_mappings()
+    }
+
     /// Refuses options that mean something on a network only.
-    pub(crate) fn check_without_network(&self) -> Result<(), Error> {
-        let network = &self.network[0];
+    pub(crate) fn check_without_network(&self, network: &str) -> Result<(), Error> {
         let options = [
             ("-p", !self.publish.is_empty()),
             ("-P", self.publish_all),

@@ -21,21 +21,23 @@ pub(crate) struct Args {
     cache: CacheFolder,
 }
 
-/// Asks every plugin of the network; silence means yes. Before version 1.1.0 there is nothing to ask, which is no error,
-/// as for `cnitool`, but is told.
+/// Asks every plugin of the network; silence means yes. A list of a version before 1.1.0 promises nothing: those of its
+/// plugins that know STATUS are asked all the same, and where none does that is told, which is no error, as for `cnitool`.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
     let runtime = Runtime::new(environment, &args.cache);
     let list = runtime.find(&args.network)?;
     let since = Command::Status.since();
-    if list.version < since {
+    let chain = runtime.chain(&list);
+    let doing = format!("ask the state of network {}", args.network);
+    if list.version >= since {
+        return chain.status().map_err(Error::contract(doing));
+    }
+    let answers = chain.status_each(|_| true);
+    if answers.is_empty() {
         output::tell(&format!(
             "cleat: network {} is of version {}: STATUS came with {since}\n",
             args.network, list.version
         ));
-        return Ok(());
     }
-    runtime
-        .chain(&list)
-        .status()
-        .map_err(Error::contract(format!("ask the state of network {}", args.network)))
+    answers.into_iter().try_for_each(|(_, answer)| answer).map_err(Error::contract(doing))
 }

@@ -6,12 +6,9 @@ use std::io::{self, BufReader};
 use std::os::fd::{OwnedFd, RawFd};
 use std::process::{Command, ExitCode, Stdio};
 
-use clap::Parser;
 use nix::unistd::setsid;
 
-use super::Verb;
 use super::run::Args as RunArgs;
-use crate::Cli;
 use crate::container::Container;
 use crate::environment::Environment;
 use crate::error::Error;
@@ -94,8 +91,9 @@ fn supervise(
     setsid().map_err(|errno| Error::io("leave the terminal", errno))?;
     let mut run = runs::find(container_id)?;
     let guard = run.lock()?;
-    let args = arguments(&run)?;
-    let container = Container::new(&args, environment, run.container_id()?)?;
+    let args = RunArgs::of_record(&run.record)?;
+    let container = Container::again(&args, environment, &run)?;
+    run.record.networks = container.networks();
     run.record.exit_code = None;
     let ran = container.run(&mut run, started);
     if args.rm {
@@ -103,19 +101,11 @@ fn supervise(
     } else {
         run.record.exit_code = Some(ran.as_ref().map_or_else(Error::exit_code, |code| *code));
         (run.record.keeper, run.record.process) = (None, None);
+        if let Some(networks) = run.networks()? {
+            run.record.networks = networks.joined.into_iter().map(|joined| joined.network).collect();
+        }
         run.write()?;
     }
     drop(guard);
     ran
-}
-
-fn arguments(run: &Run) -> Result<RunArgs, Error> {
-    match Cli::try_parse_from(&run.record.arguments).map(|cli| cli.verb) {
-        Ok(Verb::Run(args)) => Ok(args),
-        _ => Err(Error::refused(
-            format!("start container {}", run.record.container_id),
-            "this version does not understand with what it was started",
-            format!("`cleat rm {}`, then run it anew", run.record.container_id),
-        )),
-    }
 }

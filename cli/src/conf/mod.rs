@@ -130,6 +130,7 @@ fn findings(
         faults.extend(twice(network, &networks[..index]));
         if let Some(surroundings) = surroundings {
             faults.extend(plugins::missing(network, &surroundings.path));
+            faults.extend(plugins::dropped(network, &surroundings.path));
         }
         findings.extend(network.findings(once(faults)));
     }

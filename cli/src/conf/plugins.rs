@@ -2,15 +2,17 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use cni::{Command, Conf, NetworkName, Request, Version, delegate};
+use cni::cache::DEFAULT_FOLDER;
+use cni::{Cache, Chain, Command, Conf, NetworkList, NetworkName, Request, Version, delegate};
 use serde_json::{Map, Value, json};
 
 use super::Network;
 use super::document::Node;
 use super::keys::{self, Fault};
 use super::schemas::Known;
+use crate::network::obstacles::obstacle;
 use crate::suggestion::nearest;
 
 /// The type of what a plugin's `ipam` names.
@@ -103,6 +105,17 @@ pub(super) fn missing(network: &Network, path: &[PathBuf]) -> Vec<Fault> {
             Some(Fault::new(node.at, error.message(), cure))
         })
         .collect()
+}
+
+/// What of this host drops the network's packets, as its plugins say.
+pub(super) fn dropped(network: &Network, path: &[PathBuf]) -> Option<Fault> {
+    let list = NetworkList::from_slice(network.text.as_bytes()).ok()?;
+    // STATUS is about no attachment, so nothing is looked up there.
+    let cache = Cache::new(Path::new(DEFAULT_FOLDER));
+    let (place, said) = obstacle(&Chain { list: &list, path, cache: &cache })?;
+    let at = network.plugins().get(place).map_or(network.root.at, |plugin| plugin.at);
+    let (what, cure) = said.split_once(": ").unwrap_or((&said, ""));
+    Some(Fault::new(at, what, cure))
 }
 
 /// The programs in the folders of plugins.

@@ -47,16 +47,19 @@ impl Attached {
         since: Option<SystemTime>,
     ) -> Self {
         let result = entry.result.as_ref().and_then(|value| AddResult::parse(value, Version::NEWEST).ok());
+        let result = result.unwrap_or_default();
         let asked = entry.capability_args.as_ref().and_then(|capabilities| capabilities.get("portMappings"));
+        let addresses: Vec<IpAddr> =
+            result.container_ips(attachment.ifname.as_str()).map(|ip| ip.address.ip()).collect();
         let pod = argument(&entry, "K8S_POD_NAME").map(str::to_owned);
         Self {
             caller: caller::of(&entry),
             netns: PathBuf::from(&entry.netns),
             life: Life::of(Path::new(&entry.netns)),
             member,
-            result: result.unwrap_or_default(),
             // Where another program publishes them, what was asked for is all that is known.
-            ports: ports.unwrap_or_else(|| ports::asked_for(asked.unwrap_or(&Value::Null))),
+            ports: ports.unwrap_or_else(|| ports::asked_for(asked.unwrap_or(&Value::Null), &addresses)),
+            result,
             since,
             pod,
             entry: Some(entry),

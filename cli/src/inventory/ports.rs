@@ -71,8 +71,9 @@ pub(super) fn published() -> Result<BTreeMap<String, Vec<PortView>>, Error> {
     Ok(all)
 }
 
-/// What a runtime asked for by the capability `portMappings`, as far as it chose the host's port itself.
-pub(super) fn asked_for(mappings: &Value) -> Vec<PortView> {
+/// What a runtime asked for by the capability `portMappings`, as far as it chose the host's port itself, of a container that
+/// has such addresses: a port on a host address of a family that it lacks leads nowhere.
+pub(super) fn asked_for(mappings: &Value, addresses: &[IpAddr]) -> Vec<PortView> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Mapping {
@@ -91,12 +92,22 @@ pub(super) fn asked_for(mappings: &Value) -> Vec<PortView> {
         .map(|mapping| PortView {
             container_port: mapping.container_port,
             protocol: mapping.protocol.parse().unwrap_or_default(),
-            host_ip: mapping.host_ip.parse().unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
+            host_ip: mapping.host_ip.parse().unwrap_or_else(|_| every(addresses)),
             host_port: mapping.host_port,
+        })
+        .filter(|port| {
+            let is_of = |address: &IpAddr| address.is_ipv4() == port.host_ip.is_ipv4();
+            addresses.is_empty() || addresses.iter().any(is_of)
         })
         .collect();
     ports.sort();
     ports
+}
+
+/// Every address of the host, as it is written: that of IPv4, unless the container has none.
+fn every(addresses: &[IpAddr]) -> IpAddr {
+    let first = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
+    first.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| any(*address))
 }
 
 /// Every address of a family.
@@ -115,12 +126,20 @@ mod tests {
 
     #[test]
     fn what_runtimes_ask_for_is_read_in_either_spelling() {
-        let ports = asked_for(&json!([
+        let mappings = json!([
             {"HostPort": 8081, "ContainerPort": 80, "Protocol": "TCP", "HostIP": ""},
             {"hostPort": 53, "containerPort": 53, "protocol": "udp", "hostIP": "127.0.0.1"},
-            {"hostPort": 0, "containerPort": 81}]));
-        let shown: Vec<String> = ports.iter().map(ToString::to_string).collect();
-        assert_eq!(shown, ["127.0.0.1:53->53/udp", "0.0.0.0:8081->80/tcp"]);
-        assert_eq!(asked_for(&Value::Null), []);
+            {"hostPort": 8084, "containerPort": 80, "hostIP": "::1"},
+            {"hostPort": 0, "containerPort": 81}]);
+        let shown = |addresses: &[&str]| -> Vec<String> {
+            let addresses: Vec<IpAddr> = addresses.iter().map(|text| text.parse().unwrap()).collect();
+            asked_for(&mappings, &addresses).iter().map(ToString::to_string).collect()
+        };
+        let (v4, v6) = (["127.0.0.1:53->53/udp", "0.0.0.0:8081->80/tcp"], "[::1]:8084->80/tcp");
+        assert_eq!(shown(&["10.1.0.2"]), v4);
+        assert_eq!(shown(&["10.1.0.2", "fd00::2"]), [v4[0], v4[1], v6]);
+        assert_eq!(shown(&["fd00::2"]), ["[::]:8081->80/tcp", v6]);
+        assert_eq!(shown(&[]), [v4[0], v4[1], v6]);
+        assert_eq!(asked_for(&Value::Null, &[]), []);
     }
 }

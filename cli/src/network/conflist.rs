@@ -16,7 +16,8 @@ pub(crate) enum Ingress {
 }
 
 /// A network as it was asked for, complete.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option by its own name")]
 pub(crate) struct Wanted<'a> {
     /// Its name.
     pub(crate) name: &'a str,
@@ -34,6 +35,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) ingress: Ingress,
     /// In bytes; the kernel's default otherwise.
     pub(crate) mtu: Option<u32>,
+    /// Other packet filters of the host, which drop by default, are made to let its packets through.
+    pub(crate) opens: bool,
 }
 
 impl Wanted<'_> {
@@ -53,12 +56,19 @@ impl Wanted<'_> {
         let ranges = self.pools.iter().map(|pool| [Range::of(pool)]).collect();
         // Nothing leads out of an internal network, so its members need no route.
         let pools = if self.internal { &[] } else { self.pools };
+        // Who has filters opened means what is published, unless he says otherwise.
+        let ingress = match self.ingress {
+            _ if self.internal => None,
+            Ingress::Published => Some("published"),
+            Ingress::Any => self.opens.then_some("any"),
+        };
         Bridge {
             name: self.bridge,
             is_gateway: true,
             ip_masq: self.masquerade && !self.internal,
             hairpin_mode: true,
-            ingress: (!self.internal && self.ingress == Ingress::Published).then_some("published"),
+            ingress,
+            forward: self.opens.then_some("accept"),
             internal: self.internal.then_some(true),
             icc: (!self.icc).then_some(false),
             mtu: self.mtu,
@@ -98,6 +108,8 @@ struct Bridge<'a> {
     hairpin_mode: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     ingress: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forward: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     internal: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -174,7 +186,16 @@ mod tests {
             masquerade: true,
             ingress: Ingress::Published,
             mtu: None,
+            opens: false,
         };
+        let open = value(&Wanted { ingress: Ingress::Any, ..plain });
+        assert_eq!((open["plugins"][0].get("ingress"), open["plugins"][0].get("forward")), (None, None));
+        // Beside a firewall that drops: the key that opens it must not close what was to be open.
+        let open = value(&Wanted { ingress: Ingress::Any, opens: true, ..plain });
+        assert_eq!(
+            (&open["plugins"][0]["ingress"], &open["plugins"][0]["forward"]),
+            (&json!("any"), &json!("accept"))
+        );
         let list = value(&plain);
         assert_eq!(list["plugins"][0]["ingress"], "published");
         assert_eq!(list["plugins"][0]["ipam"]["routes"], json!([{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]));

@@ -104,9 +104,9 @@ impl Taken {
 
     fn add_network(&mut self, list: &NetworkList) {
         for plugin in &list.plugins {
-            let mut subnets = Vec::new();
-            collect(plugin, &mut subnets);
-            self.0.extend(subnets.into_iter().map(|subnet| (subnet, format!("network {}", list.name))));
+            self.0.extend(
+                subnets_of(plugin).into_iter().map(|subnet| (subnet, format!("network {}", list.name))),
+            );
         }
     }
 
@@ -142,6 +142,13 @@ impl Taken {
             }
         }
     }
+}
+
+/// The subnets that a plugin's configuration names.
+pub(crate) fn subnets_of(plugin: &Map<String, Value>) -> Vec<IpNetwork> {
+    let mut subnets = Vec::new();
+    collect(plugin, &mut subnets);
+    subnets
 }
 
 /// Every value of a key `subnet`, wherever an IPAM plugin has it.

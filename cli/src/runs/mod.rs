@@ -3,11 +3,13 @@
 //! ```text
 //! /run/cleat/runs/<container ID>/      locked (flock) by the process that looks after the container while it does
 //!     run.json                         with what it was started, and how it ended
+//!     networks.json                    its networks, once they are others than it was started with
 //!     log                              what it wrote, where it runs in the background
 //! ```
 //!
 //! A lock is let go of by the kernel however its holder ends, so that it tells, unlike a process number, who is alive.
 
+mod joined;
 mod record;
 
 use std::fs::{self, DirBuilder, File};
@@ -18,8 +20,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cni::ContainerId;
-use registry::DEFAULT_STATE_DIR;
+use registry::{DEFAULT_STATE_DIR, Folder};
 
+pub(crate) use joined::{Joined, Networks};
 pub(crate) use record::Record;
 
 use crate::container_id;
@@ -27,6 +30,7 @@ use crate::error::Error;
 
 const RUNS: &str = "runs";
 const RECORD: &str = "run.json";
+const NETWORKS: &str = "networks.json";
 const LOG: &str = "log";
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -97,6 +101,15 @@ pub(crate) fn find(container: &str) -> Result<Run, Error> {
             container: container.to_owned(),
             ids: all.into_iter().map(|run| run.record.container_id).collect(),
         }),
+    }
+}
+
+/// The one of a name, an ID, or the beginning of an ID, where it runs; `None` where there is none that does.
+pub(crate) fn running(container: &str) -> Result<Option<Run>, Error> {
+    match find(container) {
+        Ok(run) => Ok(if run.is_alive()? { Some(run) } else { None }),
+        Err(Error::Refused { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -179,6 +192,32 @@ impl Run {
     /// Writes the record.
     pub(crate) fn write(&self) -> Result<(), Error> {
         self.record.write(&self.folder, RECORD).map_err(|error| self.failed("write", error))
+    }
+
+    /// The container's network namespace, while it runs; of one that is just starting nothing is known yet.
+    pub(crate) fn netns(&self) -> Option<PathBuf> {
+        self.record.process.map(|process| PathBuf::from(format!("/proc/{process}/ns/net")))
+    }
+
+    /// Its networks, where they are others than it was started with.
+    pub(crate) fn networks(&self) -> Result<Option<Networks>, Error> {
+        match cni::file::read(&self.folder.join(NETWORKS), cni::file::LONGEST) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read
+                .and_then(|text| Ok(Some(serde_json::from_slice(&text)?)))
+                .map_err(|error| self.failed("read the networks in", error)),
+        }
+    }
+
+    /// Keeps its networks. The container is held.
+    pub(crate) fn write_networks(&self, networks: &Networks) -> Result<(), Error> {
+        let write = || -> io::Result<()> {
+            let text = serde_json::to_vec(networks)?;
+            let folder = Folder::open(&self.folder).map_err(io::Error::other)?;
+            let folder = folder.ok_or(io::ErrorKind::NotFound)?;
+            folder.replace(NETWORKS, &text, 0o600).map_err(io::Error::other)
+        };
+        write().map_err(|error| self.failed("write the networks in", error))
     }
 
     /// The log, for writing at its end. Only root may read it: nobody knows what a program tells.

@@ -101,6 +101,23 @@ impl Cache {
     /// # Errors
     /// Code 5 where the file cannot be written.
     pub fn write(&self, attachment: &Attachment, entry: &Entry) -> Result<(), Error> {
+        self.write_as_of(attachment, entry, None)
+    }
+
+    /// As [`write`](Self::write), for an attachment that goes on with other capabilities: it stays as old as it was.
+    ///
+    /// # Errors
+    /// Code 5 where the file cannot be written.
+    pub fn amend(&self, attachment: &Attachment, entry: &Entry) -> Result<(), Error> {
+        self.write_as_of(attachment, entry, self.written(attachment))
+    }
+
+    fn write_as_of(
+        &self,
+        attachment: &Attachment,
+        entry: &Entry,
+        modified: Option<SystemTime>,
+    ) -> Result<(), Error> {
         let file = self.file(attachment);
         let write = || -> io::Result<()> {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
@@ -114,7 +131,10 @@ impl Cache {
                 .create_new(true)
                 .mode(0o600)
                 .open(&temporary)
-                .and_then(|mut handle| handle.write_all(&bytes))
+                .and_then(|mut handle| {
+                    handle.write_all(&bytes)?;
+                    modified.map_or(Ok(()), |time| handle.set_modified(time))
+                })
                 .and_then(|()| fs::rename(&temporary, &file));
             if written.is_err() {
                 let _ = fs::remove_file(&temporary);
@@ -284,7 +304,13 @@ mod tests {
         assert_eq!(cache.entries().unwrap(), [entry.clone()]);
         assert_eq!(cache.entries_of(&attachment().container_id).unwrap().len(), 1);
         assert_eq!(cache.entries_of(&ContainerId::new("net").unwrap()).unwrap(), []);
-        assert!(cache.written(&attachment()).unwrap() <= SystemTime::now());
+        let written = cache.written(&attachment()).unwrap();
+        assert!(written <= SystemTime::now());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        cache.amend(&attachment(), &Entry { capability_args: None, ..entry.clone() }).unwrap();
+        assert_eq!(cache.read(&attachment()).unwrap().unwrap().capability_args, None);
+        assert_eq!(cache.written(&attachment()), Some(written), "the attachment is no younger");
+        cache.amend(&attachment(), &entry).unwrap();
         // Links in the way of a file, and of the one that becomes it, lead nowhere.
         let (victim, [file, temporary]) =
             (folder.join("victim"), [cache.file(&attachment()), cache.unfinished(&attachment())]);

@@ -153,26 +153,34 @@ impl Chain<'_> {
     /// Has every plugin remove what no valid attachment has. A list of an older version, as most are, says nothing about
     /// what its plugins can do: they are asked all the same, and those that do not know the verb are passed over.
     fn gc_plugins(&self, valid: &[(ContainerId, IfName)]) -> Vec<Error> {
-        let is_older = self.list.version < Command::Gc.since();
-        let list = NetworkList { version: self.list.version.max(Command::Gc.since()), ..self.list.clone() };
+        let list = self.raised(Command::Gc);
         let chain = Chain { list: &list, ..self.clone() };
         let valid: Vec<Value> = valid
             .iter()
             .map(|(id, name)| json!({"containerID": id.as_str(), "ifname": name.as_str()}))
             .collect();
-        // The last one is how libcni's plugins of before miss the container's ID.
-        let unknown = [Code::IncompatibleVersion, Code::InvalidEnvironment, Code::UnknownContainer];
-        let unknown = unknown.map(Code::number);
         let mut errors = Vec::new();
         for plugin in &self.list.plugins {
             let mut conf = plugin.clone();
             conf.insert("cni.dev/valid-attachments".into(), Value::Array(valid.clone()));
             match chain.call(Command::Gc, &conf, None, None) {
-                Err(error) if is_older && unknown.contains(&error.code()) => {}
+                Err(error) if self.is_unknown(Command::Gc, &error) => {}
                 outcome => errors.extend(outcome.err()),
             }
         }
         errors
+    }
+
+    /// The list in a version that has the verb.
+    fn raised(&self, command: Command) -> NetworkList {
+        NetworkList { version: self.list.version.max(command.since()), ..self.list.clone() }
+    }
+
+    /// Whether an error is how a plugin misses a verb that its list, being older, does not promise.
+    fn is_unknown(&self, command: Command, error: &Error) -> bool {
+        // The last one is how libcni's plugins of before miss the container's ID.
+        let unknown = [Code::IncompatibleVersion, Code::InvalidEnvironment, Code::UnknownContainer];
+        self.list.version < command.since() && unknown.map(Code::number).contains(&error.code())
     }
 
     fn cached_result(&self, attachment: &Attachment) -> Result<Option<AddResult>, Error> {
@@ -204,8 +212,7 @@ impl Chain<'_> {
             args: &args,
             path: self.path,
         };
-        let name = case_blind::get(plugin, "type").and_then(Value::as_str).unwrap_or_default();
-        delegate::exec(name, &invocation, &conf)
+        delegate::exec(type_of(plugin), &invocation, &conf)
     }
 
     /// A plugin's configuration as it goes to its standard input.
@@ -234,6 +241,10 @@ impl Chain<'_> {
         }
         Ok(conf)
     }
+}
+
+fn type_of(plugin: &Map<String, Value>) -> &str {
+    case_blind::get(plugin, "type").and_then(Value::as_str).unwrap_or_default()
 }
 
 fn join_args(pairs: &[(String, String)]) -> String {

@@ -39,6 +39,7 @@ use cni::{AddResult, Plugin, Request, Target};
 use netlink::{Family, Namespace, Socket};
 
 pub use error::Error;
+pub use forward::OBSTACLE;
 pub use repair::repair;
 
 use conf::Conf;

@@ -1,10 +1,12 @@
 //! The stories that people know from Docker, told with `cleat`'s own commands: each test names the command it stands for,
 //! sends real packets, and leaves nothing behind.
 
+mod firewall;
 mod members;
 mod names;
 mod networks;
 mod outside;
+mod several;
 mod way_out;
 
 use std::fs;

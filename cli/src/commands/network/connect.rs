@@ -1,14 +1,16 @@
-//! `cleat network connect`: a running container joins a further network.
+//! `cleat network connect`: a running container joins a network.
 
 use std::net::IpAddr;
 
+use super::container::{self, Container};
 use super::find;
-use crate::endpoint::{Endpoint, Link};
+use crate::endpoint::Link;
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::inventory::{Attached, Inventory};
+use crate::inventory::Inventory;
 use crate::joining::Joining;
 use crate::runtime::{CacheFolder, Runtime};
+use crate::way_out::{Networks, numbered};
 
 /// The arguments of `cleat network connect`.
 #[derive(Debug, clap::Args)]
@@ -29,54 +31,65 @@ pub(crate) struct Args {
     /// Make another container of the network known to this one under a name of its own
     #[arg(long, value_name = "SOURCE[:ALIAS]")]
     link: Vec<Link>,
+    /// The network with the highest is the container's way out and publishes its ports; of several, the first
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, allow_negative_numbers = true)]
+    gw_priority: i64,
     #[command(flatten)]
     cache: CacheFolder,
 }
 
-/// Gives it an interface on the network; hosts files follow by themselves.
+/// Gives it an interface on the network; hosts files follow by themselves. Where nobody publishes its ports by now, or the
+/// network goes before the one that does, this one is to.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
     let doing = format!("connect {} to network {}", args.container, args.network);
     let runtime = Runtime::new(environment, &args.cache);
     let _lock = runtime.lock_shared()?;
     let inventory = Inventory::read(&runtime)?;
+    container::refuse_built_in(&args.network, &doing)?;
     let list = find(&inventory, &args.network)?.clone();
-    let attachments = inventory.container(&args.container)?;
-    if attachments.iter().any(|attached| attached.attachment.network == list.name) {
+    let container = Container::find(&inventory, &args.container, &doing)?;
+    if container.attachments.iter().any(|attached| attached.attachment.network == list.name) {
         let cure = format!("`cleat network disconnect {} {}` takes it off", args.network, args.container);
         return Err(Error::refused(doing, "it is there already", cure));
     }
-    let Some(known) =
-        attachments.iter().find(|known| !known.is_gone() && !known.netns.as_os_str().is_empty())
-    else {
+    if container.netns.as_os_str().is_empty() {
         return Err(Error::refused(doing, "its namespace has gone", "`cleat gc` removes what is left of it"));
-    };
-    let member = attachments.iter().find_map(|attached| attached.member.as_ref());
-    let hostname = member.map_or_else(|| known.short_id(), |member| member.hostname.clone());
-    let name = named(&attachments);
-    let endpoint = Endpoint {
-        name: name.as_deref(),
-        aliases: &args.alias,
-        links: &args.link,
-        addresses: args.ip.map(IpAddr::V4).into_iter().chain(args.ip6.map(IpAddr::V6)).collect(),
-        expose: &exposed(member)?,
-        ..Endpoint::of_host(&hostname)
-    };
+    }
+    let addresses = args.ip.map(IpAddr::V4).into_iter().chain(args.ip6.map(IpAddr::V6));
+    let joined = container::joined(list.name.as_str(), &args.alias, addresses, &args.link, args.gw_priority);
+    let (name, hostname, exposed) = (container.name(), container.hostname(), container.exposed()?);
+    let endpoint = container.endpoint((&name, &hostname, &exposed), &joined);
     endpoint.check(&list)?;
-    let container_id = &known.attachment.container_id;
-    let joining = Joining { list, container_id, netns: &known.netns, endpoint, ifname: None };
-    joining.attach(&runtime).map(|_| ())
-}
-
-/// The name that the container has on other networks, unless that is but its ID.
-fn named(attachments: &[&Attached]) -> Option<String> {
-    attachments.iter().map(|attached| (attached.name(), attached.short_id())).find_map(|(name, short)| {
-        let is_name = name != short;
-        is_name.then_some(name)
+    let published = container.attachments.iter().find_map(|attached| numbered(attached));
+    let _hold = runtime.hold(&container.id)?;
+    let joining = Joining {
+        list: list.clone(),
+        container_id: &container.id,
+        netns: &container.netns,
+        endpoint,
+        ifname: None,
+    };
+    let attachment = joining.attach(&runtime)?;
+    let settle = || -> Result<(), Error> {
+        let mut networks = Networks::read(&runtime, &container.id, &container.netns)?;
+        networks.settle_ports(container.wanted_ports()?, published)?;
+        networks.order_routes()?;
+        container.show_hosts(&list)?;
+        container.keep_networks(&runtime, |networks| {
+            networks.joined.retain(|known| known.network != joined.network);
+            networks.joined.push(joined.clone());
+        })
+    };
+    // It is on the network with all that belongs to that, or it is not.
+    settle().map_err(|error| {
+        let remove = || {
+            let making = runtime.recall(&attachment, Some(&container.netns))?;
+            let removed = runtime.chain(&making.list).del(&making.parameters(&attachment));
+            removed.map_err(|source| Error::Removal { attachment: Box::new(attachment.clone()), source })
+        };
+        match remove() {
+            Ok(()) => error,
+            Err(further) => Error::Both { first: Box::new(error), further: Box::new(further) },
+        }
     })
-}
-
-/// The ports that the container exposes on the networks where it is.
-fn exposed(member: Option<&registry::Member>) -> Result<Vec<crate::ports::Exposed>, Error> {
-    let ports = member.map(registry::Member::ports).unwrap_or_default();
-    ports.into_iter().map(|port| port.to_string().parse()).collect()
 }

@@ -3,15 +3,16 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use bridge::OBSTACLE;
 use clap::ArgAction;
 use clap::builder::RangedU64ValueParser;
-use cni::{IfName, NetworkName, delegate};
+use cni::{IfName, NetworkList, NetworkName, delegate};
 use ipnetwork::IpNetwork;
 
 use super::BUILT_IN;
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::network::{Described, Folder, Ingress, Pool, Taken, Wanted};
+use crate::network::{Described, Folder, Ingress, Pool, Taken, Wanted, obstacles};
 use crate::output;
 use crate::runtime::{CacheFolder, Making, Runtime};
 use crate::suggestion::nearest;
@@ -112,7 +113,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         return refuse(format!("it is there already, in {file}"), "`cleat network rm` removes it first");
     }
     let bridge = args.bridge()?;
-    let same = |list: &&cni::NetworkList| Described::of(list).bridge.as_deref() == Some(bridge.as_str());
+    let same = |list: &&NetworkList| Described::of(list).bridge.as_deref() == Some(bridge.as_str());
     if let Some(other) = networks.iter().find(same) {
         return refuse(format!("bridge {bridge} is network {}'s", other.name), "name another with --bridge");
     }
@@ -133,10 +134,29 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
             DockerOption::Mtu(mtu) => Some(*mtu),
             _ => mtu,
         }),
+        opens: false,
     };
-    let text = wanted.text().map_err(|error| Error::io(doing, error))?;
+    let text = text(&wanted, &runtime, &doing)?;
     folder.create(&args.name, &text)?;
     output::text(&format!("{}\n", crate::network::id(&args.name)))
+}
+
+/// The conflist; where the host drops what is forwarded, such as beside Docker or ufw, one that has it let the network's
+/// packets through, which is told. An internal network forwards nothing.
+fn text(wanted: &Wanted<'_>, runtime: &Runtime<'_>, doing: &str) -> Result<String, Error> {
+    let text = |wanted: &Wanted<'_>| wanted.text().map_err(|error| Error::io(doing, error));
+    let plain = text(wanted)?;
+    let obstacle = |text: &str| -> Result<Option<(usize, String)>, Error> {
+        let list = NetworkList::from_slice(text.as_bytes()).map_err(Error::contract(doing))?;
+        Ok(obstacles::obstacle(&runtime.chain(&list)))
+    };
+    let Some((_, said)) = obstacle(&plain)?.filter(|_| !wanted.internal) else { return Ok(plain) };
+    let said = said.split_once(OBSTACLE).map_or(said.as_str(), |(chain, _)| chain.trim_end());
+    output::tell(&format!(
+        "cleat: {said} drops what is forwarded: network {} has \"forward\": \"accept\", by which its packets pass there\n",
+        wanted.name
+    ));
+    text(&Wanted { opens: true, ..*wanted })
 }
 
 /// Only bridges are written here; a slip of the pen is told from a plugin that wants a conflist of its own.

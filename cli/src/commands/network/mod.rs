@@ -1,6 +1,7 @@
 //! `cleat network`: its verbs, one a file.
 
 mod connect;
+mod container;
 mod create;
 mod disconnect;
 mod inspect;

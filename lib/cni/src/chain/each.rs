@@ -33,6 +33,38 @@ impl Chain<'_> {
         })
     }
 
+    /// Calls the plugin at a place with DEL and leaves the rest of the attachment as it is. Sound only for a plugin that the
+    /// attachment can do without, and never for the one that makes the interface.
+    ///
+    /// # Errors
+    /// The plugin's; code 3 where nothing is known of the attachment.
+    pub fn del_alone(&self, place: usize, parameters: &Parameters<'_>) -> Result<(), Error> {
+        let result = self.kept(parameters.attachment)?;
+        let plugin = self.list.plugins.get(place).filter(|_| place > 0);
+        plugin.map_or(Ok(()), |plugin| {
+            self.call(Command::Del, plugin, Some(parameters), Some(&result)).map(|_| ())
+        })
+    }
+
+    /// Asks the plugins that are wanted whether they could ADD, whatever the list's version: one that does not know
+    /// STATUS is passed over. Each one that answered comes by its place, with its reason where it said no.
+    #[must_use]
+    pub fn status_each(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<(usize, Result<(), Error>)> {
+        let list = self.raised(Command::Status);
+        let chain = Chain { list: &list, ..self.clone() };
+        let mut answers = Vec::new();
+        for (place, plugin) in self.list.plugins.iter().enumerate() {
+            if !is_wanted(super::type_of(plugin)) {
+                continue;
+            }
+            match chain.call(Command::Status, plugin, None, None) {
+                Err(error) if self.is_unknown(Command::Status, &error) => {}
+                outcome => answers.push((place, outcome.map(|_| ()))),
+            }
+        }
+        answers
+    }
+
     /// What the plugin at a place would be given with a CHECK, for those who have it as a library.
     ///
     /// # Errors

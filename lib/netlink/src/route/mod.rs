@@ -1,6 +1,7 @@
 //! Routes (`struct rtmsg`). One with several next hops is as many routes here.
 
 mod add;
+mod del;
 mod get;
 mod local;
 

@@ -35,12 +35,12 @@ pub(super) fn drops_by_default(chain: &BaseChain, rules: &[Rule]) -> bool {
         || rules.iter().any(|rule| rule.clauses.iter().all(is_for_all) && rule.clauses.iter().any(drops))
 }
 
+/// By these words of STATUS and CHECK an obstacle is told from everything else that may be wrong.
+pub const OBSTACLE: &str = "drops what is forwarded from and to bridge";
+
 /// A chain as an obstacle, in words.
 pub(super) fn words(chain: &Chain, bridge: &str) -> String {
-    format!(
-        "chain {} of table {} drops what is forwarded from and to bridge {bridge}",
-        chain.name, chain.table
-    )
+    format!("chain {} of table {} {OBSTACLE} {bridge}", chain.name, chain.table)
 }
 
 /// Names what drops the packets of a network, as far as an ADD would not do something about it.
@@ -71,10 +71,7 @@ pub(crate) fn status(request: &Request, conf: &Conf) -> Result<(), Error> {
         }
     }
     match legacy::obstacle(bridge.as_str())? {
-        Some(program) => found(
-            format!("chain FORWARD of {program} drops what is forwarded from and to bridge {bridge}"),
-            CURE,
-        ),
+        Some(program) => found(format!("chain FORWARD of {program} {OBSTACLE} {bridge}"), CURE),
         None => Ok(()),
     }
 }

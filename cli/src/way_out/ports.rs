@@ -1,0 +1,139 @@
+//! Published ports, which go from one network of a container to another.
+
+use serde_json::Value;
+
+use super::{Networks, Standing};
+use crate::commands::keep_ports;
+use crate::endpoint::{self, LINK_ENV, PORT_MAPPINGS};
+use crate::error::Error;
+use crate::inventory::Attached;
+use crate::runtime::Making;
+
+/// Where the ports of a container are kept that is on no network which could publish them.
+const PARKED: &str = "io.cleat.portMappings";
+
+/// What an attachment publishes, with the numbers that free ports were given; `None` where that is nothing.
+pub(crate) fn numbered(attached: &Attached) -> Option<Value> {
+    let mut making = Making::of(attached.entry.clone()?).ok()?;
+    if !endpoint::publishes(&making.list) {
+        return None;
+    }
+    keep_ports(&mut making, attached);
+    making.capabilities.remove(PORT_MAPPINGS).filter(is_something)
+}
+
+fn is_something(mappings: &Value) -> bool {
+    mappings.as_array().is_some_and(|mappings| !mappings.is_empty())
+}
+
+impl Networks<'_> {
+    /// Records which network is to have ports that another one, which is about to be left, publishes: the first of those
+    /// that stay and can. Says whether one does; otherwise they are kept with any network that stays.
+    pub(crate) fn bequeath(&mut self, mappings: &Value) -> Result<bool, Error> {
+        let runtime = self.runtime;
+        if let Some(heir) = self.all.iter_mut().find(|standing| standing.can_publish()) {
+            // It may have them already, as podman passes the same ports to each network.
+            if heir.published().is_none() {
+                heir.keep(runtime, PORT_MAPPINGS, Some(mappings.clone()))?;
+            }
+            return Ok(true);
+        }
+        if let Some(any) = self.all.first_mut() {
+            any.keep(runtime, PARKED, Some(mappings.clone()))?;
+        }
+        Ok(false)
+    }
+
+    /// Has the network that is to publish the ports do so, once nobody else does.
+    pub(crate) fn publish(&self) -> Result<(), Error> {
+        let heir = self.all.iter().find(|standing| standing.can_publish() && standing.published().is_some());
+        heir.map_or(Ok(()), |heir| self.publish_on(heir))
+    }
+
+    /// Moves the ports to the network that comes first of those that can publish them, unless it has ports. Where nobody
+    /// has any they are those that were kept, or else `wanted`. What fails leaves them where they were.
+    pub(crate) fn settle_ports(
+        &mut self,
+        wanted: Option<Value>,
+        current: Option<Value>,
+    ) -> Result<(), Error> {
+        let runtime = self.runtime;
+        let Some(first) = self.all.iter().position(Standing::can_publish) else { return Ok(()) };
+        if self.all[first].published().is_some() {
+            return Ok(());
+        }
+        let holders: Vec<usize> = (0..self.all.len())
+            .filter(|at| self.all[*at].can_publish() && self.all[*at].published().is_some())
+            .collect();
+        let held = holders.first().and_then(|holder| self.all[*holder].published().cloned());
+        let kept = self.all.iter().find_map(|standing| standing.capability(PARKED)).cloned();
+        let mappings = current.filter(|_| held.is_some()).or(held).or(kept).or(wanted).filter(is_something);
+        let Some(mappings) = mappings else { return Ok(()) };
+        self.all[first].keep(runtime, PORT_MAPPINGS, Some(mappings.clone()))?;
+        let moved = holders
+            .iter()
+            .try_for_each(|holder| self.unpublish(*holder))
+            .and_then(|()| self.publish_on(&self.all[first]));
+        if let Err(error) = moved {
+            let _ = self.unpublish(first);
+            if let Some(holder) = holders.first() {
+                let _ = self.all[*holder]
+                    .keep(runtime, PORT_MAPPINGS, Some(mappings))
+                    .and_then(|()| self.publish_on(&self.all[*holder]));
+            }
+            return Err(error);
+        }
+        self.all.iter_mut().try_for_each(|standing| standing.keep(runtime, PARKED, None))
+    }
+
+    fn unpublish(&mut self, at: usize) -> Result<(), Error> {
+        let (runtime, netns) = (self.runtime, self.netns);
+        let standing = &mut self.all[at];
+        let making = standing.making(netns);
+        let chain = runtime.chain(&making.list);
+        let doing = format!("take the ports of {}", standing.attachment);
+        for (place, name) in standing.concerned() {
+            if name != LINK_ENV {
+                chain
+                    .del_alone(place, &making.parameters(&standing.attachment))
+                    .map_err(Error::contract(doing.as_str()))?;
+            }
+        }
+        standing.keep(runtime, PORT_MAPPINGS, None)?;
+        // Who links to the container is not to be told of them here any more.
+        let making = standing.making(netns);
+        for (place, name) in standing.concerned() {
+            if name == LINK_ENV {
+                chain
+                    .add_again(place, &making.parameters(&standing.attachment))
+                    .map_err(Error::contract(doing.as_str()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn publish_on(&self, standing: &Standing) -> Result<(), Error> {
+        let making = standing.making(self.netns);
+        let chain = self.runtime.chain(&making.list);
+        standing.concerned().into_iter().try_for_each(|(place, _)| {
+            chain
+                .add_again(place, &making.parameters(&standing.attachment))
+                .map_err(Error::contract(format!("publish the ports of {}", standing.attachment)))
+        })
+    }
+}
+
+impl Standing {
+    fn can_publish(&self) -> bool {
+        endpoint::publishes(&self.list)
+    }
+
+    fn published(&self) -> Option<&Value> {
+        self.capability(PORT_MAPPINGS).filter(|mappings| is_something(mappings))
+    }
+
+    /// The plugins that are told of ports, by place and type.
+    fn concerned(&self) -> Vec<(usize, String)> {
+        endpoint::told_of_ports(&self.list)
+    }
+}
