@@ -28,6 +28,7 @@ mod joining;
 mod netns;
 mod network;
 mod output;
+mod place;
 mod ports;
 mod random;
 mod runs;

@@ -105,6 +105,21 @@ impl Chain<'_> {
         })
     }
 
+    /// Why the first of the list's programs is not to be found, where one is not.
+    #[must_use]
+    pub fn absent(&self) -> Option<Error> {
+        self.list.plugins.iter().filter_map(kind).find_map(|name| delegate::find(name, self.path).err())
+    }
+
+    /// The same for those that give addresses.
+    #[must_use]
+    pub fn absent_ipam(&self) -> Option<Error> {
+        let ipams =
+            self.list.plugins.iter().filter_map(|plugin| case_blind::get(plugin, "ipam")?.as_object());
+        let mut names = ipams.filter_map(kind).filter(|name| !name.is_empty());
+        names.find_map(|name| delegate::find(name, self.path).err())
+    }
+
     /// Has every plugin say whether it could ADD.
     ///
     /// # Errors
@@ -198,8 +213,7 @@ impl Chain<'_> {
             args: &args,
             path: self.path,
         };
-        let name = case_blind::get(plugin, "type").and_then(Value::as_str).unwrap_or_default();
-        delegate::exec(name, &invocation, &conf)
+        delegate::exec(kind(plugin).unwrap_or_default(), &invocation, &conf)
     }
 
     /// A plugin's configuration as it goes to its standard input.
@@ -228,6 +242,10 @@ impl Chain<'_> {
         }
         Ok(conf)
     }
+}
+
+fn kind(object: &Map<String, Value>) -> Option<&str> {
+    case_blind::get(object, "type").and_then(Value::as_str)
 }
 
 fn join_args(pairs: &[(String, String)]) -> String {
