@@ -29,6 +29,7 @@ mod mounts;
 mod netns;
 mod network;
 mod output;
+mod place;
 mod ports;
 mod random;
 mod runs;

@@ -39,31 +39,34 @@ pub(crate) enum Life {
     Alive,
     /// It has certainly gone.
     Gone,
-    /// Nobody can tell, for this reason. It counts as alive, as everything of an attachment is removed otherwise.
+    /// It could not be looked at, for this reason; another time it may. It counts as alive, as everything of an attachment
+    /// is removed otherwise.
+    Unreadable(String),
+    /// Nothing tells which one it is, for this reason. It counts as alive.
     Unknown(String),
 }
 
 impl Life {
-    /// That of the namespace at a path; none is named where nobody knows of any.
+    /// That of the namespace at a path.
     pub(crate) fn of(netns: &Path) -> Self {
-        if netns.as_os_str().is_empty() {
-            return Self::Alive;
-        }
         match Namespace::open(netns) {
             // The process ended, and its number was given to one of the host.
             Ok(namespace) if netns.starts_with("/proc") => match namespace.is_current() {
                 Ok(true) => Self::Gone,
                 Ok(false) => Self::Alive,
-                Err(error) => Self::Unknown(error.to_string()),
+                Err(error) => Self::Unreadable(error.to_string()),
             },
             Ok(_) => Self::Alive,
             // Below /run/netns, an ordinary file is what is left after the mount upon it has gone.
-            Err(error) if error.is_not_found() || matches!(error, netlink::Error::NotNamespace { .. }) => {
-                Self::Gone
-            }
-            Err(error) => Self::Unknown(error.to_string()),
+            Err(error) if leads_nowhere(&error) => Self::Gone,
+            Err(error) => Self::Unreadable(error.to_string()),
         }
     }
+}
+
+/// Whether a path leads to no namespace, and trying again would not help.
+pub(crate) fn leads_nowhere(error: &netlink::Error) -> bool {
+    error.is_not_found() || matches!(error, netlink::Error::NotNamespace { .. })
 }
 
 #[cfg(test)]
@@ -88,6 +91,5 @@ mod tests {
         for gone in ["/nowhere/at/all", "/proc/self/status", "/proc/4194305/ns/net", "/proc/self/ns/net"] {
             assert_eq!(Life::of(Path::new(gone)), Life::Gone, "{gone}");
         }
-        assert_eq!(Life::of(Path::new("")), Life::Alive);
     }
 }

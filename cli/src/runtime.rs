@@ -7,12 +7,15 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use cni::cache::{DEFAULT_FOLDER, Entry, Hold};
-use cni::{Attachment, Cache, Chain, ContainerId, IfName, NetworkList, NetworkName, Parameters, case_blind};
+use cni::{
+    Attachment, Cache, Chain, Command, ContainerId, IfName, NetworkList, NetworkName, Parameters, case_blind,
+};
 use serde_json::{Map, Value};
 
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::network::is_created;
+use crate::place::Place;
 
 /// Where results are kept.
 #[derive(Clone, Debug, clap::Args)]
@@ -36,7 +39,7 @@ pub(crate) struct Runtime<'a> {
 pub(crate) struct Making {
     /// The network.
     pub(crate) list: NetworkList,
-    /// The container's namespace; empty where it has gone.
+    /// The container's namespace; empty where it has gone, or nothing tells it.
     pub(crate) netns: PathBuf,
     /// `CNI_ARGS` as pairs.
     pub(crate) args: Vec<(String, String)>,
@@ -47,13 +50,30 @@ pub(crate) struct Making {
 impl Making {
     /// The making of an attachment as its cache entry tells it, whatever the disk says of the network today.
     pub(crate) fn of(entry: Entry) -> Result<Self, Error> {
+        let netns = Place::of(&entry, None).certain().to_owned();
+        Self::within(entry, netns)
+    }
+
+    /// The same, in a namespace that is known already.
+    pub(crate) fn within(entry: Entry, netns: PathBuf) -> Result<Self, Error> {
         let doing = format!("read the kept configuration of network {}", entry.network);
         Ok(Self {
             list: NetworkList::from_slice(&entry.config).map_err(Error::contract(doing))?,
-            netns: entry.netns.into(),
+            netns,
             args: entry.args.unwrap_or_default(),
             capabilities: entry.capability_args.unwrap_or_default(),
         })
+    }
+
+    /// Whether its network can be checked; or why not.
+    pub(crate) fn expect_check(&self) -> Result<(), &'static str> {
+        if self.list.disable_check {
+            return Err("its network asks not to be checked");
+        }
+        if self.list.version < Command::Check.since() {
+            return Err("CHECK came with version 0.4.0");
+        }
+        Ok(())
     }
 
     /// The parameters of a call about an attachment.

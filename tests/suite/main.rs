@@ -19,6 +19,7 @@ mod hostile;
 mod interference;
 mod iptables;
 mod isolation;
+mod kept;
 mod leases;
 mod links;
 mod loopback;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use cni::{Attachment, Command};
+use cni::Attachment;
 use serde_json::{Value, json};
 
 use super::AttachmentOptions;
@@ -14,7 +14,7 @@ use crate::inventory::{Attached, Inventory};
 use crate::netns;
 use crate::network::obstacles;
 use crate::output::{BAD, Cell, FAINT, Form, GOOD, Table};
-use crate::runtime::{Making, Runtime};
+use crate::runtime::Runtime;
 
 /// The arguments of `cleat check`.
 #[derive(Debug, clap::Args)]
@@ -88,27 +88,33 @@ enum State {
     /// The container has gone without its attachment being removed.
     Gone,
     /// There is nothing to compare with, and why.
-    Unknown(&'static str),
+    Unknown(String),
 }
 
 fn state(runtime: &Runtime<'_>, attached: &Attached) -> State {
     if attached.is_gone() {
         return State::Gone;
     }
-    let Some(entry) = attached.entry.clone() else {
-        return State::Unknown("no result is kept: another program has it in a cache of its own");
+    let making = match attached.making() {
+        None => {
+            return State::Unknown(
+                "no result is kept: another program has it in a cache of its own".to_owned(),
+            );
+        }
+        Some(Err(error)) => return State::Unknown(error.to_string()),
+        Some(Ok(making)) => making,
     };
-    let making = match Making::of(entry) {
-        Ok(making) => making,
-        Err(error) => return State::Broken(error.to_string()),
-    };
-    if making.list.disable_check {
-        return State::Unknown("its network asks not to be checked");
+    if let Err(reason) = making.expect_check() {
+        return State::Unknown(reason.to_owned());
     }
-    if making.list.version < Command::Check.since() {
-        return State::Unknown("CHECK came with version 0.4.0");
+    if let Err(reason) = attached.expect_comparable(&making) {
+        return State::Unknown(reason);
     }
-    let checked = runtime.chain(&making.list).check(&making.parameters(&attached.attachment));
+    let chain = runtime.chain(&making.list);
+    if let Some(absent) = chain.absent() {
+        return State::Unknown(absent.to_string());
+    }
+    let checked = chain.check(&making.parameters(&attached.attachment));
     checked.map_or_else(|error| State::Broken(error.to_string()), |()| State::Well(String::new()))
 }
 
@@ -124,9 +130,8 @@ impl State {
 
     fn reason(&self) -> &str {
         match self {
-            Self::Well(reason) | Self::Broken(reason) => reason,
+            Self::Well(reason) | Self::Broken(reason) | Self::Unknown(reason) => reason,
             Self::Gone => "`cleat gc` removes what is left of it",
-            Self::Unknown(reason) => reason,
         }
     }
 }

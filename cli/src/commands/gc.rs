@@ -47,7 +47,9 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         let list = runtime.find(network)?;
         let _lock = runtime.lock_exclusive()?;
         runs::sweep()?;
-        return collect(&runtime, &Inventory::read(&runtime)?, &list);
+        let inventory = Inventory::read(&runtime)?;
+        tell_kept(inventory.members_of(list.name.as_str()));
+        return collect(&runtime, &inventory, &list);
     }
     let _lock = runtime.lock_exclusive()?;
     let inventory = Inventory::read(&runtime)?;
@@ -58,6 +60,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
             .collect()
     };
     args.form.show(objects, || table(&left))?;
+    tell_kept(&inventory.attachments);
     if !args.force {
         if !left.is_empty() && !args.form.is_json() {
             output::tell("cleat: nothing was removed: --force does it\n");
@@ -83,12 +86,12 @@ pub(super) fn collect(runtime: &Runtime<'_>, inventory: &Inventory, list: &Netwo
     let (mut valid, mut errors) = (Vec::new(), Vec::new());
     for attached in inventory.members_of(list.name.as_str()) {
         match &attached.life {
-            Life::Alive => {}
+            Life::Alive | Life::Unknown(_) => {}
             Life::Gone => match remove_dead(runtime, attached) {
                 Ok(()) => continue,
                 Err(error) => errors.push(error),
             },
-            Life::Unknown(reason) => errors.push(Error::refused(
+            Life::Unreadable(reason) => errors.push(Error::refused(
                 format!("tell whether the container of {} is over", attached.attachment),
                 reason.clone(),
                 "what it has was kept; try again",
@@ -102,15 +105,25 @@ pub(super) fn collect(runtime: &Runtime<'_>, inventory: &Inventory, list: &Netwo
     Error::all(errors)
 }
 
+/// Says of whom nobody knows whether they live. Loopback interfaces leave nothing.
+fn tell_kept<'a>(attachments: impl IntoIterator<Item = &'a Attached>) {
+    for attached in attachments {
+        if let Life::Unknown(reason) = &attached.life
+            && !attached.is_loopback()
+        {
+            output::tell(&format!("cleat: kept {}: {reason}\n", attached.attachment));
+        }
+    }
+}
+
 fn remove_dead(runtime: &Runtime<'_>, attached: &Attached) -> Result<(), Error> {
     // Who is registered without an entry is nothing to a DEL: GC of the plugin that registered it sees to that.
     attached.entry.clone().map_or(Ok(()), |entry| remove(runtime, &attached.attachment, entry))
 }
 
 fn remove(runtime: &Runtime<'_>, attachment: &Attachment, entry: Entry) -> Result<(), Error> {
-    let mut making = Making::of(entry)?;
     // The path may lead to the namespace of another process by now, which no plugin may touch.
-    making.netns = PathBuf::new();
+    let making = Making::within(entry, PathBuf::new())?;
     runtime
         .chain(&making.list)
         .del(&making.parameters(attachment))

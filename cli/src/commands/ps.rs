@@ -1,4 +1,6 @@
-//! `cleat ps`: the attachments of every network, whichever runtime made them.
+//! `cleat ps`: the containers of every network, whichever runtime made them, with a row for each network that they are on.
+
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
@@ -22,24 +24,48 @@ pub(crate) struct Args {
     cache: CacheFolder,
 }
 
-/// Lists them by network and container.
+/// Lists them by network and container, then those of `cleat run` that are on no network.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
     let inventory = Inventory::read(&Runtime::new(environment, &args.cache))?;
-    let attachments = &inventory.attachments;
-    let mut ended = if args.all { runs::all()? } else { Vec::new() };
-    ended.retain(|run| run.record.exit_code.is_some());
-    let objects =
-        || -> Vec<Value> { attachments.iter().map(object).chain(ended.iter().map(ended_object)).collect() };
+    let attachments = rows(&inventory.attachments);
+    let (mut apart, mut ended) = (Vec::new(), Vec::new());
+    for run in runs::all()? {
+        let is_its =
+            |attached: &Attached| attached.attachment.container_id.as_str() == run.record.container_id;
+        if run.record.exit_code.is_some() {
+            ended.push(run);
+        } else if !inventory.attachments.iter().any(is_its) && run.is_alive()? {
+            apart.push(run);
+        }
+    }
+    if !args.all {
+        ended.clear();
+    }
+    let objects = || -> Vec<Value> {
+        let further = apart.iter().map(apart_object).chain(ended.iter().map(ended_object));
+        attachments.iter().copied().map(object).chain(further).collect()
+    };
     args.form.show(objects, || {
-        let mut table = table(attachments);
-        for run in &ended {
-            table.row(ended_row(run));
+        let mut table = table(&attachments);
+        for row in apart.iter().map(apart_row).chain(ended.iter().map(ended_row)) {
+            table.row(row);
         }
         table
     })
 }
 
-fn table(attachments: &[Attached]) -> Table {
+/// A row each, but for the loopback interface of a container that has another one.
+fn rows(attachments: &[Attached]) -> Vec<&Attached> {
+    let (inner, outer): (Vec<_>, Vec<_>) = attachments.iter().partition(|attached| attached.is_loopback());
+    let ids: BTreeSet<&str> =
+        outer.iter().map(|attached| attached.attachment.container_id.as_str()).collect();
+    let lonely = inner.into_iter().filter(|lo| !ids.contains(lo.attachment.container_id.as_str()));
+    let mut rows: Vec<&Attached> = outer.iter().copied().chain(lonely).collect();
+    rows.sort_by(|one, other| one.attachment.cmp(&other.attachment));
+    rows
+}
+
+fn table(attachments: &[&Attached]) -> Table {
     let mut table =
         Table::new(&["CONTAINER ID", "NAME", "RUNTIME", "NETWORK", "INTERFACE", "ADDRESS", "PORTS", "AGE"]);
     for attached in attachments {
@@ -48,7 +74,7 @@ fn table(attachments: &[Attached]) -> Table {
         table.row([
             attached.short_id().into(),
             attached.name().into(),
-            Cell::styled(attached.caller, FAINT),
+            Cell::styled(runtime(attached), FAINT),
             attached.attachment.network.as_str().into(),
             attached.attachment.ifname.as_str().into(),
             attached.addresses().join(", ").into(),
@@ -57,6 +83,11 @@ fn table(attachments: &[Attached]) -> Table {
         ]);
     }
     table
+}
+
+/// A word in every row: scripts count columns.
+fn runtime(attached: &Attached) -> &str {
+    if attached.caller.is_empty() { "-" } else { attached.caller }
 }
 
 fn object(attached: &Attached) -> Value {
@@ -76,6 +107,27 @@ fn object(attached: &Attached) -> Value {
         "gone": attached.is_gone(),
         "since": attached.since.map(age::timestamp),
     })
+}
+
+/// A running container on no network.
+fn apart_row(run: &Run) -> [Cell; 8] {
+    let record = &run.record;
+    [
+        registry::short_id(&record.container_id).into(),
+        record.name.clone().unwrap_or_default().into(),
+        Cell::styled("cleat", FAINT),
+        "".into(),
+        "".into(),
+        "".into(),
+        "".into(),
+        Cell::styled(age::since(record.created), FAINT),
+    ]
+}
+
+fn apart_object(run: &Run) -> Value {
+    let record = &run.record;
+    json!({"id": record.container_id, "name": record.name, "runtime": "cleat", "network": null, "interface": null,
+        "addresses": [], "ports": [], "gone": false, "since": age::timestamp(record.created)})
 }
 
 fn ended_row(run: &Run) -> [Cell; 8] {

@@ -22,6 +22,7 @@ use serde::Serialize;
 
 use document::{Node, Place, place};
 use keys::Fault;
+pub(crate) use plugins::expect_acceptable;
 pub(crate) use schemas::files as schema_files;
 
 /// What the host has that configurations can disagree with.

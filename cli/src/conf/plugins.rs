@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cni::cache::DEFAULT_FOLDER;
-use cni::{Cache, Chain, Command, Conf, NetworkList, NetworkName, Request, Version, delegate};
+use cni::{
+    Cache, Chain, Command, Conf, NetworkList, NetworkName, Request, Target, Version, case_blind, delegate,
+};
 use serde_json::{Map, Value, json};
 
 use super::Network;
@@ -83,6 +85,22 @@ fn validate(
     object.insert("name".to_owned(), name.as_str().into());
     let conf = Conf::from_object(object)?;
     (known.validate)(&Request { command: Command::Add, conf, path: Vec::new() }, None)
+}
+
+/// Whether an ADD would refuse a plugin's configuration, and why: as far as the plugin, and that which gives addresses, are
+/// of the suite.
+///
+/// # Errors
+/// The plugin's.
+pub(crate) fn expect_acceptable(request: &Request, target: &Target) -> Result<(), cni::Error> {
+    let kind = |object: &Map<String, Value>| {
+        case_blind::get(object, "type").and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let raw = request.conf.raw();
+    let ipam = case_blind::get(raw, "ipam").and_then(Value::as_object).map(kind);
+    let known = Known::of(&kind(raw), false).into_iter();
+    let mut known = known.chain(ipam.and_then(|name| Known::of(&name, true)));
+    known.try_for_each(|plugin| (plugin.validate)(request, Some(target)))
 }
 
 /// An error of the contract at the place that it names.

@@ -1,18 +1,22 @@
 //! One attachment, as all that know of it tell it together.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use cni::cache::Entry;
-use cni::{AddResult, Attachment, Interface, Version, hex};
+use cni::{AddResult, Attachment, Interface, NetworkList, Version, case_blind, hex};
 use registry::{Member, short_id};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::caller;
+use super::caller::{self, Evidence};
 use super::ports::{self, PortView};
+use crate::endpoint;
+use crate::error::Error;
 use crate::netns::Life;
+use crate::place::Place;
+use crate::runtime::Making;
 
 /// One container's interface on one network.
 #[derive(Debug)]
@@ -21,7 +25,7 @@ pub(crate) struct Attached {
     pub(crate) attachment: Attachment,
     /// The program that made it, as far as what it left tells; empty where it does not.
     pub(crate) caller: &'static str,
-    /// The container's namespace as it was then; empty where it is unknown.
+    /// The container's namespace; empty where nothing tells it for certain.
     pub(crate) netns: PathBuf,
     /// Whether that namespace is still there.
     pub(crate) life: Life,
@@ -36,6 +40,7 @@ pub(crate) struct Attached {
     /// What the cache keeps of it, where it does.
     pub(crate) entry: Option<Entry>,
     pod: Option<String>,
+    is_loopback: bool,
 }
 
 impl Attached {
@@ -45,42 +50,73 @@ impl Attached {
         member: Option<Member>,
         ports: Option<Vec<PortView>>,
         since: Option<SystemTime>,
+        evidence: &Evidence,
     ) -> Self {
         let result = entry.result.as_ref().and_then(|value| AddResult::parse(value, Version::NEWEST).ok());
         let result = result.unwrap_or_default();
-        let asked = entry.capability_args.as_ref().and_then(|capabilities| capabilities.get("portMappings"));
         let addresses: Vec<IpAddr> =
             result.container_ips(attachment.ifname.as_str()).map(|ip| ip.address.ip()).collect();
         let pod = argument(&entry, "K8S_POD_NAME").map(str::to_owned);
+        let place = Place::of(&entry, member.as_ref());
+        let list = NetworkList::from_slice(&entry.config).ok();
+        let ports = ports.unwrap_or_else(|| ports::asked_for(asked(&entry, list.as_ref()), &addresses));
         Self {
-            caller: caller::of(&entry),
-            netns: PathBuf::from(&entry.netns),
-            life: Life::of(Path::new(&entry.netns)),
+            caller: caller::of(&entry, &place.told, evidence),
+            netns: place.shown(),
+            life: place.life,
             member,
-            // Where another program publishes them, what was asked for is all that is known.
-            ports: ports.unwrap_or_else(|| ports::asked_for(asked.unwrap_or(&Value::Null), &addresses)),
             result,
+            ports,
             since,
             pod,
+            is_loopback: list.as_ref().is_some_and(is_loopback),
             entry: Some(entry),
             attachment,
         }
     }
 
     pub(super) fn of_member(attachment: Attachment, member: Member, ports: Option<Vec<PortView>>) -> Self {
-        let netns = member.netns.clone().unwrap_or_default();
+        let place = Place::of_member(&member);
         Self {
             caller: "",
-            life: Life::of(&netns),
-            netns,
+            netns: place.shown(),
+            life: place.life,
             member: Some(member),
             result: AddResult::default(),
             ports: ports.unwrap_or_default(),
             since: None,
             entry: None,
             pod: None,
+            is_loopback: false,
             attachment,
         }
+    }
+
+    /// With what it was made, in the namespace where it certainly is; `None` where no cache has it.
+    pub(crate) fn making(&self) -> Option<Result<Making, Error>> {
+        let netns = if self.life == Life::Alive { self.netns.clone() } else { PathBuf::new() };
+        self.entry.clone().map(|entry| Making::within(entry, netns))
+    }
+
+    /// Whether there is enough to compare it with what it was made as; or why not.
+    pub(crate) fn expect_comparable(&self, making: &Making) -> Result<(), String> {
+        match &self.life {
+            Life::Unknown(reason) | Life::Unreadable(reason) => return Err(reason.clone()),
+            Life::Gone => return Err("its container has gone".to_owned()),
+            Life::Alive => {}
+        }
+        let result = self.entry.as_ref().and_then(|entry| entry.result.as_ref());
+        let result = result.ok_or("no result is kept")?;
+        let result = AddResult::parse(result, making.list.version)
+            .map_err(|error| format!("its kept result: {error}"))?;
+        let ifname = self.attachment.ifname.as_str();
+        let is_told = result.interfaces.iter().any(|told| told.name == ifname);
+        if is_told { Ok(()) } else { Err(format!("its kept result tells of no interface {ifname}")) }
+    }
+
+    /// Whether it is the loopback interface, which runtimes attach beside each container's network.
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.is_loopback
     }
 
     /// Whether its container is certainly over.
@@ -152,6 +188,20 @@ impl Attached {
             |told: &Interface| told.name == self.attachment.ifname.as_str() && !told.sandbox.is_empty();
         self.result.interfaces.iter().position(is_own)
     }
+}
+
+/// Where another program publishes ports, what was asked for is all that is known. Ours are read from the kernel.
+fn asked<'a>(entry: &'a Entry, list: Option<&NetworkList>) -> &'a Value {
+    let is_others =
+        list.is_some_and(|list| endpoint::publishes(list) && endpoint::plugin(list, "host-port").is_none());
+    let asked = entry.capability_args.as_ref().and_then(|capabilities| capabilities.get("portMappings"));
+    asked.filter(|_| is_others).unwrap_or(&Value::Null)
+}
+
+fn is_loopback(list: &NetworkList) -> bool {
+    list.plugins
+        .iter()
+        .all(|plugin| case_blind::get(plugin, "type").and_then(Value::as_str) == Some("loopback"))
 }
 
 /// A value of `CNI_ARGS` as the cache keeps them.

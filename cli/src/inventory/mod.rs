@@ -16,6 +16,7 @@ use registry::{DEFAULT_STATE_DIR, Member, Network, Registry};
 use serde_json::Value;
 
 pub(crate) use attached::Attached;
+use caller::Evidence;
 pub(crate) use ports::PortView;
 
 use crate::endpoint::{LINK_ENV, plugin};
@@ -39,6 +40,8 @@ impl Inventory {
         let registries = registries(&networks);
         let mut members = members(&registries)?;
         let mut ports = ports::published()?;
+        let published: BTreeSet<String> = ports.keys().cloned().collect();
+        let evidence = Evidence::read()?;
         let mut attachments = Vec::new();
         for entry in runtime.cache.entries().map_err(Error::contract("read the result cache"))? {
             let Some(attachment) = attachment(&entry.network, &entry.container_id, &entry.ifname) else {
@@ -47,7 +50,7 @@ impl Inventory {
             let member = members.remove(&attachment);
             let ports = ports.remove(&attachment.token());
             let since = runtime.cache.written(&attachment);
-            attachments.push(Attached::of_entry(attachment, entry, member, ports, since));
+            attachments.push(Attached::of_entry(attachment, entry, member, ports, since, &evidence));
         }
         // What another runtime with a cache of its own has attached is known by its names.
         for (attachment, member) in members {
@@ -55,6 +58,7 @@ impl Inventory {
             attachments.push(Attached::of_member(attachment, member, ports));
         }
         attachments.sort_by(|one, other| one.attachment.cmp(&other.attachment));
+        leave_ports_to_their_publisher(&mut attachments, &published);
         Ok(Self { networks, attachments, registries })
     }
 
@@ -105,6 +109,22 @@ impl Inventory {
                 container: container.to_owned(),
                 ids: ids.into_iter().map(str::to_owned).collect(),
             }),
+        }
+    }
+}
+
+/// A runtime offers a container's ports to each of its networks. Where the kernel has them of one, it is not asked for on
+/// the others.
+fn leave_ports_to_their_publisher(attachments: &mut [Attached], published: &BTreeSet<String>) {
+    let is_publisher = |attached: &Attached| published.contains(&attached.attachment.token());
+    let publishers: BTreeSet<ContainerId> = attachments
+        .iter()
+        .filter(|attached| is_publisher(attached))
+        .map(|attached| attached.attachment.container_id.clone())
+        .collect();
+    for attached in attachments {
+        if publishers.contains(&attached.attachment.container_id) && !is_publisher(attached) {
+            attached.ports.clear();
         }
     }
 }

@@ -14,9 +14,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::attachment::{Attachment, ContainerId};
+use crate::case_blind;
 use crate::conf;
 use crate::error::{Code, Error};
 use crate::file;
+use crate::result::Interface;
 
 pub use hold::Hold;
 
@@ -46,7 +48,7 @@ pub struct Entry {
     /// The network's name.
     #[serde(rename = "networkName")]
     pub network: String,
-    /// The container's network namespace.
+    /// The container's network namespace. libcni before 1.2.0 keeps none: see [`Entry::interface`].
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub netns: String,
     /// `CNI_ARGS` as pairs.
@@ -75,6 +77,16 @@ impl Entry {
             capability_args: None,
             result: Some(result),
         }
+    }
+
+    /// The interface inside the container as the result tells it, with the path of its namespace. Results before 0.3.0
+    /// tell of no interfaces.
+    #[must_use]
+    pub fn interface(&self) -> Option<Interface> {
+        let told = case_blind::get(self.result.as_ref()?.as_object()?, "interfaces")?.as_array()?;
+        // What else is wrong with the result does not matter here.
+        let mut interfaces = told.iter().filter_map(|one| case_blind::from_value::<Interface>(one).ok());
+        interfaces.rfind(|interface| interface.name == self.ifname && !interface.sandbox.is_empty())
     }
 }
 

@@ -105,6 +105,21 @@ impl Chain<'_> {
         })
     }
 
+    /// Why the first of the list's programs is not to be found, where one is not.
+    #[must_use]
+    pub fn absent(&self) -> Option<Error> {
+        self.list.plugins.iter().map(type_of).find_map(|name| delegate::find(name, self.path).err())
+    }
+
+    /// The same for those that give addresses.
+    #[must_use]
+    pub fn absent_ipam(&self) -> Option<Error> {
+        let ipams =
+            self.list.plugins.iter().filter_map(|plugin| case_blind::get(plugin, "ipam")?.as_object());
+        let mut names = ipams.map(type_of).filter(|name| !name.is_empty());
+        names.find_map(|name| delegate::find(name, self.path).err())
+    }
+
     /// Has every plugin say whether it could ADD.
     ///
     /// # Errors
@@ -243,6 +258,7 @@ impl Chain<'_> {
     }
 }
 
+/// The plugin that an object names; empty where it names none.
 fn type_of(plugin: &Map<String, Value>) -> &str {
     case_blind::get(plugin, "type").and_then(Value::as_str).unwrap_or_default()
 }

@@ -10,3 +10,4 @@ mod live_node;
 mod nri;
 mod podman;
 mod state;
+mod upkeep;

@@ -1,0 +1,164 @@
+//! Which namespace an attachment is in, and whether it still lives: the one place that decides it for every verb.
+//!
+//! libcni keeps the path since 1.2.0 only. containerd up to 1.7 and podman 4 have an older one: there the path stands in the
+//! result, with the interface, or in the registry. Such a path was written by plugins for another purpose, so that it is
+//! believed only where the interface behind it has the hardware address that the result tells.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use cni::AddResult;
+use cni::cache::Entry;
+use netlink::{Mac, Namespace};
+use registry::Member;
+
+use crate::netns::{Life, leads_nowhere};
+
+/// An attachment's namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The path as it was told; empty where nothing tells one.
+    pub(crate) told: PathBuf,
+    /// What became of the namespace there.
+    pub(crate) life: Life,
+}
+
+/// What tells the container's interface from others of the same name.
+#[derive(Debug)]
+struct Mark {
+    ifname: String,
+    mac: Option<Mac>,
+    addresses: Vec<IpAddr>,
+}
+
+impl Place {
+    /// That of an attachment with a cache entry, and with what the registry has of it.
+    pub(crate) fn of(entry: &Entry, member: Option<&Member>) -> Self {
+        let interface = entry.interface();
+        let mark = Mark {
+            ifname: entry.ifname.clone(),
+            mac: interface.as_ref().and_then(|interface| interface.mac.parse().ok()),
+            addresses: addresses(entry, member),
+        };
+        if !entry.netns.is_empty() {
+            return Self::kept(PathBuf::from(&entry.netns), &mark);
+        }
+        let sandbox = interface.map(|interface| PathBuf::from(interface.sandbox));
+        let registered = member.and_then(|member| member.netns.clone());
+        // What is no path, such as the name of a virtual machine, cannot be looked at.
+        let mut told: Vec<PathBuf> =
+            sandbox.into_iter().chain(registered).filter(|path| path.is_absolute()).collect();
+        told.dedup();
+        let mut places: Vec<Self> = told.into_iter().map(|path| Self::guarded(path, &mark)).collect();
+        places.sort_by_key(|place| match place.life {
+            Life::Alive => 0,
+            Life::Unreadable(_) => 1,
+            Life::Unknown(_) => 2,
+            Life::Gone => 3,
+        });
+        places.into_iter().next().unwrap_or_else(Self::nowhere)
+    }
+
+    /// That of an attachment that the registry alone knows.
+    pub(crate) fn of_member(member: &Member) -> Self {
+        member.netns.clone().map_or_else(Self::nowhere, |told| Self { life: Life::of(&told), told })
+    }
+
+    /// The path to work with; empty where nothing is certain.
+    pub(crate) fn certain(&self) -> &Path {
+        if self.life == Life::Alive { &self.told } else { Path::new("") }
+    }
+
+    /// The path as people are told it: also that of one which has gone.
+    pub(crate) fn shown(&self) -> PathBuf {
+        if matches!(self.life, Life::Unknown(_)) { PathBuf::new() } else { self.told.clone() }
+    }
+
+    /// The runtime itself has kept this path for this purpose. A process's number may have gone to another container.
+    fn kept(told: PathBuf, mark: &Mark) -> Self {
+        let life = match Life::of(&told) {
+            Life::Alive if told.starts_with("/proc") => match Namespace::open(&told).map(|it| mark.find(&it))
+            {
+                Ok(Ok(Found::Another(reason))) => Life::Unknown(in_words(&told, &reason)),
+                _ => Life::Alive,
+            },
+            life => life,
+        };
+        Self { told, life }
+    }
+
+    fn guarded(told: PathBuf, mark: &Mark) -> Self {
+        let life = match Namespace::open(&told) {
+            Err(error) if leads_nowhere(&error) => Life::Gone,
+            Err(error) => Life::Unreadable(error.to_string()),
+            Ok(namespace) => match mark.find(&namespace) {
+                Ok(Found::Itself) => Life::Alive,
+                Ok(Found::Another(reason) | Found::Nothing(reason)) => {
+                    Life::Unknown(in_words(&told, &reason))
+                }
+                Err(error) => Life::Unreadable(error.to_string()),
+            },
+        };
+        Self { told, life }
+    }
+
+    fn nowhere() -> Self {
+        let reason = "neither the result nor the registry tells its namespace";
+        Self { told: PathBuf::new(), life: Life::Unknown(reason.to_owned()) }
+    }
+}
+
+fn in_words(told: &Path, reason: &str) -> String {
+    format!("its namespace is not known: that at {} {reason}", told.display())
+}
+
+/// What is in a namespace.
+#[derive(Debug)]
+enum Found {
+    /// The interface that was told.
+    Itself,
+    /// Another one of its name.
+    Another(String),
+    /// None that could be it.
+    Nothing(String),
+}
+
+impl Mark {
+    fn find(&self, namespace: &Namespace) -> Result<Found, netlink::Error> {
+        if namespace.is_current()? {
+            return Ok(Found::Nothing("is the host's own".to_owned()));
+        }
+        let ifname = &self.ifname;
+        let mut socket = namespace.socket()?;
+        let Some(link) = socket.get_link(ifname)? else {
+            return Ok(Found::Nothing(format!("has no interface {ifname}")));
+        };
+        if let Some(mac) = self.mac {
+            return Ok(match link.mac {
+                Some(found) if found == mac => Found::Itself,
+                Some(found) => Found::Another(format!("has an {ifname} of address {found}, not {mac}")),
+                None => Found::Another(format!("has an {ifname} of another kind")),
+            });
+        }
+        let there = socket.addresses(link.index)?;
+        let has = |address: &IpAddr| there.iter().any(|found| found.network.ip() == *address);
+        if self.addresses.is_empty() {
+            return Ok(Found::Nothing(format!("has an {ifname} of which the result tells no address")));
+        }
+        Ok(match self.addresses.iter().find(|address| !has(address)) {
+            None => Found::Itself,
+            Some(address) => Found::Another(format!("has an {ifname} without address {address}")),
+        })
+    }
+}
+
+/// The addresses of the attachment, as the result has them or else the registry.
+fn addresses(entry: &Entry, member: Option<&Member>) -> Vec<IpAddr> {
+    let result = entry.result.as_ref().and_then(|value| AddResult::parse(value, cni::Version::NEWEST).ok());
+    let told: Vec<IpAddr> = result
+        .iter()
+        .flat_map(|result| result.container_ips(&entry.ifname))
+        .map(|ip| ip.address.ip())
+        .collect();
+    if told.is_empty() { member.map(|member| member.addresses.clone()).unwrap_or_default() } else { told }
+}
