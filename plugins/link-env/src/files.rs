@@ -7,7 +7,7 @@ use registry::Folder;
 
 use crate::env::Environment;
 use crate::error::Error;
-use crate::foreign;
+use crate::foreign::{self, Ours};
 use crate::hosts::Text;
 
 /// Mounted over `/etc/hosts`, so every user in the container reads it.
@@ -63,9 +63,11 @@ pub(crate) fn check(folder: &Folder, hosts: &Text) -> Result<(), Error> {
 
 /// The first line that should be there and is not, or is ours and should not be there.
 fn difference(found: &str, wanted: &str) -> Option<String> {
+    let ours = Ours::of(wanted);
     let found: Vec<&str> = found.lines().collect();
     let bare: Vec<&str> = found.iter().map(|line| line.trim_end()).collect();
-    let there: HashSet<&str> = bare.iter().copied().collect();
+    let mut there: HashSet<&str> = bare.iter().copied().collect();
+    there.extend(found.iter().flat_map(|line| ours.within(line)));
     let wanted: Vec<&str> = wanted.lines().map(str::trim_end).filter(|line| !line.starts_with('#')).collect();
     if let Some(missing) = wanted.iter().position(|line| !there.contains(line)) {
         // Where it is looked for: behind the one before.
@@ -77,7 +79,10 @@ fn difference(found: &str, wanted: &str) -> Option<String> {
     }
     let known: HashSet<&str> = wanted.into_iter().collect();
     let is_stale = |line: &str| {
-        !line.starts_with('#') && foreign::is_marked(line.as_bytes()) && !known.contains(line.trim_end())
+        !line.starts_with('#')
+            && foreign::is_marked(line.as_bytes())
+            && !known.contains(line.trim_end())
+            && ours.within(line).next().is_none()
     };
     let number = found.iter().position(|line| is_stale(line))?;
     Some(format!("line {} is {:?}, of no member", number + 1, bare[number]))
@@ -94,6 +99,9 @@ mod tests {
         assert_eq!(difference("a\nb\n", "a \t\nb \t\n"), None);
         assert_eq!(difference("a\nx\n", "a\nb \t\n").unwrap(), r#"line 2 is "x", not "b""#);
         assert_eq!(difference("a\n", "a\nb \t\n").unwrap(), r#"line 2 is missing, not "b""#);
+        // With a name that somebody has added.
+        assert_eq!(difference("1\ta c \t\n", "1\ta \t\n"), None);
+        assert_eq!(difference("1\tc \t\n", "1\ta \t\n").unwrap(), r#"line 1 is "1\tc", not "1\ta""#);
         assert_eq!(difference("a\nc \t \n", "a\n").unwrap(), r#"line 2 is "c", of no member"#);
     }
 }

@@ -30,10 +30,38 @@ pub(crate) fn is_marked(line: &[u8]) -> bool {
     line[..line.len() - blanks].ends_with(MARK.as_bytes())
 }
 
+/// Lines of ours by their addresses: somebody may have added names to one, which then serves as well.
+#[derive(Debug)]
+pub(crate) struct Ours<'a>(HashMap<&'a str, Vec<&'a str>>);
+
+impl<'a> Ours<'a> {
+    pub(crate) fn of(text: &'a str) -> Self {
+        let mut ours: HashMap<&str, Vec<&str>> = HashMap::new();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            ours.entry(line.split('\t').next().unwrap_or_default()).or_default().push(line.trim_end());
+        }
+        Self(ours)
+    }
+
+    /// The lines that such a line has all names of, and more.
+    pub(crate) fn within<'b>(&'b self, line: &'b str) -> impl Iterator<Item = &'a str> + use<'a, 'b> {
+        let names = || line.split('#').next().unwrap_or_default().split_ascii_whitespace();
+        let lines = names().next().and_then(|address| self.0.get(address)).into_iter().flatten();
+        let has = move |ours: &&&str| {
+            let mut own = ours.split_ascii_whitespace();
+            is_marked(line.as_bytes())
+                && names().count() > own.clone().count()
+                && own.all(|name| names().any(|known| known == name))
+        };
+        lines.filter(has).copied()
+    }
+}
+
 /// Makes the old file, of which `most` bytes were read, have the new text and the lines of others. These stay where they
 /// are, and so do ours: those that are no more become comments, new ones come at the end. Where the first lines of the text
 /// change, or comments pile up, the file is made anew, with others' lines behind the one of the first lines that they
-/// followed. `is_known` says of a line whether a version before may have written it.
+/// followed. A line of ours that has more names by now stays as long as ours would. `is_known` says of a line whether a version
+/// before, or we as things were before, may have written it.
 pub(crate) fn merge(old: &[u8], most: usize, text: &Text, is_known: impl Fn(&str) -> bool) -> Merged {
     if old.is_empty() || old == text.text.as_bytes() {
         let bytes = text.text.clone().into_bytes();
@@ -52,6 +80,8 @@ pub(crate) fn merge(old: &[u8], most: usize, text: &Text, is_known: impl Fn(&str
     let lines = || text.text.lines().filter(|line| !line.starts_with('#'));
     let mut missing: HashSet<&[u8]> = lines().map(|line| bare(line.as_bytes())).collect();
 
+    let ours = Ours::of(&text.text);
+
     let mut kept: Vec<(usize, &[u8])> = Vec::new();
     let (mut start, mut length, mut dead, mut place) = (0, 0, 0, 0);
     let mut ending: Vec<usize> = Vec::new();
@@ -59,7 +89,15 @@ pub(crate) fn merge(old: &[u8], most: usize, text: &Text, is_known: impl Fn(&str
     for line in old.split(|byte| *byte == b'\n') {
         let is_there = missing.remove(bare(line));
         let is_marked = is_marked(line);
-        let is_ours = is_there || is_marked || std::str::from_utf8(line).is_ok_and(&is_known);
+        let words = std::str::from_utf8(line).unwrap_or_default();
+        let is_known = || is_known(words);
+        let mut extended =
+            (!is_there && is_marked).then(|| ours.within(words)).into_iter().flatten().peekable();
+        let is_extended = extended.peek().is_some() && !is_known();
+        for line in extended.filter(|_| is_extended) {
+            missing.remove(line.as_bytes());
+        }
+        let is_ours = is_there || !is_extended && (is_marked || is_known());
         if is_nothing(line) || is_marked && line.starts_with(b"#") {
             dead += line.len() + 1;
         } else if !is_ours {
@@ -70,7 +108,7 @@ pub(crate) fn merge(old: &[u8], most: usize, text: &Text, is_known: impl Fn(&str
         } else {
             is_of_before |= !is_there;
         }
-        if is_ours {
+        if is_ours || is_extended {
             let known = places.get(bare(line)).or_else(|| addresses.get(address(line)));
             place = place.max(known.copied().unwrap_or_default());
         }
@@ -163,8 +201,8 @@ mod tests {
 
     #[test]
     fn others_lines_keep_their_places_when_the_first_lines_change() {
-        let old = "# mine\n127.0.0.1\tlocalhost\n192.0.2.1 a\n10.0.0.9\tdb old \t\n192.0.2.2 b\r\n10.0.0.2\tc1 \t\n192.0.2.3 c\n";
-        assert_eq!(merged(&format!("{old}{MEMBERS}")), format!("{}{MEMBERS}", old.replace("db old", "db")));
+        let old = "# mine\n127.0.0.1\tlocalhost\n192.0.2.1 a\n10.0.0.9\tstore \t\n192.0.2.2 b\r\n10.0.0.2\tc1 \t\n192.0.2.3 c\n";
+        assert_eq!(merged(&format!("{old}{MEMBERS}")), format!("{}{MEMBERS}", old.replace("store", "db")));
         assert_eq!(merged(""), text().text);
         let edited = "127.0.0.1 localhost me\n10.0.0.3\tb.shop b c2 mine\n";
         let stale = "10.0.0.8\tx.shop x \t   \n#0.0.0.8\tx.shop x \t\n10.0.0.7\told\n###\n\n\0\0\nff02::1\tip6-allnodes\n";
@@ -173,6 +211,22 @@ mod tests {
         let before = format!("{OURS}192.0.2.1 a\n").replace(MARK, "");
         assert_eq!(merged(&before), format!("{before}{}\n", MEMBERS.lines().next().unwrap()));
         assert_eq!(merged(&format!("{before}10.0.0.7\told\n")), format!("{OURS}192.0.2.1 a\n{MEMBERS}"));
+    }
+
+    #[test]
+    fn a_line_of_ours_with_more_names_goes_with_its_member() {
+        let old = format!("{OURS}{MEMBERS}").replace("c1", "c1 me").replace("b c2", "b c2 bee");
+        assert_eq!(merged(&old), old);
+        // When it is made anew, ours is beside it until the next change.
+        let anew = merged(&old.replace("db", "store"));
+        assert!(anew.contains("\tc1 me \t\n10.0.0.2\tc1 \t\n") && anew.contains("b c2 bee \t"), "{anew}");
+        let next = anew
+            .replace("\n10.0.0.2\tc1 \t", "\n#0.0.0.2\tc1 \t")
+            .replace("\n10.0.0.3\tb.shop b c2 \t", "\n#0.0.0.3\tb.shop b c2 \t");
+        assert_eq!([merged(&anew), merged(&next)], [next.clone(), next]);
+        let gone = old.replace("10.0.0.3", "10.0.0.8");
+        assert!(merged(&gone).contains("\n#0.0.0.8\tb.shop b c2 bee"), "{}", merged(&gone));
+        assert!(!merged(&gone).contains("\n10.0.0.8"));
     }
 
     #[test]

@@ -88,7 +88,15 @@ fn what_a_container_does_to_our_lines_is_put_right_and_its_own_stay_where_they_a
     let with = [&["192.0.2.1 b", "192.0.2.2 db"].map(str::to_owned)[..], &before].concat();
     assert_eq!(place.hosts("c1"), with);
     assert!(fs::read_to_string(place.file("c1", "hosts")).unwrap().starts_with("192.0.2.1 b\n127.0.0.1"));
-    // A line of ours that was edited is put right, by what CHECK names.
+    // A name that was added to a line of ours serves as long as the line, also behind the container's own name.
+    edit(&place, "c1", |text| text.replace("c2 c2.shop", "c2 c2.shop bee").replace("c1 a ", "c1 me a "));
+    assert!(shop.check("c1", &["10.0.0.2/24"]).ok);
+    come_and_go();
+    let hosts = place.hosts("c1");
+    assert_eq!(hosts[3..], ["10.0.0.2 c1 me a a.shop c1.shop", "10.0.0.3 b.shop b c2 c2.shop bee"]);
+    assert!(shop.check("c1", &["10.0.0.2/24"]).ok);
+    edit(&place, "c1", |text| text.replace(" bee", "").replace(" me ", " "));
+    // A line of ours that was edited otherwise is put right, by what CHECK names.
     edit(&place, "c1", |text| text.replacen("b.shop b c2 c2.shop", "b.shop b c2 edited", 1));
     let message = shop.check("c1", &["10.0.0.2/24"]).error().1;
     assert!(message.contains(", not \"10.0.0.3\\tb.shop b c2 c2.shop\""), "{message}");
