@@ -2,9 +2,10 @@
 
 use crate::attr::{attributes, find, find_be32, find_string};
 use crate::expr::numbers::{
-    NFT_NAT_DNAT, NFTA_BITWISE_MASK, NFTA_CMP_DATA, NFTA_CMP_OP, NFTA_DATA_VALUE, NFTA_EXPR_DATA,
-    NFTA_EXPR_NAME, NFTA_IMMEDIATE_DATA, NFTA_IMMEDIATE_DREG, NFTA_KEY, NFTA_LIST_ELEM,
-    NFTA_NAT_REG_ADDR_MIN, NFTA_NAT_REG_PROTO_MIN, NFTA_NAT_TYPE, NFTA_PAYLOAD_BASE, NFTA_PAYLOAD_OFFSET,
+    NFT_LOOKUP_F_INV, NFT_NAT_DNAT, NFTA_BITWISE_MASK, NFTA_CMP_DATA, NFTA_CMP_OP, NFTA_DATA_VALUE,
+    NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_IMMEDIATE_DATA, NFTA_IMMEDIATE_DREG, NFTA_KEY, NFTA_LIST_ELEM,
+    NFTA_LOOKUP_DREG, NFTA_LOOKUP_FLAGS, NFTA_LOOKUP_SET, NFTA_NAT_REG_ADDR_MIN, NFTA_NAT_REG_PROTO_MIN,
+    NFTA_NAT_TYPE, NFTA_PAYLOAD_BASE, NFTA_PAYLOAD_OFFSET,
 };
 use crate::expr::{Source, VERDICT};
 use crate::verdict::NFTA_DATA_VERDICT;
@@ -23,6 +24,15 @@ pub enum Clause {
         negated: bool,
         /// What it is compared with: an address or its first bytes, an interface name with or without its NUL.
         bytes: Vec<u8>,
+    },
+    /// A look into a set, or a map of verdicts: the packet goes on where it is there, or has the verdict that is kept with it.
+    Lookup {
+        /// What is looked for; `None` for what [`Selector`] has no name for, or of which some bits count only.
+        selector: Option<Selector>,
+        /// The set's name, in the rule's table.
+        set: String,
+        /// Goes on where it is *not* there.
+        negated: bool,
     },
     /// An extension of iptables, match or target (`nft_compat`).
     Extension {
@@ -75,6 +85,13 @@ pub(crate) fn read(expressions: &[u8]) -> Vec<Clause> {
                 negated: number(NFTA_CMP_OP) == NFT_CMP_NEQ,
                 bytes: value(NFTA_CMP_DATA).unwrap_or_default(),
             }),
+            "lookup" if !is_data(data) => {
+                clauses.push(Clause::Lookup {
+                    selector: loaded.filter(|_| mask.is_none()),
+                    set: find_string(data, NFTA_LOOKUP_SET).unwrap_or_default().to_owned(),
+                    negated: number(NFTA_LOOKUP_FLAGS) & NFT_LOOKUP_F_INV != 0,
+                });
+            }
             "match" | "target" => clauses.push(Clause::Extension {
                 name: find_string(data, NFTA_MATCH_NAME).unwrap_or_default().to_owned(),
                 info: find(data, NFTA_MATCH_INFO).unwrap_or_default().to_vec(),
@@ -96,6 +113,11 @@ pub(crate) fn read(expressions: &[u8]) -> Vec<Clause> {
         }
     }
     clauses
+}
+
+/// Whether a look into a map loads its data, rather than a verdict.
+fn is_data(lookup: &[u8]) -> bool {
+    find_be32(lookup, NFTA_LOOKUP_DREG).is_some_and(|register| register != VERDICT)
 }
 
 /// A translation, by what the registers hold; where it is by a map, they hold nothing that was read.

@@ -19,8 +19,13 @@ use crate::error::Error;
 
 /// Whether a chain drops whatever it has no rule for: by its policy, or by a rule for all packets.
 pub(super) fn drops_by_default(chain: &BaseChain, rules: &[Rule]) -> bool {
+    chain.policy == Policy::Drop || rules.iter().any(drops_all)
+}
+
+/// Whether a rule drops all packets that come to it.
+fn drops_all(rule: &Rule) -> bool {
     let is_for_all = |clause: &Clause| match clause {
-        Clause::Compare { .. } | Clause::Dnat { .. } => false,
+        Clause::Compare { .. } | Clause::Lookup { .. } | Clause::Dnat { .. } => false,
         Clause::Extension { name, .. } => matches!(name.as_str(), "comment" | "LOG" | "REJECT"),
         Clause::Verdict(verdict) => *verdict == Verdict::Drop,
         Clause::Other(name) => matches!(name.as_str(), "counter" | "log" | "reject"),
@@ -29,10 +34,9 @@ pub(super) fn drops_by_default(chain: &BaseChain, rules: &[Rule]) -> bool {
         Clause::Verdict(verdict) => *verdict == Verdict::Drop,
         Clause::Extension { name, .. } => name == "REJECT",
         Clause::Other(name) => name == "reject",
-        Clause::Compare { .. } | Clause::Dnat { .. } => false,
+        Clause::Compare { .. } | Clause::Lookup { .. } | Clause::Dnat { .. } => false,
     };
-    chain.policy == Policy::Drop
-        || rules.iter().any(|rule| rule.clauses.iter().all(is_for_all) && rule.clauses.iter().any(drops))
+    rule.clauses.iter().all(is_for_all) && rule.clauses.iter().any(drops)
 }
 
 /// By these words of STATUS and CHECK an obstacle is told from everything else that may be wrong.
@@ -43,37 +47,71 @@ pub(super) fn words(chain: &Chain, bridge: &str) -> String {
     format!("chain {} of table {} {OBSTACLE} {bridge}", chain.name, chain.table)
 }
 
+/// The programs that are known to close chains like these, by what their rules lead to.
+pub(super) fn program<'a>(table: &str, mut targets: impl Iterator<Item = &'a str>) -> &'static str {
+    const KNOWN: [(&str, &str); 3] = [
+        ("ufw-", " (ufw's rules are in it)"),
+        ("DOCKER", " (Docker's rules are in it)"),
+        ("firewalld", " (firewalld's table)"),
+    ];
+    let is_of = |text: &str, known: &str| text.starts_with(known);
+    let by_target = targets.find_map(|target| KNOWN.iter().find(|(known, _)| is_of(target, known)));
+    by_target.or_else(|| KNOWN.iter().find(|(known, _)| is_of(table, known))).map_or("", |(_, words)| words)
+}
+
 /// Names what drops the packets of a network, as far as an ADD would not do something about it.
 pub(crate) fn status(request: &Request, conf: &Conf) -> Result<(), Error> {
-    let bridge = &conf.bridge;
     if !conf.routed && !conf.forward {
         return Ok(());
     }
-    let Some(mut socket) = Socket::open_if_supported()? else { return Ok(()) };
-    let socket = &mut socket;
     let families = families(request.conf.raw().get("ipam").unwrap_or(&Value::Null));
-    let found = |what: String, cure: &'static str| Err(Error::Obstacle { what, cure });
-    let chains = all_chains(socket)?;
-    let is_concerned = |chain: &BaseChain| chain.family == Family::Inet || families.contains(&chain.family);
-    let mut closed = closed(socket, bridge, chains)?;
-    closed.retain(is_concerned);
-    if conf.forward {
-        // The first ADD opens all of them. Somebody has reloaded or begun to use a firewall since.
-        let is_in_use = socket.has_chain(&Chain::new(super::TABLE, &chain(bridge)))?;
-        return match closed.first() {
-            Some(chain) if is_in_use => found(words(&chain.as_chain(), bridge.as_str()), RELOADED),
-            _ => Ok(()),
-        };
+    let cure = if conf.forward { RELOADED } else { CURE };
+    let mut found = None;
+    if let Some(mut socket) = Socket::open_if_supported()? {
+        // The first ADD opens all of them: until then there is nothing to say.
+        if conf.forward && !socket.has_chain(&Chain::new(super::TABLE, &chain(conf.host_link())))? {
+            return Ok(());
+        }
+        found = in_nftables(&mut socket, conf, &families)?;
     }
-    for chain in closed {
-        if !Search::new(socket, bridge.as_str())?.may_accept(&chain.as_chain())? {
-            return found(words(&chain.as_chain(), bridge.as_str()), CURE);
+    if found.is_none() {
+        found = in_legacy(conf, &families)?;
+    }
+    found.map_or(Ok(()), |what| Err(Error::Obstacle { what, cure }))
+}
+
+/// The first chain of `nf_tables` that drops a network's packets; of a network that others let through, the first that does
+/// not any more.
+fn in_nftables(socket: &mut Socket, conf: &Conf, families: &[Family]) -> Result<Option<String>, Error> {
+    let bridge = conf.host_link();
+    let chains = all_chains(socket)?;
+    for chain in closed(socket, bridge, chains)? {
+        let is_concerned = chain.family == Family::Inet || families.contains(&chain.family);
+        let named = chain.as_chain();
+        if is_concerned && (conf.forward || !Search::new(socket, bridge.as_str())?.may_accept(&named)?) {
+            let rules = socket.rules(&named)?;
+            let targets = rules.iter().filter_map(|rule| match rule.verdict() {
+                Some(Verdict::Jump(to) | Verdict::Goto(to)) => Some(to.as_str()),
+                _ => None,
+            });
+            let user = program(named.table.name, targets);
+            return Ok(Some(format!("{}{user}", words(&named, bridge.as_str()))));
         }
     }
-    match legacy::obstacle(bridge.as_str())? {
-        Some(program) => found(format!("chain FORWARD of {program} {OBSTACLE} {bridge}"), CURE),
-        None => Ok(()),
+    Ok(None)
+}
+
+/// The same of iptables' legacy variant.
+fn in_legacy(conf: &Conf, families: &[Family]) -> Result<Option<String>, Error> {
+    let bridge = conf.host_link();
+    for (family, of_nftables) in [(iptables::Family::V4, Family::Ip), (iptables::Family::V6, Family::Ip6)] {
+        if families.contains(&of_nftables)
+            && let Some((path, user)) = legacy::obstacle(family, bridge.as_str(), conf.forward)?
+        {
+            return Ok(Some(format!("chain FORWARD of {path} {OBSTACLE} {bridge}{user}")));
+        }
     }
+    Ok(None)
 }
 
 /// Whether the network's IPAM plugin may give IPv6 addresses, by its configuration.

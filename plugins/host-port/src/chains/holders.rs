@@ -65,7 +65,7 @@ fn names(entry: &Rule, port: &Port) -> bool {
         Clause::Verdict(_) => true,
         Clause::Other(name) => name == "counter",
         // A condition: it takes some packets only, and who wrote it knows which.
-        Clause::Compare { .. } | Clause::Dnat { .. } => false,
+        Clause::Compare { .. } | Clause::Lookup { .. } | Clause::Dnat { .. } => false,
     })
 }
 

@@ -2,8 +2,11 @@
 
 use std::collections::HashSet;
 
-use nftables::{Chain, Clause, Rule, Selector, Socket, Verdict, state};
+use nftables::{
+    Chain, Clause, Data, Element, Field, Ifname, Rule, Selector, Set, Socket, Table, Type, Verdict, state,
+};
 
+use super::drops_all;
 use crate::error::Error;
 
 /// The search for a rule that could accept the first packet of a connection from a bridge.
@@ -26,17 +29,16 @@ impl<'a> Search<'a> {
             return Ok(false);
         }
         for rule in self.rules.rules(chain)? {
-            if self.passes_over(&rule)? {
+            // No packet comes to what is behind it.
+            if drops_all(&rule) {
+                return Ok(false);
+            }
+            if self.passes_over(chain.table, &rule)? {
                 continue;
             }
             let accepts = match rule.verdict() {
-                Some(Verdict::Accept) => true,
-                Some(Verdict::Jump(to) | Verdict::Goto(to)) => {
-                    self.may_accept(&Chain::new(chain.table, to))?
-                }
-                Some(_) => false,
-                // A verdict map, a queue, a target of iptables: whatever is not known to leave packets alone.
-                None => !rule.clauses.iter().all(leaves_alone),
+                Some(verdict) => self.leads_to_acceptance(chain.table, verdict)?,
+                None => self.accepts_otherwise(chain.table, &rule)?,
             };
             if accepts {
                 return Ok(true);
@@ -45,9 +47,66 @@ impl<'a> Search<'a> {
         Ok(false)
     }
 
-    /// Whether a rule certainly does not match such a packet.
-    fn passes_over(&mut self, rule: &Rule) -> Result<bool, Error> {
+    fn leads_to_acceptance(&mut self, table: Table<'_>, verdict: &Verdict) -> Result<bool, Error> {
+        match verdict {
+            Verdict::Accept => Ok(true),
+            Verdict::Jump(to) | Verdict::Goto(to) => self.may_accept(&Chain::new(table, to)),
+            _ => Ok(false),
+        }
+    }
+
+    /// Whether a rule without a verdict of its own may accept: by a map of verdicts, a queue, a target of iptables, whatever
+    /// is not known to leave packets alone.
+    fn accepts_otherwise(&mut self, table: Table<'_>, rule: &Rule) -> Result<bool, Error> {
         for clause in &rule.clauses {
+            let accepts = match clause {
+                Clause::Lookup { selector, set, .. } => match self.look_up(table, *selector, set) {
+                    Found::Verdict(verdict) => self.leads_to_acceptance(table, &verdict)?,
+                    Found::Unknown => true,
+                    Found::Key | Found::Nothing => false,
+                },
+                clause => !leaves_alone(clause),
+            };
+            if accepts {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// What a set or a map of verdicts has of the first packet of a TCP connection from the bridge.
+    fn look_up(&mut self, table: Table<'_>, selector: Option<Selector>, set: &str) -> Found {
+        let key = match selector {
+            Some(Selector::Iifname) => {
+                Ifname::new(self.bridge).ok().map(|name| (Type::Ifname, Field::Ifname(name)))
+            }
+            Some(Selector::L4Proto) => Some((Type::InetProto, Field::TCP)),
+            // A number in host byte order, as marks are.
+            Some(Selector::CtState) => Some((Type::Mark, Field::Mark(state::NEW))),
+            _ => None,
+        };
+        let found = key.map(|(kind, key)| self.rules.get_element(&Set::new(table, set, &[kind]), &[key]));
+        match found {
+            Some(Ok(None)) => Found::Nothing,
+            Some(Ok(Some(Element { data: Some(Data::Verdict(verdict)), .. }))) => Found::Verdict(verdict),
+            Some(Ok(Some(_))) => Found::Key,
+            Some(Err(_)) | None => Found::Unknown,
+        }
+    }
+
+    /// Whether a rule certainly does not match such a packet.
+    fn passes_over(&mut self, table: Table<'_>, rule: &Rule) -> Result<bool, Error> {
+        for clause in &rule.clauses {
+            if let Clause::Lookup { selector, set, negated } = clause {
+                let is_excluded = match self.look_up(table, *selector, set) {
+                    Found::Nothing => !negated,
+                    Found::Key => *negated,
+                    Found::Verdict(_) | Found::Unknown => false,
+                };
+                if is_excluded {
+                    return Ok(true);
+                }
+            }
             if excludes(clause, self.bridge) || self.leads_to_another_bridge(clause)? {
                 return Ok(true);
             }
@@ -66,6 +125,14 @@ impl<'a> Search<'a> {
     }
 }
 
+/// What a set has of a packet.
+enum Found {
+    Nothing,
+    Key,
+    Verdict(Verdict),
+    Unknown,
+}
+
 fn leaves_alone(clause: &Clause) -> bool {
     match clause {
         Clause::Compare { .. } => true,
@@ -75,7 +142,7 @@ fn leaves_alone(clause: &Clause) -> bool {
                 "comment" | "LOG" | "NFLOG" | "REJECT" | "MARK" | "CONNMARK" | "TCPMSS" | "limit"
             )
         }
-        Clause::Verdict(_) | Clause::Dnat { .. } => false,
+        Clause::Verdict(_) | Clause::Lookup { .. } | Clause::Dnat { .. } => false,
         Clause::Other(name) => {
             matches!(name.as_str(), "counter" | "log" | "reject" | "limit" | "bitwise" | "immediate")
         }
