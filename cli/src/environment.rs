@@ -61,6 +61,11 @@ impl Environment {
         Ok(args.pairs().to_vec())
     }
 
+    /// The pairs of `CNI_ARGS`, without what is none.
+    pub(crate) fn pairs(&self) -> Vec<(String, String)> {
+        cni::Args::read(&self.args).pairs().to_vec()
+    }
+
     /// `CAP_ARGS`: values by capability.
     pub(crate) fn capabilities(&self) -> Result<Map<String, Value>, Error> {
         if self.capabilities.is_empty() {
@@ -128,6 +133,7 @@ mod tests {
     fn wrong_arguments_name_their_variable() {
         let wrong = environment("A", "[1]");
         assert!(wrong.args().unwrap_err().to_string().contains("CNI_ARGS"));
+        assert_eq!(wrong.pairs(), []);
         let error = wrong.capabilities().unwrap_err().to_string();
         assert!(error.contains("CAP_ARGS") && error.contains("JSON object"), "{error}");
     }

@@ -140,7 +140,13 @@ impl<'a> Runtime<'a> {
         let doing = format!("look up {attachment}");
         let mut making = match self.cache.read(attachment).map_err(Error::contract(doing))? {
             Some(entry) => Making::of(entry)?,
-            None => self.making(self.find(attachment.network.as_str())?, PathBuf::new())?,
+            // Of an attachment that nobody has made by this cache, no more is known than what can be read.
+            None => Making {
+                list: self.find(attachment.network.as_str())?,
+                netns: PathBuf::new(),
+                args: self.environment.pairs(),
+                capabilities: self.environment.capabilities()?,
+            },
         };
         if let Some(netns) = netns {
             netns.clone_into(&mut making.netns);

@@ -322,6 +322,30 @@ fn delegates_and_loopback_are_as_tolerant() {
     });
 }
 
+/// The kernel refuses `::` as a next hop, and so does the reference's ADD; `0.0.0.0` both take for the link.
+#[test]
+fn an_unspecified_next_hop_of_either_family_is_the_link() {
+    isolated(|| {
+        let _host = Host::new();
+        let netns = Namespaced::new("c");
+        let [mut conf, ..] = chain("c1");
+        conf["ipam"]["routes"] = json!([{"dst": "0.0.0.0/0", "gw": "0.0.0.0"}, {"dst": "::/0", "gw": "::"}]);
+        let result = call("ADD", &conf, "c1", &netns).run().result();
+        assert_eq!(result["routes"], conf["ipam"]["routes"]);
+        for (family, address) in [("-4", "192.0.2.2"), ("-6", "2001:db8::2")] {
+            let way = netns.enter(|| {
+                let mut command = std::process::Command::new("ip");
+                command.args([family, "-o", "route", "get", address]).output().unwrap()
+            });
+            let way = String::from_utf8(way.stdout).unwrap();
+            assert!(way.contains("dev eth0") && !way.contains("via"), "{way}");
+        }
+        let checked = with(&conf, &json!({"prevResult": result}));
+        call("CHECK", &checked, "c1", &netns).run().silent();
+        call("DEL", &checked, "c1", &netns).run().silent();
+    });
+}
+
 /// What `cleat` keeps, or libcni before it: `del` and `gc` go on with a result that nobody can read any more.
 #[test]
 fn the_tool_removes_what_a_broken_cache_tells() {
@@ -373,5 +397,10 @@ fn the_tool_removes_what_a_broken_cache_tells() {
                 assert!(left.is_empty(), "{verb} with {what}: {left:#?}");
             }
         }
+        // Of an attachment that no cache knows, nothing has to be read to remove it.
+        let mut command = std::process::Command::new(CLEAT);
+        let command = command.args(["del", "net", "/run/netns/gone"]).envs([("CNI_ARGS", "none")]);
+        let output = command.env("CNI_PATH", folder()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     });
 }

@@ -88,6 +88,44 @@ fn cases() -> Vec<(&'static str, Value, &'static str)> {
     ]
 }
 
+/// What is written as Go reads it.
+fn spellings() -> Vec<(&'static str, Value, &'static str)> {
+    let v4 = json!({"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}]]});
+    let dual =
+        json!({"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd00:1::/64"}]]});
+    vec![
+        (
+            "a requested MAC with dashes",
+            json!({"runtimeConfig": {"mac": "02-00-00-00-00-77"}, "ipam": v4}),
+            "",
+        ),
+        ("a requested MAC with dots", json!({"ipam": v4}), "IgnoreUnknown=1;MAC=0200.0000.0077"),
+        (
+            "requests of both families by two ways",
+            json!({"runtimeConfig": {"ips": ["fd00:1::50"]}, "ipam": dual}),
+            "IgnoreUnknown=1;IP=10.1.0.50",
+        ),
+        (
+            "next hops that are unspecified, empty, and of IPv4 within IPv6",
+            json!({"isGateway": true, "ipam": {
+                "type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24", "gateway": "::ffff:10.1.0.9"}]], "routes": [
+                    {"dst": "0.0.0.0/0", "gw": "0.0.0.0"}, {"dst": "10.9.0.0/16", "gw": ""},
+                    {"dst": "::ffff:10.8.0.0/112", "gw": "::ffff:10.1.0.77"}
+                ]
+            }}),
+            "",
+        ),
+        (
+            "a gateway that is unspecified",
+            json!({"isGateway": true, "ipam": {
+                "type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24", "gateway": "0.0.0.0"}]],
+                "routes": [{"dst": "0.0.0.0/0"}]
+            }}),
+            "",
+        ),
+    ]
+}
+
 fn base() -> Value {
     json!({"cniVersion": "1.0.0", "name": "net", "type": "bridge", "bridge": "br0"})
 }
@@ -96,7 +134,7 @@ fn base() -> Value {
 fn the_same_configurations_give_the_same_results_and_the_same_state() {
     isolated(|| {
         let _host = Host::new();
-        for (name, keys, args) in cases() {
+        for (name, keys, args) in cases().into_iter().chain(spellings()) {
             let mut conf = base();
             for (key, value) in keys.as_object().unwrap() {
                 if value.is_null() {
@@ -126,7 +164,14 @@ fn attach(plugins: &Path, conf: &Value, args: &str) -> BTreeMap<String, Value> {
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
     };
     let mut seen = BTreeMap::new();
-    seen.insert("result".to_owned(), told(&call("ADD").run().result()));
+    let result = call("ADD").run().result();
+    seen.insert("result".to_owned(), told(&result));
+    // CHECK agrees with what ADD answered.
+    if plugins == folder() && !["0.2.0", "0.3.1"].contains(&conf["cniVersion"].as_str().unwrap()) {
+        let mut checked = conf.clone();
+        checked["prevResult"] = result;
+        call("CHECK").stdin(checked.to_string().as_bytes()).run().silent();
+    }
     for (place, state) in [("host", observe(None)), ("container", observe(Some(&netns)))] {
         seen.extend(state.into_iter().map(|(what, value)| (format!("{place}: {what}"), value)));
     }

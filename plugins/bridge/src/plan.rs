@@ -86,14 +86,15 @@ fn kernel_route(route: &cni::Route, ips: &[Ip]) -> netlink::Route {
         let mut of_family = ips.iter().filter(|ip| ip.address.is_ipv4() == route.dst.is_ipv4());
         of_family.find_map(|ip| ip.gateway)
     });
+    // The kernel makes a route of the link of 0.0.0.0, with the scope of one that has a next hop; of :: it makes an error.
+    let named = gateway.filter(|gateway| !gateway.is_unspecified());
     netlink::Route {
-        // What the kernel makes of 0.0.0.0; of :: it makes an error.
-        gateway: gateway.filter(|gateway| !gateway.is_unspecified()),
+        gateway: named,
         mtu: route.mtu,
         advmss: route.advmss,
         priority: route.priority,
         table: route.table,
-        scope: route.scope,
+        scope: route.scope.or((named != gateway).then_some(0)),
         // The kernel refuses host bits in a destination.
         ..netlink::Route::new(subnet(route.dst))
     }

@@ -6,7 +6,7 @@
 //! neither made nor replaced, so that the container keeps its addresses and its connections. What another program made is
 //! left as it is where nothing is wrong with it.
 
-use cni::{AddResult, Code, Interface, Plugin, Request, Target};
+use cni::{AddResult, Args, Code, Interface, Plugin, Request, Target};
 use host_local::HostLocal;
 use netlink::{Link, Mac, Namespace, PortFlags, Socket};
 use serde_json::{Map, Value, json};
@@ -138,5 +138,7 @@ fn restore_leases(conf: &Conf, request: &Request, target: &Target, plan: &Plan) 
         runtime.remove("ips");
     }
     let conf = cni::Conf::from_object(keys)?;
-    HostLocal::add(&Request { conf, ..request.clone() }, target).map(|_| ())
+    // What was asked for once is what it has, or was passed over by a version of before.
+    let target = Target { args: Args::default(), ..target.clone() };
+    HostLocal::add(&Request { conf, ..request.clone() }, &target).map(|_| ())
 }

@@ -8,8 +8,10 @@ use std::marker::PhantomData;
 use std::process::ExitCode;
 
 use cni::schema::Described;
-use cni::{AddResult, Boundary, Conf, Error, Plugin, Request, Target, Version, dispatch};
-use serde_json::{Value, json};
+use cni::{
+    AddResult, Boundary, Conf, Error, NetworkName, Plugin, Request, Target, Version, case_blind, dispatch,
+};
+use serde_json::{Map, Value, json};
 
 /// The verbs, and one that is none.
 const VERBS: [&str; 7] = ["ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION", "EXPLODE"];
@@ -44,8 +46,21 @@ pub fn loopback(bytes: &[u8]) {
 fn every_verb<P: Plugin + Described>(stdin: &[u8]) {
     for verb in VERBS {
         let env = Environment::new(verb);
-        answer::<Judge<P>>(&env, stdin);
+        let answer = answer::<Judge<P>>(&env, stdin);
+        assert!(
+            verb != "DEL" || answer.is_some() || !is_removable(stdin),
+            "a DEL that nothing need keep from it"
+        );
     }
+}
+
+/// Whether a configuration is an object with a network's name: all that a DEL can ask of it.
+fn is_removable(stdin: &[u8]) -> bool {
+    let name = |object: &Map<String, Value>| {
+        let name = case_blind::get(object, "name").and_then(Value::as_str);
+        name.is_some_and(|name| NetworkName::new(name).is_ok())
+    };
+    cni::read_object(stdin).is_ok_and(|object| name(&object))
 }
 
 /// A line each: `CNI_ARGS`, `CNI_IFNAME`, `CNI_CONTAINERID`, `CNI_COMMAND`, `CNI_PATH`; what is not UTF-8 is so in the
@@ -130,7 +145,7 @@ impl<P: Plugin + Described> Judge<P> {
     }
 }
 
-/// What a configuration says of a previous result can be said again, in the configuration's own version.
+/// What can be read of a previous result can be said again, in the configuration's own version.
 fn again(conf: &Conf) {
     let Some(result) = &conf.prev_result else { return };
     let Ok(value) = result.to_value(conf.version) else { return };
@@ -149,8 +164,9 @@ impl<P: Plugin + Described> Plugin for Judge<P> {
         Ok(request.conf.prev_result.clone().unwrap_or_default())
     }
 
-    fn del(request: &Request, target: &Target) -> Result<(), Error> {
-        Self::judge(request, Some(target))
+    fn del(request: &Request, _: &Target) -> Result<(), Error> {
+        again(&request.conf);
+        Ok(())
     }
 
     fn check(request: &Request, target: &Target) -> Result<(), Error> {
@@ -159,7 +175,8 @@ impl<P: Plugin + Described> Plugin for Judge<P> {
     }
 
     fn gc(request: &Request) -> Result<(), Error> {
-        Self::judge(request, None)
+        again(&request.conf);
+        request.conf.valid_attachments().map(|_| ())
     }
 
     fn status(request: &Request) -> Result<(), Error> {

@@ -158,3 +158,25 @@ fn run_and_connect_give_addresses_beside_ip_range() {
         before.assert_unchanged();
     });
 }
+
+/// Of an address asked for by `IP` and another by the capability, versions of before passed over the first one in silence.
+#[test]
+fn repair_leases_again_what_the_container_has() {
+    isolated(|| {
+        let _host = Host::new();
+        install_networks();
+        let before = Snapshot::take();
+        let web = add("web", "cleat", 8080);
+        let entry = "/var/lib/cni/results/cleat-web-eth0";
+        let mut kept: Value = serde_json::from_slice(&fs::read(entry).unwrap()).unwrap();
+        let address = first(&kept["result"]);
+        kept["cniArgs"] = json!([["IP", address.replace(".0.", ".9.")]]);
+        fs::write(entry, kept.to_string()).unwrap();
+        let lease = format!("/var/lib/cni/networks/cleat/{address}");
+        fs::remove_file(&lease).unwrap();
+        let said = succeed(&mut cleat(&["repair"]));
+        assert_eq!(fs::read_to_string(&lease).unwrap(), "web\r\neth0", "{said}");
+        del("cleat", web);
+        before.assert_unchanged();
+    });
+}
