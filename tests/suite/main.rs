@@ -30,6 +30,7 @@ mod moved;
 mod moved_ports;
 mod names;
 mod networks;
+mod nodes;
 mod obstacles;
 mod odd;
 mod portmap;

@@ -107,13 +107,19 @@ fn moves(reference: &Path, keys: &Value, later: &Value) {
     write_list(&conf(keys));
     let netns = Namespaced::new("web");
     let place = netns.path().to_str().unwrap();
-    ok(&["add", "net", place]);
+    let result: Value = serde_json::from_str(&ok(&["add", "net", place, "--id", "web"])).unwrap();
     expect_way_out(&netns);
     install(folder());
     write_list(&conf(later));
     // As udev does behind the reference's back.
     shell(&format!("ip link set {} address 02:00:00:00:00:99", port()));
-    ok(&["check", "net", place]);
+    ok(&["check", "net", place, "--id", "web"]);
+    // As a runtime calls it that takes the configuration of now.
+    let mut now = conf(later);
+    now["prevResult"] = result;
+    now["cniVersion"] = json!("1.0.0");
+    let check = Call::new(BRIDGE, "CHECK", &now).of("web", &netns, "eth0");
+    check.env("PATH", &format!("{LEGACY}:{PATH}")).run().silent();
     let (before, state) = (rules(), Snapshot::take());
     let said = ok(&["repair"]);
     assert!(!said.contains("put right") && !said.contains("made anew"), "{said}");
@@ -122,20 +128,20 @@ fn moves(reference: &Path, keys: &Value, later: &Value) {
     // Everything that filters packets is flushed, as by a firewall's reload.
     shell("nft flush ruleset; iptables-legacy -t nat -F; iptables-legacy -t nat -X");
     shell("ip6tables-legacy -t nat -F; ip6tables-legacy -t nat -X");
-    let (code, said) = cleat(&["check", "net", place]);
+    let (code, said) = cleat(&["check", "net", place, "--id", "web"]);
     assert!(code != 0 && said.contains("masqueraded") | said.contains("is not held"), "{said}");
     let said = ok(&["repair"]);
     assert!(said.contains("put right"), "{said}");
-    ok(&["check", "net", place]);
+    ok(&["check", "net", place, "--id", "web"]);
     expect_way_out(&netns);
     let mended = rules();
     ok(&["repair"]);
     assert_eq!(rules(), mended);
     shell(&format!("ip link set {} nomaster", port()));
-    assert_ne!(cleat(&["check", "net", place]).0, 0);
+    assert_ne!(cleat(&["check", "net", place, "--id", "web"]).0, 0);
     ok(&["repair"]);
     expect_way_out(&netns);
-    ok(&["del", "net", place]);
+    ok(&["del", "net", place, "--id", "web"]);
     let left = rules();
     for word in ["cni-br-iface", "cleat", "10.1.0.2", "fd00:1::2", "CNI-"] {
         assert!(!left.contains(word), "{left}");
@@ -176,6 +182,31 @@ moved!(
 moved!(with_another_backend_by_now, {}, {}, {"ipMasqBackend": "nftables"});
 moved!(with_chains_of_the_legacy_variant, { choose_legacy() }, {"ipMasqBackend": "iptables"}, {});
 moved!(with_macspoofchk, {}, {"macspoofchk": true}, {"macspoofchk": true});
+
+/// What the reference knows nothing of is put there by `repair`, for the port by the name that it has, and goes with DEL.
+#[test]
+fn a_gate_is_put_before_what_the_reference_made() {
+    isolated(|| {
+        let _host = Host::new();
+        for reference in releases() {
+            install(&reference);
+            write_list(&conf(&json!({"icc": false, "ingress": "published"})));
+            let netns = Namespaced::new("web");
+            let place = netns.path().to_str().unwrap();
+            ok(&["add", "net", place, "--id", "web"]);
+            install(folder());
+            let (code, said) = cleat(&["check", "net", place, "--id", "web"]);
+            assert!(code != 0 && said.contains("nf_call_iptables"), "{said}");
+            assert!(ok(&["repair"]).contains("put right"));
+            ok(&["check", "net", place, "--id", "web"]);
+            let apart =
+                Command::new("nft").args(["list", "map", "bridge", "cleat_gate", "apart"]).output().unwrap();
+            assert!(String::from_utf8(apart.stdout).unwrap().contains(&format!("\"{}\"", port())));
+            ok(&["del", "net", place, "--id", "web"]);
+            assert!(!rules().contains("cleat_gate"), "{}", rules());
+        }
+    });
+}
 
 fn call(program: &Path, command: &str, conf: &Value, netns: &Namespaced) -> Call {
     Call::new(&program.display().to_string(), command, conf).of(netns.name(), netns, "eth0").env("PATH", PATH)

@@ -1,10 +1,12 @@
 //! The plugin's configuration: from JSON to a type that cannot hold a contradiction.
 
 use cni::{Dns, IfName, Request, Target};
+use ipnetwork::IpNetwork;
 use netlink::Mac;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::cidrs;
 use crate::error::Error;
 use crate::gate::BridgeGate;
 use crate::gateway::VlanGateway;
@@ -28,6 +30,8 @@ pub(crate) struct Keys {
     ip_masq: bool,
     /// What masquerades: nftables or iptables.
     ip_masq_backend: String,
+    /// Networks to which packets keep their source all the same, as pods of other nodes; of either family.
+    ip_masq_except: Vec<String>,
     /// MTU of the bridge and of both ends of the veth, in bytes; 0 is the kernel's default.
     mtu: u32,
     /// Frames may go back through the port they came by: a container reaches itself by a port that it publishes.
@@ -51,6 +55,8 @@ pub(crate) struct Keys {
     /// What comes in from outside the bridge: "any", which is the default, or "published" ports and answers alone.
     #[schemars(extend("enum" = ["any", "published"]))]
     ingress: String,
+    /// Networks of either family that may come in besides published ports and answers, where ingress is "published".
+    ingress_from: Vec<String>,
     /// Members of the network may talk to each other.
     icc: Option<bool>,
     /// Nothing goes in or out of the network; the host and the members reach each other.
@@ -102,6 +108,8 @@ pub(crate) struct Conf {
     pub masquerade: bool,
     /// Who makes it so; the kernel's best otherwise.
     pub masquerade_backend: Option<MasqueradeBackend>,
+    /// Where packets keep their source all the same.
+    pub masquerade_except: Vec<IpNetwork>,
     /// In bytes; the kernel's default otherwise.
     pub mtu: Option<u32>,
     /// Frames may go back through the port they came by.
@@ -118,6 +126,8 @@ pub(crate) struct Conf {
     pub spoof_check: bool,
     /// What may be forwarded to and from the bridge, where that is not everything.
     pub gate: Option<Gate>,
+    /// What may come in through the gate besides published ports and answers.
+    pub ingress_from: Vec<IpNetwork>,
     /// The host forwards what comes from the network, or goes there.
     pub routed: bool,
     /// What else filters on the host is made to let forwarded packets through.
@@ -142,7 +152,7 @@ impl Conf {
 
     /// The gate of the bridge, where it has one.
     pub(crate) fn gate(&self) -> Option<BridgeGate<'_>> {
-        self.gate.map(|gate| BridgeGate { gate, bridge: self.host_link() })
+        self.gate.map(|gate| BridgeGate { gate, bridge: self.host_link(), from: &self.ingress_from })
     }
 
     /// The name of the host's own link on the network, which all that is routed passes.
@@ -202,6 +212,13 @@ impl Conf {
                 ));
             }
         };
+        let ingress_from = cidrs::parse("ingressFrom", &keys.ingress_from)?;
+        if !ingress_from.is_empty() && edge != Edge::Published {
+            return Err(config(
+                "ingressFrom says who may come in besides published ports, and this network is closed to all or to none",
+                "set \"ingress\": \"published\" and leave \"internal\" out, or leave \"ingressFrom\" out",
+            ));
+        }
         let gate = Gate { edge, apart: keys.icc == Some(false) };
         let bridge = bridge_name(keys.bridge)?;
         let gateway = keys.is_gateway || keys.is_default_gateway;
@@ -224,6 +241,7 @@ impl Conf {
             force_address: keys.force_address,
             masquerade: keys.ip_masq,
             masquerade_backend,
+            masquerade_except: cidrs::parse("ipMasqExcept", &keys.ip_masq_except)?,
             mtu: (keys.mtu != 0).then_some(keys.mtu),
             hairpin: keys.hairpin_mode,
             promiscuous: keys.promisc_mode,
@@ -232,6 +250,7 @@ impl Conf {
             vlan_gateway,
             spoof_check: keys.macspoofchk,
             gate: (gate != Gate::OPEN).then_some(gate),
+            ingress_from,
             routed: !keys.internal && (keys.is_gateway || keys.is_default_gateway || keys.ip_masq),
             forward,
             dad: keys.enabledad,

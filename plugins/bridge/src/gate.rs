@@ -15,6 +15,9 @@
 //! }
 //! ```
 //!
+//! What `ingressFrom` lets in has a rule each at the head of a published chain: `iifname != "br0" ip saddr 10.244.0.0/16 return
+//! comment "from 10.244.0.0/16"`. They stay as long as the gate: of two networks on one bridge neither shuts out the other's.
+//!
 //! The elements of `members` keep a gate's chain: it goes with the bridge's last port, and the table with the last gate.
 //!
 //! With `icc: false` (alone: `apart_…`, otherwise `published_apart_…` or `internal_apart_…`) what goes from the bridge to
@@ -37,6 +40,7 @@ mod chains;
 mod frames;
 
 use cni::{Attachment, IfName, NetworkName};
+use ipnetwork::IpNetwork;
 use netlink::{BridgeNetfilter, NamespaceLock};
 use nftables::{
     Batch, Chain, Data, Element, Expr, Family, HookPoint, Kind, Selector, Set, Socket, Table, Type, Verdict,
@@ -60,6 +64,8 @@ const FORWARD: Chain = Chain::base(TABLE, "forward", Kind::Filter, HookPoint::Fo
 pub(crate) struct BridgeGate<'a> {
     pub gate: Gate,
     pub bridge: &'a IfName,
+    /// What may come in besides published ports and answers.
+    pub from: &'a [IpNetwork],
 }
 
 impl BridgeGate<'_> {
@@ -112,11 +118,15 @@ impl BridgeGate<'_> {
         let comment = comment(self.bridge, attachment);
         if !socket.has_chain(&Chain::new(TABLE, &name))? {
             chains::create(&mut batch, self.gate, self.bridge, bridge);
+            chains::let_in(&mut batch, &name, bridge, self.from);
             for map in chains::maps(self.gate) {
                 let element = Element::new(&[bridge]).verdict(Verdict::jump(name.as_str()));
                 let note = netfilter::note(switches).filter(|_| self.gate.apart && **map == INTO);
                 batch.create_element(map, &note.into_iter().fold(element, Element::comment));
             }
+        } else if !self.from.is_empty() {
+            let there = socket.rules(&Chain::new(TABLE, &name))?;
+            chains::let_in(&mut batch, &name, bridge, &chains::missing(&there, self.from));
         }
         if self.gate.apart {
             frames::add(socket, &mut batch, interface(held)?, comment.clone())?;
@@ -163,10 +173,19 @@ impl BridgeGate<'_> {
             }
         }
         for (name, rules) in chains::all(self.gate, self.bridge, bridge) {
-            let found = socket.rules(&Chain::new(TABLE, &name))?.len();
+            let there = socket.rules(&Chain::new(TABLE, &name))?;
+            let found = there.iter().filter(|rule| !chains::lets_in(rule)).count();
             if found != rules {
                 return Err(Error::Differs(format!(
                     "bridge {} is not closed: chain {name} of table {TABLE} has {found} rules instead of {rules}",
+                    self.bridge,
+                )));
+            }
+            if name == chain
+                && let Some(missing) = chains::missing(&there, self.from).first()
+            {
+                return Err(Error::Differs(format!(
+                    "bridge {} does not let {missing} in: chain {name} of table {TABLE} has no rule for it",
                     self.bridge,
                 )));
             }

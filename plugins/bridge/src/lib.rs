@@ -9,6 +9,7 @@ mod add;
 mod addresses;
 mod advertisements;
 mod check;
+mod cidrs;
 mod clash;
 mod conf;
 mod container;

@@ -29,13 +29,16 @@ pub(crate) struct Masquerade<'a> {
     home: &'a str,
     /// Where they keep their own with iptables, as in the reference.
     subnets: Vec<IpNetwork>,
+    /// Where they keep their own all the same.
+    except: &'a [IpNetwork],
 }
 
 impl<'a> Masquerade<'a> {
     /// What masquerades an attachment that is set up by a plan.
     pub(crate) fn new(attachment: &'a Attachment, conf: &'a Conf, plan: &Plan) -> Self {
         let addresses = plan.ips.iter().map(|ip| ip.address.ip()).collect();
-        Self { attachment, addresses, home: conf.host_link().as_str(), subnets: plan.subnets() }
+        let (home, except) = (conf.host_link().as_str(), &conf.masquerade_except);
+        Self { attachment, addresses, home, subnets: plan.subnets(), except }
     }
 
     /// Sets it up; each backend does so in one transaction a table.
@@ -61,6 +64,10 @@ impl<'a> Masquerade<'a> {
 
     /// Whether each address is masqueraded by one thing or another.
     fn is_made_otherwise(&self) -> Result<bool, Error> {
+        // Nothing else knows of exceptions.
+        if !self.except.is_empty() {
+            return Ok(false);
+        }
         let mut left = self.addresses.clone();
         if let Some(mut socket) = Socket::open_if_supported()? {
             left.retain(|address| {

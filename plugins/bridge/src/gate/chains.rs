@@ -1,7 +1,8 @@
 //! The chains of one bridge's gate, with their names: what is there for each combination of the keys.
 
 use cni::{IfName, links, token};
-use nftables::{Batch, Chain, Expr, Field, Selector, Set, Type, state, status};
+use ipnetwork::IpNetwork;
+use nftables::{Batch, Chain, Expr, Field, Rule, Selector, Set, Type, Verdict, state, status};
 
 use super::{FORWARD, FROM, GATES, INTO, TABLE};
 use crate::conf::{Edge, Gate};
@@ -61,6 +62,37 @@ pub(super) fn create(batch: &mut Batch, gate: Gate, bridge: &IfName, port: Field
         batch.add_rule(&chain, &rule, None);
     }
 }
+
+/// Adds the rules that let networks in. Members are none of them, whatever their addresses.
+pub(super) fn let_in(batch: &mut Batch, name: &str, bridge: Field, from: &[IpNetwork]) {
+    for network in from {
+        let source = if network.is_ipv4() { Selector::IpSaddr } else { Selector::Ip6Saddr };
+        let rule = [Expr::ne(Selector::Iifname, bridge), Expr::within(source, *network), Expr::to_caller()];
+        batch.insert_rule(&Chain::new(TABLE, name), &rule, Some(&mark(*network)));
+    }
+}
+
+/// Those of some networks that none of a chain's rules lets in.
+pub(super) fn missing(rules: &[Rule], from: &[IpNetwork]) -> Vec<IpNetwork> {
+    let has = |network: &IpNetwork| {
+        let mark = mark(*network);
+        rules.iter().any(|rule| rule.comment.as_deref() == Some(&mark))
+    };
+    from.iter().copied().filter(|network| !has(network)).collect()
+}
+
+/// Whether a rule is one of those that let networks in.
+pub(super) fn lets_in(rule: &Rule) -> bool {
+    rule.comment.as_deref().is_some_and(|comment| comment.starts_with(FROM_NETWORK))
+        && rule.verdict() == Some(&Verdict::Return)
+}
+
+/// What a rule that lets a network in has for comment.
+fn mark(network: IpNetwork) -> String {
+    format!("{FROM_NETWORK}{network}")
+}
+
+const FROM_NETWORK: &str = "from ";
 
 /// Members that talk to each other are forwarded too, from the bridge to the bridge, where `br_netfilter` is on.
 fn rules(edge: Edge, bridge: Field, members: Expr<'static>) -> Vec<Vec<Expr<'static>>> {

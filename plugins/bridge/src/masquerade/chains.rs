@@ -3,6 +3,7 @@
 //! ```text
 //! -A POSTROUTING -s 10.1.0.5/32 -m comment --comment "name: \"net\" id: \"c\"" -j CNI-623e1c388032b20529218ecc
 //! -A CNI-623e1c388032b20529218ecc -d 10.1.0.0/24 -m comment --comment … -j ACCEPT
+//! -A CNI-623e1c388032b20529218ecc -d 10.244.0.0/16 -m comment --comment … -j RETURN        # ipMasqExcept
 //! -A CNI-623e1c388032b20529218ecc ! -d 224.0.0.0/4 -m comment --comment … -j MASQUERADE
 //! ```
 //!
@@ -39,6 +40,8 @@ struct Wanted {
     /// Each address as a network of its own, which is how iptables lists it.
     sources: Vec<String>,
     subnets: Vec<String>,
+    /// Where packets keep their source as far as this chain goes.
+    except: Vec<String>,
 }
 
 impl Wanted {
@@ -55,6 +58,7 @@ impl Wanted {
             groups: if is_v4 { "224.0.0.0/4" } else { "ff00::/8" },
             sources,
             subnets: masquerade.subnets.iter().filter_map(of_family).collect(),
+            except: masquerade.except.iter().filter_map(of_family).collect(),
         })
     }
 
@@ -70,6 +74,9 @@ impl Wanted {
         for subnet in &self.subnets {
             change.append(&self.chain, &self.words(&["-d", subnet], "ACCEPT"));
         }
+        for network in &self.except {
+            change.append(&self.chain, &self.words(&["-d", network], "RETURN"));
+        }
         change.append(&self.chain, &self.words(&["!", "-d", self.groups], "MASQUERADE"));
         self.lead(&mut change);
         change
@@ -84,6 +91,9 @@ impl Wanted {
         };
         for subnet in self.subnets.iter().filter(|subnet| !has("ACCEPT", Some(subnet.as_str()))) {
             change.insert(&self.chain, &self.words(&["-d", subnet], "ACCEPT"));
+        }
+        for network in self.except.iter().filter(|network| !has("RETURN", Some(network.as_str()))) {
+            change.insert(&self.chain, &self.words(&["-d", network], "RETURN"));
         }
         if !has("MASQUERADE", None) {
             change.append(&self.chain, &self.words(&["!", "-d", self.groups], "MASQUERADE"));
@@ -146,6 +156,18 @@ pub(super) fn check(masquerade: &Masquerade<'_>) -> Result<(), Error> {
         let chain = program.rules(TABLE, &wanted.chain)?.unwrap_or_default();
         if !chain.iter().any(|rule| rule.target() == Some("MASQUERADE")) {
             return differs(format!("what enters chain {}", wanted.chain));
+        }
+        let keeps = |network: &&String| {
+            let is_it =
+                |rule: &Rule| rule.target() == Some("RETURN") && rule.option("-d") == Some(network.as_str());
+            chain.iter().any(is_it)
+        };
+        if let Some(missing) = wanted.except.iter().find(|network| !keeps(network)) {
+            return Err(Error::Differs(format!(
+                "packets to {missing} do not keep their source: chain {} of {} has no rule for it",
+                wanted.chain,
+                program.path().display()
+            )));
         }
     }
     Ok(())

@@ -27,14 +27,17 @@
 //! kernel goes through all elements of all maps that rules look into (`nft_table_validate`), 0.1 ms a thousand.
 
 mod beside;
+mod except;
 mod memory;
 mod removal;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
-use ipnetwork::IpNetworkError;
+use ipnetwork::{IpNetwork, IpNetworkError};
 use nftables::{
-    Batch, Chain, Element, Expr, Family, Field, HookPoint, Kind, Selector, Set, Socket, Table, Type, priority,
+    Batch, Chain, Element, Expr, Family, Field, HookPoint, Kind, Rule, Selector, Set, Socket, Table, Type,
+    priority,
 };
 
 use super::Masquerade;
@@ -66,15 +69,19 @@ pub(super) struct Members<'a> {
     home: &'a str,
     comment: String,
     addresses: &'a [IpAddr],
+    /// Of the families that there are addresses of.
+    except: Vec<IpNetwork>,
 }
 
 impl<'a> Members<'a> {
     /// What the table has for an attachment.
     pub(super) fn new(masquerade: &'a Masquerade<'_>) -> Self {
-        let Masquerade { attachment, home, addresses, .. } = masquerade;
+        let Masquerade { attachment, home, addresses, except, .. } = masquerade;
         let owner = names::host_interface(attachment);
         let comment = comment(&owner, attachment);
-        Self { owner, label: names::network_label(&attachment.network), home, comment, addresses }
+        let has_family = |network: &IpNetwork| addresses.iter().any(|ip| ip.is_ipv4() == network.is_ipv4());
+        let except = except.iter().copied().filter(has_family).collect();
+        Self { owner, label: names::network_label(&attachment.network), home, comment, addresses, except }
     }
 
     /// Sets it up in one transaction. What stands under one of the addresses is mostly left of a container that has gone,
@@ -83,7 +90,7 @@ impl<'a> Members<'a> {
         for _ in 0..TRIES {
             // To try and be refused would cost the kernel a grace period, some ten milliseconds.
             let has_table = socket.has_chain(&MEMBERS)?;
-            match self.batch(has_table)?.commit(socket) {
+            match self.batch(socket, has_table)?.commit(socket) {
                 Ok(()) => return Ok(()),
                 // The table has just gone with another container.
                 Err(error) if error.is_not_found() => {}
@@ -103,7 +110,7 @@ impl<'a> Members<'a> {
     }
 
     /// The table, unless it is there, and the elements. A table without its chain is filled up.
-    fn batch(&self, has_table: bool) -> Result<Batch, Error> {
+    fn batch(&self, socket: &mut Socket, has_table: bool) -> Result<Batch, Error> {
         let mut batch = Batch::new();
         if !has_table {
             batch.add_table(&TABLE);
@@ -113,8 +120,9 @@ impl<'a> Members<'a> {
             batch.create_chain(&MEMBERS);
             add_rules(&mut batch)?;
         }
-        for (set, key) in self.places()? {
-            batch.create_element(set, &Element::new(&key).comment(self.comment.as_str()));
+        except::prepare(socket, &mut batch, &self.except, !has_table)?;
+        for place in self.places()? {
+            batch.create_element(&place.set(), &Element::new(&place.key).comment(self.comment.as_str()));
         }
         batch.create_element(&OWNERS, &owner_element(&self.owner, &self.memory())?);
         Ok(batch)
@@ -122,22 +130,30 @@ impl<'a> Members<'a> {
 
     /// Where the elements are, that of the owner excepted.
     fn places(&self) -> Result<Vec<Place>, Error> {
-        let places = self.addresses.iter().map(|address| places(*address, self.home));
-        Ok(places.collect::<Result<Vec<_>, Error>>()?.concat())
+        let words: Vec<String> = self.except.iter().map(except::word).collect();
+        let places = |address: &IpAddr| places(*address, self.home, words.iter().map(String::as_str));
+        Ok(self.addresses.iter().map(places).collect::<Result<Vec<_>, Error>>()?.concat())
     }
 
     fn memory(&self) -> Memory {
-        Memory::new(self.home, &self.label, self.addresses)
+        Memory::new(self.home, &self.label, self.addresses, self.except.iter().map(except::word))
     }
 
     /// Names what differs from what [`Members::add`] set up.
     pub(super) fn check(&self, socket: &mut Socket) -> Result<(), Error> {
-        for (set, key) in self.places()? {
-            let found = socket.get_element(set, &key)?;
+        for place in self.places()? {
+            let (set, key) = (place.set(), &place.key);
+            let found = socket.get_element(&set, key)?;
             let is_there = match found.as_ref().and_then(first_word) {
                 Some(owner) => owner == self.owner || Living::new()?.has(owner)?,
                 None => false,
             };
+            if !is_there && place.is_exception() {
+                return Err(Error::Differs(format!(
+                    "packets of {} do not keep their source: set {} of table {TABLE} does not have it for {}",
+                    key[0], set.name, self.owner
+                )));
+            }
             if !is_there {
                 return Err(Error::Differs(format!(
                     "address {} is not masqueraded: set {} of table {TABLE} does not have it for {}",
@@ -151,23 +167,46 @@ impl<'a> Members<'a> {
                 OWNERS.name, self.owner
             )));
         }
-        let rules = socket.rules(&POST)?.len();
-        if rules != RULES {
-            return Err(Error::Differs(format!(
-                "nothing is masqueraded: chain {} of table {TABLE} has {rules} rules instead of {RULES}",
-                POST.name
-            )));
+        match self.wrong_rules(&socket.rules(&POST)?) {
+            Some(wrong) => Err(Error::Differs(wrong)),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// What is wrong with the rules.
+    fn wrong_rules(&self, rules: &[Rule]) -> Option<String> {
+        let excepted: Vec<IpNetwork> = rules.iter().filter_map(except::network).collect();
+        let others = rules.len() - excepted.len();
+        if others != RULES {
+            return Some(format!(
+                "nothing is masqueraded: chain {} of table {TABLE} has {others} rules instead of {RULES}",
+                POST.name
+            ));
+        }
+        let missing = self.except.iter().find(|network| !excepted.contains(network));
+        missing.map(|network| {
+            format!(
+                "packets to {network} do not keep their source: chain {} of table {TABLE} has no rule for it",
+                POST.name
+            )
+        })
     }
 
     /// Puts back what is missing.
     pub(super) fn restore(&self, socket: &mut Socket) -> Result<(), Error> {
         self.clear(socket)?;
         self.add(socket)?;
-        if socket.rules(&POST)?.len() != RULES {
+        let rules = socket.rules(&POST)?;
+        if self.wrong_rules(&rules).is_some() {
+            let mut excepted: Vec<IpNetwork> = rules.iter().filter_map(except::network).collect();
+            excepted.extend(&self.except);
+            excepted.sort();
+            excepted.dedup();
             let mut batch = Batch::new();
             add_rules(&mut batch)?;
+            for network in excepted {
+                except::insert_rule(&mut batch, network);
+            }
             batch.commit(socket)?;
         }
         Ok(())
@@ -175,12 +214,45 @@ impl<'a> Members<'a> {
 }
 
 /// A set, and a key in it.
-type Place = (&'static Set<'static>, Vec<Field>);
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    name: Cow<'static, str>,
+    types: &'static [Type],
+    key: Vec<Field>,
+}
+
+impl Place {
+    fn new(name: String, types: &'static [Type], key: Vec<Field>) -> Self {
+        Self { name: name.into(), types, key }
+    }
+
+    fn of(set: &Set<'static>, key: Vec<Field>) -> Self {
+        Self { name: set.name.into(), types: set.key, key }
+    }
+
+    fn set(&self) -> Set<'_> {
+        Set::new(TABLE, &self.name, self.types)
+    }
+
+    /// Whether it is no part of masquerading, but of an exception from it.
+    fn is_exception(&self) -> bool {
+        ADDRESSES.iter().all(|set| set.name != self.name)
+    }
+}
 
 /// Where an address has its elements.
-fn places(address: IpAddr, home: &str) -> Result<Vec<Place>, Error> {
+fn places<'e>(
+    address: IpAddr,
+    home: &str,
+    exceptions: impl Iterator<Item = &'e str>,
+) -> Result<Vec<Place>, Error> {
     let homes = if address.is_ipv4() { &HOME4 } else { &HOME6 };
-    Ok(vec![(members(address), vec![address.into()]), (homes, vec![address.into(), interface(home)?])])
+    let mut places = vec![
+        Place::of(members(address), vec![address.into()]),
+        Place::of(homes, vec![address.into(), interface(home)?]),
+    ];
+    places.extend(exceptions.filter_map(|word| except::place(word, address)));
+    Ok(places)
 }
 
 fn members(address: IpAddr) -> &'static Set<'static> {
@@ -190,7 +262,7 @@ fn members(address: IpAddr) -> &'static Set<'static> {
 /// How many rules there are.
 const RULES: usize = 2;
 
-/// Adds the rules, in place of all others of their chain.
+/// Adds the rules that masquerade, in place of all others of their chain.
 fn add_rules(batch: &mut Batch) -> Result<(), Error> {
     batch.add_chain(&POST).flush_chain(&POST);
     let families = [

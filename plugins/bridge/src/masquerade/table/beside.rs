@@ -9,7 +9,7 @@ use nftables::{Batch, Element, Socket, Verdict};
 
 use super::memory::Memory;
 use super::removal::owned_places;
-use super::{MEMBERS, Members, OWNERS, Place};
+use super::{MEMBERS, Members, OWNERS, Place, except};
 use crate::error::Error;
 use crate::tables::{first_word, ignore_change, interface, key_of};
 
@@ -43,8 +43,9 @@ impl Members<'_> {
     pub(super) fn clear(&self, socket: &mut Socket) -> Result<(), Error> {
         super::del(socket, &self.owner, self.addresses)?;
         let mut living = Living::new()?;
-        for (set, key) in self.places()? {
-            let Some(found) = socket.get_element(set, &key)? else { continue };
+        for place in self.places()? {
+            let (set, key) = (place.set(), &place.key[..]);
+            let Some(found) = socket.get_element(&set, key)? else { continue };
             if let Some(owner) = first_word(&found).filter(|owner| *owner != self.owner) {
                 if living.has(owner)? {
                     continue;
@@ -52,13 +53,13 @@ impl Members<'_> {
                 super::del(socket, owner, self.addresses)?;
             }
             // One that no owner knows of, unless an heir has it now.
-            let left = socket.get_element(set, &key)?;
+            let left = socket.get_element(&set, key)?;
             let is_anybodys = match left.as_ref().and_then(first_word).filter(|owner| *owner != self.owner) {
                 Some(owner) => living.has(owner)?,
                 None => left.is_none(),
             };
             if !is_anybodys {
-                ignore_change(Batch::new().del_element(set, &key).commit(socket))?;
+                ignore_change(Batch::new().del_element(&set, key).commit(socket))?;
             }
         }
         Ok(())
@@ -70,10 +71,12 @@ impl Members<'_> {
         let generation = socket.generation()?;
         let mut living = Living::new()?;
         let (mut batch, mut others) = (Batch::new(), Vec::new());
-        for (set, key) in self.places()? {
-            match socket.get_element(set, &key)?.as_ref().and_then(first_word) {
+        except::prepare(socket, &mut batch, &self.except, false)?;
+        for place in self.places()? {
+            let (set, key) = (place.set(), &place.key[..]);
+            match socket.get_element(&set, key)?.as_ref().and_then(first_word) {
                 None => {
-                    batch.create_element(set, &Element::new(&key).comment(self.comment.as_str()));
+                    batch.create_element(&set, &Element::new(key).comment(self.comment.as_str()));
                 }
                 Some(other) if other != self.owner && living.has(other)? => {
                     if !others.iter().any(|known| known == other) {
@@ -100,8 +103,8 @@ impl Members<'_> {
             Err(error) => return Err(error.into()),
         }
         thread::sleep(SETTLED);
-        for (set, key) in self.places()? {
-            if socket.get_element(set, &key)?.is_none() {
+        for place in self.places()? {
+            if socket.get_element(&place.set(), &place.key)?.is_none() {
                 super::del(socket, &self.owner, self.addresses)?;
                 return Ok(false);
             }
@@ -182,8 +185,8 @@ pub(super) fn bequeath(batch: &mut Batch, going: &[Place], heirs: &[Heir]) -> Re
         }
         let Heir { name, memory, .. } = heir;
         let comment = format!("{name} {}", memory.label());
-        for (set, key) in &taken {
-            batch.create_element(set, &Element::new(key).comment(comment.trim_end()));
+        for place in &taken {
+            batch.create_element(&place.set(), &Element::new(&place.key).comment(comment.trim_end()));
         }
         let mut behind = Vec::new();
         for other in &heirs[at + 1..] {

@@ -1,5 +1,5 @@
-//! What the element of an owner remembers, as words: `cni0 net 1a2b3c4d 10.1.0.5 fd00::5 +veth0123456789a`. The network's
-//! interface, the network in two, the addresses, and the owner's heirs: others who have one of these addresses too and
+//! What the element of an owner remembers, as words: `cni0 net 1a2b3c4d 10.1.0.5 fd00::5 !4_5e6f7a8b +veth0123456789a`. The
+//! network's interface, the network in two, the addresses, the exceptions (see `except`), and the owner's heirs: others who have one of these addresses too and
 //! live, whose elements these become when the owner goes. What there was no room for is marked by an end of `...`.
 
 use std::net::IpAddr;
@@ -8,6 +8,8 @@ use crate::tables::COMMENT_MAX;
 
 /// Ends a memory that had no room for everything.
 const MORE: &str = " ...";
+/// Begins an exception.
+const EXCEPT: char = '!';
 /// Begins the name of an heir.
 const HEIR: char = '+';
 
@@ -17,9 +19,15 @@ pub(super) struct Memory(String);
 
 impl Memory {
     /// What an owner without heirs remembers.
-    pub(super) fn new(home: &str, label: &str, addresses: &[IpAddr]) -> Self {
+    pub(super) fn new(
+        home: &str,
+        label: &str,
+        addresses: &[IpAddr],
+        exceptions: impl Iterator<Item = String>,
+    ) -> Self {
         let start = Self(format!("{home} {label}"));
-        addresses.iter().fold(start, |memory, address| memory.with(&address.to_string()))
+        let memory = addresses.iter().fold(start, |memory, address| memory.with(&address.to_string()));
+        exceptions.fold(memory, |memory, exception| memory.with(&format!("{EXCEPT}{exception}")))
     }
 
     /// The same as an element tells it.
@@ -56,6 +64,11 @@ impl Memory {
         self.0.split(' ').skip(3).filter_map(|word| word.parse().ok())
     }
 
+    /// The exceptions from its masquerading.
+    pub(super) fn exceptions(&self) -> impl Iterator<Item = &str> + '_ {
+        self.0.split(' ').skip(3).filter_map(|word| word.strip_prefix(EXCEPT))
+    }
+
     /// The names of its heirs.
     pub(super) fn heirs(&self) -> impl Iterator<Item = &str> + '_ {
         self.0.split(' ').skip(3).filter_map(|word| word.strip_prefix(HEIR))
@@ -89,8 +102,10 @@ mod tests {
     #[test]
     fn everything_comes_back() {
         let ours = addresses(&["10.1.0.5", "fd00::5"]);
-        let memory = Memory::new("cni0", "net 1a2b3c4d", &ours).with_heirs(["veth1", "veth2"]);
-        assert_eq!(memory.as_str(), "cni0 net 1a2b3c4d 10.1.0.5 fd00::5 +veth1 +veth2");
+        let exceptions = ["4_5e6f7a8b".to_owned()].into_iter();
+        let memory = Memory::new("cni0", "net 1a2b3c4d", &ours, exceptions).with_heirs(["veth1", "veth2"]);
+        assert_eq!(memory.as_str(), "cni0 net 1a2b3c4d 10.1.0.5 fd00::5 !4_5e6f7a8b +veth1 +veth2");
+        assert_eq!(memory.exceptions().collect::<Vec<_>>(), ["4_5e6f7a8b"]);
         assert_eq!((memory.home(), memory.label().as_str()), ("cni0", "net 1a2b3c4d"));
         assert_eq!(memory.addresses().collect::<Vec<_>>(), ours);
         assert_eq!(memory.with_heirs(["veth3"]).heirs().collect::<Vec<_>>(), ["veth3"]);
@@ -101,11 +116,13 @@ mod tests {
     fn what_has_no_room_is_marked() {
         let many: Vec<String> = (0..20).map(|n| format!("fd00::{n}:0:0:1")).collect();
         let many = addresses(&many.iter().map(String::as_str).collect::<Vec<_>>());
-        let memory = Memory::new("cni0", "net 1a2b3c4d", &many);
+        let memory = Memory::new("cni0", "net 1a2b3c4d", &many, std::iter::empty());
         assert!(memory.is_cut() && memory.as_str().len() <= COMMENT_MAX);
         assert_eq!(memory.with_heirs(["veth1"]), memory);
-        let room = Memory::new("cni0", &format!("{} 1a2b3c4d", "n".repeat(48)), &many[..1]);
-        let full = room.with_heirs(["veth0123456789a", "veth0123456789b", "veth0123456789c"]);
+        let room =
+            Memory::new("cni0", &format!("{} 1a2b3c4d", "n".repeat(48)), &many[..1], std::iter::empty());
+        let full =
+            room.with_heirs(["veth0123456789a", "veth0123456789b", "veth0123456789c", "veth0123456789d"]);
         assert!(!room.is_cut() && full.is_cut() && full.as_str().len() <= COMMENT_MAX);
     }
 }

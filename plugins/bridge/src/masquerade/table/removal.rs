@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use cni::NetworkName;
-use nftables::{Batch, Field, Set, Socket};
+use nftables::{Batch, Socket};
 
 use super::beside::{bequeath, heirs};
 use super::memory::Memory;
-use super::{ADDRESSES, MEMBERS, OWNERS, Place, TABLE, members, places};
+use super::{ADDRESSES, MEMBERS, OWNERS, POST, Place, TABLE, except, members, places};
 use crate::error::Error;
 use crate::tables::{TRIES, contended, first_word, interface, ports_of};
 
@@ -66,11 +66,11 @@ fn removal(socket: &mut Socket, owner: &str, told: &[IpAddr]) -> Result<Option<R
         batch.del_element(&OWNERS, &key);
     }
     let mut going = Vec::new();
-    for (set, key) in candidates {
+    for place in candidates {
         // The address may be another container's by now: then this DEL comes late.
-        if is_of(socket, owner, set, &key)? {
-            batch.del_element(set, &key);
-            going.push((set, key));
+        if is_of(socket, owner, &place)? {
+            batch.del_element(&place.set(), &place.key);
+            going.push(place);
         }
     }
     let heirs = heirs(socket, owner, memory.as_ref(), &going)?;
@@ -83,17 +83,21 @@ fn removal(socket: &mut Socket, owner: &str, told: &[IpAddr]) -> Result<Option<R
 
 /// The places that a memory names.
 pub(super) fn owned_places(memory: &Memory) -> Result<Vec<Place>, Error> {
-    let places = memory.addresses().map(|address| places(address, memory.home()));
-    Ok(places.collect::<Result<Vec<_>, Error>>()?.concat())
+    let mut all = Vec::new();
+    for address in memory.addresses() {
+        all.extend(places(address, memory.home(), memory.exceptions())?);
+    }
+    Ok(all)
 }
 
-fn is_of(socket: &mut Socket, owner: &str, set: &Set<'_>, key: &[Field]) -> Result<bool, Error> {
-    Ok(socket.get_element(set, key)?.as_ref().and_then(first_word) == Some(owner))
+fn is_of(socket: &mut Socket, owner: &str, place: &Place) -> Result<bool, Error> {
+    Ok(socket.get_element(&place.set(), &place.key)?.as_ref().and_then(first_word) == Some(owner))
 }
 
 fn is_any_of(socket: &mut Socket, owner: &str, addresses: &[IpAddr]) -> Result<bool, Error> {
     for address in addresses {
-        if is_of(socket, owner, members(*address), &[(*address).into()])? {
+        let set = members(*address);
+        if is_of(socket, owner, &Place::of(set, vec![(*address).into()]))? {
             return Ok(true);
         }
     }
@@ -103,12 +107,21 @@ fn is_any_of(socket: &mut Socket, owner: &str, addresses: &[IpAddr]) -> Result<b
 /// The places of all elements that name an owner: the slow way, for containers with more than a few addresses.
 fn search(socket: &mut Socket, owner: &str) -> Result<Vec<Place>, Error> {
     let mut places = Vec::new();
-    for set in ADDRESSES {
-        for element in socket.elements(set)? {
+    let mut sets: Vec<Place> = ADDRESSES.iter().map(|set| Place::of(set, Vec::new())).collect();
+    let excepted = socket.rules(&POST)?;
+    sets.extend(
+        excepted
+            .iter()
+            .filter_map(except::network)
+            .map(|network| Place::new(except::name(&network), except::types(network.is_ipv4()), Vec::new())),
+    );
+    for place in sets {
+        let set = place.set();
+        for element in socket.elements(&set)? {
             if first_word(&element) == Some(owner)
                 && let Ok(key) = nftables::key::decode(set.key, &element.key)
             {
-                places.push((set, key));
+                places.push(Place { key, ..place.clone() });
             }
         }
     }
@@ -125,7 +138,7 @@ fn is_left(socket: &mut Socket, owners: usize, going: &[Place]) -> Result<bool, 
     for set in ADDRESSES {
         others += socket.elements(set)?.len();
     }
-    Ok(others == going.len())
+    Ok(others == going.iter().filter(|place| !place.is_exception()).count())
 }
 
 /// The ports of a network that something masquerades.

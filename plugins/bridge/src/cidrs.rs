@@ -1,0 +1,67 @@
+//! Keys that are lists of networks, as `ipMasqExcept` and `ingressFrom`.
+
+use ipnetwork::IpNetwork;
+
+use crate::error::Error;
+
+/// Reads a list: each a network of either family without host bits, and none twice.
+pub(crate) fn parse(key: &str, texts: &[String]) -> Result<Vec<IpNetwork>, Error> {
+    let mut networks = Vec::new();
+    for (place, text) in texts.iter().enumerate() {
+        let network = one(text).map_err(|problem| Error::Config {
+            problem: format!("{key}[{place}]: {problem}"),
+            cure: "write each network as address/length, such as 10.244.0.0/16 or fd00:244::/48",
+        })?;
+        if !networks.contains(&network) {
+            networks.push(network);
+        }
+    }
+    Ok(networks)
+}
+
+fn one(text: &str) -> Result<IpNetwork, String> {
+    let network = cni::cidr::parse(text)?;
+    if matches!(network, IpNetwork::V6(v6) if v6.ip().to_ipv4_mapped().is_some()) {
+        return Err(format!("{text:?} is an IPv4 network in IPv6's words"));
+    }
+    if network.ip() != network.network() {
+        let (start, length) = (network.network(), network.prefix());
+        return Err(format!("{text:?} has host bits: {start}/{length} is the network"));
+    }
+    if network.prefix() == 0 {
+        return Err(format!("{text:?} is every address"));
+    }
+    Ok(network)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(texts: &[&str]) -> Result<Vec<String>, String> {
+        let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+        let networks = parse("ipMasqExcept", &texts).map_err(|error| error.to_string())?;
+        Ok(networks.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn both_families_each_once() {
+        let texts = ["10.244.0.0/16", "fd00:244::/48", "10.244.0.0/16", "192.0.2.7/32"];
+        assert_eq!(parsed(&texts).unwrap(), ["10.244.0.0/16", "fd00:244::/48", "192.0.2.7/32"]);
+    }
+
+    #[test]
+    fn what_is_no_network_is_told_with_its_place() {
+        for (text, words) in [
+            ("10.244.0.0", "has no prefix length"),
+            ("10.244.0.0/33", "is no address with a prefix length"),
+            ("pods", "ipMasqExcept[1]: "),
+            ("10.244.3.0/16", "has host bits: 10.244.0.0/16"),
+            ("::ffff:10.244.0.0/112", "an IPv4 network in IPv6's words"),
+            ("::/0", "is every address"),
+        ] {
+            let error = parsed(&["10.1.0.0/16", text]).unwrap_err();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+}
