@@ -13,7 +13,7 @@ use crate::holder::Owner;
 use crate::memory;
 use crate::plan::{self, Plan};
 use crate::port::{Port, Protocol};
-use crate::ruleset::{self, OWNERS, SPARE4, SPARE6, TABLE};
+use crate::ruleset::{self, OWNERS, TABLE};
 use crate::way::{Before, Way, clear_way};
 use crate::{chains, flows, listener, localhost, spare};
 
@@ -71,7 +71,12 @@ impl<'a> Publish<'a> {
 
     /// Publishes the ports. A failure before the transaction leaves nothing behind; one after it is for the caller to
     /// undo, by removing the owner. `framed` are the tables of iptables that may have published a port before.
-    pub(crate) fn run(mut self, rules: &mut Socket, framed: &[Table]) -> Result<(), Error> {
+    pub(crate) fn run(
+        mut self,
+        rules: &mut Socket,
+        framed: &[Table],
+        links: Option<netlink::Socket>,
+    ) -> Result<(), Error> {
         let plan = self.plan(rules)?;
         if plan.ports.is_empty() {
             return Ok(());
@@ -83,9 +88,7 @@ impl<'a> Publish<'a> {
         }
         chains::refuse_taken(rules, framed, self.attachment, &plan.ports)?;
         let plan = self.commit(rules, plan)?;
-        for interface in &self.container.localnets {
-            localhost::enable(interface)?;
-        }
+        enable(&self.container.localnets, links)?;
         flows::forget_unpublished(rules, plan.ports.iter().map(|(_, port)| port))
     }
 
@@ -192,15 +195,11 @@ impl<'a> Publish<'a> {
     /// kernel a grace period.
     fn batch(&self, rules: &mut Socket, plan: &Plan) -> Result<Batch, Error> {
         let mut batch = Batch::new();
-        if !plan.spares.is_empty() {
-            // A table of before has none.
-            batch.add_set(&SPARE4).add_set(&SPARE6);
-        }
         let has_chain = rules.has_chain(&Chain::new(TABLE, &plan.chain.name))?;
         if !has_chain || self.repeats {
             if !rules.has_table(&TABLE)? {
                 ruleset::create_table(&mut batch)?;
-            } else if self.repeats {
+            } else if self.repeats || !ruleset::is_of_this_version(rules)? {
                 ruleset::restore_table(&mut batch)?;
             }
             if has_chain {
@@ -223,6 +222,16 @@ impl<'a> Publish<'a> {
         }
         Ok(batch)
     }
+}
+
+fn enable(localnets: &[String], links: Option<netlink::Socket>) -> Result<(), Error> {
+    if !localnets.is_empty() {
+        let mut links = links.map_or_else(netlink::Socket::open, Ok)?;
+        for interface in localnets {
+            localhost::enable(&mut links, interface)?;
+        }
+    }
+    Ok(())
 }
 
 /// ADD with the iptables backend. What a failure leaves is for the caller to undo.
@@ -250,9 +259,7 @@ pub(crate) fn by_chains(
             Publish::new(rules, attachment, conf.without_ports(), container)?.guard(rules)?;
         }
     }
-    for interface in &container.localnets {
-        localhost::enable(interface)?;
-    }
+    enable(&container.localnets, None)?;
     chains::add(rules, attachment, conf, container, &ports)?;
     // The kernel has connection tracking without nf_tables as well.
     flows::forget_unpublished(&mut Socket::open()?, ports.iter())
