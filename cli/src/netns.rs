@@ -47,6 +47,14 @@ pub(crate) enum Life {
 }
 
 impl Life {
+    /// Why nobody can tell.
+    pub(crate) fn why(&self) -> Option<&str> {
+        match self {
+            Self::Unreadable(reason) | Self::Unknown(reason) => Some(reason),
+            Self::Alive | Self::Gone => None,
+        }
+    }
+
     /// That of the namespace at a path.
     pub(crate) fn of(netns: &Path) -> Self {
         match Namespace::open(netns) {

@@ -64,14 +64,10 @@ impl Place {
         member.netns.clone().map_or_else(Self::nowhere, |told| Self { life: Life::of(&told), told })
     }
 
-    /// The path to work with; empty where nothing is certain.
+    /// The path to work with; empty where it may be another's. That of a namespace which has gone goes on naming what was
+    /// kept by it.
     pub(crate) fn certain(&self) -> &Path {
-        if self.life == Life::Alive { &self.told } else { Path::new("") }
-    }
-
-    /// The path as people are told it: also that of one which has gone.
-    pub(crate) fn shown(&self) -> PathBuf {
-        if matches!(self.life, Life::Unknown(_)) { PathBuf::new() } else { self.told.clone() }
+        if matches!(self.life, Life::Unknown(_)) { Path::new("") } else { &self.told }
     }
 
     /// The runtime itself has kept this path for this purpose. A process's number may have gone to another container.
@@ -90,16 +86,20 @@ impl Place {
     fn guarded(told: PathBuf, mark: &Mark) -> Self {
         let life = match Namespace::open(&told) {
             Err(error) if leads_nowhere(&error) => Life::Gone,
-            Err(error) => Life::Unreadable(error.to_string()),
+            Err(error) => return Self::unreadable(&error),
             Ok(namespace) => match mark.find(&namespace) {
                 Ok(Found::Itself) => Life::Alive,
                 Ok(Found::Another(reason) | Found::Nothing(reason)) => {
                     Life::Unknown(in_words(&told, &reason))
                 }
-                Err(error) => Life::Unreadable(error.to_string()),
+                Err(error) => return Self::unreadable(&error),
             },
         };
         Self { told, life }
+    }
+
+    fn unreadable(error: &netlink::Error) -> Self {
+        Self { told: PathBuf::new(), life: Life::Unreadable(error.to_string()) }
     }
 
     fn nowhere() -> Self {

@@ -138,20 +138,18 @@ impl<'a> Runtime<'a> {
     /// is given goes before the kept one.
     pub(crate) fn recall(&self, attachment: &Attachment, netns: Option<&Path>) -> Result<Making, Error> {
         let doing = format!("look up {attachment}");
-        let mut making = match self.cache.read(attachment).map_err(Error::contract(doing))? {
-            Some(entry) => Making::of(entry)?,
+        let entry = self.cache.read(attachment).map_err(Error::contract(doing))?;
+        match (entry, netns) {
+            (Some(entry), Some(netns)) => Making::within(entry, netns.to_owned()),
+            (Some(entry), None) => Making::of(entry),
             // Of an attachment that nobody has made by this cache, no more is known than what can be read.
-            None => Making {
+            (None, netns) => Ok(Making {
                 list: self.find(attachment.network.as_str())?,
-                netns: PathBuf::new(),
+                netns: netns.unwrap_or(Path::new("")).to_owned(),
                 args: self.environment.pairs(),
                 capabilities: self.environment.capabilities()?,
-            },
-        };
-        if let Some(netns) = netns {
-            netns.clone_into(&mut making.netns);
+            }),
         }
-        Ok(making)
     }
 
     /// Removes every attachment that the cache has of a container, with what each was made with; goes on past failures.

@@ -252,6 +252,8 @@ fn what_nothing_tells_is_unknown_and_left_alone() {
                 (json!(false), json!("")),
                 "{what}"
             );
+            let (code, text) = call(&["network", "connect", "cleat-dual-stack", "web"]);
+            assert!(code != Some(0) && !text.contains("has gone"), "{what}: {text}");
             assert_eq!([inner(&web), format!("{:?}", Snapshot::take())], kept, "{what}");
             assert!(ask_tcp(Some(&host.outside), &format!("{UPLINK_V4}:8080")).is_ok(), "{what}");
             // The registry may tell it, where the addresses are those that are there.
@@ -353,6 +355,7 @@ fn nobody_is_taken_off_the_network_for_want_of_an_add() {
         rewrite(NETWORK, "web", |entry| {
             let list =
                 json!({"cniVersion": "1.0.0", "name": NETWORK, "plugins": [{"type": "bridge", "mtu": -1}]});
+            entry["netns"] = "/run/netns/web".into();
             entry["config"] = encoded(&list).into();
         });
         let changed = fs::read(file(NETWORK, "web", "eth0")).unwrap();

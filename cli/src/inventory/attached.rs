@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use cni::cache::Entry;
-use cni::{AddResult, Attachment, Interface, NetworkList, Version, case_blind, hex};
+use cni::{AddResult, Attachment, Interface, NetworkList, Plugin, Version, case_blind, hex};
+use host_port::HostPort;
 use registry::{Member, short_id};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -62,7 +63,7 @@ impl Attached {
         let ports = ports.unwrap_or_else(|| ports::asked_for(asked(&entry, list.as_ref()), &addresses));
         Self {
             caller: caller::of(&entry, &place.told, evidence),
-            netns: place.shown(),
+            netns: place.certain().to_owned(),
             life: place.life,
             member,
             result,
@@ -79,7 +80,7 @@ impl Attached {
         let place = Place::of_member(&member);
         Self {
             caller: "",
-            netns: place.shown(),
+            netns: place.certain().to_owned(),
             life: place.life,
             member: Some(member),
             result: AddResult::default(),
@@ -92,18 +93,15 @@ impl Attached {
         }
     }
 
-    /// With what it was made, in the namespace where it certainly is; `None` where no cache has it.
+    /// With what it was made, and its namespace where that is certain; `None` where no cache has it.
     pub(crate) fn making(&self) -> Option<Result<Making, Error>> {
-        let netns = if self.life == Life::Alive { self.netns.clone() } else { PathBuf::new() };
-        self.entry.clone().map(|entry| Making::within(entry, netns))
+        self.entry.clone().map(|entry| Making::within(entry, self.netns.clone()))
     }
 
     /// Whether there is enough to compare it with what it was made as; or why not.
     pub(crate) fn expect_comparable(&self, making: &Making) -> Result<(), String> {
-        match &self.life {
-            Life::Unknown(reason) | Life::Unreadable(reason) => return Err(reason.clone()),
-            Life::Gone => return Err("its container has gone".to_owned()),
-            Life::Alive => {}
+        if let Some(why) = self.life.why() {
+            return Err(why.to_owned());
         }
         let result = self.entry.as_ref().and_then(|entry| entry.result.as_ref());
         let result = result.ok_or("no result is kept")?;
@@ -190,12 +188,14 @@ impl Attached {
     }
 }
 
-/// Where another program publishes ports, what was asked for is all that is known. Ours are read from the kernel.
+/// Where another program publishes ports, what was asked for is all that is known. Ours are read from nftables.
 fn asked<'a>(entry: &'a Entry, list: Option<&NetworkList>) -> &'a Value {
-    let is_others =
-        list.is_some_and(|list| endpoint::publishes(list) && endpoint::plugin(list, "host-port").is_none());
+    let is_unread = |list: &NetworkList| {
+        let backend = endpoint::plugin(list, HostPort::NAME).map(|conf| case_blind::get(conf, "backend"));
+        endpoint::publishes(list) && backend.is_none_or(|backend| backend == Some(&Value::from("iptables")))
+    };
     let asked = entry.capability_args.as_ref().and_then(|capabilities| capabilities.get("portMappings"));
-    asked.filter(|_| is_others).unwrap_or(&Value::Null)
+    asked.filter(|_| list.is_some_and(is_unread)).unwrap_or(&Value::Null)
 }
 
 fn is_loopback(list: &NetworkList) -> bool {

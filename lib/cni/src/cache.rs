@@ -341,4 +341,44 @@ mod tests {
         assert_eq!(cache.read(&attachment()).unwrap_err().code(), 6);
         fs::remove_dir_all(&folder).unwrap();
     }
+
+    #[test]
+    fn the_result_tells_the_interface_where_older_libcnis_keep_no_namespace() {
+        let entry = |recorded: &str| serde_json::from_str::<Entry>(recorded).unwrap();
+        for (recorded, netns, sandbox) in [
+            (include_str!("../../../tests/data/caches/containerd-1.6.json"), "", "/var/run/netns/cni-"),
+            (
+                include_str!("../../../tests/data/caches/containerd-1.6-loopback.json"),
+                "",
+                "/var/run/netns/cni-",
+            ),
+            (
+                include_str!("../../../tests/data/caches/containerd-2.1.json"),
+                "/var/run/netns/cni-",
+                "/var/run/netns/cni-",
+            ),
+            (include_str!("../../../tests/data/caches/ctr-1.6.json"), "", "/proc/"),
+            (include_str!("../../../tests/data/caches/podman-4.3.json"), "", "/run/netns/netns-"),
+            (include_str!("../../../tests/data/caches/libcni-1.1.json"), "", "/run/netns/web"),
+        ] {
+            let entry = entry(recorded);
+            let interface = entry.interface().unwrap();
+            assert!(interface.sandbox.starts_with(sandbox) && interface.name == entry.ifname, "{recorded}");
+            assert!(interface.mac.len() == 17 && entry.netns.starts_with(netns), "{recorded}");
+            assert_eq!(entry.netns.is_empty(), netns.is_empty(), "{recorded}");
+        }
+        let mut old = entry(include_str!("../../../tests/data/caches/podman-4.3.json"));
+        // As many as there may be, in any state.
+        let eth0 = |sandbox: &str| json!({"name": "eth0", "sandbox": sandbox});
+        old.result = Some(json!({"Interfaces": [7, eth0("/a"), {"name": []}, eth0("/b"), eth0("")]}));
+        assert_eq!(old.interface().unwrap().sandbox, "/b");
+        for nothing in
+            [json!({"ip4": {"ip": "10.1.0.5/24"}}), json!({"interfaces": null}), json!([]), json!(7)]
+        {
+            old.result = Some(nothing);
+            assert_eq!(old.interface(), None);
+        }
+        old.result = None;
+        assert_eq!(old.interface(), None);
+    }
 }

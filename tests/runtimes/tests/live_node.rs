@@ -3,8 +3,10 @@
 use std::process::Command;
 
 use runtimes::cri::{ContainerSpec, Cri, Pod, PodSpec};
-use runtimes::{Containerd, Release, eventually, machine, run};
+use runtimes::{Containerd, Machine, Release, eventually, machine, run};
+use sandbox::Snapshot;
 use sandbox::traffic::ask_tcp;
+use serde_json::{Value, json};
 
 use crate::cri::{await_network, end};
 
@@ -23,10 +25,7 @@ fn pods_of_the_reference_live_on_and_go_without_a_trace() {
         await_network(&cri);
         // What the reference makes once and keeps is there from the first pod on.
         let first = serve(&cri, "first", 8079);
-        eventually("the bridge's addresses are no longer tentative", || {
-            let tentative = run(Command::new("ip").args(["-6", "addr", "show", "dev", "cni0", "tentative"]));
-            if tentative.is_empty() { Ok(()) } else { Err(tentative) }
-        });
+        await_addresses();
         end(&cri, &first);
         let before = machine.snapshot();
 
@@ -47,14 +46,92 @@ fn pods_of_the_reference_live_on_and_go_without_a_trace() {
         assert_eq!(ask("192.0.2.1:8081".to_owned()).trim(), "new");
         ask_tcp(Some(&machine.host.outside), "192.0.2.1:8080").unwrap_err();
         end(&cri, &new);
-        // What the reference keeps for all its pods may go with the last of them.
-        let known: Vec<&str> = before.lines().collect();
-        eventually("nothing of the pods is left", || {
-            let now = machine.snapshot();
-            let left: Vec<String> =
-                now.lines().filter(|line| !known.contains(line)).map(str::to_owned).collect();
-            if left.is_empty() { Ok(()) } else { Err(left) }
-        });
+        assert_gone(machine, &before);
+    });
+}
+
+/// `cleat` judges them as theirs: nothing of them is broken, nothing is put right, and nobody loses anything.
+#[test]
+fn pods_of_the_reference_are_judged_as_theirs() {
+    machine(|machine| {
+        machine.reference(&REPLACED);
+        machine.reference(&["firewall", "tuning"]);
+        let conflist = include_str!("../../data/conflists/containerd-net.conflist");
+        let mut conflist: Value = serde_json::from_str(conflist).unwrap();
+        let tuning = json!({ "type": "tuning", "sysctl": { "net.ipv4.conf.all.log_martians": "1" } });
+        conflist["plugins"].as_array_mut().unwrap().push(tuning);
+        machine.network("10-containerd-net.conflist", &conflist);
+        let containerd = Containerd::start(Release::Debian12);
+        let cri = Cri::new(containerd.socket());
+        await_network(&cri);
+        // What the reference makes once and keeps is there from the first pod on.
+        let first = serve(&cri, "first", 8079);
+        await_addresses();
+        end(&cri, &first);
+        let before = machine.snapshot();
+        let pods = [("web", 8080), ("db", 8081)].map(|(name, port)| (name, port, serve(&cri, name, port)));
+        let all_answer = || {
+            for (name, port, pod) in &pods {
+                let ask = |place, address: String| eventually("an answer", || ask_tcp(place, &address));
+                assert_eq!(ask(Some(&machine.host.outside), format!("192.0.2.1:{port}")).trim(), *name);
+                assert_eq!(ask(None, format!("{}:80", cri.addresses(pod)[0])).trim(), *name);
+            }
+        };
+        all_answer();
+        machine.ours(&REPLACED);
+        let during = machine.snapshot();
+        let json = |args: &[&str]| -> Value {
+            serde_json::from_str(&run(machine.cleat().args(args).arg("--json"))).unwrap()
+        };
+        let checked = json(&["check"]);
+        let states = checked.as_array().unwrap().iter().filter(|row| row["interface"] == "eth0");
+        let states: Vec<&Value> = states.map(|row| &row["state"]).collect();
+        assert_eq!(states, ["ok", "ok"], "{checked:#}");
+        for repair in [&["repair"][..], &["repair", "--dry-run"], &["repair", "--force"]] {
+            assert_eq!(json(repair), json!([]));
+        }
+        run(machine.cleat().args(["gc", "--force"]));
+        during.assert_unchanged();
+        let rows = json(&["ps"]);
+        assert_eq!(rows.as_array().unwrap().len(), 2, "{rows:#}");
+        for row in rows.as_array().unwrap() {
+            assert_eq!(
+                (&row["runtime"], &row["ports"][0]["containerPort"]),
+                (&json!("containerd"), &json!(80))
+            );
+        }
+        all_answer();
+
+        // Rules that are lost are ours from then on.
+        run(Command::new("nft").args(["flush", "ruleset"]));
+        let output = machine.cleat().arg("check").output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let repaired = json(&["repair"]);
+        let states: Vec<&Value> = repaired.as_array().unwrap().iter().map(|row| &row["state"]).collect();
+        assert_eq!(states, ["repaired", "repaired"], "{repaired:#}");
+        assert_eq!(json(&["repair", "--force"]), json!([]));
+        all_answer();
+        for (_, _, pod) in &pods {
+            end(&cri, pod);
+        }
+        assert_gone(machine, &before);
+    });
+}
+
+fn await_addresses() {
+    eventually("the bridge's addresses are no longer tentative", || {
+        let tentative = run(Command::new("ip").args(["-6", "addr", "show", "dev", "cni0", "tentative"]));
+        if tentative.is_empty() { Ok(()) } else { Err(tentative) }
+    });
+}
+
+/// What the reference keeps for all its pods may go with the last of them.
+fn assert_gone(machine: &Machine, before: &Snapshot) {
+    let known: Vec<&str> = before.lines().collect();
+    eventually("nothing of the pods is left", || {
+        let now = machine.snapshot();
+        let left: Vec<String> = now.lines().filter(|line| !known.contains(line)).map(str::to_owned).collect();
+        if left.is_empty() { Ok(()) } else { Err(left) }
     });
 }
 

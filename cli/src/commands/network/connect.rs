@@ -53,7 +53,11 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         return Err(Error::refused(doing, "it is there already", cure));
     }
     if container.netns.as_os_str().is_empty() {
-        return Err(Error::refused(doing, "its namespace has gone", "`cleat gc` removes what is left of it"));
+        let why = container.attachments.iter().find_map(|attached| attached.life.why());
+        return Err(match why {
+            Some(why) => Error::Refused { doing, reason: why.to_owned(), cure: None },
+            None => Error::refused(doing, "its namespace has gone", "`cleat gc` removes what is left of it"),
+        });
     }
     let addresses = args.ip.map(IpAddr::V4).into_iter().chain(args.ip6.map(IpAddr::V6));
     let joined = container::joined(list.name.as_str(), &args.alias, addresses, &args.link, args.gw_priority);
