@@ -106,11 +106,12 @@ impl<'a> Container<'a> {
         }
     }
 
-    /// What it wants to be published, as far as `cleat run` knows: by the numbers that it had last.
-    pub(super) fn wanted_ports(&self) -> Result<Option<Value>, Error> {
-        let Some((run, args)) = &self.run else { return Ok(None) };
+    /// What it wants to be published, as far as `cleat run` knows: by the numbers that it had last, or where those are taken
+    /// by now, as it was asked for.
+    pub(super) fn wanted_ports(&self) -> Result<Vec<Value>, Error> {
+        let Some((run, args)) = &self.run else { return Ok(Vec::new()) };
         let kept = run.networks()?.and_then(|networks| networks.port_mappings);
-        Ok(kept.or_else(|| args.port_mappings()))
+        Ok(kept.into_iter().chain(args.port_mappings()).collect())
     }
 
     /// Keeps with a container of `cleat run` on which networks it is, for when it is started again. The container is held.
