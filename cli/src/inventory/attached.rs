@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use cni::cache::Entry;
 use cni::{AddResult, Attachment, Interface, NetworkList, Version, case_blind, hex};
 use registry::{Member, short_id};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::caller::{self, Evidence};
@@ -190,10 +190,17 @@ impl Attached {
     }
 }
 
-/// Where another program publishes ports, what was asked for is all that is known. Ours are read from the kernel.
+/// Where another program publishes ports, or chains of iptables do, what was asked for is all that is known. Ours are read
+/// from the kernel.
 fn asked<'a>(entry: &'a Entry, list: Option<&NetworkList>) -> &'a Value {
-    let is_others =
-        list.is_some_and(|list| endpoint::publishes(list) && endpoint::plugin(list, "host-port").is_none());
+    const CHAINS: [&str; 3] = ["conditionsV4", "conditionsV6", "externalSetMarkChain"];
+    let by_chains = |plugin: &Map<String, Value>| {
+        case_blind::get(plugin, "backend").and_then(Value::as_str) == Some("iptables")
+            || CHAINS.iter().any(|key| case_blind::get(plugin, key).is_some())
+    };
+    let is_others = list.is_some_and(|list| {
+        endpoint::publishes(list) && endpoint::plugin(list, "host-port").is_none_or(by_chains)
+    });
     let asked = entry.capability_args.as_ref().and_then(|capabilities| capabilities.get("portMappings"));
     asked.filter(|_| is_others).unwrap_or(&Value::Null)
 }

@@ -488,3 +488,32 @@ fn a_port_that_would_lead_nowhere_is_refused() {
         ok("network rm four dual");
     });
 }
+
+/// Docker's manual on `--ip-range`: fixed addresses beside the range that others are given of
+#[test]
+fn a_fixed_address_may_be_beside_the_range() {
+    story(|_| {
+        ok("network create n --subnet 10.77.0.0/24 --ip-range 10.77.0.128/25");
+        ok("network create m");
+        stays("--name a --network n --ip 10.77.0.5", &serving(80, "a"));
+        stays("--name b --network m", "exec sleep 1000");
+        ok("network connect n b --ip 10.77.0.6");
+        assert_eq!(
+            (address_on("a", "n"), address_on("b", "n")),
+            ("10.77.0.5".to_owned(), "10.77.0.6".to_owned())
+        );
+        eventually("by name", || asks("b", "a", 80) == "a");
+        ok("check");
+        ok("restart -t 1 a b");
+        assert_eq!(
+            (address_on("a", "n"), address_on("b", "n")),
+            ("10.77.0.5".to_owned(), "10.77.0.6".to_owned())
+        );
+        eventually("after a restart", || asks("b", "a", 80) == "a");
+        assert!(refused("network connect n b --ip 10.77.0.7").contains("already"));
+        assert!(refused("run --network n --ip 10.77.0.5 -- true").contains("10.77.0.5"));
+        assert!(refused("run --network n --ip 10.78.0.5 -- true").contains("10.78.0.5"));
+        gone("a b");
+        ok("network rm n m");
+    });
+}

@@ -42,7 +42,8 @@ impl<'a> Container<'a> {
             Some(attached) => runs::running(attached.attachment.container_id.as_str())?,
             None => runs::running(container)?,
         };
-        let run = run.map(|run| RunArgs::of_record(&run.record).map(|args| (run, args))).transpose()?;
+        // With what another version started it is told by its attachments alone.
+        let run = run.and_then(|run| RunArgs::of_record(&run.record).ok().map(|args| (run, args)));
         if run.as_ref().is_some_and(|(_, args)| args.is_on_host()) {
             return Err(Error::Refused { doing: doing.to_owned(), reason: ON_HOST.to_owned(), cure: None });
         }
