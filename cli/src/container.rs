@@ -23,7 +23,7 @@ use crate::runs::{Joined, Run};
 use crate::runtime::Runtime;
 use crate::sandbox::Sandbox;
 use crate::signals::{self, Signals};
-use crate::way_out::Networks;
+use crate::way_out;
 
 /// What a container is told to be, checked before anything is made.
 pub(crate) struct Container<'a> {
@@ -157,8 +157,7 @@ impl<'a> Container<'a> {
         if self.networks.len() < 2 {
             return Ok(());
         }
-        let _hold = self.runtime.hold(&self.id)?;
-        Networks::read(&self.runtime, &self.id, netns)?.order_routes()
+        way_out::put_in_order(&self.runtime, &self.id, netns)
     }
 
     /// A link is a matter of the network that its source is on. One whose source is nowhere is the first network's,

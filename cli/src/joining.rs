@@ -1,7 +1,8 @@
 //! A container's namespace joins a network, under a free interface name. Where it is on others, the network's default
 //! routes come behind theirs (`way_out`).
 
-use std::path::Path;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 use cni::{Attachment, ContainerId, IfName, NetworkList, case_blind};
 use netlink::Namespace;
@@ -39,7 +40,12 @@ impl Joining<'_> {
         let attachment = Attachment { network, container_id: self.container_id.clone(), ifname };
         let doing = format!("add {attachment}");
         let capabilities = self.endpoint.capabilities(&self.list);
-        let cni_args = self.endpoint.cni_args(&self.list);
+        let mut cni_args = self.endpoint.cni_args(&self.list);
+        if let Some(address) = self.endpoint.addresses.first()
+            && !has_mac(runtime, &self.list)?
+        {
+            cni_args.insert("mac".to_owned(), hardware_address(*address).into());
+        }
         let list = self
             .list
             .with_plugins(|plugins| add_args(plugins, &cni_args))
@@ -51,6 +57,33 @@ impl Joining<'_> {
         chain.add(&making.parameters(&attachment)).map_err(Error::contract(doing))?;
         Ok(attachment)
     }
+}
+
+/// The hardware address that goes with an address which is asked for: as with Docker, one has always the same. A container
+/// that comes back with its address is reached at once by neighbours that still know it.
+fn hardware_address(address: IpAddr) -> String {
+    let octets = match address {
+        IpAddr::V4(address) => address.octets(),
+        IpAddr::V6(address) => {
+            let [.., a, b, c, d] = address.octets();
+            [a, b, c, d]
+        }
+    };
+    let digits: Vec<String> =
+        [0x02, 0x42].iter().chain(&octets).map(|octet| format!("{octet:02x}")).collect();
+    digits.join(":")
+}
+
+/// Whether somebody has chosen a hardware address already: the environment, or the network.
+fn has_mac(runtime: &Runtime<'_>, list: &NetworkList) -> Result<bool, Error> {
+    let making = runtime.making(list.clone(), PathBuf::new())?;
+    let named = |plugin: &Map<String, Value>| {
+        let cni = case_blind::get(plugin, "args").and_then(|args| args.get("cni"));
+        cni.and_then(|cni| cni.get("mac")).is_some()
+    };
+    Ok(making.args.iter().any(|(key, _)| key == "MAC")
+        || making.capabilities.contains_key("mac")
+        || list.plugins.iter().any(named))
 }
 
 /// The first of eth0, eth1 and so on that the namespace does not have.
@@ -112,6 +145,14 @@ mod tests {
         let asked: Vec<Option<&Value>> =
             list.plugins.iter().map(|plugin| plugin.get("checkHostListeners")).collect();
         assert_eq!(asked, [None, Some(&Value::Bool(true)), Some(&Value::Bool(false))]);
+    }
+
+    #[test]
+    fn an_address_has_always_the_same_hardware_address() {
+        for (address, wanted) in [("172.17.0.2", "02:42:ac:11:00:02"), ("fd00:91::1:77", "02:42:00:01:00:77")]
+        {
+            assert_eq!(hardware_address(address.parse().unwrap()), wanted);
+        }
     }
 
     #[test]

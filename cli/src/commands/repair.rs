@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
 use crate::output::{self, BAD, Cell, FAINT, Form, GOOD, Table};
 use crate::runtime::{CacheFolder, Runtime};
+use crate::way_out;
 
 pub(crate) use anew::keep_ports;
 use patient::Patient;
@@ -62,6 +63,12 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
             let well = patients(&mut all).filter(|patient| patient.left.is_empty());
             well.for_each(|patient| patient.treat(&runtime));
         }
+    }
+    // A default route that was put back is behind those of the container's other networks.
+    for patient in patients(&mut all).filter(|patient| !patient.done.is_empty()) {
+        let Attached { attachment, netns, .. } = patient.attached;
+        let ordered = way_out::put_in_order(&runtime, &attachment.container_id, netns);
+        patient.left.extend(ordered.err().map(|error| error.to_string()));
     }
     let is_left = patients(&mut all).any(|patient| !patient.left.is_empty());
     all.retain(Case::has_something_to_tell);

@@ -1,4 +1,5 @@
-//! `cleat restart`: ends a container that runs in the background, if it runs, and starts it again as it was started.
+//! `cleat restart`: ends a container that runs in the background, if it runs, and starts it again as it was started, on the
+//! networks where it is by now.
 
 use super::stop::{self, Patience};
 use super::{rm, supervise};
@@ -20,7 +21,8 @@ pub(crate) struct Args {
     cache: CacheFolder,
 }
 
-/// Restarts each one, and prints what it was called by. Its ID and name stay; its addresses are new ones.
+/// Restarts each one, and prints what it was called by. Its ID and name stay, and its networks with what it asked of
+/// them; addresses that it did not ask for are new ones.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
     let restart = |container: &String| -> Result<(), Error> {
         let run = runs::find(container)?;

@@ -101,7 +101,7 @@ fn supervise(
     } else {
         run.record.exit_code = Some(ran.as_ref().map_or_else(Error::exit_code, |code| *code));
         (run.record.keeper, run.record.process) = (None, None);
-        if let Some(networks) = run.networks()? {
+        if let Ok(Some(networks)) = run.networks() {
             run.record.networks = networks.joined.into_iter().map(|joined| joined.network).collect();
         }
         run.write()?;

@@ -8,7 +8,7 @@ use cni::cache::Entry;
 use cni::{AddResult, Attachment, Interface, NetworkList, Plugin, Version, case_blind, hex};
 use host_port::HostPort;
 use registry::{Member, short_id};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::caller::{self, Evidence};
@@ -188,14 +188,19 @@ impl Attached {
     }
 }
 
-/// Where another program publishes ports, what was asked for is all that is known. Ours are read from nftables.
+/// Where another program publishes ports, or chains of iptables do, what was asked for is all that is known. Ours are read
+/// from the kernel.
 fn asked<'a>(entry: &'a Entry, list: Option<&NetworkList>) -> &'a Value {
-    let is_unread = |list: &NetworkList| {
-        let backend = endpoint::plugin(list, HostPort::NAME).map(|conf| case_blind::get(conf, "backend"));
-        endpoint::publishes(list) && backend.is_none_or(|backend| backend == Some(&Value::from("iptables")))
+    const CHAINS: [&str; 3] = ["conditionsV4", "conditionsV6", "externalSetMarkChain"];
+    let by_chains = |plugin: &Map<String, Value>| {
+        case_blind::get(plugin, "backend").and_then(Value::as_str) == Some("iptables")
+            || CHAINS.iter().any(|key| case_blind::get(plugin, key).is_some())
     };
+    let is_others = list.is_some_and(|list| {
+        endpoint::publishes(list) && endpoint::plugin(list, HostPort::NAME).is_none_or(by_chains)
+    });
     let asked = entry.capability_args.as_ref().and_then(|capabilities| capabilities.get("portMappings"));
-    asked.filter(|_| list.is_some_and(is_unread)).unwrap_or(&Value::Null)
+    asked.filter(|_| is_others).unwrap_or(&Value::Null)
 }
 
 fn is_loopback(list: &NetworkList) -> bool {

@@ -26,6 +26,16 @@ pub(crate) use ports::numbered;
 /// Under which key of its capabilities an attachment has its priority.
 const PRIORITY: &str = "io.cleat.gwPriority";
 
+/// Puts the default routes of a container in the order of its networks, whoever has just made some of them.
+pub(crate) fn put_in_order(
+    runtime: &Runtime<'_>,
+    container_id: &ContainerId,
+    netns: &Path,
+) -> Result<(), Error> {
+    let _hold = runtime.hold(container_id)?;
+    Networks::read(runtime, container_id, netns)?.order_routes()
+}
+
 /// What is kept of a priority: nothing of the usual one.
 pub(crate) fn priority(priority: i64) -> Option<(String, Value)> {
     (priority != 0).then(|| (PRIORITY.to_owned(), priority.into()))
@@ -72,6 +82,11 @@ impl<'a> Networks<'a> {
             (Reverse(standing.priority()), standing.since, name.len(), name.to_owned())
         });
         Ok(Self { runtime, netns, all })
+    }
+
+    /// Whether the container is on a network.
+    pub(crate) fn has(&self, network: &NetworkName) -> bool {
+        self.all.iter().any(|standing| standing.attachment.network == *network)
     }
 
     /// Takes networks off the list, as the container is about to leave them.

@@ -50,14 +50,10 @@ impl Networks<'_> {
         heir.map_or(Ok(()), |heir| self.publish_on(heir))
     }
 
-    /// Moves the ports to the network that comes first of those that can publish them, unless it has ports. Where nobody
-    /// has any they are those that were kept, or else `wanted`. What fails leaves them where they were.
-    pub(crate) fn settle_ports(
-        &mut self,
-        wanted: Option<Value>,
-        current: Option<Value>,
-    ) -> Result<(), Error> {
-        let runtime = self.runtime;
+    /// Moves the ports to the network that comes first of those that can publish them, unless it has ports. `current` are
+    /// those of now with the numbers that free ports were given. Where nobody has any, they are those that were kept, or
+    /// else the first of `wanted` that are free. What fails leaves them where they were.
+    pub(crate) fn settle_ports(&mut self, current: Option<Value>, wanted: Vec<Value>) -> Result<(), Error> {
         let Some(first) = self.all.iter().position(Standing::can_publish) else { return Ok(()) };
         if self.all[first].published().is_some() {
             return Ok(());
@@ -67,23 +63,40 @@ impl Networks<'_> {
             .collect();
         let held = holders.first().and_then(|holder| self.all[*holder].published().cloned());
         let kept = self.all.iter().find_map(|standing| standing.capability(PARKED)).cloned();
-        let mappings = current.filter(|_| held.is_some()).or(held).or(kept).or(wanted).filter(is_something);
-        let Some(mappings) = mappings else { return Ok(()) };
+        let mut candidates = match held {
+            Some(held) => vec![current.unwrap_or(held)],
+            None => kept.into_iter().chain(wanted).collect(),
+        };
+        candidates.retain(is_something);
+        let mut refusal = None;
+        for mappings in candidates {
+            match self.move_to(first, &holders, &mappings) {
+                Ok(()) => {
+                    let runtime = self.runtime;
+                    return self.all.iter_mut().try_for_each(|standing| standing.keep(runtime, PARKED, None));
+                }
+                Err(error) => refusal = refusal.or(Some(error)),
+            }
+        }
+        refusal.map_or(Ok(()), Err)
+    }
+
+    fn move_to(&mut self, first: usize, holders: &[usize], mappings: &Value) -> Result<(), Error> {
+        let runtime = self.runtime;
         self.all[first].keep(runtime, PORT_MAPPINGS, Some(mappings.clone()))?;
         let moved = holders
             .iter()
             .try_for_each(|holder| self.unpublish(*holder))
             .and_then(|()| self.publish_on(&self.all[first]));
-        if let Err(error) = moved {
+        moved.inspect_err(|_| {
+            // The error is what is told; what cannot be put back, `check` names.
             let _ = self.unpublish(first);
             if let Some(holder) = holders.first() {
                 let _ = self.all[*holder]
-                    .keep(runtime, PORT_MAPPINGS, Some(mappings))
+                    .keep(runtime, PORT_MAPPINGS, Some(mappings.clone()))
                     .and_then(|()| self.publish_on(&self.all[*holder]));
             }
-            return Err(error);
-        }
-        self.all.iter_mut().try_for_each(|standing| standing.keep(runtime, PARKED, None))
+        })
     }
 
     fn unpublish(&mut self, at: usize) -> Result<(), Error> {

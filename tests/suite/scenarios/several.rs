@@ -145,7 +145,15 @@ fn published_ports_follow_the_container() {
         gone("thief");
         ok("network connect m web");
         is_served_by(host, "web", "m", &ports);
-        ok("repair");
+        // A number that was only chosen is chosen anew where somebody has it by now.
+        let number = ports.lines().find_map(|line| line.strip_prefix("81/tcp -> 0.0.0.0:")).unwrap();
+        ok("network disconnect m web");
+        stays(&format!("--name thief --network n -p {number}:80"), &serving(80, "thief"));
+        ok("network connect m web");
+        let anew = ok("port web");
+        assert!(anew.contains("81/tcp") && !anew.contains(number), "{anew}");
+        is_served_by(host, "web", "m", &anew);
+        gone("thief");
         gone("web");
         ok("network rm n m o inner");
     });
@@ -265,6 +273,11 @@ fn the_way_out_is_the_preferred_network() {
         ok("restart -t 1 web");
         goes_out_by("web", "m");
         is_served_by(host, "web", "m", &ports);
+        // Routes that were lost are put back in their order.
+        within("web", "ip route flush default; ip -6 route flush default");
+        assert!(refused("check").contains("does not have the route"));
+        ok("repair");
+        goes_out_by("web", "m");
         let text = refused("run --network name=m,gw-priority=high -- true");
         assert!(text.contains("invalid gw-priority (high)"), "{text}");
         gone("web");
@@ -283,6 +296,9 @@ fn a_restart_keeps_the_networks_that_a_container_has() {
         ok("network connect m web --alias www --ip 10.77.0.55 --link db:store");
         let is_as_it_was = || {
             assert_eq!(address_on("web", "m"), "10.77.0.55");
+            // Neighbours know the address by the hardware address that it had before.
+            let mac = json("inspect web")[0]["NetworkSettings"]["Networks"]["m"]["MacAddress"].clone();
+            assert_eq!(mac, "02:42:0a:4d:00:37");
             eventually("the alias", || asks("db", "www", 80) == "web");
             eventually("the link", || asks("web", "store", 5432) == "db");
             ok("check");
@@ -470,5 +486,34 @@ fn a_port_that_would_lead_nowhere_is_refused() {
         ok("check");
         gone("e");
         ok("network rm four dual");
+    });
+}
+
+/// Docker's manual on `--ip-range`: fixed addresses beside the range that others are given of
+#[test]
+fn a_fixed_address_may_be_beside_the_range() {
+    story(|_| {
+        ok("network create n --subnet 10.77.0.0/24 --ip-range 10.77.0.128/25");
+        ok("network create m");
+        stays("--name a --network n --ip 10.77.0.5", &serving(80, "a"));
+        stays("--name b --network m", "exec sleep 1000");
+        ok("network connect n b --ip 10.77.0.6");
+        assert_eq!(
+            (address_on("a", "n"), address_on("b", "n")),
+            ("10.77.0.5".to_owned(), "10.77.0.6".to_owned())
+        );
+        eventually("by name", || asks("b", "a", 80) == "a");
+        ok("check");
+        ok("restart -t 1 a b");
+        assert_eq!(
+            (address_on("a", "n"), address_on("b", "n")),
+            ("10.77.0.5".to_owned(), "10.77.0.6".to_owned())
+        );
+        eventually("after a restart", || asks("b", "a", 80) == "a");
+        assert!(refused("network connect n b --ip 10.77.0.7").contains("already"));
+        assert!(refused("run --network n --ip 10.77.0.5 -- true").contains("10.77.0.5"));
+        assert!(refused("run --network n --ip 10.78.0.5 -- true").contains("10.78.0.5"));
+        gone("a b");
+        ok("network rm n m");
     });
 }

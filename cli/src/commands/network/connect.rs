@@ -48,9 +48,12 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     container::refuse_built_in(&args.network, &doing)?;
     let list = find(&inventory, &args.network)?.clone();
     let container = Container::find(&inventory, &args.container, &doing)?;
-    if container.attachments.iter().any(|attached| attached.attachment.network == list.name) {
+    let there = || {
         let cure = format!("`cleat network disconnect {} {}` takes it off", args.network, args.container);
-        return Err(Error::refused(doing, "it is there already", cure));
+        Error::refused(doing.as_str(), "it is there already", cure)
+    };
+    if container.attachments.iter().any(|attached| attached.attachment.network == list.name) {
+        return Err(there());
     }
     if container.netns.as_os_str().is_empty() {
         let why = container.attachments.iter().find_map(|attached| attached.life.why());
@@ -66,6 +69,10 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     endpoint.check(&list)?;
     let published = container.attachments.iter().find_map(|attached| numbered(attached));
     let _hold = runtime.hold(&container.id)?;
+    // Somebody else may have been quicker.
+    if Networks::read(&runtime, &container.id, &container.netns)?.has(&list.name) {
+        return Err(there());
+    }
     let joining = Joining {
         list: list.clone(),
         container_id: &container.id,
@@ -76,7 +83,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     let attachment = joining.attach(&runtime)?;
     let settle = || -> Result<(), Error> {
         let mut networks = Networks::read(&runtime, &container.id, &container.netns)?;
-        networks.settle_ports(container.wanted_ports()?, published)?;
+        networks.settle_ports(published, container.wanted_ports()?)?;
         networks.order_routes()?;
         container.show_hosts(&list)?;
         container.keep_networks(&runtime, |networks| {

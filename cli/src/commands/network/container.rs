@@ -42,7 +42,8 @@ impl<'a> Container<'a> {
             Some(attached) => runs::running(attached.attachment.container_id.as_str())?,
             None => runs::running(container)?,
         };
-        let run = run.map(|run| RunArgs::of_record(&run.record).map(|args| (run, args))).transpose()?;
+        // With what another version started it is told by its attachments alone.
+        let run = run.and_then(|run| RunArgs::of_record(&run.record).ok().map(|args| (run, args)));
         if run.as_ref().is_some_and(|(_, args)| args.is_on_host()) {
             return Err(Error::Refused { doing: doing.to_owned(), reason: ON_HOST.to_owned(), cure: None });
         }
@@ -106,11 +107,12 @@ impl<'a> Container<'a> {
         }
     }
 
-    /// What it wants to be published, as far as `cleat run` knows: by the numbers that it had last.
-    pub(super) fn wanted_ports(&self) -> Result<Option<Value>, Error> {
-        let Some((run, args)) = &self.run else { return Ok(None) };
+    /// What it wants to be published, as far as `cleat run` knows: by the numbers that it had last, or where those are taken
+    /// by now, as it was asked for.
+    pub(super) fn wanted_ports(&self) -> Result<Vec<Value>, Error> {
+        let Some((run, args)) = &self.run else { return Ok(Vec::new()) };
         let kept = run.networks()?.and_then(|networks| networks.port_mappings);
-        Ok(kept.or_else(|| args.port_mappings()))
+        Ok(kept.into_iter().chain(args.port_mappings()).collect())
     }
 
     /// Keeps with a container of `cleat run` on which networks it is, for when it is started again. The container is held.
