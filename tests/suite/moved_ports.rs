@@ -222,3 +222,69 @@ fn our_chains_count_for_the_backend_of_nftables() {
 fn our_table_counts_for_the_backend_of_iptables() {
     isolated(|| the_other_counts("nftables", "iptables"));
 }
+
+/// A node whose containers a version before this one has published: they are reached, checked, repaired and removed.
+#[test]
+fn the_table_of_a_version_before_counts() {
+    isolated(|| {
+        prime("nft");
+        let load = |_: &Value, _: &Namespaced| {
+            let recorded = include_str!("../data/host-port-46b4685.nft");
+            fs::write("/run/before.nft", recorded).unwrap();
+            shell("nft -f /run/before.nft && echo 1 >/proc/sys/net/ipv4/conf/br0/route_localnet");
+            shell("ip -6 route add local fd63:6c65:6174::34c3 dev lo");
+        };
+        let mut moved = Moved::new(PATH, load);
+        moved.conf["runtimeConfig"]["portMappings"][2] =
+            json!({"hostPort": 5353, "containerPort": 53, "protocol": "udp"});
+        moved.call("CHECK", None).run().silent();
+        let by_host = format!("{UPLINK_V4}:8080");
+        assert_eq!(ask_tcp(None, &by_host).unwrap(), "web sees 10.1.0.1");
+        // Another container comes: the table is renewed, and the first keeps what it has.
+        let other = Namespaced::new("other");
+        let mut conf = moved.conf.clone();
+        conf["prevResult"] = add(&crate::bridge::conf(), "other", &other);
+        conf["runtimeConfig"]["portMappings"] = json!([{"hostPort": 9090, "containerPort": 80}]);
+        serve_tcp(Some(&other), "other", "[::]:80");
+        let on_other = |verb: &str| {
+            Call::new(&format!("{PLUGINS}/portmap"), verb, &conf).of("other", &other, "eth0").run()
+        };
+        assert!(on_other("ADD").result().is_object());
+        assert_eq!(ask_tcp(None, &format!("{UPLINK_V4}:9090")).unwrap(), format!("other sees {UPLINK_V4}"));
+        on_other("CHECK").silent();
+        moved.call("CHECK", None).run().silent();
+        moved.is_reached();
+        shell("nft list map inet cleat_host_port spare4");
+        // Damage is named still.
+        shell("nft flush chain inet cleat_host_port post");
+        let (code, said) = moved.call("CHECK", None).run().error();
+        assert!(code == 101 && said.contains("rules of chain post"), "{said}");
+        for _ in 0..2 {
+            assert!(moved.call("ADD", None).run().result().is_object());
+            moved.call("CHECK", None).run().silent();
+            moved.is_reached();
+        }
+        assert_eq!(ask_tcp(None, &by_host).unwrap(), format!("web sees {UPLINK_V4}"));
+        moved.call("DEL", None).without("CNI_NETNS").run().silent();
+        on_other("DEL").silent();
+        assert!(!ruleset().contains("cleat_host_port"), "{}", ruleset());
+        for netns in [&moved.web, &other] {
+            call("DEL", &crate::bridge::conf(), netns.name(), netns).run().silent();
+        }
+    });
+}
+
+/// The same without anybody else: DEL alone.
+#[test]
+fn the_table_of_a_version_before_goes() {
+    isolated(|| {
+        let _host = Host::new();
+        fs::write("/run/before.nft", include_str!("../data/host-port-46b4685.nft")).unwrap();
+        shell("nft -f /run/before.nft && ip -6 route add local fd63:6c65:6174::34c3 dev lo");
+        let web = Namespaced::new("web");
+        let plain = json!({"cniVersion": "1.0.0", "name": "net", "type": "portmap"});
+        Call::new(HOST_PORT, "DEL", &plain).of("web", &web, "eth0").run().silent();
+        assert!(!ruleset().contains("cleat_host_port"), "{}", ruleset());
+        shell("! ip -6 route show table local | grep -q fd63");
+    });
+}

@@ -44,6 +44,7 @@ pub(crate) fn check(
     // Whether localhost was this plugin's to switch on was seen at ADD.
     let locals = memory::locals(memory);
     let plan = Plan::new(attachment, &conf, &container.addresses, &container.interface, locals)?;
+    let plan = plan.made_as(memory::chain(memory));
     let text = memory.comment.as_deref().unwrap_or_default();
     for (place, expected, port) in plan.elements() {
         let (map, key) = &place;

@@ -12,6 +12,8 @@
 //!   the ADD of any port is repeated.
 //! - A container's port that several of its networks publish is served by one of them; the others keep it to spare, and
 //!   when the one goes, the next takes over in the same transaction (`spare`).
+//! - The container sees a client's own address, also that of the host where it comes by one of the host's addresses.
+//!   Localhost and the container's own network are masqueraded; what others have translated, such as kube-proxy, is not.
 //! - With `"snat": false` neither localhost nor the container's own network reaches the port by the host's address.
 //!
 //! **Repair**: an ADD for an attachment that has its ports already is no conflict. It replaces what there is by what the
@@ -111,7 +113,7 @@ impl Plugin for HostPort {
         };
         status().map_err(|error: Error| {
             cni::Error::new(Code::NotAvailable, error.to_string()).details(
-                "nf_tables with nft_nat, nft_masq and nft_fib, or the iptables programs, and CAP_NET_ADMIN are needed",
+                "nf_tables with nft_nat, nft_masq, nft_fib and labels of conntrack, or the iptables programs, and CAP_NET_ADMIN are needed",
             )
         })
     }

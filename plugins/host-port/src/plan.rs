@@ -64,6 +64,8 @@ pub(crate) struct Plan {
     pub before: Vec<Owner>,
     /// The interface of the host that goes with the container.
     pub interface: String,
+    /// What the network's chain was called by a version before this one.
+    old_chain: String,
     comment: String,
 }
 
@@ -82,6 +84,9 @@ impl Plan {
         let mut depends_on: Vec<String> = subnets.iter().map(ToString::to_string).collect();
         depends_on.push(conf.masq_all.to_string());
         depends_on.extend(locals.iter().cloned());
+        let old_chain = names::chain(&attachment.network, &depends_on);
+        // The layout of the chain's rules.
+        depends_on.push("2".to_owned());
         Ok(Self {
             owner: Owner::of(attachment),
             chain: NetworkChain {
@@ -89,7 +94,9 @@ impl Plan {
                 subnets,
                 masq_all: conf.masq_all,
                 locals,
+                is_old: false,
             },
+            old_chain,
             hair: if conf.snat { addresses.iter().map(IpNetwork::ip).collect() } else { Vec::new() },
             ports,
             spares: HashSet::new(),
@@ -129,6 +136,15 @@ impl Plan {
             ((map, key), element, None)
         });
         published.chain(localhost6).chain(spares).chain(hair)
+    }
+
+    /// The same as it was made in an earlier layout, if that is the chain's name.
+    pub(crate) fn made_as(mut self, chain: Option<&str>) -> Self {
+        if chain == Some(&self.old_chain) {
+            self.chain.name.clone_from(&self.old_chain);
+            self.chain.is_old = true;
+        }
+        self
     }
 
     /// Goes without what somebody has before it; the same is asked for again once that one has gone.

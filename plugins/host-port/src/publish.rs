@@ -13,7 +13,7 @@ use crate::holder::Owner;
 use crate::memory;
 use crate::plan::{self, Plan};
 use crate::port::{Port, Protocol};
-use crate::ruleset::{self, OWNERS, SPARE4, SPARE6, TABLE};
+use crate::ruleset::{self, OWNERS, TABLE};
 use crate::way::{Before, Way, clear_way};
 use crate::{chains, flows, listener, localhost, spare};
 
@@ -192,15 +192,11 @@ impl<'a> Publish<'a> {
     /// kernel a grace period.
     fn batch(&self, rules: &mut Socket, plan: &Plan) -> Result<Batch, Error> {
         let mut batch = Batch::new();
-        if !plan.spares.is_empty() {
-            // A table of before has none.
-            batch.add_set(&SPARE4).add_set(&SPARE6);
-        }
         let has_chain = rules.has_chain(&Chain::new(TABLE, &plan.chain.name))?;
         if !has_chain || self.repeats {
             if !rules.has_table(&TABLE)? {
                 ruleset::create_table(&mut batch)?;
-            } else if self.repeats {
+            } else if self.repeats || !ruleset::is_of_this_version(rules)? {
                 ruleset::restore_table(&mut batch)?;
             }
             if has_chain {

@@ -15,18 +15,23 @@
 //!     chain networks { }
 //!     chain local_cni0 { jump networks }
 //!     chain local_lo { jump networks }
-//!     chain hair_net { jump local_cni0; jump local_lo; fib saddr type local masquerade; ip saddr 10.1.0.0/24 masquerade }
-//!     chain publish { ip6 daddr ::1 return; dnat by host4, port4, host6, port6 }
-//!     chain pre { type nat hook prerouting priority dstnat; fib daddr type local jump publish }
-//!     chain locally { type nat hook output priority dstnat; fib daddr type local jump publish }
-//!     chain post { type nat hook postrouting priority srcnat - 1; ct status dnat; ip daddr vmap @hair4; … @hair6 }
+//!     chain hair_net { jump local_cni0; jump local_lo; ip saddr 127.0.0.0/8 masquerade; ip saddr 10.1.0.0/24 masquerade }
+//!     chain publish { ip6 daddr ::1 return; dnat by host4, port4, host6, port6; ct label set 94 }
+//!     chain pre { type nat hook prerouting priority dstnat; fib daddr type local ct label set 93 jump publish }
+//!     chain locally { type nat hook output priority dstnat; fib daddr type local ct label set 93 jump publish }
+//!     chain post { type nat hook postrouting priority srcnat - 1; ct label 94 return;
+//!                  ct status dnat ct label 93; ip daddr vmap @hair4; … @hair6 }
 //!     chain guard { type filter hook prerouting priority raw; from another interface than lo: drop 127.0.0.0/8, the stand-in }
 //!     chain away { type route hook output priority raw; ip6 daddr ::1 … @local6, the stand-in for ::1 }
 //!     chain back { type filter hook input priority srcnat + 10; ::1 for the stand-in }
 //! }
 //! ```
 //!
-//! `spare4` and `spare6` are made when first needed where a version before them has made the table.
+//! A flow that this table has translated has the label 93 and not 94. One that others have (kube-proxy) came for no address
+//! of this host, or for no port of ours, and keeps its source.
+//!
+//! A version before this one made no `spare4` and no labels. The first ADD that needs another chain renews such a table;
+//! chains of networks stay as they were for the containers that they were made for.
 //!
 //! The kernel counts references, and refuses to delete a chain that anything leads to. An element of `owners`, a map
 //! that no rule looks into, keeps its network's chain; that keeps the chain of the interface whose `route_localnet` is
@@ -148,13 +153,29 @@ fn fill_table(batch: &mut Batch) -> Result<(), Error> {
 /// Says which chain that does not depend on a network lacks rules, if any does.
 pub(crate) fn incomplete_chain(socket: &mut Socket) -> Result<Option<&'static str>, Error> {
     let rules = rules()?;
+    let mut of_before = None;
     for chain in CHAINS {
         let expected = rules.iter().filter(|(of, _)| of == chain).count();
-        if socket.rules(chain)?.len() != expected {
+        let found = socket.rules(chain)?.len();
+        if found == expected {
+            continue;
+        }
+        // A version before this one had a rule less in each of two chains.
+        if [&PUBLISH, &POST].contains(&chain) && found + 1 == expected {
+            of_before = Some(chain.name);
+        } else {
             return Ok(Some(chain.name));
         }
     }
-    Ok(None)
+    match of_before {
+        Some(chain) if is_of_this_version(socket)? => Ok(Some(chain)),
+        _ => Ok(None),
+    }
+}
+
+/// Whether a table that is there was made, or renewed, by this version.
+pub(crate) fn is_of_this_version(socket: &mut Socket) -> Result<bool, Error> {
+    Ok(socket.has_set(&SPARE4)?)
 }
 
 /// The rules that do not depend on a network.
@@ -164,7 +185,10 @@ fn rules() -> Result<Vec<(Chain<'static>, Vec<Expr<'static>>)>, Error> {
     let set_both =
         |address| [Selector::Ip6Saddr, Selector::Ip6Daddr].map(|selector| Expr::SetIp6 { selector, address });
     let outside = || Ifname::new("lo").map(|lo| Expr::ne(Selector::Iifname, Field::Ifname(lo)));
-    let translated = || Expr::any_bit(Selector::CtStatus, status::DNAT);
+    let translated = || [Expr::any_bit(Selector::CtStatus, status::DNAT), Expr::label(FOR_HOST)];
+    let by_address = |selector: &'static [Selector], map| {
+        translated().into_iter().chain([Expr::vmap(selector, map)]).collect::<Vec<_>>()
+    };
     let [away_from, away_to] = set_both(STAND_IN);
     let [back_from, back_to] = set_both(Ipv6Addr::LOCALHOST);
     Ok(vec![
@@ -174,11 +198,14 @@ fn rules() -> Result<Vec<(Chain<'static>, Vec<Expr<'static>>)>, Error> {
         (PUBLISH, vec![Expr::dnat_map(BY_PORT, PORT4)]),
         (PUBLISH, vec![Expr::dnat_map(&[Selector::Ip6Daddr, Selector::L4Proto, Selector::ThDport], HOST6)]),
         (PUBLISH, vec![Expr::dnat_map(BY_PORT, PORT6)]),
+        (PUBLISH, vec![Expr::SetLabel(NO_PORT)]),
         // Packets that are only forwarded are none of this plugin's business.
-        (PRE, vec![Expr::to_local(), Expr::jump(PUBLISH.name)]),
-        (LOCALLY, vec![Expr::to_local(), Expr::jump(PUBLISH.name)]),
-        (POST, vec![translated(), Expr::vmap(&[Selector::IpDaddr], HAIR4)]),
-        (POST, vec![translated(), Expr::vmap(&[Selector::Ip6Daddr], HAIR6)]),
+        (PRE, vec![Expr::to_local(), Expr::SetLabel(FOR_HOST), Expr::jump(PUBLISH.name)]),
+        (LOCALLY, vec![Expr::to_local(), Expr::SetLabel(FOR_HOST), Expr::jump(PUBLISH.name)]),
+        // What others have translated is theirs to masquerade.
+        (POST, vec![Expr::label(NO_PORT), Expr::to_caller()]),
+        (POST, by_address(&[Selector::IpDaddr], HAIR4)),
+        (POST, by_address(&[Selector::Ip6Daddr], HAIR6)),
         // Neighbours must not reach what listens on, or is published on, the host's own addresses.
         (GUARD, vec![outside()?, Expr::within(Selector::IpDaddr, localhost::LOOPBACK), Expr::drop()]),
         (GUARD, vec![outside()?, stand_in(Selector::Ip6Daddr), Expr::drop()]),
@@ -196,6 +223,12 @@ fn rules() -> Result<Vec<(Chain<'static>, Vec<Expr<'static>>)>, Error> {
     ])
 }
 
+/// The label of flows that came for an address of this host. Labels are bits that leave marks to their users; it costs a flow
+/// some bytes that any has (`nf_conn_labels`).
+const FOR_HOST: u8 = 93;
+/// The label of those that came for no port of this table.
+const NO_PORT: u8 = 94;
+
 const BY_PORT: &[Selector] = &[Selector::L4Proto, Selector::ThDport];
 
 /// The chain of a network, for containers of the same kind.
@@ -208,6 +241,8 @@ pub(crate) struct NetworkChain {
     pub masq_all: bool,
     /// The interfaces by which localhost leads to the container, as far as this plugin has that in hand.
     pub locals: Vec<String>,
+    /// The chain is one of a version before this one, which masqueraded whatever the host itself sends.
+    pub is_old: bool,
 }
 
 impl NetworkChain {
@@ -268,9 +303,19 @@ impl NetworkChain {
             rules.push(vec![Expr::Masquerade]);
             return rules;
         }
-        rules.push(vec![Expr::from_local(), Expr::Masquerade]);
+        if self.is_old {
+            rules.push(vec![Expr::from_local(), Expr::Masquerade]);
+        }
         for &subnet in &self.subnets {
             let saddr = if subnet.is_ipv4() { Selector::IpSaddr } else { Selector::Ip6Saddr };
+            if !self.is_old {
+                // Nobody answers localhost by way of another link. The host's own addresses anybody can answer.
+                let localhost = match subnet {
+                    IpNetwork::V4(_) => Expr::within(saddr, localhost::LOOPBACK),
+                    IpNetwork::V6(_) => Expr::eq(saddr, Field::Ipv6(STAND_IN)),
+                };
+                rules.push(vec![localhost, Expr::Masquerade]);
+            }
             rules.push(vec![Expr::within(saddr, subnet), Expr::Masquerade]);
         }
         rules

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 #[allow(clippy::wildcard_imports, reason = "nothing but the numbers that this file writes")]
 use super::numbers::*;
 use super::register::{self, FIRST, SECOND};
-use super::selector::{Dependency, NFT_META_MARK, Source};
+use super::selector::{Dependency, NFT_CT_LABELS, NFT_META_MARK, Source};
+use super::value::label;
 use super::{Expr, Reject, Selector, Value};
 use crate::attr::Writer;
 use crate::{Family, Field, Set, Table, Type, key};
@@ -55,6 +56,13 @@ impl Encoder<'_, '_> {
                 self.bitwise(&(!bits).to_ne_bytes(), &bits.to_ne_bytes());
                 self.set_mark();
             }
+            Expr::SetLabel(bit) => {
+                self.immediate(FIRST, &label(*bit));
+                self.push("ct", |ct| {
+                    ct.be32(NFTA_KEY, NFT_CT_LABELS);
+                    ct.be32(NFTA_CT_SREG, FIRST);
+                });
+            }
             Expr::SetIp6 { selector, address } => self.set_ip6(*selector, *address),
             Expr::Verdict(verdict) => self.push("immediate", |immediate| {
                 immediate.be32(NFTA_IMMEDIATE_DREG, register::VERDICT);
@@ -86,6 +94,7 @@ impl Encoder<'_, '_> {
             Value::AnyBit(_) | Value::Masked { .. } => {
                 matches!(selector, Selector::CtState | Selector::CtStatus | Selector::CtMark | Selector::Mark)
             }
+            Value::Label(_) => selector == Selector::CtLabel,
             Value::AddressType(_) => matches!(selector, Selector::FibSaddrType | Selector::FibDaddrType),
         };
         self.refuse_unless(fits, "value is not of the selector's type");

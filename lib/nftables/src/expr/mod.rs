@@ -73,6 +73,8 @@ pub enum Expr<'a> {
     Reject(Reject),
     /// `meta mark set 0x1`.
     SetMark(u32),
+    /// `ct label set 93`: this bit of the flow's labels, from 0 to 127; the others stay.
+    SetLabel(u8),
     /// `meta mark set meta mark | 0x2000`.
     OrMark(u32),
     /// `ip6 daddr set fd00:1::1`: writes an address into the packet, whatever connection tracking knows of it. A match
@@ -133,6 +135,12 @@ impl<'a> Expr<'a> {
     #[must_use]
     pub const fn no_bit(selector: Selector, bits: u32) -> Self {
         Self::Match { selector, value: Value::AnyBit(bits), negated: true }
+    }
+
+    /// `ct label 93`: that bit of the flow's labels is set.
+    #[must_use]
+    pub const fn label(bit: u8) -> Self {
+        Self::Match { selector: Selector::CtLabel, value: Value::Label(bit), negated: false }
     }
 
     /// `fib daddr type local`: the destination is an address of this host.

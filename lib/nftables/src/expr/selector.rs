@@ -63,6 +63,8 @@ pub enum Selector {
     CtStatus,
     /// `ct mark`.
     CtMark,
+    /// `ct label`: one of 128 bits that a flow can be given.
+    CtLabel,
     /// `ct direction`.
     CtDirection,
     /// `icmpv6 type`.
@@ -116,7 +118,9 @@ impl Selector {
             Self::IpSaddr | Self::IpDaddr => Type::Ipv4Addr,
             Self::Ip6Saddr | Self::Ip6Daddr => Type::Ipv6Addr,
             Self::ThSport | Self::ThDport => Type::InetService,
-            Self::CtState | Self::CtStatus | Self::FibSaddrType | Self::FibDaddrType => return None,
+            Self::CtState | Self::CtStatus | Self::CtLabel | Self::FibSaddrType | Self::FibDaddrType => {
+                return None;
+            }
         })
     }
 
@@ -141,7 +145,7 @@ impl Selector {
         Self::ALL.into_iter().find(|selector| selector.source() == source)
     }
 
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::NfProto,
         Self::L4Proto,
         Self::Mark,
@@ -158,6 +162,7 @@ impl Selector {
         Self::CtState,
         Self::CtStatus,
         Self::CtMark,
+        Self::CtLabel,
         Self::FibSaddrType,
         Self::FibDaddrType,
     ];
@@ -183,6 +188,7 @@ impl Selector {
             Self::CtState => Source::Ct(NFT_CT_STATE),
             Self::CtStatus => Source::Ct(NFT_CT_STATUS),
             Self::CtMark => Source::Ct(NFT_CT_MARK),
+            Self::CtLabel => Source::Ct(NFT_CT_LABELS),
             Self::CtDirection => Source::Ct(NFT_CT_DIRECTION),
             Self::FibSaddrType => Source::FibAddrtype(NFTA_FIB_F_SADDR),
             Self::FibDaddrType => Source::FibAddrtype(NFTA_FIB_F_DADDR),
@@ -217,5 +223,6 @@ const NFT_CT_STATE: u32 = 0;
 const NFT_CT_DIRECTION: u32 = 1;
 const NFT_CT_STATUS: u32 = 2;
 const NFT_CT_MARK: u32 = 3;
+pub(crate) const NFT_CT_LABELS: u32 = 13;
 const NFTA_FIB_F_SADDR: u32 = 1;
 const NFTA_FIB_F_DADDR: u32 = 2;

@@ -15,6 +15,8 @@ pub enum Value {
     Begins(Ifname),
     /// Any of these bits is set; negated, none of them.
     AnyBit(u32),
+    /// This bit of a flow's labels is set, from 0 to 127.
+    Label(u8),
     /// `meta mark & 0xff == 0x1`.
     Masked {
         /// The bits that count.
@@ -46,6 +48,9 @@ impl Value {
             Self::AnyBit(bits) => {
                 Comparison { mask: Some(bits.to_ne_bytes().to_vec()), bytes: vec![0; 4], inverted: true }
             }
+            Self::Label(bit) => {
+                Comparison { mask: Some(label(bit).to_vec()), bytes: vec![0; 16], inverted: true }
+            }
             Self::Masked { mask, value } => Comparison {
                 mask: Some(mask.to_ne_bytes().to_vec()),
                 bytes: value.to_ne_bytes().to_vec(),
@@ -54,6 +59,16 @@ impl Value {
             Self::AddressType(number) => Comparison::exact(number.to_ne_bytes().to_vec()),
         }
     }
+}
+
+/// One bit of a flow's labels, as the kernel keeps them: two words of 64 bits in its own order (`__set_bit`).
+pub(crate) fn label(bit: u8) -> [u8; 16] {
+    let bits = 1_u128 << (bit % 128);
+    let mut bytes = [0; 16];
+    for (half, word) in bytes.chunks_exact_mut(8).zip([bits, bits >> 64]) {
+        half.copy_from_slice(&u64::try_from(word & u128::from(u64::MAX)).unwrap_or_default().to_ne_bytes());
+    }
+    bytes
 }
 
 /// Mask what was loaded, then compare.
@@ -109,6 +124,15 @@ mod tests {
         assert_eq!(of("225.1.2.3/4"), expected);
         let all = Comparison { mask: Some(vec![0; 4]), bytes: vec![0; 4], inverted: false };
         assert_eq!(of("0.0.0.0/0"), all);
+    }
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn a_label_is_one_bit_of_sixteen_bytes() {
+        assert_eq!(label(0)[0], 1);
+        assert_eq!(label(93)[11], 0x20);
+        assert_eq!(label(127)[15], 0x80);
+        assert_eq!(label(93).iter().filter(|byte| **byte != 0).count(), 1);
     }
 
     #[test]

@@ -54,8 +54,8 @@ fn everybody_reaches_it(bridge_filter: bool) {
             ("outside", outside, UPLINK_V6, 8080, "2001:db8::2"),
             ("outside", outside, UPLINK_V4, 7070, "192.0.2.2"),
             ("outside", outside, UPLINK_V6, 7071, "2001:db8::2"),
-            ("host", None, UPLINK_V4, 8080, "10.1.0.1"),
-            ("host", None, UPLINK_V6, 8080, "fd00:1::1"),
+            ("host", None, UPLINK_V4, 8080, UPLINK_V4),
+            ("host", None, UPLINK_V6, 8080, UPLINK_V6),
             ("host", None, "10.1.0.1", 8080, "10.1.0.1"),
             ("host", None, "127.0.0.1", 8080, "10.1.0.1"),
             ("host", None, "127.0.0.1", 9090, "10.1.0.1"),
@@ -167,4 +167,41 @@ fn masq_all_hides_every_client_and_no_snat_none() {
         hides.del();
         assert_eq!(traffic::ask_tcp(outside, "192.0.2.1:8081").unwrap(), "shows sees 192.0.2.2");
     });
+}
+
+/// As kube-proxy leads a Service to a pod that has a port of the host as well: it masquerades itself where that is needed.
+fn what_others_have_translated_keeps_its_source(priority: i32) {
+    // Answers between members of one bridge pass its filters, as on every node of Kubernetes.
+    let world = World::new(true);
+    let (web, other) = (world.container("web", 11), world.container("other", 12));
+    traffic::serve_tcp(Some(&web.namespace), "web", "[::]:80");
+    let mappings = json!([{"hostPort": 80, "containerPort": 80}]);
+    let rules = format!(
+        "table inet services {{ chain pre {{ type nat hook prerouting priority {priority}; \
+         ip daddr 10.96.0.1 tcp dport 80 dnat ip to 10.1.0.11:80; \
+         ip daddr {UPLINK_V4} tcp dport 30080 dnat ip to 10.1.0.11:80; \
+         ip6 daddr fd00:96::1 tcp dport 80 dnat ip6 to [fd00:1::11]:80; }}\n }}"
+    );
+    assert!(Command::new("nft").arg(rules).status().unwrap().success());
+    for keys in [json!({}), json!({"masqAll": true})] {
+        web.add(&mappings, &keys).unwrap();
+        let seen = |address: &str| traffic::ask_tcp(Some(&other.namespace), address).expect(address);
+        assert_eq!(seen("10.96.0.1:80"), "web sees 10.1.0.12");
+        assert_eq!(seen(&format!("{UPLINK_V4}:30080")), "web sees 10.1.0.12");
+        assert_eq!(seen("[fd00:96::1]:80"), "web sees fd00:1::12");
+        assert_eq!(seen(&format!("{UPLINK_V4}:80")), "web sees 10.1.0.1");
+        assert_eq!(seen(&format!("[{UPLINK_V6}]:80")), "web sees fd00:1::1");
+        let by_outside = traffic::ask_tcp(Some(&world.host.outside), &format!("{UPLINK_V4}:30080")).unwrap();
+        assert_eq!(by_outside, "web sees 192.0.2.2");
+    }
+}
+
+#[test]
+fn what_others_have_translated_before_keeps_its_source() {
+    isolated(|| what_others_have_translated_keeps_its_source(-101));
+}
+
+#[test]
+fn what_others_translate_after_it_keeps_its_source() {
+    isolated(|| what_others_have_translated_keeps_its_source(-99));
 }
