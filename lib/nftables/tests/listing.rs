@@ -199,6 +199,7 @@ fn every_match_and_statement() {
         rule(&[Expr::any_bit(CtStatus, status::SNAT | status::CONFIRMED), Expr::to_caller()]);
         rule(&[matching(FibSaddrType, Value::AddressType(3), true), Expr::SetMark(4)]);
         rule(&[Expr::OrMark(0x2000)]);
+        rule(&[Expr::label(93), Expr::SetLabel(94)]);
         rule(&[
             Expr::eq(Ip6Daddr, v6("::1")),
             Expr::SetIp6 { selector: Ip6Saddr, address: "fd00:1::1".parse().unwrap() },

@@ -10,7 +10,6 @@ use crate::localhost::{self, LO};
 use crate::plan;
 
 /// The container of an attachment.
-#[derive(Debug)]
 pub(crate) struct Container {
     /// Its addresses that ports lead to, one a family.
     pub addresses: Vec<IpNetwork>,
@@ -21,6 +20,8 @@ pub(crate) struct Container {
     pub localnets: Vec<String>,
     /// Those of them that have `route_localnet` off.
     pub off: Vec<String>,
+    /// By which the kernel was asked for the route, to be used again.
+    pub links: Option<Socket>,
 }
 
 impl Container {
@@ -31,8 +32,11 @@ impl Container {
         let told = plan::host_interface(result, ifname.as_str()).map(str::to_owned);
         let needs_v4 = plan::needs_localhost(conf, &addresses, true);
         let needs_v6 = plan::needs_localhost(conf, &addresses, false) && localhost::has_ipv6()?;
+        let mut links = None;
         let routing = match addresses.first() {
-            Some(first) if needs_v4 || told.is_none() => routing_interfaces(first, result)?,
+            Some(first) if needs_v4 || told.is_none() => {
+                routing_interfaces(links.insert(Socket::open()?), first, result)?
+            }
             _ => Vec::new(),
         };
         let interface = told.or(routing.first().map(|link| link.name.clone())).unwrap_or_default();
@@ -47,14 +51,17 @@ impl Container {
         if needs_v6 {
             localnets.push(LO.to_owned());
         }
-        Ok(Self { addresses, interface, localnets, off })
+        Ok(Self { addresses, interface, localnets, off, links })
     }
 }
 
 /// The interfaces that packets to the container leave by: that of the route, and the container's own bridge, where the
 /// route leads by another one. Then two networks have subnets that meet, and one of them gets its way when the other goes.
-fn routing_interfaces(address: &IpNetwork, result: &AddResult) -> Result<Vec<Link>, Error> {
-    let mut socket = Socket::open()?;
+fn routing_interfaces(
+    socket: &mut Socket,
+    address: &IpNetwork,
+    result: &AddResult,
+) -> Result<Vec<Link>, Error> {
     let route = socket.route_to(address.ip())?.and_then(|route| route.oif);
     let link = route.map(|oif| socket.get_link_by_index(oif)).transpose()?.flatten();
     // An address of the host itself needs no switch.

@@ -56,9 +56,6 @@ pub enum Error {
     /// CHECK found a difference.
     #[error("{0}")]
     Differs(String),
-    /// The addresses of the host could not be read.
-    #[error("list addresses of the host: {0}")]
-    Addresses(#[source] std::io::Error),
     /// A request to the kernel failed.
     #[error(transparent)]
     Netlink(#[from] netlink::Error),
@@ -95,9 +92,7 @@ impl From<Error> for cni::Error {
             Error::Differs(_) => Self::new(Code::CheckFailed, text)
                 .details("the same ADD again puts back what is missing; cleat repair does that"),
             Error::Nftables(error) if error.is_restart() => Self::new(Code::TryAgain, text),
-            Error::Addresses(_) | Error::Netlink(_) | Error::Nftables(_) | Error::Iptables(_) => {
-                Self::new(Code::Kernel, text)
-            }
+            Error::Netlink(_) | Error::Nftables(_) | Error::Iptables(_) => Self::new(Code::Kernel, text),
         }
     }
 }

@@ -186,7 +186,8 @@ fn check(conf: Conf, attachment: &cni::Attachment, container: &Container) -> Res
 
 fn add(conf: Conf, result: &AddResult, target: &Target) -> Result<(), cni::Error> {
     let attachment = &target.attachment;
-    let container = Container::find(&conf, result, target.ifname())?;
+    let mut container = Container::find(&conf, result, target.ifname())?;
+    let links = container.links.take();
     if plan::ports(&conf.mappings, &container.addresses)?.is_empty() {
         return Ok(());
     }
@@ -208,7 +209,7 @@ fn add(conf: Conf, result: &AddResult, target: &Target) -> Result<(), cni::Error
             }
             let publish = Publish::new(&mut rules, attachment, conf, &container)?;
             publish
-                .run(&mut rules, &framed)
+                .run(&mut rules, &framed, links)
                 .and_then(|()| elsewhere::remove(Some(&mut rules), &places, attachment, &container))
                 .map_err(|error| undone(error, Some(&mut rules)))
         }

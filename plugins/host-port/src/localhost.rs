@@ -81,8 +81,15 @@ fn is_switched_on(interface: &str) -> Result<bool, Error> {
 }
 
 /// Switches it on. The interface's chain must be there by then, and be referred to.
-pub(crate) fn enable(interface: &str) -> Result<(), Error> {
-    switch(interface, true)
+pub(crate) fn enable(links: &mut netlink::Socket, interface: &str) -> Result<(), Error> {
+    if interface == LO {
+        links.add_local(IpAddr::V6(STAND_IN))?;
+    } else if let Some(link) = links.get_link(interface)?
+        && link.route_localnet != Some(true)
+    {
+        links.route_localnet(link.index)?;
+    }
+    Ok(())
 }
 
 /// Switches it off and removes the interface's chains, unless something refers to them.
@@ -130,22 +137,16 @@ pub(crate) fn forget(socket: &mut Socket) -> Result<(), Error> {
 }
 
 fn switch(interface: &str, on: bool) -> Result<(), Error> {
+    if on {
+        return enable(&mut netlink::Socket::open()?, interface);
+    }
     if interface == LO {
-        let mut socket = netlink::Socket::open()?;
-        let address = IpAddr::V6(STAND_IN);
-        if on { socket.add_local(address) } else { socket.del_local(address) }?;
+        netlink::Socket::open()?.del_local(IpAddr::V6(STAND_IN))?;
         return Ok(());
     }
-    let mut socket = netlink::Socket::open()?;
-    if on && let Some(link) = socket.get_link(interface)? {
-        if link.route_localnet != Some(true) {
-            socket.route_localnet(link.index)?;
-        }
-        return Ok(());
-    }
-    match sysctl::set(&path(interface), if on { "1" } else { "0" }) {
+    match sysctl::set(&path(interface), "0") {
         // An interface that has gone took the parameter with it.
-        Err(error) if !on && error.is_not_found() => Ok(()),
+        Err(error) if error.is_not_found() => Ok(()),
         outcome => Ok(outcome.map(drop)?),
     }
 }

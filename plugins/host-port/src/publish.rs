@@ -71,7 +71,12 @@ impl<'a> Publish<'a> {
 
     /// Publishes the ports. A failure before the transaction leaves nothing behind; one after it is for the caller to
     /// undo, by removing the owner. `framed` are the tables of iptables that may have published a port before.
-    pub(crate) fn run(mut self, rules: &mut Socket, framed: &[Table]) -> Result<(), Error> {
+    pub(crate) fn run(
+        mut self,
+        rules: &mut Socket,
+        framed: &[Table],
+        links: Option<netlink::Socket>,
+    ) -> Result<(), Error> {
         let plan = self.plan(rules)?;
         if plan.ports.is_empty() {
             return Ok(());
@@ -83,9 +88,7 @@ impl<'a> Publish<'a> {
         }
         chains::refuse_taken(rules, framed, self.attachment, &plan.ports)?;
         let plan = self.commit(rules, plan)?;
-        for interface in &self.container.localnets {
-            localhost::enable(interface)?;
-        }
+        enable(&self.container.localnets, links)?;
         flows::forget_unpublished(rules, plan.ports.iter().map(|(_, port)| port))
     }
 
@@ -221,6 +224,16 @@ impl<'a> Publish<'a> {
     }
 }
 
+fn enable(localnets: &[String], links: Option<netlink::Socket>) -> Result<(), Error> {
+    if !localnets.is_empty() {
+        let mut links = links.map_or_else(netlink::Socket::open, Ok)?;
+        for interface in localnets {
+            localhost::enable(&mut links, interface)?;
+        }
+    }
+    Ok(())
+}
+
 /// ADD with the iptables backend. What a failure leaves is for the caller to undo.
 pub(crate) fn by_chains(
     mut rules: Option<&mut Socket>,
@@ -246,9 +259,7 @@ pub(crate) fn by_chains(
             Publish::new(rules, attachment, conf.without_ports(), container)?.guard(rules)?;
         }
     }
-    for interface in &container.localnets {
-        localhost::enable(interface)?;
-    }
+    enable(&container.localnets, None)?;
     chains::add(rules, attachment, conf, container, &ports)?;
     // The kernel has connection tracking without nf_tables as well.
     flows::forget_unpublished(&mut Socket::open()?, ports.iter())

@@ -71,15 +71,24 @@ impl Socket {
     /// The route that a packet to `address` would take: its link, and its gateway unless the address is a
     /// neighbour. `None` where it is unreachable. For an address of this host the link is the loopback.
     pub fn route_to(&mut self, address: IpAddr) -> Result<Option<Route>, Error> {
+        // The outer Option is for "understood", the inner one for "leads somewhere".
+        Ok(self.route(address, |body| Some(Route::parse(body)))?.flatten())
+    }
+
+    /// Asks for the route to an address; `None` where it is unreachable.
+    pub(crate) fn route<T>(
+        &mut self,
+        address: IpAddr,
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
         let mut request = RouteMessage::default();
         request.header.address_family = family(address);
         request.header.destination_prefix_length = if address.is_ipv4() { 32 } else { 128 };
         request.attributes = vec![RouteAttribute::Destination(address.into())];
         let operation = format_args!("look up route to {address}");
-        // The outer Option is for "understood", the inner one for "leads somewhere".
-        match self.get(operation, RTM_GETROUTE, &request, |body| Some(Route::parse(body))) {
-            Ok(route) => Ok(route),
-            // The latter two: a route that prohibits, and a black hole (ip_route_output_key_hash_rcu, fib_props).
+        match self.get(operation, RTM_GETROUTE, &request, read) {
+            Ok(found) => Ok(Some(found)),
+            // The latter two: a route that prohibits, and a black hole (fib_props).
             Err(error)
                 if [Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::EACCES, Errno::EINVAL]
                     .iter()

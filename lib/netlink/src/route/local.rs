@@ -6,7 +6,7 @@ use ipnetwork::IpNetwork;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::route::{RouteMessage, RouteType};
 use nix::errno::Errno;
-use nix::libc::{RT_TABLE_LOCAL, RTM_DELROUTE, RTM_NEWROUTE};
+use nix::libc::{RT_TABLE_LOCAL, RTM_DELROUTE, RTM_NEWROUTE, RTN_LOCAL};
 
 use super::{Route, add};
 use crate::error::Error;
@@ -16,6 +16,8 @@ use crate::socket::Socket;
 const LOOPBACK: u32 = 1;
 /// `RT_TABLE_LOCAL`.
 const LOCAL: u32 = RT_TABLE_LOCAL as u32;
+/// Where `struct rtmsg` has its type.
+const KIND: usize = 7;
 /// `RT_SCOPE_HOST`, which IPv4 demands.
 const HOST: u8 = 254;
 
@@ -41,9 +43,11 @@ impl Socket {
         }
     }
 
-    /// Whether the host takes packets to `address` for its own.
+    /// Whether the host takes packets to `address` for its own: an address of a link, or by a route alone. Costs the same
+    /// however many links there are.
     pub fn is_local(&mut self, address: IpAddr) -> Result<bool, Error> {
-        Ok(self.route_to(address)?.is_some_and(|route| route.oif == Some(LOOPBACK)))
+        self.route(address, |body| Some(body.get(KIND) == Some(&RTN_LOCAL)))
+            .map(|is_local| is_local == Some(true))
     }
 }
 

@@ -13,6 +13,7 @@ mod filter;
 mod tuple;
 
 use std::io;
+use std::net::IpAddr;
 
 use nix::errno::Errno;
 
@@ -22,7 +23,7 @@ use crate::attr::{self, Writer};
 use crate::error::is_errno;
 use crate::message::{self, CTNETLINK, Headers, Message, NLM_F_ACK, NLM_F_DUMP, NLM_F_MULTI, NLMSG_DONE};
 use crate::{Error, Family, Result, Socket};
-use tuple::CTA_TUPLE_ORIG;
+use tuple::{CTA_TUPLE_ORIG, Tuple};
 
 /// Deletes every flow that any of `filters` describes.
 ///
@@ -52,9 +53,48 @@ pub fn flush(socket: &mut Socket, filters: &[Filter]) -> Result<()> {
     Ok(())
 }
 
+/// A flow that the kernel has listed.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// To which address its first packet went.
+    pub destination: IpAddr,
+    family: Family,
+    identity: Vec<u8>,
+}
+
+/// Every flow that any of `filters` describes. Walks the whole table once a family and protocol: milliseconds. The kernel
+/// tells no others where there is one filter, and it knows how to.
+pub fn flows(socket: &mut Socket, filters: &[Filter]) -> Result<Vec<Flow>> {
+    let mut flows = Vec::new();
+    let mut left = filters.to_vec();
+    while let Some(&first) = left.first() {
+        let (group, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|filter| filter.is_alike(&first));
+        let read = |body: &[u8]| {
+            let identity = flow(body, &group)?;
+            let tuple = attr::find(body, CTA_TUPLE_ORIG).and_then(Tuple::read)?;
+            Some(Flow { destination: tuple.destination?, family: first.family(), identity })
+        };
+        flows.extend(list(socket, &group, read).map_err(|source| failed("list", &first, source))?);
+        left = others;
+    }
+    Ok(flows)
+}
+
+/// Deletes these very flows; not one that has taken such a flow's place meanwhile.
+pub fn forget(socket: &mut Socket, flows: &[Flow]) -> Result<()> {
+    for Flow { destination, family, identity } in flows {
+        delete(socket, *family, identity).map_err(|source| {
+            let query = format!("delete a connection to {destination}");
+            Error::Query { query, source }
+        })?;
+    }
+    Ok(())
+}
+
 /// How many flows `filter` describes. Walks the whole table, as every list does: milliseconds.
 pub fn count(socket: &mut Socket, filter: &Filter) -> Result<usize> {
-    let flows = list(socket, &[*filter]).map_err(|source| failed("count", filter, source))?;
+    let flows = list(socket, &[*filter], |body| flow(body, &[*filter]))
+        .map_err(|source| failed("count", filter, source))?;
     Ok(flows.len())
 }
 
@@ -81,21 +121,25 @@ fn delete_listed(socket: &mut Socket, filters: &[Filter]) -> io::Result<()> {
     let Some(family) = filters.first().map(Filter::family) else {
         return Ok(());
     };
-    for flow in list(socket, filters)? {
-        let sequence = socket.take_sequences(1);
-        let request =
-            request(IPCTNL_MSG_CT_DELETE, NLM_F_ACK, 0, family, sequence, |attributes| attributes.raw(&flow));
-        match socket.ask(&request, sequence, |_| Ok(true)) {
-            // It has ended meanwhile.
-            Err(error) if is_errno(&error, Errno::ENOENT) => {}
-            outcome => outcome?,
-        }
+    for identity in list(socket, filters, |body| flow(body, filters))? {
+        delete(socket, family, &identity)?;
     }
     Ok(())
 }
 
-/// The attributes that identify each flow that any of `filters`, of one family and protocol, describes.
-fn list(socket: &mut Socket, filters: &[Filter]) -> io::Result<Vec<Vec<u8>>> {
+fn delete(socket: &mut Socket, family: Family, identity: &[u8]) -> io::Result<()> {
+    let sequence = socket.take_sequences(1);
+    let request =
+        request(IPCTNL_MSG_CT_DELETE, NLM_F_ACK, 0, family, sequence, |attributes| attributes.raw(identity));
+    match socket.ask(&request, sequence, |_| Ok(true)) {
+        // It has ended meanwhile.
+        Err(error) if is_errno(&error, Errno::ENOENT) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// What `each` reads of the flows of one family and protocol, those at least that any of `filters` describes.
+fn list<T>(socket: &mut Socket, filters: &[Filter], each: impl Fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
     let Some(first) = filters.first() else {
         return Ok(Vec::new());
     };
@@ -104,7 +148,7 @@ fn list(socket: &mut Socket, filters: &[Filter]) -> io::Result<Vec<Vec<u8>>> {
         if message.kind == NLMSG_DONE {
             return message.outcome().map(|()| false);
         }
-        flows.extend(flow(message.body(), filters));
+        flows.extend(each(message.body()));
         Ok(message.flags & NLM_F_MULTI != 0)
     };
     let sequence = socket.take_sequences(1);

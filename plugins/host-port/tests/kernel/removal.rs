@@ -1,5 +1,6 @@
 //! DEL and GC leave nothing, however often and in whatever order.
 
+use std::process::Command;
 use std::thread;
 
 use cni::Plugin;
@@ -82,6 +83,40 @@ fn a_udp_flow_that_never_rests_follows() {
             assert!(flow.ask().unwrap().starts_with("new sees"));
         }
         assert_eq!(entry(), 1);
+    });
+}
+
+/// As a provider routes a block of addresses to a host, or a load balancer its own.
+#[test]
+fn a_udp_flow_to_an_address_that_is_local_by_a_route_alone_follows() {
+    isolated(|| {
+        let world = World::new(false);
+        let web = world.container("web", 11);
+        let ip = |args: &str| {
+            assert!(Command::new("ip").args(args.split(' ')).status().unwrap().success(), "ip {args}");
+        };
+        ip("route add local 198.51.100.0/24 dev lo");
+        ip("-6 route add local 2001:db8:51::/64 dev lo");
+        world.host.outside.enter(|| {
+            ip("route add 198.51.100.0/24 via 192.0.2.1");
+            ip(&format!("-6 route add 2001:db8:51::/64 via {UPLINK_V6}"));
+        });
+        traffic::serve_udp(Some(&web.namespace), "web", "10.1.0.11:53");
+        traffic::serve_udp(Some(&web.namespace), "web", "[fd00:1::11]:53");
+        let outside = Some(&world.host.outside);
+        let flows = ["198.51.100.7:53", "[2001:db8:51::7]:53"].map(|to| traffic::Datagrams::new(outside, to));
+        // Nobody listens yet, and the kernel has not told each of them so.
+        for flow in &flows {
+            let _ = flow.ask();
+        }
+        web.add(&json!([{"hostPort": 53, "containerPort": 53, "protocol": "udp"}]), &json!({})).unwrap();
+        for flow in &flows {
+            assert!(flow.ask().unwrap().starts_with("web sees"));
+        }
+        web.del();
+        for flow in &flows {
+            assert!(flow.ask().is_err(), "a flow outlived its port");
+        }
     });
 }
 
