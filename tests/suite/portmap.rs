@@ -417,3 +417,55 @@ fn status_names_what_is_missing() {
         assert!(said.contains("install the package iptables"), "{said}");
     });
 }
+
+/// What the reference takes without publishing anything of it: ADD and CHECK agree, and nothing is told as published.
+#[test]
+fn what_leads_nowhere_is_taken_as_by_the_reference() {
+    isolated(|| {
+        let _host = bridged();
+        let reference = format!("{REFERENCE}/portmap");
+        let netns = Namespaced::new("web");
+        let v4 = json!([{"interface": 2, "address": "10.1.0.2/24"}]);
+        let v6 = json!([{"interface": 2, "address": "fd00:1::2/64"}]);
+        let unroutable = json!([{"interface": 2, "address": "10.99.0.2/24"}]);
+        for (about, ips, mappings, published) in [
+            ("no address", json!([]), json!([one(8080, "")]), 0),
+            (
+                "a host address of IPv6 only",
+                v4.clone(),
+                json!([one(8080, "::1"), one(8081, "2001:db8::1")]),
+                0,
+            ),
+            ("a host address of IPv4 only", v6.clone(), json!([one(8080, "127.0.0.1")]), 0),
+            ("some of either", v4.clone(), json!([one(8080, "::1"), one(8081, "0.0.0.0")]), 1),
+            ("no route", unroutable, json!([one(8080, "")]), 1),
+            ("the same twice", v4, json!([one(8080, ""), one(8080, "0.0.0.0"), one(8080, "")]), 1),
+        ] {
+            let mut conf = portmap(&json!({}), &mappings);
+            conf["prevResult"]["ips"] = ips;
+            let theirs = on_web(&reference, "ADD", &conf, &netns).run().result();
+            on_web(&reference, "DEL", &conf, &netns).run().silent();
+            shell("nft flush ruleset");
+            for backend in ["nftables", "iptables"] {
+                conf["backend"] = json!(backend);
+                let call = |verb: &str| {
+                    let call = on_web(OURS, verb, &conf, &netns);
+                    call.env("CNI_NETNS", "/some/where").env("CNI_ARGS", "none").run()
+                };
+                assert_eq!(call("ADD").result(), theirs, "{about} {backend}");
+                call("CHECK").silent();
+                let output = Command::new("nft").args(["list", "ruleset"]).output().unwrap();
+                let text = String::from_utf8(output.stdout).unwrap();
+                let count = text.matches("eth0 net web\" : ").count() + text.matches(" dnat to ").count();
+                // Beside the port, an element of hair4.
+                let expected = if backend == "nftables" { 2 * published } else { published };
+                assert_eq!(count, expected, "{about} {backend}: {text}");
+                call("DEL").silent();
+                let output = Command::new("nft").args(["list", "ruleset"]).output().unwrap();
+                let text = String::from_utf8(output.stdout).unwrap();
+                assert!(!text.contains("80"), "{about} {backend}: {text}");
+                shell("nft flush ruleset");
+            }
+        }
+    });
+}

@@ -41,8 +41,9 @@ const MASQ: &str = "CNI-HOSTPORT-MASQ";
 /// How often a change is tried again when somebody else changed something in between.
 const TRIES: usize = 5;
 
-/// Refuses what this backend has no way to do.
-pub(crate) fn refuse_unsupported(conf: &Conf) -> Result<(), Error> {
+/// Refuses what this backend has no way to do for a container.
+pub(crate) fn refuse_unsupported(conf: &Conf, container: &Container) -> Result<(), Error> {
+    let has_ipv6 = container.addresses.iter().any(ipnetwork::IpNetwork::is_ipv6);
     for mapping in &conf.mappings {
         if mapping.host_port.is_none() {
             return Err(Error::Unsupported {
@@ -50,7 +51,7 @@ pub(crate) fn refuse_unsupported(conf: &Conf) -> Result<(), Error> {
                 cure: "name a host port, or use \"backend\": \"nftables\"",
             });
         }
-        if mapping.host_ip.is_some_and(|ip| ip.is_ipv6() && ip.is_loopback()) {
+        if has_ipv6 && mapping.host_ip.is_some_and(|ip| ip.is_ipv6() && ip.is_loopback()) {
             return Err(Error::Unsupported {
                 key: "hostIP ::1",
                 cure: "use 127.0.0.1, or \"backend\": \"nftables\"",

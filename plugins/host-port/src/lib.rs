@@ -214,7 +214,7 @@ fn add(conf: Conf, result: &AddResult, target: &Target) -> Result<(), cni::Error
                 .map_err(|error| undone(error, Some(&mut rules)))
         }
         Chosen::Iptables(mut rules) => {
-            chains::refuse_unsupported(&conf)?;
+            chains::refuse_unsupported(&conf, &container)?;
             let container = Container {
                 localnets: container.localnets.into_iter().filter(|interface| interface != LO).collect(),
                 ..container
