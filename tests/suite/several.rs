@@ -42,7 +42,7 @@ impl<'a> Joined<'a> {
             bridge[key] = value;
         }
         let mut joined = Self { netns, ifname, bridge, ports: base };
-        let result = joined.call(&program("bridge"), "ADD", &joined.bridge).run().result();
+        let result = joined.call(program("bridge"), "ADD", &joined.bridge).run().result();
         joined.ports["type"] = json!("portmap");
         joined.ports["backend"] = json!(backend);
         joined.ports["prevResult"] = result;
@@ -66,7 +66,7 @@ impl<'a> Joined<'a> {
 
     fn leave(&self) {
         self.portmap("DEL").run().silent();
-        self.call(&program("bridge"), "DEL", &self.bridge).run().silent();
+        self.call(program("bridge"), "DEL", &self.bridge).run().silent();
     }
 }
 
