@@ -21,7 +21,9 @@ pub(crate) fn parse(key: &str, texts: &[String]) -> Result<Vec<IpNetwork>, Error
 
 fn one(text: &str) -> Result<IpNetwork, String> {
     let network = cni::cidr::parse(text)?;
-    if matches!(network, IpNetwork::V6(v6) if v6.ip().to_ipv4_mapped().is_some()) {
+    // However it is read elsewhere: a rule's family is that of the words.
+    let is_mapped = matches!(network, IpNetwork::V6(v6) if v6.ip().to_ipv4_mapped().is_some());
+    if is_mapped || (network.is_ipv4() && text.contains(':')) {
         return Err(format!("{text:?} is an IPv4 network in IPv6's words"));
     }
     if network.ip() != network.network() {
