@@ -371,6 +371,9 @@ fn nobody_is_taken_off_the_network_for_want_of_an_add() {
         fs::write(file(NETWORK, "web", "eth0"), &entry).unwrap();
         let broken = some.join("host-port");
         fs::remove_file(&broken).unwrap();
+        let output = cleat(&["check"]).env("CNI_PATH", some).output().unwrap();
+        let told = said(&output);
+        assert!(output.status.success() && told.contains("unknown   no plugin \"host-port\""), "{told}");
         symlink(folder().join("host-local"), some.join("host-local")).unwrap();
         let script = "#!/bin/sh\n[ $CNI_COMMAND != ADD ] && exit 0\necho '{\"code\": 11, \"msg\": \"not now\"}'; exit 1\n";
         fs::write(&broken, script).unwrap();
