@@ -34,8 +34,6 @@ use crate::environment::Environment;
 use crate::error::Error;
 use crate::runtime::CacheFolder;
 
-pub(crate) use repair::keep_ports;
-
 /// A verb with its arguments.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {

@@ -20,7 +20,6 @@ use crate::output::{self, BAD, Cell, FAINT, Form, GOOD, Table};
 use crate::runtime::{CacheFolder, Runtime};
 use crate::way_out;
 
-pub(crate) use anew::keep_ports;
 use patient::Patient;
 
 /// The arguments of `cleat repair`.

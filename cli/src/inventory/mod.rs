@@ -6,6 +6,7 @@
 
 mod attached;
 mod caller;
+mod chosen;
 mod ports;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use serde_json::Value;
 
 pub(crate) use attached::Attached;
 use caller::Evidence;
+pub(crate) use chosen::keep_ports;
 pub(crate) use ports::PortView;
 
 use crate::endpoint::{LINK_ENV, plugin};

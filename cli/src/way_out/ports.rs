@@ -3,10 +3,9 @@
 use serde_json::Value;
 
 use super::{Networks, Standing};
-use crate::commands::keep_ports;
 use crate::endpoint::{self, LINK_ENV, PORT_MAPPINGS};
 use crate::error::Error;
-use crate::inventory::Attached;
+use crate::inventory::{Attached, keep_ports};
 use crate::runtime::Making;
 
 /// Where the ports of a container are kept that is on no network which could publish them.

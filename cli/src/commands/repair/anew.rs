@@ -1,11 +1,8 @@
 //! An attachment is removed and made again, with what it had.
 
-use std::collections::BTreeSet;
-
-use cni::{Command, Request, case_blind};
+use cni::{Command, Request};
 use netlink::Namespace;
-use registry::Protocol;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use crate::conf;
 use crate::error::Error;
@@ -56,28 +53,4 @@ pub(super) fn rebuild(runtime: &Runtime<'_>, making: &mut Making, attached: &Att
         runtime.cache.write(attachment, entry).map_err(Error::contract(doing()))?;
     }
     added.map(|_| ()).map_err(Error::contract(doing()))
-}
-
-/// Ports that the plugin chose itself, it is to choose again: people have come to know them.
-pub(crate) fn keep_ports(making: &mut Making, attached: &Attached) {
-    let Some(Value::Array(mappings)) = making.capabilities.get_mut("portMappings") else { return };
-    let published = attached.member.iter().flat_map(|member| &member.published);
-    let registered = published.map(|port| (port.container_port, port.protocol, port.host_port));
-    let kernels = attached.ports.iter().map(|port| (port.container_port, port.protocol, port.host_port));
-    // One that is published on several addresses, or for both families, has one number.
-    let mut known: BTreeSet<_> = kernels.chain(registered).filter(|port| port.2 != 0).collect();
-    for mapping in mappings.iter_mut().filter_map(Value::as_object_mut) {
-        let number = |key| case_blind::get(mapping, key).and_then(Value::as_u64).unwrap_or_default();
-        let protocol = case_blind::get(mapping, "protocol").and_then(Value::as_str).unwrap_or("tcp");
-        let is_it = |(inner, of, _): &&(u16, Protocol, u16)| {
-            u64::from(*inner) == number("containerPort") && of.as_str().eq_ignore_ascii_case(protocol)
-        };
-        if number("hostPort") == 0
-            && let Some(port) = known.iter().find(is_it).copied()
-        {
-            known.remove(&port);
-            mapping.retain(|key, _| !key.eq_ignore_ascii_case("hostPort"));
-            mapping.insert("hostPort".to_owned(), port.2.into());
-        }
-    }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::anew;
 use crate::endpoint::LINK_ENV;
 use crate::error::Error;
-use crate::inventory::Attached;
+use crate::inventory::{Attached, keep_ports};
 use crate::runtime::{Making, Runtime};
 
 /// Plugins whose ADD finds its own work there and completes it: host-port by both of its names, also the reference's
@@ -32,7 +32,7 @@ type Complaint = (usize, cni::Error);
 
 impl<'a> Patient<'a> {
     pub(super) fn new(attached: &'a Attached, mut making: Making) -> Self {
-        anew::keep_ports(&mut making, attached);
+        keep_ports(&mut making, attached);
         Self { attached, making, done: Vec::new(), left: Vec::new(), is_taken: false }
     }
 
