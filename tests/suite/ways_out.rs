@@ -168,7 +168,8 @@ fn routes_beside_others_are_there_as_the_result_tells() {
     });
 }
 
-/// A next hop that is named and unspecified is none, as for the reference: the destination is on the link.
+/// A next hop that is named and unspecified is none, as for the reference: the destination is on the link, with the scope
+/// that a route with a next hop has.
 #[test]
 fn an_unspecified_next_hop_is_none() {
     isolated(|| {
@@ -179,7 +180,7 @@ fn an_unspecified_next_hop_is_none() {
         conf["ipam"]["routes"] =
             json!([{"dst": "192.0.2.0/24", "gw": "0.0.0.0"}, {"dst": "2001:db8::/32", "gw": "::"}]);
         member.join(&conf, "eth0");
-        assert_eq!(routes(&netns, "-4", "192.0.2.0/24"), ["192.0.2.0/24 dev eth0 scope link"]);
+        assert_eq!(routes(&netns, "-4", "192.0.2.0/24"), ["192.0.2.0/24 dev eth0"]);
         assert!(routes(&netns, "-6", "2001:db8::/32")[0].starts_with("2001:db8::/32 dev eth0 metric 1024"));
     });
 }
