@@ -11,6 +11,7 @@ use sandbox::{Call, Host, Namespaced, advertise, isolated};
 use serde_json::{Value, json};
 
 use crate::bridge::{add, call, conf, shell, with_result};
+use crate::networks::{NETWORKS, cleat, succeed};
 use crate::programs::BRIDGE;
 
 const PREFIX: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 7, 0, 0, 0, 0, 0);
@@ -139,20 +140,94 @@ fn the_host_keeps_its_way_out_when_it_becomes_a_router() {
     });
 }
 
-/// The host forwards already: whoever had it do so has decided on its uplinks.
+/// The host forwards already, as Docker has it do, or a version before: what it has lost comes back.
 #[test]
-fn an_uplink_of_a_router_is_left_as_it_is() {
+fn an_uplink_of_a_host_that_forwards_already_is_heeded_again() {
     isolated(|| {
         let node = Node::new("up0", None);
         assert!(node.is_heeded("up0"));
         sysctl::set(FORWARDING, "1").unwrap();
         assert!(!has_default("up0"));
-        let netns = Namespaced::new("a");
-        let result = add(&conf(), "a", &netns);
+        // Nothing can be written there: ADD goes without, and CHECK agrees with it.
+        let (netns, other) = (Namespaced::new("a"), Namespaced::new("b"));
+        shell("mount --bind /proc/sys/net/ipv6/conf/up0 /proc/sys/net/ipv6/conf/up0");
+        shell("mount -o remount,ro,bind /proc/sys/net/ipv6/conf/up0");
+        let first = add(&conf(), "a", &netns);
         assert_eq!(accepted("up0"), "1");
-        assert_told(call("CHECK", &with_result(&result), "a", &netns).run().error(), 101);
+        call("CHECK", &with_result(&first), "a", &netns).run().silent();
         assert_told(status(&conf()).run().error(), 50);
-        drop(node);
+        shell("umount /proc/sys/net/ipv6/conf/up0");
+
+        // By the next ADD on a bridge that is there already.
+        let second = add(&conf(), "b", &other);
+        assert_eq!(accepted("up0"), "2");
+        for (result, id, netns) in [(&first, "a", &netns), (&second, "b", &other)] {
+            call("CHECK", &with_result(result), id, netns).run().silent();
+        }
+        status(&conf()).run().silent();
+        assert!(node.is_heeded("up0"));
+        assert!(ask_tcp(Some(&netns), "[2001:db8:7::1]:80").unwrap().starts_with("router sees 2001:db8:7:"));
+        // Who heeds none does so on purpose.
+        set("up0", 0);
+        call("DEL", &with_result(&second), "b", &other).run().silent();
+        let second = add(&conf(), "b", &other);
+        assert_eq!(accepted("up0"), "0");
+        call("CHECK", &with_result(&second), "b", &other).run().silent();
+    });
+}
+
+/// What is the host's is mended there, and no container is interrupted for it.
+#[test]
+fn repair_mends_the_host_and_leaves_containers_alone() {
+    isolated(|| {
+        let _host = Host::new();
+        let node = Node::new("up0", None);
+        assert!(node.is_heeded("up0"));
+        let netns = Namespaced::new("a");
+        fs::create_dir_all(NETWORKS).unwrap();
+        let mut list = conf();
+        let mut plugin = list.as_object_mut().unwrap().clone();
+        let name = plugin.remove("name").unwrap();
+        plugin.remove("cniVersion");
+        list = json!({"cniVersion": "1.1.0", "name": name, "plugins": [plugin]});
+        fs::write(format!("{NETWORKS}/10-it.conflist"), list.to_string()).unwrap();
+        let (name, path) = (name.as_str().unwrap().to_owned(), netns.path().to_str().unwrap().to_owned());
+        succeed(&mut cleat(&["add", &name, &path]));
+        let seen = || netns.enter(|| Socket::open().unwrap().get_link("eth0").unwrap().unwrap());
+        let before = seen();
+        let is_same = || (seen().index, seen().mac) == (before.index, before.mac);
+        assert_eq!(accepted("up0"), "2");
+
+        set("up0", 1);
+        assert!(!cleat(&["check"]).output().unwrap().status.success());
+        assert!(succeed(&mut cleat(&["repair"])).contains("put right"));
+        assert_eq!(accepted("up0"), "2");
+        assert!(is_same());
+        succeed(&mut cleat(&["check"]));
+
+        set("up0", 1);
+        assert!(succeed(&mut cleat(&["repair", "--force"])).contains("put right"));
+        assert_eq!(accepted("up0"), "2");
+        assert!(is_same());
+
+        // What cannot be mended is told, and DEL and ADD are not tried: the ADD would fail.
+        sysctl::set("net/ipv4/ip_forward", "0").unwrap();
+        shell("mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys");
+        for args in [&["repair"][..], &["repair", "--force"]] {
+            let output = cleat(args).output().unwrap();
+            let said = format!(
+                "{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
+            assert!(!output.status.success() && said.contains("read-only"), "{said}");
+            assert!(!said.contains("made anew") && !said.contains("--force"), "{said}");
+            assert!(is_same(), "{said}");
+        }
+        shell("umount /proc/sys");
+        assert!(succeed(&mut cleat(&["repair"])).contains("put right"));
+        succeed(&mut cleat(&["check"]));
+        assert!(is_same());
     });
 }
 

@@ -70,8 +70,9 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
         patient.left.extend(ordered.err().map(|error| error.to_string()));
     }
     let is_left = patients(&mut all).any(|patient| !patient.left.is_empty());
+    let helps = patients(&mut all).any(|patient| !patient.left.is_empty() && !patient.is_the_hosts);
     all.retain(Case::has_something_to_tell);
-    if is_left && !args.force && !args.dry_run {
+    if helps && !args.force && !args.dry_run {
         output::tell(
             "cleat: --force makes anew what is left, with the same addresses: this interrupts the container\n",
         );

@@ -40,6 +40,12 @@ pub fn write(path: &str, value: &str) -> Result<(), Error> {
     })
 }
 
+/// Whether a parameter is there and may be written: `/proc/sys` can be read-only.
+#[must_use]
+pub fn is_writable(path: &str) -> bool {
+    file(path).is_ok_and(|file| OpenOptions::new().write(true).open(file).is_ok())
+}
+
 fn file(path: &str) -> Result<PathBuf, Error> {
     // An absolute path begins with an empty component.
     if path.split('/').any(|component| matches!(component, "" | "." | "..")) {

@@ -14,6 +14,9 @@ use crate::error::Error;
 use crate::names::{BRIDGE_ALIAS, GATEWAY_ALIAS};
 use crate::plan::Plan;
 
+/// What an [`Error::Unheeded`] says of a host.
+pub(crate) const UNHEEDED: &str = "the host forwards IPv6 and heeds no router advertisements of";
+
 /// `accept_ra`: heeded unless the link forwards, and heeded always.
 const UNLESS_ROUTER: u32 = 1;
 const ALWAYS: &str = "2";
@@ -58,45 +61,53 @@ fn is_way_out(socket: &mut Socket, link: &Link) -> Result<bool, Error> {
     if is_ours(link) {
         return Ok(false);
     }
-    let brought = |route: &Route| route.oif == Some(link.index) && (route.advertised || route.expires);
-    Ok(socket.routes_v6()?.iter().any(brought) && leads_out(socket, link)?)
+    let brought = |route: &Route| route.oif == Some(link.index);
+    Ok(socket.advertised_routes()?.iter().any(brought) && leads_out(socket, link)?)
 }
 
-/// Has the uplinks whose advertisements brought the host something go on heeding them, before it forwards.
-pub(crate) fn keep(socket: &mut Socket) -> Result<(), Error> {
-    let routes = socket.routes_v6()?;
-    for link in uplinks(socket, routes.iter().filter(|route| route.advertised || route.expires))? {
+/// Has the uplinks whose advertisements brought the host something heed them although it forwards, before it does where
+/// it does not yet (`forwards`). One that forwards already, by another program or a version before, has lost its default routes
+/// and gets them back by the next advertisement.
+pub(crate) fn keep(socket: &mut Socket, forwards: bool) -> Result<(), Error> {
+    let brought = socket.advertised_routes()?;
+    for link in uplinks(socket, &brought)? {
         let parameter = parameter(&link);
-        sysctl::write(&parameter, ALWAYS).map_err(|source| Error::Sysctl {
-            parameter,
-            value: ALWAYS,
-            source,
-        })?;
+        match sysctl::write(&parameter, ALWAYS) {
+            // No network is worse off by what was so before: STATUS tells it.
+            Err(source) if !forwards => return Err(Error::Sysctl { parameter, value: ALWAYS, source }),
+            _ => {}
+        }
     }
     Ok(())
 }
 
 /// Names an uplink whose advertisements the host has heeded and does not heed any more, since it forwards.
 pub(crate) fn status(socket: &mut Socket) -> Result<(), Error> {
-    let routes = socket.routes_v6()?;
-    let unheeded = uplinks(socket, routes.iter().filter(|route| route.advertised || route.expires))?;
+    let brought = socket.advertised_routes()?;
+    let unheeded = uplinks(socket, &brought)?;
     unheeded.first().map_or(Ok(()), |link| Err(Error::Unheeded(link.name.clone())))
 }
 
 /// As [`status`], where the host has lost its way out by that, or is about to: an address that ends is not enough while
-/// there is a default route.
+/// there is a default route. Only what [`keep`] could have set counts, which every ADD calls.
 pub(crate) fn check(socket: &mut Socket) -> Result<(), Error> {
-    let routes = socket.routes_v6()?;
-    let is_cut_off = !routes.iter().any(|route| route.dst.prefix() == 0);
-    let brought = routes.iter().filter(|route| route.advertised || is_cut_off && route.expires);
-    let unheeded = uplinks(socket, brought)?;
-    unheeded.first().map_or(Ok(()), |link| Err(Error::Unheeded(link.name.clone())))
+    let brought = socket.advertised_routes()?;
+    let mut unheeded = uplinks(socket, &brought)?;
+    unheeded.retain(|link| sysctl::is_writable(&parameter(link)));
+    if unheeded.is_empty() {
+        return Ok(());
+    }
+    let is_cut_off = !socket.routes_v6()?.iter().any(|route| route.dst.prefix() == 0);
+    let is_losing =
+        |link: &Link| brought.iter().any(|route| route.advertised && route.oif == Some(link.index));
+    let lost = unheeded.into_iter().find(|link| is_cut_off || is_losing(link));
+    lost.map_or(Ok(()), |link| Err(Error::Unheeded(link.name)))
 }
 
 /// The links that some routes lead out of, which heed advertisements unless they forward, and are not containers'.
-fn uplinks<'a>(socket: &mut Socket, routes: impl Iterator<Item = &'a Route>) -> Result<Vec<Link>, Error> {
+fn uplinks(socket: &mut Socket, routes: &[Route]) -> Result<Vec<Link>, Error> {
     let mut uplinks = Vec::new();
-    for index in routes.filter_map(|route| route.oif).collect::<BTreeSet<u32>>() {
+    for index in routes.iter().filter_map(|route| route.oif).collect::<BTreeSet<u32>>() {
         let Some(link) = socket.get_link_by_index(index)? else { continue };
         let is_concerned = link.advertisements.is_some_and(|found| found.accepted == UNLESS_ROUTER);
         if is_concerned && link.port.is_none() && !is_ours(&link) && leads_out(socket, &link)? {

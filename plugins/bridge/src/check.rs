@@ -20,9 +20,15 @@ pub(crate) fn check(request: &Request, target: &Target) -> Result<(), cni::Error
     let ips = result.container_ips(target.ifname().as_str()).cloned().collect();
     let routes = result.routes.clone();
     let plan = Plan::new(&conf, &AddResult { ips, routes, ..AddResult::default() })?;
-    let port = host(&mut Socket::open().map_err(Error::from)?, &conf, target, result, &plan)?;
+    let mut socket = Socket::open().map_err(Error::from)?;
+    let port = host(&mut socket, &conf, target, result, &plan)?;
     container(&conf, target, result, &plan)?;
-    rules(&conf, target, result, &plan, &port).map_err(Into::into)
+    rules(&conf, target, result, &plan, &port)?;
+    // What is the host's own comes last: it hides nothing that is the attachment's.
+    if conf.gateway && plan.gateways.iter().any(IpNetwork::is_ipv6) {
+        advertisements::check(&mut socket)?;
+    }
+    Ok(())
 }
 
 /// Compares the packet filter's side.
@@ -85,10 +91,7 @@ fn host(
             return differs(format!("bridge {} does not have gateway address {missing}", link.name));
         }
         if let Some(parameter) = host::not_forwarded(socket, &plan.gateways)?.first() {
-            return differs(format!("{parameter} is off: nothing is forwarded from and to bridge {name}"));
-        }
-        if plan.gateways.iter().any(IpNetwork::is_ipv6) {
-            advertisements::check(socket)?;
+            return differs(format!("{parameter} {} {name}", host::NOT_FORWARDED));
         }
     }
     let port = &found.link;

@@ -5,6 +5,9 @@ use std::net::IpAddr;
 use cni::Code;
 use ipnetwork::IpNetwork;
 
+use crate::advertisements::UNHEEDED;
+use crate::host::NOT_FORWARDED;
+
 /// A failure of the bridge plugin.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -85,8 +88,9 @@ pub enum Error {
     },
     /// The host forwards IPv6, and an uplink's router advertisements are not heeded any more.
     #[error(
-        "the host forwards IPv6 and heeds no router advertisements of {0} any more, which have brought it routes: it is losing \
-         them; run sysctl -w net/ipv6/conf/{0}/accept_ra=2, and have a file of /etc/sysctl.d say so at boot"
+        "{unheeded} {0} any more, which have brought it routes: it is losing \
+         them; run sysctl -w net/ipv6/conf/{0}/accept_ra=2, and have a file of /etc/sysctl.d say so at boot",
+        unheeded = UNHEEDED
     )]
     Unheeded(String),
     /// Another node answered for an address that was to be used.
@@ -120,6 +124,13 @@ pub enum Error {
     /// The IPAM plugin failed, or the contract was broken.
     #[error("{0}")]
     Cni(#[from] cni::Error),
+}
+
+/// Whether a failure of CHECK is the host's own, which no DEL and ADD of an attachment mends, and none may be tried for.
+#[must_use]
+pub fn is_the_hosts(error: &cni::Error) -> bool {
+    let said = error.to_string();
+    [UNHEEDED, NOT_FORWARDED, crate::OBSTACLE].iter().any(|words| said.contains(words))
 }
 
 impl Error {

@@ -137,14 +137,18 @@ pub(crate) fn keeps_mac(bridge: &Link) -> bool {
     bridge.alias.as_deref() == Some(BRIDGE_ALIAS)
 }
 
+/// What CHECK says of a parameter without which a bridge leads nowhere.
+pub(crate) const NOT_FORWARDED: &str = "is off: nothing is forwarded from and to bridge";
+
 const FORWARDING_V6: &str = "net/ipv6/conf/all/forwarding";
 
-/// Lets the host forward packets of the families that have a gateway.
+/// Lets the host forward packets of the families that have a gateway, and keep its own IPv6 as it does.
 pub(crate) fn enable_forwarding(socket: &mut Socket, gateways: &[IpNetwork]) -> Result<(), Error> {
-    for parameter in not_forwarded(socket, gateways)? {
-        if parameter == FORWARDING_V6 {
-            advertisements::keep(socket)?;
-        }
+    let off = not_forwarded(socket, gateways)?;
+    if gateways.iter().any(IpNetwork::is_ipv6) {
+        advertisements::keep(socket, !off.contains(&FORWARDING_V6))?;
+    }
+    for parameter in off {
         sysctl::write(parameter, "1").map_err(|source| Error::Sysctl {
             parameter: parameter.to_owned(),
             value: "1",

@@ -39,7 +39,7 @@ use cni::schema::{self, Described};
 use cni::{AddResult, Plugin, Request, Target};
 use netlink::{Family, Namespace, Socket};
 
-pub use error::Error;
+pub use error::{Error, is_the_hosts};
 pub use forward::OBSTACLE;
 pub use repair::repair;
 

@@ -40,8 +40,12 @@ pub fn repair(request: &Request, target: &Target) -> Result<(), cni::Error> {
         Err(Error::Differs(why)) => return Err(gone(&format!(": {why}"))),
         Err(error) => return Err(error.into()),
     };
-    if !port.is_ours && check::check(request, target).is_ok() {
-        return Ok(());
+    if !port.is_ours {
+        // Where nothing but the host's own settings is wrong, the rest is left as it is.
+        host::enable_forwarding(&mut Socket::open().map_err(Error::from)?, &plan.gateways)?;
+        if check::check(request, target).is_ok() {
+            return Ok(());
+        }
     }
     restore_leases(&conf, request, target, &plan)?;
     Ok(restore(&conf, target, result, &plan, &inside, &port)?)

@@ -25,6 +25,8 @@ pub(super) struct Patient<'a> {
     pub(super) left: Vec<String>,
     /// Whether somebody else has its address or its port by now.
     is_taken: bool,
+    /// Whether the host is at fault, whom making the attachment anew does not mend.
+    pub(super) is_the_hosts: bool,
 }
 
 /// What a plugin finds broken, by its place in the list.
@@ -33,7 +35,7 @@ type Complaint = (usize, cni::Error);
 impl<'a> Patient<'a> {
     pub(super) fn new(attached: &'a Attached, mut making: Making) -> Self {
         keep_ports(&mut making, attached);
-        Self { attached, making, done: Vec::new(), left: Vec::new(), is_taken: false }
+        Self { attached, making, done: Vec::new(), left: Vec::new(), is_taken: false, is_the_hosts: false }
     }
 
     /// Says what is broken, and what would be done about it.
@@ -54,6 +56,7 @@ impl<'a> Patient<'a> {
 
     fn try_to_treat(&mut self, runtime: &Runtime<'_>) -> Result<(), Error> {
         self.left.clear();
+        self.is_the_hosts = false;
         let complaints = self.complaints(runtime)?;
         if complaints.is_empty() {
             return Ok(());
@@ -75,6 +78,7 @@ impl<'a> Patient<'a> {
         }
         // What counts is what CHECK says of it now.
         let still = self.complaints(runtime)?;
+        self.is_the_hosts = still.iter().any(|(_, broken)| bridge::is_the_hosts(broken));
         let is_still = |place: usize| still.iter().any(|(at, _)| *at == place);
         let cured = complaints.iter().filter(|(place, _)| !is_still(*place));
         self.done.extend(cured.map(|(_, broken)| format!("{broken}: put right")));
@@ -89,9 +93,9 @@ impl<'a> Patient<'a> {
     }
 
     /// DEL and ADD, for what could not be put right in place. An address or a port that somebody else has by now would be
-    /// refused to the new one as well, and the old one is better than none.
+    /// refused to the new one as well, and the old one is better than none. So it is where the host is at fault.
     pub(super) fn make_anew(&mut self, runtime: &Runtime<'_>) {
-        if self.left.is_empty() || self.is_taken {
+        if self.left.is_empty() || self.is_taken || self.is_the_hosts {
             return;
         }
         if let Err(error) = anew::expect_possible(runtime, &self.making, self.attached) {

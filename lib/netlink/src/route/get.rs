@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::route::{RouteAttribute, RouteMessage};
+use netlink_packet_route::route::{RouteAttribute, RouteFlags, RouteMessage, RouteProtocol};
 use nix::errno::Errno;
 use nix::libc::RTM_GETROUTE;
 
@@ -38,6 +38,30 @@ impl Socket {
             let is_asked_for = |route: &Route| route.dst.is_ipv6() && route.table == Some(MAIN);
             Route::parse_hops(body).into_iter().filter(is_asked_for).collect::<Vec<_>>()
         })
+    }
+
+    /// The main table's IPv6 routes by router advertisements: default routes and those that were advertised themselves
+    /// (`RTPROT_RA`), and those to the networks of addresses that end (`RTF_PREFIX_RT`). The kernel picks them out, so that
+    /// the answer does not grow with other routes.
+    pub fn advertised_routes(&mut self) -> Result<Vec<Route>, Error> {
+        let mut found = Vec::new();
+        for (protocol, flags) in
+            [(RouteProtocol::Ra, RouteFlags::empty()), (RouteProtocol::Unspec, RouteFlags::Prefix)]
+        {
+            let mut request = RouteMessage::default();
+            request.header.address_family = AddressFamily::Inet6;
+            (request.header.protocol, request.header.flags) = (protocol, flags);
+            request.attributes = vec![RouteAttribute::Table(MAIN)];
+            let operation = format_args!("read advertised routes");
+            found.extend(self.dump(operation, RTM_GETROUTE, &request, |body| {
+                let is_asked_for = |route: &Route| {
+                    let is_brought = if flags.is_empty() { route.advertised } else { route.expires };
+                    is_brought && route.dst.is_ipv6() && route.table == Some(MAIN)
+                };
+                Route::parse_hops(body).into_iter().filter(is_asked_for).collect::<Vec<_>>()
+            })?);
+        }
+        Ok(found)
     }
 
     /// One table's routes to a destination, out of whichever link.
