@@ -16,6 +16,7 @@
 mod conflict;
 mod holders;
 mod layout;
+mod led;
 mod removal;
 
 use iptables::{Family, Iptables, Rule, Transaction, Variant};

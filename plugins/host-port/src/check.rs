@@ -6,7 +6,7 @@ use nftables::{Element, Socket};
 use crate::conf::Conf;
 use crate::container::Container;
 use crate::error::Error;
-use crate::holder::Owner;
+use crate::holder::{Holder, Owner};
 use crate::memory::Place;
 use crate::plan::{self, Plan};
 use crate::port::Port;
@@ -45,7 +45,6 @@ pub(crate) fn check(
     let locals = memory::locals(memory);
     let plan = Plan::new(attachment, &conf, &container.addresses, &container.interface, locals)?;
     let plan = plan.made_as(memory::chain(memory));
-    let text = memory.comment.as_deref().unwrap_or_default();
     for (place, expected, port) in plan.elements() {
         let (map, key) = &place;
         let what = nftables::key::decode(map.key, &expected.key)?;
@@ -58,7 +57,7 @@ pub(crate) fn check(
                 match port {
                     // By another of the container's networks it is published as well.
                     Some(port) if is_own(&attachment.container_id, port, &found) => {
-                        is_to_spare(rules, &owner, text, port, &place)?;
+                        is_to_spare(rules, &owner, port, &place, &found)?;
                     }
                     // Another container has the same address, and had it first.
                     None if !is_left_behind(&plan, &found)? => {}
@@ -77,22 +76,24 @@ pub(crate) fn check(
     localhost(container, |_| true)
 }
 
-/// Names a port that would not go on by this network if the one that serves it were left. A version before this one kept
-/// none to spare.
+/// Names a port that would not go on by this network if the one that serves it were left: a version before this one kept
+/// none to spare, until the ADD is repeated.
 fn is_to_spare(
     rules: &mut Socket,
     owner: &Owner,
-    text: &str,
     port: &Port,
     place: &Place,
+    found: &Element,
 ) -> Result<(), Error> {
-    let Some((map, key)) = spare::of(owner, place).filter(|_| memory::has_to_spare(text, port)) else {
+    let Some((map, key)) = spare::of(owner, place) else {
         return Ok(());
     };
-    match rules.get_element(map, &key)? {
-        Some(_) => Ok(()),
-        None => differs(format!("port {port} has no element of map {}", map.name)),
+    if rules.get_element(map, &key)?.is_some() {
+        return Ok(());
     }
+    let by = found.comment.as_deref().and_then(Holder::read);
+    let by = by.map_or_else(|| "another network".to_owned(), |holder| format!("network {}", holder.network));
+    differs(format!("port {port} would end with {by}: map {} has no element for it", map.name))
 }
 
 /// Names what keeps localhost from leading through one of the interfaces that are meant.

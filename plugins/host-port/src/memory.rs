@@ -214,12 +214,6 @@ pub(crate) fn chain(element: &Element) -> Option<&str> {
     }
 }
 
-/// Whether a memory says that a port is another network's, or was.
-pub(crate) fn has_to_spare(text: &str, port: &Port) -> bool {
-    let wanted = format!("{SPARE}{}", word(port));
-    text.split(' ').any(|word| word == wanted)
-}
-
 /// Whether an element of `owners` is of an attachment with ports in this table.
 pub(crate) fn has_ports(element: &Element) -> bool {
     element.comment.as_deref().is_some_and(|text| text.contains(' '))

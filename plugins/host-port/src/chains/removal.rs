@@ -6,8 +6,10 @@ use cni::{Attachment, ContainerId, NetworkName, reference};
 use iptables::{Iptables, Transaction, legacy_programs};
 use nftables::{Batch, Chain, Rule, Socket, Table};
 
-use super::{DNAT, MASQ, SETMARK, TABLE, TABLES, TRIES};
+use super::{DNAT, MASQ, SETMARK, TABLE, TABLES, TRIES, led};
 use crate::error::Error;
+use crate::flows;
+use crate::port::Port;
 
 /// Removes an attachment's chain from `nf_tables`, over netlink. Costs two questions where there is none.
 pub(crate) fn del(rules: &mut Socket, attachment: &Attachment) -> Result<(), Error> {
@@ -17,6 +19,7 @@ pub(crate) fn del(rules: &mut Socket, attachment: &Attachment) -> Result<(), Err
 fn del_chain(rules: &mut Socket, name: &str) -> Result<(), Error> {
     for attempt in 0..TRIES {
         let mut batch = Batch::new();
+        let mut led: Vec<Port> = Vec::new();
         for table in TABLES {
             let (chain, base) = (Chain::new(table, name), Chain::new(table, DNAT));
             if !rules.has_chain(&chain)? {
@@ -28,6 +31,7 @@ fn del_chain(rules: &mut Socket, name: &str) -> Result<(), Error> {
             for rule in &own {
                 batch.del_rule(&base, rule.handle);
             }
+            led.extend(rules.rules(&chain)?.iter().filter_map(led::by_rule));
             batch.del_chain(&chain);
             // Where somebody else has put them to use, they stay.
             if others.is_empty() && attempt < TRIES / 2 {
@@ -37,7 +41,8 @@ fn del_chain(rules: &mut Socket, name: &str) -> Result<(), Error> {
         match batch.commit(rules) {
             // Something else has just changed there.
             Err(error) if error.is_busy() || error.is_not_found() => {}
-            outcome => return Ok(outcome?),
+            Err(error) => return Err(error.into()),
+            Ok(()) => return flows::forget_published(rules, &led),
         }
     }
     Err(Error::Contended("remove chains of iptables"))
@@ -71,9 +76,9 @@ pub(crate) fn del_legacy(attachment: &Attachment) -> Result<(), Error> {
 fn del_by_program(program: &Iptables, chain: &str) -> Result<(), Error> {
     let mut outcome = Ok(());
     for attempt in 0..TRIES {
-        if program.rules(TABLE, chain)?.is_none() {
+        let Some(rules) = program.rules(TABLE, chain)? else {
             return Ok(());
-        }
+        };
         let entries = program.rules(TABLE, DNAT)?.unwrap_or_default();
         let (own, others): (Vec<_>, Vec<_>) = entries.iter().partition(|rule| rule.target() == Some(chain));
         let mut change = Transaction::new(TABLE);
@@ -96,7 +101,8 @@ fn del_by_program(program: &Iptables, chain: &str) -> Result<(), Error> {
         }
         outcome = program.commit(&change);
         if outcome.is_ok() {
-            break;
+            let led: Vec<Port> = rules.iter().filter_map(led::by_words).collect();
+            return if led.is_empty() { Ok(()) } else { flows::forget_published(&mut Socket::open()?, &led) };
         }
     }
     Ok(outcome?)

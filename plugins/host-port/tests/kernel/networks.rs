@@ -4,7 +4,7 @@ use sandbox::traffic::{Datagrams, ask_tcp, serve_tcp, serve_udp};
 use sandbox::{UPLINK_V4, UPLINK_V6, isolated};
 use serde_json::{Value, json};
 
-use crate::world::{Container, World, ruleset};
+use crate::world::{Container, World, nft, ruleset};
 
 fn mappings() -> Value {
     json!([
@@ -164,6 +164,47 @@ fn a_container_whose_interface_has_gone_leaves_its_ports_to_its_other_network() 
         assert_eq!(error.message(), "port 0.0.0.0:8080/tcp is published by container web on network net");
         assert_eq!(served(), all_by("eth1"));
         all[1].del();
+        assert_eq!(ruleset(), "");
+    });
+}
+
+/// Makes of an attachment's memory what a version before this one wrote, who knew of no heirs and kept nothing to spare.
+fn make_old(attachment: &Container) {
+    let key = format!("p{}", &attachment.attachment().token()[..14]);
+    let all = ruleset();
+    let (_, rest) = all.split_once(&format!("\"{key}\" comment \"")).unwrap();
+    let (text, rest) = rest.split_once("\" : ").unwrap();
+    let chain = rest.split([',', ' ', '\n']).nth(1).unwrap();
+    let words: Vec<&str> = text.split(' ').filter(|word| !word.starts_with(['~', '+'])).collect();
+    let owners = "element inet cleat_host_port owners";
+    let element = format!("\"{key}\" comment \"{}\" : goto {chain}", words.join(" "));
+    nft(&format!("delete {owners} {{ \"{key}\" }}; add {owners} {{ {element} }}"));
+}
+
+#[test]
+fn what_a_version_before_kept_nothing_to_spare_for_is_named_and_mended() {
+    isolated(|| {
+        let world = World::new(false);
+        let all = attachments(&world, 2);
+        let [first, second] = &all[..] else { unreachable!() };
+        for attachment in &all {
+            attachment.add(&mappings(), &json!({})).unwrap();
+        }
+        all.iter().for_each(make_old);
+        nft("delete map inet cleat_host_port spare4; delete map inet cleat_host_port spare6");
+        first.check(&mappings(), &json!({})).unwrap();
+        let error = second.check(&mappings(), &json!({})).unwrap_err();
+        assert_eq!(
+            error.message(),
+            "port 0.0.0.0:8080/tcp would end with network net: map spare4 has no element for it"
+        );
+        second.add(&mappings(), &json!({})).unwrap();
+        for attachment in &all {
+            attachment.check(&mappings(), &json!({})).unwrap();
+        }
+        first.del();
+        assert_eq!(served(), all_by("eth1"));
+        second.del();
         assert_eq!(ruleset(), "");
     });
 }

@@ -156,6 +156,12 @@ pub(crate) fn ruleset() -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Has nft(8) carry out one transaction.
+pub(crate) fn nft(commands: &str) {
+    let output = Command::new("nft").arg(commands).output().expect("nftables is needed");
+    assert!(output.status.success(), "{commands}: {output:?}");
+}
+
 pub(crate) fn route_localnet() -> String {
     sysctl::get("net/ipv4/conf/br0/route_localnet").unwrap()
 }
