@@ -148,10 +148,13 @@ fn an_uplink_of_a_host_that_forwards_already_is_heeded_again() {
         assert!(node.is_heeded("up0"));
         sysctl::set(FORWARDING, "1").unwrap();
         assert!(!has_default("up0"));
+        // The first ADD will see to it: a node that was not ready would never come to that.
+        status(&conf()).run().silent();
         // Nothing can be written there: ADD goes without, and CHECK agrees with it.
         let (netns, other) = (Namespaced::new("a"), Namespaced::new("b"));
         shell("mount --bind /proc/sys/net/ipv6/conf/up0 /proc/sys/net/ipv6/conf/up0");
         shell("mount -o remount,ro,bind /proc/sys/net/ipv6/conf/up0");
+        assert_told(status(&conf()).run().error(), 50);
         let first = add(&conf(), "a", &netns);
         assert_eq!(accepted("up0"), "1");
         call("CHECK", &with_result(&first), "a", &netns).run().silent();

@@ -81,10 +81,12 @@ pub(crate) fn keep(socket: &mut Socket, forwards: bool) -> Result<(), Error> {
     Ok(())
 }
 
-/// Names an uplink whose advertisements the host has heeded and does not heed any more, since it forwards.
-pub(crate) fn status(socket: &mut Socket) -> Result<(), Error> {
+/// Names an uplink whose advertisements the host has heeded and does not heed any more, since it forwards. Before the
+/// network has a bridge there is nothing to tell where the first ADD will see to it: a runtime would never come to that ADD.
+pub(crate) fn status(socket: &mut Socket, has_bridge: bool) -> Result<(), Error> {
     let brought = socket.advertised_routes()?;
-    let unheeded = uplinks(socket, &brought)?;
+    let mut unheeded = uplinks(socket, &brought)?;
+    unheeded.retain(|link| has_bridge || !sysctl::is_writable(&parameter(link)));
     unheeded.first().map_or(Ok(()), |link| Err(Error::Unheeded(link.name.clone())))
 }
 

@@ -100,9 +100,8 @@ impl Plugin for Bridge {
             let mut socket = Socket::open()?;
             socket.expect_privilege()?;
             Namespace::current()?.enter(|| ())?;
-            if let Some(link) = socket.get_link(conf.bridge.as_str())? {
-                host::expect_bridge(&link)?;
-            }
+            let bridge = socket.get_link(conf.bridge.as_str())?;
+            bridge.as_ref().map_or(Ok(()), host::expect_bridge)?;
             if conf.masquerade {
                 masquerade::status(conf.masquerade_backend)?;
             }
@@ -111,7 +110,7 @@ impl Plugin for Bridge {
             }
             if conf.gateway && forward::gives_ipv6(request) && socket.forwards(Family::V6).unwrap_or_default()
             {
-                advertisements::status(&mut socket)?;
+                advertisements::status(&mut socket, bridge.is_some())?;
             }
             if let Some(clash) = clash::find(&mut socket, request, &conf)? {
                 return Err(clash);
