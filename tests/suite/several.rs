@@ -136,27 +136,27 @@ fn goes_on(first: &str, second: &str, variant: &str, leave: impl Fn(&Joined<'_>)
 
 #[test]
 fn a_port_of_two_networks_goes_on_by_the_second() {
-    isolated(|| goes_on("nftables", "nftables", "nft", Joined::leave));
+    isolated(|| goes_on("nftables", "nftables", "nft", |joined| joined.leave()));
 }
 
 #[test]
 fn a_port_of_two_networks_goes_on_by_the_second_with_iptables() {
-    isolated(|| goes_on("iptables", "iptables", "nft", Joined::leave));
+    isolated(|| goes_on("iptables", "iptables", "nft", |joined| joined.leave()));
 }
 
 #[test]
 fn a_port_of_two_networks_goes_on_from_nftables_to_iptables() {
-    isolated(|| goes_on("nftables", "iptables", "nft", Joined::leave));
+    isolated(|| goes_on("nftables", "iptables", "nft", |joined| joined.leave()));
 }
 
 #[test]
 fn a_port_of_two_networks_goes_on_from_iptables_to_nftables() {
-    isolated(|| goes_on("iptables", "nftables", "nft", Joined::leave));
+    isolated(|| goes_on("iptables", "nftables", "nft", |joined| joined.leave()));
 }
 
 #[test]
 fn a_port_of_two_networks_goes_on_by_the_second_with_the_legacy_variant() {
-    isolated(|| goes_on("iptables", "iptables", "legacy", Joined::leave));
+    isolated(|| goes_on("iptables", "iptables", "legacy", |joined| joined.leave()));
 }
 
 #[test]
