@@ -186,6 +186,9 @@ pub enum Error {
     },
 }
 
+/// The exit code of a `run` that did not come to its command, as with other container tools.
+pub(crate) const NOT_RUN: u8 = 125;
+
 impl Error {
     /// An [`Error::Io`] from anything that the standard library or `nix` reports.
     pub(crate) fn io(doing: impl Into<String>, source: impl Into<io::Error>) -> Self {
@@ -271,8 +274,7 @@ impl Error {
             Self::Execute { source, .. } if source.kind() == io::ErrorKind::NotFound => 127,
             Self::Execute { .. } => 126,
             Self::Inside { code, .. } => *code,
-            // As with other container tools.
-            Self::NotRun(_) => 125,
+            Self::NotRun(_) => NOT_RUN,
             Self::Left { status, .. } => (*status).max(1),
             Self::Both { first, .. } => first.exit_code(),
             _ => 1,

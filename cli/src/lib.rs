@@ -74,7 +74,7 @@ Environment, as cnitool has it:
 pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(refusal) => return usage(&refusal),
+        Err(refusal) => return usage(&refusal, std::env::args_os().nth(1).is_some_and(|verb| verb == "run")),
     };
     let outcome = Environment::read().and_then(|environment| cli.verb.execute(&environment));
     outcome.unwrap_or_else(|error| {
@@ -85,8 +85,9 @@ pub fn run() -> ExitCode {
     })
 }
 
-/// Help and version go to standard output and are a success; everything else is a mistake on the command line.
-fn usage(refusal: &clap::Error) -> ExitCode {
+/// Help and version go to standard output and are a success; everything else is a mistake on the command line. That of a
+/// `run` must not look like the exit code of its command.
+fn usage(refusal: &clap::Error, is_run: bool) -> ExitCode {
     if !refusal.use_stderr() {
         return match refusal.print() {
             Ok(()) => ExitCode::SUCCESS,
@@ -97,7 +98,7 @@ fn usage(refusal: &clap::Error) -> ExitCode {
     // Without a verb the help itself is the answer, and has no such beginning.
     let text = text.strip_prefix("error: ").map_or(text.clone(), |text| format!("cleat: {text}"));
     output::tell(&text);
-    ExitCode::FAILURE
+    if is_run { ExitCode::from(error::NOT_RUN) } else { ExitCode::FAILURE }
 }
 
 #[cfg(test)]

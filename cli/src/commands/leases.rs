@@ -69,10 +69,6 @@ fn stale(set: &Leases, holders: &Holders<'_>) -> usize {
     set.used.iter().filter(|lease| holders.living(lease).is_none()).count()
 }
 
-fn free(set: &Leases) -> u128 {
-    set.size.saturating_sub(u128::try_from(set.used.len()).unwrap_or(u128::MAX))
-}
-
 fn ranges(sets: &[Leases], holders: &Holders<'_>) -> Table {
     let mut table = Table::new(&["RANGE", "USED", "FREE", "NEXT", "STALE"]);
     for set in sets {
@@ -80,7 +76,7 @@ fn ranges(sets: &[Leases], holders: &Holders<'_>) -> Table {
         table.row([
             set.ranges.as_str().into(),
             set.used.len().to_string().into(),
-            free(set).to_string().into(),
+            set.free.to_string().into(),
             set.next.map_or_else(|| Cell::styled("none", BAD), |next| next.to_string().into()),
             if stale == 0 { "0".into() } else { Cell::styled(stale.to_string(), BAD) },
         ]);
@@ -114,6 +110,6 @@ fn object(set: &Leases, holders: &Holders<'_>) -> Value {
         })
         .collect();
     // An IPv6 range has more addresses than a JSON number can be relied upon to hold.
-    json!({"ranges": set.ranges, "size": set.size.to_string(), "free": free(set).to_string(),
+    json!({"ranges": set.ranges, "size": set.size.to_string(), "free": set.free.to_string(),
         "next": set.next, "stale": stale(set, holders), "used": used})
 }

@@ -62,7 +62,7 @@ pub(crate) enum Verb {
     /// Make, list, describe and remove networks; take containers on and off them
     #[command(subcommand)]
     Network(network::Verb),
-    /// List the attachments of every network
+    /// List the containers of every network
     Ps(ps::Args),
     /// Describe containers: their networks, addresses, ports and links
     Inspect(inspect::Args),

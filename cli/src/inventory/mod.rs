@@ -23,6 +23,7 @@ pub(crate) use ports::PortView;
 
 use crate::endpoint::{LINK_ENV, plugin};
 use crate::error::Error;
+use crate::runs;
 use crate::runtime::Runtime;
 
 /// All networks and all attachments that are known on this host.
@@ -92,6 +93,16 @@ impl Inventory {
             self.attachments.iter().filter(|attached| matches(attached)).collect()
         };
         let mut all = found(&|attached| attached.is_called(container));
+        if all.is_empty()
+            && let Some(run) = runs::called(container)?
+        {
+            // It may be on no network, or on one that knows no names: still it is not another one whose ID begins so.
+            let id = run.record.container_id;
+            all = found(&|attached| attached.attachment.container_id.as_str() == id);
+            if all.is_empty() {
+                return Err(Error::NoContainer { container: container.to_owned() });
+            }
+        }
         if all.is_empty() {
             all = found(&|attached| {
                 attached.attachment.container_id.as_str().starts_with(container)

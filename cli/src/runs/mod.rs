@@ -81,6 +81,11 @@ pub(crate) fn sweep() -> Result<(), Error> {
     Ok(())
 }
 
+/// The one that has this name, or this ID in full.
+pub(crate) fn called(container: &str) -> Result<Option<Run>, Error> {
+    Ok(all()?.into_iter().find(|run| run.record.is_called(container)))
+}
+
 /// The one of a name, an ID, or the beginning of an ID.
 pub(crate) fn find(container: &str) -> Result<Run, Error> {
     let mut all = all()?;

@@ -21,7 +21,9 @@ pub struct Leases {
     pub size: u128,
     /// The address that is given next; `None` where all are leased.
     pub next: Option<IpAddr>,
-    /// What is leased, by address.
+    /// How many of them are not leased.
+    pub free: u128,
+    /// What is leased, by address; also addresses of the subnet beside the ranges, which somebody asked for.
     pub used: Vec<Lease>,
 }
 
@@ -77,8 +79,11 @@ fn read(request: &Request, boot_id: Option<&str>) -> Result<Vec<Leases>, Error> 
             }
             None => crate::allocate::Search::new(set, None).candidates().next().map(|found| found.address),
         };
-        let used = all.iter().filter(|lease| conf.set_of(lease.address) == Some(index)).cloned().collect();
-        Ok(Leases { ranges: set.to_string(), size: set.size(), next, used })
+        let used: Vec<Lease> =
+            all.iter().filter(|lease| conf.set_of(lease.address) == Some(index)).cloned().collect();
+        let within = used.iter().filter(|lease| set.range_of(lease.address).is_some()).count();
+        let free = set.size().saturating_sub(u128::try_from(within).unwrap_or(u128::MAX));
+        Ok(Leases { ranges: set.to_string(), size: set.size(), next, free, used })
     };
     sets.map(describe).collect()
 }

@@ -148,8 +148,9 @@ impl Conf {
         else {
             return Ok(None);
         };
-        let list: Option<Vec<Valid>> = case_blind::from_value(value)
-            .map_err(|error| Error::new(Code::InvalidConfig, format!("cni.dev/valid-attachments{error}")))?;
+        let list: Option<Vec<Valid>> = case_blind::from_value(value).map_err(|error| {
+            Error::new(Code::InvalidConfig, format!("cni.dev/valid-attachments: {error}"))
+        })?;
         let pairs = list.unwrap_or_default().into_iter().map(|valid| {
             let invalid =
                 |error: Error| Error::new(Code::InvalidConfig, format!("cni.dev/valid-attachments: {error}"));

@@ -80,16 +80,21 @@ fn is_switched_on(interface: &str) -> Result<bool, Error> {
     Ok(link.is_some_and(|link| link.route_localnet == Some(true)))
 }
 
-/// Switches it on. The interface's chain must be there by then, and be referred to.
-pub(crate) fn enable(links: &mut netlink::Socket, interface: &str) -> Result<(), Error> {
+/// Switches it on, and says whether it was off. The interface's chain must be there by then, and be referred to.
+pub(crate) fn enable(links: &mut netlink::Socket, interface: &str) -> Result<bool, Error> {
     if interface == LO {
-        links.add_local(IpAddr::V6(STAND_IN))?;
-    } else if let Some(link) = links.get_link(interface)?
-        && link.route_localnet != Some(true)
-    {
-        links.route_localnet(link.index)?;
+        return Ok(links.add_local(IpAddr::V6(STAND_IN))?);
     }
-    Ok(())
+    match links.get_link(interface)?.filter(|link| link.route_localnet != Some(true)) {
+        Some(link) => links.route_localnet(link.index).map(|()| true).map_err(Error::from),
+        None => Ok(false),
+    }
+}
+
+/// Takes back what [`enable`] has just switched on where a DEL has removed its chain since: that DEL found nothing to
+/// switch off.
+pub(crate) fn take_back(socket: &mut Socket, interface: &str) -> Result<(), Error> {
+    if has_chain(socket, &names::local_chain(interface))? { Ok(()) } else { withdraw(socket, interface) }
 }
 
 /// Switches it off and removes the interface's chains, unless something refers to them.
@@ -129,16 +134,20 @@ pub(crate) fn release(socket: &mut Socket, interface: &str) -> Result<(), Error>
 /// Takes the local route back where the table has gone that told of it, as after `nft flush ruleset`. An ADD at the same
 /// time makes the table first, which is seen afterwards.
 pub(crate) fn forget(socket: &mut Socket) -> Result<(), Error> {
-    switch(LO, false)?;
-    if has_chain(socket, &names::local_chain(LO))? {
-        switch(LO, true)?;
+    withdraw(socket, LO)
+}
+
+fn withdraw(socket: &mut Socket, interface: &str) -> Result<(), Error> {
+    switch(interface, false)?;
+    if has_chain(socket, &names::local_chain(interface))? {
+        switch(interface, true)?;
     }
     Ok(())
 }
 
 fn switch(interface: &str, on: bool) -> Result<(), Error> {
     if on {
-        return enable(&mut netlink::Socket::open()?, interface);
+        return enable(&mut netlink::Socket::open()?, interface).map(drop);
     }
     if interface == LO {
         netlink::Socket::open()?.del_local(IpAddr::V6(STAND_IN))?;

@@ -88,7 +88,11 @@ impl<'a> Publish<'a> {
         }
         chains::refuse_taken(rules, framed, self.attachment, &plan.ports)?;
         let plan = self.commit(rules, plan)?;
-        enable(&self.container.localnets, links)?;
+        for interface in enable(&self.container.localnets, links)? {
+            if self.locals.contains(&interface) {
+                localhost::take_back(rules, &interface)?;
+            }
+        }
         flows::forget_unpublished(rules, plan.ports.iter().map(|(_, port)| port))
     }
 
@@ -224,14 +228,18 @@ impl<'a> Publish<'a> {
     }
 }
 
-fn enable(localnets: &[String], links: Option<netlink::Socket>) -> Result<(), Error> {
+/// Has localhost lead through interfaces, and returns those that it did not lead through before.
+fn enable(localnets: &[String], links: Option<netlink::Socket>) -> Result<Vec<String>, Error> {
+    let mut switched = Vec::new();
     if !localnets.is_empty() {
         let mut links = links.map_or_else(netlink::Socket::open, Ok)?;
         for interface in localnets {
-            localhost::enable(&mut links, interface)?;
+            if localhost::enable(&mut links, interface)? {
+                switched.push(interface.clone());
+            }
         }
     }
-    Ok(())
+    Ok(switched)
 }
 
 /// ADD with the iptables backend. What a failure leaves is for the caller to undo.

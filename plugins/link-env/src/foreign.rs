@@ -30,6 +30,13 @@ pub(crate) fn is_marked(line: &[u8]) -> bool {
     line[..line.len() - blanks].ends_with(MARK.as_bytes())
 }
 
+/// What was a line of ours, if it was, before somebody wrote further names behind its end. A tab behind the address comes
+/// first, so that what people put in columns is seldom taken for one.
+fn before_mark(line: &str) -> Option<&str> {
+    let (before, _) = line.split_once(MARK).filter(|(before, _)| before.contains('\t'))?;
+    Some(before)
+}
+
 /// Lines of ours by their addresses: somebody may have added names to one, which then serves as well.
 #[derive(Debug)]
 pub(crate) struct Ours<'a>(HashMap<&'a str, Vec<&'a str>>);
@@ -49,7 +56,7 @@ impl<'a> Ours<'a> {
         let lines = names().next().and_then(|address| self.0.get(address)).into_iter().flatten();
         let has = move |ours: &&&str| {
             let mut own = ours.split_ascii_whitespace();
-            is_marked(line.as_bytes())
+            (is_marked(line.as_bytes()) || before_mark(line).is_some())
                 && names().count() > own.clone().count()
                 && own.all(|name| names().any(|known| known == name))
         };
@@ -88,11 +95,10 @@ pub(crate) fn merge(old: &[u8], most: usize, text: &Text, is_known: impl Fn(&str
     let mut is_of_before = false;
     for line in old.split(|byte| *byte == b'\n') {
         let is_there = missing.remove(bare(line));
-        let is_marked = is_marked(line);
         let words = std::str::from_utf8(line).unwrap_or_default();
+        let is_marked = is_marked(line) || before_mark(words).is_some_and(&is_known);
         let is_known = || is_known(words);
-        let mut extended =
-            (!is_there && is_marked).then(|| ours.within(words)).into_iter().flatten().peekable();
+        let mut extended = (!is_there).then(|| ours.within(words)).into_iter().flatten().peekable();
         let is_extended = extended.peek().is_some() && !is_known();
         for line in extended.filter(|_| is_extended) {
             missing.remove(line.as_bytes());
@@ -227,6 +233,14 @@ mod tests {
         let gone = old.replace("10.0.0.3", "10.0.0.8");
         assert!(merged(&gone).contains("\n#0.0.0.8\tb.shop b c2 bee"), "{}", merged(&gone));
         assert!(!merged(&gone).contains("\n10.0.0.8"));
+        // At the end of the line, where an editor puts it.
+        let old = format!("{OURS}{MEMBERS}").replace("c2 \t  ", "c2 \t  bee # mine");
+        assert_eq!(merged(&old), old);
+        let gone = format!("{OURS}10.0.0.7\told \t bee\n192.0.2.1 a\n");
+        assert!(merged(&gone).contains("\n#0.0.0.7\told \t bee\n192.0.2.1 a\n"), "{}", merged(&gone));
+        // Columns of somebody's own.
+        let own = format!("{OURS}192.0.2.7\tprinter \t# upstairs\n{MEMBERS}");
+        assert_eq!(merged(&own), own);
     }
 
     #[test]

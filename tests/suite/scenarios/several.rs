@@ -216,7 +216,13 @@ fn a_container_on_no_network_is_there_all_the_same() {
     story(|_| {
         ok("network create n");
         ok("network create m");
-        stays("--name db --network m", &serving(5432, "db"));
+        let db = stays("--name db --network m", &serving(5432, "db"));
+        // A name goes before the beginning of another one's ID.
+        let name = &db[..4];
+        let id = stays(&format!("--name {name} --network none"), "exec sleep 1000");
+        assert_eq!(json(&format!("inspect {name}"))[0]["Id"], id);
+        gone(name);
+        assert_eq!(json(&format!("inspect {name}"))[0]["Id"], db);
         for options in ["--network n", "--network none"] {
             let id =
                 stays(&format!("--name a {options}"), "echo started; exec busybox nc -ll -p 80 -e echo a");
@@ -277,6 +283,8 @@ fn a_fixed_address_may_be_beside_the_range() {
         );
         eventually("by name", || asks("b", "a", 80) == "a");
         ok("check");
+        let leases = &json("leases n")[0];
+        assert_eq!((leases["used"].as_array().unwrap().len(), &leases["free"]), (2, &leases["size"]));
         ok("restart -t 1 a b");
         assert_eq!(
             (address_on("a", "n"), address_on("b", "n")),
@@ -286,6 +294,13 @@ fn a_fixed_address_may_be_beside_the_range() {
         assert!(refused("network connect n b --ip 10.77.0.7").contains("already"));
         assert!(refused("run --network n --ip 10.77.0.5 -- true").contains("10.77.0.5"));
         assert!(refused("run --network n --ip 10.78.0.5 -- true").contains("10.78.0.5"));
+        // A mistake on the command line is not taken for what the command ended with.
+        for line in
+            ["run --ip x -- true", "run -p 99999:80 -- true", "run --network n: -- true", "run --nope"]
+        {
+            assert_eq!(cleat(&words(line)).output().unwrap().status.code(), Some(125), "{line}");
+        }
+        assert_eq!(cleat(&words("ps --nope")).output().unwrap().status.code(), Some(1));
         gone("a b");
         ok("network rm n m");
     });
