@@ -12,6 +12,9 @@ use serde_json::Value;
 use super::document::{Content, Node};
 use crate::suggestion::nearest;
 
+/// So many faults come with the word that was meant, which takes its time to find: nobody reads more of them.
+const SUGGESTED: usize = 1000;
+
 /// What is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
@@ -148,7 +151,9 @@ fn judge_object(
         }
         match &schema["additionalProperties"] {
             Value::Bool(false) if !is_note(key) => {
-                faults.push(unknown(value.at, &inner, nearest(key, names.iter().copied()), &names));
+                let is_read = faults.len() < SUGGESTED;
+                let meant = is_read.then(|| nearest(key, names.iter().copied())).flatten();
+                faults.push(unknown(value.at, &inner, meant, &names));
             }
             // Others may keep keys of their own here, but hardly any that look like a known one.
             Value::Bool(true) if !is_note(key) => {

@@ -131,7 +131,10 @@ fn findings(
         faults.extend(twice(network, &networks[..index]));
         if let Some(surroundings) = surroundings {
             faults.extend(plugins::missing(network, &surroundings.path));
-            faults.extend(plugins::dropped(network, &surroundings.path));
+            // Its plugin refuses what has mistakes before it looks at the host.
+            if faults.is_empty() {
+                faults.extend(plugins::dropped(network, &surroundings.path));
+            }
         }
         findings.extend(network.findings(once(faults)));
     }
