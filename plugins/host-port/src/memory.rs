@@ -153,6 +153,16 @@ fn places(owner: &Owner, word: &str) -> Vec<Place> {
     }
 }
 
+/// Adds the places that a memory stands for, each once: of a port that one family has, and the other has to spare, there are
+/// two words. To delete an element twice is an error.
+fn add_remembered(candidates: &mut Vec<Place>, owner: &Owner, text: &str) {
+    for place in text.split(' ').skip(1).flat_map(|word| places(owner, word)) {
+        if !candidates.contains(&place) {
+            candidates.push(place);
+        }
+    }
+}
+
 /// Where a container's address leads to its network's chain.
 pub(crate) fn hair_place(address: IpAddr) -> Place {
     let map = if address.is_ipv4() { &HAIR4 } else { &HAIR6 };
@@ -172,8 +182,7 @@ pub(crate) fn recall(socket: &mut Socket, owner: &Owner, also: &[Place]) -> Resu
         holdings.locals = locals(&element);
         let text = element.comment.unwrap_or_default();
         search = text.ends_with(MORE);
-        let remembered = text.split(' ').skip(1).flat_map(|word| places(owner, word));
-        candidates.extend(remembered.filter(|place| !also.contains(place)));
+        add_remembered(&mut candidates, owner, &text);
         holdings.heirs = heirs(&text);
         holdings.text = text;
     }
@@ -299,6 +308,17 @@ mod tests {
         let named = with_heirs(&own, "hair", &full, std::slice::from_ref(&heir)).unwrap().unwrap();
         assert_eq!(named.comment, Some(format!("{full} ...")));
         assert_eq!(with_heirs(&own, "hair", "- ...", &[heir]).unwrap(), None);
+    }
+
+    #[test]
+    fn a_port_of_one_family_that_the_other_has_to_spare_has_each_place_once() {
+        let owner = Owner::from_digits("0123456789abcd").unwrap();
+        let mut candidates = Vec::new();
+        add_remembered(&mut candidates, &owner, "- tcp/8080 ~tcp/8080");
+        for (at, place) in candidates.iter().enumerate() {
+            assert!(!candidates[at + 1..].contains(place), "{place:?}");
+        }
+        assert!(candidates.len() > 3, "{candidates:?}");
     }
 
     #[test]
