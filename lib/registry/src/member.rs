@@ -98,7 +98,7 @@ pub struct Link {
 }
 
 /// A name for an address, known to one container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ExtraHost {
     /// The name.
     pub name: String,

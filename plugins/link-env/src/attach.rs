@@ -162,7 +162,9 @@ impl Joining {
         let mut view = View::new(locked, self.after.clone());
         // The last thing that can be refused, and so before the first thing that is written.
         let known = locked.container(&self.member.container_id)?;
-        let environment = view.environment(&self.member.container_id, known.as_ref())?;
+        let must_fit = |_: &Member, _: &Member| true;
+        let gift = view.environment(&self.member.container_id, known.as_ref(), must_fit)?;
+        let environment = gift.environment;
         let firewall = Firewall::new(&self.before, &self.after, &self.touched());
         let mut write = || -> Result<(), Error> {
             let settled = locked.settled(&self.after.name)?;

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::bounds::{self, ALIASES, Bound, LINKS, PORTS};
 use crate::error::Error;
 
 /// What one place says of the endpoint; what is empty is left to weaker places.
@@ -138,7 +139,9 @@ impl Conf {
         args.expect_pairs()?;
         let keys: Keys = conf.parse()?;
         let mut strongest = from_annotations(&keys.runtime_config.annotations)?;
+        bounds::check(&strongest, |field| format!("pod annotation {PREFIX}{field}"))?;
         let aliases = aliases(&keys.runtime_config.aliases, conf.network.as_str())?;
+        ALIASES.check("runtimeConfig.aliases", aliases.len())?;
         if !aliases.is_empty() {
             strongest.aliases = aliases;
         }
@@ -147,10 +150,14 @@ impl Conf {
         folder("stateDir", keys.state_dir)?;
         folder("cdiDir", keys.cdi_dir)?;
         folder("netnsDir", keys.netns_dir)?;
+        let arguments = from_args(args)?;
+        bounds::check(&arguments, |field| format!("CNI_ARGS LINK_{}", field.to_ascii_uppercase()))?;
+        bounds::check(&keys.args.cni.link_env, |field| format!("args.cni.link-env.{field}"))?;
+        bounds::check(&keys.endpoint, |field| format!("endpoint.{field}"))?;
         Ok(Self {
             names: keys.names,
             wait_for_links: keys.wait_for_links,
-            layers: [strongest, from_args(args), keys.args.cni.link_env, keys.endpoint],
+            layers: [strongest, arguments, keys.args.cni.link_env, keys.endpoint],
             port_mappings: keys.runtime_config.port_mappings,
             pod: Pod { name: text("K8S_POD_NAME"), namespace: text("K8S_POD_NAMESPACE") },
         })
@@ -180,28 +187,33 @@ pub(crate) fn folder(key: &str, path: String) -> Result<Option<PathBuf>, Error> 
     })
 }
 
-fn from_args(args: &cni::Args) -> Layer {
-    let items = |key: &str| args.get(key).map(items).unwrap_or_default();
-    Layer {
+fn from_args(args: &cni::Args) -> Result<Layer, Error> {
+    let items = |key: &str, bound: Bound| {
+        items(args.get(key).unwrap_or_default(), bound, || format!("CNI_ARGS {key}"))
+    };
+    Ok(Layer {
         name: args.get("LINK_NAME").unwrap_or_default().to_owned(),
-        expose: items("LINK_EXPOSE"),
-        links: items("LINK_LINKS"),
+        expose: items("LINK_EXPOSE", PORTS)?,
+        links: items("LINK_LINKS", LINKS)?,
         ..Layer::default()
-    }
+    })
 }
 
+/// How annotations begin that are for this plugin.
+const PREFIX: &str = "link-env.cni/";
+
 fn from_annotations(annotations: &BTreeMap<String, Option<String>>) -> Result<Layer, Error> {
-    const PREFIX: &str = "link-env.cni/";
     let mut layer = Layer::default();
     for (key, text) in annotations {
         let (Some(field), Some(text)) = (key.strip_prefix(PREFIX), text) else {
             continue;
         };
+        let items = |bound: Bound| items(text, bound, || format!("pod annotation {key}"));
         match field {
             "name" => text.trim().clone_into(&mut layer.name),
-            "aliases" => layer.aliases = items(text),
-            "expose" => layer.expose = items(text),
-            "links" => layer.links = items(text),
+            "aliases" => layer.aliases = items(ALIASES)?,
+            "expose" => layer.expose = items(PORTS)?,
+            "links" => layer.links = items(LINKS)?,
             "env" => layer.env = environment(text)?,
             // For the NRI plugin, which knows the environment of the pod's containers.
             "share-env" => {}
@@ -216,9 +228,11 @@ fn from_annotations(annotations: &BTreeMap<String, Option<String>>) -> Result<La
     Ok(layer)
 }
 
-/// The items of comma-separated text.
-fn items(text: &str) -> Vec<String> {
-    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+/// The items of comma-separated text, counted before they are made.
+fn items(text: &str, bound: Bound, whose: impl Fn() -> String) -> Result<Vec<String>, Error> {
+    let items = || text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    bound.check(&whose(), items().count())?;
+    Ok(items().map(str::to_owned).collect())
 }
 
 /// Reads an environment from a JSON object or from lines of `KEY=value`.

@@ -48,19 +48,17 @@ pub enum Error {
         /// The network that it is on.
         other: String,
     },
-    /// The links would give the container more variables than a process can sensibly be started with.
-    #[error(
-        "link to {source_name} with its {ports} ports makes {count} environment variables, more than {limit}"
-    )]
-    TooManyVariables {
-        /// The name of the source with which the limit was passed.
-        source_name: String,
-        /// The number of its ports.
-        ports: usize,
-        /// The number of all variables.
-        count: usize,
-        /// How many are allowed.
-        limit: usize,
+    /// A member says more, or would be given more, than it may (see `bounds`).
+    #[error("{whose}: {found} {what}, more than {most}")]
+    TooMuch {
+        /// Where it is said, or what gives it.
+        whose: String,
+        /// How many there are.
+        found: usize,
+        /// What was counted.
+        what: &'static str,
+        /// How many there may be.
+        most: usize,
     },
     /// A variable is longer than exec(2) takes.
     #[error("variable {name} of the link to {source_name} takes {length} bytes, more than {limit}")]
@@ -116,9 +114,8 @@ impl From<Error> for cni::Error {
                 .details(format!("start it on network {network} first, or set \"waitForLinks\": true")),
             Error::ElsewhereOnly { other, network, .. } => Self::new(Code::InvalidConfig, message)
                 .details(format!("it is on network {other}: connect both to {network}")),
-            Error::TooManyVariables { .. } => {
-                Self::new(Code::InvalidConfig, message).details("expose fewer ports of the source")
-            }
+            Error::TooMuch { .. } => Self::new(Code::InvalidConfig, message)
+                .details("a container has bounds, which README lists under Limits: say less there"),
             Error::VariableTooLong { .. } => {
                 Self::new(Code::InvalidConfig, message).details("shorten the variable of the source")
             }

@@ -11,6 +11,7 @@ use cni::{AddResult, links};
 use nftables::{Batch, Element, Family, Field, Set, Socket, Table, Type};
 use registry::{Member, Network, Protocol};
 
+use crate::bounds::{self, OPENED};
 use crate::error::Error;
 
 const TABLE: Table = Table::new(Family::Inet, links::TABLE);
@@ -141,8 +142,12 @@ fn openings(network: &Network, members: &[Member]) -> BTreeMap<Opening, String> 
     };
     let mut openings = BTreeMap::new();
     for recipient in network.members.iter().filter(|recipient| is_concerned(recipient)) {
+        let mut room = OPENED.most;
         for source in recipient.links.iter().filter_map(|link| network.find(&link.source)) {
             let Some(bridge) = common_bridge(recipient, source) else { continue };
+            // As with variables: whoever has grown beyond is left out, whole, in the order of the links.
+            let Some(left) = room.checked_sub(bounds::ports(&source.ports())) else { continue };
+            room = left;
             let mut comment = format!("{} {} -> {}", network.name, recipient.name, source.name);
             comment.truncate(COMMENT_MAX);
             for opening in between(bridge, recipient, source) {

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use registry::{Folder, Locked, Member, Names, Network, Patch};
 
-use crate::env::{self, Environment};
+use crate::env::{self, Gift};
 use crate::error::Error;
 use crate::files;
 use crate::foreign;
@@ -57,14 +57,16 @@ impl<'a> View<'a> {
         Ok(hosts::text(&self.memberships(container_id, &networks), self.ipv6))
     }
 
-    /// The environment that a container's links give it now; `folder` as for [`View::hosts`].
+    /// The environment that a container's links give it now; `folder` as for [`View::hosts`], `must_fit` as for
+    /// [`env::of_container`].
     pub(crate) fn environment(
         &mut self,
         container_id: &str,
         folder: Option<&Folder>,
-    ) -> Result<Environment, Error> {
+        must_fit: impl Fn(&Member, &Member) -> bool,
+    ) -> Result<Gift, Error> {
         let networks = self.networks_of(container_id, folder)?;
-        env::of_container(&self.memberships(container_id, &networks))
+        env::of_container(&self.memberships(container_id, &networks), must_fit)
     }
 
     /// Rewrites the hosts files of everybody who sees what the network was before in another way. `settled` is when

@@ -61,10 +61,24 @@ fn adjust(
         return Ok(None);
     };
     if pod.annotations.get(SHARE).is_some_and(|value| value == "true") {
-        attached.offer_environment(&offered(&container.env))?;
+        let left_out = attached.offer_environment(&offered(&container.env))?;
+        if left_out > 0 {
+            let what = what(pod, container);
+            tell(state_dir, pod, &format!("{what} has {left_out} variables more than a pod may offer"));
+        }
     }
     match &place {
-        Place::Free(entries) => attached.add_extra_hosts(entries)?,
+        Place::Free(entries) => {
+            let left_out = attached.add_extra_hosts(entries)?;
+            if left_out > 0 {
+                let what = what(pod, container);
+                tell(
+                    state_dir,
+                    pod,
+                    &format!("{what} has {left_out} hosts entries more than a pod may have"),
+                );
+            }
+        }
         Place::Taken(by) => {
             tell(state_dir, pod, &format!("{} keeps its own {HOSTS}, {by}", what(pod, container)));
         }
