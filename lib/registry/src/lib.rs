@@ -16,7 +16,7 @@
 //!     index/a:<address>                    who has the address
 //!     index/v                              who sees every member
 //!     all                                  all members in one piece, while somebody sees them all
-//!     settled                              dates the last change that reached every hosts file
+//!     settled                              dates the last change that reached every hosts file; whose it did not reach
 //! containers/<container ID>/               what belongs to one container, whatever number of networks it is on
 //!     networks                             the networks it is on, one a line, in the order in which it joined
 //!     delivered                            what was put elsewhere for it, for DEL
@@ -60,7 +60,7 @@ pub use content::Change;
 pub use error::Error;
 pub use folder::Folder;
 pub use lines::line_starts;
-pub use locked::Locked;
+pub use locked::{Locked, Settled};
 pub use member::{ExtraHost, Link, Member, Names, Slot, short_id};
 pub use network::Network;
 pub use patch::{Patch, filler};

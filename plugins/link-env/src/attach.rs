@@ -42,8 +42,23 @@ pub(crate) fn add(request: &Request, target: &Target) -> Result<(), Error> {
     if !conf.wait_for_links {
         check_links(&locked, &joining)?;
     }
-    joining.write(&locked, &delivery)
+    let mut tries = TRIES;
+    loop {
+        match joining.write(&locked, &delivery) {
+            Err(error) if error.is_full() && tries > 0 && has_room(&locked)? => tries -= 1,
+            outcome => return outcome,
+        }
+    }
 }
+
+/// Makes room on a full file system where a container has filled it with its own file, and says whether there is any.
+fn has_room(locked: &Locked) -> Result<bool, Error> {
+    locked.cut(files::HOSTS, files::LONG)?;
+    Ok(locked.probe().is_ok())
+}
+
+/// How often room is made on a full file system.
+const TRIES: usize = 3;
 
 /// Takes the registry's lock. The first one after a boot removes what was left on disks.
 fn lock(delivery: &Delivery) -> Result<Locked, Error> {
@@ -51,7 +66,8 @@ fn lock(delivery: &Delivery) -> Result<Locked, Error> {
         return Ok(locked);
     }
     let locked = delivery.registry().lock()?;
-    delivery.sweep(Some(&locked))?;
+    // What cannot be removed is somebody else's matter, and GC's to tell of.
+    let _ = delivery.sweep(Some(&locked));
     Ok(locked)
 }
 
@@ -176,19 +192,29 @@ impl Joining {
             if self.before.member(&self.member.container_id, &self.member.ifname).is_some() {
                 locked.mend(&self.after.name, &self.member)?;
             }
-            view.rewrite_hosts(&self.before, settled)?;
+            view.rewrite_hosts(&self.before, settled, Some(&self.member.container_id))?;
             files::write_environment(&folder, &environment)?;
             if let Some(netns) = &self.member.netns {
                 let devices = || self.devices(locked, &folder);
                 delivery.deliver(&folder, netns, devices, &environment)?;
             }
-            detach::clean_up(locked, delivery, &self.after, &self.stale)?;
+            self.clean_up_stale(locked, delivery);
             firewall.open()
         };
         write().map_err(|failure| match self.undo(locked, delivery) {
             Ok(()) => failure,
             Err(undo) => Error::Undo { failure: Box::new(failure), undo: Box::new(undo) },
         })
+    }
+
+    /// Removes what is there for members that have gone without a DEL. What cannot be removed is left to GC.
+    fn clean_up_stale(&self, locked: &Locked, delivery: &Delivery) {
+        for member in &self.stale {
+            if let Err(error) = detach::clean_up(locked, delivery, &self.after, std::slice::from_ref(member))
+            {
+                let _ = locked.note(&member.container_id, &error.to_string());
+            }
+        }
     }
 
     /// The names by which CDI knows the container: those that no other one can have, and its name where nobody has it
@@ -209,7 +235,7 @@ impl Joining {
         let mut view = View::new(locked, self.before.clone());
         let firewall = Firewall::new(&self.after, &self.before, &self.touched());
         let closed = firewall.close();
-        let hosts = view.rewrite_hosts(&self.after, None);
+        let hosts = view.rewrite_hosts(&self.after, None, None);
         let joined = self.before.members_of(&self.member.container_id).next().is_none();
         let container = if joined {
             detach::clean_up(locked, delivery, &self.before, std::slice::from_ref(&self.member))

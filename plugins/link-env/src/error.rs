@@ -101,6 +101,17 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether there was no room on a file system.
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Self::Registry(registry::Error::Io { source, .. }) => source.kind() == io::ErrorKind::StorageFull,
+            Self::Undo { failure, .. } => failure.is_full(),
+            _ => false,
+        }
+    }
+}
+
 impl From<Error> for cni::Error {
     fn from(error: Error) -> Self {
         let message = error.to_string();

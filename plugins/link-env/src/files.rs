@@ -13,26 +13,37 @@ use crate::hosts::Text;
 /// Mounted over `/etc/hosts`, so every user in the container reads it.
 pub(crate) const HOSTS: &str = "hosts";
 const HOSTS_MODE: u32 = 0o644;
+/// Of a file that is longer somebody has filled the rest, in bytes: where there is no more room, it goes.
+pub(crate) const LONG: u64 = 1 << 20;
 /// What the source offers may be secret.
 const ENV_MODE: u32 = 0o600;
 const ENV: &str = "env";
 pub(crate) const ENV_JSON: &str = "env.json";
 
-/// Gives the hosts file a new text in place: a bind mount pins its inode. Lines of others stay, and whether there were too
-/// many of them is returned. Of the old file, `most` bytes are read; `is_known` is [`foreign::merge`]'s.
+/// What became of a hosts file besides its new text.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Written {
+    /// There were too many lines of others.
+    pub(crate) is_cut: bool,
+    /// The old file could not be written: this is another one, and a container that has the old one mounted keeps it.
+    pub(crate) is_replaced: bool,
+}
+
+/// Gives the hosts file a new text in place: a bind mount pins its inode. Lines of others stay. Of the old file, `most` bytes
+/// are read; `is_known` is [`foreign::merge`]'s.
 pub(crate) fn write_hosts(
     folder: &Folder,
     text: &Text,
     most: usize,
     is_known: impl Fn(&str) -> bool,
-) -> Result<bool, Error> {
+) -> Result<Written, Error> {
     let mut is_cut = false;
-    folder.rewrite_with(HOSTS, most, HOSTS_MODE, |old| {
-        let merged = foreign::merge(old, most, text, is_known);
-        is_cut = merged.is_cut;
+    let is_replaced = folder.rewrite_with(HOSTS, most, HOSTS_MODE, |old| {
+        let merged = foreign::merge(old, most, text, &is_known);
+        is_cut |= merged.is_cut;
         merged.change
     })?;
-    Ok(is_cut)
+    Ok(Written { is_cut, is_replaced })
 }
 
 /// Writes the environment in both forms. They are read when a process starts, so each appears complete or not at all.

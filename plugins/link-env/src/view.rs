@@ -2,9 +2,8 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::time::SystemTime;
 
-use registry::{Folder, Locked, Member, Names, Network, Patch};
+use registry::{Folder, Locked, Member, Names, Network, Patch, Settled};
 
 use crate::env::{self, Gift};
 use crate::error::Error;
@@ -31,8 +30,8 @@ struct Change {
     names: Vec<String>,
     /// The change of the block that all see who see every member.
     patch: Patch,
-    /// Until when every hosts file was as it should be and nobody else has written to it.
-    settled: Option<SystemTime>,
+    /// When every hosts file was as it should be.
+    settled: Option<Settled>,
 }
 
 impl<'a> View<'a> {
@@ -70,11 +69,16 @@ impl<'a> View<'a> {
     }
 
     /// Rewrites the hosts files of everybody who sees what the network was before in another way. `settled` is when
-    /// all of them were right the last time. Goes on past failures.
+    /// all of them were right the last time. A file that cannot be written is noted and passed over: it is its container's
+    /// doing, which must not keep others from coming and going.
+    ///
+    /// # Errors
+    /// What is wrong with the file of the container `own`.
     pub(crate) fn rewrite_hosts(
         &mut self,
         before: &Network,
-        settled: Option<SystemTime>,
+        settled: Option<Settled>,
+        own: Option<&str>,
     ) -> Result<(), Error> {
         let before = Neighbourhood::new(before.clone());
         let neighbourhood = &self.networks[0];
@@ -84,22 +88,32 @@ impl<'a> View<'a> {
         let names = members.iter().flat_map(|member| neighbourhood.names_of(member));
         let names = names.map(|name| name.to_ascii_lowercase()).collect();
         let change = Change { names, patch: neighbourhood.patch(&before), members, settled };
-        let mut failures = Vec::new();
+        let mut passed_over: Vec<String> = Vec::new();
         let mut known = HashSet::new();
         let sees = neighbourhood.network.members.iter().filter(|member| change.concerns(member));
         let concerned: Vec<String> = sees.map(|member| member.container_id.clone()).collect();
         self.before = Some(before);
         for container_id in concerned.into_iter().filter(|container_id| known.insert(container_id.clone())) {
-            let rewritten = match self.patch_hosts_of(&container_id, &change) {
-                Ok(false) => self.rewrite_hosts_of(&container_id),
-                outcome => outcome.map(|_| ()),
-            };
-            failures.extend(rewritten.err().map(cni::Error::from));
+            if let Ok(true) = self.patch_hosts_of(&container_id, &change) {
+                continue;
+            }
+            match self.rewrite_hosts_of(&container_id) {
+                Err(error) if own == Some(&container_id) => return Err(error),
+                Err(error) => {
+                    // What keeps the file from being written may keep this from being noted.
+                    let _ = self.locked.note(&container_id, &format!("{error}: it stays as it was"));
+                    passed_over.push(container_id);
+                }
+                Ok(()) => {}
+            }
         }
-        cni::Error::all(failures)?;
         // Where nobody sees all, no file is ever patched.
-        if self.networks[0].network.is_seen_whole() {
-            self.locked.settle(&self.networks[0].network.name)?;
+        let network = &self.networks[0].network;
+        if network.is_seen_whole()
+            && let Err(error) = self.locked.settle(&network.name, &passed_over)
+            && passed_over.is_empty()
+        {
+            return Err(error.into());
         }
         Ok(())
     }
@@ -107,9 +121,12 @@ impl<'a> View<'a> {
     /// Changes the lines of the members in question alone, where a container's file is as it was left, and says whether
     /// it did.
     fn patch_hosts_of(&self, container_id: &str, change: &Change) -> Result<bool, Error> {
-        let Some(settled) = change.settled else {
+        let Some(settled) = &change.settled else {
             return Ok(false);
         };
+        if settled.passed_over.contains(container_id) {
+            return Ok(false);
+        }
         let own: Vec<Membership<'_>> = Membership::of(container_id, &self.networks[0]).collect();
         if own.iter().any(|own| own.member.names == Names::Links || change.is_apart(own.member)) {
             return Ok(false);
@@ -118,7 +135,7 @@ impl<'a> View<'a> {
         let Some(start) = hosts::length_before_members(&own, self.ipv6, &change.names) else {
             return Ok(false);
         };
-        Ok(self.locked.patch(container_id, files::HOSTS, start, &change.patch, settled)?)
+        Ok(self.locked.patch(container_id, files::HOSTS, start, &change.patch, settled.since)?)
     }
 
     /// Rewrites one container's hosts file, and makes its folder where somebody has removed it.
@@ -131,14 +148,19 @@ impl<'a> View<'a> {
         // What somebody has put behind the lines of members that have gone by now.
         let most =
             text.text.len() + self.before.as_ref().map_or(0, Neighbourhood::length) + 2 * foreign::MOST;
-        let is_cut = files::write_hosts(&folder, &text, most, |line| self.may_be_ours(container_id, line))?;
-        if is_cut {
-            let note = format!(
-                "{}: of the lines that others have added, {} bytes are kept and the rest is left out",
-                folder.path().join(files::HOSTS).display(),
+        let written = files::write_hosts(&folder, &text, most, |line| self.may_be_ours(container_id, line))?;
+        let path = folder.path().join(files::HOSTS);
+        let note = |text: &str| self.locked.note(container_id, &format!("{}: {text}", path.display()));
+        if written.is_cut {
+            note(&format!(
+                "of the lines that others have added, {} bytes are kept and the rest is left out",
                 foreign::MOST
-            );
-            self.locked.note(container_id, &note)?;
+            ))?;
+        }
+        if written.is_replaced {
+            note(
+                "it could not be written and is another file by now: restart the container to have it see that",
+            )?;
         }
         Ok(())
     }

@@ -51,7 +51,8 @@ pub(super) fn specs(dir: &Path, registry: &Registry) -> Result<Vec<(PathBuf, Str
         };
         // Other registries may share the folder.
         let hosts = registry.container_dir(id).join("hosts");
-        let text = folder.read(&file)?.unwrap_or_default();
+        // What cannot be read is none of ours.
+        let text = folder.read(&file).ok().flatten().unwrap_or_default();
         if String::from_utf8_lossy(&text).contains(&json!(hosts).to_string()) {
             specs.push((dir.join(&file), id.to_owned()));
         }

@@ -140,7 +140,8 @@ impl Delivery {
         namespace::remove(path, &self.registry.container_dir(id).join(files::HOSTS))
     }
 
-    /// Removes what is there for containers that have no folder, as after a boot. Without a registry, nobody has one.
+    /// Removes what is there for containers that have no folder, as after a boot. Without a registry, nobody has one. Goes on
+    /// past failures.
     pub(crate) fn sweep(&self, locked: Option<&Locked>) -> Result<(), Error> {
         let mut left = Vec::new();
         if let Some(dir) = &self.netns_dir {
@@ -149,12 +150,17 @@ impl Delivery {
         if let Some(dir) = &self.cdi_dir {
             left.extend(cdi::specs(dir, &self.registry)?);
         }
+        let mut failures: Vec<cni::Error> = Vec::new();
         for (path, id) in left {
-            if locked.map(|locked| locked.container(&id)).transpose()?.flatten().is_none() {
-                self.remove(&path, &id)?;
-            }
+            let is_there = locked.map(|locked| locked.container(&id)).transpose();
+            let removed = match is_there {
+                Ok(Some(Some(_))) => Ok(()),
+                Ok(_) => self.remove(&path, &id),
+                Err(error) => Err(error.into()),
+            };
+            failures.extend(removed.err().map(cni::Error::from));
         }
-        Ok(())
+        Ok(cni::Error::all(failures)?)
     }
 }
 

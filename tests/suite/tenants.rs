@@ -1,0 +1,4 @@
+//! Containers whose owners do not know each other: what one of them does harms nobody but itself.
+
+mod bounds;
+mod hosts_files;
