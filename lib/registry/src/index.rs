@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::error::Error;
+use crate::file_name::fitted;
 use crate::folder::Folder;
 use crate::member::{Member, Names};
 
@@ -48,11 +49,11 @@ impl Key {
         }
     }
 
-    /// The name of its file. A name has at most 253 bytes, a file's 255.
+    /// The name of its file.
     fn file(&self) -> String {
         match self {
-            Self::Name(name) => format!("n:{name}"),
-            Self::Source(name) => format!("s:{name}"),
+            Self::Name(name) => fitted(&format!("n:{name}"), ""),
+            Self::Source(name) => fitted(&format!("s:{name}"), ""),
             Self::Address(address) => format!("a:{address}"),
             Self::Viewer => "v".to_owned(),
         }

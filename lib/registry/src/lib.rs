@@ -35,7 +35,8 @@
 //!  "joined": 1764230400000000000, "place": {"start": 0, "length": 42}}
 //! ```
 //!
-//! Empty values are left out; unknown keys are ignored. A file of the index has `<container ID>:<interface>` a line. It
+//! A file name that would be longer than a file system takes has a hash for the rest of it. Empty values are left out;
+//! unknown keys are ignored. A file of the index has `<container ID>:<interface>` a line. It
 //! is written before its member and goes before it: a line may be out of date, so whoever follows it looks at the
 //! member, but no member is ever missing from it. That makes a change cost the same whatever the number of members,
 //! as long as nobody sees all of them.
@@ -44,6 +45,7 @@
 
 mod content;
 mod error;
+mod file_name;
 mod folder;
 mod index;
 mod lines;

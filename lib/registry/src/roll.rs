@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::path::PathBuf;
 
 use crate::error::Error;
+use crate::file_name::fitted;
 use crate::folder::Folder;
 use crate::index::{self, Key};
 use crate::member::Member;
@@ -145,7 +146,7 @@ impl Roll {
     /// Takes a member that is not there off the key that leads to it last. One whose file is damaged goes with it; whatever
     /// other keys lead to the file is passed over from then on.
     pub(crate) fn forget(&self, container_id: &str, ifname: &str) -> Result<(), Error> {
-        let file = format!("{container_id}:{ifname}");
+        let file = file_of(container_id, ifname);
         self.members.remove(&file)?;
         index::remove(&self.index, &Key::Name(container_id.to_owned()), &file)
     }
@@ -160,7 +161,7 @@ impl Roll {
 
     /// Reads a member's file, which [`Roll::around`] and the others pass over where it is damaged.
     pub(crate) fn examine(&self, container_id: &str, ifname: &str) -> Result<Option<Member>, Error> {
-        let file = format!("{container_id}:{ifname}");
+        let file = file_of(container_id, ifname);
         let Some(content) = self.members.read(&file)? else {
             return Ok(None);
         };
@@ -197,7 +198,11 @@ pub(crate) fn all(folder: &Folder) -> Result<Vec<Member>, Error> {
 }
 
 fn file_name(member: &Member) -> String {
-    format!("{}:{}", member.container_id, member.ifname)
+    file_of(&member.container_id, &member.ifname)
+}
+
+fn file_of(container_id: &str, ifname: &str) -> String {
+    fitted(container_id, &format!(":{ifname}"))
 }
 
 fn is_file_name(text: &str) -> bool {

@@ -194,6 +194,9 @@ impl Joining {
             }
             view.rewrite_hosts(&self.before, settled, Some(&self.member.container_id))?;
             files::write_environment(&folder, &environment)?;
+            if delivery.is_writable() || !self.is_new() {
+                files::write_permission(&folder, delivery.is_writable())?;
+            }
             if let Some(netns) = &self.member.netns {
                 let devices = || self.devices(locked, &folder);
                 delivery.deliver(&folder, netns, devices, &environment)?;
@@ -231,13 +234,17 @@ impl Joining {
         Ok(devices)
     }
 
+    /// Whether the container was not on the network before.
+    fn is_new(&self) -> bool {
+        self.before.members_of(&self.member.container_id).next().is_none()
+    }
+
     fn undo(&self, locked: &Locked, delivery: &Delivery) -> Result<(), Error> {
         let mut view = View::new(locked, self.before.clone());
         let firewall = Firewall::new(&self.after, &self.before, &self.touched());
         let closed = firewall.close();
         let hosts = view.rewrite_hosts(&self.after, None, None);
-        let joined = self.before.members_of(&self.member.container_id).next().is_none();
-        let container = if joined {
+        let container = if self.is_new() {
             detach::clean_up(locked, delivery, &self.before, std::slice::from_ref(&self.member))
         } else {
             Ok(())

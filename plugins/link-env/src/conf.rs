@@ -85,6 +85,8 @@ pub(crate) struct Keys {
     cdi_dir: String,
     /// Folder of the hosts files that `ip netns exec` binds; /etc/netns unless set, none where it is empty.
     netns_dir: String,
+    /// Containers may write to their hosts files where CDI or cleat-nri mounts them. One that does so can fill /run.
+    writable_hosts: bool,
     /// The container, where nothing stronger describes it.
     endpoint: Layer,
     runtime_config: RuntimeConfig,
@@ -99,6 +101,7 @@ impl Default for Keys {
             state_dir: String::new(),
             cdi_dir: String::new(),
             netns_dir: String::new(),
+            writable_hosts: false,
             endpoint: Layer::default(),
             runtime_config: RuntimeConfig::default(),
             args: CniArgs::default(),

@@ -19,6 +19,8 @@ pub(crate) const LONG: u64 = 1 << 20;
 const ENV_MODE: u32 = 0o600;
 const ENV: &str = "env";
 pub(crate) const ENV_JSON: &str = "env.json";
+/// It is there where the operator lets the container write to its hosts file.
+pub(crate) const WRITABLE: &str = "writable";
 
 /// What became of a hosts file besides its new text.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,6 +52,11 @@ pub(crate) fn write_hosts(
 pub(crate) fn write_environment(folder: &Folder, environment: &Environment) -> Result<(), Error> {
     folder.replace(ENV, environment.to_shell().as_bytes(), ENV_MODE)?;
     Ok(folder.replace(ENV_JSON, environment.to_json().as_bytes(), ENV_MODE)?)
+}
+
+/// Notes whether the container may write to its hosts file, for whoever mounts it.
+pub(crate) fn write_permission(folder: &Folder, is_writable: bool) -> Result<(), Error> {
+    Ok(if is_writable { folder.replace(WRITABLE, b"", ENV_MODE)? } else { folder.remove(WRITABLE)? })
 }
 
 /// Compares the hosts file with the text that it should have, but for lines of others, and looks for the environment.

@@ -40,7 +40,7 @@ use cni::{AddResult, Args, Plugin, Request, Target};
 use registry::Registry;
 
 pub use error::Error;
-pub use pod::{Given, Pod};
+pub use pod::{Given, Pod, is_writable};
 
 use conf::Conf;
 use endpoint::Endpoint;

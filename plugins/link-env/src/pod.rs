@@ -10,7 +10,7 @@ use registry::{ExtraHost, Folder, Locked, Member, Network, Registry};
 
 use crate::bounds::{self, ENTRIES, GIVEN, OFFERED};
 use crate::error::Error;
-use crate::files::{ENV_JSON, HOSTS};
+use crate::files::{ENV_JSON, HOSTS, WRITABLE};
 use crate::name;
 use crate::view::View;
 
@@ -30,6 +30,13 @@ pub struct Given {
     pub hosts: PathBuf,
     /// The environment that its links gave it then.
     pub environment: BTreeMap<String, String>,
+}
+
+/// Whether the operator lets a container write to the hosts file of that path (`writableHosts`). One that may can fill the
+/// file system that all containers' files are on.
+#[must_use]
+pub fn is_writable(hosts: &Path) -> bool {
+    hosts.with_file_name(WRITABLE).exists()
 }
 
 impl Given {

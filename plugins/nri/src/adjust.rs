@@ -142,13 +142,15 @@ fn place(
     }
 }
 
-/// link-env rewrites the file in place, so the container follows.
+/// link-env rewrites the file in place, so the container follows. It lies where all containers' files are: who may write to
+/// it can fill that.
 fn mount(hosts: &Path) -> Mount {
+    let access = if link_env::is_writable(hosts) { "rw" } else { "ro" };
     Mount {
         destination: HOSTS.to_owned(),
         kind: "bind".to_owned(),
         source: hosts.display().to_string(),
-        options: ["rbind", "rprivate", "rw"].map(str::to_owned).to_vec(),
+        options: ["rbind", "rprivate", access].map(str::to_owned).to_vec(),
     }
 }
 
@@ -228,6 +230,9 @@ mod tests {
         let adjustment = within_limit(&state_dir, request).unwrap();
         assert_eq!(adjustment.env, [KeyValue { key: "DB_NAME".into(), value: "/web/db".into() }]);
         assert_eq!(adjustment.mounts[0].source, files.join("hosts").display().to_string());
+        assert_eq!(adjustment.mounts[0].options.last().unwrap(), "ro");
+        fs::write(files.join("writable"), "").unwrap();
+        assert_eq!(mount(&files.join("hosts")).options.last().unwrap(), "rw");
         let notes = Registry::at(&state_dir).notes("0abc").unwrap();
         assert!(notes.len() == 1 && notes[0].contains("the registry did not answer within"), "{notes:?}");
         drop(locked);
