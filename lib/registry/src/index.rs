@@ -1,5 +1,6 @@
 //! By what members are found without reading all of them.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use crate::error::Error;
@@ -10,7 +11,7 @@ use crate::member::{Member, Names};
 const PRIVATE: u32 = 0o600;
 
 /// What members are looked up by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Key {
     /// Whoever answers to a link's source of that name.
     Name(String),
@@ -26,12 +27,9 @@ impl Key {
     /// All keys of a member.
     pub(crate) fn of(member: &Member) -> Vec<Self> {
         let mut keys: Vec<Self> = member.sources().into_iter().map(Self::Name).collect();
-        for link in &member.links {
-            let key = Self::Source(link.source.clone());
-            if !keys.contains(&key) {
-                keys.push(key);
-            }
-        }
+        let mut known = HashSet::with_capacity(member.links.len());
+        let sources = member.links.iter().map(|link| &link.source).filter(|source| known.insert(*source));
+        keys.extend(sources.cloned().map(Self::Source));
         keys.extend(member.addresses.iter().copied().map(Self::Address));
         if member.names == Names::Network {
             keys.push(Self::Viewer);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::member::{Member, Names, short_id};
+use crate::member::{Member, Names};
 
 /// The members of one network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,9 +67,7 @@ impl Network {
     pub fn find(&self, source: &str) -> Option<&Member> {
         let by = |matches: &dyn Fn(&Member) -> bool| self.members.iter().find(|member| matches(member));
         by(&|member| member.name == source)
-            .or_else(|| {
-                by(&|member| member.container_id == source || short_id(&member.container_id) == source)
-            })
+            .or_else(|| by(&|member| member.has_id(source)))
             .or_else(|| by(&|member| member.aliases.iter().any(|alias| alias == source)))
     }
 }

@@ -1,8 +1,11 @@
 //! A network's folder: reading members, all of them or those that matter, and changing them.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
+use std::io;
 use std::path::PathBuf;
 
+use crate::content::LONGEST;
 use crate::error::Error;
 use crate::file_name::fitted;
 use crate::folder::Folder;
@@ -54,15 +57,17 @@ impl Roll {
     /// The members that any of the keys leads to; `first`: one will do.
     fn find(&self, keys: impl IntoIterator<Item = Key>, first: bool) -> Result<Vec<Member>, Error> {
         let mut found: Vec<Member> = Vec::new();
+        let mut known: HashSet<String> = HashSet::new();
         for key in keys {
             for file in index::read(&self.index, &key)? {
-                if found.iter().any(|member| file_name(member) == file) {
+                if known.contains(&file) {
                     continue;
                 }
                 // Half a line that a killed process left may be no file name at all.
                 let member = if is_file_name(&file) { read(&self.members, &file)? } else { None };
                 if let Some(member) = member.filter(|member| key.matches(member)) {
                     found.push(member);
+                    known.insert(file);
                     if first {
                         return Ok(found);
                     }
@@ -107,9 +112,13 @@ impl Roll {
         }
         let mut members: Vec<&Member> = after.members.iter().collect();
         members.sort_by(|a, b| order(a, b));
-        let text = serde_json::to_vec(&members)
-            .map_err(|source| Error::Decode { path: path(&self.network, ALL), source })?;
-        self.network.replace(ALL, &text, PRIVATE)
+        let mut text = Bounded(Vec::new());
+        match serde_json::to_writer(&mut text, &members) {
+            Ok(()) => self.network.replace(ALL, &text.0, PRIVATE),
+            // Longer than is read: then the members are read one by one, as without it.
+            Err(error) if error.is_io() => Ok(()),
+            Err(source) => Err(Error::Decode { path: path(&self.network, ALL), source }),
+        }
     }
 
     fn change_members(&self, before: &Network, after: &Network) -> Result<(), Error> {
@@ -132,11 +141,12 @@ impl Roll {
             }
             let file = file_name(member);
             let (keys, old) = (Key::of(member), old.map(|old| Key::of(old)).unwrap_or_default());
-            for key in keys.iter().filter(|key| !old.contains(key)) {
+            let [known, remaining] = [&old, &keys].map(|keys| keys.iter().collect::<HashSet<_>>());
+            for key in keys.iter().filter(|key| !known.contains(key)) {
                 index::add(&self.index, key, &file)?;
             }
             write(&self.members, &file, member)?;
-            for key in old.iter().filter(|key| !keys.contains(key)) {
+            for key in old.iter().filter(|key| !remaining.contains(key)) {
                 index::remove(&self.index, key, &file)?;
             }
         }
@@ -170,12 +180,26 @@ impl Roll {
     }
 }
 
-fn add_new(members: &mut Vec<Member>, more: Vec<Member>) {
-    for member in more {
-        if !members.iter().any(|known| known.is(&member.container_id, &member.ifname)) {
-            members.push(member);
+/// A text that is no longer than what is read.
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if (self.0.len() + bytes.len()) as u64 > LONGEST {
+            return Err(io::ErrorKind::FileTooLarge.into());
         }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
     }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn add_new(members: &mut Vec<Member>, more: Vec<Member>) {
+    let mut known: HashSet<String> = members.iter().map(file_name).collect();
+    members.extend(more.into_iter().filter(|member| known.insert(file_name(member))));
 }
 
 /// The order in which members joined.

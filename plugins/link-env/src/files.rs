@@ -100,7 +100,7 @@ fn difference(found: &str, wanted: &str) -> Option<String> {
         !line.starts_with('#')
             && foreign::is_marked(line.as_bytes())
             && !known.contains(line.trim_end())
-            && ours.within(line).next().is_none()
+            && ours.within(line).is_empty()
     };
     let number = found.iter().position(|line| is_stale(line))?;
     Some(format!("line {} is {:?}, of no member", number + 1, bare[number]))

@@ -4,7 +4,7 @@
 //! What is open follows from the registry alone, and the registry is written between: first what a change closes, then
 //! the registry, then what it opens. Whatever kills the process, nothing is open that the registry does not tell of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use cni::{AddResult, links};
@@ -134,11 +134,11 @@ pub(crate) fn bridge(
 /// Everything that links open of the given members, and of those who link to them. These are taken whole: two links may
 /// lead to the same source, and one of them elsewhere when another member takes its name.
 fn openings(network: &Network, members: &[Member]) -> BTreeMap<Opening, String> {
+    let own: HashSet<(&str, &str)> = members.iter().map(Member::attachment).collect();
+    let sources: HashSet<String> = members.iter().flat_map(Member::sources).collect();
     let is_concerned = |recipient: &Member| {
-        members.iter().any(|member| {
-            member.is(&recipient.container_id, &recipient.ifname)
-                || recipient.links.iter().any(|link| member.answers_to(&link.source))
-        })
+        own.contains(&recipient.attachment())
+            || recipient.links.iter().any(|link| sources.contains(&link.source))
     };
     let mut openings = BTreeMap::new();
     for recipient in network.members.iter().filter(|recipient| is_concerned(recipient)) {

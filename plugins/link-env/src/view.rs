@@ -1,7 +1,10 @@
 //! What containers can see: the memberships of each, gathered from the registry, and the files that follow from them.
 
-use std::collections::HashSet;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::path::Path;
+use std::rc::Rc;
 
 use registry::{Folder, Locked, Member, Names, Network, Patch, Settled};
 
@@ -24,8 +27,10 @@ pub(crate) struct View<'a> {
 
 /// What was another way before, and so may have to be told to others.
 struct Change {
-    /// Members that came, went, or were others before.
-    members: Vec<Member>,
+    /// Their containers.
+    containers: HashSet<String>,
+    /// What a link's source may call them by.
+    sources: HashSet<String>,
     /// Their names as others see them, in small letters.
     names: Vec<String>,
     /// The change of the block that all see who see every member.
@@ -87,7 +92,13 @@ impl<'a> View<'a> {
         let members = changed(&before.network, &neighbourhood.network);
         let names = members.iter().flat_map(|member| neighbourhood.names_of(member));
         let names = names.map(|name| name.to_ascii_lowercase()).collect();
-        let change = Change { names, patch: neighbourhood.patch(&before), members, settled };
+        let change = Change {
+            containers: members.iter().map(|member| member.container_id.clone()).collect(),
+            sources: members.iter().flat_map(Member::sources).collect(),
+            names,
+            patch: neighbourhood.patch(&before),
+            settled,
+        };
         let mut passed_over: Vec<String> = Vec::new();
         let mut known = HashSet::new();
         let sees = neighbourhood.network.members.iter().filter(|member| change.concerns(member));
@@ -148,7 +159,8 @@ impl<'a> View<'a> {
         // What somebody has put behind the lines of members that have gone by now.
         let most =
             text.text.len() + self.before.as_ref().map_or(0, Neighbourhood::length) + 2 * foreign::MOST;
-        let written = files::write_hosts(&folder, &text, most, |line| self.may_be_ours(container_id, line))?;
+        let ours = self.may_be_ours(container_id);
+        let written = files::write_hosts(&folder, &text, most, |line| ours.has(line))?;
         let path = folder.path().join(files::HOSTS);
         let note = |text: &str| self.locked.note(container_id, &format!("{}: {text}", path.display()));
         if written.is_cut {
@@ -165,29 +177,20 @@ impl<'a> View<'a> {
         Ok(())
     }
 
-    /// Whether a version before may have written a line: all that it says we would say to this container, of an address
-    /// that somebody has or had, or of an extra host.
-    fn may_be_ours(&self, container_id: &str, line: &str) -> bool {
-        let mut words = line.split_ascii_whitespace();
-        let Some(address) = words.next().and_then(|word| word.parse().ok()) else {
-            return false;
-        };
-        let networks = || self.networks.iter().chain(&self.before);
-        let own = || networks().flat_map(|network| network.members_of(container_id));
-        let extra = own().flat_map(|own| &own.extra_hosts).filter(|host| host.address == address);
-        let mut names: HashSet<String> = extra.map(|host| host.name.clone()).collect();
-        for network in networks() {
-            for member in network.members_at(address) {
-                names.extend(network.names_of(member));
-                names.insert(format!("{}.{}", member.hostname, member.domain));
-                names.insert(member.hostname.clone());
-                let links = own().flat_map(|own| &own.links);
-                names.extend(
-                    links.filter(|link| member.answers_to(&link.source)).map(|link| link.alias.clone()),
-                );
-            }
+    /// What a version before may have written to a container's file.
+    fn may_be_ours<'b>(&'b self, container_id: &'b str) -> MayBeOurs<'b> {
+        let networks: Vec<&Neighbourhood> = self.networks.iter().chain(&self.before).collect();
+        let own: Vec<&Member> =
+            networks.iter().flat_map(|network| network.members_of(container_id)).collect();
+        let mut extra: HashMap<IpAddr, Vec<&str>> = HashMap::new();
+        for host in own.iter().flat_map(|own| &own.extra_hosts) {
+            extra.entry(host.address).or_default().push(&host.name);
         }
-        !names.is_empty() && words.all(|word| names.contains(word))
+        let mut aliases: HashMap<&str, Vec<&str>> = HashMap::new();
+        for link in own.iter().flat_map(|own| &own.links) {
+            aliases.entry(&link.source).or_default().push(&link.alias);
+        }
+        MayBeOurs { networks, extra, aliases, names: RefCell::default() }
     }
 
     /// The places in `networks` of those that a container is on, in the order in which it joined them.
@@ -220,6 +223,53 @@ impl<'a> View<'a> {
     }
 }
 
+/// Whether a version before may have written a line: all that it says we would say to this container, of an address that
+/// somebody has or had, or of an extra host.
+struct MayBeOurs<'a> {
+    networks: Vec<&'a Neighbourhood>,
+    /// The names of the container's extra hosts.
+    extra: HashMap<IpAddr, Vec<&'a str>>,
+    /// What its links call a source.
+    aliases: HashMap<&'a str, Vec<&'a str>>,
+    /// What each address that was asked for may be called: a file may have any number of lines of one.
+    names: RefCell<HashMap<IpAddr, Rc<HashSet<String>>>>,
+}
+
+impl MayBeOurs<'_> {
+    fn has(&self, line: &str) -> bool {
+        let mut words = line.split_ascii_whitespace();
+        let Some(address) = words.next().and_then(|word| word.parse().ok()) else {
+            return false;
+        };
+        let known = self.names.borrow().get(&address).cloned();
+        let names = known.unwrap_or_else(|| {
+            let names = Rc::new(self.names_at(address));
+            // Whatever else there is asked for is nobody's, and soon told.
+            if !names.is_empty() {
+                self.names.borrow_mut().insert(address, Rc::clone(&names));
+            }
+            names
+        });
+        !names.is_empty() && words.all(|word| names.contains(word))
+    }
+
+    fn names_at(&self, address: IpAddr) -> HashSet<String> {
+        let extra = self.extra.get(&address).into_iter().flatten();
+        let mut names: HashSet<String> = extra.map(|name| (*name).to_owned()).collect();
+        for network in &self.networks {
+            for member in network.members_at(address) {
+                names.extend(network.names_of(member));
+                names.insert(format!("{}.{}", member.hostname, member.domain));
+                names.insert(member.hostname.clone());
+                let sources = member.sources();
+                let aliases = sources.iter().filter_map(|source| self.aliases.get(source.as_str())).flatten();
+                names.extend(aliases.map(|alias| (*alias).to_owned()));
+            }
+        }
+        names
+    }
+}
+
 impl Change {
     /// Whether a member's hosts file may have lines of the members that changed.
     fn concerns(&self, member: &Member) -> bool {
@@ -228,10 +278,8 @@ impl Change {
 
     /// Whether a member's hosts file changes in more than the block that all see: it is its own, or has links to them.
     fn is_apart(&self, member: &Member) -> bool {
-        self.members.iter().any(|changed| {
-            changed.container_id == member.container_id
-                || member.links.iter().any(|link| changed.answers_to(&link.source))
-        })
+        self.containers.contains(&member.container_id)
+            || member.links.iter().any(|link| self.sources.contains(&link.source))
     }
 }
 
