@@ -1,4 +1,6 @@
 //! Containers whose owners do not know each other: what one of them does harms nobody but itself.
 
+mod attacks;
 mod bounds;
 mod hosts_files;
+mod others;

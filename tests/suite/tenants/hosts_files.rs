@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sandbox::{Answer, Call, Namespaced, Snapshot, isolated, only};
@@ -21,18 +22,26 @@ const SETTLED: &str = "/run/cleat/registry/pods/settled";
 
 /// link-env as a runtime calls it, behind a plugin that gave the container an address.
 pub(super) struct Pods {
-    netns: Namespaced,
+    pub(super) netns: Namespaced,
+    network: String,
     keys: Value,
 }
 
 impl Pods {
     pub(super) fn new(keys: Value) -> Self {
-        Self { netns: Namespaced::new("pods"), keys }
+        Self::on("pods", keys)
+    }
+
+    pub(super) fn on(network: &str, keys: Value) -> Self {
+        // Several of them may be there at once.
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Self { netns: Namespaced::new(&format!("pods{number}")), network: network.to_owned(), keys }
     }
 
     pub(super) fn conf(&self, address: &str, runtime: &Value) -> Value {
         let mut conf = json!({
-            "cniVersion": "1.1.0", "name": "pods", "type": "link-env", "netnsDir": "",
+            "cniVersion": "1.1.0", "name": self.network, "type": "link-env", "netnsDir": "",
             "runtimeConfig": runtime,
             "prevResult": {"cniVersion": "1.1.0", "ips": [{"interface": 0, "address": format!("{address}/16")}],
                 "interfaces": [{"name": "eth0", "mac": "02:00:00:00:00:01", "sandbox": self.netns.path()}]},
@@ -157,7 +166,7 @@ fn a_lease_on_the_own_file_is_not_waited_for() {
                 what,
                 |file| {
                     let (before, process) = (inode(file), lease(kind));
-                    let pods = Pods { netns: Namespaced::new("other"), keys: json!({}) };
+                    let pods = Pods::new(json!({}));
                     pods.add("first", "10.1.0.20");
                     // Whoever has the old one mounted keeps it, and `cleat check` tells why.
                     assert!(inode(file) != before && hosts(EVIL).contains("first.pods"), "{}", hosts(EVIL));
@@ -265,7 +274,7 @@ fn what_stands_in_the_place_of_a_file_is_passed_over() {
                     assert_eq!(fs::read_to_string(SETTLED).unwrap(), format!("{EVIL}\n"), "{what}");
                     assert!(notes(EVIL).contains("it stays as it was"), "{what}: {}", notes(EVIL));
                     by(undo)(file);
-                    let pods = Pods { netns: Namespaced::new("other"), keys: json!({}) };
+                    let pods = Pods::new(json!({}));
                     pods.add("again", "10.1.0.20");
                     assert!(hosts(EVIL).contains("\tagain.pods again"), "{what}: {}", hosts(EVIL));
                     assert_eq!(fs::read_to_string(SETTLED).unwrap(), "", "{what}");
