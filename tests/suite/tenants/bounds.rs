@@ -12,7 +12,7 @@ use sandbox::{Snapshot, isolated};
 use serde_json::{Value, json};
 
 use super::attacks::Network;
-use super::hosts_files::{Pods, hosts};
+use super::hosts_files::{Pods, sees};
 use crate::programs::{LINK_ENV, folder};
 
 /// What a pod's annotations may be in all, by the API server.
@@ -155,7 +155,7 @@ fn members_beyond_the_bounds_that_a_version_before_took_come_to_no_harm_and_do_n
 
         let began = Instant::now();
         pods.add("new", "10.1.0.9");
-        assert!(hosts("old").contains("\tnew.pods new"));
+        assert!(sees("old", "new"));
         for (id, address) in [("old", "10.1.0.2"), ("new", "10.1.0.9"), ("evil", "10.1.0.66")] {
             pods.check(id, address);
         }

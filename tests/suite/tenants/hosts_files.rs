@@ -81,6 +81,12 @@ pub(super) fn hosts(id: &str) -> String {
     fs::read_to_string(hosts_file(id)).unwrap()
 }
 
+/// Whether a container's file has a line of another one: all names of it, which are the network's.
+pub(super) fn sees(id: &str, name: &str) -> bool {
+    let names = format!("\t{name}.pods {name}");
+    hosts(id).lines().any(|line| !line.starts_with('#') && line.contains(&names))
+}
+
 fn notes(id: &str) -> String {
     fs::read_to_string(format!("/run/cleat/containers/{id}/notes")).unwrap_or_default()
 }
@@ -122,13 +128,17 @@ fn others_go_on(pods: &Pods, what: &str) {
     let began = Instant::now();
     for round in ["one", "two"] {
         pods.add("new", "10.1.0.9");
-        assert!(hosts("old").contains("\tnew.pods new"), "{what}, {round}: {}", hosts("old"));
-        assert!(hosts("new").contains("\told.pods old"), "{what}, {round}: {}", hosts("new"));
+        assert!(
+            sees("old", "new") && sees("new", "old"),
+            "{what}, {round}: {}{}",
+            hosts("old"),
+            hosts("new")
+        );
         for (id, address) in [("old", "10.1.0.2"), ("new", "10.1.0.9")] {
             pods.check(id, address);
         }
         pods.del("new");
-        assert!(!hosts("old").contains("\nnew.pods"), "{what}, {round}: {}", hosts("old"));
+        assert!(!sees("old", "new"), "{what}, {round}: {}", hosts("old"));
         pods.check("old", "10.1.0.2");
         // What comes next has to touch but one line of each file.
         assert!(Path::new(SETTLED).exists(), "{what}, {round}");
@@ -149,7 +159,7 @@ fn disturbed(what: &str, disturb: impl FnOnce(&Path) -> Option<Process>, undo: i
     drop(process);
     undo(&file);
     pods.add("last", "10.1.0.10");
-    assert!(hosts("old").contains("\tlast.pods last"), "{what}");
+    assert!(sees("old", "last"), "{what}");
     for id in ["last", EVIL, "old"] {
         pods.del(id);
     }
@@ -169,7 +179,7 @@ fn a_lease_on_the_own_file_is_not_waited_for() {
                     let pods = Pods::new(json!({}));
                     pods.add("first", "10.1.0.20");
                     // Whoever has the old one mounted keeps it, and `cleat check` tells why.
-                    assert!(inode(file) != before && hosts(EVIL).contains("first.pods"), "{}", hosts(EVIL));
+                    assert!(inode(file) != before && sees(EVIL, "first"), "{}", hosts(EVIL));
                     assert!(notes(EVIL).contains("it could not be written"), "{}", notes(EVIL));
                     pods.del("first");
                     Some(process)
@@ -276,7 +286,7 @@ fn what_stands_in_the_place_of_a_file_is_passed_over() {
                     by(undo)(file);
                     let pods = Pods::new(json!({}));
                     pods.add("again", "10.1.0.20");
-                    assert!(hosts(EVIL).contains("\tagain.pods again"), "{what}: {}", hosts(EVIL));
+                    assert!(sees(EVIL, "again"), "{what}: {}", hosts(EVIL));
                     assert_eq!(fs::read_to_string(SETTLED).unwrap(), "", "{what}");
                     pods.check(EVIL, "10.1.0.66");
                     pods.del("again");
@@ -295,7 +305,7 @@ fn trouble_with_the_own_file_is_an_error() {
         fs::create_dir_all(hosts_file("new").join("a")).unwrap();
         let (code, text) = pods.call("ADD", "new", "10.1.0.9", &json!({})).error();
         assert!(code == 5 && text.contains("containers/new/hosts: directory not empty"), "{code}: {text}");
-        assert!(!hosts("old").contains("new.pods"));
+        assert!(!sees("old", "new"));
         pods.add("other", "10.1.0.10");
         pods.check("old", "10.1.0.2");
         fs::remove_dir_all(hosts_file("new")).unwrap();
@@ -321,8 +331,8 @@ fn one_whose_files_cannot_be_removed_keeps_no_other_from_going() {
         let gc = || Call::new(LINK_ENV, "GC", &conf).run();
         let (_, text) = gc().error();
         assert!(text.contains("containers/evil/hosts"), "{text}");
-        assert!(!hosts_file("gone").exists() && !hosts("old").contains("gone.pods"), "{}", hosts("old"));
-        assert!(!hosts("old").contains("evil.pods"), "{}", hosts("old"));
+        assert!(!hosts_file("gone").exists() && !sees("old", "gone"), "{}", hosts("old"));
+        assert!(!sees("old", EVIL), "{}", hosts("old"));
         // Somebody else gets its address.
         pods.add("next", "10.1.0.66");
         fs::remove_dir_all(hosts_file(EVIL)).unwrap();
