@@ -205,7 +205,7 @@ impl Around<'_> {
         for member in self.members.iter().chain(joining).filter(|member| !member.links.is_empty()) {
             let is_whole = self.whole.contains(member.tenant());
             for link in &member.links {
-                let is_found = member.link_keys(&link.source).iter().any(|key| names.contains(key));
+                let is_found = names.contains(&member.source_key(&link.source));
                 // Nobody else's member has a name without a dot to it, but for kin.
                 let is_foreign = link.source.contains('.')
                     && !(member.tenant().is_empty() && member.former_namespace().is_none() && is_whole);

@@ -37,7 +37,8 @@
 //!  "joined": 1764230400000000000, "place": {"start": 0, "length": 42}}
 //! ```
 //!
-//! The names of a namespace's member are in the index with it: `n:db.prod` (see the module `tenant`). Members of a version
+//! The names of a namespace's member are in the index with it: `n:db.prod`; a link to another namespace's stands under
+//! `s:db.prod>shop` and `s:db.prod>*` (see the module `tenant`). Members of a version
 //! before have no `namespace`; of callers that know none, it is empty, and what belongs to these has no `:<namespace>`.
 //!
 //! Empty values are left out; unknown keys are ignored. A file of the index has `<container ID>:<interface>` a line. It

@@ -11,6 +11,7 @@ use crate::member::{Member, short_id};
 
 /// The longest name in bytes (RFC 1035, section 2.3.4).
 const MAX_NAME: usize = 253;
+const MAX_LABEL: usize = 63;
 /// In [`Member::allow_from`]: every namespace.
 pub const EVERYBODY: &str = "*";
 
@@ -33,6 +34,14 @@ pub(crate) enum Answer {
     Name,
     Id,
     Alias,
+}
+
+/// How well a member fits a name: the less, the better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Fit {
+    is_foreign: bool,
+    answer: Answer,
+    distance: u8,
 }
 
 /// `name.namespace`, where it is short enough for a name; else the name. For who belongs to no namespace, the name.
@@ -102,7 +111,7 @@ impl Member {
     }
 
     /// How well it fits what another one calls `source`: not at all, or the less the better.
-    pub(crate) fn fits(&self, asker: &Self, source: &str) -> Option<(Relation, Answer)> {
+    pub(crate) fn fits(&self, asker: &Self, source: &str) -> Option<Fit> {
         let bare = source.rsplit_once('.');
         let (whole, part) = (self.answer(source), bare.and_then(|(bare, _)| self.answer(bare)));
         if whole.is_none() && part.is_none() {
@@ -111,7 +120,7 @@ impl Member {
         let relation = self.relation_to(asker);
         let within = |namespace: &str| part.filter(|_| bare.is_some_and(|(_, given)| given == namespace));
         let answer = match relation {
-            Relation::Own if self.tenant().is_empty() => whole,
+            Relation::Own if self.tenant().is_empty() => whole.filter(|_| !self.is_namesake(asker, source)),
             Relation::Own => whole.or_else(|| within(self.tenant())),
             Relation::Kin => {
                 let namespace = if self.tenant().is_empty() { asker.tenant() } else { self.tenant() };
@@ -121,7 +130,26 @@ impl Member {
             Relation::Allowed => within(self.tenant()).filter(|answer| *answer != Answer::Id),
             Relation::Stranger => None,
         }?;
-        Some((relation, answer))
+        let formerly = asker.former_namespace();
+        Some(Fit {
+            is_foreign: relation == Relation::Allowed,
+            answer,
+            distance: match relation {
+                // Whoever was there before has links to what was in its namespace.
+                Relation::Own if formerly.is_some() && self.former_namespace() != formerly => 2,
+                Relation::Own => 0,
+                _ => 1,
+            },
+        })
+    }
+
+    /// Whether it is the pod of another namespace than the one who asks, both of before, and has the short name but because
+    /// the other one's pod had it first: a link to that one does not come to mean this one.
+    fn is_namesake(&self, asker: &Self, source: &str) -> bool {
+        match (self.former_namespace(), asker.former_namespace()) {
+            (Some(own), Some(other)) => own != other && self.name == qualify(source, own),
+            _ => false,
+        }
     }
 
     /// Whether it may be what a link of another one means.
@@ -140,19 +168,31 @@ impl Member {
         keys
     }
 
-    /// The keys that lead to it as the recipient of a link.
+    /// The keys that lead to it as the recipient of a link. A source of another namespace looks at those alone whom it
+    /// allows, so that others cost it nothing.
     pub(crate) fn link_keys(&self, source: &str) -> Vec<String> {
-        let mut keys = vec![qualify(source, self.tenant())];
-        // `name.namespace`.
-        if source.contains('.') && keys[0] != source {
-            keys.push(source.to_owned());
+        match source.split_once('.') {
+            Some((name, namespace)) if self.is_foreign(name, namespace) => {
+                [self.tenant(), EVERYBODY].map(|asker| asked_by(source, asker)).to_vec()
+            }
+            _ => vec![self.source_key(source)],
         }
-        keys
+    }
+
+    /// Whether `name.namespace` is of another namespace than its own.
+    fn is_foreign(&self, name: &str, namespace: &str) -> bool {
+        let is_label = |text: &str| (1..=MAX_LABEL).contains(&text.len()) && !text.contains('.');
+        !self.tenant().is_empty() && namespace != self.tenant() && is_label(name) && is_label(namespace)
+    }
+
+    /// The key of a source that it calls so. What has a dot is `name.namespace`, as no name of a namespace's member has one.
+    pub(crate) fn source_key(&self, source: &str) -> String {
+        if source.contains('.') { source.to_owned() } else { qualify(source, self.tenant()) }
     }
 
     /// The keys by which a source of its links is looked for.
     pub(crate) fn asked_keys(&self, source: &str) -> Vec<String> {
-        let mut keys = self.link_keys(source);
+        let mut keys = vec![self.source_key(source)];
         let more = match self.former_namespace() {
             Some(namespace) => qualify(source, namespace),
             // Kin of the version before has keys without a namespace.
@@ -171,13 +211,22 @@ impl Member {
             Some(namespace) => qualify(&name, namespace),
             None => name,
         });
-        for key in more {
+        let names = || [&self.name].into_iter().chain(&self.aliases);
+        let askers = self.allow_from.iter().filter(|_| !self.tenant().is_empty());
+        let of_others =
+            askers.flat_map(|asker| names().map(move |name| asked_by(&qualify(name, self.tenant()), asker)));
+        for key in more.chain(of_others) {
             if !keys.contains(&key) {
                 keys.push(key);
             }
         }
         keys
     }
+}
+
+/// The key of links from another namespace.
+fn asked_by(source: &str, asker: &str) -> String {
+    format!("{source}>{asker}")
 }
 
 /// Whether a text is the short form of a container ID.
@@ -230,8 +279,7 @@ mod tests {
         let asker = member(Some("shop"), "web");
         for allowed in ["shop", "*"] {
             prod.allow_from = vec![allowed.into()];
-            assert_eq!(prod.fits(&asker, "db.prod"), Some((Relation::Allowed, Answer::Name)));
-            assert_eq!(prod.fits(&asker, "pg.prod"), Some((Relation::Allowed, Answer::Alias)));
+            assert!(prod.fits(&asker, "db.prod").unwrap() < prod.fits(&asker, "pg.prod").unwrap());
             for text in ["db", "db.shop", "id-db", "id-db.prod"] {
                 assert!(!fits(&prod, &asker, text), "{text}");
             }
@@ -259,6 +307,18 @@ mod tests {
         forged.aliases = vec!["a.prod".into(), "a.evil".into()];
         assert_eq!(forged.former_namespace(), Some("evil"));
         assert_eq!(Member { namespace: Some(String::new()), ..old }.former_namespace(), None);
+    }
+
+    /// A link of before follows its source, and never comes to mean the pod of another namespace.
+    #[test]
+    fn who_was_there_before_asks_its_own_namespace_first() {
+        let old = |name: &str, last: &str| Member { aliases: vec![last.into()], ..member(None, name) };
+        let (asker, namesake) = (old("app", "app.prod"), old("db.dev", "db"));
+        let (own, anew, root) = (old("db", "db.prod"), member(Some("prod"), "db"), member(Some(""), "db"));
+        let best = [&own, &anew, &root].map(|source| source.fits(&asker, "db").unwrap());
+        assert!(best[0] < best[1] && best[1] < best[2], "{best:?}");
+        assert!(!fits(&namesake, &asker, "db") && fits(&namesake, &asker, "db.dev"));
+        assert!(fits(&namesake, &old("api", "api.dev"), "db") && fits(&own, &old("api", "api.dev"), "db"));
     }
 
     #[test]

@@ -203,7 +203,9 @@ impl Joining {
             }
             files::write_environment(&folder, &environment)?;
             if let Some(netns) = &self.member.netns {
-                let devices = || self.devices(locked, &folder);
+                // A pod's author may ask the runtime for any device, also for that of another namespace's pod.
+                let is_roots = self.member.tenant().is_empty();
+                let devices = is_roots.then_some(|| self.devices(locked, &folder));
                 delivery.deliver(&folder, netns, devices, &environment)?;
             }
             detach::clean_up(locked, delivery, &self.after, &self.stale)?;

@@ -38,11 +38,16 @@ impl Endpoint {
             Some(name) => name.to_owned(),
             None => of_pod(&conf.pod).unwrap_or_else(|| short.clone()),
         };
-        name::check("name", &name)?;
+        // Whoever wrote them: with dots, they would be names of other namespaces.
+        let is_pods = !conf.pod.namespace.is_empty();
+        let check = if is_pods { name::check_label } else { name::check };
+        if named.is_some() {
+            check("name", &name)?;
+        }
         let (hostname, domain) = host_name(layers, short)?;
         let mut aliases: Vec<String> = Vec::new();
         for alias in strongest_list(layers, |layer| &layer.aliases) {
-            name::check("alias", alias)?;
+            check("alias", alias)?;
             if *alias != name && !aliases.contains(alias) {
                 aliases.push(alias.clone());
             }

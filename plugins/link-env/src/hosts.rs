@@ -166,7 +166,7 @@ impl<'a> Hosts<'a> {
                     places.iter().any(|&place| members[place].container_id != guest.container_id)
                 })
             };
-            names.retain(|name| self.may_mean(name, guest) && !is_taken(name));
+            names.retain(|name| !self.meanings.contains_key(&name.to_ascii_lowercase()) && !is_taken(name));
             push_lines(&mut self.text, guest, &names);
             for name in &names {
                 self.claim(name, Some(&guest.container_id));

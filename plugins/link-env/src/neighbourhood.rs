@@ -25,8 +25,8 @@ const MAX_NAMES: usize = MAX_LINE - MARK.len();
 /// In bytes: no registry holds as many members as would fill it.
 const MAX_BLOCK: usize = 16 << 20;
 
-/// So many members of another namespace have lines in a hosts file, the first ones. Links know no such bound.
-const MAX_GUESTS: usize = 64;
+/// So many names of another namespace's members stand in a hosts file, those of the first ones. Links know no such bound.
+const MAX_FOREIGN_NAMES: usize = 64;
 
 /// A tenant of a network, and the lines of its members from when they are first asked for.
 #[derive(Debug)]
@@ -214,12 +214,13 @@ impl Neighbourhood {
                 // `name.network` is this tenant's.
                 Relation::Allowed if guest.tenant() == self.network.name => continue,
                 Relation::Allowed => {
+                    let names = foreign_names(guest);
                     let count = of_namespaces.entry(guest.tenant()).or_default();
-                    *count += 1;
-                    if *count > MAX_GUESTS {
+                    *count += names.len();
+                    if *count > MAX_FOREIGN_NAMES {
                         continue;
                     }
-                    foreign_names(guest)
+                    names
                 }
             };
             guests.push((guest, names));
