@@ -2,5 +2,10 @@
 
 mod attacks;
 mod bounds;
+#[cfg(target_arch = "x86_64")]
+mod cost;
 mod hosts_files;
+mod names;
 mod others;
+mod pods;
+mod upgrade;

@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::time::SystemTime;
 
+use crate::around;
 use crate::error::Error;
 use crate::folder::Folder;
-use crate::member::{Member, Names};
+use crate::member::Member;
 use crate::network::Network;
 use crate::notes;
 use crate::patch::Patch;
-use crate::roll::{INDEX as ROLL_INDEX, MEMBERS, Roll};
+use crate::roll::{INDEX as ROLL_INDEX, MEMBERS, Roll, of_tenant};
 #[cfg(doc)]
 use crate::store::Registry;
 use crate::store::{CONTAINERS, NETWORKS, read};
@@ -17,6 +18,7 @@ use crate::store::{CONTAINERS, NETWORKS, read};
 /// Which networks a container is on: a name a line, in the order of joining.
 const INDEX: &str = "networks";
 /// Its date is that of the last change which reached every hosts file, but for those of containers that it names, one a line.
+/// Behind `:` the namespace.
 const SETTLED: &str = "settled";
 /// Environments may hold secrets.
 const PRIVATE: u32 = 0o600;
@@ -52,8 +54,8 @@ impl Locked {
         Ok(read(&self.networks, name)?.unwrap_or_else(|| Network::new(name)))
     }
 
-    /// As much of a network as matters to these containers and to who is about to join it. Where somebody sees every
-    /// member, that is all of it. Otherwise it is they themselves, whoever has the name or an address of who joins,
+    /// As much of a network as matters to these containers and to who is about to join it. Of a tenant where somebody sees
+    /// every member, that is all of it. Otherwise it is they themselves, whoever has the name or an address of who joins,
     /// whoever has links to any of these, and everybody whom their links may mean: then it costs the same however
     /// many members there are.
     pub fn around(
@@ -62,20 +64,18 @@ impl Locked {
         containers: &[&str],
         joining: Option<&Member>,
     ) -> Result<Network, Error> {
-        let Some(roll) = self.roll(name)? else {
-            return Ok(Network::new(name));
-        };
-        let whole = joining.is_some_and(|member| member.names == Names::Network) || roll.has_viewers()?;
-        let members = if whole { roll.all()? } else { roll.around(containers, joining)? };
-        Ok(Network { name: name.to_owned(), members })
+        match self.roll(name)? {
+            Some(roll) => around::read(&roll, name, containers, joining),
+            None => Ok(Network::new(name)),
+        }
     }
 
-    /// The networks on which somebody answers to a link's source, by name.
-    pub fn networks_with(&self, source: &str) -> Result<Vec<String>, Error> {
+    /// The networks on which somebody is what a link of that member to `source` would mean, by name.
+    pub fn networks_with(&self, asker: &Member, source: &str) -> Result<Vec<String>, Error> {
         let mut networks = Vec::new();
         for name in self.networks.entries()? {
             if !name.starts_with('.')
-                && self.roll(&name)?.map(|roll| roll.has(source)).transpose()? == Some(true)
+                && self.roll(&name)?.map(|roll| roll.has(asker, source)).transpose()? == Some(true)
             {
                 networks.push(name);
             }
@@ -91,34 +91,35 @@ impl Locked {
         self.remove_if_empty(&after.name)
     }
 
-    /// When a change of the network last reached every hosts file that it had to reach, but for those passed over; `None`
-    /// where one was begun and not finished, or there was none.
-    pub fn settled(&self, network: &str) -> Result<Option<Settled>, Error> {
+    /// When a change of a tenant of the network last reached every hosts file that it had to reach, but for those passed
+    /// over; `None` where one was begun and not finished, or there was none.
+    pub fn settled(&self, network: &str, tenant: &str) -> Result<Option<Settled>, Error> {
         let Some(folder) = self.networks.child(network)? else {
             return Ok(None);
         };
-        let Some((since, has_passed_over)) = folder.modified(SETTLED)? else {
+        let file = of_tenant(SETTLED, tenant);
+        let Some((since, has_passed_over)) = folder.modified(&file)? else {
             return Ok(None);
         };
-        let passed_over =
-            if has_passed_over { folder.read(SETTLED)?.unwrap_or_default() } else { Vec::new() };
+        let passed_over = if has_passed_over { folder.read(&file)?.unwrap_or_default() } else { Vec::new() };
         let passed_over = String::from_utf8_lossy(&passed_over).lines().map(str::to_owned).collect();
         Ok(Some(Settled { since, passed_over }))
     }
 
-    /// Notes that hosts files are about to change.
-    pub fn unsettle(&self, network: &str) -> Result<(), Error> {
+    /// Notes that hosts files of a tenant are about to change.
+    pub fn unsettle(&self, network: &str, tenant: &str) -> Result<(), Error> {
         match self.networks.child(network)? {
-            Some(folder) => folder.remove(SETTLED),
+            Some(folder) => folder.remove(&of_tenant(SETTLED, tenant)),
             None => Ok(()),
         }
     }
 
-    /// Notes that every hosts file is as it should be by now, but for those of these containers.
-    pub fn settle(&self, network: &str, passed_over: &[String]) -> Result<(), Error> {
+    /// Notes that every hosts file of a tenant is as it should be by now, but for those of these containers.
+    pub fn settle(&self, network: &str, tenant: &str, passed_over: &[String]) -> Result<(), Error> {
+        let file = of_tenant(SETTLED, tenant);
         match self.networks.child(network)? {
-            Some(folder) if passed_over.is_empty() => folder.append(SETTLED, b"", PRIVATE),
-            Some(folder) => folder.replace(SETTLED, lines(passed_over).as_bytes(), PRIVATE),
+            Some(folder) if passed_over.is_empty() => folder.append(&file, b"", PRIVATE),
+            Some(folder) => folder.replace(&file, lines(passed_over).as_bytes(), PRIVATE),
             None => Ok(()),
         }
     }

@@ -25,6 +25,8 @@ pub(crate) struct Bound {
 pub(crate) const ALIASES: Bound = Bound { what: "aliases", most: 16 };
 /// Links to others.
 pub(crate) const LINKS: Bound = Bound { what: "links", most: 32 };
+/// Namespaces that it lets know it.
+pub(crate) const NAMESPACES: Bound = Bound { what: "namespaces allowed", most: 32 };
 /// Ports of `expose`, where each one of a range counts.
 pub(crate) const PORTS: Bound = Bound { what: "exposed ports", most: 1_024 };
 /// Variables that it offers, as `NAME=value` with a NUL.
@@ -39,7 +41,7 @@ pub(crate) const OPENED: Bound = Bound { what: "ports opened by links", most: 2_
 
 /// All of them, as README has them.
 #[cfg(test)]
-const TABLE: [Bound; 7] = [ALIASES, LINKS, PORTS, OFFERED, GIVEN, ENTRIES, OPENED];
+const TABLE: [Bound; 8] = [ALIASES, LINKS, NAMESPACES, PORTS, OFFERED, GIVEN, ENTRIES, OPENED];
 
 impl Bound {
     /// Refuses more than that. `whose` says where it is said, such as `pod annotation link-env.cni/links`.
@@ -55,6 +57,7 @@ impl Bound {
 pub(crate) fn check(layer: &Layer, key: impl Fn(&str) -> String) -> Result<(), Error> {
     ALIASES.check(&key("aliases"), layer.aliases.len())?;
     LINKS.check(&key("links"), layer.links.len())?;
+    NAMESPACES.check(&key("allow-from"), layer.allow_from.len())?;
     // No port is in two items, or it is no matter: what is left is few enough to be read.
     PORTS.check(&key("expose"), layer.expose.len())?;
     let ranges = layer.expose.iter().filter_map(|text| text.parse::<PortRange>().ok());

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use registry::{Member, PortRange};
+use registry::{Member, PortRange, qualify};
 use serde::{Serialize, Serializer};
 
 use crate::bounds::{self, GIVEN};
@@ -45,7 +45,7 @@ pub(crate) fn of_container(
     for membership in own {
         let recipient = membership.member;
         for link in &recipient.links {
-            let Some(source) = membership.network().find(&link.source) else { continue };
+            let Some(source) = membership.network().find(recipient, &link.source) else { continue };
             let mut made = None;
             if must_fit(recipient, source) {
                 let environment = Environment::of_link(recipient, &link.alias, source, room)?;
@@ -64,7 +64,7 @@ pub(crate) fn of_container(
                     environment
                 }
                 Err(_) => {
-                    gift.left_out.push(source.name.clone());
+                    gift.left_out.push(qualify(&source.name, source.tenant()));
                     continue;
                 }
             },
@@ -75,6 +75,15 @@ pub(crate) fn of_container(
     gift.environment.variables.retain(|(key, _)| !set_itself(key));
     gift.environment.unite();
     Ok(gift)
+}
+
+/// What is to be told of sources that were left out.
+pub(crate) fn left_out(sources: &[String]) -> Option<String> {
+    let those = || sources.join(", ");
+    let note = || {
+        format!("links give more than {} bytes of variables: those of {} are left out", GIVEN.most, those())
+    };
+    (!sources.is_empty()).then(note)
 }
 
 impl Environment {
@@ -264,7 +273,7 @@ mod tests {
             links: vec![Link { source: alias.clone(), alias }],
             ..Member::default()
         };
-        let neighbourhood = Neighbourhood::new(network);
+        let neighbourhood = Neighbourhood::new(network, "");
         let own = [Membership { neighbourhood: &neighbourhood, member: &recipient }];
         of_container(&own, |_, _| true).map(|gift| gift.environment)
     }
@@ -306,7 +315,7 @@ mod tests {
         }
         let link = |name: &str| Link { source: name.into(), alias: name.into() };
         let recipient = Member { links: names.map(link).to_vec(), ..Member::default() };
-        let neighbourhood = Neighbourhood::new(network);
+        let neighbourhood = Neighbourhood::new(network, "");
         let own = [Membership { neighbourhood: &neighbourhood, member: &recipient }];
         let gift = of_container(&own, |_, source| source.name == "own").unwrap();
         assert_eq!(gift.left_out, ["big"]);

@@ -60,6 +60,18 @@ pub enum Error {
         /// How many there may be.
         most: usize,
     },
+    /// A link leads to another namespace, of which no member of that name allows it, whether there is one or not.
+    #[error(
+        "cannot link to {source_name}: nobody of that name on network {network} allows namespace {namespace}"
+    )]
+    NotAllowed {
+        /// The source as it was given.
+        source_name: String,
+        /// The network on which it was looked for.
+        network: String,
+        /// The namespace of the container that wants the link.
+        namespace: String,
+    },
     /// A variable is longer than exec(2) takes.
     #[error("variable {name} of the link to {source_name} takes {length} bytes, more than {limit}")]
     VariableTooLong {
@@ -127,6 +139,9 @@ impl From<Error> for cni::Error {
                 .details(format!("it is on network {other}: connect both to {network}")),
             Error::TooMuch { .. } => Self::new(Code::InvalidConfig, message)
                 .details("a container has bounds, which README lists under Limits: say less there"),
+            Error::NotAllowed { namespace, .. } => Self::new(Code::InvalidConfig, message).details(format!(
+                "its pod has to run with the annotation link-env.cni/allow-from: \"{namespace}\", or set \"waitForLinks\": true"
+            )),
             Error::VariableTooLong { .. } => {
                 Self::new(Code::InvalidConfig, message).details("shorten the variable of the source")
             }

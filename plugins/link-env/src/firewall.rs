@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use cni::{AddResult, links};
 use nftables::{Batch, Element, Family, Field, Set, Socket, Table, Type};
-use registry::{Member, Network, Protocol};
+use registry::{Member, Network, Protocol, qualify};
 
 use crate::bounds::{self, OPENED};
 use crate::error::Error;
@@ -116,7 +116,7 @@ pub(crate) fn bridge(
     member: &Member,
     network: &Network,
 ) -> Result<Option<String>, Error> {
-    let is_linked = !member.links.is_empty() || network.members.iter().any(|other| !other.links.is_empty());
+    let is_linked = !member.links.is_empty() || network.known().any(|other| !other.links.is_empty());
     let mut of_host = result.interfaces.iter().filter(|interface| interface.sandbox.is_empty()).peekable();
     if !is_linked || of_host.peek().is_none() {
         return Ok(None);
@@ -135,20 +135,19 @@ pub(crate) fn bridge(
 /// lead to the same source, and one of them elsewhere when another member takes its name.
 fn openings(network: &Network, members: &[Member]) -> BTreeMap<Opening, String> {
     let own: HashSet<(&str, &str)> = members.iter().map(Member::attachment).collect();
-    let sources: HashSet<String> = members.iter().flat_map(Member::sources).collect();
     let is_concerned = |recipient: &Member| {
-        own.contains(&recipient.attachment())
-            || recipient.links.iter().any(|link| sources.contains(&link.source))
+        own.contains(&recipient.attachment()) || members.iter().any(|member| member.is_meant_by(recipient))
     };
     let mut openings = BTreeMap::new();
     for recipient in network.members.iter().filter(|recipient| is_concerned(recipient)) {
         let mut room = OPENED.most;
-        for source in recipient.links.iter().filter_map(|link| network.find(&link.source)) {
+        for source in recipient.links.iter().filter_map(|link| network.find(recipient, &link.source)) {
             let Some(bridge) = common_bridge(recipient, source) else { continue };
             // As with variables: whoever has grown beyond is left out, whole, in the order of the links.
             let Some(left) = room.checked_sub(bounds::ports(&source.ports())) else { continue };
             room = left;
-            let mut comment = format!("{} {} -> {}", network.name, recipient.name, source.name);
+            let called = |member: &Member| qualify(&member.name, member.tenant());
+            let mut comment = format!("{} {} -> {}", network.name, called(recipient), called(source));
             comment.truncate(COMMENT_MAX);
             for opening in between(bridge, recipient, source) {
                 openings.insert(opening, comment.clone());

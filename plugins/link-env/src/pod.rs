@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use cni::file;
 use registry::{ExtraHost, Folder, Locked, Member, Network, Registry};
 
-use crate::bounds::{self, ENTRIES, GIVEN, OFFERED};
+use crate::bounds::{self, ENTRIES, OFFERED};
+use crate::env;
 use crate::error::Error;
 use crate::files::{ENV_JSON, HOSTS, WRITABLE};
 use crate::name;
@@ -74,14 +75,10 @@ impl<'a> Pod<'a> {
         let Some(network) = self.networks.first() else {
             return Ok(Vec::new());
         };
-        let mut view = View::new(&self.locked, self.locked.around(network, &[self.container_id], None)?);
+        let network = self.locked.around(network, &[self.container_id], None)?;
+        let mut view = View::new(&self.locked, &network);
         let gift = view.environment(self.container_id, Some(&self.folder), |_, _| false)?;
-        if !gift.left_out.is_empty() {
-            let note = format!(
-                "links give more than {} bytes of variables: those of {} are left out",
-                GIVEN.most,
-                gift.left_out.join(", ")
-            );
+        if let Some(note) = env::left_out(&gift.left_out) {
             self.locked.note(self.container_id, &note)?;
         }
         Ok(gift.environment.into_variables())
@@ -114,18 +111,32 @@ impl<'a> Pod<'a> {
             left_out.set(left_out.get().max(beyond));
         };
         if let Some(after) = self.change(network, change)? {
-            View::new(&self.locked, after).rewrite_hosts_of(self.container_id)?;
+            View::new(&self.locked, &after).rewrite_hosts_of(self.container_id)?;
         }
         Ok(left_out.get())
     }
 
+    /// Whether the networks that it is on let its containers' environment be offered, as their `annotations` say.
+    pub fn may_offer_environment(&self) -> Result<bool, Error> {
+        for network in &self.networks {
+            let network = self.locked.around(network, &[self.container_id], None)?;
+            if network.members_of(self.container_id).any(|member| member.keeps_env) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Offers an environment to those who link to it from now on. What it offers already under the same name stays;
-    /// what cannot be a variable is passed over. Returns how many variables there are beyond what a member may offer: those
-    /// are left out.
+    /// what cannot be a variable is passed over, and so is a network that does not let it be offered. Returns how many
+    /// variables there are beyond what a member may offer: those are left out.
     pub fn offer_environment(&self, environment: &BTreeMap<String, String>) -> Result<usize, Error> {
         let left_out = Cell::new(0);
         for network in &self.networks {
             self.change(network, |member| {
+                if member.keeps_env {
+                    return;
+                }
                 let mut room = OFFERED.most.saturating_sub(bounds::variables(&member.env));
                 let mut beyond = 0;
                 for (key, value) in environment {

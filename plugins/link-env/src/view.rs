@@ -1,12 +1,12 @@
 //! What containers can see: the memberships of each, gathered from the registry, and the files that follow from them.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::Path;
 use std::rc::Rc;
 
-use registry::{Folder, Locked, Member, Names, Network, Patch, Settled};
+use registry::{Folder, Locked, Member, Names, Network, Patch, Relation, Settled};
 
 use crate::env::{self, Gift};
 use crate::error::Error;
@@ -18,20 +18,29 @@ use crate::neighbourhood::Neighbourhood;
 /// The registry as it is, but for one network, which is as it is about to be.
 pub(crate) struct View<'a> {
     locked: &'a Locked,
-    /// The network in question first, then others as containers turn out to be on them.
+    /// The network in question.
+    name: String,
+    /// Its tenants first, `own` of them, then others as containers turn out to be on them.
     networks: Vec<Neighbourhood>,
-    /// The first network as it was, where it was another one.
-    before: Option<Neighbourhood>,
+    own: usize,
+    /// The tenants of the network in question as they were, where it was another one.
+    before: Vec<Neighbourhood>,
     ipv6: bool,
 }
 
-/// What was another way before, and so may have to be told to others.
-struct Change {
+/// When every hosts file of each tenant was as it should be.
+pub(crate) type Unsettled = BTreeMap<String, Option<Settled>>;
+
+/// What was another way before, and so may have to be told to the members of a tenant.
+struct Change<'a> {
+    /// Members of all tenants that came, went, or were others before.
+    members: &'a [Member],
     /// Their containers.
-    containers: HashSet<String>,
-    /// What a link's source may call them by.
-    sources: HashSet<String>,
-    /// Their names as others see them, in small letters.
+    containers: HashSet<&'a str>,
+    tenant: &'a str,
+    /// Some of them are of this tenant, or there are none at all.
+    is_own: bool,
+    /// The names of those as the others see them, in small letters.
     names: Vec<String>,
     /// The change of the block that all see who see every member.
     patch: Patch,
@@ -39,20 +48,37 @@ struct Change {
     settled: Option<Settled>,
 }
 
+/// Notes that hosts files are about to change, and says since when they had not.
+pub(crate) fn unsettle(locked: &Locked, before: &Network, after: &Network) -> Result<Unsettled, Error> {
+    let mut tenants = before.changed_tenants(after);
+    for network in [before, after] {
+        tenants.extend(network.tenants().into_iter().filter(|tenant| network.is_seen_whole(tenant)));
+    }
+    let mut settled = Unsettled::new();
+    for tenant in tenants {
+        settled.insert(tenant.to_owned(), locked.settled(&after.name, tenant)?);
+        locked.unsettle(&after.name, tenant)?;
+    }
+    Ok(settled)
+}
+
 impl<'a> View<'a> {
-    pub(crate) fn new(locked: &'a Locked, network: Network) -> Self {
+    pub(crate) fn new(locked: &'a Locked, network: &Network) -> Self {
+        let networks = Neighbourhood::all(network);
         Self {
             locked,
-            networks: vec![Neighbourhood::new(network)],
-            before: None,
+            name: network.name.clone(),
+            own: networks.len(),
+            networks,
+            before: Vec::new(),
             // Absent where the kernel has no IPv6, or was started with ipv6.disable=1.
             ipv6: Path::new("/proc/sys/net/ipv6").exists(),
         }
     }
 
     /// The same, knowing what the network was before: hosts files may have lines of that.
-    pub(crate) fn knowing(self, before: Network) -> Self {
-        Self { before: Some(Neighbourhood::new(before)), ..self }
+    pub(crate) fn knowing(self, before: &Network) -> Self {
+        Self { before: Neighbourhood::all(before), ..self }
     }
 
     /// The hosts file that a container should have; `folder` is its own, where it has one yet.
@@ -82,63 +108,101 @@ impl<'a> View<'a> {
     pub(crate) fn rewrite_hosts(
         &mut self,
         before: &Network,
-        settled: Option<Settled>,
+        settled: &Unsettled,
         own: Option<&str>,
     ) -> Result<(), Error> {
-        let before = Neighbourhood::new(before.clone());
-        let neighbourhood = &self.networks[0];
-        let is_reliable = !before.is_damaged && !before.is_outdated && !neighbourhood.is_damaged;
-        let settled = settled.filter(|_| is_reliable);
-        let members = changed(&before.network, &neighbourhood.network);
-        let names = members.iter().flat_map(|member| neighbourhood.names_of(member));
-        let names = names.map(|name| name.to_ascii_lowercase()).collect();
-        let change = Change {
-            containers: members.iter().map(|member| member.container_id.clone()).collect(),
-            sources: members.iter().flat_map(Member::sources).collect(),
-            names,
-            patch: neighbourhood.patch(&before),
-            settled,
-        };
-        let mut passed_over: Vec<String> = Vec::new();
-        let mut known = HashSet::new();
-        let sees = neighbourhood.network.members.iter().filter(|member| change.concerns(member));
-        let concerned: Vec<String> = sees.map(|member| member.container_id.clone()).collect();
-        self.before = Some(before);
-        for container_id in concerned.into_iter().filter(|container_id| known.insert(container_id.clone())) {
-            if let Ok(true) = self.patch_hosts_of(&container_id, &change) {
-                continue;
-            }
-            match self.rewrite_hosts_of(&container_id) {
-                Err(error) if own == Some(&container_id) => return Err(error),
-                Err(error) => {
-                    // What keeps the file from being written may keep this from being noted.
-                    let _ = self.locked.note(&container_id, &format!("{error}: it stays as it was"));
-                    passed_over.push(container_id);
+        self.before = Neighbourhood::all(before);
+        let members = self.changed();
+        for place in 0..self.own {
+            let tenant = self.networks[place].tenant.clone();
+            let change = self.change(place, &tenant, &members, settled);
+            let was_settled = settled.get(&tenant).and_then(Option::as_ref);
+            let sees = self.networks[place].network.members.iter();
+            let mut known = HashSet::new();
+            let concerned: Vec<String> = sees
+                .filter(|member| change.concerns(member) && known.insert(&member.container_id))
+                .map(|member| member.container_id.clone())
+                .collect();
+            // Who was passed over and has nothing to do with this change is passed over still.
+            let before =
+                was_settled.iter().filter(|_| !change.is_own).flat_map(|settled| &settled.passed_over);
+            let mut passed_over: Vec<String> = before.filter(|id| !concerned.contains(id)).cloned().collect();
+            for container_id in concerned {
+                if let Ok(true) = self.patch_hosts_of(&container_id, place, &change) {
+                    continue;
                 }
-                Ok(()) => {}
+                match self.rewrite_hosts_of(&container_id) {
+                    Err(error) if own == Some(&container_id) => return Err(error),
+                    Err(error) => {
+                        // What keeps the file from being written may keep this from being noted.
+                        let _ = self.locked.note(&container_id, &format!("{error}: it stays as it was"));
+                        passed_over.push(container_id);
+                    }
+                    Ok(()) => {}
+                }
             }
-        }
-        // Where nobody sees all, no file is ever patched.
-        let network = &self.networks[0].network;
-        if network.is_seen_whole()
-            && let Err(error) = self.locked.settle(&network.name, &passed_over)
-            && passed_over.is_empty()
-        {
-            return Err(error.into());
+            // Where nobody sees all, no file is ever patched. Files that another change did not reach are not right by this.
+            if (change.is_own || was_settled.is_some())
+                && self.networks[place].network.is_seen_whole(&tenant)
+                && let Err(error) = self.locked.settle(&self.name, &tenant, &passed_over)
+                && passed_over.is_empty()
+            {
+                return Err(error.into());
+            }
         }
         Ok(())
     }
 
+    /// The members, as they were and as they are, that are not the same in both.
+    fn changed(&self) -> Vec<Member> {
+        let after = &self.networks[..self.own];
+        let mut members = Vec::new();
+        for (these, others) in [(&self.before[..], after), (after, &self.before[..])] {
+            for this in these {
+                let other = others.iter().find(|other| other.tenant == this.tenant);
+                let known = other.map(|other| other.network.by_attachment()).unwrap_or_default();
+                let differs = |member: &&Member| known.get(&member.attachment()) != Some(member);
+                members.extend(this.network.members.iter().filter(differs).cloned());
+            }
+        }
+        members
+    }
+
+    fn change<'b>(
+        &self,
+        place: usize,
+        tenant: &'b str,
+        members: &'b [Member],
+        settled: &Unsettled,
+    ) -> Change<'b> {
+        let neighbourhood = &self.networks[place];
+        let empty = Neighbourhood::new(Network::new(&self.name), tenant);
+        let before = self.before.iter().find(|before| before.tenant == tenant).unwrap_or(&empty);
+        let is_reliable = !before.is_damaged && !before.is_outdated && !neighbourhood.is_damaged;
+        let own = || members.iter().filter(|member| member.tenant() == tenant);
+        let names = own().flat_map(|member| neighbourhood.names_of(member));
+        Change {
+            members,
+            containers: members.iter().map(|member| member.container_id.as_str()).collect(),
+            tenant,
+            // The same ADD again puts files right that somebody has damaged.
+            is_own: members.is_empty() || own().next().is_some(),
+            names: names.map(|name| name.to_ascii_lowercase()).collect(),
+            patch: neighbourhood.patch(before),
+            settled: settled.get(tenant).cloned().flatten().filter(|_| is_reliable),
+        }
+    }
+
     /// Changes the lines of the members in question alone, where a container's file is as it was left, and says whether
     /// it did.
-    fn patch_hosts_of(&self, container_id: &str, change: &Change) -> Result<bool, Error> {
+    fn patch_hosts_of(&self, container_id: &str, place: usize, change: &Change<'_>) -> Result<bool, Error> {
         let Some(settled) = &change.settled else {
             return Ok(false);
         };
         if settled.passed_over.contains(container_id) {
             return Ok(false);
         }
-        let own: Vec<Membership<'_>> = Membership::of(container_id, &self.networks[0]).collect();
+        let own: Vec<Membership<'_>> = Membership::of(container_id, &self.networks[place]).collect();
         if own.iter().any(|own| own.member.names == Names::Links || change.is_apart(own.member)) {
             return Ok(false);
         }
@@ -153,12 +217,12 @@ impl<'a> View<'a> {
     pub(crate) fn rewrite_hosts_of(&mut self, container_id: &str) -> Result<(), Error> {
         let folder = match self.locked.container(container_id)? {
             Some(folder) => folder,
-            None => self.locked.join(container_id, &self.networks[0].network.name)?,
+            None => self.locked.join(container_id, &self.name)?,
         };
         let text = self.hosts(container_id, Some(&folder))?;
         // What somebody has put behind the lines of members that have gone by now.
-        let most =
-            text.text.len() + self.before.as_ref().map_or(0, Neighbourhood::length) + 2 * foreign::MOST;
+        let before: usize = self.before.iter().map(Neighbourhood::length).sum();
+        let most = text.text.len() + before + 2 * foreign::MOST;
         let ours = self.may_be_ours(container_id);
         let written = files::write_hosts(&folder, &text, most, |line| ours.has(line))?;
         let path = folder.path().join(files::HOSTS);
@@ -186,33 +250,44 @@ impl<'a> View<'a> {
         for host in own.iter().flat_map(|own| &own.extra_hosts) {
             extra.entry(host.address).or_default().push(&host.name);
         }
-        let mut aliases: HashMap<&str, Vec<&str>> = HashMap::new();
-        for link in own.iter().flat_map(|own| &own.links) {
-            aliases.entry(&link.source).or_default().push(&link.alias);
-        }
-        MayBeOurs { networks, extra, aliases, names: RefCell::default() }
+        MayBeOurs { networks, own, extra, names: RefCell::default() }
     }
 
     /// The places in `networks` of those that a container is on, in the order in which it joined them.
     fn networks_of(&mut self, container_id: &str, folder: Option<&Folder>) -> Result<Vec<usize>, Error> {
-        let names = folder.map(|folder| self.locked.networks_of(folder)).transpose()?;
+        let names = folder.map(|folder| self.locked.networks_of(folder)).transpose()?.unwrap_or_default();
+        let is_on = |network: &Neighbourhood| network.members_of(container_id).next().is_some();
         let mut places = Vec::with_capacity(1);
-        for name in names.unwrap_or_default() {
-            let known = self.networks.iter().position(|known| known.network.name == name);
-            let place = known.unwrap_or(self.networks.len());
+        for name in &names {
+            if *name == self.name {
+                places.extend((0..self.own).filter(|&place| is_on(&self.networks[place])));
+                continue;
+            }
             // What is known of another network may be no more than what concerns another container.
-            if place > 0 && !known.is_some_and(|place| self.networks[place].network.is_seen_whole()) {
-                let network = Neighbourhood::new(self.locked.around(&name, &[container_id], None)?);
-                match self.networks.get_mut(place) {
-                    Some(known) => *known = network,
-                    None => self.networks.push(network),
+            let is_known = |known: &Neighbourhood| {
+                known.network.name == *name && known.network.is_seen_whole(&known.tenant) && is_on(known)
+            };
+            if !self.networks[self.own..].iter().any(is_known) {
+                for read in Neighbourhood::all(&self.locked.around(name, &[container_id], None)?) {
+                    let is_same = |known: &&mut Neighbourhood| {
+                        known.network.name == *name && known.tenant == read.tenant
+                    };
+                    match self.networks[self.own..].iter_mut().find(is_same) {
+                        Some(known) => *known = read,
+                        None => self.networks.push(read),
+                    }
                 }
             }
-            places.push(place);
+            let others = self.own..self.networks.len();
+            places.extend(
+                others.filter(|&place| {
+                    self.networks[place].network.name == *name && is_on(&self.networks[place])
+                }),
+            );
         }
         // Before ADD has noted it, the network in question is missing from the list.
-        if !places.contains(&0) {
-            places.push(0);
+        if !names.contains(&self.name) {
+            places.extend((0..self.own).filter(|&place| is_on(&self.networks[place])));
         }
         Ok(places)
     }
@@ -227,10 +302,10 @@ impl<'a> View<'a> {
 /// somebody has or had, or of an extra host.
 struct MayBeOurs<'a> {
     networks: Vec<&'a Neighbourhood>,
-    /// The names of the container's extra hosts.
+    /// The container's own memberships.
+    own: Vec<&'a Member>,
+    /// The names of its extra hosts.
     extra: HashMap<IpAddr, Vec<&'a str>>,
-    /// What its links call a source.
-    aliases: HashMap<&'a str, Vec<&'a str>>,
     /// What each address that was asked for may be called: a file may have any number of lines of one.
     names: RefCell<HashMap<IpAddr, Rc<HashSet<String>>>>,
 }
@@ -261,35 +336,30 @@ impl MayBeOurs<'_> {
                 names.extend(network.names_of(member));
                 names.insert(format!("{}.{}", member.hostname, member.domain));
                 names.insert(member.hostname.clone());
-                let sources = member.sources();
-                let aliases = sources.iter().filter_map(|source| self.aliases.get(source.as_str())).flatten();
-                names.extend(aliases.map(|alias| (*alias).to_owned()));
+                let links = self.own.iter().flat_map(|own| &own.links);
+                let meant = links.filter(|link| member.answers_to(&link.source));
+                names.extend(meant.map(|link| link.alias.clone()));
             }
         }
         names
     }
 }
 
-impl Change {
+impl Change<'_> {
     /// Whether a member's hosts file may have lines of the members that changed.
     fn concerns(&self, member: &Member) -> bool {
-        member.names == Names::Network || self.is_apart(member)
+        self.is_own && member.names == Names::Network || self.is_apart(member)
     }
 
-    /// Whether a member's hosts file changes in more than the block that all see: it is its own, or has links to them.
+    /// Whether a member's hosts file changes in more than the block that all see: it is its own, or has links to them, or
+    /// sees them as members of another tenant.
     fn is_apart(&self, member: &Member) -> bool {
-        self.containers.contains(&member.container_id)
-            || member.links.iter().any(|link| self.sources.contains(&link.source))
+        let is_guest = |changed: &Member| {
+            member.names == Names::Network
+                && changed.tenant() != self.tenant
+                && changed.relation_to(member) != Relation::Stranger
+        };
+        self.containers.contains(member.container_id.as_str())
+            || self.members.iter().any(|changed| changed.is_meant_by(member) || is_guest(changed))
     }
-}
-
-/// The members, as they were and as they are, that are not the same in both.
-fn changed(before: &Network, after: &Network) -> Vec<Member> {
-    let mut changed = Vec::new();
-    for (these, others) in [(before, after), (after, before)] {
-        let others = others.by_attachment();
-        let differs = |member: &&Member| others.get(&member.attachment()) != Some(member);
-        changed.extend(these.members.iter().filter(differs).cloned());
-    }
-    changed
 }
