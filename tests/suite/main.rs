@@ -49,6 +49,7 @@ mod several;
 mod state;
 #[cfg(target_arch = "x86_64")]
 mod system_calls;
+mod tenants;
 mod upkeep;
 mod uplinks;
 mod ways_out;

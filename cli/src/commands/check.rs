@@ -150,7 +150,7 @@ fn table(all: &[(&Attached, State)]) -> Table {
         };
         table.row([
             attached.attachment.network.as_str().into(),
-            attached.name().into(),
+            attached.called().into(),
             attached.short_id().into(),
             attached.attachment.ifname.as_str().into(),
             Cell::styled(state.word(), style),
@@ -163,5 +163,6 @@ fn table(all: &[(&Attached, State)]) -> Table {
 fn object((attached, state): &(&Attached, State)) -> Value {
     let Attachment { network, container_id, ifname } = &attached.attachment;
     json!({"network": network.as_str(), "id": container_id.as_str(), "name": attached.name(),
+        "namespace": attached.namespace,
         "interface": ifname.as_str(), "state": state.word(), "why": state.reason()})
 }

@@ -144,7 +144,7 @@ fn left(inventory: &Inventory) -> Result<Vec<Left>, Error> {
         .map(|attached| Left {
             network: attached.attachment.network.to_string(),
             what: format!("interface {}, {}", attached.attachment.ifname, attached.addresses().join(", ")),
-            whose: attached.name(),
+            whose: attached.called(),
         })
         .collect();
     for list in &inventory.networks {

@@ -124,6 +124,7 @@ fn table(attachments: &[&Attached]) -> Table {
         say("Name", first.name());
         say("ID", first.attachment.container_id.to_string());
         say("Runtime", first.caller.to_owned());
+        say("Pod namespace", first.namespace.clone());
         say("Namespace", first.netns.display().to_string());
     }
     for attached in attachments {
@@ -160,6 +161,7 @@ fn object(attachments: &[&Attached]) -> Value {
         "Id": first.attachment.container_id.as_str(),
         "Created": first.since.map(age::timestamp),
         "Name": format!("/{}", first.name()),
+        "Namespace": first.namespace,
         "Config": {"Hostname": first.member.as_ref().map(|member| &member.hostname)},
         "HostConfig": {
             "NetworkMode": first.attachment.network.as_str(),

@@ -73,7 +73,7 @@ fn table(attachments: &[&Attached]) -> Table {
         let age = attached.since.map(age::since).unwrap_or_default();
         table.row([
             attached.short_id().into(),
-            attached.name().into(),
+            attached.called().into(),
             Cell::styled(runtime(attached), FAINT),
             attached.attachment.network.as_str().into(),
             attached.attachment.ifname.as_str().into(),
@@ -94,6 +94,7 @@ fn object(attached: &Attached) -> Value {
     json!({
         "id": attached.attachment.container_id.as_str(),
         "name": attached.name(),
+        "namespace": attached.namespace,
         "runtime": attached.caller,
         "network": attached.attachment.network.as_str(),
         "interface": attached.attachment.ifname.as_str(),

@@ -141,6 +141,7 @@ impl<'a> Case<'a> {
         };
         let (state, why) = self.state();
         json!({"network": network.as_str(), "id": container_id.as_str(), "name": attached.name(),
+            "namespace": attached.namespace,
             "interface": ifname.as_str(), "state": state, "why": why, "done": done, "left": left})
     }
 }
@@ -157,7 +158,7 @@ fn table(all: &[Case<'_>]) -> Table {
         };
         table.row([
             network.as_str().into(),
-            case.attached().name().into(),
+            case.attached().called().into(),
             ifname.as_str().into(),
             Cell::styled(state, style),
             what.into(),

@@ -9,7 +9,7 @@ mod svg;
 use std::net::IpAddr;
 
 use cni::{NetworkList, case_blind};
-use registry::Network;
+use registry::{Member, Network};
 use serde_json::{Map, Value};
 
 use crate::inventory::{Attached, Inventory, PortView};
@@ -150,11 +150,11 @@ fn subnets(plugin: &Map<String, Value>) -> Vec<String> {
 
 fn cards(network: &str, inventory: &Inventory) -> Vec<Card> {
     let mut members: Vec<&Attached> = inventory.members_of(network).collect();
-    members.sort_by_key(|attached| attached.name());
+    members.sort_by_key(|attached| attached.called());
     let names = members.iter().filter_map(|attached| attached.member.clone()).collect();
-    let names = Network { name: network.to_owned(), members: names };
-    let place = |source: &str| {
-        let found = names.find(source)?;
+    let names = Network { members: names, ..Network::new(network) };
+    let place = |member: Option<&Member>, source: &str| {
+        let found = names.find(member?, source)?;
         members.iter().position(|attached| attached.attachment.container_id.as_str() == found.container_id)
     };
     let card = |attached: &&Attached| {
@@ -170,12 +170,14 @@ fn cards(network: &str, inventory: &Inventory) -> Vec<Card> {
         let exposed = member.into_iter().flat_map(|member| &member.expose).map(|range| String::from(*range));
         Card {
             short_id: attached.short_id(),
-            name: attached.name(),
+            name: attached.called(),
             ifname: attached.attachment.ifname.to_string(),
             addresses: attached.addresses(),
             exposed: exposed.filter(|exposed| !ports.iter().any(|port| port.inner == *exposed)).collect(),
             links: links
-                .filter_map(|link| Some(Link { source: place(&link.source)?, alias: link.alias.clone() }))
+                .filter_map(|link| {
+                    Some(Link { source: place(member, &link.source)?, alias: link.alias.clone() })
+                })
                 .collect(),
             ports,
             elsewhere: inventory

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use cni::cache::Entry;
 use cni::{AddResult, Attachment, Interface, NetworkList, Plugin, Version, case_blind, hex};
 use host_port::HostPort;
-use registry::{Member, short_id};
+use registry::{Member, qualify, short_id};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -41,6 +41,8 @@ pub(crate) struct Attached {
     /// What the cache keeps of it, where it does.
     pub(crate) entry: Option<Entry>,
     pod: Option<String>,
+    /// The Kubernetes namespace of its pod; empty where there is none.
+    pub(crate) namespace: String,
     is_loopback: bool,
 }
 
@@ -58,6 +60,9 @@ impl Attached {
         let addresses: Vec<IpAddr> =
             result.container_ips(attachment.ifname.as_str()).map(|ip| ip.address.ip()).collect();
         let pod = argument(&entry, "K8S_POD_NAME").map(str::to_owned);
+        // What the registry says holds: podman 3 tells a namespace that is none.
+        let told = member.as_ref().and_then(|member: &Member| member.namespace.clone());
+        let namespace = told.or_else(|| argument(&entry, "K8S_POD_NAMESPACE").map(str::to_owned));
         let place = Place::of(&entry, member.as_ref());
         let list = NetworkList::from_slice(&entry.config).ok();
         let ports = ports.unwrap_or_else(|| ports::asked_for(asked(&entry, list.as_ref()), &addresses));
@@ -70,6 +75,7 @@ impl Attached {
             ports,
             since,
             pod,
+            namespace: namespace.unwrap_or_default(),
             is_loopback: list.as_ref().is_some_and(is_loopback),
             entry: Some(entry),
             attachment,
@@ -82,6 +88,7 @@ impl Attached {
             caller: "",
             netns: place.certain().to_owned(),
             life: place.life,
+            namespace: member.tenant().to_owned(),
             member: Some(member),
             result: AddResult::default(),
             ports: ports.unwrap_or_default(),
@@ -128,15 +135,22 @@ impl Attached {
         registered.or_else(|| self.pod.clone()).unwrap_or_else(|| self.short_id())
     }
 
+    /// The same for lists of several: `namespace/name` for a pod, as others may have the name.
+    pub(crate) fn called(&self) -> String {
+        if self.namespace.is_empty() { self.name() } else { format!("{}/{}", self.namespace, self.name()) }
+    }
+
     /// The first digits of the container's ID.
     pub(crate) fn short_id(&self) -> String {
         short_id(self.attachment.container_id.as_str())
     }
 
-    /// Whether a text names the container: its name, an alias, or its ID in full or short.
+    /// Whether a text names the container: its name, also with its namespace, an alias, or its ID in full or short.
     pub(super) fn is_called(&self, text: &str) -> bool {
         self.attachment.container_id.as_str() == text
             || self.name() == text
+            || self.called() == text
+            || (!self.namespace.is_empty() && qualify(&self.name(), &self.namespace) == text)
             || self.member.as_ref().is_some_and(|member| member.answers_to(text))
     }
 

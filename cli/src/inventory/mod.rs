@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use cni::{Attachment, ContainerId, IfName, NetworkList, NetworkName, case_blind};
-use registry::{DEFAULT_STATE_DIR, Member, Network, Registry};
+use registry::{DEFAULT_STATE_DIR, Link, Member, Network, Registry};
 use serde_json::Value;
 
 pub(crate) use attached::Attached;
@@ -34,6 +34,8 @@ pub(crate) struct Inventory {
     /// The attachments, by network, container and interface.
     pub(crate) attachments: Vec<Attached>,
     registries: Vec<Registry>,
+    /// Links that lead nowhere, by whose they are.
+    loose: BTreeMap<Attachment, Vec<String>>,
 }
 
 impl Inventory {
@@ -41,7 +43,7 @@ impl Inventory {
     pub(crate) fn read(runtime: &Runtime<'_>) -> Result<Self, Error> {
         let networks = runtime.networks();
         let registries = registries(&networks);
-        let mut members = members(&registries)?;
+        let (mut members, loose) = members(&registries)?;
         let mut ports = ports::published()?;
         let published: BTreeSet<String> = ports.keys().cloned().collect();
         let evidence = Evidence::read()?;
@@ -62,10 +64,10 @@ impl Inventory {
         }
         attachments.sort_by(|one, other| one.attachment.cmp(&other.attachment));
         leave_ports_to_their_publisher(&mut attachments, &published);
-        Ok(Self { networks, attachments, registries })
+        Ok(Self { networks, attachments, registries, loose })
     }
 
-    /// What somebody who acts for a container could not do for it: the runtime's `cleat-nri`.
+    /// What a container was not given: by the runtime's `cleat-nri`, by its network, or by links that lead nowhere.
     pub(crate) fn notes(&self, attached: &Attached) -> Result<Vec<String>, Error> {
         let container = attached.attachment.container_id.as_str();
         let mut notes = Vec::new();
@@ -73,6 +75,7 @@ impl Inventory {
             let found = registry.notes(container);
             notes.extend(found.map_err(|error| Error::io("read notes", io::Error::other(error)))?);
         }
+        notes.extend(self.loose.get(&attached.attachment).into_iter().flatten().cloned());
         Ok(notes)
     }
 
@@ -152,21 +155,48 @@ fn registries(networks: &[NetworkList]) -> Vec<Registry> {
     folders.into_iter().map(Registry::at).collect()
 }
 
-/// The members of all registries.
-fn members(registries: &[Registry]) -> Result<BTreeMap<Attachment, Member>, Error> {
-    let mut members = BTreeMap::new();
+/// The members of all registries, and their links that lead nowhere.
+#[expect(clippy::type_complexity, reason = "two tables by the same key")]
+fn members(
+    registries: &[Registry],
+) -> Result<(BTreeMap<Attachment, Member>, BTreeMap<Attachment, Vec<String>>), Error> {
+    let (mut members, mut loose) = (BTreeMap::new(), BTreeMap::new());
     for registry in registries {
         let networks: Vec<Network> =
             registry.networks().map_err(|error| Error::io("read the registry", io::Error::other(error)))?;
         for network in networks {
-            for member in network.members {
+            for member in &network.members {
                 if let Some(known) = attachment(&network.name, &member.container_id, &member.ifname) {
-                    members.insert(known, member);
+                    let links = loose_links(&network, member);
+                    if !links.is_empty() {
+                        loose.insert(known.clone(), links);
+                    }
+                    members.insert(known, member.clone());
                 }
             }
         }
     }
-    Ok(members)
+    Ok((members, loose))
+}
+
+/// What is told of links whose source is not there, or does not let the member link to it: which of both, is not ours to say.
+fn loose_links(network: &Network, member: &Member) -> Vec<String> {
+    let is_loose = |link: &&Link| network.find(member, &link.source).is_none();
+    let tell = |link: &Link| {
+        let foreign = link
+            .source
+            .rsplit_once('.')
+            .filter(|(_, namespace)| !member.tenant().is_empty() && *namespace != member.tenant());
+        match foreign {
+            Some(_) => format!(
+                "link to {}: nobody of that name allows namespace {} by link-env.cni/allow-from",
+                link.source,
+                member.tenant()
+            ),
+            None => format!("link to {}: nobody of that name is there", link.source),
+        }
+    };
+    member.links.iter().filter(is_loose).map(tell).collect()
 }
 
 fn attachment(network: &str, container_id: &str, ifname: &str) -> Option<Attachment> {

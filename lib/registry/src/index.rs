@@ -7,33 +7,42 @@ use crate::folder::Folder;
 use crate::member::{Member, Names};
 
 const PRIVATE: u32 = 0o600;
+/// How the names of the files of viewers begin, but of root's.
+const VIEWERS: &str = "v:";
 
 /// What members are looked up by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Key {
-    /// Whoever answers to a link's source of that name.
+    /// Whoever answers to a link's source of that name, with its namespace where it has one.
     Name(String),
     /// Whoever has a link to a source of that name.
     Source(String),
     /// Whoever has the address.
     Address(IpAddr),
-    /// Whoever sees every member.
-    Viewer,
+    /// Whoever sees every member of that tenant, and belongs to it.
+    Viewer(String),
+    /// Whoever belongs to that namespace.
+    Namespace(String),
+    /// Whoever lets that namespace, or everybody, know it.
+    Allowing(String),
 }
 
 impl Key {
     /// All keys of a member.
     pub(crate) fn of(member: &Member) -> Vec<Self> {
-        let mut keys: Vec<Self> = member.sources().into_iter().map(Self::Name).collect();
-        for link in &member.links {
-            let key = Self::Source(link.source.clone());
+        let mut keys: Vec<Self> = member.name_keys().into_iter().map(Self::Name).collect();
+        for key in member.links.iter().flat_map(|link| member.link_keys(&link.source)).map(Self::Source) {
             if !keys.contains(&key) {
                 keys.push(key);
             }
         }
         keys.extend(member.addresses.iter().copied().map(Self::Address));
         if member.names == Names::Network {
-            keys.push(Self::Viewer);
+            keys.push(Self::Viewer(member.tenant().to_owned()));
+        }
+        if !member.tenant().is_empty() {
+            keys.push(Self::Namespace(member.tenant().to_owned()));
+            keys.extend(member.allow_from.iter().cloned().map(Self::Allowing));
         }
         keys
     }
@@ -41,10 +50,14 @@ impl Key {
     /// Whether a member is found by it.
     pub(crate) fn matches(&self, member: &Member) -> bool {
         match self {
-            Self::Name(name) => member.answers_to(name),
-            Self::Source(name) => member.links.iter().any(|link| link.source == *name),
+            Self::Name(name) => member.name_keys().contains(name),
+            Self::Source(name) => {
+                member.links.iter().any(|link| member.link_keys(&link.source).contains(name))
+            }
             Self::Address(address) => member.addresses.contains(address),
-            Self::Viewer => member.names == Names::Network,
+            Self::Viewer(tenant) => member.names == Names::Network && member.tenant() == tenant,
+            Self::Namespace(namespace) => member.tenant() == namespace,
+            Self::Allowing(namespace) => member.allow_from.contains(namespace),
         }
     }
 
@@ -54,9 +67,18 @@ impl Key {
             Self::Name(name) => format!("n:{name}"),
             Self::Source(name) => format!("s:{name}"),
             Self::Address(address) => format!("a:{address}"),
-            Self::Viewer => "v".to_owned(),
+            Self::Viewer(tenant) if tenant.is_empty() => "v".to_owned(),
+            Self::Viewer(tenant) => format!("{VIEWERS}{tenant}"),
+            Self::Namespace(namespace) => format!("t:{namespace}"),
+            Self::Allowing(namespace) => format!("f:{namespace}"),
         }
     }
+}
+
+/// The namespaces in which somebody sees every member.
+pub(crate) fn viewing_namespaces(index: &Folder) -> Result<Vec<String>, Error> {
+    let files = index.entries()?;
+    Ok(files.iter().filter_map(|file| file.strip_prefix(VIEWERS)).map(str::to_owned).collect())
 }
 
 /// The files of the members that a key may lead to; some may have gone, match no more, or stand there twice.
@@ -101,5 +123,35 @@ mod tests {
             keys.iter().all(|key| key.matches(&member)
                 && !key.matches(&Member { names: Names::Links, ..Member::default() }))
         );
+        let member = Member {
+            namespace: Some("prod".into()),
+            allow_from: vec!["shop".into(), "*".into()],
+            links: vec![
+                Link { source: "db".into(), alias: "x".into() },
+                Link { source: "db.infra".into(), alias: "y".into() },
+            ],
+            ..member
+        };
+        let keys = Key::of(&member);
+        let files: Vec<String> = keys.iter().map(Key::file).collect();
+        assert_eq!(
+            files,
+            [
+                "n:web.prod",
+                "n:c1.prod",
+                "n:www.prod",
+                "n:c1",
+                "s:db.prod",
+                "s:db.infra>prod",
+                "s:db.infra>*",
+                "a:10.0.0.2",
+                "a:fd00::2",
+                "v:prod",
+                "t:prod",
+                "f:shop",
+                "f:*"
+            ]
+        );
+        assert!(keys.iter().all(|key| key.matches(&member)));
     }
 }

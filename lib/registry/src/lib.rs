@@ -14,9 +14,11 @@
 //!     index/n:<name>                       who answers to the name: a member's own, its container's ID, an alias
 //!     index/s:<name>                       who has a link to whatever answers to the name
 //!     index/a:<address>                    who has the address
-//!     index/v                              who sees every member
-//!     all                                  all members in one piece, while somebody sees them all
-//!     settled                              dates the last change that reached every hosts file
+//!     index/v[:<namespace>]                who sees every member of its tenant
+//!     index/t:<namespace>                  who belongs to the namespace
+//!     index/f:<namespace>                  who lets the namespace know it; f:* whoever lets all
+//!     all[:<namespace>]                    all members of a tenant in one piece, while somebody sees them all
+//!     settled[:<namespace>]                dates the last change that reached every hosts file of a tenant
 //! containers/<container ID>/               what belongs to one container, whatever number of networks it is on
 //!     networks                             the networks it is on, one a line, in the order in which it joined
 //!     delivered                            what was put elsewhere for it, for DEL
@@ -27,13 +29,17 @@
 //!
 //! ```json
 //! {"containerID": "60707a2f0f64…", "ifname": "eth0", "netns": "/run/netns/db", "bridge": "br0",
-//!  "name": "db", "hostname": "60707a2f0f64", "domain": "example", "aliases": ["pg"],
+//!  "namespace": "prod", "name": "db", "hostname": "60707a2f0f64", "domain": "example", "aliases": ["pg"],
 //!  "addresses": ["10.1.0.2", "fd00:1::2"], "expose": ["5432/tcp", "8000-8005/udp"],
 //!  "published": [{"hostIP": "", "hostPort": 8080, "containerPort": 80, "protocol": "tcp"}],
 //!  "env": {"PG_VERSION": "17"}, "links": [{"source": "cache", "alias": "redis"}],
-//!  "extraHosts": [{"name": "printer", "address": "192.0.2.9"}], "names": "network",
+//!  "allowFrom": ["shop"], "extraHosts": [{"name": "printer", "address": "192.0.2.9"}], "names": "network",
 //!  "joined": 1764230400000000000, "place": {"start": 0, "length": 42}}
 //! ```
+//!
+//! The names of a namespace's member are in the index with it: `n:db.prod`; a link to another namespace's stands under
+//! `s:db.prod>shop` and `s:db.prod>*` (see the module `tenant`). Members of a version
+//! before have no `namespace`; of callers that know none, it is empty, and what belongs to these has no `:<namespace>`.
 //!
 //! Empty values are left out; unknown keys are ignored. A file of the index has `<container ID>:<interface>` a line. It
 //! is written before its member and goes before it: a line may be out of date, so whoever follows it looks at the
@@ -42,6 +48,7 @@
 //!
 //! The lock is flock(2) on the state folder itself. Files and folders go when they are empty, the state folder last.
 
+mod around;
 mod content;
 mod error;
 mod folder;
@@ -55,6 +62,7 @@ mod patch;
 mod port;
 mod roll;
 mod store;
+mod tenant;
 
 pub use content::Change;
 pub use error::Error;
@@ -66,3 +74,4 @@ pub use network::Network;
 pub use patch::{Patch, filler};
 pub use port::{PortRange, Protocol, Published};
 pub use store::{DEFAULT_STATE_DIR, Registry};
+pub use tenant::{EVERYBODY, Relation, qualify};

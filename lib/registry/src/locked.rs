@@ -2,20 +2,21 @@
 
 use std::time::SystemTime;
 
+use crate::around;
 use crate::error::Error;
 use crate::folder::Folder;
-use crate::member::{Member, Names};
+use crate::member::Member;
 use crate::network::Network;
 use crate::notes;
 use crate::patch::Patch;
-use crate::roll::{INDEX as ROLL_INDEX, MEMBERS, Roll};
+use crate::roll::{INDEX as ROLL_INDEX, MEMBERS, Roll, of_tenant};
 #[cfg(doc)]
 use crate::store::Registry;
 use crate::store::{CONTAINERS, NETWORKS, read};
 
 /// Which networks a container is on: a name a line, in the order of joining.
 const INDEX: &str = "networks";
-/// Its date is that of the last change which reached every hosts file.
+/// Its date is that of the last change which reached every hosts file. Behind `:` the namespace.
 const SETTLED: &str = "settled";
 /// Environments may hold secrets.
 const PRIVATE: u32 = 0o600;
@@ -42,8 +43,8 @@ impl Locked {
         Ok(read(&self.networks, name)?.unwrap_or_else(|| Network::new(name)))
     }
 
-    /// As much of a network as matters to these containers and to who is about to join it. Where somebody sees every
-    /// member, that is all of it. Otherwise it is they themselves, whoever has the name or an address of who joins,
+    /// As much of a network as matters to these containers and to who is about to join it. Of a tenant where somebody sees
+    /// every member, that is all of it. Otherwise it is they themselves, whoever has the name or an address of who joins,
     /// whoever has links to any of these, and everybody whom their links may mean: then it costs the same however
     /// many members there are.
     pub fn around(
@@ -52,20 +53,18 @@ impl Locked {
         containers: &[&str],
         joining: Option<&Member>,
     ) -> Result<Network, Error> {
-        let Some(roll) = self.roll(name)? else {
-            return Ok(Network::new(name));
-        };
-        let whole = joining.is_some_and(|member| member.names == Names::Network) || roll.has_viewers()?;
-        let members = if whole { roll.all()? } else { roll.around(containers, joining)? };
-        Ok(Network { name: name.to_owned(), members })
+        match self.roll(name)? {
+            Some(roll) => around::read(&roll, name, containers, joining),
+            None => Ok(Network::new(name)),
+        }
     }
 
-    /// The networks on which somebody answers to a link's source, by name.
-    pub fn networks_with(&self, source: &str) -> Result<Vec<String>, Error> {
+    /// The networks on which somebody is what a link of that member to `source` would mean, by name.
+    pub fn networks_with(&self, asker: &Member, source: &str) -> Result<Vec<String>, Error> {
         let mut networks = Vec::new();
         for name in self.networks.entries()? {
             if !name.starts_with('.')
-                && self.roll(&name)?.map(|roll| roll.has(source)).transpose()? == Some(true)
+                && self.roll(&name)?.map(|roll| roll.has(asker, source)).transpose()? == Some(true)
             {
                 networks.push(name);
             }
@@ -81,27 +80,27 @@ impl Locked {
         self.remove_if_empty(&after.name)
     }
 
-    /// When a change of the network last reached every hosts file that it had to reach; `None` where one was begun and
-    /// not finished, or there was none.
-    pub fn settled(&self, network: &str) -> Result<Option<SystemTime>, Error> {
+    /// When a change of a tenant of the network last reached every hosts file that it had to reach; `None` where one was
+    /// begun and not finished, or there was none.
+    pub fn settled(&self, network: &str, tenant: &str) -> Result<Option<SystemTime>, Error> {
         match self.networks.child(network)? {
-            Some(folder) => folder.modified(SETTLED),
+            Some(folder) => folder.modified(&of_tenant(SETTLED, tenant)),
             None => Ok(None),
         }
     }
 
-    /// Notes that hosts files are about to change.
-    pub fn unsettle(&self, network: &str) -> Result<(), Error> {
+    /// Notes that hosts files of a tenant are about to change.
+    pub fn unsettle(&self, network: &str, tenant: &str) -> Result<(), Error> {
         match self.networks.child(network)? {
-            Some(folder) => folder.remove(SETTLED),
+            Some(folder) => folder.remove(&of_tenant(SETTLED, tenant)),
             None => Ok(()),
         }
     }
 
-    /// Notes that every hosts file is as it should be by now.
-    pub fn settle(&self, network: &str) -> Result<(), Error> {
+    /// Notes that every hosts file of a tenant is as it should be by now.
+    pub fn settle(&self, network: &str, tenant: &str) -> Result<(), Error> {
         match self.networks.child(network)? {
-            Some(folder) => folder.append(SETTLED, b"", PRIVATE),
+            Some(folder) => folder.append(&of_tenant(SETTLED, tenant), b"", PRIVATE),
             None => Ok(()),
         }
     }

@@ -25,8 +25,15 @@ pub struct Member {
     /// when the member joined.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
-    /// The container's name, unique on the network.
+    /// The Kubernetes namespace that it belongs to, as the runtime tells it; empty for callers that know none. `None` of
+    /// members that a version wrote which did not keep it (see [`Member::former_namespace`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The container's name, unique among the members of its tenant on the network.
     pub name: String,
+    /// The pod's own annotation chose the name: a pod that is called so by the runtime takes it over.
+    #[serde(skip_serializing_if = "is_false")]
+    pub is_name_chosen: bool,
     /// The host name, without domain.
     pub hostname: String,
     /// The domain of the host name; may be empty.
@@ -47,6 +54,12 @@ pub struct Member {
     /// Environment that those who link to it are given.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// Its network does not let an agent offer the environment of its containers.
+    #[serde(skip_serializing_if = "is_false")]
+    pub keeps_env: bool,
+    /// Other namespaces whose members may link to it by `name.namespace`; [`EVERYBODY`](crate::EVERYBODY): all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow_from: Vec<String>,
     /// Its links to other members.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<Link>,
@@ -117,6 +130,11 @@ pub enum Names {
     Links,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
 impl Member {
     /// Whether this is the member of that container and interface.
     #[must_use]
@@ -130,13 +148,13 @@ impl Member {
         (&self.container_id, &self.ifname)
     }
 
-    /// Whether a link's source means this member: its name, its container's ID in full or short, or an alias.
+    /// Whether it is called so, within its tenant: its name, its container's ID in full or short, or an alias.
     #[must_use]
     pub fn answers_to(&self, source: &str) -> bool {
         self.sources().iter().any(|known| known == source)
     }
 
-    /// All that a link's source may call it by: its name, its container's ID in full and short, its aliases; each once.
+    /// All that a link's source within its tenant may call it by: its name, its container's ID in full and short, its aliases; each once.
     #[must_use]
     pub fn sources(&self) -> Vec<String> {
         let ids = [self.container_id.clone(), short_id(&self.container_id)];

@@ -1,10 +1,10 @@
 //! A network: its name and its members, as one file holds them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::member::{Member, Names, short_id};
+use crate::member::{Member, Names};
 
 /// The members of one network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,13 +14,16 @@ pub struct Network {
     /// Its members in the order in which they joined.
     #[serde(default)]
     pub members: Vec<Member>,
+    /// Members of other tenants whom some of these may know. Nothing changes them here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Member>,
 }
 
 impl Network {
     /// A network without members.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), members: Vec::new() }
+        Self { name: name.to_owned(), members: Vec::new(), others: Vec::new() }
     }
 
     /// The member of that container and interface.
@@ -29,10 +32,29 @@ impl Network {
         self.members.iter().find(|member| member.is(container_id, ifname))
     }
 
-    /// Whether somebody sees every member.
+    /// Whether somebody sees every member of that tenant.
     #[must_use]
-    pub fn is_seen_whole(&self) -> bool {
-        self.members.iter().any(|member| member.names == Names::Network)
+    pub fn is_seen_whole(&self, tenant: &str) -> bool {
+        self.members.iter().any(|member| member.names == Names::Network && member.tenant() == tenant)
+    }
+
+    /// The tenants of its members.
+    #[must_use]
+    pub fn tenants(&self) -> BTreeSet<&str> {
+        self.members.iter().map(Member::tenant).collect()
+    }
+
+    /// The tenants that have other members in another state of the network.
+    #[must_use]
+    pub fn changed_tenants<'a>(&'a self, other: &'a Self) -> BTreeSet<&'a str> {
+        let (these, those) = (self.by_attachment(), other.by_attachment());
+        let differs = |member: &&Member| these.get(&member.attachment()) != those.get(&member.attachment());
+        self.members.iter().chain(&other.members).filter(differs).map(Member::tenant).collect()
+    }
+
+    /// Its members, and those of others that some of them may know.
+    pub fn known(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().chain(&self.others)
     }
 
     /// The members by what identifies them.
@@ -61,16 +83,14 @@ impl Network {
         Some(self.members.remove(index))
     }
 
-    /// The member that a link's source means. A name wins over an ID, an ID over an alias, and of several members
-    /// with the same alias it is the first.
+    /// The member that a source means to a member that has a link to it: one of its own tenant before those that another
+    /// tenant lets it know. A name wins over an ID, an ID over an alias, and of several members with the same alias it is
+    /// the first. Between members of before and of now, those of one namespace are nearest.
     #[must_use]
-    pub fn find(&self, source: &str) -> Option<&Member> {
-        let by = |matches: &dyn Fn(&Member) -> bool| self.members.iter().find(|member| matches(member));
-        by(&|member| member.name == source)
-            .or_else(|| {
-                by(&|member| member.container_id == source || short_id(&member.container_id) == source)
-            })
-            .or_else(|| by(&|member| member.aliases.iter().any(|alias| alias == source)))
+    pub fn find(&self, recipient: &Member, source: &str) -> Option<&Member> {
+        let fitting = self.known().filter_map(|member| Some((member.fits(recipient, source)?, member)));
+        // Of equal ones, the first.
+        fitting.min_by_key(|(fit, _)| *fit).map(|(_, member)| member)
     }
 }
 
@@ -106,7 +126,8 @@ mod tests {
         let mut network = Network::new("web");
         network.put(member(&id, "eth0", "one", "db"));
         network.put(member("c2", "eth0", "db", &id));
-        let found = |source: &str| network.find(source).map(|member| member.name.as_str());
+        let asker = Member::default();
+        let found = |source: &str| network.find(&asker, source).map(|member| member.name.as_str());
         assert_eq!(found("db"), Some("db"));
         assert_eq!(found(&id), Some("one"));
         assert_eq!(found("abababababab"), Some("one"));

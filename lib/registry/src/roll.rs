@@ -1,6 +1,7 @@
 //! A network's folder: reading members, all of them or those that matter, and changing them.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use crate::error::Error;
@@ -13,7 +14,7 @@ pub(crate) const MEMBERS: &str = "members";
 pub(crate) const INDEX: &str = "index";
 const PRIVATE: u32 = 0o600;
 
-/// All members in one file: what the files of the members say, read in one piece.
+/// All members of a tenant in one file: what the files of the members say, read in one piece. Behind `:` the namespace.
 const ALL: &str = "all";
 
 /// The folders of a network that has members.
@@ -39,28 +40,69 @@ impl Roll {
         Ok(Self { network, members, index })
     }
 
-    /// All members, in the order in which they joined.
-    pub(crate) fn all(&self) -> Result<Vec<Member>, Error> {
-        let known = read_usable(&self.network, ALL)?.and_then(|text| serde_json::from_slice(&text).ok());
-        known.map_or_else(|| all(&self.members), Ok)
+    /// All members of a tenant, in the order in which they joined.
+    pub(crate) fn all_of(&self, tenant: &str) -> Result<Vec<Member>, Error> {
+        if let Some(known) = self.seen(tenant)? {
+            return Ok(known);
+        }
+        let mut members = if tenant.is_empty() {
+            all(&self.members)?
+        } else {
+            self.find([Key::Namespace(tenant.to_owned())], false)?
+        };
+        members.retain(|member| member.tenant() == tenant);
+        members.sort_by(order);
+        Ok(members)
     }
 
-    /// Whether a member sees every other one.
-    pub(crate) fn has_viewers(&self) -> Result<bool, Error> {
-        Ok(!self.find([Key::Viewer], true)?.is_empty())
+    /// The same, where they are kept in one piece: somebody sees them all.
+    pub(crate) fn seen(&self, tenant: &str) -> Result<Option<Vec<Member>>, Error> {
+        let text = read_usable(&self.network, &of_tenant(ALL, tenant))?;
+        let known: Option<Vec<Member>> = text.and_then(|text| serde_json::from_slice(&text).ok());
+        // Whatever it says of others, they have their own.
+        Ok(known.map(|known| known.into_iter().filter(|member| member.tenant() == tenant).collect()))
+    }
+
+    /// Whether a member sees every other one of its tenant.
+    pub(crate) fn has_viewers(&self, tenant: &str) -> Result<bool, Error> {
+        Ok(!self.find([Key::Viewer(tenant.to_owned())], true)?.is_empty())
+    }
+
+    /// The namespaces in which somebody sees every member.
+    pub(crate) fn viewing_namespaces(&self) -> Result<Vec<String>, Error> {
+        index::viewing_namespaces(&self.index)
     }
 
     /// The members that any of the keys leads to; `first`: one will do.
     fn find(&self, keys: impl IntoIterator<Item = Key>, first: bool) -> Result<Vec<Member>, Error> {
+        self.search(keys, &HashSet::new(), first)
+    }
+
+    /// The members that any of the keys leads to, but for those whose files are known.
+    pub(crate) fn find_new(
+        &self,
+        keys: impl IntoIterator<Item = Key>,
+        known: &HashSet<String>,
+    ) -> Result<Vec<Member>, Error> {
+        self.search(keys, known, false)
+    }
+
+    fn search(
+        &self,
+        keys: impl IntoIterator<Item = Key>,
+        known: &HashSet<String>,
+        first: bool,
+    ) -> Result<Vec<Member>, Error> {
         let mut found: Vec<Member> = Vec::new();
+        let mut files: HashSet<String> = HashSet::new();
         for key in keys {
             for file in index::read(&self.index, &key)? {
-                if found.iter().any(|member| file_name(member) == file) {
+                // Half a line that a killed process left may be no file name at all.
+                if files.contains(&file) || known.contains(&file) || !is_file_name(&file) {
                     continue;
                 }
-                // Half a line that a killed process left may be no file name at all.
-                let member = if is_file_name(&file) { read(&self.members, &file)? } else { None };
-                if let Some(member) = member.filter(|member| key.matches(member)) {
+                if let Some(member) = read(&self.members, &file)?.filter(|member| key.matches(member)) {
+                    files.insert(file);
                     found.push(member);
                     if first {
                         return Ok(found);
@@ -71,44 +113,51 @@ impl Roll {
         Ok(found)
     }
 
-    /// The members that matter to these containers and to who is about to join: themselves; who has the name or an
-    /// address of who joins; who has links to any of these; and all that these links may mean.
-    pub(crate) fn around(&self, containers: &[&str], joining: Option<&Member>) -> Result<Vec<Member>, Error> {
-        let own = containers.iter().map(|id| Key::Name((*id).to_owned()));
-        let in_the_way = joining.into_iter().flat_map(|member| {
-            let addresses = member.addresses.iter().copied().map(Key::Address);
-            member.sources().into_iter().map(Key::Name).chain(addresses)
-        });
-        let mut members = self.find(own.chain(in_the_way), false)?;
-        let sources = members.iter().chain(joining).flat_map(Member::sources).map(Key::Source);
-        let recipients = self.find(sources.collect::<Vec<_>>(), false)?;
-        add_new(&mut members, recipients);
-        let links = members.iter().chain(joining).flat_map(|member| &member.links);
-        let meant = self.find(links.map(|link| Key::Name(link.source.clone())).collect::<Vec<_>>(), false)?;
-        add_new(&mut members, meant);
-        members.sort_by(order);
-        Ok(members)
+    /// The members of a container; `None` where the index has some whose files are damaged.
+    pub(crate) fn of_container(&self, id: &str) -> Result<Option<Vec<Member>>, Error> {
+        let mut found = Vec::new();
+        for file in index::read(&self.index, &Key::Name(id.to_owned()))? {
+            let is_its = file.strip_prefix(id).is_some_and(|rest| rest.starts_with(':'));
+            if !is_its || !is_file_name(&file) {
+                continue;
+            }
+            match read(&self.members, &file)? {
+                Some(member) => found.push(member),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(found))
     }
 
-    /// Whether anybody answers to a link's source.
-    pub(crate) fn has(&self, source: &str) -> Result<bool, Error> {
-        Ok(!self.find([Key::Name(source.to_owned())], true)?.is_empty())
+    /// Whether somebody is what a member's link would mean.
+    pub(crate) fn has(&self, asker: &Member, source: &str) -> Result<bool, Error> {
+        let keys = asker.asked_keys(source).into_iter().map(Key::Name);
+        Ok(self.find(keys, false)?.iter().any(|known| known.fits(asker, source).is_some()))
     }
 
     /// Writes what has changed. Keys come before the member that they lead to, and go before it, but for its container's
     /// ID, by which whoever removes it looks for it: whatever kills the process, that can be done again. What has all
-    /// members in one piece goes first and comes last.
+    /// members of a tenant in one piece goes first and comes last.
     pub(crate) fn change(&self, before: &Network, after: &Network) -> Result<(), Error> {
-        self.network.remove(ALL)?;
-        self.change_members(before, after)?;
-        if !after.is_seen_whole() {
-            return Ok(());
+        let mut changed = before.changed_tenants(after);
+        if changed.is_empty() {
+            // Somebody may have damaged what is there.
+            changed = after.tenants();
         }
-        let mut members: Vec<&Member> = after.members.iter().collect();
-        members.sort_by(|a, b| order(a, b));
-        let text = serde_json::to_vec(&members)
-            .map_err(|source| Error::Decode { path: path(&self.network, ALL), source })?;
-        self.network.replace(ALL, &text, PRIVATE)
+        for tenant in &changed {
+            self.network.remove(&of_tenant(ALL, tenant))?;
+        }
+        self.change_members(before, after)?;
+        for tenant in changed.into_iter().filter(|tenant| after.is_seen_whole(tenant)) {
+            let own = after.members.iter().filter(|member| member.tenant() == tenant);
+            let mut members: Vec<&Member> = own.collect();
+            members.sort_by(|a, b| order(a, b));
+            let file = of_tenant(ALL, tenant);
+            let text = serde_json::to_vec(&members)
+                .map_err(|source| Error::Decode { path: path(&self.network, &file), source })?;
+            self.network.replace(&file, &text, PRIVATE)?;
+        }
+        Ok(())
     }
 
     fn change_members(&self, before: &Network, after: &Network) -> Result<(), Error> {
@@ -169,16 +218,8 @@ impl Roll {
     }
 }
 
-fn add_new(members: &mut Vec<Member>, more: Vec<Member>) {
-    for member in more {
-        if !members.iter().any(|known| known.is(&member.container_id, &member.ifname)) {
-            members.push(member);
-        }
-    }
-}
-
 /// The order in which members joined.
-fn order(a: &Member, b: &Member) -> Ordering {
+pub(crate) fn order(a: &Member, b: &Member) -> Ordering {
     (a.joined, &a.container_id, &a.ifname).cmp(&(b.joined, &b.container_id, &b.ifname))
 }
 
@@ -196,8 +237,13 @@ pub(crate) fn all(folder: &Folder) -> Result<Vec<Member>, Error> {
     Ok(members)
 }
 
-fn file_name(member: &Member) -> String {
+pub(crate) fn file_name(member: &Member) -> String {
     format!("{}:{}", member.container_id, member.ifname)
+}
+
+/// The name of a file that each tenant has one of.
+pub(crate) fn of_tenant(file: &str, tenant: &str) -> String {
+    if tenant.is_empty() { file.to_owned() } else { format!("{file}:{tenant}") }
 }
 
 fn is_file_name(text: &str) -> bool {

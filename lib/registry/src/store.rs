@@ -137,7 +137,7 @@ pub(crate) fn read(folder: &Folder, network: &str) -> Result<Option<Network>, Er
         return Ok(None);
     };
     let members = roll::all(&members)?;
-    Ok((!members.is_empty()).then(|| Network { name: network.to_owned(), members }))
+    Ok((!members.is_empty()).then(|| Network { members, ..Network::new(network) }))
 }
 
 /// All networks in a folder, by name. One that goes while the folder is being read is left out.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use cni::{Request, Target};
-use registry::{Folder, Locked, Member, Network};
+use registry::{Folder, Locked, Member, Network, short_id};
 
 use crate::chosen;
 use crate::conf::Conf;
@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::files;
 use crate::firewall::{self, Firewall};
 use crate::neighbourhood::with_slots;
-use crate::view::View;
+use crate::view::{self, Settled, View};
 
 /// Registers the container and writes its files and those of everybody who sees it.
 pub(crate) fn add(request: &Request, target: &Target) -> Result<(), Error> {
@@ -36,13 +36,22 @@ pub(crate) fn add(request: &Request, target: &Target) -> Result<(), Error> {
 
     let delivery = Delivery::new(&request.conf)?;
     let locked = lock(&delivery)?;
-    let before = locked.around(request.conf.network.as_str(), &[container_id], Some(&endpoint.any()))?;
+    let before = locked.around(request.conf.network.as_str(), &[container_id], Some(&endpoint.member))?;
     endpoint.member.bridge = firewall::bridge(result, &endpoint.member, &before)?;
     let joining = join(before, endpoint, |netns| !netns.exists())?;
     if !conf.wait_for_links {
         check_links(&locked, &joining)?;
     }
-    joining.write(&locked, &delivery)
+    joining.write(&locked, &delivery)?;
+    for annotation in conf.ignored {
+        let annotation = annotation.as_str();
+        let note = format!(
+            "annotation link-env.cni/{annotation} is ignored: network {} does not list it in \"annotations\"",
+            request.conf.network
+        );
+        locked.note(container_id, &note)?;
+    }
+    Ok(())
 }
 
 /// Takes the registry's lock. The first one after a boot removes what was left on disks.
@@ -70,11 +79,13 @@ struct Joining {
     member: Member,
     /// Members whose container has gone without a DEL, and who stand in the way.
     stale: Vec<Member>,
+    /// Who had the name until now, as it was: it is the runtime's for the container that joins.
+    renamed: Option<Member>,
 }
 
 /// Decides what the network becomes. `is_gone` says whether a network namespace is no more.
 fn join(before: Network, endpoint: Endpoint, is_gone: impl Fn(&Path) -> bool) -> Result<Joining, Error> {
-    let Endpoint { mut member, qualified } = endpoint;
+    let Endpoint { mut member, is_name_given } = endpoint;
     let mut after = before.clone();
     let mut stale = Vec::new();
     after.members.retain(|other| {
@@ -83,46 +94,50 @@ fn join(before: Network, endpoint: Endpoint, is_gone: impl Fn(&Path) -> bool) ->
         }
         // An address is assigned once on a network: whoever had this one before has lost it.
         let succeeded = other.addresses.iter().any(|address| member.addresses.contains(address));
-        let in_the_way = other.name == member.name && other.netns.as_deref().is_some_and(&is_gone);
+        let in_the_way = is_called_as(other, &member) && other.netns.as_deref().is_some_and(&is_gone);
         if succeeded || in_the_way {
             stale.push(other.clone());
         }
         !(succeeded || in_the_way)
     });
-    let holder = |name: &str| {
-        let mut others = after.members.iter().filter(|other| other.container_id != member.container_id);
-        others.find(|other| other.name == name)
-    };
-    match (holder(&member.name), qualified) {
-        (None, Some(qualified)) => member.add_alias(qualified),
-        (None, None) => {}
-        (Some(_), Some(qualified)) if holder(&qualified).is_none() => {
-            let pod = std::mem::replace(&mut member.name, qualified);
-            member.add_alias(pod);
+    let mut renamed = None;
+    for holder in after.members.iter_mut().filter(|other| is_called_as(other, &member)) {
+        if holder.container_id == member.container_id {
+            continue;
         }
-        (Some(holder), _) => {
+        // In a namespace the runtime gives each name once: whoever has it has chosen it, or is the pod of before.
+        if member.tenant().is_empty() || !is_name_given {
             return Err(Error::NameTaken {
                 name: member.name,
-                network: after.name.clone(),
+                network: after.name,
                 holder: holder.container_id.clone(),
             });
         }
+        renamed = Some(holder.clone());
+        holder.name = short_id(&holder.container_id);
+        holder.is_name_chosen = false;
     }
     if let Some(known) = after.member(&member.container_id, &member.ifname) {
-        (member.joined, member.slot) = (known.joined, known.slot);
+        member.joined = known.joined;
+        member.slot = known.slot.filter(|_| known.tenant() == member.tenant());
     }
     after.put(member.clone());
-    if after.is_seen_whole() {
-        after = with_slots(after);
-    }
-    Ok(Joining { before, after, member, stale })
+    after = with_slots(after, member.tenant());
+    // As it is with its place.
+    member = after.member(&member.container_id, &member.ifname).cloned().unwrap_or(member);
+    Ok(Joining { before, after, member, stale, renamed })
+}
+
+/// Whether another member has the name that one wants, within its tenant.
+fn is_called_as(other: &Member, member: &Member) -> bool {
+    other.tenant() == member.tenant() && other.name == member.name
 }
 
 /// Refuses links whose source is no member of the network, as Docker does.
 fn check_links(locked: &Locked, joining: &Joining) -> Result<(), Error> {
     let Joining { after, member, .. } = joining;
     for link in &member.links {
-        match after.find(&link.source) {
+        match after.find(member, &link.source) {
             Some(source) if source.container_id == member.container_id => {
                 return Err(Error::Config {
                     problem: format!(
@@ -139,10 +154,18 @@ fn check_links(locked: &Locked, joining: &Joining) -> Result<(), Error> {
     Ok(())
 }
 
-/// Why a source is not there: it is on another network, or it does not run.
+/// Why a source is not there: it is on another network, it does not run, or another namespace does not allow it. Whether there
+/// is such a member is the other namespace's affair.
 fn missing_source(locked: &Locked, joining: &Joining, source: &str, alias: &str) -> Error {
-    let (source_name, network) = (source.to_owned(), joining.after.name.clone());
-    let networks = match locked.networks_with(source) {
+    let Joining { member, after, .. } = joining;
+    let (source_name, network) = (source.to_owned(), after.name.clone());
+    if let Some((_, namespace)) = source.rsplit_once('.')
+        && !member.tenant().is_empty()
+        && namespace != member.tenant()
+    {
+        return Error::NotAllowed { source_name, network, namespace: member.tenant().to_owned() };
+    }
+    let networks = match locked.networks_with(member, source) {
         Ok(networks) => networks,
         Err(error) => return error.into(),
     };
@@ -150,7 +173,7 @@ fn missing_source(locked: &Locked, joining: &Joining, source: &str, alias: &str)
         Some(other) => Error::ElsewhereOnly { source_name, network, other },
         None => Error::NotRunning {
             source_name,
-            recipient: joining.member.name.clone(),
+            recipient: member.name.clone(),
             alias: alias.to_owned(),
             network,
         },
@@ -159,34 +182,52 @@ fn missing_source(locked: &Locked, joining: &Joining, source: &str, alias: &str)
 
 impl Joining {
     fn write(&self, locked: &Locked, delivery: &Delivery) -> Result<(), Error> {
-        let mut view = View::new(locked, self.after.clone());
+        let mut view = View::new(locked, &self.after);
         // The last thing that can be refused, and so before the first thing that is written.
         let known = locked.container(&self.member.container_id)?;
         let environment = view.environment(&self.member.container_id, known.as_ref())?;
         let firewall = Firewall::new(&self.before, &self.after, &self.touched());
         let mut write = || -> Result<(), Error> {
-            let settled = locked.settled(&self.after.name)?;
             firewall.close()?;
             // The registry comes first: whatever kills this process, DEL finds by it what there is to undo.
             let folder = locked.join(&self.member.container_id, &self.after.name)?;
-            locked.unsettle(&self.after.name)?;
+            let settled = view::unsettle(locked, &self.before, &self.after)?;
             locked.change(&self.before, &self.after)?;
             if self.before.member(&self.member.container_id, &self.member.ifname).is_some() {
                 locked.mend(&self.after.name, &self.member)?;
             }
-            view.rewrite_hosts(&self.before, settled)?;
+            view.rewrite_hosts(&self.before, &settled)?;
+            if self.before.member(&self.member.container_id, &self.member.ifname) == Some(&self.member) {
+                // Nothing has changed but, it may be, the file.
+                view.rewrite_hosts_of(&self.member.container_id)?;
+            }
             files::write_environment(&folder, &environment)?;
             if let Some(netns) = &self.member.netns {
-                let devices = || self.devices(locked, &folder);
+                // A pod's author may ask the runtime for any device, also for that of another namespace's pod.
+                let is_roots = self.member.tenant().is_empty();
+                let devices = is_roots.then_some(|| self.devices(locked, &folder));
                 delivery.deliver(&folder, netns, devices, &environment)?;
             }
             detach::clean_up(locked, delivery, &self.after, &self.stale)?;
+            self.tell_renamed(locked)?;
             firewall.open()
         };
         write().map_err(|failure| match self.undo(locked, delivery) {
             Ok(()) => failure,
             Err(undo) => Error::Undo { failure: Box::new(failure), undo: Box::new(undo) },
         })
+    }
+
+    /// Who lost its name learns it by `cleat check`.
+    fn tell_renamed(&self, locked: &Locked) -> Result<(), Error> {
+        let Some(renamed) = &self.renamed else { return Ok(()) };
+        let note = format!(
+            "name {:?} went to container {}, whose pod is called so: this one is {} now",
+            renamed.name,
+            self.member.container_id,
+            short_id(&renamed.container_id)
+        );
+        Ok(locked.note(&renamed.container_id, &note)?)
     }
 
     /// The names by which CDI knows the container: those that no other one can have, and its name where nobody has it
@@ -196,7 +237,7 @@ impl Joining {
         let own = locked.networks_of(folder)?;
         let mut devices: Vec<String> = own.iter().map(|network| format!("{name}.{network}")).collect();
         devices.push(container_id.clone());
-        let others = locked.networks_with(name)?;
+        let others = locked.networks_with(&self.member, name)?;
         if name != container_id && others.iter().all(|network| own.contains(network)) {
             devices.insert(0, name.clone());
         }
@@ -204,10 +245,10 @@ impl Joining {
     }
 
     fn undo(&self, locked: &Locked, delivery: &Delivery) -> Result<(), Error> {
-        let mut view = View::new(locked, self.before.clone());
+        let mut view = View::new(locked, &self.before);
         let firewall = Firewall::new(&self.after, &self.before, &self.touched());
         let closed = firewall.close();
-        let hosts = view.rewrite_hosts(&self.after, None);
+        let hosts = view.rewrite_hosts(&self.after, &Settled::new());
         let joined = self.before.members_of(&self.member.container_id).next().is_none();
         let container = if joined {
             detach::clean_up(locked, delivery, &self.before, std::slice::from_ref(&self.member))
@@ -223,6 +264,6 @@ impl Joining {
     /// The members whose links may be others now: the new one, what it was before, those that went.
     fn touched(&self) -> Vec<Member> {
         let known = self.before.members_of(&self.member.container_id);
-        known.chain(&self.stale).chain([&self.member]).cloned().collect()
+        known.chain(&self.stale).chain(&self.renamed).chain([&self.member]).cloned().collect()
     }
 }

@@ -42,7 +42,7 @@ pub(crate) fn check(request: &Request, target: &Target) -> Result<(), Error> {
         Error::Differs(format!("folder {} is gone", folder.display()))
     })?;
     delivery::check(&folder)?;
-    files::check(&folder, &View::new(&locked, network).hosts(container_id, Some(&folder))?)
+    files::check(&folder, &View::new(&locked, &network).hosts(container_id, Some(&folder))?)
 }
 
 /// Whether the member's links, and those to it, are open. The bridge may keep its members apart only since they joined.

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::Error;
+use crate::name;
 
 /// What one place says of the endpoint; what is empty is left to weaker places.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -31,6 +32,8 @@ pub(crate) struct Layer {
     pub(crate) links: Vec<String>,
     /// Variables that are offered to those who link to the container.
     pub(crate) env: BTreeMap<String, String>,
+    /// Other Kubernetes namespaces whose pods may link to the container by `name.namespace`; `*`: all.
+    pub(crate) allow_from: Vec<String>,
     /// Further lines of the hosts file: `name:address`.
     pub(crate) extra_hosts: Vec<String>,
 }
@@ -62,13 +65,63 @@ pub(crate) struct Conf {
     pub(crate) port_mappings: Vec<PortMapping>,
     /// The weakest names: those that nobody gave to this plugin, but a runtime to its container.
     pub(crate) pod: Pod,
+    /// Annotations of the pod that its network does not heed.
+    pub(crate) ignored: Vec<Annotation>,
+    /// Whether an agent may offer the environment of the pod's containers.
+    pub(crate) may_share_env: bool,
 }
 
 /// The pod as a runtime names it in `CNI_ARGS`; podman puts a container's name there.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pod {
     pub(crate) name: Option<String>,
-    pub(crate) namespace: Option<String>,
+    /// Its tenant; empty where the caller knows no namespaces.
+    pub(crate) namespace: String,
+}
+
+/// What a pod may say by an annotation `link-env.cni/…`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Annotation {
+    /// Containers that are made known to it: `source:alias`, with commas between.
+    Links,
+    /// Ports that others are told of.
+    Expose,
+    /// Further names.
+    Aliases,
+    /// Its name.
+    Name,
+    /// Variables that are offered to those who link to it.
+    Env,
+    /// `true`: its containers' environment is offered as well, by cleat-nri.
+    ShareEnv,
+    /// Other namespaces that may link to it.
+    AllowFrom,
+}
+
+impl Annotation {
+    const ALL: [(Self, &'static str); 7] = [
+        (Self::Links, "links"),
+        (Self::Expose, "expose"),
+        (Self::Aliases, "aliases"),
+        (Self::Name, "name"),
+        (Self::Env, "env"),
+        (Self::ShareEnv, "share-env"),
+        (Self::AllowFrom, "allow-from"),
+    ];
+
+    fn read(text: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, name)| *name == text).map(|(annotation, _)| *annotation)
+    }
+
+    fn all() -> Vec<Self> {
+        Self::ALL.iter().map(|(annotation, _)| *annotation).collect()
+    }
+
+    /// What stands behind `link-env.cni/`.
+    pub(crate) fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(known, _)| *known == self).map_or("", |(_, name)| name)
+    }
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -78,6 +131,11 @@ pub(crate) struct Keys {
     names: Names,
     /// ADD of a container succeeds before those that it links to are there.
     wait_for_links: bool,
+    /// Pods of each Kubernetes namespace know each other alone, and others where these allow it. false: the namespace that
+    /// the runtime tells is not looked at, as that of podman 3, where it is the container's name.
+    namespaces: bool,
+    /// Which annotations of a pod count; all unless set. The others are ignored, and `cleat check` tells of them.
+    annotations: Vec<Annotation>,
     /// Folder of the networks' members and of the containers' files; /run/cleat unless set.
     state_dir: String,
     /// Folder of the CDI specs that are written for the containers; none are unless set. Runtimes look into /var/run/cdi.
@@ -95,6 +153,8 @@ impl Default for Keys {
         Self {
             names: Names::Network,
             wait_for_links: false,
+            namespaces: true,
+            annotations: Annotation::all(),
             state_dir: String::new(),
             cdi_dir: String::new(),
             netns_dir: String::new(),
@@ -137,12 +197,11 @@ impl Conf {
     pub(crate) fn new(conf: &cni::Conf, args: &cni::Args) -> Result<Self, Error> {
         args.expect_pairs()?;
         let keys: Keys = conf.parse()?;
-        let mut strongest = from_annotations(&keys.runtime_config.annotations)?;
+        let (mut strongest, ignored) = from_annotations(&keys.runtime_config.annotations, &keys.annotations)?;
         let aliases = aliases(&keys.runtime_config.aliases, conf.network.as_str())?;
         if !aliases.is_empty() {
             strongest.aliases = aliases;
         }
-        let text = |key: &str| args.get(key).map(str::to_owned);
         // Where they are used each is read alone; what is wrong with them is told before anything is done.
         folder("stateDir", keys.state_dir)?;
         folder("cdiDir", keys.cdi_dir)?;
@@ -152,7 +211,12 @@ impl Conf {
             wait_for_links: keys.wait_for_links,
             layers: [strongest, from_args(args), keys.args.cni.link_env, keys.endpoint],
             port_mappings: keys.runtime_config.port_mappings,
-            pod: Pod { name: text("K8S_POD_NAME"), namespace: text("K8S_POD_NAMESPACE") },
+            pod: Pod {
+                name: args.get("K8S_POD_NAME").map(str::to_owned),
+                namespace: if keys.namespaces { namespace(args)? } else { String::new() },
+            },
+            ignored,
+            may_share_env: keys.annotations.contains(&Annotation::ShareEnv),
         })
     }
 }
@@ -190,30 +254,59 @@ fn from_args(args: &cni::Args) -> Layer {
     }
 }
 
-fn from_annotations(annotations: &BTreeMap<String, Option<String>>) -> Result<Layer, Error> {
+/// The pod's namespace, which is its tenant: what cannot be one is not taken for root's.
+fn namespace(args: &cni::Args) -> Result<String, Error> {
+    let namespace = args.get("K8S_POD_NAMESPACE").unwrap_or_default();
+    if !namespace.is_empty() && !name::is_label(namespace) {
+        return Err(Error::Config {
+            problem: format!("K8S_POD_NAMESPACE {namespace:?} is no namespace of Kubernetes"),
+            cure: "it is one DNS label; \"namespaces\": false in the network's configuration has it ignored",
+        });
+    }
+    Ok(namespace.to_owned())
+}
+
+/// What the annotations that count say, and those that do not. Whoever may create a pod chooses them: names are single labels.
+fn from_annotations(
+    annotations: &BTreeMap<String, Option<String>>,
+    counting: &[Annotation],
+) -> Result<(Layer, Vec<Annotation>), Error> {
     const PREFIX: &str = "link-env.cni/";
     let mut layer = Layer::default();
+    let mut ignored = Vec::new();
     for (key, text) in annotations {
         let (Some(field), Some(text)) = (key.strip_prefix(PREFIX), text) else {
             continue;
         };
-        match field {
-            "name" => text.trim().clone_into(&mut layer.name),
-            "aliases" => layer.aliases = items(text),
-            "expose" => layer.expose = items(text),
-            "links" => layer.links = items(text),
-            "env" => layer.env = environment(text)?,
+        let Some(annotation) = Annotation::read(field) else {
+            return Err(Error::Config {
+                problem: format!("unknown pod annotation {key:?}"),
+                cure: "link-env.cni/ is followed by name, aliases, expose, links, env, share-env or allow-from",
+            });
+        };
+        if !counting.contains(&annotation) {
+            ignored.push(annotation);
+            continue;
+        }
+        match annotation {
+            Annotation::Name => text.trim().clone_into(&mut layer.name),
+            Annotation::Aliases => layer.aliases = items(text),
+            Annotation::Expose => layer.expose = items(text),
+            Annotation::Links => layer.links = items(text),
+            Annotation::Env => layer.env = environment(text)?,
+            Annotation::AllowFrom => layer.allow_from = items(text),
             // For the NRI plugin, which knows the environment of the pod's containers.
-            "share-env" => {}
-            _ => {
-                return Err(Error::Config {
-                    problem: format!("unknown pod annotation {key:?}"),
-                    cure: "link-env.cni/ is followed by name, aliases, expose, links, env or share-env",
-                });
-            }
+            Annotation::ShareEnv => {}
         }
     }
-    Ok(layer)
+    let names = layer.aliases.iter().chain(Some(&layer.name).filter(|name| !name.is_empty()));
+    for name in names {
+        name::check_label("name of a pod annotation", name)?;
+    }
+    for (_, alias) in layer.links.iter().filter_map(|link| link.rsplit_once([':', '/'])) {
+        name::check_label("link alias of a pod annotation", alias)?;
+    }
+    Ok((layer, ignored))
 }
 
 /// The items of comma-separated text.

@@ -12,7 +12,7 @@ use crate::delivery::Delivery;
 use crate::error::Error;
 use crate::firewall::Firewall;
 use crate::neighbourhood;
-use crate::view::View;
+use crate::view::{self, View};
 
 /// Removes one attachment.
 pub(crate) fn del(request: &Request, target: &Target) -> Result<(), Error> {
@@ -74,15 +74,17 @@ fn leave(
     if gone.is_empty() {
         return Ok(());
     }
-    let mut after = Network { name: before.name.clone(), members: remaining };
-    if neighbourhood::is_outdated(&after) {
-        after = neighbourhood::with_slots(after);
+    let mut after = Network { name: before.name.clone(), members: remaining, others: before.others.clone() };
+    // A version before wrote it.
+    for tenant in gone.iter().map(Member::tenant) {
+        if after.members.iter().any(|member| member.tenant() == tenant && member.slot.is_none()) {
+            after = neighbourhood::with_slots(after, tenant);
+        }
     }
     let firewall = Firewall::new(before, &after, &gone);
     let closed = firewall.close();
-    let settled = locked.settled(&after.name)?;
-    locked.unsettle(&after.name)?;
-    let rewritten = View::new(locked, after.clone()).rewrite_hosts(before, settled);
+    let settled = view::unsettle(locked, before, &after)?;
+    let rewritten = View::new(locked, &after).rewrite_hosts(before, &settled);
     let cleaned = clean_up(locked, delivery, &after, &gone);
     let failures = [closed, rewritten, cleaned].into_iter().filter_map(Result::err);
     cni::Error::all(failures.map(cni::Error::from).collect())?;
@@ -110,7 +112,7 @@ pub(crate) fn clean_up(
             if locked.container(container_id)?.is_some() {
                 let mut before = after.clone();
                 gone.iter().cloned().for_each(|member| before.put(member));
-                View::new(locked, after.clone()).knowing(before).rewrite_hosts_of(container_id)?;
+                View::new(locked, after).knowing(&before).rewrite_hosts_of(container_id)?;
             }
             Ok(())
         };

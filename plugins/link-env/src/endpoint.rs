@@ -5,20 +5,22 @@
 use std::net::IpAddr;
 
 use cni::AddResult;
-use registry::{ExtraHost, Link, Member, PortRange, Protocol, Published, short_id};
+use registry::{EVERYBODY, ExtraHost, Link, Member, PortRange, Protocol, Published, short_id};
 
 use crate::conf::{Conf, Layer, Pod, PortMapping};
 use crate::error::Error;
 use crate::name;
+
+/// So many namespaces may one member let know it, each by its name.
+const MAX_ALLOWED: usize = 32;
 
 /// A member that has not joined yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     /// The member under the name that is wanted.
     pub(crate) member: Member,
-    /// `pod.namespace`, where the name is a pod's: pods of several namespaces may have the same name, so it is the name
-    /// where the pod's own is in use, and an alias otherwise.
-    pub(crate) qualified: Option<String>,
+    /// Nobody chose the name: it is the runtime's for the container, or its short ID.
+    pub(crate) is_name_given: bool,
 }
 
 impl Endpoint {
@@ -32,15 +34,20 @@ impl Endpoint {
         let layers = &conf.layers;
         let short = short_id(container_id);
         let named = strongest(layers, |layer| &layer.name);
-        let (name, qualified) = match named {
-            Some(name) => (name.to_owned(), None),
-            None => of_pod(&conf.pod).unwrap_or_else(|| (short.clone(), None)),
+        let name = match named {
+            Some(name) => name.to_owned(),
+            None => of_pod(&conf.pod).unwrap_or_else(|| short.clone()),
         };
-        name::check("name", &name)?;
+        // Whoever wrote them: with dots, they would be names of other namespaces.
+        let is_pods = !conf.pod.namespace.is_empty();
+        let check = if is_pods { name::check_label } else { name::check };
+        if named.is_some() {
+            check("name", &name)?;
+        }
         let (hostname, domain) = host_name(layers, short)?;
         let mut aliases: Vec<String> = Vec::new();
         for alias in strongest_list(layers, |layer| &layer.aliases) {
-            name::check("alias", alias)?;
+            check("alias", alias)?;
             if *alias != name && !aliases.contains(alias) {
                 aliases.push(alias.clone());
             }
@@ -57,6 +64,10 @@ impl Endpoint {
             ifname: ifname.to_owned(),
             netns: None,
             bridge: None,
+            namespace: Some(conf.pod.namespace.clone()),
+            is_name_chosen: !layers[0].name.is_empty(),
+            keeps_env: !conf.may_share_env,
+            allow_from: allowed(strongest_list(layers, |layer| &layer.allow_from))?,
             expose: PortRange::union(expose.map(|text| port(text)).collect::<Result<Vec<_>, _>>()?),
             published: conf.port_mappings.iter().map(published).collect::<Result<_, _>>()?,
             links: links(strongest_list(layers, |layer| &layer.links))?,
@@ -71,14 +82,7 @@ impl Endpoint {
             joined: 0,
             slot: None,
         };
-        Ok(Self { member, qualified })
-    }
-
-    /// The member with all names that it may get.
-    pub(crate) fn any(&self) -> Member {
-        let mut member = self.member.clone();
-        self.qualified.iter().cloned().for_each(|name| member.add_alias(name));
-        member
+        Ok(Self { member, is_name_given: named.is_none() })
     }
 }
 
@@ -103,12 +107,34 @@ fn strongest_list(layers: &[Layer], field: impl Fn(&Layer) -> &Vec<String>) -> &
     layers.iter().map(field).find(|list| !list.is_empty()).map_or(&[], Vec::as_slice)
 }
 
-/// The pod's name, and with its namespace. The user did not choose them for this purpose: one that cannot stand in a
-/// hosts file is passed over.
-fn of_pod(pod: &Pod) -> Option<(String, Option<String>)> {
-    let name = pod.name.clone().filter(|name| name::is_valid(name))?;
-    let qualified = pod.namespace.as_ref().map(|namespace| format!("{name}.{namespace}"));
-    Some((name, qualified.filter(|name| name::is_valid(name))))
+/// The pod's name. The user did not choose it for this purpose: one that cannot stand in a hosts file is passed over. Behind
+/// the name of a pod of Kubernetes stands its namespace, so that it has no dots itself.
+fn of_pod(pod: &Pod) -> Option<String> {
+    let fits = if pod.namespace.is_empty() { name::is_valid } else { name::is_single };
+    pod.name.clone().filter(|name| fits(name))
+}
+
+/// The namespaces that may know the member, each once.
+fn allowed(texts: &[String]) -> Result<Vec<String>, Error> {
+    let mut allowed: Vec<String> = Vec::with_capacity(texts.len());
+    for text in texts {
+        if text != EVERYBODY && !name::is_label(text) {
+            return Err(Error::Config {
+                problem: format!("allow-from names {text:?}, which is no namespace"),
+                cure: "write namespaces with commas between, or * for all of them",
+            });
+        }
+        if !allowed.contains(text) {
+            allowed.push(text.clone());
+        }
+    }
+    if allowed.len() > MAX_ALLOWED {
+        return Err(Error::Config {
+            problem: format!("allow-from names {} namespaces, more than {MAX_ALLOWED}", allowed.len()),
+            cure: "name fewer, or write * for all of them",
+        });
+    }
+    Ok(allowed)
 }
 
 /// Host name and domain; a host name with dots holds both, as Docker takes it.

@@ -26,7 +26,7 @@ pub(crate) fn of_container(own: &[Membership<'_>]) -> Result<Environment, Error>
     for membership in own {
         let recipient = membership.member;
         for link in &recipient.links {
-            if let Some(source) = membership.network().find(&link.source) {
+            if let Some(source) = membership.network().find(recipient, &link.source) {
                 environment.add_link(recipient, &link.alias, source)?;
             }
         }
@@ -202,7 +202,7 @@ mod tests {
             links: vec![Link { source: alias.clone(), alias }],
             ..Member::default()
         };
-        let neighbourhood = Neighbourhood::new(network);
+        let neighbourhood = Neighbourhood::new(network, "");
         of_container(&[Membership { neighbourhood: &neighbourhood, member: &recipient }])
     }
 

@@ -48,6 +48,18 @@ pub enum Error {
         /// The network that it is on.
         other: String,
     },
+    /// A link leads to another namespace, of which no member of that name allows it, whether there is one or not.
+    #[error(
+        "cannot link to {source_name}: nobody of that name on network {network} allows namespace {namespace}"
+    )]
+    NotAllowed {
+        /// The source as it was given.
+        source_name: String,
+        /// The network on which it was looked for.
+        network: String,
+        /// The namespace of the container that wants the link.
+        namespace: String,
+    },
     /// The links would give the container more variables than a process can sensibly be started with.
     #[error(
         "link to {source_name} with its {ports} ports makes {count} environment variables, more than {limit}"
@@ -116,6 +128,9 @@ impl From<Error> for cni::Error {
                 .details(format!("start it on network {network} first, or set \"waitForLinks\": true")),
             Error::ElsewhereOnly { other, network, .. } => Self::new(Code::InvalidConfig, message)
                 .details(format!("it is on network {other}: connect both to {network}")),
+            Error::NotAllowed { namespace, .. } => Self::new(Code::InvalidConfig, message).details(format!(
+                "its pod has to run with the annotation link-env.cni/allow-from: \"{namespace}\", or set \"waitForLinks\": true"
+            )),
             Error::TooManyVariables { .. } => {
                 Self::new(Code::InvalidConfig, message).details("expose fewer ports of the source")
             }

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use cni::{AddResult, links};
 use nftables::{Batch, Element, Family, Field, Set, Socket, Table, Type};
-use registry::{Member, Network, Protocol};
+use registry::{Member, Network, Protocol, qualify};
 
 use crate::error::Error;
 
@@ -115,7 +115,7 @@ pub(crate) fn bridge(
     member: &Member,
     network: &Network,
 ) -> Result<Option<String>, Error> {
-    let is_linked = !member.links.is_empty() || network.members.iter().any(|other| !other.links.is_empty());
+    let is_linked = !member.links.is_empty() || network.known().any(|other| !other.links.is_empty());
     let mut of_host = result.interfaces.iter().filter(|interface| interface.sandbox.is_empty()).peekable();
     if !is_linked || of_host.peek().is_none() {
         return Ok(None);
@@ -135,15 +135,15 @@ pub(crate) fn bridge(
 fn openings(network: &Network, members: &[Member]) -> BTreeMap<Opening, String> {
     let is_concerned = |recipient: &Member| {
         members.iter().any(|member| {
-            member.is(&recipient.container_id, &recipient.ifname)
-                || recipient.links.iter().any(|link| member.answers_to(&link.source))
+            member.is(&recipient.container_id, &recipient.ifname) || member.is_meant_by(recipient)
         })
     };
     let mut openings = BTreeMap::new();
     for recipient in network.members.iter().filter(|recipient| is_concerned(recipient)) {
-        for source in recipient.links.iter().filter_map(|link| network.find(&link.source)) {
+        for source in recipient.links.iter().filter_map(|link| network.find(recipient, &link.source)) {
             let Some(bridge) = common_bridge(recipient, source) else { continue };
-            let mut comment = format!("{} {} -> {}", network.name, recipient.name, source.name);
+            let called = |member: &Member| qualify(&member.name, member.tenant());
+            let mut comment = format!("{} {} -> {}", network.name, called(recipient), called(source));
             comment.truncate(COMMENT_MAX);
             for opening in between(bridge, recipient, source) {
                 openings.insert(opening, comment.clone());

@@ -58,7 +58,7 @@ fn containers_get_exactly_these_files() {
         let text = fs::read_to_string(folder.join("case.json")).unwrap();
         let case: Case =
             serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-        let mut networks: Vec<Neighbourhood> = case.networks.into_iter().map(Neighbourhood::new).collect();
+        let mut networks: Vec<Neighbourhood> = case.networks.iter().flat_map(Neighbourhood::all).collect();
         networks.iter_mut().for_each(Neighbourhood::give_slots);
         let own: Vec<Membership<'_>> =
             networks.iter().flat_map(|network| Membership::of(&case.container, network)).collect();

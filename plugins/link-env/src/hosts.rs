@@ -1,15 +1,16 @@
 //! The text of a container's hosts file, made anew each time from the registry. Pure: what a container may have
 //! written into its file is never read back (`foreign` puts it in as it is).
 //!
-//! Docker's layout: loopback, extra hosts, links, the container itself; here the network's other members follow. Each
+//! Docker's layout: loopback, extra hosts, links, the container itself; here those of other tenants who let it know them and
+//! the network's other members follow. Each
 //! resolver searches in its own way (glibc takes the first line that fits, musl every one), so a name that means
 //! one container in an earlier block is left out where it would mean another in a later one.
 
 use std::collections::HashMap;
 
-use registry::{Member, Names, Network};
+use registry::{Member, Names, Network, Relation, qualify};
 
-use crate::neighbourhood::{Neighbourhood, fitted, push_line, push_lines};
+use crate::neighbourhood::{Neighbourhood, fitted, foreign_names, push_line, push_lines};
 
 const LOOPBACK: &str = "127.0.0.1\tlocalhost\n";
 const LOOPBACK_V6: &str = "::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\n\
@@ -53,12 +54,17 @@ pub(crate) fn text(own: &[Membership<'_>], ipv6: bool) -> Text {
     let head = hosts.text.len();
     for (index, membership) in own.iter().enumerate() {
         // A container with two interfaces on one network sees the others once.
-        let seen = own[..index].iter().any(|other| other.network().name == membership.network().name);
-        if membership.member.names == Names::Network && !seen {
+        if membership.member.names == Names::Network && !is_seen(own, index) {
             hosts.add_members(membership);
         }
     }
     Text { text: hosts.text, head }
+}
+
+/// Whether a membership before sees the same members.
+fn is_seen(own: &[Membership<'_>], index: usize) -> bool {
+    let neighbourhood = own[index].neighbourhood;
+    own[..index].iter().any(|other| std::ptr::eq(other.neighbourhood, neighbourhood))
 }
 
 /// How long the file of a container is before its network's block, without lines of others; `None` where one of these names means somebody
@@ -90,6 +96,11 @@ impl<'a> Hosts<'a> {
         for membership in own {
             hosts.add_own(membership);
         }
+        for (index, membership) in own.iter().enumerate() {
+            if membership.member.names == Names::Network && !is_seen(own, index) {
+                hosts.add_guests(membership);
+            }
+        }
         hosts
     }
 
@@ -117,8 +128,11 @@ impl<'a> Hosts<'a> {
 
     fn add_links(&mut self, own: &[Membership<'a>]) {
         let mut links: Vec<(&str, Option<&'a Member>)> = Vec::new();
+        let is_foreign = |source: &Member| {
+            own.iter().all(|membership| source.relation_to(membership.member) == Relation::Allowed)
+        };
         for membership in own {
-            let found = |source: &str| membership.network().find(source);
+            let found = |source: &str| membership.network().find(membership.member, source);
             let of_member = membership.member.links.iter();
             links.extend(of_member.map(|link| (link.alias.as_str(), found(&link.source))));
         }
@@ -129,10 +143,33 @@ impl<'a> Hosts<'a> {
         }
         for (alias, source) in links {
             let Some(source) = source else { continue };
-            let names = self.allowed(source, &[alias, &source.hostname, &source.name]);
+            // What another tenant calls it would mean somebody else here.
+            let foreign = if is_foreign(source) { foreign_names(source) } else { Vec::new() };
+            let names = match foreign.first() {
+                Some(name) => self.allowed(source, &[alias, name]),
+                None => self.allowed(source, &[alias, &source.hostname, &source.name]),
+            };
             push_lines(&mut self.text, source, &names);
             for name in names {
                 self.claim(name, Some(&source.container_id));
+            }
+        }
+    }
+
+    /// The lines of members of other tenants whom the container sees. No name of theirs means one of its own tenant.
+    fn add_guests(&mut self, Membership { neighbourhood, member }: &Membership<'a>) {
+        let members = &neighbourhood.network.members;
+        for (guest, mut names) in neighbourhood.guests(member) {
+            let is_taken = |name: &String| {
+                let places = neighbourhood.lines().places.get(&name.to_ascii_lowercase());
+                places.is_some_and(|places| {
+                    places.iter().any(|&place| members[place].container_id != guest.container_id)
+                })
+            };
+            names.retain(|name| !self.meanings.contains_key(&name.to_ascii_lowercase()) && !is_taken(name));
+            push_lines(&mut self.text, guest, &names);
+            for name in &names {
+                self.claim(name, Some(&guest.container_id));
             }
         }
     }
@@ -165,6 +202,7 @@ impl<'a> Hosts<'a> {
     fn add_own(&mut self, Membership { neighbourhood, member }: &Membership<'a>) {
         let full = format!("{}.{}", member.hostname, member.domain);
         let (qualified, others) = (neighbourhood.qualified(&member.name), neighbourhood.names_of(member));
+        let namespaced = (!member.tenant().is_empty()).then(|| qualify(&member.name, member.tenant()));
         let mut names = Vec::new();
         if !member.domain.is_empty() {
             names.push(full.as_str());
@@ -172,6 +210,7 @@ impl<'a> Hosts<'a> {
         names.push(&member.hostname);
         if member.names == Names::Network {
             names.push(&member.name);
+            names.extend(namespaced.as_deref());
             names.extend(member.aliases.iter().map(String::as_str));
             names.extend(qualified.as_deref());
             if !neighbourhood.is_outdated {

@@ -11,6 +11,9 @@ pub(crate) const MAX_VARIABLE: usize = 32 * 4096 - 1;
 const RULE: &str = "a name has letters, digits, '_', '-' and '.', at most 63 between dots and 253 in all, \
                     starts with none of '-' and '.', and is not localhost";
 
+const SINGLE_RULE: &str = "a name that a pod chooses is one DNS label: letters, digits, '_' and '-', at most 63, without dots, \
+                           no number and not localhost";
+
 /// Whether text may stand in a hosts file as a name.
 pub(crate) fn is_valid(name: &str) -> bool {
     let label = |label: &str| {
@@ -21,6 +24,34 @@ pub(crate) fn is_valid(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or_default();
     // RFC 6761, section 6.3: localhost and what is below it are nobody's to give.
     name.len() <= MAX_NAME && name.split('.').all(label) && !last.eq_ignore_ascii_case("localhost")
+}
+
+/// Whether a text is one DNS label, of which a namespace is made.
+pub(crate) fn is_label(text: &str) -> bool {
+    is_valid(text) && !text.contains('.')
+}
+
+/// Whether text may be a name that is not the node's own word: one label that nothing else is known by (RFC 1123, with
+/// the `_` that runtimes use), and none that is read as an address.
+pub(crate) fn is_single(name: &str) -> bool {
+    is_label(name) && !name.ends_with('-') && !is_number(name)
+}
+
+/// Whether resolvers read a label as an address, as inet_aton(3) does: a number of base 10, 8 or 16.
+fn is_number(label: &str) -> bool {
+    let digits = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
+    match digits {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => label.bytes().all(|byte| byte.is_ascii_digit()),
+    }
+}
+
+/// Refuses what may not be a name that a pod chooses; `what` says what it is the name of.
+pub(crate) fn check_label(what: &str, name: &str) -> Result<(), Error> {
+    if is_single(name) {
+        return Ok(());
+    }
+    Err(Error::Config { problem: format!("invalid {what} {name:?}"), cure: SINGLE_RULE })
 }
 
 /// Whether text that is too long for a label may be a container's ID, as the specification has it.
@@ -88,6 +119,32 @@ mod tests {
             &long,
         ] {
             let error = check("alias", bad).unwrap_err();
+            assert!(error.to_string().contains("invalid alias"), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_pod_chooses_is_one_label_that_nothing_else_is_known_by() {
+        for good in ["db", "DB_1", "a-b", "10a", "0xg", "1-2", &"x".repeat(63)] {
+            assert!(is_single(good), "{good}");
+        }
+        for bad in [
+            "",
+            "a.b",
+            "a.",
+            "*",
+            "*.a",
+            "localhost",
+            "10",
+            "010",
+            "0x7f000001",
+            "0X7F",
+            "0x",
+            "::1",
+            "a-",
+            "-a",
+        ] {
+            let error = check_label("alias", bad).unwrap_err();
             assert!(error.to_string().contains("invalid alias"), "{bad:?}");
         }
     }

@@ -3,13 +3,16 @@
 //! Every member has a slot in this block: the same one in every file, kept as long as it is a member. Who joins takes
 //! the place of one that has gone, or the end; who leaves makes room. So each file changes by the lines of one member,
 //! wherever it is, and none of the others' lines ever moves under a reader.
+//!
+//! Each tenant has a block of its own. Members of other tenants whom its own may know are guests: their lines are in the
+//! files of those alone who see them (see `hosts`).
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use registry::{Member, Network, Patch, Slot, filler, line_starts, short_id};
+use registry::{Member, Network, Patch, Relation, Slot, filler, line_starts, qualify, short_id};
 
 use crate::foreign::MARK;
 use crate::name::MAX_NAME;
@@ -22,10 +25,15 @@ const MAX_NAMES: usize = MAX_LINE - MARK.len();
 /// In bytes: no registry holds as many members as would fill it.
 const MAX_BLOCK: usize = 16 << 20;
 
-/// A network, and the lines of its members from when they are first asked for.
+/// So many names of another namespace's members stand in a hosts file, those of the first ones. Links know no such bound.
+const MAX_FOREIGN_NAMES: usize = 64;
+
+/// A tenant of a network, and the lines of its members from when they are first asked for.
 #[derive(Debug)]
 pub(crate) struct Neighbourhood {
+    /// Its members, and besides them those of others whom some of them may know.
     pub(crate) network: Network,
+    pub(crate) tenant: String,
     /// Members said that they had slots which they cannot have: no file can be relied on to have them.
     pub(crate) is_damaged: bool,
     /// A version before wrote it, whose lines had fewer names: so are those of its members until it changes.
@@ -46,7 +54,14 @@ pub(crate) struct Lines {
 }
 
 impl Neighbourhood {
-    pub(crate) fn new(mut network: Network) -> Self {
+    /// The tenants of a network.
+    pub(crate) fn all(network: &Network) -> Vec<Self> {
+        let tenants = network.tenants().into_iter();
+        tenants.map(|tenant| Self::new(of_tenant(network, tenant), tenant)).collect()
+    }
+
+    /// A network that has members of that tenant alone.
+    pub(crate) fn new(mut network: Network, tenant: &str) -> Self {
         let is_outdated = is_outdated(&network);
         let is_damaged = take_impossible_slots(&mut network);
         let mut containers: HashMap<String, Vec<usize>> = HashMap::with_capacity(network.members.len());
@@ -54,7 +69,9 @@ impl Neighbourhood {
             containers.entry(member.container_id.clone()).or_default().push(place);
         }
         let (lines, addresses) = (OnceCell::new(), OnceCell::new());
-        let mut neighbourhood = Self { network, is_damaged, is_outdated, lines, addresses, containers };
+        let tenant = tenant.to_owned();
+        let mut neighbourhood =
+            Self { network, tenant, is_damaged, is_outdated, lines, addresses, containers };
         if is_damaged || is_outdated {
             neighbourhood.allot();
         }
@@ -186,8 +203,33 @@ impl Neighbourhood {
         text
     }
 
+    /// The members of other tenants whom one of these sees, with what they are called there.
+    pub(crate) fn guests(&self, viewer: &Member) -> Vec<(&Member, Vec<String>)> {
+        let mut of_namespaces: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut guests = Vec::new();
+        for guest in &self.network.others {
+            let names = match guest.relation_to(viewer) {
+                Relation::Own | Relation::Stranger => continue,
+                Relation::Kin => self.names_of(guest),
+                // `name.network` is this tenant's.
+                Relation::Allowed if guest.tenant() == self.network.name => continue,
+                Relation::Allowed => {
+                    let names = foreign_names(guest);
+                    let count = of_namespaces.entry(guest.tenant()).or_default();
+                    *count += names.len();
+                    if *count > MAX_FOREIGN_NAMES {
+                        continue;
+                    }
+                    names
+                }
+            };
+            guests.push((guest, names));
+        }
+        guests
+    }
+
     /// What a member is called by the others: `name.network`, by which an address is known where it is looked up
-    /// (gethostbyaddr(3) takes the first), name, aliases, short ID, and these with the network; each once.
+    /// (gethostbyaddr(3) takes the first), name, `name.namespace`, aliases, short ID, and these with the network; each once.
     pub(crate) fn names_of(&self, member: &Member) -> Vec<String> {
         let mut names: Vec<String> = self.qualified(&member.name).into_iter().collect();
         let mut add = |name: String| {
@@ -197,6 +239,9 @@ impl Neighbourhood {
         };
         let further = || member.aliases.iter().cloned().chain([short_id(&member.container_id)]);
         add(member.name.clone());
+        if !member.tenant().is_empty() {
+            add(qualify(&member.name, member.tenant()));
+        }
         further().for_each(&mut add);
         if !self.is_outdated {
             further().filter_map(|name| self.qualified(&name)).for_each(add);
@@ -211,16 +256,52 @@ impl Neighbourhood {
     }
 }
 
-/// Whether a version before wrote it, whose lines had fewer names. What it says of slots is not read.
-pub(crate) fn is_outdated(network: &Network) -> bool {
-    network.is_seen_whole() && network.members.iter().any(|member| member.slot.is_none())
+/// What a member is called by those of another tenant who may know it: its names with its namespace.
+pub(crate) fn foreign_names(member: &Member) -> Vec<String> {
+    let names = [&member.name].into_iter().chain(&member.aliases);
+    names.map(|name| qualify(name, member.tenant())).collect()
 }
 
-/// The network with a slot for each member.
-pub(crate) fn with_slots(network: Network) -> Network {
-    let mut neighbourhood = Neighbourhood::new(network);
+/// Whether a version before wrote it, whose lines had fewer names. What it says of slots is not read.
+fn is_outdated(network: &Network) -> bool {
+    let mut without = network.members.iter().filter(|member| member.slot.is_none());
+    without.any(|member| network.is_seen_whole(member.tenant()))
+}
+
+/// The network with a slot for each member of a tenant of which somebody sees all.
+pub(crate) fn with_slots(mut network: Network, tenant: &str) -> Network {
+    if !network.is_seen_whole(tenant) {
+        return network;
+    }
+    let is_own = |member: &Member| member.tenant() == tenant;
+    let own = network.members.iter().filter(|member| is_own(member)).cloned().collect();
+    let mut neighbourhood =
+        Neighbourhood::new(Network { members: own, ..Network::new(&network.name) }, tenant);
     neighbourhood.give_slots();
-    neighbourhood.network
+    let mut given = neighbourhood.network.members.into_iter();
+    for member in network.members.iter_mut().filter(|member| is_own(member)) {
+        if let Some(given) = given.next() {
+            *member = given;
+        }
+    }
+    network
+}
+
+/// What a tenant has of a network and may know of others.
+fn of_tenant(network: &Network, tenant: &str) -> Network {
+    let members: Vec<Member> =
+        network.members.iter().filter(|member| member.tenant() == tenant).cloned().collect();
+    // Members of one tenant differ in this by what they were before it was known.
+    let mut formers = HashSet::new();
+    let askers: Vec<&Member> =
+        members.iter().filter(|member| formers.insert(member.former_namespace())).collect();
+    let is_known = |other: &&Member| {
+        askers.iter().any(|asker| !matches!(other.relation_to(asker), Relation::Own | Relation::Stranger))
+    };
+    // Where not all members are known, sources of the own tenant are among the others.
+    let own = network.others.iter().filter(|other| other.tenant() == tenant);
+    let others = network.known().filter(is_known).chain(own).cloned().collect();
+    Network { name: network.name.clone(), members, others }
 }
 
 /// Takes slots away that overlap others or lie beyond all reason, as only a damaged registry has them; whether there
@@ -325,8 +406,8 @@ mod tests {
                     ..Member::default()
                 });
             }
-            let before = Neighbourhood::new(network.clone());
-            let mut after = Neighbourhood::new(network);
+            let before = Neighbourhood::new(network.clone(), "");
+            let mut after = Neighbourhood::new(network, "");
             after.give_slots();
             let _ = after.patch(&before);
             let text = &after.lines().text;
@@ -342,11 +423,11 @@ mod tests {
                 let addresses = if index == 0 { vec![] } else { vec!["10.0.0.2".parse().unwrap()] };
                 let container_id = format!("c{index}");
                 network.put(Member { container_id, name: "m".into(), addresses, ..Member::default() });
-                let mut neighbourhood = Neighbourhood::new(network.clone());
+                let mut neighbourhood = Neighbourhood::new(network.clone(), "");
                 neighbourhood.give_slots();
                 network = neighbourhood.network;
             }
-            let neighbourhood = Neighbourhood::new(network);
+            let neighbourhood = Neighbourhood::new(network, "");
             assert!(!neighbourhood.is_damaged);
             assert_eq!(neighbourhood.lines().text.lines().count(), 1);
         }
@@ -362,7 +443,7 @@ mod tests {
             addresses: vec!["10.0.0.2".parse().unwrap()],
             ..Member::default()
         });
-        let mut neighbourhood = Neighbourhood::new(network);
+        let mut neighbourhood = Neighbourhood::new(network, "");
         neighbourhood.give_slots();
         let text = &neighbourhood.lines().text;
         assert!(text.lines().count() > 1);

@@ -64,7 +64,8 @@ impl<'a> Pod<'a> {
         let Some(network) = self.networks.first() else {
             return Ok(Vec::new());
         };
-        let mut view = View::new(&self.locked, self.locked.around(network, &[self.container_id], None)?);
+        let network = self.locked.around(network, &[self.container_id], None)?;
+        let mut view = View::new(&self.locked, &network);
         Ok(view.environment(self.container_id, Some(&self.folder))?.into_variables())
     }
 
@@ -82,16 +83,30 @@ impl<'a> Pod<'a> {
             }
         };
         match self.change(network, change)? {
-            Some(after) => View::new(&self.locked, after).rewrite_hosts_of(self.container_id),
+            Some(after) => View::new(&self.locked, &after).rewrite_hosts_of(self.container_id),
             None => Ok(()),
         }
     }
 
+    /// Whether the networks that it is on let its containers' environment be offered, as their `annotations` say.
+    pub fn may_offer_environment(&self) -> Result<bool, Error> {
+        for network in &self.networks {
+            let network = self.locked.around(network, &[self.container_id], None)?;
+            if network.members_of(self.container_id).any(|member| member.keeps_env) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Offers an environment to those who link to it from now on. What it offers already under the same name stays;
-    /// what cannot be a variable is passed over.
+    /// what cannot be a variable is passed over, and so is a network that does not let it be offered.
     pub fn offer_environment(&self, environment: &BTreeMap<String, String>) -> Result<(), Error> {
         for network in &self.networks {
             self.change(network, |member| {
+                if member.keeps_env {
+                    return;
+                }
                 for (key, value) in environment {
                     if name::check_variable(key, value).is_ok() {
                         member.env.entry(key.clone()).or_insert_with(|| value.clone());

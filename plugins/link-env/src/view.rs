@@ -1,10 +1,10 @@
 //! What containers can see: the memberships of each, gathered from the registry, and the files that follow from them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::time::SystemTime;
 
-use registry::{Folder, Locked, Member, Names, Network, Patch};
+use registry::{Folder, Locked, Member, Names, Network, Patch, Relation};
 
 use crate::env::{self, Environment};
 use crate::error::Error;
@@ -16,18 +16,27 @@ use crate::neighbourhood::Neighbourhood;
 /// The registry as it is, but for one network, which is as it is about to be.
 pub(crate) struct View<'a> {
     locked: &'a Locked,
-    /// The network in question first, then others as containers turn out to be on them.
+    /// The network in question.
+    name: String,
+    /// Its tenants first, `own` of them, then others as containers turn out to be on them.
     networks: Vec<Neighbourhood>,
-    /// The first network as it was, where it was another one.
-    before: Option<Neighbourhood>,
+    own: usize,
+    /// The tenants of the network in question as they were, where it was another one.
+    before: Vec<Neighbourhood>,
     ipv6: bool,
 }
 
-/// What was another way before, and so may have to be told to others.
-struct Change {
-    /// Members that came, went, or were others before.
-    members: Vec<Member>,
-    /// Their names as others see them, in small letters.
+/// Until when every hosts file of a tenant was as it should be and nobody else has written to it.
+pub(crate) type Settled = BTreeMap<String, Option<SystemTime>>;
+
+/// What was another way before, and so may have to be told to the members of a tenant.
+struct Change<'a> {
+    /// Members of all tenants that came, went, or were others before.
+    members: &'a [Member],
+    tenant: &'a str,
+    /// Some of them are of this tenant, or there are none at all.
+    is_own: bool,
+    /// The names of those as the others see them, in small letters.
     names: Vec<String>,
     /// The change of the block that all see who see every member.
     patch: Patch,
@@ -35,20 +44,37 @@ struct Change {
     settled: Option<SystemTime>,
 }
 
+/// Notes that hosts files are about to change, and says since when they had not.
+pub(crate) fn unsettle(locked: &Locked, before: &Network, after: &Network) -> Result<Settled, Error> {
+    let mut tenants = before.changed_tenants(after);
+    for network in [before, after] {
+        tenants.extend(network.tenants().into_iter().filter(|tenant| network.is_seen_whole(tenant)));
+    }
+    let mut settled = Settled::new();
+    for tenant in tenants {
+        settled.insert(tenant.to_owned(), locked.settled(&after.name, tenant)?);
+        locked.unsettle(&after.name, tenant)?;
+    }
+    Ok(settled)
+}
+
 impl<'a> View<'a> {
-    pub(crate) fn new(locked: &'a Locked, network: Network) -> Self {
+    pub(crate) fn new(locked: &'a Locked, network: &Network) -> Self {
+        let networks = Neighbourhood::all(network);
         Self {
             locked,
-            networks: vec![Neighbourhood::new(network)],
-            before: None,
+            name: network.name.clone(),
+            own: networks.len(),
+            networks,
+            before: Vec::new(),
             // Absent where the kernel has no IPv6, or was started with ipv6.disable=1.
             ipv6: Path::new("/proc/sys/net/ipv6").exists(),
         }
     }
 
     /// The same, knowing what the network was before: hosts files may have lines of that.
-    pub(crate) fn knowing(self, before: Network) -> Self {
-        Self { before: Some(Neighbourhood::new(before)), ..self }
+    pub(crate) fn knowing(self, before: &Network) -> Self {
+        Self { before: Neighbourhood::all(before), ..self }
     }
 
     /// The hosts file that a container should have; `folder` is its own, where it has one yet.
@@ -69,46 +95,85 @@ impl<'a> View<'a> {
 
     /// Rewrites the hosts files of everybody who sees what the network was before in another way. `settled` is when
     /// all of them were right the last time. Goes on past failures.
-    pub(crate) fn rewrite_hosts(
-        &mut self,
-        before: &Network,
-        settled: Option<SystemTime>,
-    ) -> Result<(), Error> {
-        let before = Neighbourhood::new(before.clone());
-        let neighbourhood = &self.networks[0];
-        let is_reliable = !before.is_damaged && !before.is_outdated && !neighbourhood.is_damaged;
-        let settled = settled.filter(|_| is_reliable);
-        let members = changed(&before.network, &neighbourhood.network);
-        let names = members.iter().flat_map(|member| neighbourhood.names_of(member));
-        let names = names.map(|name| name.to_ascii_lowercase()).collect();
-        let change = Change { names, patch: neighbourhood.patch(&before), members, settled };
+    pub(crate) fn rewrite_hosts(&mut self, before: &Network, settled: &Settled) -> Result<(), Error> {
+        self.before = Neighbourhood::all(before);
+        let members = self.changed();
         let mut failures = Vec::new();
-        let mut known = HashSet::new();
-        let sees = neighbourhood.network.members.iter().filter(|member| change.concerns(member));
-        let concerned: Vec<String> = sees.map(|member| member.container_id.clone()).collect();
-        self.before = Some(before);
-        for container_id in concerned.into_iter().filter(|container_id| known.insert(container_id.clone())) {
-            let rewritten = match self.patch_hosts_of(&container_id, &change) {
-                Ok(false) => self.rewrite_hosts_of(&container_id),
-                outcome => outcome.map(|_| ()),
-            };
-            failures.extend(rewritten.err().map(cni::Error::from));
+        for place in 0..self.own {
+            let tenant = self.networks[place].tenant.clone();
+            let change = self.change(place, &tenant, &members, settled);
+            let was_settled = settled.get(&tenant).is_some_and(Option::is_some);
+            let sees = self.networks[place].network.members.iter();
+            let mut known = HashSet::new();
+            let concerned: Vec<String> = sees
+                .filter(|member| change.concerns(member) && known.insert(&member.container_id))
+                .map(|member| member.container_id.clone())
+                .collect();
+            let is_well = failures.len();
+            for container_id in concerned {
+                let rewritten = match self.patch_hosts_of(&container_id, place, &change) {
+                    Ok(false) => self.rewrite_hosts_of(&container_id),
+                    outcome => outcome.map(|_| ()),
+                };
+                failures.extend(rewritten.err().map(cni::Error::from));
+            }
+            // Where nobody sees all, no file is ever patched. Files that another change did not reach are not right by this.
+            if failures.len() == is_well
+                && (change.is_own || was_settled)
+                && self.networks[place].network.is_seen_whole(&tenant)
+            {
+                self.locked.settle(&self.name, &tenant)?;
+            }
         }
-        cni::Error::all(failures)?;
-        // Where nobody sees all, no file is ever patched.
-        if self.networks[0].network.is_seen_whole() {
-            self.locked.settle(&self.networks[0].network.name)?;
+        Ok(cni::Error::all(failures)?)
+    }
+
+    /// The members, as they were and as they are, that are not the same in both.
+    fn changed(&self) -> Vec<Member> {
+        let after = &self.networks[..self.own];
+        let mut members = Vec::new();
+        for (these, others) in [(&self.before[..], after), (after, &self.before[..])] {
+            for this in these {
+                let other = others.iter().find(|other| other.tenant == this.tenant);
+                let known = other.map(|other| other.network.by_attachment()).unwrap_or_default();
+                let differs = |member: &&Member| known.get(&member.attachment()) != Some(member);
+                members.extend(this.network.members.iter().filter(differs).cloned());
+            }
         }
-        Ok(())
+        members
+    }
+
+    fn change<'b>(
+        &self,
+        place: usize,
+        tenant: &'b str,
+        members: &'b [Member],
+        settled: &Settled,
+    ) -> Change<'b> {
+        let neighbourhood = &self.networks[place];
+        let empty = Neighbourhood::new(Network::new(&self.name), tenant);
+        let before = self.before.iter().find(|before| before.tenant == tenant).unwrap_or(&empty);
+        let is_reliable = !before.is_damaged && !before.is_outdated && !neighbourhood.is_damaged;
+        let own = || members.iter().filter(|member| member.tenant() == tenant);
+        let names = own().flat_map(|member| neighbourhood.names_of(member));
+        Change {
+            members,
+            tenant,
+            // The same ADD again puts files right that somebody has damaged.
+            is_own: members.is_empty() || own().next().is_some(),
+            names: names.map(|name| name.to_ascii_lowercase()).collect(),
+            patch: neighbourhood.patch(before),
+            settled: settled.get(tenant).copied().flatten().filter(|_| is_reliable),
+        }
     }
 
     /// Changes the lines of the members in question alone, where a container's file is as it was left, and says whether
     /// it did.
-    fn patch_hosts_of(&self, container_id: &str, change: &Change) -> Result<bool, Error> {
+    fn patch_hosts_of(&self, container_id: &str, place: usize, change: &Change<'_>) -> Result<bool, Error> {
         let Some(settled) = change.settled else {
             return Ok(false);
         };
-        let own: Vec<Membership<'_>> = Membership::of(container_id, &self.networks[0]).collect();
+        let own: Vec<Membership<'_>> = Membership::of(container_id, &self.networks[place]).collect();
         if own.iter().any(|own| own.member.names == Names::Links || change.is_apart(own.member)) {
             return Ok(false);
         }
@@ -123,12 +188,12 @@ impl<'a> View<'a> {
     pub(crate) fn rewrite_hosts_of(&mut self, container_id: &str) -> Result<(), Error> {
         let folder = match self.locked.container(container_id)? {
             Some(folder) => folder,
-            None => self.locked.join(container_id, &self.networks[0].network.name)?,
+            None => self.locked.join(container_id, &self.name)?,
         };
         let text = self.hosts(container_id, Some(&folder))?;
         // What somebody has put behind the lines of members that have gone by now.
-        let most =
-            text.text.len() + self.before.as_ref().map_or(0, Neighbourhood::length) + 2 * foreign::MOST;
+        let before: usize = self.before.iter().map(Neighbourhood::length).sum();
+        let most = text.text.len() + before + 2 * foreign::MOST;
         let is_cut = files::write_hosts(&folder, &text, most, |line| self.may_be_ours(container_id, line))?;
         if is_cut {
             let note = format!(
@@ -168,24 +233,39 @@ impl<'a> View<'a> {
 
     /// The places in `networks` of those that a container is on, in the order in which it joined them.
     fn networks_of(&mut self, container_id: &str, folder: Option<&Folder>) -> Result<Vec<usize>, Error> {
-        let names = folder.map(|folder| self.locked.networks_of(folder)).transpose()?;
+        let names = folder.map(|folder| self.locked.networks_of(folder)).transpose()?.unwrap_or_default();
+        let is_on = |network: &Neighbourhood| network.members_of(container_id).next().is_some();
         let mut places = Vec::with_capacity(1);
-        for name in names.unwrap_or_default() {
-            let known = self.networks.iter().position(|known| known.network.name == name);
-            let place = known.unwrap_or(self.networks.len());
+        for name in &names {
+            if *name == self.name {
+                places.extend((0..self.own).filter(|&place| is_on(&self.networks[place])));
+                continue;
+            }
             // What is known of another network may be no more than what concerns another container.
-            if place > 0 && !known.is_some_and(|place| self.networks[place].network.is_seen_whole()) {
-                let network = Neighbourhood::new(self.locked.around(&name, &[container_id], None)?);
-                match self.networks.get_mut(place) {
-                    Some(known) => *known = network,
-                    None => self.networks.push(network),
+            let is_known = |known: &Neighbourhood| {
+                known.network.name == *name && known.network.is_seen_whole(&known.tenant) && is_on(known)
+            };
+            if !self.networks[self.own..].iter().any(is_known) {
+                for read in Neighbourhood::all(&self.locked.around(name, &[container_id], None)?) {
+                    let is_same = |known: &&mut Neighbourhood| {
+                        known.network.name == *name && known.tenant == read.tenant
+                    };
+                    match self.networks[self.own..].iter_mut().find(is_same) {
+                        Some(known) => *known = read,
+                        None => self.networks.push(read),
+                    }
                 }
             }
-            places.push(place);
+            let others = self.own..self.networks.len();
+            places.extend(
+                others.filter(|&place| {
+                    self.networks[place].network.name == *name && is_on(&self.networks[place])
+                }),
+            );
         }
         // Before ADD has noted it, the network in question is missing from the list.
-        if !places.contains(&0) {
-            places.push(0);
+        if !names.contains(&self.name) {
+            places.extend((0..self.own).filter(|&place| is_on(&self.networks[place])));
         }
         Ok(places)
     }
@@ -196,28 +276,22 @@ impl<'a> View<'a> {
     }
 }
 
-impl Change {
+impl Change<'_> {
     /// Whether a member's hosts file may have lines of the members that changed.
     fn concerns(&self, member: &Member) -> bool {
-        member.names == Names::Network || self.is_apart(member)
+        self.is_own && member.names == Names::Network || self.is_apart(member)
     }
 
-    /// Whether a member's hosts file changes in more than the block that all see: it is its own, or has links to them.
+    /// Whether a member's hosts file changes in more than the block that all see: it is its own, or has links to them, or
+    /// sees them as members of another tenant.
     fn is_apart(&self, member: &Member) -> bool {
+        let is_guest = |changed: &Member| {
+            member.names == Names::Network
+                && changed.tenant() != self.tenant
+                && changed.relation_to(member) != Relation::Stranger
+        };
         self.members.iter().any(|changed| {
-            changed.container_id == member.container_id
-                || member.links.iter().any(|link| changed.answers_to(&link.source))
+            changed.container_id == member.container_id || changed.is_meant_by(member) || is_guest(changed)
         })
     }
-}
-
-/// The members, as they were and as they are, that are not the same in both.
-fn changed(before: &Network, after: &Network) -> Vec<Member> {
-    let mut changed = Vec::new();
-    for (these, others) in [(before, after), (after, before)] {
-        let others = others.by_attachment();
-        let differs = |member: &&Member| others.get(&member.attachment()) != Some(member);
-        changed.extend(these.members.iter().filter(differs).cloned());
-    }
-    changed
 }

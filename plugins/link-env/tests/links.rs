@@ -148,16 +148,22 @@ fn pods_of_the_same_name_in_two_namespaces_get_along() {
     };
     pod("red").add("c1", &["10.0.0.2/24"], &json!({}));
     pod("blue").add("c2", &["10.0.0.3/24"], &json!({}));
-    assert_eq!(
-        place.hosts("c1"),
-        [
-            "10.0.0.2 c1 db-0 db-0.red db-0.shop db-0.red.shop c1.shop",
-            "10.0.0.3 db-0.blue.shop db-0.blue db-0 c2 db-0.shop c2.shop"
-        ]
+    assert_eq!(place.hosts("c1"), ["10.0.0.2 c1 db-0 db-0.red db-0.shop c1.shop"]);
+    assert_eq!(place.hosts("c2"), ["10.0.0.3 c2 db-0 db-0.blue db-0.shop c2.shop"]);
+    // Each namespace has its own, and who belongs to none has neither.
+    pod("blue").with_args("IgnoreUnknown=1;K8S_POD_NAMESPACE=blue;K8S_POD_NAME=web").add(
+        "c3",
+        &["10.0.0.4/24"],
+        &json!({"links": ["db-0:store"]}),
     );
-    // The pod that came first keeps the name.
-    place.shop().add("c3", &["10.0.0.4/24"], &json!({"name": "web", "links": ["db-0:store"]}));
-    assert_eq!(place.hosts("c3")[0], "10.0.0.2 store c1 db-0");
+    assert_eq!(place.hosts("c3")[0], "10.0.0.3 store c2 db-0");
+    let root = json!({"name": "web", "links": ["db-0:store"]});
+    let (_, message) = place.shop().try_add("c4", &["10.0.0.5/24"], &root).error();
+    assert!(message.starts_with("cannot link to a non running container: db-0"), "{message}");
+    for container in ["c1", "c2", "c3"] {
+        place.shop().del(container);
+    }
+    place.assert_nothing_is_left();
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn results_and_arguments_of_others_are_taken() {
             let answer = shop.call(command, id, &keys);
             assert!(answer.ok, "{command} behind {what}: {answer:?}");
         }
-        let own = "10.0.0.2 d0937f212273 web web.web web.shop web.web.shop d0937f212273.shop";
+        let own = "10.0.0.2 d0937f212273 web web.web web.shop d0937f212273.shop";
         assert_eq!(place.hosts(id), [own], "{what}");
         assert!(shop.call("DEL", id, &keys).ok);
         place.assert_nothing_is_left();

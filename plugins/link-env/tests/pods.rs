@@ -57,3 +57,38 @@ fn what_an_agent_adds_lasts_until_the_pod_goes() {
     shop.del("web1");
     place.assert_nothing_is_left();
 }
+
+/// What the operator does not list is not done, whatever an agent asks for.
+#[test]
+fn an_environment_is_offered_where_the_network_lets_it() {
+    let place = Place::new(json!({"annotations": ["links"]}));
+    let shop = place.shop();
+    shop.add("db1", &["10.1.0.2/24"], &json!({"name": "db", "env": {"A": "own"}}));
+    let pod = Pod::find(&place.state(), "db1").unwrap().unwrap();
+    assert!(!pod.may_offer_environment().unwrap());
+    pod.offer_environment(&BTreeMap::from([("B".to_owned(), "1".to_owned())])).unwrap();
+    drop(pod);
+    shop.add("web1", &["10.1.0.3/24"], &json!({"name": "web", "links": ["db"]}));
+    assert!(place.env("web1").contains_key("DB_ENV_A") && !place.env("web1").contains_key("DB_ENV_B"));
+    let listed = Place::new(json!({"annotations": ["share-env"]}));
+    listed.shop().add("db1", &["10.1.0.2/24"], &json!({}));
+    assert!(Pod::find(&listed.state(), "db1").unwrap().unwrap().may_offer_environment().unwrap());
+}
+
+/// Any pod may ask its runtime for any device.
+#[test]
+fn pods_of_a_namespace_have_no_device() {
+    let mut place = Place::new(json!({}));
+    let specs = place.folder().join("cdi");
+    place.conf = json!({"cdiDir": specs});
+    let pod = place.shop().with_args("IgnoreUnknown=1;K8S_POD_NAMESPACE=prod;K8S_POD_NAME=db");
+    pod.add("c1", &["10.1.0.2/24"], &json!({}));
+    assert!(pod.check("c1", &["10.1.0.2/24"]).ok);
+    assert!(!specs.exists());
+    place.shop().add("c2", &["10.1.0.3/24"], &json!({}));
+    assert_eq!(std::fs::read_dir(&specs).unwrap().count(), 1);
+    for container in ["c1", "c2"] {
+        place.shop().del(container);
+    }
+    assert_eq!(std::fs::read_dir(&specs).unwrap().count(), 0);
+}

@@ -9,7 +9,7 @@ use std::path::Path;
 use cni::{Attachment, Cache, ContainerId, IfName, NetworkName};
 use host_local::HostLocal;
 use link_env::{Given, Pod};
-use registry::{ExtraHost, Registry};
+use registry::{ExtraHost, Member, Registry};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -123,7 +123,8 @@ pub fn registry(bytes: &[u8]) {
     }
     let _ = registry.note("c1", "a note");
     if let Ok(Some(locked)) = registry.lock_existing() {
-        let _ = (locked.networks_with("db"), locked.settled("net"), locked.containers());
+        let asker = Member::default();
+        let _ = (locked.networks_with(&asker, "db"), locked.settled("net", ""), locked.containers());
         if let Ok(before) = locked.around("net", &["c2"], None) {
             let mut after = before.clone();
             after.remove("c2", "eth0");

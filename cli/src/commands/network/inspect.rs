@@ -75,7 +75,7 @@ fn members<'a>(members: impl Iterator<Item = &'a Attached>) -> Table {
         let ports: Vec<String> = attached.ports.iter().map(ToString::to_string).collect();
         table.row([
             attached.short_id().into(),
-            attached.name().into(),
+            attached.called().into(),
             attached.attachment.ifname.as_str().into(),
             attached.host_interface().unwrap_or_default().into(),
             attached.mac().into(),
@@ -127,6 +127,7 @@ fn container(attached: &Attached) -> Value {
     };
     json!({
         "Name": attached.name(),
+        "Namespace": attached.namespace,
         "EndpointID": attached.endpoint_id(),
         "MacAddress": attached.mac(),
         "IPv4Address": address(true),

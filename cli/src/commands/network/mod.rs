@@ -82,7 +82,7 @@ fn missing(inventory: &Inventory, text: &str) -> Error {
 fn names_on(inventory: &Inventory, network: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for attached in inventory.members_of(network).filter(|attached| !attached.is_gone()) {
-        let name = attached.name();
+        let name = attached.called();
         if !names.contains(&name) {
             names.push(name);
         }

@@ -69,19 +69,20 @@ impl Delivery {
         &self.registry
     }
 
-    /// Puts a container's files where they are looked for. `devices` gives the names by which CDI knows it.
+    /// Puts a container's files where they are looked for. `devices` gives the names by which CDI knows it, where it may.
     pub(crate) fn deliver(
         &self,
         folder: &Folder,
         netns: &Path,
-        devices: impl FnOnce() -> Result<Vec<String>, Error>,
+        devices: Option<impl FnOnce() -> Result<Vec<String>, Error>>,
         environment: &Environment,
     ) -> Result<(), Error> {
         let id = id_of(folder);
         let hosts = folder.path().join(files::HOSTS);
         let link = self.netns_dir.as_ref().and_then(|dir| namespace::link(dir, netns));
-        let spec = self.cdi_dir.as_ref().map(|dir| (dir, cdi::file_name(id)));
-        let spec_path = spec.as_ref().map(|(dir, file)| dir.join(file));
+        let spec =
+            self.cdi_dir.as_ref().zip(devices).map(|(dir, devices)| (dir, cdi::file_name(id), devices));
+        let spec_path = spec.as_ref().map(|(dir, file, _)| dir.join(file));
         let paths: Vec<&Path> = link.iter().chain(&spec_path).map(PathBuf::as_path).collect();
         if paths.is_empty() {
             return Ok(());
@@ -107,9 +108,9 @@ impl Delivery {
                 .collect();
             folder.replace(LIST, &others, LIST_MODE)?;
         }
-        if let Some((dir, file)) = &spec {
+        if let Some((dir, file, devices)) = spec {
             let spec = cdi::spec(&devices()?, &hosts, environment);
-            Folder::at_or_create(dir)?.replace(file, spec.as_bytes(), cdi::MODE)?;
+            Folder::at_or_create(dir)?.replace(&file, spec.as_bytes(), cdi::MODE)?;
         }
         Ok(())
     }

@@ -91,14 +91,70 @@ fn put(keys: &mut Value, pointer: &str, value: Value) {
 fn without_a_name_of_its_own_a_container_has_the_pods_or_its_short_id() {
     let name = |keys: Value, args: &str| {
         let endpoint = endpoint(&keys, args).unwrap();
-        (endpoint.member.name, endpoint.qualified)
+        let namespace = endpoint.member.namespace.unwrap();
+        (endpoint.member.name, namespace, endpoint.is_name_given)
     };
-    assert_eq!(name(json!({}), ""), ("60707a2f0f64".into(), None));
-    assert_eq!(name(json!({}), "K8S_POD_NAME=a"), ("a".into(), None));
-    assert_eq!(name(json!({}), "K8S_POD_NAME=a;K8S_POD_NAMESPACE=ns"), ("a".into(), Some("a.ns".into())));
-    // podman allows names that no hosts file can have.
+    let given = |name: &str, namespace: &str| (name.to_owned(), namespace.to_owned(), true);
+    assert_eq!(name(json!({}), ""), given("60707a2f0f64", ""));
+    assert_eq!(name(json!({}), "K8S_POD_NAME=a"), given("a", ""));
+    assert_eq!(name(json!({}), "K8S_POD_NAME=a.b"), given("a.b", ""));
+    assert_eq!(name(json!({}), "K8S_POD_NAME=a;K8S_POD_NAMESPACE=ns"), given("a", "ns"));
+    // podman allows names that no hosts file can have, and Kubernetes names with dots, which would be others'.
     assert_eq!(name(json!({}), "K8S_POD_NAME=a..b").0, "60707a2f0f64");
-    assert_eq!(name(json!({"endpoint": {"name": "db"}}), "K8S_POD_NAME=a"), ("db".into(), None));
+    for pod in ["x.prod", "10", "localhost"] {
+        assert_eq!(
+            name(json!({}), &format!("K8S_POD_NAME={pod};K8S_POD_NAMESPACE=evil")),
+            given("60707a2f0f64", "evil")
+        );
+    }
+    assert_eq!(
+        name(json!({"endpoint": {"name": "db"}}), "K8S_POD_NAME=a"),
+        ("db".into(), String::new(), false)
+    );
+    let podmans = json!({"namespaces": false});
+    assert_eq!(name(podmans, "K8S_POD_NAME=a;K8S_POD_NAMESPACE=a"), given("a", ""));
+    let error = endpoint(&json!({}), "K8S_POD_NAME=a;K8S_POD_NAMESPACE=a/b").unwrap_err().to_string();
+    assert!(error.contains("K8S_POD_NAMESPACE \"a/b\""), "{error}");
+}
+
+/// What whoever may create a pod says of it.
+#[test]
+fn a_pod_chooses_single_labels_and_what_its_network_lets_it_say() {
+    let annotated = |annotation: &str, text: &str, more: Value| {
+        let mut keys = json!({"runtimeConfig": {"io.kubernetes.cri.pod-annotations": {
+            format!("link-env.cni/{annotation}"): text}}});
+        keys.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        endpoint(&keys, "K8S_POD_NAME=a;K8S_POD_NAMESPACE=ns")
+    };
+    for bad in ["api.stripe.com", "localhost", "*.a", "10", "0x7f000001", "127.0.0.1", "a b", "x.prod"] {
+        for (annotation, text) in
+            [("name", bad.to_owned()), ("aliases", format!("ok,{bad}")), ("links", format!("db:{bad}"))]
+        {
+            let error = annotated(annotation, &text, json!({})).unwrap_err();
+            assert!(error.to_string().contains(&format!("{bad:?}")), "{error}");
+            assert_eq!(cni::Error::from(error).code(), 7);
+        }
+    }
+    for bad in ["a.b", "a b", "**"] {
+        let error = annotated("allow-from", bad, json!({})).unwrap_err().to_string();
+        assert!(error.contains(&format!("{bad:?}")), "{error}");
+    }
+    let many: Vec<String> = (0..33).map(|number| format!("n{number}")).collect();
+    assert!(annotated("allow-from", &many.join(","), json!({})).is_err());
+    let member = annotated("allow-from", "shop, *,shop", json!({})).unwrap().member;
+    assert_eq!(member.allow_from, ["shop", "*"]);
+    let member = annotated("name", "db", json!({})).unwrap().member;
+    assert!(member.name == "db" && member.is_name_chosen && !member.keeps_env);
+
+    // What does not count is not even looked at, but for what is no annotation of ours.
+    let listed = json!({"annotations": ["links", "allow-from"]});
+    for (annotation, text) in [("name", "db"), ("aliases", "a b"), ("env", "no"), ("share-env", "true")] {
+        let member = annotated(annotation, text, listed.clone()).unwrap().member;
+        assert!(member.name == "a" && member.keeps_env && member.aliases.is_empty() && member.env.is_empty());
+    }
+    assert_eq!(annotated("links", "db", listed.clone()).unwrap().member.links.len(), 1);
+    let error = annotated("link", "db", listed).unwrap_err().to_string();
+    assert!(error.contains("unknown pod annotation \"link-env.cni/link\""), "{error}");
 }
 
 #[test]
