@@ -18,7 +18,7 @@ pub(crate) fn measure(rounds: usize) {
     drop(Namespaced::new("first"));
     let network = Network::new(&Suite::cleat().program("link-env"));
     network.fill(100);
-    println!("\nlink-env's ADD and DEL of another container among 100, {rounds} rounds, milliseconds");
+    println!("\nlink-env's ADD and DEL of another namespace's pod among 100, {rounds} rounds, milliseconds");
     println!("{:46} {:>8} {:>8} {:>8} {:>8}", "", "quiet", "p95", "with it", "p95");
     let mut ratios = Vec::new();
     let mut row = |what: &str, quiet: &[_], attacked: &[_]| {

@@ -16,7 +16,7 @@ use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::content::{self, read_sized};
+use crate::content::{self, LONGEST, read_sized};
 use crate::error::Error;
 
 const FOLDER: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
@@ -89,6 +89,14 @@ impl Folder {
     /// # Errors
     /// A file that is not a regular one or longer than any of the registry, and what the system calls say.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        self.read_up_to(name, LONGEST)
+    }
+
+    /// As [`Folder::read`], for a file that has no reason to be longer than that many bytes.
+    ///
+    /// # Errors
+    /// As [`Folder::read`], and a longer file.
+    pub fn read_up_to(&self, name: &str, most: u64) -> Result<Option<Vec<u8>>, Error> {
         let path = self.path_of(name)?;
         let file = match openat(&self.file, name, FILE, Mode::empty()) {
             Ok(fd) => File::from(fd),
@@ -100,7 +108,7 @@ impl Folder {
             if !metadata.is_file() {
                 return Err(io::Error::other("not a regular file"));
             }
-            read_sized(&file, metadata.size())
+            read_sized(&file, metadata.size(), most)
         };
         read().map(Some).map_err(|source| Error::Io { verb: "read", path, source })
     }

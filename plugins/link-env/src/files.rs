@@ -64,7 +64,9 @@ pub(crate) fn write_permission(folder: &Folder, is_writable: bool) -> Result<(),
 /// The environment's content is not compared: it is what it was when the container started, whatever its sources do.
 pub(crate) fn check(folder: &Folder, hosts: &Text) -> Result<(), Error> {
     let path = folder.path().join(HOSTS);
-    let Some(found) = folder.read(HOSTS)? else {
+    // Lines of others, and comments in the place of those that ended (see `foreign`). It is read under the lock of all.
+    let most = 2 * hosts.text.len() + 3 * foreign::MOST;
+    let Some(found) = folder.read_up_to(HOSTS, most as u64)? else {
         return Err(Error::Differs(format!("file {} is gone", path.display())));
     };
     if let Some(difference) = difference(&String::from_utf8_lossy(&found), &hosts.text) {

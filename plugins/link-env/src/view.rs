@@ -316,16 +316,17 @@ impl MayBeOurs<'_> {
         let Some(address) = words.next().and_then(|word| word.parse().ok()) else {
             return false;
         };
+        let is_somebodys = |network: &&Neighbourhood| network.members_at(address).next().is_some();
+        if !self.extra.contains_key(&address) && !self.networks.iter().any(|network| is_somebodys(network)) {
+            return false;
+        }
         let known = self.names.borrow().get(&address).cloned();
         let names = known.unwrap_or_else(|| {
             let names = Rc::new(self.names_at(address));
-            // Whatever else there is asked for is nobody's, and soon told.
-            if !names.is_empty() {
-                self.names.borrow_mut().insert(address, Rc::clone(&names));
-            }
+            self.names.borrow_mut().insert(address, Rc::clone(&names));
             names
         });
-        !names.is_empty() && words.all(|word| names.contains(word))
+        words.all(|word| names.contains(word))
     }
 
     fn names_at(&self, address: IpAddr) -> HashSet<String> {

@@ -1,5 +1,5 @@
-//! Five things that one pod can do all the while, and the time that others take meanwhile. The bench has the same of optimised
-//! programs (`BENCH=tenants make bench`).
+//! Five things that one pod can do all the while, and the time that pods of another namespace take meanwhile. The bench has the
+//! same of optimised programs (`BENCH=tenants make bench`).
 
 use std::path::Path;
 use std::process::{Child, Command};
@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 
 /// How long a runtime takes at the least for a pod that comes, or goes: the sandbox's process and its cgroups.
 const PACE: Duration = Duration::from_millis(50);
-pub(crate) const HOSTS: &str = "/run/cleat/containers/evil/hosts";
+/// As many links as one may have.
+const SOURCES: usize = 32;
+const HOSTS: &str = "/run/cleat/containers/evil/hosts";
 
 /// A network of link-env's alone, with its members and the one that does its worst.
 pub(crate) struct Network {
@@ -56,7 +58,7 @@ fn aliases(_: usize) -> Value {
 }
 
 fn links(_: usize) -> Value {
-    json!({"link-env.cni/links": (0..32).map(|number| format!("m{number}:s{number}")).collect::<Vec<_>>().join(",")})
+    json!({"link-env.cni/links": (0..SOURCES).map(|number| format!("m{number}:s{number}")).collect::<Vec<_>>().join(",")})
 }
 
 fn variables(_: usize) -> Value {
@@ -79,8 +81,15 @@ impl Network {
         Self { program: program.display().to_string(), netns: Namespaced::new("tenants") }
     }
 
-    /// Calls the plugin for a container, which must succeed.
-    pub(crate) fn call(&self, verb: &str, id: &str, address: &str, annotations: &Value, keys: &Value) {
+    /// Calls the plugin for a pod, which must succeed.
+    fn call(
+        &self,
+        verb: &str,
+        (namespace, id): (&str, &str),
+        address: &str,
+        annotations: &Value,
+        keys: &Value,
+    ) {
         let mut conf = json!({
             "cniVersion": "1.1.0", "name": "tenants", "type": "link-env", "netnsDir": "",
             "runtimeConfig": {"io.kubernetes.cri.pod-annotations": annotations},
@@ -88,23 +97,27 @@ impl Network {
                 "interfaces": [{"name": "eth0", "mac": "02:00:00:00:00:01", "sandbox": self.netns.path()}]},
         });
         conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
-        let answer = Call::new(&self.program, verb, &conf).of(id, &self.netns, "eth0").run();
+        let args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={id}");
+        let call = Call::new(&self.program, verb, &conf).of(id, &self.netns, "eth0");
+        let answer = call.env("CNI_ARGS", &args).run();
         assert!(answer.output().status.success(), "{verb} of {id}: {answer:?}");
     }
 
-    /// As many ordinary members.
+    /// As many ordinary members in one namespace, and in the other one those that links may lead to.
     pub(crate) fn fill(&self, members: usize) {
-        for number in 0..members {
-            let annotations = json!({"link-env.cni/expose": "5432"});
-            self.call("ADD", &format!("m{number}"), &format!("10.1.1.{number}"), &annotations, &json!({}));
-        }
+        let annotations = json!({"link-env.cni/expose": "5432"});
+        let add = |namespace: &str, id: &str, address: &str| {
+            self.call("ADD", (namespace, id), address, &annotations, &json!({}));
+        };
+        (0..members).for_each(|number| add("prod", &format!("p{number}"), &format!("10.1.1.{number}")));
+        (0..SOURCES).for_each(|number| add("evil", &format!("m{number}"), &format!("10.1.2.{number}")));
     }
 
     /// The times of so many ADDs and DELs of another container.
     pub(crate) fn others(&self, rounds: usize) -> Vec<Duration> {
         let one = |verb| {
             let began = Instant::now();
-            self.call(verb, "other", "10.1.0.9", &json!({}), &json!({}));
+            self.call(verb, ("prod", "other"), "10.1.0.9", &json!({}), &json!({}));
             began.elapsed()
         };
         (0..rounds).map(|_| one("ADD") + one("DEL")).collect()
@@ -112,7 +125,9 @@ impl Network {
 
     /// The same while one pod does its worst.
     pub(crate) fn others_under(&self, attack: Attack, rounds: usize) -> Vec<Duration> {
-        let evil = |verb, annotations: &Value| self.call(verb, "evil", "10.1.0.66", annotations, &json!({}));
+        let evil = |verb, annotations: &Value| {
+            self.call(verb, ("evil", "evil"), "10.1.0.66", annotations, &json!({}))
+        };
         let is_over = AtomicBool::new(false);
         match attack {
             Attack::Annotations(annotations) => thread::scope(|scope| {
@@ -156,9 +171,9 @@ impl Network {
         for one in [aliases(0), links(0), variables(0)] {
             all.as_object_mut().unwrap().extend(one.as_object().unwrap().clone());
         }
-        self.call("ADD", "evil", "10.1.0.66", &all, &json!({"endpoint": {"extraHosts": extra}}));
+        self.call("ADD", ("evil", "evil"), "10.1.0.66", &all, &json!({"endpoint": {"extraHosts": extra}}));
         let outcome = act();
-        self.call("DEL", "evil", "10.1.0.66", &json!({}), &json!({}));
+        self.call("DEL", ("evil", "evil"), "10.1.0.66", &json!({}), &json!({}));
         outcome
     }
 
@@ -168,10 +183,4 @@ impl Network {
         Call::new(&self.program, "GC", &conf).run().silent();
         assert!(!Path::new("/run/cleat").exists());
     }
-}
-
-/// The one in the middle.
-pub(crate) fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
 }

@@ -230,6 +230,26 @@ fn whatever_a_container_writes_has_an_end() {
     });
 }
 
+/// CHECK of the own container reads under the lock of all.
+#[test]
+fn a_file_of_any_length_is_not_read_whole_to_be_checked() {
+    isolated(|| {
+        let pods = Pods::new(json!({}));
+        pods.add(EVIL, "10.1.0.66");
+        let lines = "192.0.2.1 a\n".repeat(1_000_000);
+        fs::write(hosts_file(EVIL), lines).unwrap();
+        let (code, text) = pods.call("CHECK", EVIL, "10.1.0.66", &json!({})).error();
+        assert!(code == 5 && text.contains("containers/evil/hosts: it is longer than"), "{code}: {text}");
+        pods.add("new", "10.1.0.9");
+        pods.check(EVIL, "10.1.0.66");
+        assert!(notes(EVIL).contains("65536 bytes are kept and the rest is left out"), "{}", notes(EVIL));
+        for id in [EVIL, "new"] {
+            pods.del(id);
+        }
+        assert!(!Path::new("/run/cleat").exists());
+    });
+}
+
 /// A file that takes all that is left of `/run`.
 #[test]
 fn a_file_that_fills_its_file_system_gives_way() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sandbox::isolated;
 
-use super::attacks::{ATTACKS, Network, median};
+use super::attacks::{ATTACKS, Network};
 use crate::programs::LINK_ENV;
 
 /// Unoptimised programs on a machine that has more to do.
@@ -38,4 +38,10 @@ fn a_pod_at_all_its_bounds_costs_others_little() {
         assert!(beside < FACTOR * quiet + SLACK, "{quiet:?} without, {beside:?} beside it");
         network.clear();
     });
+}
+
+/// The one in the middle.
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
 }
