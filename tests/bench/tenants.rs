@@ -12,6 +12,9 @@ use attacks::{ATTACKS, Network};
 /// Milliseconds under the registry's lock that a pod at all its bounds may cost others, of which ADD and DEL take it once each.
 const MOST: f64 = 50.0;
 
+/// How often an attack begins and ends.
+const TURNS: usize = 5;
+
 /// Prints the times of ADD and DEL of `link-env` among a hundred members, without an attack and with.
 pub(crate) fn measure(rounds: usize) {
     // The first namespace of a process takes longer.
@@ -29,8 +32,13 @@ pub(crate) fn measure(rounds: usize) {
         (attacked - quiet) / 2.0
     };
     for (what, attack) in ATTACKS {
-        let quiet = network.others(rounds);
-        let _ = row(what, &quiet, &network.others_under(attack, rounds));
+        // In turn, so that both have the same of whatever else the machine does.
+        let (mut quiet, mut attacked) = (Vec::new(), Vec::new());
+        for _ in 0..TURNS {
+            quiet.extend(network.others(rounds.div_ceil(TURNS)));
+            attacked.extend(network.others_under(attack, rounds.div_ceil(TURNS)));
+        }
+        let _ = row(what, &quiet, &attacked);
     }
     let quiet = network.others(rounds);
     let cost = row("one at all bounds", &quiet, &network.beside_full(|| network.others(rounds)));
