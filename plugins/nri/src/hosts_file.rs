@@ -56,8 +56,8 @@ fn entries(text: &str) -> Entries {
     }
     let mut lines = text;
     if text.len() > LONGEST {
-        // The last line is there in part.
-        lines = &text[..text.rfind('\n').unwrap_or_default()];
+        // The last word may be there in part.
+        lines = &text[..text.rfind([' ', '\t', '\n']).unwrap_or_default()];
         entries.is_cut = true;
     }
     let mut room = LONGEST;

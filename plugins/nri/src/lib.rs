@@ -77,7 +77,13 @@ struct Arguments {
 /// The program. One that the runtime started ends with its connection; any other waits for the runtime to come back.
 #[must_use]
 pub fn run() -> ExitCode {
-    let Arguments { name, index, socket, descriptor, state_dir, standby } = Arguments::parse();
+    let code = serve(Arguments::parse());
+    log::finish();
+    code
+}
+
+fn serve(arguments: Arguments) -> ExitCode {
+    let Arguments { name, index, socket, descriptor, state_dir, standby } = arguments;
     // Whatever a message quotes stays text.
     panic::set_hook(Box::new(|defect| log(&format!("a defect: {defect}"))));
     let only = Only::of(&state_dir);

@@ -2,15 +2,73 @@
 //! paths: none of them reaches a log as anything but printable text, nor at any length.
 
 use std::io::Write;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The longest line, and the longest name in one, in characters.
 const LINE: usize = 2000;
 const NAME: usize = 128;
+/// How many lines wait for a reader that is slow, and how long the end waits for it.
+const WAITING: usize = 64;
+const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Tells a line.
+/// What the writer is handed.
+enum Item {
+    Line(String),
+    /// All before it is written.
+    End(SyncSender<()>),
+}
+
+/// A thread that writes: where nobody reads a pipe, writing waits for ever, and containers must not wait for that.
+static WRITER: OnceLock<SyncSender<Item>> = OnceLock::new();
+static LEFT_OUT: AtomicUsize = AtomicUsize::new(0);
+
+/// Tells a line, sooner or later. Where the reader is slow, lines are left out, and counted.
 pub(crate) fn log(line: &str) {
-    // Where nobody reads it, there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "cleat-nri: {}", printable(line, LINE));
+    if writer().try_send(Item::Line(printable(line, LINE))).is_err() {
+        LEFT_OUT.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Waits until all is told, but not for long.
+pub(crate) fn finish() {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let began = Instant::now();
+    while writer().try_send(Item::End(sender.clone())).is_err() && began.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let _ = receiver.recv_timeout(PATIENCE);
+}
+
+fn writer() -> &'static SyncSender<Item> {
+    WRITER.get_or_init(|| {
+        let (sender, receiver) = mpsc::sync_channel(WAITING);
+        // Without a thread, there is no log.
+        let _ = thread::Builder::new().spawn(move || write(&receiver));
+        sender
+    })
+}
+
+fn write(items: &Receiver<Item>) {
+    // Where nobody is there to read it, there is nobody to tell.
+    let tell = |line: &str| writeln!(std::io::stderr(), "cleat-nri: {line}");
+    for item in items {
+        match item {
+            Item::Line(line) => {
+                let left_out = LEFT_OUT.swap(0, Ordering::Relaxed);
+                if left_out > 0 {
+                    let _ = tell(&format!("{left_out} lines are left out"));
+                }
+                let _ = tell(&line);
+            }
+            Item::End(done) => {
+                let _ = done.try_send(());
+            }
+        }
+    }
 }
 
 /// A name that somebody else has chosen, to stand in a line.
