@@ -2,7 +2,7 @@
 //!
 //! A runtime (containerd 1.7 or later, CRI-O 1.26 or later) asks it before it creates a container. It answers with the
 //! variables of the pod's links and with a mount of the hosts file that link-env keeps; the pod's ID is the container
-//! ID that the runtime gave to CNI. It is never in the way: what it cannot do it leaves out and tells on standard error.
+//! ID that the runtime gave to CNI. It is never in the way: what it cannot do it leaves out and tells in the log.
 //!
 //! - `wire` frames messages, `messages` are those of NRI that matter here, `request` what they ask (by `fields`);
 //! - `session` is the conversation with the runtime, until either ends;

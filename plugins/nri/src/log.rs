@@ -1,7 +1,12 @@
-//! What is told on standard error, which the log of the runtime or of the unit has. Pods choose names, variables and
-//! paths: none of them reaches a log as anything but printable text, nor at any length.
+//! What is told on standard error, which the unit's log has; a runtime that starts the plugin leads that to nowhere, and
+//! then the node's log is told. Pods choose names, variables and paths: none of them reaches a log as anything but
+//! printable text, nor at any length.
 
-use std::io::Write;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixDatagram;
+use std::process;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -11,6 +16,8 @@ use std::time::{Duration, Instant};
 /// The longest line, and the longest name in one, in characters.
 const LINE: usize = 2000;
 const NAME: usize = 128;
+/// The socket of the node's log.
+const NODES: &str = "/dev/log";
 /// How many lines wait for a reader that is slow, and how long the end waits for it.
 const WAITING: usize = 64;
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -53,22 +60,55 @@ fn writer() -> &'static SyncSender<Item> {
 }
 
 fn write(items: &Receiver<Item>) {
-    // Where nobody is there to read it, there is nobody to tell.
-    let tell = |line: &str| writeln!(std::io::stderr(), "cleat-nri: {line}");
+    let log = Log::open();
     for item in items {
         match item {
             Item::Line(line) => {
                 let left_out = LEFT_OUT.swap(0, Ordering::Relaxed);
                 if left_out > 0 {
-                    let _ = tell(&format!("{left_out} lines are left out"));
+                    log.write(&format!("{left_out} lines are left out"));
                 }
-                let _ = tell(&line);
+                log.write(&line);
             }
             Item::End(done) => {
                 let _ = done.try_send(());
             }
         }
     }
+}
+
+/// Where lines go.
+enum Log {
+    Stderr,
+    /// syslog(3)'s, or the journal's in its place.
+    Node(UnixDatagram),
+}
+
+impl Log {
+    fn open() -> Self {
+        if !leads_nowhere() {
+            return Self::Stderr;
+        }
+        UnixDatagram::unbound().map_or(Self::Stderr, Self::Node)
+    }
+
+    fn write(&self, line: &str) {
+        // Where nobody is there to read it, there is nobody to tell.
+        let _ = match self {
+            Self::Stderr => writeln!(io::stderr(), "cleat-nri: {line}"),
+            Self::Node(socket) => {
+                // A warning of a daemon (RFC 3164).
+                let message = format!("<28>cleat-nri[{}]: {line}", process::id());
+                socket.send_to(message.as_bytes(), NODES).map(|_| ())
+            }
+        };
+    }
+}
+
+/// Whether standard error is /dev/null.
+fn leads_nowhere() -> bool {
+    const NULL: u64 = 0x0103;
+    fs::metadata("/proc/self/fd/2").is_ok_and(|file| file.file_type().is_char_device() && file.rdev() == NULL)
 }
 
 /// A name that somebody else has chosen, to stand in a line.

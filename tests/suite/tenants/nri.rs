@@ -3,7 +3,7 @@
 mod runtime;
 
 use std::fs;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -216,6 +216,35 @@ fn names_reach_the_log_as_text() {
         assert!(!log.contains(|character: char| character.is_control() && character != '\n'), "{log}");
         let notes = fs::read_to_string("/run/cleat/containers/evil/notes").unwrap();
         assert!(!notes.contains('\u{1b}'), "{notes}");
+        link_env("DEL", "evil", &netns, "10.1.0.66/16", &json!({})).silent();
+    });
+}
+
+/// As it is where containerd starts it: the node's log has what it says.
+#[test]
+fn without_standard_error_the_nodes_log_is_told() {
+    isolated(|| {
+        let shell = "mkdir /run/dev && touch /run/dev/null && mount --bind /dev/null /run/dev/null && \
+                     mount --rbind /run/dev /dev";
+        assert!(Command::new("sh").args(["-c", shell]).status().unwrap().success());
+        let log = UnixDatagram::bind("/dev/log").unwrap();
+        log.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut runtime = Runtime::with(Stdio::null());
+        let mut line = [0; 4096];
+        let mut next = || {
+            let length = log.recv(&mut line).unwrap();
+            String::from_utf8(line[..length].to_vec()).unwrap()
+        };
+        assert_eq!(
+            next(),
+            format!("<28>cleat-nri[{}]: joined the runtime as 10-cleat-nri", runtime.process())
+        );
+        let netns = Namespaced::new("x");
+        let _ = link_env("ADD", "evil", &netns, "10.1.0.66/16", &json!({})).result();
+        runtime.create("evil", "evil", &[], &mount(HOSTS, "/srv/mine"));
+        let line = next();
+        assert!(line.ends_with("container app of pod evil keeps its own /etc/hosts, /srv/mine"), "{line}");
+        runtime.kill();
         link_env("DEL", "evil", &netns, "10.1.0.66/16", &json!({})).silent();
     });
 }

@@ -66,7 +66,12 @@ pub(crate) struct Runtime {
 impl Runtime {
     /// One that has started its plugin.
     pub(crate) fn new() -> Self {
-        let (socket, child) = start();
+        Self::with(Stdio::piped())
+    }
+
+    /// The same, whose plugin has this for standard error.
+    pub(crate) fn with(stderr: Stdio) -> Self {
+        let (socket, child) = start(stderr);
         let mut runtime = Self::over(socket);
         runtime.plugin = Some(child);
         runtime
@@ -74,7 +79,7 @@ impl Runtime {
 
     /// A plugin as a runtime starts it, alone.
     pub(crate) fn start() -> Child {
-        start().1
+        start(Stdio::piped()).1
     }
 
     /// One that was dialled by a plugin.
@@ -171,11 +176,11 @@ impl Drop for Runtime {
     }
 }
 
-fn start() -> (UnixStream, Child) {
+fn start(stderr: Stdio) -> (UnixStream, Child) {
     let (runtime, plugin) = UnixStream::pair().unwrap();
     fcntl(&plugin, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
     let mut command = Command::new(NRI);
     command.env_clear().env("NRI_PLUGIN_NAME", "cleat-nri").env("NRI_PLUGIN_IDX", "10");
     command.env("NRI_PLUGIN_SOCKET", plugin.as_raw_fd().to_string());
-    (runtime, command.stderr(Stdio::piped()).spawn().unwrap())
+    (runtime, command.stderr(stderr).spawn().unwrap())
 }
