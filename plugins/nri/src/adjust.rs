@@ -79,6 +79,8 @@ fn adjust(
         return Ok(None);
     };
     let what = what(pod, container);
+    // Where the network does not let it, ADD has told.
+    let offer = if offer.is_some() && attached.may_offer_environment()? { offer } else { None };
     if let Some(Offer { variables, left_out }) = offer {
         if !left_out.is_empty() {
             let some: Vec<String> = left_out.iter().take(3).map(|key| name(key)).collect();
