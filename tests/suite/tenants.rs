@@ -3,5 +3,6 @@
 #[cfg(target_arch = "x86_64")]
 mod cost;
 mod names;
+mod nri;
 mod pods;
 mod upgrade;
