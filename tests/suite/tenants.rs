@@ -2,6 +2,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod cost;
+mod locks;
 mod names;
 mod nri;
 mod pods;

@@ -48,8 +48,8 @@
 //! member, but no member is ever missing from it. That makes a change cost the same whatever the number of members,
 //! as long as nobody sees all of them.
 //!
-//! The lock is flock(2) on the state folder itself. Files and folders go when they are empty, the state folder last. That of
-//! the runtime's agent is beside it (`/run/cleat-nri/lock`).
+//! The lock is flock(2) on the state folder itself, which only its owner can open (see the crate `lock`). Files and folders go
+//! when they are empty, the state folder last. That of the runtime's agent is beside it (`/run/cleat-nri/lock`).
 
 mod agent;
 mod around;
