@@ -1,7 +1,6 @@
 //! A container of `cleat run` from beginning to end: its namespaces, its networks, its command; and nothing of it is left.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -20,7 +19,7 @@ use crate::inventory::Inventory;
 use crate::joining::Joining;
 use crate::network::obstacles;
 use crate::runs::{Joined, Run};
-use crate::runtime::Runtime;
+use crate::runtime::{Lock, Runtime};
 use crate::sandbox::Sandbox;
 use crate::signals::{self, Signals};
 use crate::way_out;
@@ -57,7 +56,7 @@ impl<'a> Container<'a> {
     }
 
     /// As [`Runtime::lock_shared`].
-    pub(crate) fn keep_gc_away(&self) -> Result<File, Error> {
+    pub(crate) fn keep_gc_away(&self) -> Result<Lock, Error> {
         self.runtime.lock_shared()
     }
 

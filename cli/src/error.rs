@@ -67,6 +67,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A lock was not to be had.
+    #[error(transparent)]
+    Lock(#[from] lock::Error),
     /// The kernel refused something about a network namespace or a link in it.
     #[error(transparent)]
     Netlink(#[from] netlink::Error),
@@ -233,7 +236,12 @@ impl Error {
     pub fn cure(&self) -> Option<String> {
         let cure = match self {
             Self::Contract { .. } if !geteuid().is_root() => privileges().to_owned(),
-            Self::Io { source, .. } if is_refusal(source.raw_os_error()) => privileges().to_owned(),
+            Self::Io { source, .. } | Self::Lock(lock::Error::Io { source, .. })
+                if is_refusal(source.raw_os_error()) =>
+            {
+                privileges().to_owned()
+            }
+            Self::Lock(lock::Error::Busy(busy)) => busy.cure(),
             Self::Netlink(source) if is_refusal(source.errno()) => privileges().to_owned(),
             Self::Netns { source, .. } if is_refusal(source.errno()) => privileges().to_owned(),
             Self::Netns { given, .. } => {

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use cni::cache::{DEFAULT_FOLDER, Entry, Hold};
 use cni::{
     Attachment, Cache, Chain, Command, ContainerId, IfName, NetworkList, NetworkName, Parameters, case_blind,
 };
+use lock::{Holder, Mode};
 use serde_json::{Map, Value};
 
 use crate::environment::Environment;
@@ -80,6 +81,14 @@ impl Making {
     pub(crate) fn parameters<'a>(&'a self, attachment: &'a Attachment) -> Parameters<'a> {
         Parameters { attachment, netns: &self.netns, args: &self.args, capabilities: &self.capabilities }
     }
+}
+
+/// The lock between commands, while this lives.
+#[derive(Debug)]
+#[must_use = "the lock is released at once unless it is kept"]
+pub(crate) struct Lock {
+    _results: File,
+    _cache: Option<File>,
 }
 
 impl<'a> Runtime<'a> {
@@ -182,24 +191,55 @@ impl<'a> Runtime<'a> {
     ///
     /// A GC between an ADD's plugins and its cache entry would remove what has just been made (specification 1.1.0, "GC":
     /// no other operation at the same time).
-    pub(crate) fn lock_shared(&self) -> Result<File, Error> {
-        self.lock(File::lock_shared)
+    pub(crate) fn lock_shared(&self) -> Result<Lock, Error> {
+        Ok(Lock { _results: self.lock(Mode::Shared)?, _cache: None })
     }
 
     /// Waits until nothing else is under way, and keeps everything from starting until the lock is dropped.
-    pub(crate) fn lock_exclusive(&self) -> Result<File, Error> {
-        self.lock(File::lock)
+    pub(crate) fn lock_exclusive(&self) -> Result<Lock, Error> {
+        let results = self.lock(Mode::Exclusive)?;
+        Ok(Lock { _results: results, _cache: self.lock_of_before()? })
     }
 
-    /// flock(2) on the cache's folder itself, which leaves no file behind.
-    fn lock(&self, lock: fn(&File) -> io::Result<()>) -> Result<File, Error> {
-        let take = || {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-            let folder = File::open(&self.folder)?;
-            lock(&folder).map(|()| folder)
+    /// flock(2) on the folder of the results, which leaves no file behind. That folder is for its owner alone, as libcni makes
+    /// it; the one above it others may open, and could hold its lock.
+    fn lock(&self, mode: Mode) -> Result<File, Error> {
+        let path = self.cache.folder();
+        let open = || -> io::Result<File> {
+            let folder = match open_folder(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+                    open_folder(path)?
+                }
+                folder => folder?,
+            };
+            // On a disk that is read-only nobody makes attachments.
+            let _ = lock::close_to_others(&folder, folder.metadata()?.mode());
+            Ok(folder)
         };
-        take().map_err(|error| Error::io(format!("lock result cache {}", self.folder.display()), error))
+        let folder =
+            open().map_err(|error| Error::io(format!("lock result cache {}", path.display()), error))?;
+        lock::take(&folder, path, mode)?;
+        Ok(folder)
     }
+
+    /// What the version before locked: its commands that are still at work are waited for, and nobody else who holds it.
+    fn lock_of_before(&self) -> Result<Option<File>, Error> {
+        let Ok(folder) = open_folder(&self.folder) else { return Ok(None) };
+        let is_free = lock::try_take(&folder, Mode::Exclusive).unwrap_or(true);
+        if !is_free {
+            if !lock::holders(&folder).iter().any(Holder::is_of_own_user) {
+                return Ok(None);
+            }
+            lock::take(&folder, &self.folder, Mode::Exclusive)?;
+        }
+        Ok(Some(folder))
+    }
+}
+
+/// Opens a folder; anything else in its place, a FIFO for one, is an error and holds nobody up.
+fn open_folder(path: &Path) -> io::Result<File> {
+    File::options().read(true).custom_flags(nix::libc::O_DIRECTORY).open(path)
 }
 
 fn first_of_each(mut lists: Vec<NetworkList>) -> Vec<NetworkList> {

@@ -33,6 +33,7 @@ mod networks;
 mod nodes;
 mod obstacles;
 mod odd;
+mod on_node;
 mod portmap;
 mod ports;
 mod programs;

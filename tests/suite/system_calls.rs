@@ -18,7 +18,7 @@ const BUDGETS: [(&str, usize); 14] = [
     ("loopback ADD", 74),
     ("host-local ADD", 69),
     ("host-local DEL", 52),
-    ("bridge ADD", 151),
+    ("bridge ADD", 152),
     ("host-port ADD", 61),
     ("link-env ADD", 173),
     ("link-env DEL", 172),

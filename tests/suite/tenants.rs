@@ -5,7 +5,9 @@ mod bounds;
 #[cfg(target_arch = "x86_64")]
 mod cost;
 mod hosts_files;
+mod locks;
 mod names;
+mod nri;
 mod others;
 mod pods;
 mod upgrade;

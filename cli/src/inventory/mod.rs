@@ -8,7 +8,9 @@ mod attached;
 mod caller;
 mod chosen;
 mod ports;
+mod served;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
@@ -20,6 +22,7 @@ pub(crate) use attached::Attached;
 use caller::Evidence;
 pub(crate) use chosen::keep_ports;
 pub(crate) use ports::PortView;
+use served::Inhabited;
 
 use crate::endpoint::{LINK_ENV, plugin};
 use crate::error::Error;
@@ -36,6 +39,8 @@ pub(crate) struct Inventory {
     registries: Vec<Registry>,
     /// Links that lead nowhere, by whose they are.
     loose: BTreeMap<Attachment, Vec<String>>,
+    /// Which namespaces have containers, looked up once where that matters.
+    inhabited: OnceCell<Inhabited>,
 }
 
 impl Inventory {
@@ -64,7 +69,7 @@ impl Inventory {
         }
         attachments.sort_by(|one, other| one.attachment.cmp(&other.attachment));
         leave_ports_to_their_publisher(&mut attachments, &published);
-        Ok(Self { networks, attachments, registries, loose })
+        Ok(Self { networks, attachments, registries, loose, inhabited: OnceCell::new() })
     }
 
     /// What a container was not given: by the runtime's `cleat-nri`, by its network, or by links that lead nowhere.
@@ -74,6 +79,8 @@ impl Inventory {
         for registry in &self.registries {
             let found = registry.notes(container);
             notes.extend(found.map_err(|error| Error::io("read notes", io::Error::other(error)))?);
+            let inhabited = || self.inhabited.get_or_init(Inhabited::read).clone();
+            notes.extend(served::note(registry, attached, inhabited));
         }
         notes.extend(self.loose.get(&attached.attachment).into_iter().flatten().cloned());
         Ok(notes)

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use cni::NetworkList;
+use lock::{LockFile, Mode};
 
 use crate::error::Error;
 
@@ -24,24 +25,28 @@ fn file_name(network: &str) -> String {
     format!("{PREFIX}{network}{SUFFIX}")
 }
 
-/// The folder, locked: two that create at once would choose the same subnet. The lock is `flock(2)` on the folder itself
-/// and leaves no file.
+/// The lock file's name, while it is there. No runtime reads a file with this ending.
+const LOCK: &str = ".cleat.lock";
+
+/// The folder, locked: two that create at once would choose the same subnet. By a file, since anybody can open the folder
+/// itself, and so hold its lock; it goes with the lock.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    folder: File,
+    open: File,
+    lock: Option<LockFile>,
 }
 
 impl Folder {
     /// Waits for the lock, and makes the folder where there is none.
     pub(crate) fn lock(path: &Path) -> Result<Self, Error> {
-        let lock = || {
+        let open = || {
             DirBuilder::new().recursive(true).mode(0o755).create(path)?;
-            let folder = File::open(path)?;
-            folder.lock().map(|()| folder)
+            File::open(path)
         };
-        let folder = lock().map_err(|error| Error::io(format!("lock folder {}", path.display()), error))?;
-        Ok(Self { path: path.to_owned(), folder })
+        let folder = open().map_err(|error| Error::io(format!("lock folder {}", path.display()), error))?;
+        let lock = LockFile::take(&path.join(LOCK), Mode::Exclusive)?;
+        Ok(Self { path: path.to_owned(), open: folder, lock: Some(lock) })
     }
 
     /// Writes a network's file, which appears whole or not at all, and is on the disk afterwards.
@@ -61,7 +66,7 @@ impl Folder {
         let written = write();
         let _ = fs::remove_file(&temporary);
         written
-            .and_then(|()| self.folder.sync_all())
+            .and_then(|()| self.open.sync_all())
             .map_err(|error| Error::io(format!("write {}", file.display()), error))?;
         Ok(file)
     }
@@ -72,7 +77,14 @@ impl Folder {
             return Ok(());
         };
         fs::remove_file(file)
-            .and_then(|()| self.folder.sync_all())
+            .and_then(|()| self.open.sync_all())
             .map_err(|error| Error::io(format!("remove {}", file.display()), error))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // One that stays does no harm, and goes the next time.
+        let _ = self.lock.take().map(LockFile::remove);
     }
 }

@@ -164,7 +164,7 @@ impl Run {
     /// Waits for the lock.
     pub(crate) fn lock(&self) -> Result<Guard, Error> {
         let folder = self.open()?;
-        folder.lock().map_err(|error| self.failed("lock", error))?;
+        lock::take(&folder, &self.folder, lock::Mode::Exclusive)?;
         Ok(Guard(folder))
     }
 

@@ -76,6 +76,12 @@ pub(crate) enum Error {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// The lock was not to be had.
+    #[error(transparent)]
+    Lock(#[from] lock::Error),
+    /// STATUS: the lock was not to be had.
+    #[error("{0}")]
+    Locked(#[source] lock::Error),
     /// No address of a set is free.
     #[error("lease an address of range set {index} ({set}): {size} of {size} addresses are in use")]
     Exhausted {
@@ -173,8 +179,9 @@ impl Error {
     fn code(&self) -> Code {
         match self {
             Self::Contract(error) => Code::Other(error.code()),
-            Self::Io { .. } => Code::Io,
-            Self::Exhausted { .. } => Code::NotAvailable,
+            Self::Lock(lock::Error::Busy(_)) => Code::TryAgain,
+            Self::Io { .. } | Self::Lock(_) => Code::Io,
+            Self::Exhausted { .. } | Self::Locked(_) => Code::NotAvailable,
             Self::InUse { .. } | Self::Duplicate { .. } => Code::InUse,
             Self::NotLeased { .. } | Self::NothingLeased(_) => Code::CheckFailed,
             Self::Undo { cause, .. } => cause.code(),
@@ -192,8 +199,11 @@ impl Error {
     }
 
     /// The cure, where the message does not say it itself.
-    fn cure(&self) -> &'static str {
-        match self {
+    fn cure(&self) -> String {
+        let cure = match self {
+            Self::Lock(lock::Error::Busy(busy)) | Self::Locked(lock::Error::Busy(busy)) => {
+                return busy.cure();
+            }
             Self::NoIpam => {
                 "add \"ipam\": {\"type\": \"host-local\", \"ranges\": [[{\"subnet\": \"10.1.0.0/24\"}]]}"
             }
@@ -216,8 +226,9 @@ impl Error {
                 }
                 _ => "",
             },
-            Self::Contract(_) | Self::Range { .. } | Self::Several(_) => "",
-        }
+            Self::Contract(_) | Self::Range { .. } | Self::Several(_) | Self::Lock(_) | Self::Locked(_) => "",
+        };
+        cure.to_owned()
     }
 }
 

@@ -16,6 +16,7 @@ mod store;
 use std::fs::File;
 use std::io::Read;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use cni::schema::{self, Described};
 use cni::{AddResult, Dns, Ip, Plugin, Request, Target};
@@ -26,6 +27,9 @@ use conf::Conf;
 use error::Error;
 use range::RangeSet;
 use store::{Store, lease};
+
+/// How long STATUS waits for the lock: it is asked every few seconds, and asked again.
+const STATUS_LIMIT: Duration = Duration::from_secs(2);
 
 /// The plugin; the bridge plugin calls it in its own process.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +60,7 @@ impl Plugin for HostLocal {
         gc(request).map_err(Into::into)
     }
 
-    /// Says whether every range set has a free address.
+    /// Says whether every range set has a free address, and the lock can be had.
     fn status(request: &Request) -> Result<(), cni::Error> {
         status(request, boot_id().as_deref()).map_err(Into::into)
     }
@@ -147,6 +151,7 @@ fn gc(request: &Request) -> Result<(), Error> {
 fn status(request: &Request, boot_id: Option<&str>) -> Result<(), Error> {
     let conf = Conf::read(request, None)?;
     let Some(store) = Store::open(&conf::folder(request)?)? else { return Ok(()) };
+    store.await_lock(STATUS_LIMIT).map_err(Error::Locked)?;
     if store.is_of_earlier_boot(boot_id)? {
         return Ok(());
     }

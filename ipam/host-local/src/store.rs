@@ -3,7 +3,8 @@
 //!
 //! - `<address>`: a lease (see `lease`), mode 0600.
 //! - `last_reserved_ip.<n>`: the address that range set `n` leased last.
-//! - `lock`: empty; whoever writes holds `flock(2)` on it.
+//! - `lock`: empty; whoever writes holds `flock(2)` on it. Mode 0600 in a folder of 0700, also where somebody made them
+//!   otherwise: whoever can open the file can hold its lock.
 //! - `boot_id`: ours; the boot that the leases belong to.
 //! - `.owners/<token>.<n>`: ours; the leases of one attachment (see `owners`).
 //! - `.free`: ours; what is known of free addresses, once a range was nearly full (see `spare`).
@@ -29,6 +30,7 @@ use std::fs::{DirBuilder, File};
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cni::Attachment;
 
@@ -89,7 +91,9 @@ impl Store {
         if let Some(store) = Self::open(path)? {
             return Ok(store);
         }
-        let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
+        let folder = |path: &Path, mode| DirBuilder::new().recursive(true).mode(mode).create(path);
+        let made =
+            path.parent().map_or(Ok(()), |parent| folder(parent, 0o755)).and_then(|()| folder(path, 0o700));
         made.map_err(|source| Error::io("create folder", path, source))?;
         Self::open(path)?.ok_or_else(|| Error::io("open folder", path, nix::errno::Errno::ENOENT))
     }
@@ -99,6 +103,13 @@ impl Store {
         self.lock_file(true)
     }
 
+    /// Waits until nobody holds the lock, no longer than that.
+    pub(crate) fn await_lock(&self, limit: Duration) -> Result<(), lock::Error> {
+        // What else is wrong with it, the next ADD tells.
+        let Ok(Some(file)) = self.folder.open_lock(LOCK, false) else { return Ok(()) };
+        lock::take_within(&file, &self.path_of(LOCK), lock::Mode::Shared, limit)
+    }
+
     /// Waits for the lock where there is one: to remove what may be there, nothing is made.
     pub(crate) fn lock_existing(&self) -> Result<Locked<'_>, Error> {
         self.lock_file(false)
@@ -106,11 +117,22 @@ impl Store {
 
     fn lock_file(&self, create: bool) -> Result<Locked<'_>, Error> {
         let lock = self.folder.open_lock(LOCK, create)?;
-        if let Some(file) = &lock {
-            file.lock().map_err(|source| Error::io("lock", self.path_of(LOCK), source))?;
-        }
-        // Without a lock others may be at the folder right now.
-        let is_indexed = lock.is_some() && self.is_sealed()?;
+        let is_indexed = match &lock {
+            Some(file) => {
+                if !lock::try_take(file, lock::Mode::Exclusive)
+                    .map_err(|source| Error::io("lock", self.path_of(LOCK), source))?
+                {
+                    // Also where the holder is somebody who should not be able to: it happens once.
+                    self.folder.close_to_others(file, &self.folder.stat()?);
+                    lock::take(file, &self.path_of(LOCK), lock::Mode::Exclusive)?;
+                }
+                let stat = self.folder.stat()?;
+                self.folder.close_to_others(file, &stat);
+                seal::is_sealed(&self.folder, &stat)
+            }
+            // Without a lock others may be at the folder right now.
+            None => false,
+        };
         Ok(Locked { store: self, is_indexed: Cell::new(is_indexed), lock })
     }
 

@@ -103,6 +103,12 @@ impl Cache {
         Self { folder: folder.join("results") }
     }
 
+    /// The folder of the results.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     fn file(&self, attachment: &Attachment) -> PathBuf {
         let Attachment { network, container_id, ifname } = attachment;
         self.folder.join(format!("{network}-{container_id}-{ifname}"))

@@ -78,6 +78,7 @@ pub struct Boundary<'a> {
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 pub fn run<P: Plugin>() -> ExitCode {
     crate::panic_hook::install();
+    lock::share_limit();
     let env = |name: &str| {
         std::env::var_os(name).map(|value| value.into_string().map_err(|raw| format!("{}", raw.display())))
     };

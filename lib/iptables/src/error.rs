@@ -36,6 +36,9 @@ pub enum Error {
         /// What it wrote on standard error, or how it ended.
         said: String,
     },
+    /// Somebody held the lock of the legacy variant all the time; nothing was changed.
+    #[error(transparent)]
+    Busy(#[from] lock::Busy),
     /// The programs' format has no way to say it; nothing was started.
     #[error("{text:?} cannot be handed to iptables: {reason}")]
     Unfit {

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
+use nix::libc::O_NONBLOCK;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::words::expect_name;
@@ -91,8 +93,10 @@ impl Iptables {
         expect_name(table)?;
         expect_name(chain)?;
         let doing = format!("list chain {chain} of table {table}");
-        let output = start(&self.program, &["--wait", "-t", table, "-S", chain], "")
+        let (begun, patience) = (Instant::now(), patience()?);
+        let output = start(&self.program, &["--wait", &patience, "-t", table, "-S", chain], "")
             .map_err(|error| self.not_started(&doing, error))?;
+        expect_lock(&output, begun)?;
         if !output.status.success() && says_no_such_chain(&output.stderr, chain) {
             return Ok(None);
         }
@@ -107,8 +111,9 @@ impl Iptables {
     pub fn commit(&self, transaction: &Transaction) -> Result<()> {
         let Some(script) = transaction.script()? else { return Ok(()) };
         let doing = format!("change table {}", transaction.table());
-        // --wait: for the lock that the legacy variant has; a minute is longer than anybody sane holds it.
-        let output = start(&self.restore, &["--noflush", "--wait", "60"], &script).map_err(|error| {
+        // --wait: for the lock that the legacy variant has.
+        let (begun, patience) = (Instant::now(), patience()?);
+        let output = start(&self.restore, &["--noflush", "--wait", &patience], &script).map_err(|error| {
             if error.kind() == io::ErrorKind::NotFound {
                 return Error::Missing { name: self.restore.display().to_string() };
             }
@@ -117,6 +122,7 @@ impl Iptables {
         if output.status.success() {
             return Ok(());
         }
+        expect_lock(&output, begun)?;
         let said = said(&output);
         let doing = match transaction.line_of(&said) {
             Some(line) => format!("{doing} by \"{line}\""),
@@ -195,6 +201,42 @@ fn start(program: &Path, args: &[&str], input: &str) -> io::Result<Output> {
         Err(error) if status.success() => Err(error),
         _ => Ok(Output { status, stdout, stderr }),
     }
+}
+
+/// The lock file of the legacy variant's programs, which only root can open (`XT_LOCK_NAME`).
+const LOCK: &str = "/run/xtables.lock";
+
+fn open_lock() -> io::Result<File> {
+    // A FIFO in its place holds nobody up.
+    File::options().read(true).custom_flags(O_NONBLOCK).open(LOCK)
+}
+
+/// For how many seconds a program may wait for the lock of the legacy variant. Fails where that has been waited for already.
+fn patience() -> Result<String> {
+    let left = lock::left().as_secs();
+    if left == 0
+        && let Ok(file) = open_lock()
+    {
+        lock::take_within(&file, Path::new(LOCK), lock::Mode::Exclusive, Duration::ZERO)
+            .or_else(|error| if let lock::Error::Busy(busy) = error { Err(busy) } else { Ok(()) })?;
+    }
+    // 0 would be without end.
+    Ok(left.max(1).to_string())
+}
+
+/// Tells who holds the lock that a program has waited for in vain.
+fn expect_lock(output: &Output, begun: Instant) -> Result<()> {
+    /// `RESOURCE_PROBLEM` (xtables.h).
+    const RESOURCE: i32 = 4;
+    if output.status.code() != Some(RESOURCE)
+        || !String::from_utf8_lossy(&output.stderr).contains("xtables lock")
+    {
+        return Ok(());
+    }
+    let waited = begun.elapsed();
+    lock::spend(waited);
+    let holders = open_lock().map(lock::holders).unwrap_or_default();
+    Err(lock::Busy { path: LOCK.into(), waited, holders }.into())
 }
 
 /// What a program that failed said, on one line; warnings about other programs' tables left out.

@@ -20,6 +20,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The registry's lock was not to be had.
+    #[error(transparent)]
+    Lock(#[from] lock::Error),
     /// A file of the registry is not what this crate writes.
     #[error("read {}: {source}", .path.display())]
     Decode {

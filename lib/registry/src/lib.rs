@@ -23,6 +23,8 @@
 //!     networks                             the networks it is on, one a line, in the order in which it joined
 //!     delivered                            what was put elsewhere for it, for DEL
 //!     hosts, env, env.json                 written by the link-env plugin, to be mounted or read by a runtime
+//!     notes                                what the container could not be given, a line each
+//!     served                               there once the runtime's agent was asked about the container
 //! ```
 //!
 //! A member is one JSON object, written to a temporary file and renamed, so that it is complete at any time:
@@ -47,8 +49,10 @@
 //! member, but no member is ever missing from it. That makes a change cost the same whatever the number of members,
 //! as long as nobody sees all of them.
 //!
-//! The lock is flock(2) on the state folder itself. Files and folders go when they are empty, the state folder last.
+//! The lock is flock(2) on the state folder itself, which only its owner can open (see the crate `lock`). Files and folders go
+//! when they are empty, the state folder last. That of the runtime's agent is beside it (`/run/cleat-nri/lock`).
 
+mod agent;
 mod around;
 mod content;
 mod error;
@@ -66,6 +70,7 @@ mod roll;
 mod store;
 mod tenant;
 
+pub use agent::{Agent, Presence};
 pub use content::Change;
 pub use error::Error;
 pub use folder::Folder;

@@ -14,12 +14,33 @@ const LIMIT: usize = 8 * 1024;
 /// Adds a note to a container's folder.
 pub(crate) fn add(folder: &Folder, text: &str) -> Result<(), Error> {
     let known = folder.read(NOTES)?.unwrap_or_default();
-    let line = format!("{}\n", text.replace(['\n', '\r'], " "));
+    let line = line(text);
     let is_told = known.split_inclusive(|byte| *byte == b'\n').any(|told| told == line.as_bytes());
     if is_told || known.len() + line.len() > LIMIT {
         return Ok(());
     }
     folder.append(NOTES, line.as_bytes(), MODE)
+}
+
+/// Takes a note back.
+pub(crate) fn take(folder: &Folder, text: &str) -> Result<(), Error> {
+    let Some(known) = folder.read(NOTES)? else {
+        return Ok(());
+    };
+    let line = line(text);
+    let others = known.split_inclusive(|byte| *byte == b'\n').filter(|told| *told != line.as_bytes());
+    let others = others.collect::<Vec<_>>().concat();
+    if others.is_empty() {
+        folder.remove(NOTES)
+    } else if others.len() < known.len() {
+        folder.replace(NOTES, &others, MODE)
+    } else {
+        Ok(())
+    }
+}
+
+fn line(text: &str) -> String {
+    format!("{}\n", text.replace(['\n', '\r'], " "))
 }
 
 impl Registry {

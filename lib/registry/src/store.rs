@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::PathBuf;
+use std::time::Duration;
 use std::{fs, io};
 
 use nix::unistd::geteuid;
@@ -52,13 +53,23 @@ impl Registry {
         }
     }
 
-    /// Takes the lock, and makes the state folder where there is none; waits while another process has it.
+    /// Takes the lock, and makes the state folder where there is none; waits while another process has it, as long as
+    /// [`lock::LIMIT`] says.
     ///
     /// # Errors
-    /// A state folder that others may write to, or that cannot be made: its parent must exist.
+    /// A lock that somebody holds all the time; a state folder that others may write to, or that cannot be made: its parent
+    /// must exist.
     pub fn lock(&self) -> Result<Locked, Error> {
+        self.lock_within(lock::LIMIT)
+    }
+
+    /// As [`Registry::lock`], for who has less time.
+    ///
+    /// # Errors
+    /// As [`Registry::lock`].
+    pub fn lock_within(&self, limit: Duration) -> Result<Locked, Error> {
         loop {
-            if let Some(locked) = self.lock_existing()? {
+            if let Some(locked) = self.lock_existing_within(limit)? {
                 return Ok(locked);
             }
             match fs::DirBuilder::new().mode(0o700).create(&self.state_dir) {
@@ -75,12 +86,18 @@ impl Registry {
     /// # Errors
     /// As [`Registry::lock`].
     pub fn lock_existing(&self) -> Result<Option<Locked>, Error> {
+        self.lock_existing_within(lock::LIMIT)
+    }
+
+    fn lock_existing_within(&self, limit: Duration) -> Result<Option<Locked>, Error> {
         loop {
             let Some(state) = Folder::open(&self.state_dir)? else {
                 return Ok(None);
             };
-            self.check_owner(&state)?;
-            state.file().lock().map_err(|error| self.failed("lock state folder", error))?;
+            let mode = self.check_owner(&state)?;
+            lock::close_to_others(state.file(), mode)
+                .map_err(|error| self.failed("chmod state folder", error))?;
+            lock::take_within(state.file(), &self.state_dir, lock::Mode::Exclusive, limit)?;
             // Whoever had the lock before may have removed the folder: then this lock is on nothing.
             if self.is_current(&state)? {
                 return Locked::new(state).map(Some);
@@ -97,15 +114,15 @@ impl Registry {
         }
     }
 
-    /// Names and environments are trusted because nobody else can write here.
-    fn check_owner(&self, state: &Folder) -> Result<(), Error> {
+    /// Names and environments are trusted because nobody else can write here. Returns the folder's mode.
+    fn check_owner(&self, state: &Folder) -> Result<u32, Error> {
         let metadata = state.file().metadata().map_err(|error| self.failed("read state folder", error))?;
         let reason = if metadata.uid() != geteuid().as_raw() {
             "it belongs to another user: remove it, or choose another \"stateDir\""
         } else if metadata.mode() & 0o022 != 0 {
             "others may write to it: chmod it to 0700"
         } else {
-            return Ok(());
+            return Ok(metadata.mode());
         };
         Err(Error::Untrusted { path: self.state_dir.clone(), reason })
     }

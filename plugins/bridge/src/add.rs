@@ -10,6 +10,7 @@ use netlink::{Link, Mac, Namespace, Peer, PortFlags, Socket, Veth};
 use crate::advertisements::{self, Heeded};
 use crate::conf::Conf;
 use crate::error::Error;
+use crate::hold::Hold;
 use crate::masquerade::Masquerade;
 use crate::plan::Plan;
 use crate::{addresses, container, existing, forward, host, names, netfilter, remove, spoof};
@@ -77,7 +78,7 @@ impl<'a> Add<'a> {
         }
         // A program may need the interface to ask through, as dhcp does; what needs nothing refuses before anything is made.
         let planned = if self.conf.ipam.is_program() { None } else { Some(self.plan()?) };
-        let held = host::hold_bridges(&self.host)?;
+        let held = Hold::take(&self.host, self.conf.bridge.as_str())?;
         // Also where it fails half-way, or was made and the kernel's answer is lost.
         self.done.push(Done::Bridge);
         let host::Ensured { link: bridge, before, heeded } =
@@ -108,7 +109,7 @@ impl<'a> Add<'a> {
             vlans.add(&mut self.socket, port)?;
         }
         // From here on the port keeps the bridge, and its gate.
-        drop(held);
+        held.release(&bridge);
         self.restrict(port, mac)?;
         let (given, plan, host_link) = if let Some(ready) = ready {
             ready

@@ -109,6 +109,9 @@ pub enum Error {
     /// CHECK found a difference.
     #[error("{0}")]
     Differs(String),
+    /// Somebody holds the lock of the bridge.
+    #[error("{0}")]
+    Busy(#[from] lock::Busy),
     /// Others changed, or removed, what was being set up or taken down.
     #[error("{0}")]
     Passing(String),
@@ -178,7 +181,11 @@ impl From<Error> for cni::Error {
                 .details("give each network a subnet of its own"),
             Error::Duplicate(_) => Self::new(Code::InUse, text),
             Error::Differs(_) | Error::Unheeded(_) => Self::new(Code::CheckFailed, text),
+            Error::Busy(busy) => Self::new(Code::TryAgain, text).details(busy.cure()),
             Error::Passing(_) => Self::new(Code::TryAgain, text).details("try again"),
+            Error::Iptables(iptables::Error::Busy(busy)) => {
+                Self::new(Code::TryAgain, text).details(busy.cure())
+            }
             Error::Iptables(error) if error.is_missing_program() => Self::new(Code::NotAvailable, text)
                 .details("set \"ipMasqBackend\": \"nftables\", which needs no program"),
             Error::Netlink(_) | Error::Nftables(_) | Error::Iptables(_) => Self::new(Code::Kernel, text),

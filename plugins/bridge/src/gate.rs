@@ -41,7 +41,7 @@ mod frames;
 
 use cni::{Attachment, IfName, NetworkName};
 use ipnetwork::IpNetwork;
-use netlink::{BridgeNetfilter, NamespaceLock};
+use netlink::BridgeNetfilter;
 use nftables::{
     Batch, Chain, Data, Element, Expr, Family, HookPoint, Kind, Selector, Set, Socket, Table, Type, Verdict,
     priority,
@@ -49,6 +49,7 @@ use nftables::{
 
 use crate::conf::Gate;
 use crate::error::Error;
+use crate::hold::Alone;
 use crate::tables::{TRIES, comment, contended, first_word, ignore_change, interface, ports_of};
 use crate::{names, netfilter};
 
@@ -244,7 +245,7 @@ fn open_if_unused(
     name: &str,
     bridge: &str,
     leaving: usize,
-) -> Result<Option<NamespaceLock>, Error> {
+) -> Result<Option<Alone>, Error> {
     let chain = Chain::new(TABLE, name);
     let port = interface(bridge)?;
     let mut gates = Vec::new();

@@ -14,18 +14,13 @@ use crate::deputy;
 use crate::error::Error;
 use crate::existing;
 use crate::gateway::VlanGateway;
+use crate::hold::{self, Alone};
 use crate::names::BRIDGE_ALIAS;
 
-/// How long an ADD waits for a DEL that is removing an empty bridge, which takes the kernel some 35 ms. Any process
-/// of the namespace could hold the lock, so the ADD then goes on without it.
+/// How long the kernel is waited for, and a DEL waits for ADDs that may need the bridge.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 const PAUSE: Duration = Duration::from_micros(500);
-
-/// Keeps every DEL from removing a bridge that has no port yet, while the guard lives.
-pub(crate) fn hold_bridges(host: &Namespace) -> Result<Option<netlink::NamespaceLock>, Error> {
-    Ok(host.lock_shared(PATIENCE)?)
-}
 
 /// A bridge that is as the configuration wants it.
 #[derive(Debug)]
@@ -190,6 +185,7 @@ pub(crate) fn remove_bridge_if_unused(
     gateway: Option<&VlanGateway>,
 ) -> Result<(), Error> {
     let Some(bridge) = socket.get_link(name)?.filter(|link| link.kind.as_deref() == Some("bridge")) else {
+        hold::forget(name);
         return Ok(());
     };
     let is_ours = match bridge.alias.as_deref() {
@@ -197,6 +193,9 @@ pub(crate) fn remove_bridge_if_unused(
         // The kernel takes no alias when it makes a link: this is one whose ADD was killed before it could give it.
         None => bridge.mac.is_some_and(|mac| is_marked(mac, name)),
     };
+    if !is_ours {
+        hold::forget(name);
+    }
     let deadline = Instant::now() + PATIENCE;
     loop {
         let bridge_unused = is_ours && !bridge.forwards() && !socket.has_ports(bridge.index)?;
@@ -207,21 +206,27 @@ pub(crate) fn remove_bridge_if_unused(
         if !bridge_unused && unused_gateway.is_none() {
             return Ok(());
         }
-        // Somebody who holds it shared is about to add a port, here or to another bridge.
-        let Some(_alone) = host.try_lock_exclusive()? else {
+        // Somebody who holds it shared is about to add a port.
+        let Some(alone) = Alone::take(host, name)? else {
             if Instant::now() >= deadline {
                 return Ok(());
             }
             thread::sleep(PAUSE);
             continue;
         };
+        let mut is_gone = false;
         if bridge_unused && !socket.has_ports(bridge.index)? {
             deputy::remove(socket, bridge.index)?;
+            is_gone = true;
         }
-        match unused_gateway {
-            Some(gateway) if gateway.is_unused(socket, &bridge)? => return gateway.remove(socket, &bridge),
-            _ => return Ok(()),
+        let outcome = match unused_gateway {
+            Some(gateway) if gateway.is_unused(socket, &bridge)? => gateway.remove(socket, &bridge),
+            _ => Ok(()),
+        };
+        if is_gone || !is_ours {
+            alone.forget();
         }
+        return outcome;
     }
 }
 

@@ -19,6 +19,7 @@ mod existing;
 mod forward;
 mod gate;
 mod gateway;
+mod hold;
 mod host;
 mod ipam;
 mod masquerade;

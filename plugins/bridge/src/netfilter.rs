@@ -6,9 +6,10 @@
 
 use std::path::Path;
 
-use netlink::{BridgeNetfilter, Link, Namespace, NamespaceLock, Socket};
+use netlink::{BridgeNetfilter, Link, Namespace, Socket};
 
 use crate::error::Error;
+use crate::hold::Alone;
 
 /// A sysctl of the module's own. Linux before 5.3 has them in the initial network namespace only.
 const MODULE: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
@@ -61,14 +62,14 @@ pub(crate) fn note(before: Option<BridgeNetfilter>) -> Option<String> {
 
 /// Sets switches back as the [`note`] says, for a gate that is about to go. No ADD may come between: until the guard
 /// goes there is none, and where there is one the switches stay as they are.
-pub(crate) fn switch_back(bridge: &str, note: &str) -> Result<Option<NamespaceLock>, Error> {
+pub(crate) fn switch_back(bridge: &str, note: &str) -> Result<Option<Alone>, Error> {
     let switched = |name: &str| note.split(' ').any(|word| word == name);
     let (ipv4, ipv6) = (!switched("nf_call_iptables"), !switched("nf_call_ip6tables"));
     let mut socket = Socket::open()?;
     let Some(link) = socket.get_link(bridge)?.filter(|link| link.kind.as_deref() == Some("bridge")) else {
         return Ok(None);
     };
-    let alone = Namespace::current()?.try_lock_exclusive()?;
+    let alone = Alone::take(&Namespace::current()?, bridge)?;
     if alone.is_some() {
         socket.set_bridge_netfilter(link.index, BridgeNetfilter { ipv4, ipv6 })?;
     }

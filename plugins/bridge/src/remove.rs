@@ -8,6 +8,7 @@ use netlink::{Link, Namespace, Socket};
 use crate::conf;
 use crate::deputy::Removal;
 use crate::error::Error;
+use crate::hold::Alone;
 use crate::{container, forward, gate, host, masquerade, names, spoof};
 
 /// Removes an attachment. What is gone already counts as removed.
@@ -139,8 +140,7 @@ fn gc_links(network: &NetworkName, conf: &conf::Removal, valid: &[String]) -> Re
         let prefix = names::alias_prefix(network);
         // A port of ours without an alias is one whose ADD was killed before it could give it, unless an ADD is at it:
         // that one holds the lock.
-        let alone = Namespace::current()?;
-        let alone = alone.try_lock_exclusive()?;
+        let alone = Alone::take(&Namespace::current()?, bridge.as_str())?;
         for port in socket.ports(link.index)? {
             let is_left = match port.alias.as_deref() {
                 Some(alias) => alias.starts_with(&prefix) && !valid.contains(&port.name),

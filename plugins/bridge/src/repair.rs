@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::conf::Conf;
 use crate::error::Error;
+use crate::hold::Hold;
 use crate::ipam::Ipam;
 use crate::masquerade::Masquerade;
 use crate::plan::Plan;
@@ -62,7 +63,7 @@ fn restore(
     let port = found.link.index;
     let mut socket = Socket::open()?;
     let here = Namespace::current()?;
-    let held = host::hold_bridges(&here)?;
+    let held = Hold::take(&here, conf.bridge.as_str())?;
     // With the hardware address that the neighbours know.
     let mac = told_mac(result, conf.bridge.as_str(), true);
     let host::Ensured { link: bridge, heeded, .. } = host::ensure_bridge(&mut socket, conf, mac)?;
@@ -86,7 +87,7 @@ fn restore(
     if conf.keeps_apart() {
         netfilter::switch_on(&mut socket, &bridge)?;
     }
-    drop(held);
+    held.release(&bridge);
     let (hairpin, isolated) = (Some(conf.hairpin), Some(conf.isolated));
     socket.set_bridge_port(port, &PortFlags { hairpin, isolated, ..PortFlags::default() })?;
     if conf.forward {

@@ -92,6 +92,9 @@ impl From<Error> for cni::Error {
             Error::Differs(_) => Self::new(Code::CheckFailed, text)
                 .details("the same ADD again puts back what is missing; cleat repair does that"),
             Error::Nftables(error) if error.is_restart() => Self::new(Code::TryAgain, text),
+            Error::Iptables(iptables::Error::Busy(busy)) => {
+                Self::new(Code::TryAgain, text).details(busy.cure())
+            }
             Error::Netlink(_) | Error::Nftables(_) | Error::Iptables(_) => Self::new(Code::Kernel, text),
         }
     }

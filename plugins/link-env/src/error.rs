@@ -165,6 +165,7 @@ fn code(error: &registry::Error) -> Code {
     match error {
         registry::Error::Untrusted { .. } | registry::Error::Port { .. } => Code::InvalidConfig,
         registry::Error::Io { source, .. } if is_busy(source) => Code::TryAgain,
+        registry::Error::Lock(lock::Error::Busy(_)) => Code::TryAgain,
         _ => Code::Io,
     }
 }
@@ -175,12 +176,14 @@ fn is_busy(error: &io::Error) -> bool {
     matches!(error.kind(), Interrupted | ResourceBusy | WouldBlock)
 }
 
-fn cure(error: &registry::Error) -> &'static str {
-    match error {
+fn cure(error: &registry::Error) -> String {
+    let cure = match error {
+        registry::Error::Lock(lock::Error::Busy(busy)) => return busy.cure(),
         registry::Error::Io { source, .. } if is_busy(source) => "try again",
         registry::Error::Decode { .. } => {
             "the file is damaged: the same ADD again writes it anew, as cleat repair does"
         }
         _ => "",
-    }
+    };
+    cure.to_owned()
 }

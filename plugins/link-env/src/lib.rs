@@ -35,6 +35,8 @@ mod neighbourhood;
 mod pod;
 mod view;
 
+use std::time::Duration;
+
 use cni::schema::{self, Described};
 use cni::{AddResult, Args, Plugin, Request, Target};
 use registry::Registry;
@@ -44,6 +46,9 @@ pub use pod::{Given, Pod, is_writable};
 
 use conf::Conf;
 use endpoint::Endpoint;
+
+/// How long STATUS waits for the registry's lock: it is asked every few seconds, and asked again.
+const STATUS_LIMIT: Duration = Duration::from_secs(2);
 
 /// The plugin.
 #[derive(Debug)]
@@ -72,7 +77,7 @@ impl Plugin for LinkEnv {
 
     fn status(request: &Request) -> Result<(), cni::Error> {
         let registry = Registry::at(conf::state_dir(&request.conf)?);
-        let usable = registry.lock().and_then(|locked| locked.probe());
+        let usable = registry.lock_within(STATUS_LIMIT).and_then(|locked| locked.probe());
         Ok(usable.map_err(Error::NotAvailable)?)
     }
 }

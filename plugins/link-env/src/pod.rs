@@ -157,6 +157,12 @@ impl<'a> Pod<'a> {
         Ok(left_out.get())
     }
 
+    /// Notes that an agent was asked about it, so that `note`, which said that none was, is over.
+    pub fn serve(&self, note: &str) -> Result<(), Error> {
+        self.locked.mark_served(self.container_id)?;
+        Ok(self.locked.take_note(self.container_id, note)?)
+    }
+
     /// Changes its members on a network, and returns what the network is then where that is not what it was.
     fn change(&self, network: &str, change: impl Fn(&mut Member)) -> Result<Option<Network>, Error> {
         let before = self.locked.around(network, &[self.container_id], None)?;

@@ -35,4 +35,17 @@ pub enum Error {
     /// The runtime does not want the plugin.
     #[error("the runtime refused to register the plugin: {0}")]
     Refused(String),
+    /// There is one already.
+    #[error(
+        "another cleat-nri{} serves {}: two would have the runtime refuse each container, so stop one of them (the \
+         runtime's is in /opt/nri/plugins)",
+        process.map(|process| format!(", process {process},")).unwrap_or_default(),
+        state_dir.display()
+    )]
+    Second {
+        /// Its ID, where it is known.
+        process: Option<u32>,
+        /// link-env's state folder.
+        state_dir: PathBuf,
+    },
 }

@@ -1,8 +1,7 @@
-//! The messages of NRI and ttrpc, as far as they matter here; fields that are left out are skipped when read.
+//! The messages of NRI and ttrpc, as far as they matter here; fields that are left out are skipped when read. What is
+//! asked about pods and containers is in `request`.
 //!
 //! Numbers: containerd/nri `pkg/api/api.proto`, containerd/ttrpc `request.proto`.
-
-use std::collections::HashMap;
 
 use prost::Message;
 
@@ -54,45 +53,10 @@ pub(crate) struct ConfigureResponse {
     pub events: i32,
 }
 
-/// What is known of pods and containers is not needed; only whether there is more of it to come.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct SynchronizeRequest {
-    #[prost(bool, tag = "3")]
-    pub more: bool,
-}
-
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct SynchronizeResponse {
     #[prost(bool, tag = "2")]
     pub more: bool,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct CreateContainerRequest {
-    #[prost(message, optional, tag = "1")]
-    pub pod: Option<PodSandbox>,
-    #[prost(message, optional, tag = "2")]
-    pub container: Option<Container>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct PodSandbox {
-    #[prost(string, tag = "1")]
-    pub id: String,
-    #[prost(string, tag = "2")]
-    pub name: String,
-    #[prost(map = "string, string", tag = "6")]
-    pub annotations: HashMap<String, String>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Container {
-    #[prost(string, tag = "3")]
-    pub name: String,
-    #[prost(string, repeated, tag = "8")]
-    pub env: Vec<String>,
-    #[prost(message, repeated, tag = "9")]
-    pub mounts: Vec<Mount>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -2,22 +2,29 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
 
 use prost::Message;
 
 use crate::adjust;
+use crate::away::Seen;
+use crate::connect;
 use crate::error::Error;
-use crate::log;
+use crate::fields::Malformed;
+use crate::log::{log, printable};
 use crate::messages::{
-    CREATE_CONTAINER, ConfigureResponse, CreateContainerRequest, CreateContainerResponse, PLUGIN, RUNTIME,
-    RegisterPluginRequest, Request, Response, Status, SynchronizeRequest, SynchronizeResponse,
+    CREATE_CONTAINER, ConfigureResponse, CreateContainerResponse, PLUGIN, RUNTIME, RegisterPluginRequest,
+    Request, Response, Status, SynchronizeResponse,
 };
-use crate::wire::{self, Frame, REQUEST, RESPONSE, Reader, TO_PLUGIN, TO_RUNTIME};
+use crate::request;
+use crate::wire::{self, Frame, MESSAGE_MAX, REQUEST, RESPONSE, Reader, TO_PLUGIN, TO_RUNTIME};
+use crate::workers::Workers;
 
 /// `google.rpc.Code`
 const UNIMPLEMENTED: i32 = 12;
 const INVALID_ARGUMENT: i32 = 3;
+const INTERNAL: i32 = 13;
 /// Clients count their streams in odd numbers.
 const REGISTRATION: u32 = 1;
 
@@ -29,6 +36,8 @@ pub(crate) struct Plugin {
     pub index: String,
     /// link-env's state folder.
     pub state_dir: PathBuf,
+    /// What its requests have done for them, across sessions: what hangs, hangs on.
+    pub workers: Workers,
 }
 
 /// Registers the plugin and serves, until the runtime closes the connection.
@@ -37,27 +46,42 @@ pub(crate) fn run(plugin: &Plugin, stream: UnixStream) -> Result<(), Error> {
     converse(plugin, stream, to)
 }
 
+/// The same for a runtime that has to be dialled.
+pub(crate) fn dial(plugin: &Plugin, socket: &Path) -> Result<(), Error> {
+    run(plugin, connect::to(socket)?)
+}
+
 /// The same over whatever carries the bytes.
 pub(crate) fn converse(plugin: &Plugin, from: impl Read, mut to: impl Write) -> Result<(), Error> {
     let mut reader = Reader::new(from);
+    let mut seen = Seen::default();
     wire::write(&mut to, &registration(plugin))?;
     // The runtime configures the plugin before it answers the registration.
-    while let Some(frame) = reader.read()? {
-        match (frame.connection, frame.kind) {
+    while let Some(Frame { connection, stream, kind, payload }) = reader.read()? {
+        match (connection, kind) {
             (TO_PLUGIN, REQUEST) => {
-                let response = match Request::decode(frame.payload.as_slice()) {
-                    Ok(request) => answer(plugin, &request),
-                    Err(error) => refusal(INVALID_ARGUMENT, error.to_string()),
-                };
-                let payload = response.encode_to_vec();
-                wire::write(&mut to, &Frame { kind: RESPONSE, payload, ..frame })?;
+                // Whatever one pod has, the next one is answered: a defect must not end the session.
+                let answered = panic::catch_unwind(AssertUnwindSafe(|| answer(plugin, &mut seen, &payload)));
+                let response = answered.unwrap_or_else(|_| refusal(INTERNAL, "a defect of cleat-nri"));
+                let payload = fitting(&response);
+                wire::write(&mut to, &Frame { connection, stream, kind: RESPONSE, payload })?;
             }
-            (TO_RUNTIME, RESPONSE) if frame.stream == REGISTRATION => check_registered(&frame)?,
+            (TO_RUNTIME, RESPONSE) if stream == REGISTRATION => check_registered(&payload)?,
             // Later versions may say more than this one knows.
             _ => {}
         }
     }
     Ok(())
+}
+
+/// A response in bytes; what is too long for a message is not said, and the session goes on.
+fn fitting(response: &Response) -> Vec<u8> {
+    let length = response.encoded_len();
+    if length <= MESSAGE_MAX {
+        return response.encode_to_vec();
+    }
+    log(&format!("an answer of {length} bytes is more than ttrpc allows: it goes without what it adds"));
+    Response::default().encode_to_vec()
 }
 
 fn registration(plugin: &Plugin) -> Frame {
@@ -68,44 +92,51 @@ fn registration(plugin: &Plugin) -> Frame {
     Frame { connection: TO_RUNTIME, stream: REGISTRATION, kind: REQUEST, payload: request.encode_to_vec() }
 }
 
-fn check_registered(frame: &Frame) -> Result<(), Error> {
-    let response = Response::decode(frame.payload.as_slice())?;
+fn check_registered(payload: &[u8]) -> Result<(), Error> {
+    let response = Response::decode(payload)?;
     match response.status {
-        Some(Status { code, message }) if code != 0 => Err(Error::Refused(message)),
+        Some(Status { code, message }) if code != 0 => Err(Error::Refused(printable(&message, 500))),
         _ => Ok(()),
     }
 }
 
 /// Answers a call. One that is not known, or cannot be read, is an error to the runtime and no more.
-fn answer(plugin: &Plugin, request: &Request) -> Response {
-    let Request { service, method, payload } = request;
+fn answer(plugin: &Plugin, seen: &mut Seen, payload: &[u8]) -> Response {
+    let Request { service, method, payload } = match Request::decode(payload) {
+        Ok(request) => request,
+        Err(error) => return refusal(INVALID_ARGUMENT, &error.to_string()),
+    };
     let answer = match (service.as_str(), method.as_str()) {
         (PLUGIN, "Configure") => Ok(ConfigureResponse { events: CREATE_CONTAINER }.encode_to_vec()),
-        (PLUGIN, "Synchronize") => SynchronizeRequest::decode(payload.as_slice()).map(|request| {
-            // The last step before containers are asked about.
-            if !request.more {
-                log(&format!("joined the runtime as {}-{}", plugin.index, plugin.name));
-            }
-            SynchronizeResponse { more: request.more }.encode_to_vec()
-        }),
-        (PLUGIN, "CreateContainer") => CreateContainerRequest::decode(payload.as_slice()).map(|request| {
-            let adjust = adjust::within_limit(&plugin.state_dir, request);
-            CreateContainerResponse { adjust }.encode_to_vec()
-        }),
+        (PLUGIN, "Synchronize") => synchronize(plugin, seen, &payload),
+        (PLUGIN, "CreateContainer") => adjust::within_limit(&plugin.state_dir, &plugin.workers, payload)
+            .map(|adjust| CreateContainerResponse { adjust }.encode_to_vec()),
         // Events that nobody asked for, and the end: nothing to do, and nothing to say.
         (PLUGIN, "Shutdown" | "StateChange") => Ok(Vec::new()),
         _ => {
-            return refusal(UNIMPLEMENTED, format!("no method {method} of service {service}"));
+            let (method, service) = (printable(&method, 100), printable(&service, 100));
+            return refusal(UNIMPLEMENTED, &format!("no method {method} of service {service}"));
         }
     };
     match answer {
         Ok(payload) => Response { status: None, payload },
-        Err(error) => refusal(INVALID_ARGUMENT, error.to_string()),
+        Err(malformed) => refusal(INVALID_ARGUMENT, &malformed.to_string()),
     }
 }
 
-fn refusal(code: i32, message: String) -> Response {
-    Response { status: Some(Status { code, message }), payload: Vec::new() }
+/// The last step before containers are asked about: the runtime tells of those that it has.
+fn synchronize(plugin: &Plugin, seen: &mut Seen, payload: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let (containers, more) = request::synchronized(payload)?;
+    seen.add(&plugin.state_dir, containers);
+    if !more {
+        std::mem::take(seen).keep(&plugin.state_dir, &plugin.workers);
+        log(&format!("joined the runtime as {}-{}", plugin.index, plugin.name));
+    }
+    Ok(SynchronizeResponse { more }.encode_to_vec())
+}
+
+fn refusal(code: i32, message: &str) -> Response {
+    Response { status: Some(Status { code, message: message.to_owned() }), payload: Vec::new() }
 }
 
 #[cfg(test)]
@@ -115,7 +146,8 @@ mod tests {
     use super::*;
 
     fn plugin() -> Plugin {
-        Plugin { name: "cleat-nri".into(), index: "10".into(), state_dir: "/nonexistent".into() }
+        let workers = Workers::default();
+        Plugin { name: "cleat-nri".into(), index: "10".into(), state_dir: "/nonexistent".into(), workers }
     }
 
     /// A runtime that sends these calls and returns the answers, in order.
@@ -148,7 +180,7 @@ mod tests {
 
     #[test]
     fn calls_are_answered_while_the_registration_is_under_way() {
-        let more = SynchronizeRequest { more: true }.encode_to_vec();
+        let more = vec![3 << 3, 1];
         let answers = converse(&[
             ("Configure", Vec::new()),
             ("Synchronize", more),
@@ -170,9 +202,16 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_is_too_long_is_none_and_no_end() {
+        let response = |length| Response { status: None, payload: vec![7; length] };
+        assert_eq!(fitting(&response(1000)), response(1000).encode_to_vec());
+        assert_eq!(fitting(&response(MESSAGE_MAX)), Vec::<u8>::new());
+    }
+
+    #[test]
     fn a_runtime_that_refuses_the_plugin_is_told_of() {
         let (runtime, stream) = UnixStream::pair().unwrap();
-        let payload = refusal(2, "not you".into()).encode_to_vec();
+        let payload = refusal(2, "not you").encode_to_vec();
         let frame = Frame { connection: TO_RUNTIME, stream: 1, kind: RESPONSE, payload };
         wire::write(&runtime, &frame).unwrap();
         let error = run(&plugin(), stream).unwrap_err();

@@ -17,7 +17,7 @@ pub(crate) const REQUEST: u8 = 1;
 pub(crate) const RESPONSE: u8 = 2;
 
 /// ttrpc's limit for a message.
-const MESSAGE_MAX: usize = 4 << 20;
+pub(crate) const MESSAGE_MAX: usize = 4 << 20;
 const HEADER: usize = 10;
 /// The runtime reads a frame into a buffer of this size, and drops the connection where a frame is longer.
 const CHUNK: usize = 4096;

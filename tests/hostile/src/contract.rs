@@ -102,6 +102,12 @@ impl Environment {
         ];
         Self(variables.map(|(name, value)| (name, value.as_bytes().to_vec())).into())
     }
+
+    /// The same with a variable set anew.
+    pub(crate) fn with(mut self, name: &'static str, value: String) -> Self {
+        self.0.insert(name, value.into_bytes());
+        self
+    }
 }
 
 /// Calls a plugin in this process, and holds its answer against the contract. `None` where it failed.

@@ -17,6 +17,7 @@ mod contract;
 mod extreme;
 mod files;
 mod kernel;
+mod members;
 mod mutation;
 mod text;
 mod wire;
@@ -28,9 +29,10 @@ pub use contract::{bridge, cni_args, host_local, host_port, link_env, loopback};
 pub use extreme::{Extreme, extremes};
 pub use files::{cache, leases, registry};
 pub use kernel::{conntrack, netlink, nftables};
+pub use members::link_env_calls;
 pub use mutation::Mutations;
 pub use text::{conflist, iptables};
-pub use wire::nri;
+pub use wire::{nri, nri_session};
 
 /// One way in.
 #[derive(Clone, Copy, Debug)]
@@ -46,11 +48,12 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 17] = [
     target("bridge", bridge, 60, true),
     target("host_local", host_local, 60, false),
     target("host_port", host_port, 60, false),
     target("link_env", link_env, 60, false),
+    target("link_env_calls", link_env_calls, 30, false),
     target("loopback", loopback, 20, false),
     target("cni_args", cni_args, 200, true),
     target("conflist", conflist, 20, true),
@@ -62,6 +65,7 @@ pub const TARGETS: [Target; 15] = [
     target("registry", registry, 40, true),
     target("cache", cache, 100, true),
     target("nri", nri, 200, true),
+    target("nri_session", nri_session, 60, true),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8]), mutations: usize, extremes: bool) -> Target {

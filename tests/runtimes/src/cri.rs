@@ -16,12 +16,12 @@ use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
 use self::messages::{
-    ContainerConfig, ContainerMetadata, ContainerRequest, ContainerStatus, ContainerStatusResponse,
-    CreateContainerRequest, CreateContainerResponse, Empty, ExecSyncRequest, ExecSyncResponse, ImageSpec,
-    KeyValue, LinuxPodSandboxConfig, LinuxSandboxSecurityContext, Mount, NamespaceOption, NetworkConfig,
-    PodRequest, PodSandboxConfig, PodSandboxMetadata, PodSandboxStatusResponse, PortMapping,
-    RunPodSandboxRequest, RunPodSandboxResponse, RuntimeConfig, StatusRequest, StatusResponse,
-    UpdateRuntimeConfigRequest,
+    Capability, ContainerConfig, ContainerMetadata, ContainerRequest, ContainerStatus,
+    ContainerStatusResponse, CreateContainerRequest, CreateContainerResponse, Empty, ExecSyncRequest,
+    ExecSyncResponse, ImageSpec, Int64Value, KeyValue, LinuxContainerConfig, LinuxContainerSecurityContext,
+    LinuxPodSandboxConfig, LinuxSandboxSecurityContext, Mount, NamespaceOption, NetworkConfig, PodRequest,
+    PodSandboxConfig, PodSandboxMetadata, PodSandboxStatusResponse, PortMapping, RunPodSandboxRequest,
+    RunPodSandboxResponse, RuntimeConfig, StatusRequest, StatusResponse, UpdateRuntimeConfigRequest,
 };
 use crate::IMAGE;
 
@@ -69,6 +69,24 @@ pub struct ContainerSpec<'a> {
     pub env: &'a [(&'a str, &'a str)],
     /// Files of the host in it: there, and here.
     pub mounts: &'a [(&'a str, &'a str)],
+    /// Where the runtime keeps what it says.
+    pub log: Option<&'a str>,
+    /// The user and group that it runs as without any capability or new privileges, over a root that it cannot write to,
+    /// and under the runtime's filter of system calls.
+    pub confined_as: Option<i64>,
+}
+
+fn confined(user: i64) -> LinuxContainerConfig {
+    let id = Some(Int64Value { value: user });
+    let security_context = LinuxContainerSecurityContext {
+        capabilities: Some(Capability { drop: vec!["ALL".to_owned()] }),
+        run_as_user: id.clone(),
+        run_as_group: id,
+        readonly_rootfs: true,
+        no_new_privs: true,
+        seccomp: Some(Empty {}),
+    };
+    LinuxContainerConfig { security_context: Some(security_context) }
 }
 
 impl Cri {
@@ -164,7 +182,8 @@ impl Cri {
                 .map(owned)
                 .map(|(host_path, container_path)| Mount { container_path, host_path })
                 .collect(),
-            log_path: String::new(),
+            log_path: spec.log.unwrap_or_default().to_owned(),
+            linux: spec.confined_as.map(confined),
         };
         let request = CreateContainerRequest {
             pod_sandbox_id: pod.id.clone(),

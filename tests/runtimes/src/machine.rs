@@ -161,13 +161,16 @@ impl Machine {
         put(&programs().join("cleat-nri"), &Path::new(NRI_PLUGINS).join("10-cleat-nri"));
     }
 
-    /// Starts the NRI plugin by itself, as a unit of systemd does, without any capability.
+    /// Starts the NRI plugin by itself, as its unit says, without any capability.
     #[must_use]
     pub fn nri_service(&self) -> Service {
         let log = fs::File::create(SERVICE_LOG).unwrap();
+        let unit = fs::read_to_string(Path::new(ROOT).join("conf/cleat-nri.service")).unwrap();
+        let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/cleat-nri"));
         let words = sandbox::only(&[]);
         let mut command = Command::new(&words[0]);
-        Service(command.args(&words[1..]).arg(programs().join("cleat-nri")).stderr(log).spawn().unwrap())
+        command.args(&words[1..]).arg(programs().join("cleat-nri")).args(line.unwrap().split_whitespace());
+        Service(command.stderr(log).spawn().unwrap())
     }
 
     /// What the suite may change on the machine; runtimes keep their own files elsewhere.

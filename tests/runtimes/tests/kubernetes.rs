@@ -5,7 +5,7 @@ use std::path::Path;
 
 use runtimes::cri::{ContainerSpec, Cri, Pod, PodSpec};
 use runtimes::{Containerd, IMAGE, Machine, Podman, Release, eventually, machine};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cri::{await_network, end};
 use crate::nri;
@@ -45,53 +45,85 @@ fn follows(release: Release, pod_cidr: &str, prefixes: &[&str]) {
 
 const CONF: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../conf/kubernetes");
 
-/// The image is built as its file says, and the pod run as the manifest says: the node's plugins are replaced, and links
-/// reach its pods.
+/// The configuration of Debian's package, which names Debian's folder of plugins.
+const PACKAGED: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../data/containerd/config-debian-12.toml"));
+/// That which the tests' containerd has, and where the node's would be.
+const RUNNING: &str = "/etc/containerd.toml";
+const NODES: &str = "/etc/containerd/config.toml";
+
 #[test]
 fn the_daemon_set_equips_a_node() {
-    machine(|machine| {
-        let plugins = Path::new("/opt/cni/bin");
-        fs::remove_dir_all(plugins).unwrap();
-        fs::create_dir(plugins).unwrap();
-        machine.reference(&["bridge", "host-local", "loopback", "portmap"]);
-        let reference = fs::read(plugins.join("bridge")).unwrap();
-        let mut containerd = Containerd::start(Release::Newest);
-        containerd.load(&built_image(machine));
-        let cri = Cri::new(containerd.socket());
-        let manifest = fs::read_to_string(Path::new(CONF).join("daemonset.yaml")).unwrap();
-        let manifest: Value = serde_yaml_ng::from_str(&manifest).unwrap();
-        let spec = &manifest["spec"]["template"]["spec"];
-        assert_eq!(spec["automountServiceAccountToken"], false);
+    machine(|machine| equips(machine, "/opt/cni/bin", |running| running));
+}
 
-        // Twice: an update must not take our plugins for those of the node.
-        for _ in 0..2 {
-            let pod = run_pod(&cri, spec);
-            assert_eq!(fs::read(plugins.join("bridge.before-cleat")).unwrap(), reference);
-            assert_ne!(fs::read(plugins.join("bridge")).unwrap(), reference);
-            assert!(!plugins.join("link-env.before-cleat").exists());
-            end(&cri, &pod);
-            fs::write(plugins.join("link-env"), "an older one of ours").unwrap();
+#[test]
+fn the_daemon_set_follows_the_configuration_of_debians_containerd() {
+    machine(|machine| equips(machine, "/usr/lib/cni", |_| PACKAGED.to_owned()));
+}
+
+/// The image is built as its file says, and the pod run as the manifest says: the node's plugins are replaced, and links
+/// reach its pods. `folder` is where the node's configuration, which follows from the one that runs, has plugins.
+fn equips(machine: &Machine, folder: &str, nodes: impl FnOnce(String) -> String) {
+    let plugins = Path::new(folder);
+    fs::remove_dir_all("/opt/cni/bin").unwrap();
+    fs::create_dir("/opt/cni/bin").unwrap();
+    machine.reference(&["bridge", "host-local", "loopback", "portmap"]);
+    if folder != "/opt/cni/bin" {
+        for entry in fs::read_dir("/opt/cni/bin").unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), plugins.join(entry.file_name())).unwrap();
+            fs::remove_file(entry.path()).unwrap();
         }
-        let is_left = |name: &str| name.starts_with('.') && name != ".cleat";
-        let entries = fs::read_dir(plugins).unwrap().map(|entry| entry.unwrap().file_name());
-        let left: Vec<String> =
-            entries.map(|name| name.into_string().unwrap()).filter(|name| is_left(name)).collect();
-        assert!(left.is_empty(), "{left:?}");
+    }
+    let reference = fs::read(plugins.join("bridge")).unwrap();
+    let mut containerd = Containerd::start(Release::Newest);
+    let running = fs::read_to_string(RUNNING).unwrap();
+    fs::create_dir_all("/etc/containerd").unwrap();
+    fs::write(RUNNING, running.replace("/opt/cni/bin", folder)).unwrap();
+    fs::write(NODES, nodes(running)).unwrap();
+    containerd.load(&built_image(machine));
+    let cri = Cri::new(containerd.socket());
+    let manifest = fs::read_to_string(Path::new(CONF).join("daemonset.yaml")).unwrap();
+    let manifest: Value = serde_yaml_ng::from_str(&manifest).unwrap();
+    let spec = &manifest["spec"]["template"]["spec"];
+    assert_eq!(spec["automountServiceAccountToken"], false);
+    assert_eq!(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
 
+    // Twice: an update must not take our plugins for those of the node.
+    for _ in 0..2 {
         let pod = run_pod(&cri, spec);
-        // The runtime starts NRI plugins when it starts itself; the pods go on.
-        containerd.restart();
-        let cri = Cri::new(containerd.socket());
-        machine.network("10-pods.conflist", &nri::network());
-        await_network(&cri);
-        let db = nri::database(&cri, "db");
-        let web = nri::run(&cri, &nri::linked("web"), &ContainerSpec::default());
-        let address = cri.exec(&web.container, &["printenv", "WEBDB_PORT_5432_TCP_ADDR"]).unwrap();
-        assert_eq!(address.trim(), cri.addresses(&db.pod)[0]);
-        for pod in [&web.pod, &db.pod, &pod] {
-            end(&cri, pod);
-        }
-    });
+        assert_eq!(fs::read(plugins.join("bridge.before-cleat")).unwrap(), reference);
+        assert_ne!(fs::read(plugins.join("bridge")).unwrap(), reference);
+        assert!(!plugins.join("link-env.before-cleat").exists());
+        end(&cri, &pod);
+        fs::write(plugins.join("link-env"), "an older one of ours").unwrap();
+    }
+    let said = fs::read_to_string(Path::new("/run/pods").join(INSTALL_LOG)).unwrap();
+    assert!(
+        said.contains(&format!("{NODES} has the runtime look for plugins of CNI in {folder} first")),
+        "{said}"
+    );
+    assert_eq!(Path::new("/opt/cni/bin/bridge").exists(), folder == "/opt/cni/bin");
+    let is_left = |name: &str| name.starts_with('.') && name != ".cleat";
+    let entries = fs::read_dir(plugins).unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<String> =
+        entries.map(|name| name.into_string().unwrap()).filter(|name| is_left(name)).collect();
+    assert!(left.is_empty(), "{left:?}");
+
+    let pod = run_pod(&cri, spec);
+    // The runtime starts NRI plugins when it starts itself; the pods go on.
+    containerd.restart();
+    let cri = Cri::new(containerd.socket());
+    machine.network("10-pods.conflist", &nri::network());
+    await_network(&cri);
+    let db = nri::database(&cri, "db");
+    let web = nri::run(&cri, &nri::linked("web"), &ContainerSpec::default());
+    let address = cri.exec(&web.container, &["printenv", "WEBDB_PORT_5432_TCP_ADDR"]).unwrap();
+    assert_eq!(address.trim(), cri.addresses(&db.pod)[0]);
+    for pod in [&web.pod, &db.pod, &pod] {
+        end(&cri, pod);
+    }
 }
 
 /// Builds the image of what `make install` makes, without asking a registry.
@@ -131,23 +163,41 @@ fn run_pod(cri: &Cri, spec: &Value) -> Pod {
     pod
 }
 
+/// What the init container says, in the folder of pods' logs.
+const INSTALL_LOG: &str = "install.log";
+
 fn run_container(cri: &Cri, pod: &Pod, spec: &Value, container: &Value) -> String {
     let text = |value: &'_ Value| value.as_str().unwrap().to_owned();
     let volumes = spec["volumes"].as_array().unwrap();
     let mounts = container["volumeMounts"].as_array().into_iter().flatten().map(|mount| {
         let volume = volumes.iter().find(|volume| volume["name"] == mount["name"]).unwrap();
-        let path = text(&volume["hostPath"]["path"]);
-        if volume["hostPath"]["type"] == "DirectoryOrCreate" {
-            fs::create_dir_all(&path).unwrap();
-        }
-        (path, text(&mount["mountPath"]))
+        (text(&volume["hostPath"]["path"]), text(&mount["mountPath"]))
     });
     let mounts: Vec<(String, String)> = mounts.collect();
     let mounts: Vec<(&str, &str)> = mounts.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
     let command: Vec<&str> =
         container["command"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
-    let (name, image) = (container["name"].as_str(), container["image"].as_str());
-    let container =
-        ContainerSpec { name, image, command: &command, mounts: &mounts, ..ContainerSpec::default() };
+    // The image that was loaded has no digest that could be known before.
+    let (image, digest) = container["image"].as_str().unwrap().split_once("@sha256:").unwrap();
+    assert_eq!(digest.len(), 64);
+    let context = &container["securityContext"];
+    assert_eq!(
+        [
+            &context["allowPrivilegeEscalation"],
+            &context["readOnlyRootFilesystem"],
+            &context["capabilities"]["drop"][0]
+        ],
+        [&json!(false), &json!(true), &json!("ALL")]
+    );
+    let container = ContainerSpec {
+        name: container["name"].as_str(),
+        image: Some(image),
+        command: &command,
+        mounts: &mounts,
+        log: (container["name"] == "install").then_some(INSTALL_LOG),
+        confined_as: context["runAsUser"].as_i64(),
+        ..ContainerSpec::default()
+    };
+    assert!(container.confined_as.is_some());
     cri.run_container(pod, &container).unwrap()
 }

@@ -1,6 +1,7 @@
 //! Links in real containers of pods: what a process sees in its environment and in /etc/hosts, by the NRI plugin.
 
 use std::fs;
+use std::process::Command;
 
 use runtimes::cri::{ContainerSpec, Cri, Pod, PodSpec};
 use runtimes::{Containerd, Machine, Release, eventually, machine};
@@ -90,6 +91,63 @@ fn links_reach_the_containers(machine: &Machine, await_joined: impl Fn(usize)) {
         end(&cri, &running.pod);
     }
     before.assert_unchanged();
+}
+
+/// The runtime does not start it again, so somebody else does; and what was made in between is known.
+#[test]
+fn where_it_ends_one_that_stands_by_goes_on_and_check_names_the_pods_in_between() {
+    machine(|machine| {
+        machine.nri_plugin();
+        machine.network("10-pods.conflist", &network());
+        let containerd = Containerd::start(Release::Newest);
+        let cri = Cri::new(containerd.socket());
+        await_network(&cri);
+        let db = database(&cri, "db");
+        let web = run(&cri, &linked("web"), &ContainerSpec::default());
+        let variable = |running: &Running| cri.exec(&running.container, &["printenv", "WEBDB_PORT"]);
+        variable(&web).unwrap();
+        let why = |running: &Running| {
+            let output = machine.cleat().args(["check", "--json"]).output().unwrap();
+            let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let rows = told.as_array().unwrap().iter();
+            let mut rows = rows.filter(|row| row["id"] == running.pod.id.as_str() && row["state"] == "ok");
+            rows.next().unwrap_or_else(|| panic!("{told}"))["why"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(why(&web), "");
+
+        end_plugin();
+        let lost = run(&cri, &linked("lost"), &ContainerSpec::default());
+        variable(&lost).unwrap_err();
+        assert!(why(&web).contains("cleat-nri is away"), "{}", why(&web));
+        assert!(why(&lost).contains("its containers were made while cleat-nri was away"), "{}", why(&lost));
+
+        let service = machine.nri_service();
+        service.await_joined(1);
+        let named = || match why(&lost) {
+            why if why.contains("container main was made while cleat-nri was away") => Ok(()),
+            why => Err(why),
+        };
+        eventually("the pod is named", named);
+        assert_eq!(why(&web), "", "its container has what it should");
+        let late = run(&cri, &linked("late"), &ContainerSpec::default());
+        variable(&late).unwrap();
+        assert_eq!(why(&late), "");
+        for running in [late, lost, web, db] {
+            end(&cri, &running.pod);
+        }
+    });
+}
+
+/// Kills the plugin that the runtime has started.
+fn end_plugin() {
+    let is_plugin = |process: &fs::DirEntry| {
+        let program = fs::read_link(process.path().join("exe"));
+        program.is_ok_and(|program| program.ends_with("opt/nri/plugins/10-cleat-nri"))
+    };
+    let mut processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap()).filter(is_plugin);
+    let process = processes.next().expect("the runtime has started it").file_name();
+    let status = Command::new("kill").arg("-KILL").arg(process).status().unwrap();
+    assert!(status.success());
 }
 
 /// kubelet writes a hosts file of its own for each pod and has it mounted: the pod keeps its entries.

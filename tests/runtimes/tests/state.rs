@@ -1,7 +1,9 @@
 //! Another user of the host, who is root's to make: what the suite keeps is not for them, but for the hosts file of the
 //! container that they are in.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use runtimes::{machine, run};
 use serde_json::json;
@@ -56,5 +58,53 @@ fn other_users_read_nothing_but_the_hosts_file_of_their_container() {
             cleat(&["stop", "db"]);
             cleat(&["rm", "db"]);
         }
+    });
+}
+
+/// Whoever can open a file can hold its lock: such a user takes every one that there is, and those of the namespaces.
+#[test]
+fn other_users_hold_up_nobody_by_any_lock() {
+    const TAKE_ALL: &str = r#"
+        for file in /proc/self/ns/net $(find /run /var/lib/cni /etc/cni -not -type l -readable 2>/dev/null); do
+            flock --close --nonblock --exclusive "$file" sh -c "echo $file; exec sleep 600" &
+        done
+        sleep 1
+        echo end
+        wait"#;
+    machine(|machine| {
+        let before = machine.snapshot();
+        machine.network(
+            "10-shop.conflist",
+            &json!({"cniVersion": "1.0.0", "name": "shop", "plugins": [
+                {"type": "bridge", "bridge": "shop0", "isGateway": true, "ipMasq": true,
+                 "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.7.0.0/24"}]]}},
+                {"type": "link-env"},
+            ]}),
+        );
+        let cleat = |args: &[&str]| {
+            let start = Instant::now();
+            let said = run(machine.cleat().args(args));
+            assert!(start.elapsed() < Duration::from_secs(5), "{args:?} took {:?}", start.elapsed());
+            said
+        };
+        cleat(&["run", "-d", "--name", "db", "--network", "shop", "--", "sleep", "60"]);
+        let mut command = Command::new(OTHER[0]);
+        command.args(&OTHER[1..]).args(["sh", "-c", TAKE_ALL]).stdout(Stdio::piped());
+        let mut user = command.spawn().unwrap();
+        let told = BufReader::new(user.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let held: Vec<String> = told.take_while(|line| line != "end").collect();
+        assert!(held.iter().any(|line| line == "/proc/self/ns/net"), "{held:?}");
+        assert!(!held.iter().any(|line| line.contains("lock") && line != "/run/lock"), "{held:?}");
+        for _ in 0..2 {
+            cleat(&["run", "--network", "shop", "--", "true"]);
+        }
+        cleat(&["gc"]);
+        cleat(&["network", "create", "further"]);
+        cleat(&["network", "rm", "further"]);
+        cleat(&["stop", "db"]);
+        cleat(&["rm", "db"]);
+        user.kill().unwrap();
+        user.wait().unwrap();
+        before.assert_unchanged();
     });
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, futimens, mkdirat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, futimens, mkdirat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
@@ -151,6 +151,16 @@ impl Folder {
     /// What the kernel says of the folder itself.
     pub(super) fn stat(&self) -> Result<FileStat, Error> {
         fstat(&self.fd).map_err(|errno| Error::io("look at", &self.path, errno))
+    }
+
+    /// Sees to it that nobody but root can open the lock of the folder, which looks like this: neither the reference nor a
+    /// person need have made it so. Where that is not ours to do, it stays as it is.
+    pub(super) fn close_to_others(&self, lock: &File, stat: &FileStat) {
+        const OTHERS: u32 = 0o077;
+        if stat.st_mode & OTHERS != 0 {
+            let _ = fchmod(lock, Mode::S_IRUSR | Mode::S_IWUSR);
+            let _ = fchmod(&self.fd, Mode::from_bits_truncate(stat.st_mode & 0o7700));
+        }
     }
 
     /// Sets the folder's own modification time.

@@ -23,10 +23,7 @@ use crate::error::Error;
 impl Store {
     /// Whether nobody else has changed the folder since all its leases had their links.
     pub(crate) fn is_sealed(&self) -> Result<bool, Error> {
-        let stat = self.folder.stat()?;
-        // What the kernel sets, it sets to the same time as the change of the inode.
-        let is_set = (stat.st_mtime, stat.st_mtime_nsec) != (stat.st_ctime, stat.st_ctime_nsec);
-        Ok(is_set && Some(stat.st_mtime_nsec) == mark(&self.folder, &stat))
+        Ok(is_sealed(&self.folder, &self.folder.stat()?))
     }
 
     fn seal(&self) -> Result<(), Error> {
@@ -36,6 +33,13 @@ impl Store {
         let seconds = i64::try_from(now.saturating_sub(1)).unwrap_or_default();
         self.folder.set_modified(&TimeSpec::new(seconds, nanoseconds))
     }
+}
+
+/// Whether a folder is sealed that looks like this.
+pub(super) fn is_sealed(folder: &Folder, stat: &FileStat) -> bool {
+    // What the kernel sets, it sets to the same time as the change of the inode.
+    let is_set = (stat.st_mtime, stat.st_mtime_nsec) != (stat.st_ctime, stat.st_ctime_nsec);
+    is_set && Some(stat.st_mtime_nsec) == mark(folder, stat)
 }
 
 /// The nanoseconds of a sealed folder's time. They depend on the inode and the name, so that no copy of the folder is

@@ -1,10 +1,11 @@
 //! One operation at a time on a container, as the specification demands of runtimes (section 2): an ADD and a DEL of
 //! one container side by side would each undo half of what the other does.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt;
+
+use lock::{LockFile, Mode};
 
 use super::Cache;
 use crate::attachment::{ContainerId, token};
@@ -12,77 +13,50 @@ use crate::error::{Code, Error};
 
 /// A container that no other process of this program works on until this is dropped.
 #[derive(Debug)]
-pub struct Hold {
-    file: Option<File>,
-    path: PathBuf,
-}
+pub struct Hold(Option<LockFile>);
 
 impl Cache {
-    /// Waits until nobody else holds the container: by flock(2) on a file that is there for as long as somebody does.
+    /// Waits until nobody else holds the container, as long as [`lock::LIMIT`] says: by flock(2) on a file that is there for as
+    /// long as somebody does.
     ///
     /// Where no file can be made, on a disk that is full or read-only, nobody is waited for: a DEL is to remove what it
     /// can, and an ADD is refused when it comes to keep its result.
     ///
     /// # Errors
-    /// Code 5 where the file cannot be made or locked for another reason.
+    /// Code 11 where somebody holds it all the time, code 5 where the file cannot be made or locked for another reason.
     pub fn hold(&self, container_id: &ContainerId) -> Result<Hold, Error> {
         // Beside the results: whoever counts those is not to see it.
         let path = self.folder.with_file_name(format!(".{}", token(&[container_id.as_str()])));
-        let take = || -> io::Result<Option<File>> {
-            loop {
-                let opened =
-                    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-                let file = match opened {
-                    Err(error) if error.kind() == ErrorKind::NotFound => {
-                        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-                        continue;
+        let failed = |error: &io::Error| Error::new(Code::Io, format!("lock {}: {error}", path.display()));
+        loop {
+            match LockFile::take(&path, Mode::Exclusive) {
+                Ok(file) => return Ok(Hold(Some(file))),
+                Err(lock::Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
+                    match made {
+                        Err(error) if is_unwritable(error.kind()) => return Ok(Hold(None)),
+                        made => made.map_err(|error| failed(&error))?,
                     }
-                    Err(error) if is_unwritable(error.kind()) => return Ok(None),
-                    opened => opened?,
-                };
-                file.lock()?;
-                // Whoever held it before has removed its name: then this lock keeps nobody away.
-                if is_named(&file, &path)? {
-                    return Ok(Some(file));
                 }
+                Err(lock::Error::Io { source, .. }) if is_unwritable(source.kind()) => return Ok(Hold(None)),
+                Err(lock::Error::Busy(busy)) => {
+                    return Err(Error::new(Code::TryAgain, busy.to_string()).details(busy.cure()));
+                }
+                Err(error) => return Err(Error::new(Code::Io, error.to_string())),
             }
-        };
-        match take() {
-            Ok(file) => Ok(Hold { file, path }),
-            Err(error) => Err(Error::new(Code::Io, format!("lock {}: {error}", path.display()))),
-        }
-    }
-}
-
-impl Hold {
-    fn remove_file(&self) -> io::Result<()> {
-        match &self.file {
-            Some(file) if is_named(file, &self.path)? => fs::remove_file(&self.path),
-            _ => Ok(()),
         }
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        // Before the lock is given up. What a disk refuses once, it may do the next time; a file that stays does no harm,
-        // and goes with GC.
-        let _ = self.remove_file().or_else(|_| self.remove_file());
+        // A file that stays does no harm, and goes with GC.
+        let _ = self.0.take().map(LockFile::remove);
     }
 }
 
 fn is_unwritable(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem)
-}
-
-/// Whether the path still leads to the open file.
-fn is_named(file: &File, path: &PathBuf) -> io::Result<bool> {
-    let held = file.metadata()?;
-    match fs::symlink_metadata(path) {
-        Ok(named) => Ok((named.dev(), named.ino()) == (held.dev(), held.ino())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]

@@ -200,6 +200,43 @@ pub(super) struct ContainerConfig {
     pub(super) mounts: Vec<Mount>,
     #[prost(string, tag = "11")]
     pub(super) log_path: String,
+    #[prost(message, optional, tag = "15")]
+    pub(super) linux: Option<LinuxContainerConfig>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct LinuxContainerConfig {
+    #[prost(message, optional, tag = "2")]
+    pub(super) security_context: Option<LinuxContainerSecurityContext>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct LinuxContainerSecurityContext {
+    #[prost(message, optional, tag = "1")]
+    pub(super) capabilities: Option<Capability>,
+    #[prost(message, optional, tag = "5")]
+    pub(super) run_as_user: Option<Int64Value>,
+    #[prost(bool, tag = "7")]
+    pub(super) readonly_rootfs: bool,
+    #[prost(bool, tag = "11")]
+    pub(super) no_new_privs: bool,
+    #[prost(message, optional, tag = "12")]
+    pub(super) run_as_group: Option<Int64Value>,
+    /// An empty one is the runtime's default.
+    #[prost(message, optional, tag = "15")]
+    pub(super) seccomp: Option<Empty>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Capability {
+    #[prost(string, repeated, tag = "2")]
+    pub(super) drop: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Int64Value {
+    #[prost(int64, tag = "1")]
+    pub(super) value: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -1,0 +1,155 @@
+//! What is told on standard error, which the unit's log has; a runtime that starts the plugin leads that to nowhere, and
+//! then the node's log is told. Pods choose names, variables and paths: none of them reaches a log as anything but
+//! printable text, nor at any length.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixDatagram;
+use std::process;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The longest line, and the longest name in one, in characters.
+const LINE: usize = 2000;
+const NAME: usize = 128;
+/// The socket of the node's log.
+const NODES: &str = "/dev/log";
+/// How many lines wait for a reader that is slow, and how long the end waits for it.
+const WAITING: usize = 64;
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What the writer is handed.
+enum Item {
+    Line(String),
+    /// All before it is written.
+    End(SyncSender<()>),
+}
+
+/// A thread that writes: where nobody reads a pipe, writing waits for ever, and containers must not wait for that.
+static WRITER: OnceLock<SyncSender<Item>> = OnceLock::new();
+static LEFT_OUT: AtomicUsize = AtomicUsize::new(0);
+
+/// Tells a line, sooner or later. Where the reader is slow, lines are left out, and counted.
+pub(crate) fn log(line: &str) {
+    if writer().try_send(Item::Line(printable(line, LINE))).is_err() {
+        LEFT_OUT.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Waits until all is told, but not for long.
+pub(crate) fn finish() {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let began = Instant::now();
+    while writer().try_send(Item::End(sender.clone())).is_err() && began.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let _ = receiver.recv_timeout(PATIENCE);
+}
+
+fn writer() -> &'static SyncSender<Item> {
+    WRITER.get_or_init(|| {
+        let (sender, receiver) = mpsc::sync_channel(WAITING);
+        // Without a thread, there is no log.
+        let _ = thread::Builder::new().spawn(move || write(&receiver));
+        sender
+    })
+}
+
+fn write(items: &Receiver<Item>) {
+    let log = Log::open();
+    for item in items {
+        match item {
+            Item::Line(line) => {
+                let left_out = LEFT_OUT.swap(0, Ordering::Relaxed);
+                if left_out > 0 {
+                    log.write(&format!("{left_out} lines are left out"));
+                }
+                log.write(&line);
+            }
+            Item::End(done) => {
+                let _ = done.try_send(());
+            }
+        }
+    }
+}
+
+/// Where lines go.
+enum Log {
+    Stderr,
+    /// syslog(3)'s, or the journal's in its place.
+    Node(UnixDatagram),
+}
+
+impl Log {
+    fn open() -> Self {
+        if !leads_nowhere() {
+            return Self::Stderr;
+        }
+        UnixDatagram::unbound().map_or(Self::Stderr, Self::Node)
+    }
+
+    fn write(&self, line: &str) {
+        // Where nobody is there to read it, there is nobody to tell.
+        let _ = match self {
+            Self::Stderr => writeln!(io::stderr(), "cleat-nri: {line}"),
+            Self::Node(socket) => {
+                // A warning of a daemon (RFC 3164).
+                let message = format!("<28>cleat-nri[{}]: {line}", process::id());
+                socket.send_to(message.as_bytes(), NODES).map(|_| ())
+            }
+        };
+    }
+}
+
+/// Whether standard error is /dev/null.
+fn leads_nowhere() -> bool {
+    const NULL: u64 = 0x0103;
+    fs::metadata("/proc/self/fd/2").is_ok_and(|file| file.file_type().is_char_device() && file.rdev() == NULL)
+}
+
+/// A name that somebody else has chosen, to stand in a line.
+pub(crate) fn name(text: &str) -> String {
+    printable(text, NAME)
+}
+
+/// The text with what is not to be printed written as in Rust (`\n`, `\u{1b}`), and its end left out where it is too long.
+pub(crate) fn printable(text: &str, longest: usize) -> String {
+    let mut printable = String::with_capacity(text.len().min(longest));
+    for (place, character) in text.chars().enumerate() {
+        if place == longest {
+            printable.push('…');
+            break;
+        }
+        if is_hidden(character) {
+            printable.extend(character.escape_default());
+        } else {
+            printable.push(character);
+        }
+    }
+    printable
+}
+
+/// Whether a character is a control, or one of those that have a terminal or an editor show others in another order or
+/// on another line.
+fn is_hidden(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_stays_one_line_and_text() {
+        assert_eq!(name("web\n\x1b[2Jx\u{9b}\u{202e}y\u{85}ä"), "web\\n\\u{1b}[2Jx\\u{9b}\\u{202e}y\\u{85}ä");
+        assert_eq!(name(&"ä".repeat(129)).chars().count(), 129);
+        assert!(printable(&"\0".repeat(1 << 20), LINE).len() < 20 * LINE);
+    }
+}
