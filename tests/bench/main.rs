@@ -29,6 +29,7 @@ mod profile;
 mod size;
 mod suites;
 mod summary;
+mod tenants;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -42,12 +43,13 @@ use summary::Summary;
 type Part = fn(&Scale, &mut Summary);
 
 /// What can be chosen, in the order of the output.
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 7] = [
     ("lives", lives::measure),
     ("at-once", |_, _| at_once::measure()),
     ("names", |scale, _| names::measure(scale)),
     ("path", |scale, summary| path::measure(scale.rounds, summary)),
     ("leases", |scale, summary| leases::measure(scale.rounds, summary)),
+    ("tenants", |scale, _| tenants::measure(scale.rounds)),
     ("size", |_, summary| size::measure(summary)),
 ];
 

@@ -1,9 +1,13 @@
 //! Containers whose owners do not know each other: what one of them does harms nobody but itself.
 
+mod attacks;
+mod bounds;
 #[cfg(target_arch = "x86_64")]
 mod cost;
+mod hosts_files;
 mod locks;
 mod names;
 mod nri;
+mod others;
 mod pods;
 mod upgrade;

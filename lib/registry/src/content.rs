@@ -46,7 +46,7 @@ impl Change {
 /// Reads an open file of that size, `most` bytes of it.
 pub(crate) fn read_start(file: &File, size: u64, most: usize) -> io::Result<Vec<u8>> {
     if size <= most as u64 {
-        return read_sized(file, size);
+        return read_sized(file, size, LONGEST);
     }
     let mut start = Vec::new();
     file.take(most as u64).read_to_end(&mut start)?;
@@ -97,10 +97,10 @@ fn make_room(file: &File, size: u64, length: u64) -> io::Result<()> {
 }
 
 /// Reads a file of about the given size, by one read(2) where it has that size: less than was asked for is the end. One
-/// that is too long is refused before it is read: a sparse file may claim any length.
-pub(crate) fn read_sized(file: &File, size: u64) -> io::Result<Vec<u8>> {
-    if size > LONGEST {
-        return Err(too_long());
+/// that has more than `most` is refused before it is read: a sparse file may claim any length.
+pub(crate) fn read_sized(file: &File, size: u64, most: u64) -> io::Result<Vec<u8>> {
+    if size > most {
+        return Err(too_long(most));
     }
     let mut content = vec![0; usize::try_from(size).unwrap_or_default().saturating_add(1)];
     let length = match (&mut &*file).read(&mut content) {
@@ -111,13 +111,13 @@ pub(crate) fn read_sized(file: &File, size: u64) -> io::Result<Vec<u8>> {
     content.truncate(length);
     if !is_end {
         // Somebody is writing to it, or it is one of those that the kernel makes up.
-        file.take(LONGEST).read_to_end(&mut content)?;
+        file.take(most.saturating_add(1)).read_to_end(&mut content)?;
     }
-    if content.len() as u64 > LONGEST { Err(too_long()) } else { Ok(content) }
+    if content.len() as u64 > most { Err(too_long(most)) } else { Ok(content) }
 }
 
-fn too_long() -> io::Error {
-    io::Error::new(io::ErrorKind::FileTooLarge, format!("it is longer than {LONGEST} bytes"))
+fn too_long(most: u64) -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("it is longer than {most} bytes"))
 }
 
 /// The time of a stat(2).

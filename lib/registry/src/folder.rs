@@ -2,6 +2,7 @@
 //! symbolic link, so that nothing put in the way of a file leads a write elsewhere.
 
 mod full;
+mod rewrite;
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
@@ -15,7 +16,7 @@ use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::content::{self, Change, TAIL, read_sized};
+use crate::content::{self, LONGEST, read_sized};
 use crate::error::Error;
 
 const FOLDER: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
@@ -88,6 +89,14 @@ impl Folder {
     /// # Errors
     /// A file that is not a regular one or longer than any of the registry, and what the system calls say.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        self.read_up_to(name, LONGEST)
+    }
+
+    /// As [`Folder::read`], for a file that has no reason to be longer than that many bytes.
+    ///
+    /// # Errors
+    /// As [`Folder::read`], and a longer file.
+    pub fn read_up_to(&self, name: &str, most: u64) -> Result<Option<Vec<u8>>, Error> {
         let path = self.path_of(name)?;
         let file = match openat(&self.file, name, FILE, Mode::empty()) {
             Ok(fd) => File::from(fd),
@@ -99,7 +108,7 @@ impl Folder {
             if !metadata.is_file() {
                 return Err(io::Error::other("not a regular file"));
             }
-            read_sized(&file, metadata.size())
+            read_sized(&file, metadata.size(), most)
         };
         read().map(Some).map_err(|source| Error::Io { verb: "read", path, source })
     }
@@ -133,73 +142,14 @@ impl Folder {
         write().map_err(|source| Error::Io { verb: "write", path, source })
     }
 
-    /// When a file was last written to; `None` where there is none.
-    pub(crate) fn modified(&self, name: &str) -> Result<Option<SystemTime>, Error> {
+    /// When a file was last written to, and whether there is anything in it; `None` where there is none.
+    pub(crate) fn modified(&self, name: &str) -> Result<Option<(SystemTime, bool)>, Error> {
         let path = self.path_of(name)?;
         match fstatat(&self.file, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(content::time(stat.st_mtime, stat.st_mtime_nsec))),
+            Ok(stat) => Ok(Some((content::time(stat.st_mtime, stat.st_mtime_nsec), stat.st_size > 0))),
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(failed("read", &path, errno)),
         }
-    }
-
-    /// Gives a file new content without changing its inode, so that the change is seen where the file is bind-mounted.
-    /// Readers meet the old text or the new one, never an empty file. A file that has the content already is left
-    /// alone; what is not a regular file with a single name, or may not be written, is replaced by one and never written
-    /// through.
-    ///
-    /// # Errors
-    /// What the system calls say. Where there is no room for longer content, the file is unchanged.
-    pub fn rewrite(&self, name: &str, content: &[u8], mode: u32) -> Result<(), Error> {
-        let change = |_: &[u8]| Change::Whole { bytes: content.to_vec(), is_mixed: false };
-        self.rewrite_with(name, content.len() + TAIL, mode, change)
-    }
-
-    /// As [`Folder::rewrite`], where what becomes of the file follows from what it has: `most` bytes of that are read, none
-    /// where there is no regular file.
-    ///
-    /// # Errors
-    /// As [`Folder::rewrite`].
-    pub fn rewrite_with(
-        &self,
-        name: &str,
-        most: usize,
-        mode: u32,
-        change: impl FnOnce(&[u8]) -> Change,
-    ) -> Result<(), Error> {
-        let path = self.path_of(name)?;
-        let write = || -> io::Result<()> {
-            match openat(&self.file, name, FILE | OFlag::O_RDWR, Mode::empty()) {
-                Ok(fd) => {
-                    let file = File::from(fd);
-                    let metadata = file.metadata()?;
-                    if metadata.is_file() && metadata.nlink() == 1 {
-                        let old = content::read_start(&file, metadata.size(), most)?;
-                        let change = change(&old);
-                        content::change(&file, metadata.size(), &old, &change)?;
-                        if change.is_mixed() != (metadata.mode() & MIXED != 0) {
-                            let mode = metadata.mode() ^ MIXED;
-                            fchmod(&file, Mode::from_bits_truncate(mode))?;
-                        }
-                        return Ok(());
-                    }
-                }
-                // A symbolic link, a socket, a device without driver, a directory; one that a container took the rights
-                // off, and whose kernel gives root no others (CAP_DAC_OVERRIDE).
-                Err(
-                    Errno::ENOENT
-                    | Errno::ELOOP
-                    | Errno::ENXIO
-                    | Errno::ENODEV
-                    | Errno::EISDIR
-                    | Errno::EACCES,
-                ) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-            let (Change::Whole { bytes, .. } | Change::Lines { more: bytes, .. }) = change(&[]);
-            self.create(name, mode)?.write_all(&bytes)
-        };
-        write().map_err(|source| Error::Io { verb: "write", path, source })
     }
 
     /// Removes a file; one that is not there counts as removed.
@@ -271,15 +221,6 @@ impl Folder {
         };
         fchmod(&fd, mode)?;
         Ok(fd.into())
-    }
-
-    /// An empty folder in a file's place goes as well: runtimes make one where they are to mount a file that is not there.
-    fn unlink(&self, name: &str) -> nix::Result<()> {
-        match unlinkat(&self.file, name, UnlinkatFlags::NoRemoveDir) {
-            Err(Errno::ENOENT) => Ok(()),
-            Err(Errno::EISDIR) => unlinkat(&self.file, name, UnlinkatFlags::RemoveDir),
-            outcome => outcome,
-        }
     }
 
     /// Refuses names that lead out of the folder, or to an unfinished file.

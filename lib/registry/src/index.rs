@@ -1,8 +1,10 @@
 //! By what members are found without reading all of them.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use crate::error::Error;
+use crate::file_name::fitted;
 use crate::folder::Folder;
 use crate::member::{Member, Names};
 
@@ -11,7 +13,7 @@ const PRIVATE: u32 = 0o600;
 const VIEWERS: &str = "v:";
 
 /// What members are looked up by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Key {
     /// Whoever answers to a link's source of that name, with its namespace where it has one.
     Name(String),
@@ -31,11 +33,9 @@ impl Key {
     /// All keys of a member.
     pub(crate) fn of(member: &Member) -> Vec<Self> {
         let mut keys: Vec<Self> = member.name_keys().into_iter().map(Self::Name).collect();
-        for key in member.links.iter().flat_map(|link| member.link_keys(&link.source)).map(Self::Source) {
-            if !keys.contains(&key) {
-                keys.push(key);
-            }
-        }
+        let mut known = HashSet::new();
+        let links = member.links.iter().flat_map(|link| member.link_keys(&link.source));
+        keys.extend(links.filter(|key| known.insert(key.clone())).map(Self::Source));
         keys.extend(member.addresses.iter().copied().map(Self::Address));
         if member.names == Names::Network {
             keys.push(Self::Viewer(member.tenant().to_owned()));
@@ -61,11 +61,11 @@ impl Key {
         }
     }
 
-    /// The name of its file. A name has at most 253 bytes, a file's 255.
+    /// The name of its file.
     fn file(&self) -> String {
         match self {
-            Self::Name(name) => format!("n:{name}"),
-            Self::Source(name) => format!("s:{name}"),
+            Self::Name(name) => fitted(&format!("n:{name}"), ""),
+            Self::Source(name) => fitted(&format!("s:{name}"), ""),
             Self::Address(address) => format!("a:{address}"),
             Self::Viewer(tenant) if tenant.is_empty() => "v".to_owned(),
             Self::Viewer(tenant) => format!("{VIEWERS}{tenant}"),

@@ -18,7 +18,7 @@
 //!     index/t:<namespace>                  who belongs to the namespace
 //!     index/f:<namespace>                  who lets the namespace know it; f:* whoever lets all
 //!     all[:<namespace>]                    all members of a tenant in one piece, while somebody sees them all
-//!     settled[:<namespace>]                dates the last change that reached every hosts file of a tenant
+//!     settled[:<namespace>]                dates the last change that reached every hosts file of a tenant; whose it did not reach
 //! containers/<container ID>/               what belongs to one container, whatever number of networks it is on
 //!     networks                             the networks it is on, one a line, in the order in which it joined
 //!     delivered                            what was put elsewhere for it, for DEL
@@ -43,7 +43,8 @@
 //! `s:db.prod>shop` and `s:db.prod>*` (see the module `tenant`). Members of a version
 //! before have no `namespace`; of callers that know none, it is empty, and what belongs to these has no `:<namespace>`.
 //!
-//! Empty values are left out; unknown keys are ignored. A file of the index has `<container ID>:<interface>` a line. It
+//! A file name that would be longer than a file system takes has a hash for the rest of it. Empty values are left out;
+//! unknown keys are ignored. A file of the index has `<container ID>:<interface>` a line. It
 //! is written before its member and goes before it: a line may be out of date, so whoever follows it looks at the
 //! member, but no member is ever missing from it. That makes a change cost the same whatever the number of members,
 //! as long as nobody sees all of them.
@@ -55,6 +56,7 @@ mod agent;
 mod around;
 mod content;
 mod error;
+mod file_name;
 mod folder;
 mod index;
 mod lines;
@@ -73,7 +75,7 @@ pub use content::Change;
 pub use error::Error;
 pub use folder::Folder;
 pub use lines::line_starts;
-pub use locked::Locked;
+pub use locked::{Locked, Settled};
 pub use member::{ExtraHost, Link, Member, Names, Slot, short_id};
 pub use network::Network;
 pub use patch::{Patch, filler};

@@ -1,5 +1,6 @@
 //! The registry under its lock: the one place that changes it.
 
+use std::collections::HashSet;
 use std::time::SystemTime;
 
 use crate::around;
@@ -16,10 +17,20 @@ use crate::store::{CONTAINERS, NETWORKS, read};
 
 /// Which networks a container is on: a name a line, in the order of joining.
 const INDEX: &str = "networks";
-/// Its date is that of the last change which reached every hosts file. Behind `:` the namespace.
+/// Its date is that of the last change which reached every hosts file, but for those of containers that it names, one a line.
+/// Behind `:` the namespace.
 const SETTLED: &str = "settled";
 /// Environments may hold secrets.
 const PRIVATE: u32 = 0o600;
+
+/// When every hosts file of a network was as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The date; what has a later one was written by somebody else.
+    pub since: SystemTime,
+    /// The containers whose files could not be written, and so may be any way.
+    pub passed_over: HashSet<String>,
+}
 
 /// The registry while this process has its lock. When it is dropped, what is empty goes, and the lock with it.
 #[derive(Debug)]
@@ -80,13 +91,19 @@ impl Locked {
         self.remove_if_empty(&after.name)
     }
 
-    /// When a change of a tenant of the network last reached every hosts file that it had to reach; `None` where one was
-    /// begun and not finished, or there was none.
-    pub fn settled(&self, network: &str, tenant: &str) -> Result<Option<SystemTime>, Error> {
-        match self.networks.child(network)? {
-            Some(folder) => folder.modified(&of_tenant(SETTLED, tenant)),
-            None => Ok(None),
-        }
+    /// When a change of a tenant of the network last reached every hosts file that it had to reach, but for those passed
+    /// over; `None` where one was begun and not finished, or there was none.
+    pub fn settled(&self, network: &str, tenant: &str) -> Result<Option<Settled>, Error> {
+        let Some(folder) = self.networks.child(network)? else {
+            return Ok(None);
+        };
+        let file = of_tenant(SETTLED, tenant);
+        let Some((since, has_passed_over)) = folder.modified(&file)? else {
+            return Ok(None);
+        };
+        let passed_over = if has_passed_over { folder.read(&file)?.unwrap_or_default() } else { Vec::new() };
+        let passed_over = String::from_utf8_lossy(&passed_over).lines().map(str::to_owned).collect();
+        Ok(Some(Settled { since, passed_over }))
     }
 
     /// Notes that hosts files of a tenant are about to change.
@@ -97,12 +114,26 @@ impl Locked {
         }
     }
 
-    /// Notes that every hosts file of a tenant is as it should be by now.
-    pub fn settle(&self, network: &str, tenant: &str) -> Result<(), Error> {
+    /// Notes that every hosts file of a tenant is as it should be by now, but for those of these containers.
+    pub fn settle(&self, network: &str, tenant: &str, passed_over: &[String]) -> Result<(), Error> {
+        let file = of_tenant(SETTLED, tenant);
         match self.networks.child(network)? {
-            Some(folder) => folder.append(&of_tenant(SETTLED, tenant), b"", PRIVATE),
+            Some(folder) if passed_over.is_empty() => folder.append(&file, b"", PRIVATE),
+            Some(folder) => folder.replace(&file, lines(passed_over).as_bytes(), PRIVATE),
             None => Ok(()),
         }
+    }
+
+    /// Makes room on a full file system: cuts files of that name in containers' folders that take more than `most` bytes,
+    /// as a container can make its own.
+    pub fn cut(&self, file: &str, most: u64) -> Result<(), Error> {
+        for container_id in self.containers()? {
+            if let Ok(Some(folder)) = self.container(&container_id) {
+                // What cannot be cut takes its room; the next one may give some.
+                let _ = folder.cut(file, most);
+            }
+        }
+        Ok(())
     }
 
     fn roll(&self, network: &str) -> Result<Option<Roll>, Error> {

@@ -1,6 +1,7 @@
 //! A member: one container's interface on one network, and what others may know of it.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -111,7 +112,7 @@ pub struct Link {
 }
 
 /// A name for an address, known to one container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ExtraHost {
     /// The name.
     pub name: String,
@@ -151,20 +152,22 @@ impl Member {
     /// Whether it is called so, within its tenant: its name, its container's ID in full or short, or an alias.
     #[must_use]
     pub fn answers_to(&self, source: &str) -> bool {
-        self.sources().iter().any(|known| known == source)
+        self.name == source || self.has_id(source) || self.aliases.iter().any(|alias| alias == source)
+    }
+
+    /// Whether a link's source is its container's ID, in full or short.
+    pub(crate) fn has_id(&self, source: &str) -> bool {
+        self.container_id == source || short(&self.container_id) == source
     }
 
     /// All that a link's source within its tenant may call it by: its name, its container's ID in full and short, its aliases; each once.
     #[must_use]
     pub fn sources(&self) -> Vec<String> {
-        let ids = [self.container_id.clone(), short_id(&self.container_id)];
-        let mut sources: Vec<String> = Vec::with_capacity(3 + self.aliases.len());
-        for source in [self.name.clone()].into_iter().chain(ids).chain(self.aliases.iter().cloned()) {
-            if !sources.contains(&source) {
-                sources.push(source);
-            }
-        }
-        sources
+        let short = short(&self.container_id);
+        let own = [self.name.as_str(), &self.container_id, &short];
+        let mut known = HashSet::with_capacity(own.len() + self.aliases.len());
+        let all = own.into_iter().chain(self.aliases.iter().map(String::as_str));
+        all.filter(|source| known.insert(*source)).map(str::to_owned).collect()
     }
 
     /// Gives it a further name, unless it has it.
@@ -197,12 +200,20 @@ impl Member {
 /// label of a host name: at most 63 bytes, without dots (RFC 1035, section 2.3.4).
 #[must_use]
 pub fn short_id(container_id: &str) -> String {
+    short(container_id).into_owned()
+}
+
+fn short(container_id: &str) -> Cow<'_, str> {
     const DIGITS: usize = 12;
+    const LABEL: usize = 63;
     let tail = container_id.rsplit_once('-').map_or(container_id, |(_, tail)| tail);
     if tail.len() >= DIGITS && tail.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return tail[..DIGITS].to_owned();
+        return tail[..DIGITS].into();
     }
-    container_id.chars().take(63).map(|letter| if letter == '.' { '-' } else { letter }).collect()
+    if container_id.len() <= LABEL && !container_id.contains('.') {
+        return container_id.into();
+    }
+    container_id.chars().take(LABEL).map(|letter| if letter == '.' { '-' } else { letter }).collect()
 }
 
 #[cfg(test)]

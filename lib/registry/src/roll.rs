@@ -2,9 +2,12 @@
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
+use std::io;
 use std::path::PathBuf;
 
+use crate::content::LONGEST;
 use crate::error::Error;
+use crate::file_name::fitted;
 use crate::folder::Folder;
 use crate::index::{self, Key};
 use crate::member::Member;
@@ -153,9 +156,13 @@ impl Roll {
             let mut members: Vec<&Member> = own.collect();
             members.sort_by(|a, b| order(a, b));
             let file = of_tenant(ALL, tenant);
-            let text = serde_json::to_vec(&members)
-                .map_err(|source| Error::Decode { path: path(&self.network, &file), source })?;
-            self.network.replace(&file, &text, PRIVATE)?;
+            let mut text = Bounded(Vec::new());
+            match serde_json::to_writer(&mut text, &members) {
+                Ok(()) => self.network.replace(&file, &text.0, PRIVATE)?,
+                // Longer than is read: then the members are read one by one, as without it.
+                Err(error) if error.is_io() => {}
+                Err(source) => return Err(Error::Decode { path: path(&self.network, &file), source }),
+            }
         }
         Ok(())
     }
@@ -180,11 +187,12 @@ impl Roll {
             }
             let file = file_name(member);
             let (keys, old) = (Key::of(member), old.map(|old| Key::of(old)).unwrap_or_default());
-            for key in keys.iter().filter(|key| !old.contains(key)) {
+            let [known, remaining] = [&old, &keys].map(|keys| keys.iter().collect::<HashSet<_>>());
+            for key in keys.iter().filter(|key| !known.contains(key)) {
                 index::add(&self.index, key, &file)?;
             }
             write(&self.members, &file, member)?;
-            for key in old.iter().filter(|key| !keys.contains(key)) {
+            for key in old.iter().filter(|key| !remaining.contains(key)) {
                 index::remove(&self.index, key, &file)?;
             }
         }
@@ -194,7 +202,7 @@ impl Roll {
     /// Takes a member that is not there off the key that leads to it last. One whose file is damaged goes with it; whatever
     /// other keys lead to the file is passed over from then on.
     pub(crate) fn forget(&self, container_id: &str, ifname: &str) -> Result<(), Error> {
-        let file = format!("{container_id}:{ifname}");
+        let file = file_of(container_id, ifname);
         self.members.remove(&file)?;
         index::remove(&self.index, &Key::Name(container_id.to_owned()), &file)
     }
@@ -209,12 +217,29 @@ impl Roll {
 
     /// Reads a member's file, which [`Roll::around`] and the others pass over where it is damaged.
     pub(crate) fn examine(&self, container_id: &str, ifname: &str) -> Result<Option<Member>, Error> {
-        let file = format!("{container_id}:{ifname}");
+        let file = file_of(container_id, ifname);
         let Some(content) = self.members.read(&file)? else {
             return Ok(None);
         };
         let member = serde_json::from_slice(&content);
         member.map(Some).map_err(|source| Error::Decode { path: path(&self.members, &file), source })
+    }
+}
+
+/// A text that is no longer than what is read.
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if (self.0.len() + bytes.len()) as u64 > LONGEST {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -238,7 +263,11 @@ pub(crate) fn all(folder: &Folder) -> Result<Vec<Member>, Error> {
 }
 
 pub(crate) fn file_name(member: &Member) -> String {
-    format!("{}:{}", member.container_id, member.ifname)
+    file_of(&member.container_id, &member.ifname)
+}
+
+fn file_of(container_id: &str, ifname: &str) -> String {
+    fitted(container_id, &format!(":{ifname}"))
 }
 
 /// The name of a file that each tenant has one of.

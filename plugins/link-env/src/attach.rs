@@ -11,11 +11,12 @@ use crate::conf::Conf;
 use crate::delivery::Delivery;
 use crate::detach;
 use crate::endpoint::{self, Endpoint};
+use crate::env;
 use crate::error::Error;
 use crate::files;
 use crate::firewall::{self, Firewall};
 use crate::neighbourhood::with_slots;
-use crate::view::{self, Settled, View};
+use crate::view::{self, Unsettled, View};
 
 /// Registers the container and writes its files and those of everybody who sees it.
 pub(crate) fn add(request: &Request, target: &Target) -> Result<(), Error> {
@@ -42,7 +43,13 @@ pub(crate) fn add(request: &Request, target: &Target) -> Result<(), Error> {
     if !conf.wait_for_links {
         check_links(&locked, &joining)?;
     }
-    joining.write(&locked, &delivery)?;
+    let mut tries = TRIES;
+    loop {
+        match joining.write(&locked, &delivery) {
+            Err(error) if error.is_full() && tries > 0 && has_room(&locked)? => tries -= 1,
+            outcome => break outcome?,
+        }
+    }
     for annotation in conf.ignored {
         let annotation = annotation.as_str();
         let note = format!(
@@ -54,13 +61,23 @@ pub(crate) fn add(request: &Request, target: &Target) -> Result<(), Error> {
     Ok(())
 }
 
+/// Makes room on a full file system where a container has filled it with its own file, and says whether there is any.
+fn has_room(locked: &Locked) -> Result<bool, Error> {
+    locked.cut(files::HOSTS, files::LONG)?;
+    Ok(locked.probe().is_ok())
+}
+
+/// How often room is made on a full file system.
+const TRIES: usize = 3;
+
 /// Takes the registry's lock. The first one after a boot removes what was left on disks.
 fn lock(delivery: &Delivery) -> Result<Locked, Error> {
     if let Some(locked) = delivery.registry().lock_existing()? {
         return Ok(locked);
     }
     let locked = delivery.registry().lock()?;
-    delivery.sweep(Some(&locked))?;
+    // What cannot be removed is somebody else's matter, and GC's to tell of.
+    let _ = delivery.sweep(Some(&locked));
     Ok(locked)
 }
 
@@ -185,7 +202,11 @@ impl Joining {
         let mut view = View::new(locked, &self.after);
         // The last thing that can be refused, and so before the first thing that is written.
         let known = locked.container(&self.member.container_id)?;
-        let environment = view.environment(&self.member.container_id, known.as_ref())?;
+        // What another tenant offers must not keep this one from starting.
+        let must_fit = |recipient: &Member, source: &Member| recipient.tenant() == source.tenant();
+        let gift = view.environment(&self.member.container_id, known.as_ref(), must_fit)?;
+        let environment = gift.environment;
+        let left_out = env::left_out(&gift.left_out);
         let firewall = Firewall::new(&self.before, &self.after, &self.touched());
         let mut write = || -> Result<(), Error> {
             firewall.close()?;
@@ -196,20 +217,26 @@ impl Joining {
             if self.before.member(&self.member.container_id, &self.member.ifname).is_some() {
                 locked.mend(&self.after.name, &self.member)?;
             }
-            view.rewrite_hosts(&self.before, &settled)?;
+            view.rewrite_hosts(&self.before, &settled, Some(&self.member.container_id))?;
             if self.before.member(&self.member.container_id, &self.member.ifname) == Some(&self.member) {
                 // Nothing has changed but, it may be, the file.
                 view.rewrite_hosts_of(&self.member.container_id)?;
             }
             files::write_environment(&folder, &environment)?;
+            if delivery.is_writable() || !self.is_new() {
+                files::write_permission(&folder, delivery.is_writable())?;
+            }
             if let Some(netns) = &self.member.netns {
                 // A pod's author may ask the runtime for any device, also for that of another namespace's pod.
                 let is_roots = self.member.tenant().is_empty();
                 let devices = is_roots.then_some(|| self.devices(locked, &folder));
                 delivery.deliver(&folder, netns, devices, &environment)?;
             }
-            detach::clean_up(locked, delivery, &self.after, &self.stale)?;
-            self.tell_renamed(locked)?;
+            self.clean_up_stale(locked, delivery);
+            self.tell_renamed(locked);
+            if let Some(note) = &left_out {
+                locked.note(&self.member.container_id, note)?;
+            }
             firewall.open()
         };
         write().map_err(|failure| match self.undo(locked, delivery) {
@@ -218,16 +245,27 @@ impl Joining {
         })
     }
 
+    /// Removes what is there for members that have gone without a DEL. What cannot be removed is left to GC.
+    fn clean_up_stale(&self, locked: &Locked, delivery: &Delivery) {
+        for member in &self.stale {
+            if let Err(error) = detach::clean_up(locked, delivery, &self.after, std::slice::from_ref(member))
+            {
+                let _ = locked.note(&member.container_id, &error.to_string());
+            }
+        }
+    }
+
     /// Who lost its name learns it by `cleat check`.
-    fn tell_renamed(&self, locked: &Locked) -> Result<(), Error> {
-        let Some(renamed) = &self.renamed else { return Ok(()) };
+    fn tell_renamed(&self, locked: &Locked) {
+        let Some(renamed) = &self.renamed else { return };
         let note = format!(
             "name {:?} went to container {}, whose pod is called so: this one is {} now",
             renamed.name,
             self.member.container_id,
             short_id(&renamed.container_id)
         );
-        Ok(locked.note(&renamed.container_id, &note)?)
+        // A stranger's folder may take no note.
+        let _ = locked.note(&renamed.container_id, &note);
     }
 
     /// The names by which CDI knows the container: those that no other one can have, and its name where nobody has it
@@ -244,13 +282,17 @@ impl Joining {
         Ok(devices)
     }
 
+    /// Whether the container was not on the network before.
+    fn is_new(&self) -> bool {
+        self.before.members_of(&self.member.container_id).next().is_none()
+    }
+
     fn undo(&self, locked: &Locked, delivery: &Delivery) -> Result<(), Error> {
         let mut view = View::new(locked, &self.before);
         let firewall = Firewall::new(&self.after, &self.before, &self.touched());
         let closed = firewall.close();
-        let hosts = view.rewrite_hosts(&self.after, &Settled::new());
-        let joined = self.before.members_of(&self.member.container_id).next().is_none();
-        let container = if joined {
+        let hosts = view.rewrite_hosts(&self.after, &Unsettled::new(), None);
+        let container = if self.is_new() {
             detach::clean_up(locked, delivery, &self.before, std::slice::from_ref(&self.member))
         } else {
             Ok(())

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::bounds::{self, ALIASES, Bound, LINKS, NAMESPACES, PORTS};
 use crate::error::Error;
 use crate::name;
 
@@ -142,6 +143,8 @@ pub(crate) struct Keys {
     cdi_dir: String,
     /// Folder of the hosts files that `ip netns exec` binds; /etc/netns unless set, none where it is empty.
     netns_dir: String,
+    /// Containers may write to their hosts files where CDI or cleat-nri mounts them. One that does so can fill /run.
+    writable_hosts: bool,
     /// The container, where nothing stronger describes it.
     endpoint: Layer,
     runtime_config: RuntimeConfig,
@@ -158,6 +161,7 @@ impl Default for Keys {
             state_dir: String::new(),
             cdi_dir: String::new(),
             netns_dir: String::new(),
+            writable_hosts: false,
             endpoint: Layer::default(),
             runtime_config: RuntimeConfig::default(),
             args: CniArgs::default(),
@@ -198,7 +202,9 @@ impl Conf {
         args.expect_pairs()?;
         let keys: Keys = conf.parse()?;
         let (mut strongest, ignored) = from_annotations(&keys.runtime_config.annotations, &keys.annotations)?;
+        bounds::check(&strongest, |field| format!("pod annotation {PREFIX}{field}"))?;
         let aliases = aliases(&keys.runtime_config.aliases, conf.network.as_str())?;
+        ALIASES.check("runtimeConfig.aliases", aliases.len())?;
         if !aliases.is_empty() {
             strongest.aliases = aliases;
         }
@@ -206,10 +212,14 @@ impl Conf {
         folder("stateDir", keys.state_dir)?;
         folder("cdiDir", keys.cdi_dir)?;
         folder("netnsDir", keys.netns_dir)?;
+        let arguments = from_args(args)?;
+        bounds::check(&arguments, |field| format!("CNI_ARGS LINK_{}", field.to_ascii_uppercase()))?;
+        bounds::check(&keys.args.cni.link_env, |field| format!("args.cni.link-env.{field}"))?;
+        bounds::check(&keys.endpoint, |field| format!("endpoint.{field}"))?;
         Ok(Self {
             names: keys.names,
             wait_for_links: keys.wait_for_links,
-            layers: [strongest, from_args(args), keys.args.cni.link_env, keys.endpoint],
+            layers: [strongest, arguments, keys.args.cni.link_env, keys.endpoint],
             port_mappings: keys.runtime_config.port_mappings,
             pod: Pod {
                 name: args.get("K8S_POD_NAME").map(str::to_owned),
@@ -244,15 +254,20 @@ pub(crate) fn folder(key: &str, path: String) -> Result<Option<PathBuf>, Error> 
     })
 }
 
-fn from_args(args: &cni::Args) -> Layer {
-    let items = |key: &str| args.get(key).map(items).unwrap_or_default();
-    Layer {
+fn from_args(args: &cni::Args) -> Result<Layer, Error> {
+    let items = |key: &str, bound: Bound| {
+        items(args.get(key).unwrap_or_default(), bound, || format!("CNI_ARGS {key}"))
+    };
+    Ok(Layer {
         name: args.get("LINK_NAME").unwrap_or_default().to_owned(),
-        expose: items("LINK_EXPOSE"),
-        links: items("LINK_LINKS"),
+        expose: items("LINK_EXPOSE", PORTS)?,
+        links: items("LINK_LINKS", LINKS)?,
         ..Layer::default()
-    }
+    })
 }
+
+/// How annotations begin that are for this plugin.
+const PREFIX: &str = "link-env.cni/";
 
 /// The pod's namespace, which is its tenant: what cannot be one is not taken for root's.
 fn namespace(args: &cni::Args) -> Result<String, Error> {
@@ -271,7 +286,6 @@ fn from_annotations(
     annotations: &BTreeMap<String, Option<String>>,
     counting: &[Annotation],
 ) -> Result<(Layer, Vec<Annotation>), Error> {
-    const PREFIX: &str = "link-env.cni/";
     let mut layer = Layer::default();
     let mut ignored = Vec::new();
     for (key, text) in annotations {
@@ -288,13 +302,14 @@ fn from_annotations(
             ignored.push(annotation);
             continue;
         }
+        let items = |bound: Bound| items(text, bound, || format!("pod annotation {key}"));
         match annotation {
             Annotation::Name => text.trim().clone_into(&mut layer.name),
-            Annotation::Aliases => layer.aliases = items(text),
-            Annotation::Expose => layer.expose = items(text),
-            Annotation::Links => layer.links = items(text),
+            Annotation::Aliases => layer.aliases = items(ALIASES)?,
+            Annotation::Expose => layer.expose = items(PORTS)?,
+            Annotation::Links => layer.links = items(LINKS)?,
             Annotation::Env => layer.env = environment(text)?,
-            Annotation::AllowFrom => layer.allow_from = items(text),
+            Annotation::AllowFrom => layer.allow_from = items(NAMESPACES)?,
             // For the NRI plugin, which knows the environment of the pod's containers.
             Annotation::ShareEnv => {}
         }
@@ -309,9 +324,11 @@ fn from_annotations(
     Ok((layer, ignored))
 }
 
-/// The items of comma-separated text.
-fn items(text: &str) -> Vec<String> {
-    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+/// The items of comma-separated text, counted before they are made.
+fn items(text: &str, bound: Bound, whose: impl Fn() -> String) -> Result<Vec<String>, Error> {
+    let items = || text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    bound.check(&whose(), items().count())?;
+    Ok(items().map(str::to_owned).collect())
 }
 
 /// Reads an environment from a JSON object or from lines of `KEY=value`.

@@ -84,13 +84,18 @@ fn leave(
     let firewall = Firewall::new(before, &after, &gone);
     let closed = firewall.close();
     let settled = view::unsettle(locked, before, &after)?;
-    let rewritten = View::new(locked, &after).rewrite_hosts(before, &settled);
+    let rewritten = View::new(locked, &after).rewrite_hosts(before, &settled, None);
     let cleaned = clean_up(locked, delivery, &after, &gone);
-    let failures = [closed, rewritten, cleaned].into_iter().filter_map(Result::err);
-    cni::Error::all(failures.map(cni::Error::from).collect())?;
-    locked.change(before, &after)?;
-    // A link whose source has gone may mean another member now.
-    firewall.open()
+    let mut failures: Vec<cni::Error> =
+        [closed, rewritten].into_iter().filter_map(Result::err).map(cni::Error::from).collect();
+    if failures.is_empty() {
+        // One whose files cannot be removed must not keep the others: its folder leads DEL and GC to them again. A link whose
+        // source has gone may mean another member now.
+        let changed = locked.change(before, &after).map_err(Error::from).and_then(|()| firewall.open());
+        failures.extend(changed.err().map(cni::Error::from));
+    }
+    failures.extend(cleaned.err().map(cni::Error::from));
+    Ok(cni::Error::all(failures)?)
 }
 
 /// Takes members' containers off a network where none of their interfaces is on it any more: their files go with

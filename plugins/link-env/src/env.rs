@@ -4,56 +4,126 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use registry::{Member, PortRange};
+use registry::{Member, PortRange, qualify};
 use serde::{Serialize, Serializer};
 
+use crate::bounds::{self, GIVEN};
 use crate::error::Error;
 use crate::hosts::Membership;
 use crate::name::MAX_VARIABLE;
 
-/// A process can be started with about two mebibytes; `EXPOSE 1-65535` alone would make 262,000 variables.
-const MAX_VARIABLES: usize = 10_000;
+/// What the four variables of a port take at least, besides their prefixes: `_PORT_1_TCP=tcp://[::]:1`, `…_ADDR=::`,
+/// `…_PORT=1`, `…_PROTO=tcp`.
+const LEAST: usize = 80;
 
 /// Variables, each name once, in the order in which they arose.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Environment {
     variables: Vec<(String, String)>,
+    /// What they take in a process's environment, in bytes.
+    length: usize,
 }
 
-/// All variables of a container's links, on all its networks, less those that it sets itself: its own win.
-pub(crate) fn of_container(own: &[Membership<'_>]) -> Result<Environment, Error> {
-    let mut environment = Environment::default();
+/// What links give: the variables, and the names of sources whose variables there was no room for.
+#[derive(Debug, Default)]
+pub(crate) struct Gift {
+    pub(crate) environment: Environment,
+    pub(crate) left_out: Vec<String>,
+}
+
+/// All variables of a container's links, on all its networks, less those that it sets itself: its own win. Beyond what a
+/// recipient may get, a source that `must_fit` is refused; another one is left out, whole, with those after it that have no
+/// room either: what a source says later, or a stranger, must not keep its recipients from starting.
+pub(crate) fn of_container(
+    own: &[Membership<'_>],
+    must_fit: impl Fn(&Member, &Member) -> bool,
+) -> Result<Gift, Error> {
+    let mut gift = Gift::default();
+    // Those that must fit have their room first, whatever order the links are in.
+    let mut room = GIVEN.most;
+    let mut sources: Vec<(&Member, &str, &Member, Option<Environment>)> = Vec::new();
     for membership in own {
         let recipient = membership.member;
         for link in &recipient.links {
-            if let Some(source) = membership.network().find(recipient, &link.source) {
-                environment.add_link(recipient, &link.alias, source)?;
+            let Some(source) = membership.network().find(recipient, &link.source) else { continue };
+            let mut made = None;
+            if must_fit(recipient, source) {
+                let environment = Environment::of_link(recipient, &link.alias, source, room)?;
+                room -= environment.length;
+                made = Some(environment);
             }
+            sources.push((recipient, &link.alias, source, made));
         }
     }
+    for (recipient, alias, source, made) in sources {
+        let environment = match made {
+            Some(environment) => environment,
+            None => match Environment::of_link(recipient, alias, source, room) {
+                Ok(environment) => {
+                    room -= environment.length;
+                    environment
+                }
+                Err(_) => {
+                    gift.left_out.push(qualify(&source.name, source.tenant()));
+                    continue;
+                }
+            },
+        };
+        gift.environment.variables.extend(environment.variables);
+    }
     let set_itself = |key: &str| own.iter().any(|membership| membership.member.env.contains_key(key));
-    environment.variables.retain(|(key, _)| !set_itself(key));
-    environment.unite();
-    Ok(environment)
+    gift.environment.variables.retain(|(key, _)| !set_itself(key));
+    gift.environment.unite();
+    Ok(gift)
+}
+
+/// What is to be told of sources that were left out.
+pub(crate) fn left_out(sources: &[String]) -> Option<String> {
+    let those = || sources.join(", ");
+    let note = || {
+        format!("links give more than {} bytes of variables: those of {} are left out", GIVEN.most, those())
+    };
+    (!sources.is_empty()).then(note)
 }
 
 impl Environment {
-    fn add_link(&mut self, recipient: &Member, alias: &str, source: &Member) -> Result<(), Error> {
+    /// The variables of one link.
+    ///
+    /// # Errors
+    /// Those that take more than `room` bytes, and one that is too long for exec(2).
+    fn of_link(recipient: &Member, alias: &str, source: &Member, room: usize) -> Result<Self, Error> {
         let runs = source.ports();
-        let ports: usize = runs.iter().map(|run| run.numbers().len()).sum();
-        // Counted before they are made, so that a hostile range costs nothing.
-        let count = self.variables.len() + 4 * (ports + runs.len()) + source.env.len() + 2;
-        if count > MAX_VARIABLES {
-            return Err(Error::TooManyVariables {
-                source_name: source.name.clone(),
-                ports,
-                count,
-                limit: MAX_VARIABLES,
-            });
-        }
+        let ports = if source.address().is_some() { bounds::ports(&runs) } else { 0 };
         let prefix = alias.to_ascii_uppercase().replace('-', "_");
+        let too_much = |bytes: usize| Error::TooMuch {
+            whose: format!("link to {} with its {ports} ports, and those before", source.name),
+            found: GIVEN.most - room + bytes,
+            what: GIVEN.what,
+            most: GIVEN.most,
+        };
+        // Counted before they are made, so that a hostile range costs nothing: no port's take less.
+        let least = ports * (4 * prefix.len() + LEAST);
+        if least > room {
+            return Err(too_much(least));
+        }
+        let mut environment = Self::default();
+        environment.add_link(recipient, alias, &prefix, source, &runs)?;
+        if environment.length > room {
+            return Err(too_much(environment.length));
+        }
+        Ok(environment)
+    }
+
+    fn add_link(
+        &mut self,
+        recipient: &Member,
+        alias: &str,
+        prefix: &str,
+        source: &Member,
+        runs: &[PortRange],
+    ) -> Result<(), Error> {
         if let Some(address) = source.address() {
-            self.add_ports(&prefix, address, &runs);
+            self.add_ports(prefix, address, runs);
         }
         self.set(format!("{prefix}_NAME"), format!("/{}/{alias}", recipient.name));
         for (key, value) in &source.env {
@@ -113,6 +183,7 @@ impl Environment {
     }
 
     fn set(&mut self, key: String, value: String) {
+        self.length += bounds::variable(&key, &value);
         self.variables.push((key, value));
     }
 
@@ -203,7 +274,8 @@ mod tests {
             ..Member::default()
         };
         let neighbourhood = Neighbourhood::new(network, "");
-        of_container(&[Membership { neighbourhood: &neighbourhood, member: &recipient }])
+        let own = [Membership { neighbourhood: &neighbourhood, member: &recipient }];
+        of_container(&own, |_, _| true).map(|gift| gift.environment)
     }
 
     fn source(ports: &str) -> Member {
@@ -220,7 +292,37 @@ mod tests {
     fn every_port_of_a_machine_is_refused_before_variables_are_made() {
         let error = link_to(source("1-65535")).unwrap_err().to_string();
         assert!(error.contains("link to db with its 65535 ports"), "{error}");
-        assert!(link_to(source("1-2000")).is_ok());
+        assert!(link_to(source("1-900")).is_ok());
+    }
+
+    #[test]
+    fn sources_that_need_not_fit_are_left_out_whole_in_the_order_of_the_links() {
+        let mut network = Network::new("web");
+        let names = ["a", "big", "b", "own"];
+        for (number, name) in (2..).zip(names) {
+            let size = match name {
+                "big" => 70 << 10,
+                "own" => 60 << 10,
+                _ => 10,
+            };
+            network.put(Member {
+                container_id: format!("c{number}"),
+                name: name.into(),
+                addresses: vec![format!("10.0.0.{number}").parse().unwrap()],
+                env: [("V".to_owned(), "x".repeat(size))].into(),
+                ..Member::default()
+            });
+        }
+        let link = |name: &str| Link { source: name.into(), alias: name.into() };
+        let recipient = Member { links: names.map(link).to_vec(), ..Member::default() };
+        let neighbourhood = Neighbourhood::new(network, "");
+        let own = [Membership { neighbourhood: &neighbourhood, member: &recipient }];
+        let gift = of_container(&own, |_, source| source.name == "own").unwrap();
+        assert_eq!(gift.left_out, ["big"]);
+        let given = |name: &str| gift.environment.variables.iter().any(|(key, _)| key.starts_with(name));
+        assert!(given("A_ENV_V") && given("B_ENV_V") && given("OWN_ENV_V") && !given("BIG_"));
+        let error = of_container(&own, |_, _| true).unwrap_err().to_string();
+        assert!(error.contains("link to own with its 0 ports") && error.contains("131072"), "{error}");
     }
 
     #[test]

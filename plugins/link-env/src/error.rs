@@ -48,6 +48,18 @@ pub enum Error {
         /// The network that it is on.
         other: String,
     },
+    /// A member says more, or would be given more, than it may (see `bounds`).
+    #[error("{whose}: {found} {what}, more than {most}")]
+    TooMuch {
+        /// Where it is said, or what gives it.
+        whose: String,
+        /// How many there are.
+        found: usize,
+        /// What was counted.
+        what: &'static str,
+        /// How many there may be.
+        most: usize,
+    },
     /// A link leads to another namespace, of which no member of that name allows it, whether there is one or not.
     #[error(
         "cannot link to {source_name}: nobody of that name on network {network} allows namespace {namespace}"
@@ -59,20 +71,6 @@ pub enum Error {
         network: String,
         /// The namespace of the container that wants the link.
         namespace: String,
-    },
-    /// The links would give the container more variables than a process can sensibly be started with.
-    #[error(
-        "link to {source_name} with its {ports} ports makes {count} environment variables, more than {limit}"
-    )]
-    TooManyVariables {
-        /// The name of the source with which the limit was passed.
-        source_name: String,
-        /// The number of its ports.
-        ports: usize,
-        /// The number of all variables.
-        count: usize,
-        /// How many are allowed.
-        limit: usize,
     },
     /// A variable is longer than exec(2) takes.
     #[error("variable {name} of the link to {source_name} takes {length} bytes, more than {limit}")]
@@ -115,6 +113,17 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether there was no room on a file system.
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Self::Registry(registry::Error::Io { source, .. }) => source.kind() == io::ErrorKind::StorageFull,
+            Self::Undo { failure, .. } => failure.is_full(),
+            _ => false,
+        }
+    }
+}
+
 impl From<Error> for cni::Error {
     fn from(error: Error) -> Self {
         let message = error.to_string();
@@ -128,12 +137,11 @@ impl From<Error> for cni::Error {
                 .details(format!("start it on network {network} first, or set \"waitForLinks\": true")),
             Error::ElsewhereOnly { other, network, .. } => Self::new(Code::InvalidConfig, message)
                 .details(format!("it is on network {other}: connect both to {network}")),
+            Error::TooMuch { .. } => Self::new(Code::InvalidConfig, message)
+                .details("a container has bounds, which README lists under Limits: say less there"),
             Error::NotAllowed { namespace, .. } => Self::new(Code::InvalidConfig, message).details(format!(
                 "its pod has to run with the annotation link-env.cni/allow-from: \"{namespace}\", or set \"waitForLinks\": true"
             )),
-            Error::TooManyVariables { .. } => {
-                Self::new(Code::InvalidConfig, message).details("expose fewer ports of the source")
-            }
             Error::VariableTooLong { .. } => {
                 Self::new(Code::InvalidConfig, message).details("shorten the variable of the source")
             }

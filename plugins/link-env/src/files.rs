@@ -13,26 +13,39 @@ use crate::hosts::Text;
 /// Mounted over `/etc/hosts`, so every user in the container reads it.
 pub(crate) const HOSTS: &str = "hosts";
 const HOSTS_MODE: u32 = 0o644;
+/// Of a file that is longer somebody has filled the rest, in bytes: where there is no more room, it goes.
+pub(crate) const LONG: u64 = 1 << 20;
 /// What the source offers may be secret.
 const ENV_MODE: u32 = 0o600;
 const ENV: &str = "env";
 pub(crate) const ENV_JSON: &str = "env.json";
+/// It is there where the operator lets the container write to its hosts file.
+pub(crate) const WRITABLE: &str = "writable";
 
-/// Gives the hosts file a new text in place: a bind mount pins its inode. Lines of others stay, and whether there were too
-/// many of them is returned. Of the old file, `most` bytes are read; `is_known` is [`foreign::merge`]'s.
+/// What became of a hosts file besides its new text.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Written {
+    /// There were too many lines of others.
+    pub(crate) is_cut: bool,
+    /// The old file could not be written: this is another one, and a container that has the old one mounted keeps it.
+    pub(crate) is_replaced: bool,
+}
+
+/// Gives the hosts file a new text in place: a bind mount pins its inode. Lines of others stay. Of the old file, `most` bytes
+/// are read; `is_known` is [`foreign::merge`]'s.
 pub(crate) fn write_hosts(
     folder: &Folder,
     text: &Text,
     most: usize,
     is_known: impl Fn(&str) -> bool,
-) -> Result<bool, Error> {
+) -> Result<Written, Error> {
     let mut is_cut = false;
-    folder.rewrite_with(HOSTS, most, HOSTS_MODE, |old| {
-        let merged = foreign::merge(old, most, text, is_known);
-        is_cut = merged.is_cut;
+    let is_replaced = folder.rewrite_with(HOSTS, most, HOSTS_MODE, |old| {
+        let merged = foreign::merge(old, most, text, &is_known);
+        is_cut |= merged.is_cut;
         merged.change
     })?;
-    Ok(is_cut)
+    Ok(Written { is_cut, is_replaced })
 }
 
 /// Writes the environment in both forms. They are read when a process starts, so each appears complete or not at all.
@@ -41,12 +54,19 @@ pub(crate) fn write_environment(folder: &Folder, environment: &Environment) -> R
     Ok(folder.replace(ENV_JSON, environment.to_json().as_bytes(), ENV_MODE)?)
 }
 
+/// Notes whether the container may write to its hosts file, for whoever mounts it.
+pub(crate) fn write_permission(folder: &Folder, is_writable: bool) -> Result<(), Error> {
+    Ok(if is_writable { folder.replace(WRITABLE, b"", ENV_MODE)? } else { folder.remove(WRITABLE)? })
+}
+
 /// Compares the hosts file with the text that it should have, but for lines of others, and looks for the environment.
 ///
 /// The environment's content is not compared: it is what it was when the container started, whatever its sources do.
 pub(crate) fn check(folder: &Folder, hosts: &Text) -> Result<(), Error> {
     let path = folder.path().join(HOSTS);
-    let Some(found) = folder.read(HOSTS)? else {
+    // Lines of others, and comments in the place of those that ended (see `foreign`). It is read under the lock of all.
+    let most = 2 * hosts.text.len() + 3 * foreign::MOST;
+    let Some(found) = folder.read_up_to(HOSTS, most as u64)? else {
         return Err(Error::Differs(format!("file {} is gone", path.display())));
     };
     if let Some(difference) = difference(&String::from_utf8_lossy(&found), &hosts.text) {
@@ -82,7 +102,7 @@ fn difference(found: &str, wanted: &str) -> Option<String> {
         !line.starts_with('#')
             && foreign::is_marked(line.as_bytes())
             && !known.contains(line.trim_end())
-            && ours.within(line).next().is_none()
+            && ours.within(line).is_empty()
     };
     let number = found.iter().position(|line| is_stale(line))?;
     Some(format!("line {} is {:?}, of no member", number + 1, bare[number]))

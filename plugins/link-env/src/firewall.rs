@@ -4,13 +4,14 @@
 //! What is open follows from the registry alone, and the registry is written between: first what a change closes, then
 //! the registry, then what it opens. Whatever kills the process, nothing is open that the registry does not tell of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use cni::{AddResult, links};
 use nftables::{Batch, Element, Family, Field, Set, Socket, Table, Type};
 use registry::{Member, Network, Protocol, qualify};
 
+use crate::bounds::{self, OPENED};
 use crate::error::Error;
 
 const TABLE: Table = Table::new(Family::Inet, links::TABLE);
@@ -133,15 +134,18 @@ pub(crate) fn bridge(
 /// Everything that links open of the given members, and of those who link to them. These are taken whole: two links may
 /// lead to the same source, and one of them elsewhere when another member takes its name.
 fn openings(network: &Network, members: &[Member]) -> BTreeMap<Opening, String> {
+    let own: HashSet<(&str, &str)> = members.iter().map(Member::attachment).collect();
     let is_concerned = |recipient: &Member| {
-        members.iter().any(|member| {
-            member.is(&recipient.container_id, &recipient.ifname) || member.is_meant_by(recipient)
-        })
+        own.contains(&recipient.attachment()) || members.iter().any(|member| member.is_meant_by(recipient))
     };
     let mut openings = BTreeMap::new();
     for recipient in network.members.iter().filter(|recipient| is_concerned(recipient)) {
+        let mut room = OPENED.most;
         for source in recipient.links.iter().filter_map(|link| network.find(recipient, &link.source)) {
             let Some(bridge) = common_bridge(recipient, source) else { continue };
+            // As with variables: whoever has grown beyond is left out, whole, in the order of the links.
+            let Some(left) = room.checked_sub(bounds::ports(&source.ports())) else { continue };
+            room = left;
             let called = |member: &Member| qualify(&member.name, member.tenant());
             let mut comment = format!("{} {} -> {}", network.name, called(recipient), called(source));
             comment.truncate(COMMENT_MAX);

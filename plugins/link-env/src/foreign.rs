@@ -37,30 +37,39 @@ fn before_mark(line: &str) -> Option<&str> {
     Some(before)
 }
 
-/// Lines of ours by their addresses: somebody may have added names to one, which then serves as well.
+/// Lines of ours by their addresses and first names: somebody may have added names to one, which then serves as well.
 #[derive(Debug)]
-pub(crate) struct Ours<'a>(HashMap<&'a str, Vec<&'a str>>);
+pub(crate) struct Ours<'a>(HashMap<(&'a str, &'a str), Vec<&'a str>>);
 
 impl<'a> Ours<'a> {
     pub(crate) fn of(text: &'a str) -> Self {
-        let mut ours: HashMap<&str, Vec<&str>> = HashMap::new();
+        let mut ours: HashMap<(&str, &str), Vec<&str>> = HashMap::new();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
-            ours.entry(line.split('\t').next().unwrap_or_default()).or_default().push(line.trim_end());
+            let mut words = line.split_ascii_whitespace();
+            if let (Some(address), Some(first)) = (words.next(), words.next()) {
+                ours.entry((address, first)).or_default().push(line.trim_end());
+            }
         }
         Self(ours)
     }
 
     /// The lines that such a line has all names of, and more.
-    pub(crate) fn within<'b>(&'b self, line: &'b str) -> impl Iterator<Item = &'a str> + use<'a, 'b> {
-        let names = || line.split('#').next().unwrap_or_default().split_ascii_whitespace();
-        let lines = names().next().and_then(|address| self.0.get(address)).into_iter().flatten();
-        let has = move |ours: &&&str| {
-            let mut own = ours.split_ascii_whitespace();
-            (is_marked(line.as_bytes()) || before_mark(line).is_some())
-                && names().count() > own.clone().count()
-                && own.all(|name| names().any(|known| known == name))
+    pub(crate) fn within(&self, line: &str) -> Vec<&'a str> {
+        if !is_marked(line.as_bytes()) && before_mark(line).is_none() {
+            return Vec::new();
+        }
+        let mut words = line.split('#').next().unwrap_or_default().split_ascii_whitespace();
+        let Some(address) = words.next() else {
+            return Vec::new();
         };
-        lines.filter(has).copied()
+        // Each once: a line may have any number of names, and any of them as often as it likes.
+        let names: HashSet<&str> = words.collect();
+        let lines = names.iter().filter_map(|name| self.0.get(&(address, *name))).flatten();
+        let has = |ours: &&&str| {
+            let mut own = ours.split_ascii_whitespace().skip(1);
+            names.len() > own.clone().count() && own.all(|name| names.contains(name))
+        };
+        lines.filter(has).copied().collect()
     }
 }
 
@@ -98,9 +107,9 @@ pub(crate) fn merge(old: &[u8], most: usize, text: &Text, is_known: impl Fn(&str
         let words = std::str::from_utf8(line).unwrap_or_default();
         let is_marked = is_marked(line) || before_mark(words).is_some_and(&is_known);
         let is_known = || is_known(words);
-        let mut extended = (!is_there).then(|| ours.within(words)).into_iter().flatten().peekable();
-        let is_extended = extended.peek().is_some() && !is_known();
-        for line in extended.filter(|_| is_extended) {
+        let extended = if is_there { Vec::new() } else { ours.within(words) };
+        let is_extended = !extended.is_empty() && !is_known();
+        for line in extended.into_iter().filter(|_| is_extended) {
             missing.remove(line.as_bytes());
         }
         let is_ours = is_there || !is_extended && (is_marked || is_known());
@@ -141,8 +150,10 @@ pub(crate) fn merge(old: &[u8], most: usize, text: &Text, is_known: impl Fn(&str
         return Merged { change: Change::Lines { ending, more }, is_cut };
     }
     let mut bytes = Vec::with_capacity(text.text.len() + length);
+    // They are in the order of their places.
+    let mut others = kept.iter().peekable();
     for place in 0..=head.len() {
-        let here = kept.iter().filter(|(known, _)| *known == place).map(|(_, line)| *line);
+        let here = std::iter::from_fn(|| others.next_if(|(known, _)| *known == place)).map(|(_, line)| *line);
         for line in here.chain(head.get(place).map(|line| line.as_bytes())) {
             bytes.extend_from_slice(line);
             bytes.push(b'\n');

@@ -6,11 +6,11 @@
 //! resolver searches in its own way (glibc takes the first line that fits, musl every one), so a name that means
 //! one container in an earlier block is left out where it would mean another in a later one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use registry::{Member, Names, Network, Relation, qualify};
 
-use crate::neighbourhood::{Neighbourhood, fitted, foreign_names, push_line, push_lines};
+use crate::neighbourhood::{Neighbourhood, distinct, fitted, foreign_names, push_line, push_lines};
 
 const LOOPBACK: &str = "127.0.0.1\tlocalhost\n";
 const LOOPBACK_V6: &str = "::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\n\
@@ -116,12 +116,11 @@ impl<'a> Hosts<'a> {
     }
 
     fn add_extra_hosts(&mut self, own: &[Membership<'a>]) {
-        let mut added = Vec::new();
+        let mut added = HashSet::new();
         for host in own.iter().flat_map(|membership| &membership.member.extra_hosts) {
-            if !added.contains(&host) {
+            if added.insert(host) {
                 push_line(&mut self.text, host.address, &[&host.name]);
                 self.claim(&host.name, None);
-                added.push(host);
             }
         }
     }
@@ -223,12 +222,6 @@ impl<'a> Hosts<'a> {
 
     /// The names that may stand for a member, each once.
     fn allowed<'b>(&self, member: &Member, names: &[&'b str]) -> Vec<&'b str> {
-        let mut allowed: Vec<&str> = Vec::with_capacity(names.len());
-        for name in names {
-            if !allowed.contains(name) && self.may_mean(name, member) {
-                allowed.push(name);
-            }
-        }
-        allowed
+        distinct(names.iter().copied().filter(|name| self.may_mean(name, member)).collect())
     }
 }

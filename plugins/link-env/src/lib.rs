@@ -5,6 +5,7 @@
 //! made anew from it with every change:
 //!
 //! - `conf` takes the configuration apart, `endpoint` merges and validates what it says of the container;
+//! - `bounds` is the table of how much one container may say and be given;
 //! - `env` and `hosts` (with `neighbourhood`) make texts of members, `foreign` keeps the lines of others, `files` writes them,
 //!   `view` knows who sees whom;
 //! - `delivery` puts them where `ip netns exec` and runtimes look by themselves;
@@ -14,6 +15,7 @@
 //! connect to whom is none of its business.
 
 mod attach;
+mod bounds;
 mod check;
 mod chosen;
 mod conf;
@@ -40,7 +42,7 @@ use cni::{AddResult, Args, Plugin, Request, Target};
 use registry::Registry;
 
 pub use error::Error;
-pub use pod::{Given, Pod};
+pub use pod::{Given, Pod, is_writable};
 
 use conf::Conf;
 use endpoint::Endpoint;

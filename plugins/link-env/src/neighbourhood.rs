@@ -156,12 +156,13 @@ impl Neighbourhood {
     pub(crate) fn patch(&self, before: &Self) -> Patch {
         let mut patch = Patch { before: before.length(), after: self.length(), ..Patch::default() };
         let (olds, news) = (before.network.by_attachment(), self.network.by_attachment());
+        let slots = slots(&self.network);
         for old in &before.network.members {
             let is_same = news.get(&old.attachment()).is_some_and(|new| self.is_same(new, before, old));
             let Some(slot) = old.slot.filter(|_| !is_same) else { continue };
             let text = fitted(old, &before.names_of(old), slot);
             patch.ending.extend(line_starts(&text).map(|start| slot.start + start));
-            patch.empty.extend(self.gaps_in(slot));
+            patch.empty.extend(gaps_in(&slots, slot));
         }
         for new in &self.network.members {
             let is_same = olds.get(&new.attachment()).is_some_and(|old| self.is_same(new, before, old));
@@ -180,21 +181,6 @@ impl Neighbourhood {
     pub(crate) fn length(&self) -> usize {
         let ends = self.network.members.iter().filter_map(|member| member.slot).map(Slot::end);
         ends.max().unwrap_or_default()
-    }
-
-    /// The gaps between slots that have a part of this slot, which is no member's any more. What is behind the last
-    /// member is no gap.
-    fn gaps_in(&self, gone: Slot) -> Vec<Slot> {
-        let mut gaps = Vec::new();
-        let mut start = 0;
-        for (slot, _) in slots(&self.network) {
-            let gap = Slot { start, length: slot.start - start };
-            if gap.length > 0 && gap.start < gone.end() && gone.start < gap.end() {
-                gaps.push(gap);
-            }
-            start = slot.end();
-        }
-        gaps
     }
 
     fn lines_of(&self, member: &Member) -> String {
@@ -232,21 +218,16 @@ impl Neighbourhood {
     /// (gethostbyaddr(3) takes the first), name, `name.namespace`, aliases, short ID, and these with the network; each once.
     pub(crate) fn names_of(&self, member: &Member) -> Vec<String> {
         let mut names: Vec<String> = self.qualified(&member.name).into_iter().collect();
-        let mut add = |name: String| {
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        };
         let further = || member.aliases.iter().cloned().chain([short_id(&member.container_id)]);
-        add(member.name.clone());
+        names.push(member.name.clone());
         if !member.tenant().is_empty() {
-            add(qualify(&member.name, member.tenant()));
+            names.push(qualify(&member.name, member.tenant()));
         }
-        further().for_each(&mut add);
+        names.extend(further());
         if !self.is_outdated {
-            further().filter_map(|name| self.qualified(&name)).for_each(add);
+            names.extend(further().filter_map(|name| self.qualified(&name)));
         }
-        names
+        distinct(names)
     }
 
     /// `name.network`, where it is short enough for a name.
@@ -254,6 +235,17 @@ impl Neighbourhood {
         let name = format!("{name}.{}", self.network.name);
         (name.len() <= MAX_NAME).then_some(name)
     }
+}
+
+/// Each once, in the order in which they came.
+pub(crate) fn distinct<S: AsRef<str>>(mut names: Vec<S>) -> Vec<S> {
+    let is_new: Vec<bool> = {
+        let mut known = HashSet::with_capacity(names.len());
+        names.iter().map(|name| known.insert(name.as_ref())).collect()
+    };
+    let mut is_new = is_new.into_iter();
+    names.retain(|_| is_new.next().unwrap_or_default());
+    names
 }
 
 /// What a member is called by those of another tenant who may know it: its names with its namespace.
@@ -329,6 +321,24 @@ fn slots(network: &Network) -> Vec<(Slot, usize)> {
     // A member without addresses has an empty slot, where another one may begin.
     slots.sort_unstable_by_key(|(slot, _)| (slot.start, slot.length));
     slots
+}
+
+/// The gaps between slots, which are in their order, that have a part of this slot, which is no member's any more. What is
+/// behind the last member is no gap.
+fn gaps_in(slots: &[(Slot, usize)], gone: Slot) -> Vec<Slot> {
+    let mut gaps = Vec::new();
+    let first = slots.partition_point(|(slot, _)| slot.start <= gone.start);
+    let mut start = first.checked_sub(1).map_or(0, |before| slots[before].0.end());
+    for (slot, _) in &slots[first..] {
+        if start >= gone.end() {
+            break;
+        }
+        if slot.start > start {
+            gaps.push(Slot { start, length: slot.start - start });
+        }
+        start = slot.end();
+    }
+    gaps
 }
 
 /// A member's lines with these names, exactly as long as its slot; a comment where they have no room in it.

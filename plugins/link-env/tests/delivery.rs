@@ -39,7 +39,7 @@ fn a_specification_gives_environment_and_hosts_file_and_goes_with_the_container(
     let env: Vec<&str> = edits["env"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert_eq!(env[0], "STORE_PORT=tcp://10.0.0.2:5432");
     assert!(env.contains(&"STORE_ENV_A=x\ny"), "{env:?}");
-    let mount = json!({"hostPath": place.file("c2", "hosts"), "containerPath": "/etc/hosts", "options": ["bind", "rw"]});
+    let mount = json!({"hostPath": place.file("c2", "hosts"), "containerPath": "/etc/hosts", "options": ["bind", "ro"]});
     assert_eq!(edits["mounts"], json!([mount]));
     // A container of the same name elsewhere gets no device that another one has.
     place.on("other").add("c3", &["10.9.0.2/24"], &json!({"name": "web"}));
@@ -83,5 +83,41 @@ fn what_a_boot_or_another_configuration_left_is_removed() {
     let gc = json!({"cni.dev/valid-attachments": []});
     assert!(place.shop().call("GC", "", &gc).ok);
     assert!(!folder.join("link-env_c3.json").exists());
+    place.assert_nothing_is_left();
+}
+
+/// A file's name has at most 255 bytes; an ID is the runtime's to make.
+#[test]
+fn containers_with_ids_of_any_length_have_a_specification() {
+    let (place, folder) = place();
+    let ids = ["x", "y"].map(|last| format!("{}{last}", "x".repeat(248)));
+    for (number, id) in (2..).zip(&ids) {
+        place.shop().add(id, &[&format!("10.0.0.{number}/24")], &json!({"name": format!("m{number}")}));
+        assert!(place.shop().check(id, &[&format!("10.0.0.{number}/24")]).ok);
+    }
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+    place.shop().del(&ids[0]);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    // As a boot leaves it.
+    fs::remove_dir_all(place.state()).unwrap();
+    place.shop().add("c1", &["10.0.0.4/24"], &json!({}));
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    place.shop().del("c1");
+    place.assert_nothing_is_left();
+}
+
+#[test]
+fn hosts_files_may_be_written_where_the_operator_says_so() {
+    let (mut place, folder) = place();
+    place.conf["writableHosts"] = json!(true);
+    place.shop().add("c1", &["10.0.0.2/24"], &json!({}));
+    let mount = &spec(&folder, "c1")["devices"][0]["containerEdits"]["mounts"][0];
+    assert_eq!(mount["options"], json!(["bind", "rw"]));
+    assert!(link_env::is_writable(&place.file("c1", "hosts")));
+    // The same container is added again, as `cleat repair` does it.
+    place.conf["writableHosts"] = json!(false);
+    place.shop().add("c1", &["10.0.0.2/24"], &json!({}));
+    assert!(!link_env::is_writable(&place.file("c1", "hosts")));
+    place.shop().del("c1");
     place.assert_nothing_is_left();
 }

@@ -5,6 +5,7 @@
 mod place;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use link_env::{Given, Pod};
 use place::Place;
@@ -55,6 +56,40 @@ fn what_an_agent_adds_lasts_until_the_pod_goes() {
 
     shop.del("db2");
     shop.del("web1");
+    place.assert_nothing_is_left();
+}
+
+/// What a runtime's agent finds in a pod may be anything: what is beyond a pod's bounds is left out, and counted.
+#[test]
+fn what_a_pod_offers_beyond_its_bounds_is_left_out_and_told() {
+    let place = Place::new(json!({}));
+    let (shop, state) = (place.shop(), place.state());
+    shop.add("db1", &["10.1.0.2/24"], &json!({"name": "db", "env": {"A": "x".repeat(1000)}}));
+    let pod = || Pod::find(&state, "db1").unwrap().unwrap();
+    // Each byte takes six in JSON.
+    let many: BTreeMap<String, String> =
+        (0..100).map(|number| (format!("V{number:02}"), "\u{1}".repeat(1020))).collect();
+    assert_eq!(pod().offer_environment(&many).unwrap(), 38);
+    assert_eq!(pod().offer_environment(&many).unwrap(), 38);
+    let few = BTreeMap::from([("B".to_owned(), "1".to_owned())]);
+    assert_eq!(pod().offer_environment(&few).unwrap(), 0);
+
+    let entries: Vec<ExtraHost> = (0..200_000)
+        .map(|number| ExtraHost { name: format!("n{number}"), address: "192.0.2.9".parse().unwrap() })
+        .collect();
+    let started = Instant::now();
+    let left_out = pod().add_extra_hosts(&entries).unwrap();
+    assert_eq!(pod().add_extra_hosts(&entries).unwrap(), left_out);
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert_eq!(place.hosts("db1").len() + left_out, entries.len() + 1);
+    let length: usize = place.hosts("db1").iter().map(|line| line.len() + 1).sum();
+    assert!(length <= (64 << 10) + 200 && length > 60 << 10, "{length}");
+
+    // Whoever links to it gets all that it offers, and others come and go.
+    shop.add("web1", &["10.1.0.3/24"], &json!({"name": "web", "links": ["db"]}));
+    assert_eq!(place.env("web1").keys().filter(|key| key.starts_with("DB_ENV_V")).count(), 62);
+    shop.del("web1");
+    shop.del("db1");
     place.assert_nothing_is_left();
 }
 

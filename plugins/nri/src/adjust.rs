@@ -96,8 +96,14 @@ fn adjust(
                 ),
             );
         }
-        if let Err(error) = attached.offer_environment(&variables) {
-            tell(state_dir, pod, &format!("{what} does not offer its environment to links: {error}"));
+        let trouble = match attached.offer_environment(&variables) {
+            Ok(0) => None,
+            // Other containers of the pod, and its annotations, count as well.
+            Ok(left_out) => Some(format!("{left_out} variables of it, as the pod offers as many as it may")),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(trouble) = trouble {
+            tell(state_dir, pod, &format!("{what} does not offer its environment to links: {trouble}"));
         }
     }
     if let Place::Taken(by) = place {
@@ -113,11 +119,16 @@ fn adjust(
                 ),
             );
         }
-        if let Err(error) = attached.add_extra_hosts(&entries.hosts) {
+        let trouble = match attached.add_extra_hosts(&entries.hosts) {
+            Ok(0) => None,
+            Ok(left_out) => Some(format!("{left_out} of them, as the pod has as many as it may")),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(trouble) = trouble {
             tell(
                 state_dir,
                 pod,
-                &format!("{what} starts without the entries of kubelet's hosts file: {error}"),
+                &format!("{what} starts without the entries of kubelet's hosts file: {trouble}"),
             );
         }
     }
@@ -206,13 +217,15 @@ pub(crate) fn place<'a>(pod_id: &str, container: &Container<'a>) -> Place<'a> {
     }
 }
 
-/// link-env rewrites the file in place, so the container follows.
+/// link-env rewrites the file in place, so the container follows. It lies where all containers' files are: who may write to
+/// it can fill that.
 fn mount(hosts: &Path) -> Mount {
+    let access = if link_env::is_writable(hosts) { "rw" } else { "ro" };
     Mount {
         destination: HOSTS.to_owned(),
         kind: "bind".to_owned(),
         source: hosts.display().to_string(),
-        options: ["rbind", "rprivate", "rw"].map(str::to_owned).to_vec(),
+        options: ["rbind", "rprivate", access].map(str::to_owned).to_vec(),
     }
 }
 
@@ -330,6 +343,9 @@ mod tests {
         let adjustment = within_limit(&state_dir, &workers, request.clone()).unwrap().unwrap();
         assert_eq!(adjustment.env, [KeyValue { key: "DB_NAME".into(), value: "/web/db".into() }]);
         assert_eq!(adjustment.mounts[0].source, files.join("hosts").display().to_string());
+        assert_eq!(adjustment.mounts[0].options.last().unwrap(), "ro");
+        fs::write(files.join("writable"), "").unwrap();
+        assert_eq!(mount(&files.join("hosts")).options.last().unwrap(), "rw");
         let notes = Registry::at(&state_dir).notes("0abc").unwrap();
         assert!(notes.len() == 1 && notes[0].contains("the registry did not answer within"), "{notes:?}");
         // What a pod joined with before there were bounds.

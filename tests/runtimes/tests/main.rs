@@ -5,6 +5,7 @@
 
 mod cri;
 mod ctr;
+mod flags;
 mod kubernetes;
 mod live_node;
 mod nri;

@@ -30,6 +30,8 @@ pub(crate) struct Delivery {
     netns_dir: Option<PathBuf>,
     /// Where runtimes look for CDI specifications.
     cdi_dir: Option<PathBuf>,
+    /// Containers may write to their hosts files.
+    is_writable: bool,
 }
 
 impl Delivery {
@@ -42,6 +44,8 @@ impl Delivery {
             netns_dir: String,
             #[serde(default)]
             cdi_dir: String,
+            #[serde(default)]
+            writable_hosts: bool,
         }
         fn netns_dir() -> String {
             namespace::DEFAULT_DIR.to_owned()
@@ -51,6 +55,7 @@ impl Delivery {
             registry: Registry::at(conf::state_dir(conf)?),
             netns_dir: conf::folder("netnsDir", keys.netns_dir)?,
             cdi_dir: conf::folder("cdiDir", keys.cdi_dir)?,
+            is_writable: keys.writable_hosts,
         })
     }
 
@@ -62,11 +67,17 @@ impl Delivery {
             registry: Registry::at(folder("stateDir").unwrap_or_else(|| DEFAULT_STATE_DIR.into())),
             netns_dir: if has_netns_dir { folder("netnsDir") } else { Some(namespace::DEFAULT_DIR.into()) },
             cdi_dir: folder("cdiDir"),
+            is_writable: false,
         }
     }
 
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Whether the operator lets containers write to their hosts files.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.is_writable
     }
 
     /// Puts a container's files where they are looked for. `devices` gives the names by which CDI knows it, where it may.
@@ -109,7 +120,7 @@ impl Delivery {
             folder.replace(LIST, &others, LIST_MODE)?;
         }
         if let Some((dir, file, devices)) = spec {
-            let spec = cdi::spec(&devices()?, &hosts, environment);
+            let spec = cdi::spec(&devices()?, &hosts, environment, self.is_writable);
             Folder::at_or_create(dir)?.replace(&file, spec.as_bytes(), cdi::MODE)?;
         }
         Ok(())
@@ -141,7 +152,8 @@ impl Delivery {
         namespace::remove(path, &self.registry.container_dir(id).join(files::HOSTS))
     }
 
-    /// Removes what is there for containers that have no folder, as after a boot. Without a registry, nobody has one.
+    /// Removes what is there for containers that have no folder, as after a boot. Without a registry, nobody has one. Goes on
+    /// past failures.
     pub(crate) fn sweep(&self, locked: Option<&Locked>) -> Result<(), Error> {
         let mut left = Vec::new();
         if let Some(dir) = &self.netns_dir {
@@ -150,12 +162,17 @@ impl Delivery {
         if let Some(dir) = &self.cdi_dir {
             left.extend(cdi::specs(dir, &self.registry)?);
         }
+        let mut failures: Vec<cni::Error> = Vec::new();
         for (path, id) in left {
-            if locked.map(|locked| locked.container(&id)).transpose()?.flatten().is_none() {
-                self.remove(&path, &id)?;
-            }
+            let is_there = locked.map(|locked| locked.container(&id)).transpose();
+            let removed = match is_there {
+                Ok(Some(Some(_))) => Ok(()),
+                Ok(_) => self.remove(&path, &id),
+                Err(error) => Err(error.into()),
+            };
+            failures.extend(removed.err().map(cni::Error::from));
         }
-        Ok(())
+        Ok(cni::Error::all(failures)?)
     }
 }
 

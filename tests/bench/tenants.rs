@@ -1,0 +1,54 @@
+//! What one pod can make others wait for: at all its bounds at once, and while it does its worst.
+
+use sandbox::Namespaced;
+
+#[path = "../suite/tenants/attacks.rs"]
+mod attacks;
+
+use crate::figures::{Bar, bar, quantile};
+use crate::suites::Suite;
+use attacks::{ATTACKS, Network};
+
+/// Milliseconds under the registry's lock that a pod at all its bounds may cost others, of which ADD and DEL take it once each.
+const MOST: f64 = 50.0;
+
+/// How often an attack begins and ends.
+const TURNS: usize = 5;
+
+/// Prints the times of ADD and DEL of `link-env` among a hundred members, without an attack and with.
+pub(crate) fn measure(rounds: usize) {
+    // The first namespace of a process takes longer.
+    drop(Namespaced::new("first"));
+    let network = Network::new(&Suite::cleat().program("link-env"));
+    network.fill(100);
+    println!("\nlink-env's ADD and DEL of another namespace's pod among 100, {rounds} rounds, milliseconds");
+    println!("{:46} {:>8} {:>8} {:>8} {:>8}", "", "quiet", "p95", "with it", "p95");
+    let mut ratios = Vec::new();
+    let mut row = |what: &str, quiet: &[_], attacked: &[_]| {
+        let [quiet, slow, attacked, late] = [(quiet, 50), (quiet, 95), (attacked, 50), (attacked, 95)]
+            .map(|(times, percent)| quantile(times, percent));
+        println!("{what:46} {quiet:8.2} {slow:8.2} {attacked:8.2} {late:8.2}");
+        ratios.push((what.to_owned(), attacked / quiet));
+        (attacked - quiet) / 2.0
+    };
+    for (what, attack) in ATTACKS {
+        // In turn, so that both have the same of whatever else the machine does.
+        let (mut quiet, mut attacked) = (Vec::new(), Vec::new());
+        for _ in 0..TURNS {
+            quiet.extend(network.others(rounds.div_ceil(TURNS)));
+            attacked.extend(network.others_under(attack, rounds.div_ceil(TURNS)));
+        }
+        let _ = row(what, &quiet, &attacked);
+    }
+    let quiet = network.others(rounds);
+    let cost = row("one at all bounds", &quiet, &network.beside_full(|| network.others(rounds)));
+    for (what, ratio) in &ratios[..ATTACKS.len()] {
+        bar(&format!("under {what}"), *ratio, Bar::AtMost(1.2));
+    }
+    let verdict = if cost <= MOST { "met" } else { "MISSED" };
+    println!(
+        "  {:54} {cost:6.2} ms   at most {MOST} ms: {verdict}",
+        "one at all bounds costs each call of another"
+    );
+    network.clear();
+}

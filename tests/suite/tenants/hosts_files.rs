@@ -1,0 +1,367 @@
+//! What a container, or somebody on its behalf, can do with its hosts file: others come, go and are checked as ever, within
+//! the usual time, and whoever did it has the harm.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use sandbox::{Answer, Call, Namespaced, Snapshot, isolated, only};
+use serde_json::{Value, json};
+
+use crate::bridge::shell;
+use crate::programs::LINK_ENV;
+
+/// More than a call takes on a busy machine, and less than anything that is waited for.
+const USUAL: Duration = Duration::from_secs(4);
+const EVIL: &str = "evil";
+const SETTLED: &str = "/run/cleat/registry/pods/settled";
+
+/// link-env as a runtime calls it, behind a plugin that gave the container an address.
+pub(super) struct Pods {
+    pub(super) netns: Namespaced,
+    network: String,
+    keys: Value,
+}
+
+impl Pods {
+    pub(super) fn new(keys: Value) -> Self {
+        Self::on("pods", keys)
+    }
+
+    pub(super) fn on(network: &str, keys: Value) -> Self {
+        // Several of them may be there at once.
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Self { netns: Namespaced::new(&format!("pods{number}")), network: network.to_owned(), keys }
+    }
+
+    pub(super) fn conf(&self, address: &str, runtime: &Value) -> Value {
+        let mut conf = json!({
+            "cniVersion": "1.1.0", "name": self.network, "type": "link-env", "netnsDir": "",
+            "runtimeConfig": runtime,
+            "prevResult": {"cniVersion": "1.1.0", "ips": [{"interface": 0, "address": format!("{address}/16")}],
+                "interfaces": [{"name": "eth0", "mac": "02:00:00:00:00:01", "sandbox": self.netns.path()}]},
+        });
+        conf.as_object_mut().unwrap().extend(self.keys.as_object().unwrap().clone());
+        conf
+    }
+
+    pub(super) fn call(&self, verb: &str, id: &str, address: &str, runtime: &Value) -> Answer {
+        Call::new(LINK_ENV, verb, &self.conf(address, runtime)).of(id, &self.netns, "eth0").run()
+    }
+
+    pub(super) fn annotated(&self, id: &str, address: &str, annotations: &[(&str, &str)]) -> Answer {
+        let annotations: serde_json::Map<String, Value> =
+            annotations.iter().map(|(key, text)| (format!("link-env.cni/{key}"), (*text).into())).collect();
+        self.call("ADD", id, address, &json!({"io.kubernetes.cri.pod-annotations": annotations}))
+    }
+
+    pub(super) fn add(&self, id: &str, address: &str) {
+        let _ = self.call("ADD", id, address, &json!({})).result();
+    }
+
+    pub(super) fn check(&self, id: &str, address: &str) {
+        self.call("CHECK", id, address, &json!({})).silent();
+    }
+
+    pub(super) fn del(&self, id: &str) {
+        self.call("DEL", id, "10.1.0.1", &json!({})).silent();
+    }
+}
+
+pub(super) fn hosts_file(id: &str) -> PathBuf {
+    format!("/run/cleat/containers/{id}/hosts").into()
+}
+
+pub(super) fn hosts(id: &str) -> String {
+    fs::read_to_string(hosts_file(id)).unwrap()
+}
+
+/// Whether a container's file has a line of another one: all names of it, which are the network's.
+pub(super) fn sees(id: &str, name: &str) -> bool {
+    let names = format!("\t{name}.pods {name}");
+    hosts(id).lines().any(|line| !line.starts_with('#') && line.contains(&names))
+}
+
+fn notes(id: &str) -> String {
+    fs::read_to_string(format!("/run/cleat/containers/{id}/notes")).unwrap_or_default()
+}
+
+/// A process of the container: user 0 without any capability, told its hosts file as `$0`. It says when it is ready.
+struct Process(Child);
+
+impl Process {
+    fn start(program: &str, script: &str) -> Self {
+        let words = only(&[]);
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).args([program, if program == "perl" { "-e" } else { "-c" }, script]);
+        let mut child = command.arg(hosts_file(EVIL)).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "ready\n");
+        Self(child)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A lease of that kind (`F_SETLEASE`), held against everybody who wants the file.
+fn lease(kind: u8) -> Process {
+    let script = format!(
+        r#"$| = 1; $SIG{{IO}} = "IGNORE"; open(F, "<", $ARGV[0]) or die; fcntl(F, 1024, {kind}) or die "lease: $!";
+        print "ready\n"; sleep 1 while 1"#
+    );
+    Process::start("perl", &script)
+}
+
+/// Others come, go and are checked while something is done with the file of `evil`, and see each other.
+fn others_go_on(pods: &Pods, what: &str) {
+    let began = Instant::now();
+    for round in ["one", "two"] {
+        pods.add("new", "10.1.0.9");
+        assert!(
+            sees("old", "new") && sees("new", "old"),
+            "{what}, {round}: {}{}",
+            hosts("old"),
+            hosts("new")
+        );
+        for (id, address) in [("old", "10.1.0.2"), ("new", "10.1.0.9")] {
+            pods.check(id, address);
+        }
+        pods.del("new");
+        assert!(!sees("old", "new"), "{what}, {round}: {}", hosts("old"));
+        pods.check("old", "10.1.0.2");
+        // What comes next has to touch but one line of each file.
+        assert!(Path::new(SETTLED).exists(), "{what}, {round}");
+    }
+    let each = began.elapsed() / 10;
+    assert!(each < USUAL, "{what}: a call takes {each:?}");
+}
+
+/// What is done to the file of a container, and with it others as they come and go; afterwards nothing is left.
+fn disturbed(what: &str, disturb: impl FnOnce(&Path) -> Option<Process>, undo: impl FnOnce(&Path)) {
+    let before = Snapshot::take();
+    let pods = Pods::new(json!({}));
+    pods.add("old", "10.1.0.2");
+    pods.add(EVIL, "10.1.0.66");
+    let file = hosts_file(EVIL);
+    let process = disturb(&file);
+    others_go_on(&pods, what);
+    drop(process);
+    undo(&file);
+    pods.add("last", "10.1.0.10");
+    assert!(sees("old", "last"), "{what}");
+    for id in ["last", EVIL, "old"] {
+        pods.del(id);
+    }
+    drop(pods);
+    before.assert_unchanged();
+}
+
+#[test]
+fn a_lease_on_the_own_file_is_not_waited_for() {
+    isolated(|| {
+        for (what, kind) in [("read lease", 0), ("write lease", 1)] {
+            let inode = |file: &Path| fs::metadata(file).unwrap().ino();
+            disturbed(
+                what,
+                |file| {
+                    let (before, process) = (inode(file), lease(kind));
+                    let pods = Pods::new(json!({}));
+                    pods.add("first", "10.1.0.20");
+                    // Whoever has the old one mounted keeps it, and `cleat check` tells why.
+                    assert!(inode(file) != before && sees(EVIL, "first"), "{}", hosts(EVIL));
+                    assert!(notes(EVIL).contains("it could not be written"), "{}", notes(EVIL));
+                    pods.del("first");
+                    Some(process)
+                },
+                |_| (),
+            );
+        }
+    });
+}
+
+#[test]
+fn the_text_of_a_running_program_is_replaced() {
+    isolated(|| {
+        let program =
+            "cat \"$(command -v busybox)\" >\"$0\"; chmod 755 \"$0\"; echo ready; exec \"$0\" sleep 1000";
+        // busybox is called by the name of what it is to be.
+        let program = program.replace("exec \"$0\"", "exec -a busybox \"$0\"");
+        disturbed(
+            "text",
+            |_| {
+                let process = Process::start("bash", &program);
+                std::thread::sleep(Duration::from_millis(300));
+                Some(process)
+            },
+            |_| (),
+        );
+    });
+}
+
+#[test]
+fn whatever_a_container_writes_has_an_end() {
+    isolated(|| {
+        for (what, script) in [
+            ("sparse", "truncate -s 1T \"$0\"; echo ready"),
+            ("one line", "yes a | head -c 3000000 | tr '\\n' ' ' >\"$0\"; echo ready"),
+            ("a million lines", "yes '::1 a' | head -n 1000000 >>\"$0\"; echo ready"),
+            ("names of others", "yes '10.1.0.2 old.pods old new a b c' | head -n 20000 >>\"$0\"; echo ready"),
+            ("zeros", "head -c 3000000 /dev/zero >\"$0\"; echo ready"),
+            ("no rights", "chmod 0 \"$0\"; echo ready"),
+            ("empty", ": >\"$0\"; echo ready"),
+            (
+                "written all the time",
+                "echo ready; while :; do head -c 100000 /dev/zero | tr '\\0' x >\"$0\"; done",
+            ),
+        ] {
+            disturbed(what, |_| Some(Process::start("sh", script)), |_| ());
+        }
+    });
+}
+
+/// CHECK of the own container reads under the lock of all.
+#[test]
+fn a_file_of_any_length_is_not_read_whole_to_be_checked() {
+    isolated(|| {
+        let pods = Pods::new(json!({}));
+        pods.add(EVIL, "10.1.0.66");
+        let lines = "192.0.2.1 a\n".repeat(1_000_000);
+        fs::write(hosts_file(EVIL), lines).unwrap();
+        let (code, text) = pods.call("CHECK", EVIL, "10.1.0.66", &json!({})).error();
+        assert!(code == 5 && text.contains("containers/evil/hosts: it is longer than"), "{code}: {text}");
+        pods.add("new", "10.1.0.9");
+        pods.check(EVIL, "10.1.0.66");
+        assert!(notes(EVIL).contains("65536 bytes are kept and the rest is left out"), "{}", notes(EVIL));
+        for id in [EVIL, "new"] {
+            pods.del(id);
+        }
+        assert!(!Path::new("/run/cleat").exists());
+    });
+}
+
+/// A file that takes all that is left of `/run`.
+#[test]
+fn a_file_that_fills_its_file_system_gives_way() {
+    isolated(|| {
+        shell("mount -o remount,size=24m /run");
+        let fill = "cat /dev/zero >>\"$0\" 2>/dev/null; echo ready";
+        disturbed(
+            "filled",
+            |_| Some(Process::start("sh", fill)),
+            |file| {
+                assert!(fs::metadata(file).unwrap().len() < 1 << 20);
+            },
+        );
+    });
+}
+
+/// What the node's root, a runtime or another agent may put in the file's place.
+#[test]
+fn what_stands_in_the_place_of_a_file_is_passed_over() {
+    isolated(|| {
+        let by =
+            |command: &'static str| move |file: &Path| shell(&command.replace("$F", file.to_str().unwrap()));
+        for (what, disturb, undo) in [
+            ("hard link", "ln $F /run/other", "rm /run/other"),
+            ("symbolic link", "ln -sf /etc/passwd $F", "true"),
+            ("fifo", "rm $F; mkfifo $F", "true"),
+            ("folder", "rm $F; mkdir $F", "true"),
+            ("no folder", "rm -r $(dirname $F)", "true"),
+        ] {
+            disturbed(
+                what,
+                |file| {
+                    by(disturb)(file);
+                    None
+                },
+                by(undo),
+            );
+        }
+        for (what, disturb, undo) in [
+            ("folder with something in it", "rm $F; mkdir $F; touch $F/a", "rm -r $F"),
+            ("mount point", "mount --bind /etc/passwd $F; mount -o remount,bind,ro $F", "umount $F"),
+            ("read-only", "mount --bind $F $F; mount -o remount,bind,ro $F", "umount $F"),
+        ] {
+            disturbed(
+                what,
+                |file| {
+                    by(disturb)(file);
+                    None
+                },
+                |file| {
+                    // Who is passed over is known, so that all others' files need no second look.
+                    assert_eq!(fs::read_to_string(SETTLED).unwrap(), format!("{EVIL}\n"), "{what}");
+                    assert!(notes(EVIL).contains("it stays as it was"), "{what}: {}", notes(EVIL));
+                    by(undo)(file);
+                    let pods = Pods::new(json!({}));
+                    pods.add("again", "10.1.0.20");
+                    assert!(sees(EVIL, "again"), "{what}: {}", hosts(EVIL));
+                    assert_eq!(fs::read_to_string(SETTLED).unwrap(), "", "{what}");
+                    pods.check(EVIL, "10.1.0.66");
+                    pods.del("again");
+                },
+            );
+        }
+    });
+}
+
+/// Whoever comes needs a file of its own.
+#[test]
+fn trouble_with_the_own_file_is_an_error() {
+    isolated(|| {
+        let pods = Pods::new(json!({}));
+        pods.add("old", "10.1.0.2");
+        fs::create_dir_all(hosts_file("new").join("a")).unwrap();
+        let (code, text) = pods.call("ADD", "new", "10.1.0.9", &json!({})).error();
+        assert!(code == 5 && text.contains("containers/new/hosts: directory not empty"), "{code}: {text}");
+        assert!(!sees("old", "new"));
+        pods.add("other", "10.1.0.10");
+        pods.check("old", "10.1.0.2");
+        fs::remove_dir_all(hosts_file("new")).unwrap();
+        for id in ["new", "other", "old"] {
+            pods.del(id);
+        }
+        assert!(!Path::new("/run/cleat").exists());
+    });
+}
+
+/// GC takes all away that it can, whatever one of them has in its folder, and tells of the rest.
+#[test]
+fn one_whose_files_cannot_be_removed_keeps_no_other_from_going() {
+    isolated(|| {
+        let pods = Pods::new(json!({}));
+        for (id, address) in [("old", "10.1.0.2"), (EVIL, "10.1.0.66"), ("gone", "10.1.0.3")] {
+            pods.add(id, address);
+        }
+        fs::remove_file(hosts_file(EVIL)).unwrap();
+        fs::create_dir_all(hosts_file(EVIL).join("a")).unwrap();
+        let mut conf = pods.conf("10.1.0.2", &json!({}));
+        conf["cni.dev/valid-attachments"] = json!([{"containerID": "old", "ifname": "eth0"}]);
+        let gc = || Call::new(LINK_ENV, "GC", &conf).run();
+        let (_, text) = gc().error();
+        assert!(text.contains("containers/evil/hosts"), "{text}");
+        assert!(!hosts_file("gone").exists() && !sees("old", "gone"), "{}", hosts("old"));
+        assert!(!sees("old", EVIL), "{}", hosts("old"));
+        // Somebody else gets its address.
+        pods.add("next", "10.1.0.66");
+        fs::remove_dir_all(hosts_file(EVIL)).unwrap();
+        let conf = {
+            conf["cni.dev/valid-attachments"] = json!([]);
+            conf
+        };
+        let gc = Call::new(LINK_ENV, "GC", &conf).run();
+        gc.silent();
+        assert!(!Path::new("/run/cleat").exists());
+    });
+}
