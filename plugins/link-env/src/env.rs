@@ -26,7 +26,7 @@ pub(crate) fn of_container(own: &[Membership<'_>]) -> Result<Environment, Error>
     for membership in own {
         let recipient = membership.member;
         for link in &recipient.links {
-            if let Some(source) = membership.network().find(recipient, &link.source) {
+            if let Some(source) = membership.neighbourhood.find(recipient, &link.source) {
                 environment.add_link(recipient, &link.alias, source)?;
             }
         }
