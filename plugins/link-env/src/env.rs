@@ -45,7 +45,7 @@ pub(crate) fn of_container(
     for membership in own {
         let recipient = membership.member;
         for link in &recipient.links {
-            let Some(source) = membership.network().find(recipient, &link.source) else { continue };
+            let Some(source) = membership.neighbourhood.find(recipient, &link.source) else { continue };
             let mut made = None;
             if must_fit(recipient, source) {
                 let environment = Environment::of_link(recipient, &link.alias, source, room)?;
