@@ -1,14 +1,15 @@
 //! Names of kernel objects, derived from what identifies an attachment or a network, so that DEL and GC find them
 //! without asking anybody.
 
-use cni::{Attachment, NetworkName, token};
+use cni::{Attachment, ContainerId, IfName, NetworkName, token};
+use netlink::Link;
 
 /// The longest part of a network's name that is shown.
 const SHOWN: usize = 48;
 
-/// The host's end of an attachment's veth pair: at most 15 bytes (`IFNAMSIZ`), 44 bits of the hash.
+/// The host's end of an attachment's veth pair.
 pub(crate) fn host_interface(attachment: &Attachment) -> String {
-    format!("veth{}", &attachment.token()[..11])
+    attachment.host_interface()
 }
 
 /// Whether a link has a name of that form; other programs' veth pairs have shorter ones.
@@ -24,6 +25,27 @@ pub(crate) fn alias(attachment: &Attachment) -> String {
     let mut text = format!("{} {ifname} {container_id}", alias_prefix(network));
     text.truncate(ALIAS_MAX);
     text
+}
+
+/// The attachment of a network that a link belongs to, by its alias and its name; `None` where it is none of the network's,
+/// or the alias had no room for the whole ID.
+#[must_use]
+pub fn attachment_of(network: &NetworkName, link: &Link) -> Option<Attachment> {
+    let rest = link.alias.as_deref()?.strip_prefix(&alias_prefix(network))?.strip_prefix(' ')?;
+    let (ifname, container_id) = rest.split_once(' ')?;
+    let attachment = Attachment {
+        network: network.clone(),
+        container_id: ContainerId::new(container_id).ok()?,
+        ifname: IfName::new(ifname).ok()?,
+    };
+    (host_interface(&attachment) == link.name).then_some(attachment)
+}
+
+/// Whether a link is one of a network's, by its alias.
+#[must_use]
+pub fn is_of_network(network: &NetworkName, link: &Link) -> bool {
+    let rest = link.alias.as_deref().and_then(|alias| alias.strip_prefix(&alias_prefix(network)));
+    rest.is_some_and(|rest| rest.starts_with(' '))
 }
 
 /// What the aliases of a network's links begin with.
@@ -50,8 +72,6 @@ const ALIAS_MAX: usize = 255;
 mod tests {
     use std::collections::BTreeSet;
 
-    use cni::{ContainerId, IfName};
-
     use super::*;
 
     fn attachment(network: &str, id: &str) -> Attachment {
@@ -74,6 +94,23 @@ mod tests {
         let names: BTreeSet<_> =
             (0..10_000).map(|n| host_interface(&attachment("net", &format!("c{n}")))).collect();
         assert_eq!(names.len(), 10_000);
+    }
+
+    #[test]
+    fn a_links_alias_and_name_together_tell_its_attachment() {
+        let network = NetworkName::new("net").unwrap();
+        let link = |attachment: &Attachment, name: &str| Link {
+            alias: Some(alias(attachment)),
+            name: name.to_owned(),
+            ..Link::default()
+        };
+        let (short, long) = (attachment("net", "web"), attachment("net", &"c".repeat(255)));
+        assert_eq!(attachment_of(&network, &link(&short, &host_interface(&short))), Some(short.clone()));
+        assert_eq!(attachment_of(&network, &link(&short, "veth0123456789a")), None);
+        let cut = link(&long, &host_interface(&long));
+        assert!(attachment_of(&network, &cut).is_none() && is_of_network(&network, &cut));
+        let other = attachment("net2", "web");
+        assert!(!is_of_network(&network, &link(&other, &host_interface(&other))));
     }
 
     #[test]
