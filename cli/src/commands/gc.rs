@@ -72,14 +72,16 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
             .map(|left| json!({"network": left.network, "what": left.what, "whose": left.whose}))
             .collect()
     };
-    args.form.show(objects, || table(&left))?;
-    tell_kept(&inventory.attachments);
     let kept: Vec<Kept> = survivors.iter().flat_map(|(_, kept)| kept.iter().cloned()).collect();
-    if args.form.is_json() || kept.is_empty() {
+    if args.form.is_json() {
+        output::json(&objects())?;
         tell_survivors(&kept);
+    } else if kept.is_empty() {
+        output::tables(&[table(&left)])?;
     } else {
-        output::text(&format!("\n{}", table_of_kept(&kept)))?;
+        output::tables(&[table(&left), table_of_kept(&kept)])?;
     }
+    tell_kept(&inventory.attachments);
     if !args.force {
         if !left.is_empty() && !args.form.is_json() {
             output::tell("cleat: nothing was removed: --force does it\n");

@@ -21,6 +21,7 @@ mod legacy;
 pub mod links;
 mod list;
 mod panic_hook;
+mod printable;
 pub mod reference;
 mod removal;
 mod request;
@@ -37,6 +38,7 @@ pub use conf::{Conf, MAX_INPUT, MAX_OBJECTS, MAX_VALUES, expect_bounded, read_ob
 pub use dispatch::{Boundary, Plugin, dispatch, run};
 pub use error::{Code, Error, shorten};
 pub use list::{NetworkList, Unreadable};
+pub use printable::{is_order, printable, printable_json, printable_line};
 pub use request::{Command, Request, Target};
 pub use result::{AddResult, Dns, Interface, Ip, Route};
 pub use version::Version;
