@@ -17,7 +17,7 @@ pub(crate) fn del(request: &Request, target: &Target) -> Result<(), cni::Error> 
     let mut errors: Vec<cni::Error> = Vec::new();
     let mut keep = |outcome: Result<(), Error>| errors.extend(outcome.err().map(cni::Error::from));
     // Link and rules at the same time. The link before the address: nobody may use it any more when it is given back.
-    let link = begin_link(target);
+    let link = begin_link(&conf, target);
     let rules = del_rules(request, target, matches!(link, Ok(None)));
     let link = link.and_then(|link| finish_link(target, link));
     // Where the interface is still there, so is what uses the address: the DEL that removes the one gives the other back.
@@ -75,10 +75,42 @@ fn del_rules(request: &Request, target: &Target, is_foreign: bool) -> Result<(),
     gate::del(socket, &port).and(forward).and(guard).and(foreign).and(masquerade)
 }
 
-/// The host's end by its derived name, if it is there.
-fn begin_link(target: &Target) -> Result<Option<Removal>, Error> {
-    let link = Socket::open()?.get_link(&names::host_interface(&target.attachment))?;
-    Ok(link.map(|link| Removal::begin(link.index)))
+/// The host's end by its derived name, if it is there and is what an ADD made.
+fn begin_link(conf: &conf::Removal, target: &Target) -> Result<Option<Removal>, Error> {
+    let mut socket = Socket::open()?;
+    match socket.get_link(&names::host_interface(&target.attachment))? {
+        Some(link) if is_own(&mut socket, &link, conf, target)? => Ok(Some(Removal::begin(link.index))),
+        _ => Ok(None),
+    }
+}
+
+/// Whether a link of the derived name is the attachment's: by its alias; where it has none, as an ADD that was killed
+/// leaves it, a port of the bridge whose other end is in another namespace; where somebody gave it another one, the other
+/// end of the container's interface. Anybody may have a link of that name for himself, which stays.
+fn is_own(socket: &mut Socket, link: &Link, conf: &conf::Removal, target: &Target) -> Result<bool, Error> {
+    if link.kind.as_deref() != Some("veth") {
+        return Ok(false);
+    }
+    match &link.alias {
+        Some(alias) if *alias == names::alias(&target.attachment) => return Ok(true),
+        None if link.peer_netns.is_some() => {
+            // Where nobody can say which bridge it is, that it is a port tells enough.
+            let Some(master) = link.master else { return Ok(false) };
+            let Ok(bridge) = &conf.bridge else { return Ok(true) };
+            let master = socket.get_link_by_index(master)?;
+            return Ok(master.is_some_and(|master| master.name == bridge.as_str()));
+        }
+        _ => {}
+    }
+    let Some(inside) = target.netns.as_deref().map(Namespace::open_if_present).transpose()?.flatten() else {
+        return Ok(false);
+    };
+    let inner = inside.socket()?.get_link(target.ifname().as_str())?;
+    Ok(inner.is_some_and(|inner| {
+        inner.peer_index == Some(link.index)
+            && link.peer_index == Some(inner.index)
+            && inner.peer_netns.is_some()
+    }))
 }
 
 /// Failing the host's end, the container's, where another program made the pair.
@@ -144,7 +176,10 @@ fn gc_links(network: &NetworkName, conf: &conf::Removal, valid: &[String]) -> Re
         for port in socket.ports(link.index)? {
             let is_left = match port.alias.as_deref() {
                 Some(alias) => alias.starts_with(&prefix) && !valid.contains(&port.name),
-                None => alone.is_some() && names::is_host_interface(&port.name),
+                None => {
+                    let is_pair = port.kind.as_deref() == Some("veth") && port.peer_netns.is_some();
+                    alone.is_some() && is_pair && names::is_host_interface(&port.name)
+                }
             };
             if is_left {
                 socket.del_link(port.index)?;
