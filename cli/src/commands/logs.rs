@@ -152,7 +152,9 @@ mod tests {
 
     fn printed(parts: &[&[u8]], is_raw: bool) -> Vec<u8> {
         let mut printer = Printer { output: Vec::new(), is_raw, rest: Vec::new() };
-        parts.iter().for_each(|part| printer.print(part).unwrap());
+        for part in parts {
+            printer.print(part).unwrap();
+        }
         printer.end().unwrap();
         printer.output
     }

@@ -91,7 +91,9 @@ impl Inventory {
         // What seems to be over is only where the kernel does not show that it lives.
         if attachments.iter().any(Attached::is_gone) {
             let kernel = Kernel::read()?;
-            attachments.iter_mut().for_each(|attached| attached.doubt(&kernel));
+            for attached in &mut attachments {
+                attached.doubt(&kernel);
+            }
         }
         attachments.sort_by(|one, other| one.attachment.cmp(&other.attachment));
         leave_ports_to_their_publisher(&mut attachments, &published);

@@ -140,24 +140,15 @@ impl Writer {
     /// Writes it all, or as much as there is room for on the disk. Lines are kept whole where they fit into a file.
     pub(crate) fn write(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            let part = match self.room() {
-                Ok(room) => bytes.get(..room).map_or(bytes, |fitting| self.whole_lines(fitting)),
-                Err(_) => {
-                    self.lose(bytes);
-                    return;
-                }
-            };
+            let Ok(room) = self.room() else { return self.lose(bytes) };
+            let part = bytes.get(..room).map_or(bytes, |fitting| self.whole_lines(fitting));
             if part.is_empty() {
                 // The rest of this file stays empty.
                 self.size = self.largest;
-                continue;
-            }
-            match self.append(part) {
-                Ok(()) => bytes = &bytes[part.len()..],
-                Err(_) => {
-                    self.lose(bytes);
-                    return;
-                }
+            } else if self.append(part).is_ok() {
+                bytes = &bytes[part.len()..];
+            } else {
+                return self.lose(bytes);
             }
         }
     }
@@ -224,16 +215,9 @@ impl Writer {
     fn rotate(&mut self) -> io::Result<()> {
         let number = self.last.as_ref().map_or(0, |last| last.number) + 1;
         let [disk, memory] = &self.log.folders;
-        let (path, file) = match trusted(disk).and_then(|()| create(disk, number)) {
-            Ok(made) => {
-                self.largest = LARGEST;
-                made
-            }
-            Err(_) => {
-                self.largest = LARGEST_IN_MEMORY;
-                create(memory, number)?
-            }
-        };
+        let on_disk = trusted(disk).and_then(|()| create(disk, number));
+        self.largest = if on_disk.is_ok() { LARGEST } else { LARGEST_IN_MEMORY };
+        let (path, file) = on_disk.or_else(|_| create(memory, number))?;
         for old in self.log.parts().into_iter().filter(|part| part.number + 1 < number) {
             let _ = fs::remove_file(old.path);
         }

@@ -84,13 +84,13 @@ impl Error {
     /// where it quotes what somebody else wrote, beginning and end are kept; what such text may order a terminal to do is
     /// written out, as runtimes print messages.
     pub fn new(code: Code, msg: impl Into<String>) -> Self {
-        Self { code, msg: legible(msg.into()), details: String::new() }
+        Self { code, msg: legible(&msg.into()), details: String::new() }
     }
 
     /// The same error with further details, which replace those it had; shortened as the message is.
     #[must_use]
     pub fn details(mut self, details: impl Into<String>) -> Self {
-        self.details = legible(details.into());
+        self.details = legible(&details.into());
         self
     }
 
@@ -161,8 +161,8 @@ impl Error {
     }
 }
 
-fn legible(text: String) -> String {
-    shorten(printable(&text).into_owned())
+fn legible(text: &str) -> String {
+    shorten(printable(text).into_owned())
 }
 
 /// A text of at most some four kibibytes: where it is longer, its beginning and its end.

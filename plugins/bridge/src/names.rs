@@ -1,11 +1,9 @@
 //! Names of kernel objects, derived from what identifies an attachment or a network, so that DEL and GC find them
 //! without asking anybody.
 
-use cni::{Attachment, ContainerId, IfName, NetworkName, token};
+pub(crate) use cni::links::{alias_prefix, network_label};
+use cni::{Attachment, NetworkName, links};
 use netlink::Link;
-
-/// The longest part of a network's name that is shown.
-const SHOWN: usize = 48;
 
 /// The host's end of an attachment's veth pair.
 pub(crate) fn host_interface(attachment: &Attachment) -> String {
@@ -31,32 +29,13 @@ pub(crate) fn alias(attachment: &Attachment) -> String {
 /// or the alias had no room for the whole ID.
 #[must_use]
 pub fn attachment_of(network: &NetworkName, link: &Link) -> Option<Attachment> {
-    let rest = link.alias.as_deref()?.strip_prefix(&alias_prefix(network))?.strip_prefix(' ')?;
-    let (ifname, container_id) = rest.split_once(' ')?;
-    let attachment = Attachment {
-        network: network.clone(),
-        container_id: ContainerId::new(container_id).ok()?,
-        ifname: IfName::new(ifname).ok()?,
-    };
-    (host_interface(&attachment) == link.name).then_some(attachment)
+    links::attachment_of(network, &link.name, link.alias.as_deref())
 }
 
 /// Whether a link is one of a network's, by its alias.
 #[must_use]
 pub fn is_of_network(network: &NetworkName, link: &Link) -> bool {
-    let rest = link.alias.as_deref().and_then(|alias| alias.strip_prefix(&alias_prefix(network)));
-    rest.is_some_and(|rest| rest.starts_with(' '))
-}
-
-/// What the aliases of a network's links begin with.
-pub(crate) fn alias_prefix(network: &NetworkName) -> String {
-    format!("cleat {}", network_label(network))
-}
-
-/// A network's name as far as there is room for it, and enough of its hash to tell it from those that begin alike.
-pub(crate) fn network_label(network: &NetworkName) -> String {
-    let shown: String = network.as_str().chars().take(SHOWN).collect();
-    format!("{shown} {}", &token(&[network.as_str()])[..8])
+    links::is_of_network(network, link.alias.as_deref())
 }
 
 /// The alias of a bridge that an ADD made, which DEL may therefore remove with its last port.
@@ -71,6 +50,8 @@ const ALIAS_MAX: usize = 255;
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use cni::{ContainerId, IfName};
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use cni::{Attachment, ContainerId, IfName, NetworkName, Request, Target};
-use netlink::{Link, Namespace, Socket};
+use netlink::{Inhabited, Link, Namespace, Socket};
 
 use crate::conf;
 use crate::deputy::Removal;
@@ -39,26 +39,61 @@ fn addresses(request: &Request, target: &Target) -> Vec<IpAddr> {
 }
 
 /// Removes what attachments left that are not valid any more. What uses an address goes before it, as in DEL.
+///
+/// The runtime's list is its own: another one may have containers on a network of this name. So what leads to a process
+/// stays, whatever the list says, and IPAM is told so.
 pub(crate) fn gc(request: &Request) -> Result<(), cni::Error> {
     let conf = conf::Removal::new(request);
     let (network, mut outcomes) = (&request.conf.network, Vec::new());
-    if let Some(valid) = request.conf.valid_attachments()? {
-        let host_interface = |(container_id, ifname): &(ContainerId, IfName)| {
-            let (container_id, ifname) = (container_id.clone(), ifname.clone());
-            names::host_interface(&Attachment { network: network.clone(), container_id, ifname })
-        };
-        let ports: Vec<String> = valid.iter().map(host_interface).collect();
-        outcomes.push(gc_links(network, &conf, &ports));
-        outcomes.push(gc_rules(network, &valid, &ports));
-        outcomes.push(del_bridge(&conf));
-    }
+    let Some(mut valid) = request.conf.valid_attachments()? else { return conf.ipam.gc(request) };
+    valid.extend(inhabited(network, &valid)?);
+    let request = Request { conf: request.conf.with_valid_attachments(&valid), ..request.clone() };
+    let ports = ports(network, &valid);
+    outcomes.push(gc_links(network, &conf, &ports));
+    outcomes.push(gc_rules(network, &valid, &ports));
+    outcomes.push(del_bridge(&conf));
     let is_gone = outcomes.first().is_none_or(Result::is_ok);
     let mut errors: Vec<cni::Error> =
         outcomes.into_iter().filter_map(Result::err).map(cni::Error::from).collect();
     if is_gone {
-        errors.extend(conf.ipam.gc(request).err());
+        errors.extend(conf.ipam.gc(&request).err());
     }
     cni::Error::all(errors)
+}
+
+fn ports(network: &NetworkName, attachments: &[(ContainerId, IfName)]) -> Vec<String> {
+    let host_interface = |(container_id, ifname): &(ContainerId, IfName)| {
+        let (container_id, ifname) = (container_id.clone(), ifname.clone());
+        names::host_interface(&Attachment { network: network.clone(), container_id, ifname })
+    };
+    attachments.iter().map(host_interface).collect()
+}
+
+/// The attachments of a network, besides the valid ones, whose container has a process.
+fn inhabited(
+    network: &NetworkName,
+    valid: &[(ContainerId, IfName)],
+) -> Result<Vec<(ContainerId, IfName)>, Error> {
+    let known = ports(network, valid);
+    let mut socket = Socket::open()?;
+    let mut links = socket.links()?;
+    links.retain(|link| names::is_of_network(network, link) && !known.contains(&link.name));
+    if links.is_empty() {
+        return Ok(Vec::new());
+    }
+    let inhabited = Inhabited::read(&mut socket)?;
+    let mut living = Vec::new();
+    for link in links.iter().filter(|link| inhabited.is_behind(link)) {
+        let Some(attachment) = names::attachment_of(network, link) else {
+            return Err(Error::Passing(format!(
+                "link {} leads to a process, and has no room for the whole ID of its container: nothing of network {network} is \
+                removed while it is there",
+                link.name
+            )));
+        };
+        living.push((attachment.container_id, attachment.ifname));
+    }
+    Ok(living)
 }
 
 /// Also what the configuration does not ask for any more: it may have when the container was added. Where the pair was not
@@ -174,12 +209,11 @@ fn gc_links(network: &NetworkName, conf: &conf::Removal, valid: &[String]) -> Re
         // that one holds the lock.
         let alone = Alone::take(&Namespace::current()?, bridge.as_str())?;
         for port in socket.ports(link.index)? {
-            let is_left = match port.alias.as_deref() {
-                Some(alias) => alias.starts_with(&prefix) && !valid.contains(&port.name),
-                None => {
-                    let is_pair = port.kind.as_deref() == Some("veth") && port.peer_netns.is_some();
-                    alone.is_some() && is_pair && names::is_host_interface(&port.name)
-                }
+            let is_left = if let Some(alias) = port.alias.as_deref() {
+                alias.starts_with(&prefix) && !valid.contains(&port.name)
+            } else {
+                let is_pair = port.kind.as_deref() == Some("veth") && port.peer_netns.is_some();
+                alone.is_some() && is_pair && names::is_host_interface(&port.name)
             };
             if is_left {
                 socket.del_link(port.index)?;

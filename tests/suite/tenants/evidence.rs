@@ -115,8 +115,50 @@ fn who_runs_on_where_its_path_leads_nowhere_is_alive() {
     });
 }
 
+/// GC of each plugin of the network, as a runtime calls it that knows of no container there.
+fn collect_as_another_runtime() {
+    let files = fs::read_dir("/run/net.d").unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
+    let mut lists = files.filter_map(|text| serde_json::from_slice::<Value>(&text).ok());
+    let list = lists.find(|list| list["name"] == NETWORK).unwrap();
+    for plugin in list["plugins"].as_array().unwrap() {
+        let mut conf = plugin.clone();
+        conf["cniVersion"] = json!("1.1.0");
+        conf["name"] = json!(NETWORK);
+        conf["cni.dev/valid-attachments"] = json!([]);
+        let program = folder().join(plugin["type"].as_str().unwrap());
+        Call::new(program.to_str().unwrap(), "GC", &conf).run().silent();
+    }
+}
+
+#[test]
+fn a_runtime_that_collects_takes_nothing_from_another_ones_container() {
+    isolated(|| {
+        let host = Host::new();
+        install_networks();
+        let before = Snapshot::take();
+        let (web, left) = (add("web", NETWORK, 8080), add("left", NETWORK, 8081));
+        let process = sleeper(&web);
+        let inside = inner(&web);
+        collect_as_another_runtime();
+        assert_eq!(inner(&web), inside);
+        assert!(ask_tcp(Some(&host.outside), &format!("{UPLINK_V4}:8080")).is_ok());
+        assert!(fs::exists("/var/lib/cni/networks/cleat/10.90.0.2").unwrap());
+        // What nobody uses, and its own runtime's list alone would tell of, goes, as the specification has it.
+        assert!(!fs::exists("/var/lib/cni/networks/cleat/10.90.0.3").unwrap());
+        assert_eq!(states(&["check"]), ["broken", "ok"]);
+        end(process);
+        collect_as_another_runtime();
+        drop((web, left));
+        collect();
+        before.assert_unchanged();
+    });
+}
+
+/// Breaks a file.
+type Damage = fn(&Path);
+
 /// What may have become of a file of the cache, by somebody's hand or a disk's end.
-fn damages() -> [(&'static str, fn(&Path)); 6] {
+fn damages() -> [(&'static str, Damage); 6] {
     [
         ("not JSON", |file| fs::write(file, "\u{1b}[2J{").unwrap()),
         ("cut", |file| {

@@ -76,8 +76,8 @@ fn who_follows_a_log_reads_each_line_once_from_file_to_file() {
         eventually("it has come to its end", || ok(&["logs", "counts"]).ends_with("end\n"));
         assert!(files(&id).iter().all(|(path, _)| !path.ends_with("log.1")), "the first file has gone");
         ok(&["stop", "-t", "0", "counts"]);
-        let followed = follower.wait_with_output().unwrap();
-        let text = String::from_utf8(followed.stdout).unwrap();
+        let output = follower.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
         let numbers: Vec<u32> =
             text.lines().filter_map(|line| line.split_once(' ')?.0.parse().ok()).collect();
         assert!(numbers.iter().copied().eq(0..120_000), "{} lines", numbers.len());
