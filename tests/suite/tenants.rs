@@ -4,6 +4,7 @@ mod attacks;
 mod bounds;
 #[cfg(target_arch = "x86_64")]
 mod cost;
+mod evidence;
 mod hosts_files;
 mod locks;
 mod names;

@@ -42,6 +42,7 @@ use netlink::{Family, Namespace, Socket};
 
 pub use error::{Error, is_the_hosts};
 pub use forward::OBSTACLE;
+pub use names::{attachment_of, is_of_network};
 pub use repair::repair;
 
 use conf::Conf;

@@ -97,9 +97,10 @@ impl Plugin for HostPort {
     }
 
     fn gc(request: &Request) -> Result<(), cni::Error> {
-        let Some(valid) = request.conf.valid_attachments()? else {
+        let Some(mut valid) = request.conf.valid_attachments()? else {
             return Ok(());
         };
+        valid.extend(remove::inhabited(&request.conf.network)?);
         let mut rules = Socket::open_if_supported().map_err(Error::from)?;
         let errors = remove::collect(rules.as_mut(), &request.conf.network, valid);
         cni::Error::all(errors.into_iter().map(cni::Error::from).collect())

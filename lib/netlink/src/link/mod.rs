@@ -2,6 +2,7 @@
 
 mod add;
 mod del;
+mod far_end;
 mod get;
 mod ipv4;
 mod ipv6;
@@ -14,11 +15,11 @@ use std::ffi::c_int;
 
 use nix::libc::{
     IFF_LOWER_UP, IFF_PROMISC, IFF_UP, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA,
-    IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINK, IFLA_LINKINFO, IFLA_MASTER,
-    IFLA_MTU, IFLA_OPERSTATE,
+    IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINK, IFLA_LINK_NETNSID, IFLA_LINKINFO,
+    IFLA_MASTER, IFLA_MTU, IFLA_OPERSTATE,
 };
 
-use crate::attribute::{attributes, text, u16_at, u32_at};
+use crate::attribute::{attributes, i32_at, text, u16_at, u32_at};
 use crate::mac::Mac;
 
 pub use add::{Bridge, Peer, Veth, VlanDevice};
@@ -63,6 +64,9 @@ pub struct Link {
     /// The index of the link this one belongs to (`IFLA_LINK`): for a veth the other end, in whichever
     /// namespace; for a VLAN device the link that it is on.
     pub peer_index: Option<u32>,
+    /// The number by which this namespace knows the one that `peer_index` is in (`IFLA_LINK_NETNSID`); `None` where that is
+    /// this one, or has no number here.
+    pub peer_netns: Option<i32>,
     /// The kind, such as `bridge` or `veth`; `None` for hardware and the loopback.
     pub kind: Option<String>,
     /// The alias (`IFLA_IFALIAS`).
@@ -101,6 +105,7 @@ impl Link {
                 IFLA_OPERSTATE => link.operational = value.first() == Some(&OPER_UP),
                 IFLA_MASTER => link.master = u32_at(value, 0),
                 IFLA_LINK => link.peer_index = u32_at(value, 0),
+                IFLA_LINK_NETNSID => link.peer_netns = i32_at(value, 0).filter(|number| *number >= 0),
                 IFLA_IFALIAS => link.alias = Some(text(value)).filter(|alias| !alias.is_empty()),
                 IFLA_LINKINFO => link.read_info(value),
                 IFLA_AF_SPEC => {
