@@ -2,6 +2,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod cost;
+mod guards;
 mod names;
 mod pods;
 mod upgrade;
