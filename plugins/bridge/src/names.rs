@@ -1,7 +1,7 @@
 //! Names of kernel objects, derived from what identifies an attachment or a network, so that DEL and GC find them
 //! without asking anybody.
 
-pub(crate) use cni::links::{alias_prefix, network_label};
+pub(crate) use cni::links::{BRIDGE_ALIAS, GATEWAY_ALIAS, alias_prefix, network_label};
 use cni::{Attachment, NetworkName, links};
 use netlink::Link;
 
@@ -37,12 +37,6 @@ pub fn attachment_of(network: &NetworkName, link: &Link) -> Option<Attachment> {
 pub fn is_of_network(network: &NetworkName, link: &Link) -> bool {
     links::is_of_network(network, link.alias.as_deref())
 }
-
-/// The alias of a bridge that an ADD made, which DEL may therefore remove with its last port.
-pub(crate) const BRIDGE_ALIAS: &str = "cleat bridge";
-
-/// The alias of a VLAN device for a network's gateway that an ADD made, and that goes with the last port on the VLAN.
-pub(crate) const GATEWAY_ALIAS: &str = "cleat gateway";
 
 /// `IFALIASZ` (linux/if.h) less the closing NUL.
 const ALIAS_MAX: usize = 255;
