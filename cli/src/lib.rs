@@ -48,7 +48,6 @@ use commands::Verb;
 pub use conf::{Finding, check_content};
 use environment::Environment;
 pub use error::Error;
-use output::BAD;
 
 /// Container networks from the command line.
 #[derive(Debug, Parser)]
@@ -78,9 +77,7 @@ pub fn run() -> ExitCode {
     };
     let outcome = Environment::read().and_then(|environment| cli.verb.execute(&environment));
     outcome.unwrap_or_else(|error| {
-        let cure = error.cure().map(|cure| format!("  {cure}\n"));
-        let told = shorten(error.to_string());
-        output::tell(&format!("{BAD}cleat:{BAD:#} {told}\n{}", cure.unwrap_or_default()));
+        output::fail(&shorten(error.to_string()), error.cure().as_deref());
         ExitCode::from(error.exit_code())
     })
 }

@@ -148,6 +148,24 @@ impl<'a> Runtime<'a> {
     pub(crate) fn recall(&self, attachment: &Attachment, netns: Option<&Path>) -> Result<Making, Error> {
         let doing = format!("look up {attachment}");
         let entry = self.cache.read(attachment).map_err(Error::contract(doing))?;
+        self.recall_from(entry, attachment, netns)
+    }
+
+    /// The same for a removal, which does with what disk and environment say where the entry cannot be read.
+    pub(crate) fn recall_to_remove(
+        &self,
+        attachment: &Attachment,
+        netns: Option<&Path>,
+    ) -> Result<Making, Error> {
+        self.recall_from(self.cache.read(attachment).ok().flatten(), attachment, netns)
+    }
+
+    fn recall_from(
+        &self,
+        entry: Option<Entry>,
+        attachment: &Attachment,
+        netns: Option<&Path>,
+    ) -> Result<Making, Error> {
         match (entry, netns) {
             (Some(entry), Some(netns)) => Making::within(entry, netns.to_owned()),
             (Some(entry), None) => Making::of(entry),
@@ -163,8 +181,8 @@ impl<'a> Runtime<'a> {
 
     /// Removes every attachment that the cache has of a container, with what each was made with; goes on past failures.
     pub(crate) fn detach(&self, container_id: &ContainerId) -> Result<(), Error> {
-        let entries =
-            self.cache.entries_of(container_id).map_err(Error::contract("read the result cache"))?;
+        let (entries, damaged) =
+            self.cache.all_of(container_id).map_err(Error::contract("read the result cache"))?;
         let remove = |entry: Entry| -> Result<(), Error> {
             let attachment = Attachment {
                 network: NetworkName::new(entry.network.as_str())
@@ -178,7 +196,20 @@ impl<'a> Runtime<'a> {
             removed.map_err(|source| Error::Removal { attachment: Box::new(attachment), source })
         };
         // The last one first, as a failed ADD is undone.
-        Error::all(entries.into_iter().rev().filter_map(|entry| remove(entry).err()).collect())
+        let mut errors: Vec<Error> =
+            entries.into_iter().rev().filter_map(|entry| remove(entry).err()).collect();
+        let networks = if damaged.is_empty() { Vec::new() } else { self.networks() };
+        for attachment in damaged.iter().flat_map(|file| {
+            let candidates = networks.iter().flat_map(|list| file.candidates(&list.name));
+            candidates.filter(|attachment| attachment.container_id == *container_id)
+        }) {
+            let removed = self.recall_to_remove(&attachment, None).and_then(|making| {
+                let removed = self.chain(&making.list).del(&making.parameters(&attachment));
+                removed.map_err(|source| Error::Removal { attachment: Box::new(attachment), source })
+            });
+            errors.extend(removed.err());
+        }
+        Error::all(errors)
     }
 
     /// Waits until no other process works on the container, and keeps every other one waiting until the hold is dropped. It

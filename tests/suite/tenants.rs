@@ -4,6 +4,8 @@ mod attacks;
 mod bounds;
 #[cfg(target_arch = "x86_64")]
 mod cost;
+mod evidence;
+mod guards;
 mod hosts_files;
 mod locks;
 mod names;

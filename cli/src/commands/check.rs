@@ -45,7 +45,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
     for attached in inventory.attachments.iter().filter(is_meant) {
         let state = match state(&runtime, attached) {
             State::Well(_) => {
-                let mut notes = inventory.notes(attached)?;
+                let mut notes = inventory.notes(attached);
                 notes.extend(clashes.note(&runtime, attached));
                 State::Well(notes.join("; "))
             }
@@ -101,9 +101,8 @@ fn state(runtime: &Runtime<'_>, attached: &Attached) -> State {
     }
     let making = match attached.making() {
         None => {
-            return State::Unknown(
-                "no result is kept: another program has it in a cache of its own".to_owned(),
-            );
+            let reason = "no result is kept: another program has it in a cache of its own";
+            return State::Unknown(attached.damage.clone().unwrap_or_else(|| reason.to_owned()));
         }
         Some(Err(error)) => return State::Unknown(error.to_string()),
         Some(Ok(making)) => making,

@@ -27,7 +27,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     let runtime = Runtime::new(environment, &args.options.cache);
     let _lock = runtime.lock_shared()?;
     let _hold = runtime.hold(&attachment.container_id)?;
-    let making = runtime.recall(&attachment, netns.as_deref())?;
+    let making = runtime.recall_to_remove(&attachment, netns.as_deref())?;
     runtime
         .chain(&making.list)
         .del(&making.parameters(&attachment))

@@ -1,6 +1,7 @@
 //! `cleat gc`: removes what is left of attachments whose namespace has gone.
 //!
-//! Unlike `cnitool gc`, which names no valid attachment and so removes every one, this keeps all whose namespace lives.
+//! Unlike `cnitool gc`, which names no valid attachment and so removes every one, this keeps all whose namespace lives: as
+//! the caches say, and as the kernel shows where they say nothing, or cannot be read.
 
 use std::path::PathBuf;
 
@@ -11,16 +12,16 @@ use serde_json::json;
 use super::leases::Holders;
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::inventory::{Attached, Inventory};
+use crate::inventory::{Attached, Inventory, Kept, Kernel};
 use crate::netns::Life;
 use crate::network::leases;
 use crate::output::{self, Form, Table};
 use crate::runs;
 use crate::runtime::{CacheFolder, Making, Runtime};
 
-const CAUTION: &str = "Plugins remove everything of a network that is neither in the result cache nor registered by \
-name with a namespace that lives. For a network whose attachments another program makes, name the cache of that \
-program with --cache-dir.";
+const CAUTION: &str = "Plugins remove everything of a network but what is in the result cache or registered by name with a \
+namespace that lives, and what the kernel shows to lead to one, whichever program made it. What a damaged file of the \
+cache may be of is kept, until the file is removed.";
 
 /// The arguments of `cleat gc`.
 #[derive(Debug, clap::Args)]
@@ -48,28 +49,49 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         let _lock = runtime.lock_exclusive()?;
         runs::sweep()?;
         let inventory = Inventory::read(&runtime)?;
+        let kernel = Kernel::at_rest()?;
+        let kept = kernel.survivors(&inventory, &list)?;
         tell_kept(inventory.members_of(list.name.as_str()));
-        return collect(&runtime, &inventory, &list);
+        tell_survivors(&kept);
+        return collect(&runtime, &inventory, &list, &kept);
     }
     let _lock = runtime.lock_exclusive()?;
     let inventory = Inventory::read(&runtime)?;
-    let left = left(&inventory)?;
+    let kernel = Kernel::at_rest()?;
+    let mut errors = Vec::new();
+    let mut survivors: Vec<(&NetworkList, Vec<Kept>)> = Vec::new();
+    for list in &inventory.networks {
+        match kernel.survivors(&inventory, list) {
+            Ok(kept) => survivors.push((list, kept)),
+            Err(error) => errors.push(error),
+        }
+    }
+    let left = left(&inventory, &survivors)?;
     let objects = || -> Vec<_> {
         left.iter()
             .map(|left| json!({"network": left.network, "what": left.what, "whose": left.whose}))
             .collect()
     };
-    args.form.show(objects, || table(&left))?;
+    let kept: Vec<Kept> = survivors.iter().flat_map(|(_, kept)| kept.iter().cloned()).collect();
+    if args.form.is_json() {
+        output::json(&objects())?;
+        tell_survivors(&kept);
+    } else if kept.is_empty() {
+        output::tables(&[table(&left)])?;
+    } else {
+        output::tables(&[table(&left), table_of_kept(&kept)])?;
+    }
     tell_kept(&inventory.attachments);
     if !args.force {
         if !left.is_empty() && !args.form.is_json() {
             output::tell("cleat: nothing was removed: --force does it\n");
         }
-        return Ok(());
+        return Error::all(errors);
     }
+    inventory.expect_whole("collect what is left")?;
     runs::sweep()?;
-    let mut errors: Vec<Error> =
-        inventory.networks.iter().filter_map(|list| collect(&runtime, &inventory, list).err()).collect();
+    errors
+        .extend(survivors.iter().filter_map(|(list, kept)| collect(&runtime, &inventory, list, kept).err()));
     // Of networks whose configuration has gone: there is no list to ask the plugins for the rest by.
     let dead = inventory.attachments.iter().filter(|attached| attached.is_gone());
     for attached in dead.filter(|dead| inventory.network(dead.attachment.network.as_str()).is_none()) {
@@ -79,9 +101,15 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
 }
 
 /// Removes a network's dead attachments with the configuration they were made with, then has the plugins look for the
-/// rest. The caller has the lock.
-pub(super) fn collect(runtime: &Runtime<'_>, inventory: &Inventory, list: &NetworkList) -> Result<(), Error> {
+/// rest. What is in `kept` stays, besides what the inventory knows to live. The caller has the lock.
+pub(super) fn collect(
+    runtime: &Runtime<'_>,
+    inventory: &Inventory,
+    list: &NetworkList,
+    kept: &[Kept],
+) -> Result<(), Error> {
     let doing = || format!("collect what is left on network {}", list.name);
+    inventory.expect_whole(&doing())?;
     runtime.cache.remove_unfinished().map_err(Error::contract(doing()))?;
     let (mut valid, mut errors) = (Vec::new(), Vec::new());
     for attached in inventory.members_of(list.name.as_str()) {
@@ -101,6 +129,12 @@ pub(super) fn collect(runtime: &Runtime<'_>, inventory: &Inventory, list: &Netwo
         let Attachment { container_id, ifname, .. } = &attached.attachment;
         valid.push((container_id.clone(), ifname.clone()));
     }
+    // Which of several attachments a damaged file is of does not matter here.
+    let damaged = inventory.damaged.iter().flat_map(|file| file.candidates(&list.name));
+    let further = kept.iter().map(|kept| kept.attachment.clone()).chain(damaged);
+    valid.extend(further.map(|Attachment { container_id, ifname, .. }| (container_id, ifname)));
+    valid.sort();
+    valid.dedup();
     errors.extend(runtime.chain(list).gc(&valid).map_err(Error::contract(doing())).err());
     Error::all(errors)
 }
@@ -114,6 +148,25 @@ fn tell_kept<'a>(attachments: impl IntoIterator<Item = &'a Attached>) {
             output::tell(&format!("cleat: kept {}: {reason}\n", attached.attachment));
         }
     }
+}
+
+fn tell_survivors(kept: &[Kept]) {
+    for Kept { attachment, reason } in kept {
+        output::tell(&format!("cleat: kept {attachment}: {reason}\n"));
+    }
+}
+
+fn table_of_kept(kept: &[Kept]) -> Table {
+    let mut table = Table::new(&["NETWORK", "KEPT", "OF", "WHY"]);
+    for Kept { attachment, reason } in kept {
+        table.row([
+            attachment.network.as_str().into(),
+            format!("interface {}", attachment.ifname).into(),
+            registry::short_id(attachment.container_id.as_str()).into(),
+            reason.as_str().into(),
+        ]);
+    }
+    table
 }
 
 fn remove_dead(runtime: &Runtime<'_>, attached: &Attached) -> Result<(), Error> {
@@ -138,7 +191,7 @@ struct Left {
 }
 
 /// What can be seen of it without asking the plugins: dead attachments, and leases of nobody.
-fn left(inventory: &Inventory) -> Result<Vec<Left>, Error> {
+fn left(inventory: &Inventory, survivors: &[(&NetworkList, Vec<Kept>)]) -> Result<Vec<Left>, Error> {
     let dead = inventory.attachments.iter().filter(|attached| attached.is_gone());
     let mut all: Vec<Left> = dead
         .map(|attached| Left {
@@ -147,11 +200,15 @@ fn left(inventory: &Inventory) -> Result<Vec<Left>, Error> {
             whose: attached.called(),
         })
         .collect();
-    for list in &inventory.networks {
+    for (list, kept) in survivors {
         let holders = Holders::of(inventory.members_of(list.name.as_str()));
-        let is_known = |id: &str| {
-            inventory.members_of(list.name.as_str()).any(|known| known.attachment.container_id.as_str() == id)
+        let of_damaged: Vec<Attachment> =
+            inventory.damaged.iter().flat_map(|file| file.candidates(&list.name)).collect();
+        let known = || {
+            let members = inventory.members_of(list.name.as_str()).map(|attached| &attached.attachment);
+            members.chain(kept.iter().map(|kept| &kept.attachment)).chain(&of_damaged)
         };
+        let is_known = |id: &str| known().any(|known| known.container_id.as_str() == id);
         let stale = leases(list)?.into_iter().flat_map(|set| set.used);
         let stale = stale.filter(|lease| holders.living(lease).is_none() && !is_known(&lease.container_id));
         all.extend(stale.map(|lease| Left {

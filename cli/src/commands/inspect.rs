@@ -36,8 +36,8 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         let objects = containers.iter().map(Subject::object).collect::<Result<Vec<_>, _>>()?;
         return output::json(&objects);
     }
-    let texts = containers.iter().map(|subject| subject.table().map(|table| table.to_string()));
-    output::text(&texts.collect::<Result<Vec<_>, _>>()?.join("\n"))
+    let tables = containers.iter().map(Subject::table);
+    output::tables(&tables.collect::<Result<Vec<_>, _>>()?)
 }
 
 /// What is described.

@@ -40,7 +40,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     if args.form.is_json() {
         return output::json(&sets.iter().map(|set| object(set, &holders)).collect::<Vec<Value>>());
     }
-    output::text(&format!("{}\n{}", ranges(&sets, &holders), table(&sets, &holders)))
+    output::tables(&[ranges(&sets, &holders), table(&sets, &holders)])
 }
 
 /// The attachments of a network, by container and interface.

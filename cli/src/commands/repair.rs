@@ -44,6 +44,9 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
     let runtime = Runtime::new(environment, &args.cache);
     let _lock = runtime.lock_exclusive()?;
     let inventory = Inventory::read(&runtime)?;
+    if args.force {
+        inventory.expect_whole("repair by force")?;
+    }
     let is_meant = |attached: &&Attached| {
         let network = attached.attachment.network.as_str();
         !attached.is_gone() && args.network.as_deref().is_none_or(|wanted| wanted == network)
@@ -99,6 +102,9 @@ fn patients<'b, 'a>(all: &'b mut [Case<'a>]) -> impl Iterator<Item = &'b mut Pat
 impl<'a> Case<'a> {
     /// Nothing where it is not ours to judge: made by a program with a cache of its own, or of a network without CHECK.
     fn of(attached: &'a Attached) -> Option<Self> {
+        if let Some(damage) = &attached.damage {
+            return Some(Self::Unknown(attached, damage.clone()));
+        }
         match attached.making()? {
             Err(error) => Some(Self::Unknown(attached, error.to_string())),
             Ok(making) if making.expect_check().is_err() => None,

@@ -1,6 +1,8 @@
 //! `cleat supervise`: the process that looks after a container in the background, started by `cleat run -d` and `cleat
 //! restart` alone. It is `cleat run` over again, away from the terminal, with the log for its output.
 
+mod output;
+
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::os::fd::{OwnedFd, RawFd};
@@ -15,6 +17,7 @@ use crate::error::Error;
 use crate::handshake::{self, Report};
 use crate::runs::{self, Run};
 use crate::sandbox::SELF;
+use output::Output;
 
 /// The arguments of `cleat supervise`.
 #[derive(Debug, clap::Args)]
@@ -22,6 +25,9 @@ pub(crate) struct Args {
     /// Number of the descriptor for the report
     #[arg(long)]
     report: RawFd,
+    /// Number of the descriptor by which what is written comes back
+    #[arg(long)]
+    output: RawFd,
     /// The container's ID
     container: String,
 }
@@ -29,23 +35,25 @@ pub(crate) struct Args {
 /// Starts the process for a container, and waits until its command runs.
 #[expect(clippy::disallowed_methods, reason = "the one program that cleat starts itself is cleat")]
 pub(crate) fn start(run: &Run) -> Result<(), Error> {
-    let log = run.log_for_writing()?;
     let spawn = || -> io::Result<Option<Report>> {
         let (reports, report) = io::pipe()?;
         let report: OwnedFd = report.into();
+        let (written, output) = io::pipe()?;
+        let written: OwnedFd = written.into();
         let mut keeper = Command::new(SELF);
         keeper
             .arg("supervise")
             .arg(format!("--report={}", handshake::bequeath(&report)?))
+            .arg(format!("--output={}", handshake::bequeath(&written)?))
             .arg(&run.record.container_id)
             .current_dir(&run.record.folder)
             .env_clear()
             .envs(run.record.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
+            .stdout(output.try_clone()?)
+            .stderr(output);
         keeper.spawn()?;
-        drop(report);
+        drop((report, written, keeper));
         handshake::receive(&mut BufReader::new(reports))
     };
     match spawn().map_err(|error| Error::io("start container in the background", error))? {
@@ -63,8 +71,10 @@ pub(crate) fn start(run: &Run) -> Result<(), Error> {
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode, Error> {
     let mut report = handshake::inherit(args.report, File::options().write(true))
         .map_err(|error| Error::io("open pipe of reports", error))?;
+    let written = handshake::inherit(args.output, File::options().read(true))
+        .map_err(|error| Error::io("open pipe of output", error))?;
     let mut is_told = false;
-    let outcome = supervise(&args.container, environment, || {
+    let outcome = supervise(&args.container, environment, written, || {
         is_told = true;
         let ready = Report::Ready { netns: std::path::PathBuf::new() };
         let _ = handshake::send(&mut report, &ready);
@@ -85,21 +95,26 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
 fn supervise(
     container_id: &str,
     environment: &Environment,
+    written: File,
     started: impl FnOnce() -> Result<(), Error>,
 ) -> Result<u8, Error> {
     // No terminal's Ctrl-C and no hang-up concerns it.
     setsid().map_err(|errno| Error::io("leave the terminal", errno))?;
     let mut run = runs::find(container_id)?;
     let guard = run.lock()?;
-    let args = RunArgs::of_record(&run.record)?;
-    let container = Container::again(&args, environment, &run)?;
-    run.record.networks = container.networks();
-    run.record.exit_code = None;
-    let ran = container.run(&mut run, started);
-    if args.rm {
+    let output =
+        Output::keep(written, run.log().writer()).map_err(|error| Error::io("keep the log", error))?;
+    let ran = run_in(&mut run, environment, started);
+    if let Err(error) = &ran {
+        crate::output::tell(&format!("cleat: {error}\n"));
+    }
+    // Before anybody can see that it is over.
+    output.finish();
+    let code = ran.as_ref().map_or_else(Error::exit_code, |code| *code);
+    if run.record.vanishes {
         run.forget()?;
     } else {
-        run.record.exit_code = Some(ran.as_ref().map_or_else(Error::exit_code, |code| *code));
+        run.record.exit_code = Some(code);
         (run.record.keeper, run.record.process) = (None, None);
         if let Ok(Some(networks)) = run.networks() {
             run.record.networks = networks.joined.into_iter().map(|joined| joined.network).collect();
@@ -108,4 +123,16 @@ fn supervise(
     }
     drop(guard);
     ran
+}
+
+fn run_in(
+    run: &mut Run,
+    environment: &Environment,
+    started: impl FnOnce() -> Result<(), Error>,
+) -> Result<u8, Error> {
+    let args = RunArgs::of_record(&run.record)?;
+    let container = Container::again(&args, environment, run)?;
+    run.record.networks = container.networks();
+    run.record.exit_code = None;
+    container.run(run, started)
 }

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::caller::{self, Evidence};
+use super::kernel::{self, Kernel};
 use super::ports::{self, PortView};
 use crate::endpoint;
 use crate::error::Error;
@@ -40,6 +41,8 @@ pub(crate) struct Attached {
     pub(crate) since: Option<SystemTime>,
     /// What the cache keeps of it, where it does.
     pub(crate) entry: Option<Entry>,
+    /// What is wrong with its file of the cache, where that cannot be read.
+    pub(crate) damage: Option<String>,
     pod: Option<String>,
     /// The Kubernetes namespace of its pod; empty where there is none.
     pub(crate) namespace: String,
@@ -78,6 +81,7 @@ impl Attached {
             namespace: namespace.unwrap_or_default(),
             is_loopback: list.as_ref().is_some_and(is_loopback),
             entry: Some(entry),
+            damage: None,
             attachment,
         }
     }
@@ -94,9 +98,37 @@ impl Attached {
             ports: ports.unwrap_or_default(),
             since: None,
             entry: None,
+            damage: None,
             pod: None,
             is_loopback: false,
             attachment,
+        }
+    }
+
+    /// Of one whose file of the cache cannot be read, nothing is known but what the registry has: it is kept.
+    pub(super) fn of_damaged(
+        attachment: Attachment,
+        reason: &str,
+        member: Option<Member>,
+        ports: Option<Vec<PortView>>,
+    ) -> Self {
+        let mut attached = Self::of_member(attachment, member.clone().unwrap_or_default(), ports);
+        attached.member = member;
+        if attached.life != Life::Alive {
+            attached.life = Life::Unknown(reason.to_owned());
+            attached.netns = PathBuf::new();
+        }
+        attached.damage = Some(reason.to_owned());
+        attached
+    }
+
+    /// Takes back that it is gone where the kernel shows that it lives. Where that is, nothing tells for certain.
+    pub(super) fn doubt(&mut self, kernel: &Kernel) {
+        if self.life == Life::Gone
+            && let Some(evidence) = kernel.finds(self)
+        {
+            self.life = Life::Unknown(kernel::elsewhere(&self.netns, &evidence));
+            self.netns = PathBuf::new();
         }
     }
 

@@ -7,6 +7,7 @@
 mod attached;
 mod caller;
 mod chosen;
+mod kernel;
 mod ports;
 mod served;
 
@@ -14,6 +15,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use cni::cache::Damaged;
 use cni::{Attachment, ContainerId, IfName, NetworkList, NetworkName, case_blind};
 use registry::{DEFAULT_STATE_DIR, Link, Member, Network, Registry};
 use serde_json::Value;
@@ -21,11 +23,13 @@ use serde_json::Value;
 pub(crate) use attached::Attached;
 use caller::Evidence;
 pub(crate) use chosen::keep_ports;
+pub(crate) use kernel::{Kept, Kernel};
 pub(crate) use ports::PortView;
 use served::Inhabited;
 
 use crate::endpoint::{LINK_ENV, plugin};
 use crate::error::Error;
+use crate::output;
 use crate::runs;
 use crate::runtime::Runtime;
 
@@ -36,6 +40,10 @@ pub(crate) struct Inventory {
     pub(crate) networks: Vec<NetworkList>,
     /// The attachments, by network, container and interface.
     pub(crate) attachments: Vec<Attached>,
+    /// Files of the cache that cannot be read, or are no entries.
+    pub(crate) damaged: Vec<Damaged>,
+    /// What could not be looked at, so that more may be attached than is known.
+    faults: Vec<Error>,
     registries: Vec<Registry>,
     /// Links that lead nowhere, by whose they are.
     loose: BTreeMap<Attachment, Vec<String>>,
@@ -48,12 +56,20 @@ impl Inventory {
     pub(crate) fn read(runtime: &Runtime<'_>) -> Result<Self, Error> {
         let networks = runtime.networks();
         let registries = registries(&networks);
-        let (mut members, loose) = members(&registries)?;
-        let mut ports = ports::published()?;
+        let mut faults = Vec::new();
+        let (mut members, loose) = members(&registries, &mut faults);
+        let mut ports = ports::published().unwrap_or_else(|error| {
+            output::tell(&format!("cleat: {error}\n"));
+            BTreeMap::new()
+        });
         let published: BTreeSet<String> = ports.keys().cloned().collect();
         let evidence = Evidence::read()?;
         let mut attachments = Vec::new();
-        for entry in runtime.cache.entries().map_err(Error::contract("read the result cache"))? {
+        let (entries, damaged) = runtime.cache.all().unwrap_or_else(|error| {
+            faults.push(Error::contract("read the result cache")(error));
+            (Vec::new(), Vec::new())
+        });
+        for entry in entries {
             let Some(attachment) = attachment(&entry.network, &entry.container_id, &entry.ifname) else {
                 continue;
             };
@@ -62,28 +78,57 @@ impl Inventory {
             let since = runtime.cache.written(&attachment);
             attachments.push(Attached::of_entry(attachment, entry, member, ports, since, &evidence));
         }
+        for file in &damaged {
+            let Some(attachment) = likeliest(file, &networks, &members) else { continue };
+            let (member, ports) = (members.remove(&attachment), ports.remove(&attachment.token()));
+            attachments.push(Attached::of_damaged(attachment, &file.reason, member, ports));
+        }
         // What another runtime with a cache of its own has attached is known by its names.
         for (attachment, member) in members {
             let ports = ports.remove(&attachment.token());
             attachments.push(Attached::of_member(attachment, member, ports));
         }
+        // What seems to be over is only where the kernel does not show that it lives.
+        if attachments.iter().any(Attached::is_gone) {
+            let kernel = Kernel::read()?;
+            for attached in &mut attachments {
+                attached.doubt(&kernel);
+            }
+        }
         attachments.sort_by(|one, other| one.attachment.cmp(&other.attachment));
         leave_ports_to_their_publisher(&mut attachments, &published);
-        Ok(Self { networks, attachments, registries, loose, inhabited: OnceCell::new() })
+        for fault in &faults {
+            output::tell(&format!("cleat: {fault}: what it knows is missing here\n"));
+        }
+        Ok(Self { networks, attachments, damaged, faults, registries, loose, inhabited: OnceCell::new() })
+    }
+
+    /// Refuses to go on where more may be attached than is known.
+    pub(crate) fn expect_whole(&self, doing: &str) -> Result<(), Error> {
+        match self.faults.first() {
+            None => Ok(()),
+            Some(fault) => Err(Error::refused(
+                doing,
+                format!("what is attached is not known in full: {fault}"),
+                "nothing was removed; what cannot be read comes first",
+            )),
+        }
     }
 
     /// What a container was not given: by the runtime's `cleat-nri`, by its network, or by links that lead nowhere.
-    pub(crate) fn notes(&self, attached: &Attached) -> Result<Vec<String>, Error> {
+    pub(crate) fn notes(&self, attached: &Attached) -> Vec<String> {
         let container = attached.attachment.container_id.as_str();
         let mut notes = Vec::new();
         for registry in &self.registries {
-            let found = registry.notes(container);
-            notes.extend(found.map_err(|error| Error::io("read notes", io::Error::other(error)))?);
+            match registry.notes(container) {
+                Ok(found) => notes.extend(found),
+                Err(error) => notes.push(format!("read notes: {error}")),
+            }
             let inhabited = || self.inhabited.get_or_init(Inhabited::read).clone();
             notes.extend(served::note(registry, attached, inhabited));
         }
         notes.extend(self.loose.get(&attached.attachment).into_iter().flatten().cloned());
-        Ok(notes)
+        notes
     }
 
     /// The network of a name.
@@ -163,14 +208,16 @@ fn registries(networks: &[NetworkList]) -> Vec<Registry> {
 }
 
 /// The members of all registries, and their links that lead nowhere.
-#[expect(clippy::type_complexity, reason = "two tables by the same key")]
 fn members(
     registries: &[Registry],
-) -> Result<(BTreeMap<Attachment, Member>, BTreeMap<Attachment, Vec<String>>), Error> {
+    faults: &mut Vec<Error>,
+) -> (BTreeMap<Attachment, Member>, BTreeMap<Attachment, Vec<String>>) {
     let (mut members, mut loose) = (BTreeMap::new(), BTreeMap::new());
     for registry in registries {
-        let networks: Vec<Network> =
-            registry.networks().map_err(|error| Error::io("read the registry", io::Error::other(error)))?;
+        let networks: Vec<Network> = registry.networks().unwrap_or_else(|error| {
+            faults.push(Error::io("read the registry", io::Error::other(error)));
+            Vec::new()
+        });
         for network in networks {
             for member in &network.members {
                 if let Some(known) = attachment(&network.name, &member.container_id, &member.ifname) {
@@ -183,7 +230,7 @@ fn members(
             }
         }
     }
-    Ok((members, loose))
+    (members, loose)
 }
 
 /// What is told of links whose source is not there, or does not let the member link to it: which of both, is not ours to say.
@@ -204,6 +251,22 @@ fn loose_links(network: &Network, member: &Member) -> Vec<String> {
         }
     };
     member.links.iter().filter(is_loose).map(tell).collect()
+}
+
+/// Whose a damaged file of the cache is: a member's of whom the registry knows, or else by its name alone.
+fn likeliest(
+    file: &Damaged,
+    networks: &[NetworkList],
+    members: &BTreeMap<Attachment, Member>,
+) -> Option<Attachment> {
+    let mut candidates: Vec<Attachment> =
+        networks.iter().flat_map(|list| file.candidates(&list.name)).collect();
+    if let Some(known) = candidates.iter().position(|candidate| members.contains_key(candidate)) {
+        return Some(candidates.swap_remove(known));
+    }
+    // The longest of several networks' names that it may begin with.
+    candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.network.as_str().len()));
+    candidates.into_iter().next()
 }
 
 fn attachment(network: &str, container_id: &str, ifname: &str) -> Option<Attachment> {

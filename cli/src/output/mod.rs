@@ -1,5 +1,8 @@
 //! What verbs tell: tables for people, JSON for programs, both on standard output.
 //!
+//! Names, addresses, messages and whatever else is told may have been chosen by somebody who means harm: here, and nowhere
+//! else, what could steer a terminal is written out. Nothing but this module and `logs` writes to standard output.
+//!
 //! Colours appear on terminals only, and not where `NO_COLOR` is set (<https://no-color.org>): `anstream` sees to that.
 
 mod json;
@@ -7,6 +10,7 @@ mod table;
 
 use std::io::{self, Write};
 
+use cni::{printable, printable_json};
 use serde::Serialize;
 
 pub(crate) use table::{BAD, Cell, FAINT, GOOD, Table};
@@ -28,7 +32,7 @@ impl Form {
         value: impl FnOnce() -> T,
         table: impl FnOnce() -> Table,
     ) -> Result<(), Error> {
-        if self.json { json(&value()) } else { text(&table().to_string()) }
+        if self.json { json(&value()) } else { tables(&[table()]) }
     }
 
     /// Whether JSON was asked for.
@@ -40,11 +44,22 @@ impl Form {
 /// Prints a value as JSON.
 pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Result<(), Error> {
     let text = json::pretty(value).map_err(|error| Error::io("print JSON", error))?;
-    self::text(&text)
+    write(&printable_json(&text))
 }
 
-/// Prints text that may have colours. A reader that has seen enough is no failure.
+/// Prints tables, with an empty line between them.
+pub(crate) fn tables(tables: &[Table]) -> Result<(), Error> {
+    // What is in their cells is written out already; what else there is are colours.
+    write(&tables.iter().map(Table::to_string).collect::<Vec<_>>().join("\n"))
+}
+
+/// Prints text.
 pub(crate) fn text(text: &str) -> Result<(), Error> {
+    write(&printable(text))
+}
+
+/// A reader that has seen enough is no failure.
+fn write(text: &str) -> Result<(), Error> {
     match anstream::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Error::io("write to standard output", error))
@@ -55,5 +70,12 @@ pub(crate) fn text(text: &str) -> Result<(), Error> {
 
 /// Tells people something on standard error. Where that is closed there is nobody to tell.
 pub(crate) fn tell(text: &str) {
+    let _ = anstream::stderr().write_all(printable(text).as_bytes());
+}
+
+/// Tells people what went wrong, and what they can do about it.
+pub(crate) fn fail(message: &str, cure: Option<&str>) {
+    let cure = cure.map(|cure| format!("  {}\n", printable(cure))).unwrap_or_default();
+    let text = format!("{BAD}cleat:{BAD:#} {}\n{cure}", printable(message));
     let _ = anstream::stderr().write_all(text.as_bytes());
 }

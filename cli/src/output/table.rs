@@ -3,6 +3,7 @@
 use std::fmt;
 
 use anstyle::{AnsiColor, Style};
+use cni::printable_line;
 
 /// What is as it should be.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
@@ -22,9 +23,9 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// Text in a colour.
+    /// Text in a colour. It is one line, and orders a terminal nothing.
     pub(crate) fn styled(text: impl Into<String>, style: Style) -> Self {
-        Self { text: text.into(), style }
+        Self { text: printable_line(&text.into()).into_owned(), style }
     }
 
     fn width(&self) -> usize {
@@ -99,6 +100,13 @@ mod tests {
         table.row([Cell::styled("a", BAD), "".into()]);
         assert_eq!(plain(&table), "NAME     PORTS\nbücher   80/tcp\na\n");
         assert_eq!(plain(&Table::of_pairs([("Name".into(), "x".into())])), "Name   x\n");
+    }
+
+    #[test]
+    fn cells_are_one_line_and_have_no_orders() {
+        let mut table = Table::new(&["NAME", "X"]);
+        table.row(["a\u{1b}]0;x\u{7}\nb\u{202e}".into(), "y".into()]);
+        assert_eq!(table.to_string().lines().last(), Some(r"a\u{1b}]0;x\u{7}\nb\u{202e}   y"));
     }
 
     #[test]

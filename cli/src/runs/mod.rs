@@ -4,17 +4,19 @@
 //! /run/cleat/runs/<container ID>/      locked (flock) by the process that looks after the container while it does
 //!     run.json                         with what it was started, and how it ended
 //!     networks.json                    its networks, once they are others than it was started with
-//!     log                              what it wrote, where it runs in the background
 //! ```
+//!
+//! What it wrote is elsewhere: see `log`.
 //!
 //! A lock is let go of by the kernel however its holder ends, so that it tells, unlike a process number, who is alive.
 
 mod joined;
+mod log;
 mod record;
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,6 +25,7 @@ use cni::ContainerId;
 use registry::{DEFAULT_STATE_DIR, Folder};
 
 pub(crate) use joined::{Joined, Networks};
+pub(crate) use log::{Log, Part, Writer};
 pub(crate) use record::Record;
 
 use crate::container_id;
@@ -31,7 +34,6 @@ use crate::error::Error;
 const RUNS: &str = "runs";
 const RECORD: &str = "run.json";
 const NETWORKS: &str = "networks.json";
-const LOG: &str = "log";
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// One container's folder.
@@ -145,6 +147,7 @@ impl Run {
         make()
             .or_else(|_| make())
             .map_err(|error| Error::io(format!("create folder {}", folder.display()), error))?;
+        log::sweep(&runs());
         let run = Self { record, folder };
         let locked = run.lock().and_then(|guard| run.write().map(|()| guard));
         match locked {
@@ -225,23 +228,14 @@ impl Run {
         write().map_err(|error| self.failed("write the networks in", error))
     }
 
-    /// The log, for writing at its end. Only root may read it: nobody knows what a program tells.
-    pub(crate) fn log_for_writing(&self) -> Result<File, Error> {
-        let mut options = File::options();
-        options.append(true).create(true).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
-        options.open(self.folder.join(LOG)).map_err(|error| self.failed("write the log in", error))
+    /// What it wrote, where it runs in the background.
+    pub(crate) fn log(&self) -> Log {
+        Log::of(&self.record.container_id, &self.folder)
     }
 
-    /// The log, for reading; `None` where there is none.
-    pub(crate) fn log(&self) -> Result<Option<File>, Error> {
-        match File::open(self.folder.join(LOG)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            log => log.map(Some).map_err(|error| self.failed("read the log in", error)),
-        }
-    }
-
-    /// Removes the folder; the last one takes those above it along.
+    /// Removes the folder, after the log; the last one takes those above it along.
     pub(crate) fn forget(&self) -> Result<(), Error> {
+        self.log().remove().map_err(|error| self.failed("remove the log of", error))?;
         match fs::remove_dir_all(&self.folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(self.failed("remove", error)),
             _ => {}

@@ -118,6 +118,13 @@ impl Attachment {
     pub fn token(&self) -> String {
         token(&[self.network.as_str(), self.container_id.as_str(), self.ifname.as_str()])
     }
+
+    /// The name of the host's end of the pair that the bridge plugin makes: at most 15 bytes (`IFNAMSIZ`), 44 bits of the
+    /// token.
+    #[must_use]
+    pub fn host_interface(&self) -> String {
+        format!("veth{}", &self.token()[..11])
+    }
 }
 
 impl fmt::Display for Attachment {

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::attachment::{Attachment, ContainerId};
+use crate::attachment::{Attachment, ContainerId, IfName, NetworkName};
 use crate::case_blind;
 use crate::conf;
 use crate::error::{Code, Error};
@@ -231,7 +231,15 @@ impl Cache {
     /// # Errors
     /// Code 5 where the folder cannot be read; a missing folder holds nothing.
     pub fn entries(&self) -> Result<Vec<Entry>, Error> {
-        self.entries_in(|_| true)
+        Ok(self.all()?.0)
+    }
+
+    /// Every readable entry, and every file that should be one and is not, in the order of file names.
+    ///
+    /// # Errors
+    /// As [`Cache::entries`].
+    pub fn all(&self) -> Result<(Vec<Entry>, Vec<Damaged>), Error> {
+        self.all_in(|_| true)
     }
 
     /// The entries of one container. Only files that may be its own are read.
@@ -239,28 +247,73 @@ impl Cache {
     /// # Errors
     /// As [`Cache::entries`].
     pub fn entries_of(&self, container_id: &ContainerId) -> Result<Vec<Entry>, Error> {
-        let part = format!("-{container_id}-");
-        let mut entries = self.entries_in(|name| name.contains(&part))?;
-        entries.retain(|entry| entry.container_id == container_id.as_str());
-        Ok(entries)
+        Ok(self.all_of(container_id)?.0)
     }
 
-    fn entries_in(&self, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<Entry>, Error> {
+    /// The entries of one container, and the files that may be its own and are not readable.
+    ///
+    /// # Errors
+    /// As [`Cache::entries`].
+    pub fn all_of(&self, container_id: &ContainerId) -> Result<(Vec<Entry>, Vec<Damaged>), Error> {
+        let part = format!("-{container_id}-");
+        let (mut entries, damaged) = self.all_in(|name| name.contains(&part))?;
+        entries.retain(|entry| entry.container_id == container_id.as_str());
+        Ok((entries, damaged))
+    }
+
+    fn all_in(&self, is_wanted: impl Fn(&str) -> bool) -> Result<(Vec<Entry>, Vec<Damaged>), Error> {
         let unreadable =
             |error| Error::new(Code::Io, format!("read folder {}: {error}", self.folder.display()));
         let listing = match fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), Vec::new())),
             listing => listing.map_err(unreadable)?,
         };
-        let mut files = Vec::new();
+        let mut names = Vec::new();
         for entry in listing {
-            let entry = entry.map_err(unreadable)?;
-            if is_wanted(&entry.file_name().to_string_lossy()) {
-                files.push(entry.path());
+            let name = entry.map_err(unreadable)?.file_name();
+            // What begins with a dot is being written.
+            if is_wanted(&name.to_string_lossy()) && !name.as_encoded_bytes().starts_with(b".") {
+                names.push(name);
             }
         }
-        files.sort();
-        Ok(files.iter().filter_map(|file| read_entry(file).ok().flatten()).collect())
+        names.sort();
+        let (mut entries, mut damaged) = (Vec::new(), Vec::new());
+        for name in names {
+            match read_entry(&self.folder.join(&name)) {
+                Ok(entry) => entries.extend(entry),
+                Err(error) => damaged
+                    .push(Damaged { file: name.to_string_lossy().into_owned(), reason: error.to_string() }),
+            }
+        }
+        Ok((entries, damaged))
+    }
+}
+
+/// A file of the cache that cannot be read, or is no entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damaged {
+    /// The file's name.
+    pub file: String,
+    /// What is wrong with it, with its path.
+    pub reason: String,
+}
+
+impl Damaged {
+    /// The attachments of a network that the file may be of. Network, container and interface may have hyphens
+    /// themselves, so that there may be several. Those with the longest container ID, which are the likeliest, come first.
+    #[must_use]
+    pub fn candidates(&self, network: &NetworkName) -> Vec<Attachment> {
+        let rest = self.file.strip_prefix(network.as_str()).and_then(|rest| rest.strip_prefix('-'));
+        let rest = rest.unwrap_or_default();
+        let splits = rest.rmatch_indices('-').map(|(at, _)| (&rest[..at], &rest[at + 1..]));
+        let attachment = |(container_id, ifname): (&str, &str)| {
+            Some(Attachment {
+                network: network.clone(),
+                container_id: ContainerId::new(container_id).ok()?,
+                ifname: IfName::new(ifname).ok()?,
+            })
+        };
+        splits.filter_map(attachment).collect()
     }
 }
 
@@ -286,7 +339,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::attachment::{IfName, NetworkName};
 
     fn attachment() -> Attachment {
         Attachment {
@@ -345,6 +397,15 @@ mod tests {
         assert_eq!(cache.read(&attachment()).unwrap(), None);
         fs::write(folder.join("results/net-id-eth0"), "{").unwrap();
         assert_eq!(cache.read(&attachment()).unwrap_err().code(), 6);
+        fs::create_dir(folder.join("results/net-a-b-c")).unwrap();
+        let (entries, damaged) = cache.all().unwrap();
+        let files: Vec<_> = damaged.iter().map(|damaged| damaged.file.as_str()).collect();
+        assert_eq!((entries.len(), files), (0, vec!["net-a-b-c", "net-id-eth0", "other"]));
+        let candidates = damaged[0].candidates(&attachment().network);
+        let candidates: Vec<_> =
+            candidates.iter().map(|found| (found.container_id.as_str(), found.ifname.as_str())).collect();
+        assert_eq!(candidates, [("a-b", "c"), ("a", "b-c")]);
+        assert_eq!(damaged[2].candidates(&attachment().network), []);
         fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -161,6 +161,18 @@ impl Conf {
         });
         pairs.collect::<Result<_, _>>().map(Some)
     }
+
+    /// The same configuration with that list of valid attachments, for a plugin that GC is handed on to.
+    #[must_use]
+    pub fn with_valid_attachments(&self, valid: &[(ContainerId, IfName)]) -> Self {
+        let valid: Vec<Value> = valid
+            .iter()
+            .map(|(id, ifname)| serde_json::json!({"containerID": id.as_str(), "ifname": ifname.as_str()}))
+            .collect();
+        let mut conf = self.clone();
+        conf.raw.insert("cni.dev/valid-attachments".to_owned(), Value::Array(valid));
+        conf
+    }
 }
 
 /// Refuses text that would take more memory, once read as JSON, than a configuration ever needs.

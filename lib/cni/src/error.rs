@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::printable::printable;
 use crate::version::Version;
 
 /// Error codes of the specification (section "Error"), and those of this suite from 100 on.
@@ -80,15 +81,16 @@ pub struct Error {
 
 impl Error {
     /// An error with the code and message given, without details. Of a message that is longer than anybody reads, as
-    /// where it quotes what somebody else wrote, beginning and end are kept.
+    /// where it quotes what somebody else wrote, beginning and end are kept; what such text may order a terminal to do is
+    /// written out, as runtimes print messages.
     pub fn new(code: Code, msg: impl Into<String>) -> Self {
-        Self { code, msg: shorten(msg.into()), details: String::new() }
+        Self { code, msg: legible(&msg.into()), details: String::new() }
     }
 
     /// The same error with further details, which replace those it had; shortened as the message is.
     #[must_use]
     pub fn details(mut self, details: impl Into<String>) -> Self {
-        self.details = shorten(details.into());
+        self.details = legible(&details.into());
         self
     }
 
@@ -159,6 +161,10 @@ impl Error {
     }
 }
 
+fn legible(text: &str) -> String {
+    shorten(printable(text).into_owned())
+}
+
 /// A text of at most some four kibibytes: where it is longer, its beginning and its end.
 #[must_use]
 pub fn shorten(text: String) -> String {
@@ -195,6 +201,8 @@ mod tests {
         let error = error.details("x".repeat(1 << 20));
         assert!(error.message().starts_with("name éé") && error.message().ends_with("é is wrong"));
         assert!(error.message().len() < 4200 && error.hint().len() < 4200);
+        let error = Error::new(Code::InvalidConfig, "a\u{1b}[2J").details("\u{202e}b");
+        assert_eq!((error.message(), error.hint()), (r"a\u{1b}[2J", r"\u{202e}b"));
     }
 
     #[test]

@@ -32,6 +32,11 @@ pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     bytes.get(offset..)?.first_chunk().map(|chunk| u32::from_ne_bytes(*chunk))
 }
 
+/// The native-endian signed 32-bit number at `offset`.
+pub(crate) fn i32_at(bytes: &[u8], offset: usize) -> Option<i32> {
+    bytes.get(offset..)?.first_chunk().map(|chunk| i32::from_ne_bytes(*chunk))
+}
+
 /// A string attribute, up to its terminating NUL. The kernel's names are bytes; what is not UTF-8 is
 /// replaced.
 pub(crate) fn text(value: &[u8]) -> String {

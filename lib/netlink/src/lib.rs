@@ -15,6 +15,7 @@ pub mod sysctl;
 
 mod attribute;
 mod error;
+mod living;
 mod mac;
 mod message;
 mod namespace;
@@ -27,6 +28,7 @@ pub use ipnetwork::IpNetwork;
 pub use link::{
     Advertisements, Bridge, BridgeNetfilter, BridgeVlan, Link, Peer, PortFlags, Veth, VlanDevice, VlanMember,
 };
+pub use living::{Inhabited, Living};
 pub use mac::{Mac, ParseMacError};
 pub use namespace::{Namespace, NamespaceLock};
 pub use netconf::Family;

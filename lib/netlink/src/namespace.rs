@@ -138,7 +138,7 @@ impl Namespace {
     }
 
     /// What tells one namespace from another (namespaces(7)): device and inode of its file.
-    fn identity(&self) -> Result<(u64, u64), Error> {
+    pub(crate) fn identity(&self) -> Result<(u64, u64), Error> {
         let status = self
             .file
             .metadata()

@@ -51,6 +51,18 @@ impl Socket {
         exists(found).map_err(|source| failed(format_args!("get table {table}"), source))
     }
 
+    /// How many chains, sets and other objects a table has (`NFTA_TABLE_USE`); `None` where there is no such table.
+    pub fn table_uses(&mut self, table: &Table) -> Result<Option<u32>> {
+        let read = |body: &[u8]| attr::find_be32(body, NFTA_TABLE_USE);
+        match self.get(NFT_MSG_GETTABLE, table.family.number(), |a| table.write(a, false), read) {
+            Err(error) if is_errno(&error, Errno::ENOENT) => Ok(None),
+            uses => uses
+                .and_then(answered)
+                .map(Some)
+                .map_err(|source| failed(format_args!("get uses of table {table}"), source)),
+        }
+    }
+
     /// Whether the chain, and its table, exist.
     pub fn has_chain(&mut self, chain: &Chain) -> Result<bool> {
         let family = chain.table.family.number();
@@ -78,8 +90,8 @@ impl Socket {
         exists(found).map_err(|source| failed(format_args!("get set {set}"), source))
     }
 
-    /// The element with that key; `None` where the key, the set or the table does not exist. Costs the same however
-    /// many elements there are.
+    /// The element with that key; `None` where the key, the set or the table does not exist, and where the set is somebody
+    /// else's of the same name, with keys of another size. Costs the same however many elements there are.
     pub fn get_element(&mut self, set: &Set, key: &[Field]) -> Result<Option<Element>> {
         let bytes = key::encode(key);
         let found = self.get(
@@ -93,7 +105,7 @@ impl Socket {
             },
         );
         match found {
-            Err(error) if is_errno(&error, Errno::ENOENT) => Ok(None),
+            Err(error) if is_errno(&error, Errno::ENOENT) || is_errno(&error, Errno::EINVAL) => Ok(None),
             found => found
                 .map_err(|source| failed(format_args!("get element {} of {set}", key::words(key)), source)),
         }
@@ -280,6 +292,7 @@ fn failed(query: impl fmt::Display, source: io::Error) -> Error {
 }
 
 const NFTA_GEN_ID: u16 = 1;
+const NFTA_TABLE_USE: u16 = 3;
 const NFTA_CHAIN_USE: u16 = 6;
 const NFTA_SET_COUNT: u16 = 20;
 /// How long to let the kernel move elements before they are read again.

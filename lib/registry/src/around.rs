@@ -114,7 +114,9 @@ impl Around<'_> {
                 continue;
             }
             if let Some(found) = self.roll.of_container(id)? {
-                found.into_iter().for_each(|member| self.add(member));
+                for member in found {
+                    self.add(member);
+                }
                 continue;
             }
             // What has all members of a tenant in one piece may know better than a damaged file.

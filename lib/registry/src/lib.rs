@@ -81,4 +81,4 @@ pub use network::Network;
 pub use patch::{Patch, filler};
 pub use port::{PortRange, Protocol, Published};
 pub use store::{DEFAULT_STATE_DIR, Registry};
-pub use tenant::{EVERYBODY, Relation, qualify};
+pub use tenant::{EVERYBODY, Fit, Relation, qualify};

@@ -195,6 +195,9 @@ impl Member {
     }
 }
 
+/// Digits of the short form of a container ID.
+pub(crate) const SHORT_ID: usize = 12;
+
 /// The short form of a container ID, by which people call it: the first twelve digits of its hexadecimal part, which
 /// some runtimes put a prefix before (`default-…`, `cnitool-…`). IDs without such a part stand for themselves, as a
 /// label of a host name: at most 63 bytes, without dots (RFC 1035, section 2.3.4).
@@ -204,11 +207,10 @@ pub fn short_id(container_id: &str) -> String {
 }
 
 fn short(container_id: &str) -> Cow<'_, str> {
-    const DIGITS: usize = 12;
     const LABEL: usize = 63;
     let tail = container_id.rsplit_once('-').map_or(container_id, |(_, tail)| tail);
-    if tail.len() >= DIGITS && tail.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return tail[..DIGITS].into();
+    if tail.len() >= SHORT_ID && tail.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return tail[..SHORT_ID].into();
     }
     if container_id.len() <= LABEL && !container_id.contains('.') {
         return container_id.into();

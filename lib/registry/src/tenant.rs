@@ -7,7 +7,7 @@
 //! Members that a version wrote which kept no namespace are root's, and kin to the namespace that the last of their names
 //! tells of: to its pods they are what they were before.
 
-use crate::member::{Member, short_id};
+use crate::member::{Member, SHORT_ID, short_id};
 
 /// The longest name in bytes (RFC 1035, section 2.3.4).
 const MAX_NAME: usize = 253;
@@ -38,7 +38,7 @@ pub(crate) enum Answer {
 
 /// How well a member fits a name: the less, the better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Fit {
+pub struct Fit {
     is_foreign: bool,
     answer: Answer,
     distance: u8,
@@ -110,8 +110,9 @@ impl Member {
         }
     }
 
-    /// How well it fits what another one calls `source`: not at all, or the less the better.
-    pub(crate) fn fits(&self, asker: &Self, source: &str) -> Option<Fit> {
+    /// How well it fits what another one calls `source`, to be compared with how others do; `None` where it cannot be meant.
+    #[must_use]
+    pub fn fits(&self, asker: &Self, source: &str) -> Option<Fit> {
         let bare = source.rsplit_once('.');
         let (whole, part) = (self.answer(source), bare.and_then(|(bare, _)| self.answer(bare)));
         if whole.is_none() && part.is_none() {
@@ -231,10 +232,9 @@ fn asked_by(source: &str, asker: &str) -> String {
 
 /// Whether a text is the short form of a container ID.
 fn is_short_id(container_id: &str, text: &str) -> bool {
-    // What is longer, or begins in another way behind the prefix, is none: seldom anything has to be made.
-    text.len() <= 63
-        && text.as_bytes().first().is_some_and(|first| container_id.as_bytes().contains(first))
-        && short_id(container_id) == text
+    // Its length tells of nearly every text that it is none, before anything has to be made.
+    let has_its_length = text.len() == SHORT_ID || text.len() == container_id.len().min(MAX_LABEL);
+    has_its_length && short_id(container_id) == text
 }
 
 #[cfg(test)]
@@ -284,7 +284,7 @@ mod tests {
                 assert!(!fits(&prod, &asker, text), "{text}");
             }
         }
-        prod.allow_from = vec!["other".into(), "".into()];
+        prod.allow_from = vec!["other".into(), String::new()];
         assert!(!fits(&prod, &asker, "db.prod") && !fits(&prod, &member(Some(""), "r"), "db.prod"));
     }
 
@@ -342,8 +342,8 @@ mod tests {
                 let asker = Member { links: vec![link], ..asker.clone() };
                 for source in members.iter().filter(|source| source.is_meant_by(&asker)) {
                     found += 1;
-                    let (asked, names) = (asker.asked_keys(text), source.name_keys());
-                    assert!(asked.iter().any(|key| names.contains(key)), "{asked:?} {names:?}");
+                    let (looked_up, names) = (asker.asked_keys(text), source.name_keys());
+                    assert!(looked_up.iter().any(|key| names.contains(key)), "{looked_up:?} {names:?}");
                     let (kept, sought) = (asker.link_keys(text), source.recipient_keys());
                     assert!(kept.iter().any(|key| sought.contains(key)), "{kept:?} {sought:?}");
                 }

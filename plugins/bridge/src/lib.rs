@@ -42,6 +42,7 @@ use netlink::{Family, Namespace, Socket};
 
 pub use error::{Error, is_the_hosts};
 pub use forward::OBSTACLE;
+pub use names::{attachment_of, is_of_network};
 pub use repair::repair;
 
 use conf::Conf;
@@ -106,7 +107,7 @@ impl Plugin for Bridge {
             if conf.masquerade {
                 masquerade::status(conf.masquerade_backend)?;
             }
-            if conf.spoof_check || conf.gate.is_some() {
+            if conf.spoof_check || conf.address_check || conf.gate.is_some() {
                 nftables::Socket::open()?.generation()?;
             }
             if conf.gateway && forward::gives_ipv6(request) && socket.forwards(Family::V6).unwrap_or_default()

@@ -1,14 +1,13 @@
 //! Names of kernel objects, derived from what identifies an attachment or a network, so that DEL and GC find them
 //! without asking anybody.
 
-use cni::{Attachment, NetworkName, token};
+pub(crate) use cni::links::{BRIDGE_ALIAS, GATEWAY_ALIAS, alias_prefix, network_label};
+use cni::{Attachment, NetworkName, links};
+use netlink::Link;
 
-/// The longest part of a network's name that is shown.
-const SHOWN: usize = 48;
-
-/// The host's end of an attachment's veth pair: at most 15 bytes (`IFNAMSIZ`), 44 bits of the hash.
+/// The host's end of an attachment's veth pair.
 pub(crate) fn host_interface(attachment: &Attachment) -> String {
-    format!("veth{}", &attachment.token()[..11])
+    attachment.host_interface()
 }
 
 /// Whether a link has a name of that form; other programs' veth pairs have shorter ones.
@@ -26,22 +25,18 @@ pub(crate) fn alias(attachment: &Attachment) -> String {
     text
 }
 
-/// What the aliases of a network's links begin with.
-pub(crate) fn alias_prefix(network: &NetworkName) -> String {
-    format!("cleat {}", network_label(network))
+/// The attachment of a network that a link belongs to, by its alias and its name; `None` where it is none of the network's,
+/// or the alias had no room for the whole ID.
+#[must_use]
+pub fn attachment_of(network: &NetworkName, link: &Link) -> Option<Attachment> {
+    links::attachment_of(network, &link.name, link.alias.as_deref())
 }
 
-/// A network's name as far as there is room for it, and enough of its hash to tell it from those that begin alike.
-pub(crate) fn network_label(network: &NetworkName) -> String {
-    let shown: String = network.as_str().chars().take(SHOWN).collect();
-    format!("{shown} {}", &token(&[network.as_str()])[..8])
+/// Whether a link is one of a network's, by its alias.
+#[must_use]
+pub fn is_of_network(network: &NetworkName, link: &Link) -> bool {
+    links::is_of_network(network, link.alias.as_deref())
 }
-
-/// The alias of a bridge that an ADD made, which DEL may therefore remove with its last port.
-pub(crate) const BRIDGE_ALIAS: &str = "cleat bridge";
-
-/// The alias of a VLAN device for a network's gateway that an ADD made, and that goes with the last port on the VLAN.
-pub(crate) const GATEWAY_ALIAS: &str = "cleat gateway";
 
 /// `IFALIASZ` (linux/if.h) less the closing NUL.
 const ALIAS_MAX: usize = 255;
@@ -74,6 +69,23 @@ mod tests {
         let names: BTreeSet<_> =
             (0..10_000).map(|n| host_interface(&attachment("net", &format!("c{n}")))).collect();
         assert_eq!(names.len(), 10_000);
+    }
+
+    #[test]
+    fn a_links_alias_and_name_together_tell_its_attachment() {
+        let network = NetworkName::new("net").unwrap();
+        let link = |attachment: &Attachment, name: &str| Link {
+            alias: Some(alias(attachment)),
+            name: name.to_owned(),
+            ..Link::default()
+        };
+        let (short, long) = (attachment("net", "web"), attachment("net", &"c".repeat(255)));
+        assert_eq!(attachment_of(&network, &link(&short, &host_interface(&short))), Some(short.clone()));
+        assert_eq!(attachment_of(&network, &link(&short, "veth0123456789a")), None);
+        let cut = link(&long, &host_interface(&long));
+        assert!(attachment_of(&network, &cut).is_none() && is_of_network(&network, &cut));
+        let other = attachment("net2", "web");
+        assert!(!is_of_network(&network, &link(&other, &host_interface(&other))));
     }
 
     #[test]

@@ -27,7 +27,8 @@ pub(crate) fn find(
     result: &AddResult,
 ) -> Result<Port, Error> {
     let own = names::host_interface(&target.attachment);
-    if let Some(link) = socket.get_link(&own)? {
+    // Anybody may have a link of that name for himself.
+    if let Some(link) = socket.get_link(&own)?.filter(|link| link.kind.as_deref() == Some("veth")) {
         return Ok(Port { link, is_ours: true });
     }
     let on_host = result.interfaces.iter().filter(|told| told.sandbox.is_empty());

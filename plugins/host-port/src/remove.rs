@@ -1,6 +1,7 @@
 //! DEL and GC: removes what an attachment has, by what the table itself remembers.
 
-use cni::{Attachment, Conf, ContainerId, IfName, NetworkName, case_blind};
+use cni::{Attachment, Conf, ContainerId, IfName, NetworkName, case_blind, links};
+use netlink::Inhabited;
 use nftables::{Batch, Chain, Socket};
 use serde_json::Value;
 
@@ -120,6 +121,20 @@ pub(crate) fn collect(
         .and_then(|has_table| if has_table { sweep(rules, network) } else { localhost::forget(rules) });
     errors.extend(swept.err());
     errors
+}
+
+/// The attachments of a network whose container has a process, by the links that lead there: a runtime's list of what is valid
+/// is its own, and another one may have containers on a network of this name.
+pub(crate) fn inhabited(network: &NetworkName) -> Result<Vec<(ContainerId, IfName)>, Error> {
+    let mut socket = netlink::Socket::open()?;
+    let attachment = |link: &netlink::Link| links::attachment_of(network, &link.name, link.alias.as_deref());
+    let mut all: Vec<_> =
+        socket.links()?.into_iter().filter_map(|link| attachment(&link).map(|found| (link, found))).collect();
+    if !all.is_empty() {
+        let inhabited = Inhabited::read(&mut socket)?;
+        all.retain(|(link, _)| inhabited.is_behind(link));
+    }
+    Ok(all.into_iter().map(|(_, found)| (found.container_id, found.ifname)).collect())
 }
 
 /// The owners of a network.

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use cni::{Request, Target};
+use cni::{Inhabited, Request, Target};
 use registry::{Locked, Member, Network};
 
 use crate::delivery::Delivery;
@@ -47,8 +47,12 @@ pub(crate) fn gc(request: &Request) -> Result<(), Error> {
         })
     };
     let mut failures = Vec::new();
-    let left =
-        leave(&locked, &delivery, &before, |member| !is_valid(&member.container_id, Some(&member.ifname)));
+    // A runtime's list is its own: another one may have containers on a network of this name. Who has a process stays.
+    let inhabited = Inhabited::read();
+    let lives = |member: &Member| member.netns.as_deref().is_some_and(|netns| inhabited.has(netns));
+    let left = leave(&locked, &delivery, &before, |member| {
+        !is_valid(&member.container_id, Some(&member.ifname)) && !lives(member)
+    });
     failures.extend(left.err().map(cni::Error::from));
     // Folders of ADDs that were killed before they came to the registry.
     let after = locked.network(&name)?;

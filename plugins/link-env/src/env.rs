@@ -45,7 +45,7 @@ pub(crate) fn of_container(
     for membership in own {
         let recipient = membership.member;
         for link in &recipient.links {
-            let Some(source) = membership.network().find(recipient, &link.source) else { continue };
+            let Some(source) = membership.neighbourhood.find(recipient, &link.source) else { continue };
             let mut made = None;
             if must_fit(recipient, source) {
                 let environment = Environment::of_link(recipient, &link.alias, source, room)?;
@@ -204,12 +204,16 @@ impl Environment {
 
     /// Lines of `KEY='value'` that a shell can source. Variables that no shell can name (`A.B_PORT`) are left out:
     /// sourcing them would be an attempt to run a program of that name.
+    ///
+    /// A value may go on in the next line, which then begins with a quote: to readers that know no quotes, or others
+    /// (`docker run --env-file`, systemd's `EnvironmentFile`), no line that a source has chosen is a variable of its own.
     pub(crate) fn to_shell(&self) -> String {
         let mut text = String::new();
         for (key, value) in &self.variables {
             if is_shell_name(key) {
                 // Within single quotes only the quote itself means something (POSIX, XCU 2.2.2).
-                let _ = writeln!(text, "{key}='{}'", value.replace('\'', r"'\''"));
+                let quoted = value.replace('\'', r#"'"'"'"#).replace('\n', "\n''");
+                let _ = writeln!(text, "{key}='{quoted}'");
             }
         }
         text
@@ -339,6 +343,8 @@ mod tests {
         let script = format!("{}printf %s \"$DB_ENV_V\"", environment.to_shell());
         let output = std::process::Command::new("sh").arg("-euc").arg(script).output().unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), hostile);
+        let lines: Vec<_> = environment.to_shell().lines().map(str::to_owned).collect();
+        assert!(lines.iter().all(|line| line.starts_with("DB_") || line.starts_with('\'')), "{lines:?}");
         let json: HashMap<String, String> = serde_json::from_str(&environment.to_json()).unwrap();
         assert_eq!(json["DB_ENV_V"], hostile);
         assert_eq!(json["DB_ENV_A;touch x;B"], "v");

@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use registry::{Member, Names, Network, Relation, qualify};
+use registry::{Member, Names, Relation, qualify};
 
 use crate::neighbourhood::{Neighbourhood, distinct, fitted, foreign_names, push_line, push_lines};
 
@@ -24,10 +24,6 @@ pub(crate) struct Membership<'a> {
 }
 
 impl<'a> Membership<'a> {
-    pub(crate) fn network(&self) -> &'a Network {
-        &self.neighbourhood.network
-    }
-
     /// All memberships of a container on a network.
     pub(crate) fn of(container_id: &str, neighbourhood: &'a Neighbourhood) -> impl Iterator<Item = Self> {
         let members = neighbourhood.members_of(container_id);
@@ -131,7 +127,7 @@ impl<'a> Hosts<'a> {
             own.iter().all(|membership| source.relation_to(membership.member) == Relation::Allowed)
         };
         for membership in own {
-            let found = |source: &str| membership.network().find(membership.member, source);
+            let found = |source: &str| membership.neighbourhood.find(membership.member, source);
             let of_member = membership.member.links.iter();
             links.extend(of_member.map(|link| (link.alias.as_str(), found(&link.source))));
         }

@@ -37,7 +37,7 @@ pub(crate) fn is_single(name: &str) -> bool {
     is_label(name) && !name.ends_with('-') && !is_number(name)
 }
 
-/// Whether resolvers read a label as an address, as inet_aton(3) does: a number of base 10, 8 or 16.
+/// Whether resolvers read a label as an address, as `inet_aton(3)` does: a number of base 10, 8 or 16.
 fn is_number(label: &str) -> bool {
     let digits = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
     match digits {

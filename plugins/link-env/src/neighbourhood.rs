@@ -43,6 +43,8 @@ pub(crate) struct Neighbourhood {
     addresses: OnceCell<HashMap<IpAddr, Vec<usize>>>,
     /// The places of each container's members.
     containers: HashMap<String, Vec<usize>>,
+    /// The places, among the members and then the others, of those who are called so.
+    sources: OnceCell<HashMap<String, Vec<usize>>>,
 }
 
 /// The lines of all members that have a slot.
@@ -68,10 +70,10 @@ impl Neighbourhood {
         for (place, member) in network.members.iter().enumerate() {
             containers.entry(member.container_id.clone()).or_default().push(place);
         }
-        let (lines, addresses) = (OnceCell::new(), OnceCell::new());
+        let (lines, addresses, sources) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
         let tenant = tenant.to_owned();
         let mut neighbourhood =
-            Self { network, tenant, is_damaged, is_outdated, lines, addresses, containers };
+            Self { network, tenant, is_damaged, is_outdated, lines, addresses, containers, sources };
         if is_damaged || is_outdated {
             neighbourhood.allot();
         }
@@ -91,6 +93,29 @@ impl Neighbourhood {
         });
         let places = addresses.get(&address).into_iter().flatten();
         places.map(|&place| &self.network.members[place])
+    }
+
+    /// The member that a source means to a recipient, as [`Network::find`] has it, at the same cost however many there are.
+    pub(crate) fn find(&self, recipient: &Member, source: &str) -> Option<&Member> {
+        let sources = self.sources.get_or_init(|| {
+            let mut sources: HashMap<String, Vec<usize>> = HashMap::new();
+            for (place, member) in self.network.known().enumerate() {
+                for name in member.sources() {
+                    sources.entry(name).or_default().push(place);
+                }
+            }
+            sources
+        });
+        let (members, others) = (&self.network.members, &self.network.others);
+        let bare = source.rsplit_once('.').map(|(bare, _)| bare);
+        let places =
+            [Some(source), bare].into_iter().flatten().filter_map(|name| sources.get(name)).flatten();
+        let fitting = places.filter_map(|&place| {
+            let member = members.get(place).or_else(|| others.get(place - members.len()))?;
+            Some(((member.fits(recipient, source)?, place), member))
+        });
+        // Of equal ones, the first.
+        fitting.min_by_key(|(fit, _)| *fit).map(|(_, member)| member)
     }
 
     /// All memberships of a container on the network.

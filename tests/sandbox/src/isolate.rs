@@ -81,7 +81,7 @@ pub fn sandboxed() -> Command {
 
 /// Fresh folders where the suite, its tests and ip(8) keep their state, and an `/etc` to write to.
 pub fn prepare() {
-    for folder in ["/run", "/var/lib"] {
+    for folder in ["/run", "/var/lib", "/var/log"] {
         tmpfs(folder);
     }
     copy_on_write("/etc");

@@ -4,11 +4,13 @@
 use std::fs;
 
 use sandbox::{Namespaced, Snapshot, isolated};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::pods::{Apart, Pods, addresses, args_of, env, hosts, notes};
+use super::pods::{ANNOTATIONS, Apart, Pods, addresses, args_of, env, hosts, notes};
 use crate::members::{assert_closed, assert_open, host, serve, ways};
+use crate::networks::{NETWORKS, cleat, succeed};
 use crate::programs::{BRIDGE, LINK_ENV};
+use crate::upkeep::json_of;
 
 #[test]
 fn no_name_of_a_pod_reaches_another_namespace() {
@@ -66,7 +68,9 @@ fn no_name_of_a_pod_reaches_another_namespace() {
             pods.del(&format!("{id}-of-evil"));
         }
         assert_eq!(victims.map(hosts), before);
-        victims.iter().for_each(|id| pods.del(id));
+        for id in victims {
+            pods.del(id);
+        }
         assert!(!fs::exists("/run/cleat").unwrap());
     });
 }
@@ -303,5 +307,62 @@ fn a_link_opens_ports_of_another_namespace_where_the_source_allows_it() {
             attached.call(BRIDGE, "DEL").run().silent();
         }
         before.assert_unchanged();
+    });
+}
+
+/// Two pods of one name, by the command line tool: it tells them apart, and tells whoever looks after the node what they lack.
+#[test]
+fn cleat_tells_namespaces_apart_and_which_links_lead_nowhere() {
+    isolated(|| {
+        let _host = host();
+        fs::create_dir_all(NETWORKS).unwrap();
+        let list = json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [
+            {"type": "bridge", "bridge": "br-pods", "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.7.0.0/24"}]]}},
+            {"type": "link-env", "names": "links", "waitForLinks": true, "annotations": ["links", "allow-from"],
+                "capabilities": {ANNOTATIONS: true}},
+        ]});
+        fs::write(format!("{NETWORKS}/pods.conflist"), list.to_string()).unwrap();
+        let containers = ["web-of-prod", "web-of-dev"].map(Namespaced::new);
+        let call = |verb: &str, place: usize, annotations: Value| {
+            let netns = &containers[place];
+            let pod = ["prod/web", "dev/web"][place];
+            let mut command = cleat(&[verb, "pods", netns.path().to_str().unwrap(), "--id", netns.name()]);
+            command.env("CNI_ARGS", args_of(pod));
+            command.env("CAP_ARGS", json!({ANNOTATIONS: annotations}).to_string());
+            succeed(&mut command)
+        };
+        call("add", 0, json!({"link-env.cni/name": "db", "link-env.cni/links": "late:l"}));
+        call("add", 1, json!({"link-env.cni/links": "web.prod:w"}));
+        let why = |id: &str| {
+            let checked = json_of(&["check"]);
+            let row = checked.as_array().unwrap().iter().find(|row| row["id"] == id).unwrap().clone();
+            assert_eq!(row["state"], "ok", "{row}");
+            row["why"].as_str().unwrap().to_owned()
+        };
+        let told = why("web-of-prod");
+        assert!(told.contains("annotation link-env.cni/name is ignored"), "{told}");
+        assert!(told.contains("link to late: nobody of that name is there"), "{told}");
+        let told = why("web-of-dev");
+        assert!(told.contains("link to web.prod: nobody of that name allows namespace dev"), "{told}");
+        // Made anew, it does.
+        call("del", 0, json!({}));
+        call("add", 0, json!({"link-env.cni/allow-from": "dev"}));
+        assert_eq!(why("web-of-dev"), "");
+        let names: Vec<Value> =
+            json_of(&["ps"]).as_array().unwrap().iter().map(|row| row["namespace"].clone()).collect();
+        assert_eq!(names, ["dev", "prod"]);
+        for table in [succeed(&mut cleat(&["ps"])), succeed(&mut cleat(&["network", "inspect", "pods"]))] {
+            assert!(table.contains("prod/web") && table.contains("dev/web"), "{table}");
+        }
+        let graph = succeed(&mut cleat(&["graph", "--format", "dot"]));
+        assert!(graph.contains("prod/web") && graph.contains("dev/web") && graph.contains("->"), "{graph}");
+        for called in ["dev/web", "web.dev", "web-of-dev"] {
+            assert_eq!(json_of(&["inspect", called])[0]["Id"], "web-of-dev", "{called}");
+        }
+        let output = cleat(&["inspect", "web"]).output().unwrap();
+        assert!(!output.status.success(), "web is two containers: {output:?}");
+        for place in [0, 1] {
+            call("del", place, json!({}));
+        }
     });
 }

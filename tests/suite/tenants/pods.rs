@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::programs::{BRIDGE, LINK_ENV};
 
-const ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
+pub(super) const ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
 
 /// A network of link-env alone, behind a plugin that gave each pod an address.
 pub(super) struct Pods {

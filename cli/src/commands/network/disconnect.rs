@@ -73,7 +73,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
 
 fn remove(runtime: &Runtime<'_>, attached: &Attached) -> Result<(), Error> {
     let attachment = &attached.attachment;
-    let making = runtime.recall(attachment, Some(attached.netns.as_path()))?;
+    let making = runtime.recall_to_remove(attachment, Some(attached.netns.as_path()))?;
     let chain = runtime.chain(&making.list);
     chain.del(&making.parameters(attachment)).map_err(Error::contract(format!("remove {attachment}")))
 }

@@ -32,10 +32,8 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         let objects: Vec<Value> = networks.iter().map(|network| object(network, &inventory)).collect();
         return output::json(&objects);
     }
-    let texts = networks
-        .iter()
-        .map(|network| format!("{}\n{}", properties(network), members(inventory.members_of(&network.name))));
-    output::text(&texts.collect::<Vec<_>>().join("\n"))
+    let both = |network: &Described| [properties(network), members(inventory.members_of(&network.name))];
+    output::tables(&networks.iter().flat_map(both).collect::<Vec<_>>())
 }
 
 fn properties(network: &Described) -> Table {

@@ -6,7 +6,7 @@ use super::{find, names_on};
 use crate::commands::gc;
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Kept, Kernel};
 use crate::network::{Folder, forget};
 use crate::output;
 use crate::runtime::{CacheFolder, Runtime};
@@ -52,7 +52,15 @@ pub(super) fn remove(
             format!("`cleat network disconnect {name} {}` takes it off, or stop it", names[0]),
         ));
     }
-    gc::collect(runtime, inventory, list)?;
+    // Of a runtime whose cache is elsewhere.
+    if let Some(Kept { attachment, reason }) = Kernel::at_rest()?.survivors(inventory, list)?.first() {
+        return Err(Error::refused(
+            format!("remove network {name}"),
+            format!("container {} is on it: {reason}", registry::short_id(attachment.container_id.as_str())),
+            "have the runtime that made it stop it",
+        ));
+    }
+    gc::collect(runtime, inventory, list, &[])?;
     folder.remove(list)?;
     forget(list)?;
     output::text(&format!("{name}\n"))

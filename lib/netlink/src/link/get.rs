@@ -74,7 +74,7 @@ impl Socket {
 }
 
 /// Leaves out the IPv6 counters, each of which the kernel adds up over all CPUs; nobody here reads them.
-fn without_statistics() -> LinkAttribute {
+pub(super) fn without_statistics() -> LinkAttribute {
     LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])
 }
 

@@ -2,6 +2,7 @@
 
 mod add;
 mod del;
+mod far_end;
 mod get;
 mod ipv4;
 mod ipv6;
@@ -14,11 +15,11 @@ use std::ffi::c_int;
 
 use nix::libc::{
     IFF_LOWER_UP, IFF_PROMISC, IFF_UP, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA,
-    IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINK, IFLA_LINKINFO, IFLA_MASTER,
-    IFLA_MTU, IFLA_OPERSTATE,
+    IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINK, IFLA_LINK_NETNSID, IFLA_LINKINFO,
+    IFLA_MASTER, IFLA_MTU, IFLA_OPERSTATE,
 };
 
-use crate::attribute::{attributes, text, u16_at, u32_at};
+use crate::attribute::{attributes, i32_at, text, u16_at, u32_at};
 use crate::mac::Mac;
 
 pub use add::{Bridge, Peer, Veth, VlanDevice};
@@ -33,6 +34,8 @@ const HEADER: usize = 16;
 const OPER_UP: u8 = 6;
 /// `IFLA_BR_VLAN_FILTERING` (`if_link.h`).
 const BR_VLAN_FILTERING: u16 = 7;
+/// `IFLA_BR_FDB_MAX_LEARNED` (`if_link.h`).
+const BR_FDB_MAX_LEARNED: u16 = 49;
 /// `IFLA_VLAN_ID` (`if_link.h`).
 const VLAN_ID: u16 = 1;
 
@@ -63,12 +66,18 @@ pub struct Link {
     /// The index of the link this one belongs to (`IFLA_LINK`): for a veth the other end, in whichever
     /// namespace; for a VLAN device the link that it is on.
     pub peer_index: Option<u32>,
+    /// The number by which this namespace knows the one that `peer_index` is in (`IFLA_LINK_NETNSID`); `None` where that is
+    /// this one, or has no number here.
+    pub peer_netns: Option<i32>,
     /// The kind, such as `bridge` or `veth`; `None` for hardware and the loopback.
     pub kind: Option<String>,
     /// The alias (`IFLA_IFALIAS`).
     pub alias: Option<String>,
     /// Whether a bridge filters VLANs; `None` where this is not a bridge.
     pub vlan_filtering: Option<bool>,
+    /// How many hardware addresses a bridge's ports may teach it, 0 for any number; `None` where the kernel has no such bound
+    /// (before Linux 6.8), or this is not a bridge.
+    pub fdb_max_learned: Option<u32>,
     /// A bridge's switches for `br_netfilter`; `None` where this is not a bridge.
     pub netfilter: Option<BridgeNetfilter>,
     /// The VLAN of a VLAN device; `None` where this is none.
@@ -101,6 +110,7 @@ impl Link {
                 IFLA_OPERSTATE => link.operational = value.first() == Some(&OPER_UP),
                 IFLA_MASTER => link.master = u32_at(value, 0),
                 IFLA_LINK => link.peer_index = u32_at(value, 0),
+                IFLA_LINK_NETNSID => link.peer_netns = i32_at(value, 0).filter(|number| *number >= 0),
                 IFLA_IFALIAS => link.alias = Some(text(value)).filter(|alias| !alias.is_empty()),
                 IFLA_LINKINFO => link.read_info(value),
                 IFLA_AF_SPEC => {
@@ -131,6 +141,9 @@ impl Link {
                     self.vlan_filtering = attributes(value)
                         .find(|(kind, _)| *kind == BR_VLAN_FILTERING)
                         .map(|(_, value)| value.first().is_some_and(|&byte| byte != 0));
+                    self.fdb_max_learned = attributes(value)
+                        .find(|(kind, _)| *kind == BR_FDB_MAX_LEARNED)
+                        .and_then(|(_, value)| u32_at(value, 0));
                     self.netfilter = Some(BridgeNetfilter::parse(value));
                 }
                 IFLA_INFO_DATA if self.kind.as_deref() == Some("vlan") => {
@@ -180,6 +193,7 @@ mod tests {
                 LinkInfo::Kind(InfoKind::Bridge),
                 LinkInfo::Data(InfoData::Bridge(vec![
                     InfoBridge::VlanFiltering(true),
+                    InfoBridge::FdbMaxLearned(7),
                     InfoBridge::NfCallIp6Tables(true),
                 ])),
             ]),
@@ -193,6 +207,7 @@ mod tests {
             promisc: true,
             kind: Some("bridge".into()),
             vlan_filtering: Some(true),
+            fdb_max_learned: Some(7),
             netfilter: Some(BridgeNetfilter { ipv4: false, ipv6: true }),
             ..Link::default()
         };

@@ -1,10 +1,11 @@
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use netlink::{Error, Namespace, sysctl};
+use netlink::{Error, Inhabited, Living, Namespace, Socket, sysctl};
 
-use crate::fixture::{Container, link, sandboxed};
+use crate::fixture::{Container, link, sandboxed, veth};
 
 const AT_ONCE: Duration = Duration::ZERO;
 
@@ -72,6 +73,43 @@ sandboxed! {
         let container = Container::start();
         let _other = container.namespace.try_lock_exclusive().unwrap().unwrap();
         assert!(one.try_lock_exclusive().unwrap().is_some());
+    }
+
+    fn the_other_end_of_a_veth_tells_whether_its_namespace_lives() {
+        let mut socket = Socket::open().unwrap();
+        let container = Container::start();
+        socket.add_veth(&veth("far", "inner", &container.namespace)).unwrap();
+        let mut inside = container.namespace.socket().unwrap();
+        let inner = link(&mut inside, "inner");
+        inside.add_address(inner.index, "10.1.0.5/16".parse().unwrap(), netlink::AddressFlags::default()).unwrap();
+        let far = link(&mut socket, "far");
+        let number = socket.number_of(&container.namespace).unwrap();
+        assert!(number.is_some() && far.peer_netns == number);
+        let found = socket.far_end(&far).unwrap().unwrap();
+        assert_eq!((found.name.as_str(), found.mac, found.peer_index), ("inner", inner.mac, Some(far.index)));
+        let addresses = socket.addresses_in(number.unwrap()).unwrap();
+        assert_eq!(addresses.iter().map(|(_, found)| found.network.to_string()).collect::<Vec<_>>(), ["10.1.0.5/16"]);
+        assert!(Inhabited::read(&mut socket).unwrap().is_behind(&far));
+        assert_eq!(Living::all().unwrap().len(), 1);
+        // A pair within one namespace leads nowhere.
+        socket.add_veth(&veth("near", "nearer", &Namespace::current().unwrap())).unwrap();
+        let near = link(&mut socket, "near");
+        assert_eq!((near.peer_netns, socket.far_end(&near).unwrap()), (None, None));
+        assert!(socket.links().unwrap().iter().any(|link| link.name == "far"));
+        // Without a process, and with nothing but a descriptor, it lives on, until that is closed.
+        let descriptor = container.namespace.as_fd().as_raw_fd();
+        let kept = Namespace::open(format!("/proc/self/fd/{descriptor}").as_ref()).unwrap();
+        drop((container, inside));
+        assert!(!Inhabited::read(&mut socket).unwrap().is_behind(&far));
+        assert!(socket.far_end(&far).unwrap().is_some());
+        drop(kept);
+        // The kernel lets go of a closed netlink socket, and with it of the namespace, after a grace period.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while socket.far_end(&far).unwrap().is_some() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(socket.far_end(&far).unwrap(), None);
+        assert_eq!(socket.addresses_in(number.unwrap()).unwrap(), []);
     }
 
     fn locks_hold_between_processes() {

@@ -29,7 +29,7 @@ pub(in super::super) fn del(socket: &mut Socket, owner: &str, told: &[IpAddr]) -
         match outcome {
             // Two that went at the same time have each seen the other: whoever is last sees it now.
             Ok(()) => {
-                if is_left(socket, 0, &[])? {
+                if is_left(socket, 0, &[])? && !is_shared(socket)? {
                     socket.del_unused_table(&MEMBERS)?;
                 }
                 return Ok(true);
@@ -75,7 +75,7 @@ fn removal(socket: &mut Socket, owner: &str, told: &[IpAddr]) -> Result<Option<R
     }
     let heirs = heirs(socket, owner, memory.as_ref(), &going)?;
     bequeath(&mut batch, &going, &heirs)?;
-    if is_left(socket, usize::from(memory.is_some()), &going)? {
+    if is_left(socket, usize::from(memory.is_some()), &going)? && !is_shared(socket)? {
         batch.del_chain(&MEMBERS).del_table(&TABLE);
     }
     Ok(Some(Removal { batch, has_heirs: !heirs.is_empty() }))
@@ -139,6 +139,16 @@ fn is_left(socket: &mut Socket, owners: usize, going: &[Place]) -> Result<bool, 
         others += socket.elements(set)?.len();
     }
     Ok(others == going.iter().filter(|place| !place.is_exception()).count())
+}
+
+/// Whether somebody else has chains in the table, which is then not ours to delete.
+fn is_shared(socket: &mut Socket) -> Result<bool, Error> {
+    /// Two chains, four sets and a map; the sets of exceptions may be more.
+    const OWN: u32 = 7;
+    if socket.table_uses(&TABLE)?.is_none_or(|uses| uses <= OWN) {
+        return Ok(false);
+    }
+    Ok(socket.chains(&TABLE)?.iter().any(|chain| ![MEMBERS.name, POST.name].contains(&chain.as_str())))
 }
 
 /// The ports of a network that something masquerades.

@@ -1,0 +1,125 @@
+//! Which network namespaces live: those that a process is in, and those that are mounted somewhere. For GC, which may walk;
+//! nothing that adds or removes a container does.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::link::Link;
+use crate::namespace::Namespace;
+use crate::socket::Socket;
+
+/// A namespace besides the caller's own, and a path that leads to it.
+#[derive(Debug)]
+pub struct Living {
+    /// That of the first process found in it, or of its mount.
+    pub path: PathBuf,
+    /// The open namespace.
+    pub namespace: Namespace,
+}
+
+impl Living {
+    /// The namespaces of all processes that may be looked at.
+    ///
+    /// # Errors
+    /// `/proc` or the own namespace cannot be read.
+    pub fn of_processes() -> Result<Vec<Self>, Error> {
+        let failed = |source| Error::io(format_args!("look for namespaces in /proc"), source);
+        let mut paths = Vec::new();
+        for entry in fs::read_dir("/proc").map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+                paths.push(entry.path().join("ns/net"));
+            }
+        }
+        distinct(paths)
+    }
+
+    /// These, and those that are mounted where the caller can see it: `/run/netns`, and whatever folder a runtime has.
+    ///
+    /// # Errors
+    /// `/proc` or the own namespace cannot be read.
+    pub fn all() -> Result<Vec<Self>, Error> {
+        let failed = |source| Error::io(format_args!("look for mounted namespaces"), source);
+        let mounts = fs::read("/proc/self/mountinfo").map_err(failed)?;
+        let mounted = String::from_utf8_lossy(&mounts).lines().filter_map(mounted).collect();
+        let mut all = Self::of_processes()?;
+        let known: BTreeSet<_> = all.iter().filter_map(|living| living.namespace.identity().ok()).collect();
+        let is_new = |living: &Self| living.namespace.identity().is_ok_and(|id| !known.contains(&id));
+        all.extend(distinct(mounted)?.into_iter().filter(is_new));
+        Ok(all)
+    }
+}
+
+/// Opens each namespace once. What has gone meanwhile, and what may not be opened, is passed over.
+fn distinct(paths: Vec<PathBuf>) -> Result<Vec<Living>, Error> {
+    let mut known = BTreeSet::from([Namespace::current()?.identity()?]);
+    let mut all = Vec::new();
+    for path in paths {
+        let identity = fs::metadata(&path).map(|found| std::os::unix::fs::MetadataExt::ino(&found));
+        // Most processes are where others are: those are not opened.
+        if identity.is_ok_and(|inode| known.iter().any(|(_, other)| *other == inode)) {
+            continue;
+        }
+        if let Ok(namespace) = Namespace::open(&path)
+            && known.insert(namespace.identity()?)
+        {
+            all.push(Living { path, namespace });
+        }
+    }
+    Ok(all)
+}
+
+/// Where a network namespace is mounted, by a line of `/proc/self/mountinfo` (proc(5)): the fourth field is the root within
+/// the file system, the fifth the mount point.
+fn mounted(line: &str) -> Option<PathBuf> {
+    let mut fields = line.split(' ').skip(3);
+    let (root, point) = (fields.next()?, fields.next()?);
+    root.starts_with("net:[").then(|| Path::new(&unescaped(point)).to_owned())
+}
+
+/// Spaces and the like are written as three octal digits behind a backslash.
+fn unescaped(text: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .into_iter()
+        .fold(text.to_owned(), |text, (code, meant)| text.replace(code, meant))
+}
+
+/// The namespaces that processes are in, as the links of this one number them.
+#[derive(Debug, Default)]
+pub struct Inhabited(BTreeSet<i32>);
+
+impl Inhabited {
+    /// Asks for the number of each. Those without one are behind no link of this namespace.
+    ///
+    /// # Errors
+    /// As [`Living::of_processes`]; and what the kernel says.
+    pub fn read(socket: &mut Socket) -> Result<Self, Error> {
+        let mut numbers = BTreeSet::new();
+        for living in Living::of_processes()? {
+            numbers.extend(socket.number_of(&living.namespace)?);
+        }
+        Ok(Self(numbers))
+    }
+
+    /// Whether a link's other end is in a namespace that a process is in.
+    #[must_use]
+    pub fn is_behind(&self, link: &Link) -> bool {
+        link.peer_netns.is_some_and(|number| self.0.contains(&number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_of_network_namespaces_are_found_among_others() {
+        let line = "79 35 0:4 net:[4026532266] /run/netns/a\\040b rw shared:12 - nsfs nsfs rw";
+        assert_eq!(mounted(line), Some("/run/netns/a b".into()));
+        assert_eq!(mounted("80 35 0:4 mnt:[4026532267] /run/ns/b rw - nsfs nsfs rw"), None);
+        assert_eq!(mounted("25 1 0:23 / /run rw,nosuid - tmpfs tmpfs rw"), None);
+        assert_eq!(mounted(""), None);
+    }
+}
