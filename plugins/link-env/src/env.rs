@@ -56,20 +56,15 @@ pub(crate) fn of_container(
         }
     }
     for (recipient, alias, source, made) in sources {
-        let environment = match made {
-            Some(environment) => environment,
-            None => match Environment::of_link(recipient, alias, source, room) {
-                Ok(environment) => {
-                    room -= environment.length;
-                    environment
-                }
-                Err(_) => {
-                    gift.left_out.push(qualify(&source.name, source.tenant()));
-                    continue;
-                }
-            },
-        };
-        gift.environment.variables.extend(environment.variables);
+        let environment = made.or_else(|| {
+            let environment = Environment::of_link(recipient, alias, source, room).ok()?;
+            room -= environment.length;
+            Some(environment)
+        });
+        match environment {
+            Some(environment) => gift.environment.variables.extend(environment.variables),
+            None => gift.left_out.push(qualify(&source.name, source.tenant())),
+        }
     }
     let set_itself = |key: &str| own.iter().any(|membership| membership.member.env.contains_key(key));
     gift.environment.variables.retain(|(key, _)| !set_itself(key));

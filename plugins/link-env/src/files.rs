@@ -56,7 +56,8 @@ pub(crate) fn write_environment(folder: &Folder, environment: &Environment) -> R
 
 /// Notes whether the container may write to its hosts file, for whoever mounts it.
 pub(crate) fn write_permission(folder: &Folder, is_writable: bool) -> Result<(), Error> {
-    Ok(if is_writable { folder.replace(WRITABLE, b"", ENV_MODE)? } else { folder.remove(WRITABLE)? })
+    let written = if is_writable { folder.replace(WRITABLE, b"", ENV_MODE) } else { folder.remove(WRITABLE) };
+    Ok(written?)
 }
 
 /// Compares the hosts file with the text that it should have, but for lines of others, and looks for the environment.

@@ -316,8 +316,8 @@ impl MayBeOurs<'_> {
         let Some(address) = words.next().and_then(|word| word.parse().ok()) else {
             return false;
         };
-        let is_somebodys = |network: &&Neighbourhood| network.members_at(address).next().is_some();
-        if !self.extra.contains_key(&address) && !self.networks.iter().any(|network| is_somebodys(network)) {
+        let is_somebodys = self.networks.iter().any(|network| network.members_at(address).next().is_some());
+        if !is_somebodys && !self.extra.contains_key(&address) {
             return false;
         }
         let known = self.names.borrow().get(&address).cloned();

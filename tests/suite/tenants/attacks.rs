@@ -126,7 +126,7 @@ impl Network {
     /// The same while one pod does its worst.
     pub(crate) fn others_under(&self, attack: Attack, rounds: usize) -> Vec<Duration> {
         let evil = |verb, annotations: &Value| {
-            self.call(verb, ("evil", "evil"), "10.1.0.66", annotations, &json!({}))
+            self.call(verb, ("evil", "evil"), "10.1.0.66", annotations, &json!({}));
         };
         let is_over = AtomicBool::new(false);
         match attack {

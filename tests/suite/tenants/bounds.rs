@@ -167,7 +167,7 @@ fn members_beyond_the_bounds_that_a_version_before_took_come_to_no_harm_and_do_n
         }
         pods.check("old", "10.1.0.2");
         pods.del("old");
-        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
         drop(pods);
         before.assert_unchanged();
     });

@@ -49,13 +49,12 @@ impl Folder {
         let mut write = || -> io::Result<bool> {
             let is_replaced = match self.in_place(name, most, &mut change) {
                 Ok(true) => return Ok(false),
-                Ok(false) => true,
                 Err(error) if error.kind() == ErrorKind::NotFound => false,
                 // Another file would fare no better.
                 Err(error) if is_of_the_host(&error) => return Err(error),
                 // A lease, the text of a running program or a swap file, a file without rights for root (which the kernel
                 // gives none without CAP_DAC_OVERRIDE), a symbolic link, a socket, a directory, whatever comes next.
-                Err(_) => true,
+                Ok(false) | Err(_) => true,
             };
             let (Change::Whole { bytes, .. } | Change::Lines { more: bytes, .. }) = change(&[]);
             self.create(name, mode)?.write_all(&bytes)?;
