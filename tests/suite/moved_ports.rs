@@ -223,68 +223,126 @@ fn our_table_counts_for_the_backend_of_iptables() {
     isolated(|| the_other_counts("nftables", "iptables"));
 }
 
+/// What versions before this one made for the container `web`.
+const BEFORE: [&str; 2] =
+    [include_str!("../data/host-port-46b4685.nft"), include_str!("../data/host-port-9a5d124.nft")];
+/// What CHECK says of them: 127.0.0.1 is closed to neighbours by rules alone.
+const OPENED: &str = "by route_localnet of interface br0, which a flush of all rules leaves open";
+
+fn route_localnet() -> String {
+    fs::read_to_string("/proc/sys/net/ipv4/conf/br0/route_localnet").unwrap().trim().to_owned()
+}
+
 /// A node whose containers a version before this one has published: they are reached, checked, repaired and removed.
 #[test]
-fn the_table_of_a_version_before_counts() {
+fn the_table_of_the_first_version_counts() {
+    isolated(|| the_table_of_before_counts(BEFORE[0]));
+}
+
+#[test]
+fn the_table_of_the_version_before_counts() {
+    isolated(|| the_table_of_before_counts(BEFORE[1]));
+}
+
+fn the_table_of_before_counts(recorded: &str) {
+    prime("nft");
+    let mut moved = Moved::new(PATH, |_: &Value, _: &Namespaced| load(recorded));
+    moved.conf["runtimeConfig"]["portMappings"][2] =
+        json!({"hostPort": 5353, "containerPort": 53, "protocol": "udp"});
+    let is_opened = || {
+        let (code, said) = moved.call("CHECK", None).run().error();
+        assert!(code == 101 && said.contains(OPENED), "{said}");
+    };
+    is_opened();
+    moved.is_reached();
+    let by_host = format!("{UPLINK_V4}:8080");
+    // Another container comes: the table is renewed, and the first keeps what it has.
+    let other = Namespaced::new("other");
+    let mut conf = moved.conf.clone();
+    conf["prevResult"] = add(&crate::bridge::conf(), "other", &other);
+    conf["runtimeConfig"]["portMappings"] = json!([{"hostPort": 9090, "containerPort": 80}]);
+    serve_tcp(Some(&other), "other", "[::]:80");
+    let on_other =
+        |verb: &str| Call::new(&format!("{PLUGINS}/portmap"), verb, &conf).of("other", &other, "eth0").run();
+    assert!(on_other("ADD").result().is_object());
+    assert_eq!(ask_tcp(None, &format!("{UPLINK_V4}:9090")).unwrap(), format!("other sees {UPLINK_V4}"));
+    on_other("CHECK").silent();
+    is_opened();
+    moved.is_reached();
+    shell("nft list set inet cleat_host_port local4");
+    assert_eq!(route_localnet(), "1");
+    // Damage is named still.
+    shell("nft flush chain inet cleat_host_port post");
+    let (code, said) = moved.call("CHECK", None).run().error();
+    assert!(code == 101 && said.contains("rules of chain post"), "{said}");
+    for _ in 0..2 {
+        assert!(moved.call("ADD", None).run().result().is_object());
+        moved.call("CHECK", None).run().silent();
+        moved.is_reached();
+        assert_eq!(route_localnet(), "0");
+    }
+    assert_eq!(ask_tcp(None, &by_host).unwrap(), format!("web sees {UPLINK_V4}"));
+    moved.call("DEL", None).without("CNI_NETNS").run().silent();
+    on_other("DEL").silent();
+    assert!(!ruleset().contains("cleat_host_port"), "{}", ruleset());
+    for netns in [&moved.web, &other] {
+        call("DEL", &crate::bridge::conf(), netns.name(), netns).run().silent();
+    }
+}
+
+/// Its rules have been flushed: what it switched on goes off with the next ADD, of any container.
+#[test]
+fn what_a_version_before_switched_on_goes_off_after_a_flush() {
     isolated(|| {
         prime("nft");
-        let load = |_: &Value, _: &Namespaced| {
-            let recorded = include_str!("../data/host-port-46b4685.nft");
-            fs::write("/run/before.nft", recorded).unwrap();
-            shell("nft -f /run/before.nft && echo 1 >/proc/sys/net/ipv4/conf/br0/route_localnet");
-            shell("ip -6 route add local fd63:6c65:6174::34c3 dev lo");
-        };
-        let mut moved = Moved::new(PATH, load);
-        moved.conf["runtimeConfig"]["portMappings"][2] =
-            json!({"hostPort": 5353, "containerPort": 53, "protocol": "udp"});
-        moved.call("CHECK", None).run().silent();
-        let by_host = format!("{UPLINK_V4}:8080");
-        assert_eq!(ask_tcp(None, &by_host).unwrap(), "web sees 10.1.0.1");
-        // Another container comes: the table is renewed, and the first keeps what it has.
+        let moved = Moved::new(PATH, |_: &Value, _: &Namespaced| load(BEFORE[1]));
+        shell("nft flush ruleset");
+        assert_eq!(route_localnet(), "1");
         let other = Namespaced::new("other");
         let mut conf = moved.conf.clone();
         conf["prevResult"] = add(&crate::bridge::conf(), "other", &other);
         conf["runtimeConfig"]["portMappings"] = json!([{"hostPort": 9090, "containerPort": 80}]);
-        serve_tcp(Some(&other), "other", "[::]:80");
-        let on_other = |verb: &str| {
-            Call::new(&format!("{PLUGINS}/portmap"), verb, &conf).of("other", &other, "eth0").run()
-        };
+        let on_other = |verb: &str| Call::new(HOST_PORT, verb, &conf).of("other", &other, "eth0").run();
         assert!(on_other("ADD").result().is_object());
-        assert_eq!(ask_tcp(None, &format!("{UPLINK_V4}:9090")).unwrap(), format!("other sees {UPLINK_V4}"));
+        assert_eq!(route_localnet(), "0");
         on_other("CHECK").silent();
-        moved.call("CHECK", None).run().silent();
-        moved.is_reached();
-        shell("nft list map inet cleat_host_port spare4");
-        // Damage is named still.
-        shell("nft flush chain inet cleat_host_port post");
-        let (code, said) = moved.call("CHECK", None).run().error();
-        assert!(code == 101 && said.contains("rules of chain post"), "{said}");
-        for _ in 0..2 {
-            assert!(moved.call("ADD", None).run().result().is_object());
-            moved.call("CHECK", None).run().silent();
-            moved.is_reached();
-        }
-        assert_eq!(ask_tcp(None, &by_host).unwrap(), format!("web sees {UPLINK_V4}"));
-        moved.call("DEL", None).without("CNI_NETNS").run().silent();
+        // On a bridge of ours nobody else has any use for it.
+        shell("echo 1 >/proc/sys/net/ipv4/conf/br0/route_localnet");
+        let (code, said) = on_other("CHECK").error();
+        assert!(code == 101 && said.contains("route_localnet of interface br0 is on"), "{said}");
+        assert!(on_other("ADD").result().is_object());
+        on_other("CHECK").silent();
         on_other("DEL").silent();
-        assert!(!ruleset().contains("cleat_host_port"), "{}", ruleset());
         for netns in [&moved.web, &other] {
             call("DEL", &crate::bridge::conf(), netns.name(), netns).run().silent();
         }
     });
 }
 
+fn load(recorded: &str) {
+    fs::write("/run/before.nft", recorded).unwrap();
+    shell("nft -f /run/before.nft && echo 1 >/proc/sys/net/ipv4/conf/br0/route_localnet");
+    shell("ip -6 route add local fd63:6c65:6174::34c3 dev lo");
+}
+
 /// The same without anybody else: DEL alone.
 #[test]
-fn the_table_of_a_version_before_goes() {
-    isolated(|| {
-        let _host = Host::new();
-        fs::write("/run/before.nft", include_str!("../data/host-port-46b4685.nft")).unwrap();
-        shell("nft -f /run/before.nft && ip -6 route add local fd63:6c65:6174::34c3 dev lo");
-        let web = Namespaced::new("web");
-        let plain = json!({"cniVersion": "1.0.0", "name": "net", "type": "portmap"});
-        Call::new(HOST_PORT, "DEL", &plain).of("web", &web, "eth0").run().silent();
-        assert!(!ruleset().contains("cleat_host_port"), "{}", ruleset());
-        shell("! ip -6 route show table local | grep -q fd63");
-    });
+fn the_table_of_the_first_version_goes() {
+    isolated(|| goes(BEFORE[0]));
+}
+
+#[test]
+fn the_table_of_the_version_before_goes() {
+    isolated(|| goes(BEFORE[1]));
+}
+
+fn goes(recorded: &str) {
+    let _host = Host::new();
+    fs::write("/run/before.nft", recorded).unwrap();
+    shell("nft -f /run/before.nft && ip -6 route add local fd63:6c65:6174::34c3 dev lo");
+    let web = Namespaced::new("web");
+    let plain = json!({"cniVersion": "1.0.0", "name": "net", "type": "portmap"});
+    Call::new(HOST_PORT, "DEL", &plain).of("web", &web, "eth0").run().silent();
+    assert!(!ruleset().contains("cleat_host_port"), "{}", ruleset());
+    shell("! ip -6 route show table local | grep -q fd63");
 }

@@ -24,7 +24,7 @@ fn reboot(containers: Vec<Namespaced>) {
         "for link in $(ip -o link show | grep -o '\\(veth[0-9a-f]*\\|cleat[0-9]\\)[@:]' | tr -d @:); do ip link del $link || true; done",
     );
     shell(
-        "nft flush ruleset; rm -rf /run/cleat; ip -6 route del local fd63:6c65:6174::34c3 table local || true",
+        "nft flush ruleset; rm -rf /run/cleat; ip -6 route del local fd63:6c65:6174::34c3 table local; ip route del local 169.254.213.2 table local || true",
     );
     for file in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
         fs::write(Path::new("/proc/sys/net").join(file), "0").unwrap();

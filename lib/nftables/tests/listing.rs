@@ -205,6 +205,11 @@ fn every_match_and_statement() {
             Expr::SetIp6 { selector: Ip6Saddr, address: "fd00:1::1".parse().unwrap() },
             Expr::SetIp6 { selector: Ip6Daddr, address: "fd00:1::2".parse().unwrap() },
         ]);
+        rule(&[
+            Expr::eq(IpDaddr, v4("127.0.0.1")),
+            Expr::SetIp4 { selector: IpSaddr, address: "10.1.0.1".parse().unwrap() },
+            Expr::SetIp4 { selector: IpDaddr, address: "10.1.0.2".parse().unwrap() },
+        ]);
         rule(&[tcp(), Expr::Reject(Reject::TcpReset)]);
         rule(&[Expr::Reject(Reject::AdminProhibited)]);
         rule(&[Expr::Reject(Reject::PortUnreachable)]);

@@ -1,6 +1,7 @@
 //! Names of kernel objects, derived from what identifies an attachment or a network, so that DEL and GC find them
 //! without asking anybody.
 
+pub(crate) use cni::links::{BRIDGE_ALIAS, GATEWAY_ALIAS};
 use cni::{Attachment, NetworkName, token};
 
 /// The longest part of a network's name that is shown.
@@ -36,12 +37,6 @@ pub(crate) fn network_label(network: &NetworkName) -> String {
     let shown: String = network.as_str().chars().take(SHOWN).collect();
     format!("{shown} {}", &token(&[network.as_str()])[..8])
 }
-
-/// The alias of a bridge that an ADD made, which DEL may therefore remove with its last port.
-pub(crate) const BRIDGE_ALIAS: &str = "cleat bridge";
-
-/// The alias of a VLAN device for a network's gateway that an ADD made, and that goes with the last port on the VLAN.
-pub(crate) const GATEWAY_ALIAS: &str = "cleat gateway";
 
 /// `IFALIASZ` (linux/if.h) less the closing NUL.
 const ALIAS_MAX: usize = 255;

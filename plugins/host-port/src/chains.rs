@@ -11,7 +11,8 @@
 //! One start of `iptables-restore` a family makes them, all or nothing. Of several rules for one port the first counts, so
 //! whoever finds another container's before its own has lost, and takes its own away. As with the reference, a container
 //! has one chain a network, whatever its interfaces there, and DEL removes it whole; `hostPort: 0` and `[::1]` are not
-//! offered. Where the kernel has `nf_tables` as well, the guard of its table closes 127.0.0.0/8 to neighbours.
+//! offered. Where the kernel has `nf_tables` as well, 127.0.0.1 comes by its stand-in (`localhost`), which that table masquerades;
+//! else by `route_localnet`, as with the reference.
 
 mod conflict;
 mod holders;
@@ -28,7 +29,7 @@ use crate::error::Error;
 use crate::port::Port;
 use layout::Layout;
 
-pub(crate) use holders::{framed, refuse_taken};
+pub(crate) use holders::{framed, have_ports, refuse_taken};
 pub(crate) use removal::{del, del_legacy, gc};
 
 pub(crate) const TABLE: &str = "nat";

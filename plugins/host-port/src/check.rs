@@ -7,6 +7,7 @@ use crate::conf::Conf;
 use crate::container::Container;
 use crate::error::Error;
 use crate::holder::{Holder, Owner};
+use crate::localhost::{LO, LO4};
 use crate::memory::Place;
 use crate::plan::{self, Plan};
 use crate::port::Port;
@@ -38,13 +39,14 @@ pub(crate) fn check(
 ) -> Result<(), Error> {
     let owner = Owner::of(attachment);
     if let Some(chain) = ruleset::incomplete_chain(rules)? {
-        return differs(format!("rules of chain {chain} of table {TABLE} are missing"));
+        return lacks_rules(chain);
     }
     recall_choices(rules, attachment, &mut conf, container)?;
     // Whether localhost was this plugin's to switch on was seen at ADD.
     let locals = memory::locals(memory);
     let plan = Plan::new(attachment, &conf, &container.addresses, &container.interface, locals)?;
-    let plan = plan.made_as(memory::chain(memory));
+    let mut plan = plan.made_as(memory::chain(memory));
+    plan.by_chains = !memory::has_ports(memory);
     for (place, expected, port) in plan.elements() {
         let (map, key) = &place;
         let what = nftables::key::decode(map.key, &expected.key)?;
@@ -73,7 +75,60 @@ pub(crate) fn check(
     if !plan.chain.is_complete(rules)? {
         return differs(format!("rules of chain {} of table {TABLE} are missing", plan.chain.name));
     }
-    localhost(container, |_| true)
+    let has = |locals: &[String]| locals.iter().any(|local| local == LO4);
+    if has(&container.localnets) && !has(&plan.chain.locals) {
+        return opened(plan.chain.locals.iter().find(|local| *local != LO), attachment);
+    }
+    localhost(container, |local| !(plan.by_chains && local == LO))?;
+    match localhost::left_on(rules, &mut netlink::Socket::open()?, container)? {
+        Some(link) => differs(format!(
+            "{} is on, and nothing needs it: containers may reach the host's 127.0.0.1",
+            localhost::what(&link.name)
+        )),
+        None => Ok(()),
+    }
+}
+
+/// A chain of the table has been flushed.
+pub(crate) fn lacks_rules(chain: &str) -> Result<(), Error> {
+    differs(format!("rules of chain {chain} of table {TABLE} are missing"))
+}
+
+/// What a version before this one did for 127.0.0.1 outlives the rules that guard it.
+fn opened(interface: Option<&String>, attachment: &Attachment) -> Result<(), Error> {
+    let Some(interface) = interface else {
+        return differs(format!("127.0.0.1 does not lead to {attachment}"));
+    };
+    differs(format!(
+        "127.0.0.1 leads to {attachment} by {}, which a flush of all rules leaves open to every container: repeat the ADD",
+        localhost::what(interface)
+    ))
+}
+
+/// Names what keeps 127.0.0.1 from leading to an attachment that has its ports by iptables, of this program or the reference's.
+pub(crate) fn localhost_of_chains(
+    rules: Option<&mut Socket>,
+    attachment: &Attachment,
+    conf: &Conf,
+    container: &Container,
+) -> Result<(), Error> {
+    let links = container.localnets_of_chains()?;
+    if links.is_empty() {
+        return Ok(());
+    }
+    if let Some(rules) = rules
+        && let Some(memory) = rules.get_element(&OWNERS, &[Owner::of(attachment).key()?])?
+    {
+        let locals = memory::locals(&memory);
+        if locals.iter().any(|local| local == LO4) {
+            return check(rules, attachment, conf.for_localhost(), container, &memory);
+        }
+        return opened(locals.first(), attachment);
+    }
+    match links.iter().find(|link| link.route_localnet != Some(true)) {
+        Some(link) => differs(format!("{} is off", localhost::what(&link.name))),
+        None => Ok(()),
+    }
 }
 
 /// Names a port that would not go on by this network if the one that serves it were left: a version before this one kept

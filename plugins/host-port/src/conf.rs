@@ -150,8 +150,8 @@ impl Conf {
 }
 
 impl Conf {
-    /// What is left of it where somebody else publishes the ports.
-    pub(crate) fn without_ports(&self) -> Self {
+    /// What is left of it where iptables publishes the ports, and only localhost leads to them by nftables.
+    pub(crate) fn for_localhost(&self) -> Self {
         Self {
             backend: self.backend,
             chains: ChainKeys::default(),
@@ -159,7 +159,7 @@ impl Conf {
             masq_all: false,
             check_listeners: false,
             free_ports: None,
-            mappings: Vec::new(),
+            mappings: self.mappings.clone(),
         }
     }
 }

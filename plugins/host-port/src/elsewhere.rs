@@ -9,7 +9,6 @@ use nftables::{Chain, Socket, Table};
 use crate::conf::Conf;
 use crate::container::Container;
 use crate::error::Error;
-use crate::localhost::LO;
 use crate::port::Port;
 use crate::{chains, check as own, plan, reference};
 
@@ -103,22 +102,24 @@ pub(crate) fn check(
 }
 
 fn check_at(
-    rules: Option<&mut Socket>,
+    mut rules: Option<&mut Socket>,
     place: Place,
     attachment: &Attachment,
     conf: &Conf,
     container: &Container,
     ports: &[Port],
 ) -> Result<(), Error> {
-    match (place, rules) {
-        (Place::Chains(variant), _) => chains::check(attachment, conf, container, ports, Some(variant))?,
+    match (place, rules.as_deref_mut()) {
+        (Place::Chains(variant), _) => {
+            chains::check(attachment, conf, container, ports, Some(variant))?;
+        }
         (Place::Tables, Some(rules)) => {
             let id = &attachment.container_id;
             reference::check(rules, id, &container.addresses, ports, conf.snat)?;
         }
         (Place::Tables, None) => {}
     }
-    own::localhost(container, |interface| interface != LO)
+    own::localhost_of_chains(rules, attachment, conf, container)
 }
 
 /// Removes what an attachment has in these places.

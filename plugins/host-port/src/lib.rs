@@ -7,9 +7,8 @@
 //!
 //! What people should know:
 //! - A port on one host address is looked up before the same port on all of them, and both may be published.
-//! - `route_localnet`, which 127.0.0.1 needs, is on only as long as a published port of the interface needs it, and the
-//!   neighbours are kept from the host's 127.0.0.0/8 meanwhile. After `nft flush ruleset` nothing keeps them out until
-//!   the ADD of any port is repeated.
+//! - 127.0.0.1 leads to published ports without `route_localnet`, so that nothing is open to neighbours whatever becomes of
+//!   the rules (`localhost`). What a version before this one switched on goes off with the last container that needs it.
 //! - A container's port that several of its networks publish is served by one of them; the others keep it to spare, and
 //!   when the one goes, the next takes over in the same transaction (`spare`).
 //! - The container sees a client's own address, also that of the host where it comes by one of the host's addresses.
@@ -90,8 +89,13 @@ impl Plugin for HostPort {
             return Ok(());
         }
         let check = || -> Result<(), Error> {
-            let container = Container::find(&conf, result, target.ifname())?;
-            check(conf, &target.attachment, &container)
+            let addresses = plan::addresses(result, target.ifname().as_str());
+            if plan::ports(&conf.mappings, &addresses)?.is_empty() {
+                return Ok(());
+            }
+            let chosen = choose(&conf)?;
+            let container = Container::find(&conf, result, target.ifname(), chosen.has_nftables())?;
+            check(chosen, conf, &target.attachment, &container)
         };
         check().map_err(Into::into)
     }
@@ -108,7 +112,12 @@ impl Plugin for HostPort {
     fn status(request: &Request) -> Result<(), cni::Error> {
         let conf = Conf::new(request)?;
         let status = || match choose(&conf)? {
-            Chosen::Nftables(mut rules) => ruleset::try_out(&mut rules),
+            Chosen::Nftables(mut rules) => {
+                if !rules.has_table(&ruleset::TABLE)? {
+                    return ruleset::try_out(&mut rules);
+                }
+                ruleset::incomplete_chain(&mut rules)?.map_or(Ok(()), check::lacks_rules)
+            }
             Chosen::Iptables(_) => chains::status(),
         };
         status().map_err(|error: Error| {
@@ -136,6 +145,12 @@ enum Chosen {
     Iptables(Option<Socket>),
 }
 
+impl Chosen {
+    fn has_nftables(&self) -> bool {
+        !matches!(self, Self::Iptables(None))
+    }
+}
+
 /// The backend asked for; failing that nftables, where the kernel has it.
 fn choose(conf: &Conf) -> Result<Chosen, Error> {
     Ok(match conf.backend {
@@ -146,11 +161,13 @@ fn choose(conf: &Conf) -> Result<Chosen, Error> {
 }
 
 /// CHECK: what the backend in use has; failing that, what another one has, of before the node was moved to this one.
-fn check(conf: Conf, attachment: &cni::Attachment, container: &Container) -> Result<(), Error> {
-    if plan::ports(&conf.mappings, &container.addresses)?.is_empty() {
-        return Ok(());
-    }
-    match choose(&conf)? {
+fn check(
+    chosen: Chosen,
+    conf: Conf,
+    attachment: &cni::Attachment,
+    container: &Container,
+) -> Result<(), Error> {
+    match chosen {
         Chosen::Nftables(mut rules) => {
             let Some(memory) = check::memory(&mut rules, attachment)? else {
                 let framed = chains::framed(&mut rules, &container.addresses)?;
@@ -166,7 +183,11 @@ fn check(conf: Conf, attachment: &cni::Attachment, container: &Container) -> Res
             let ports = plan::published(&conf.mappings, &container.addresses)?;
             let missing = match chains::check(attachment, &conf, container, &ports, None) {
                 Err(missing @ Error::Differs(_)) => missing,
-                outcome => return outcome.and_then(|()| check::localhost(container, |name| name != LO)),
+                outcome => {
+                    return outcome.and_then(|()| {
+                        check::localhost_of_chains(rules.as_mut(), attachment, &conf, container)
+                    });
+                }
             };
             let mut framed = Vec::new();
             if let Some(rules) = rules.as_mut() {
@@ -184,19 +205,24 @@ fn check(conf: Conf, attachment: &cni::Attachment, container: &Container) -> Res
     }
 }
 
+fn close_left_on(rules: &mut Socket, container: &Container) -> Result<(), Error> {
+    localhost::close_left_on(rules, &mut netlink::Socket::open()?, container)
+}
+
 fn add(conf: Conf, result: &AddResult, target: &Target) -> Result<(), cni::Error> {
     let attachment = &target.attachment;
-    let mut container = Container::find(&conf, result, target.ifname())?;
-    let links = container.links.take();
-    if plan::ports(&conf.mappings, &container.addresses)?.is_empty() {
+    let addresses = plan::addresses(result, target.ifname().as_str());
+    if plan::ports(&conf.mappings, &addresses)?.is_empty() {
         return Ok(());
     }
+    let chosen = choose(&conf)?;
+    let container = Container::find(&conf, result, target.ifname(), chosen.has_nftables())?;
     let undone = |error: Error, rules: Option<&mut Socket>| {
         remove::everything(rules, attachment, true)
             .into_iter()
             .fold(cni::Error::from(error), |error, further| error.undo_failed(&further.into()))
     };
-    match choose(&conf)? {
+    match chosen {
         Chosen::Nftables(mut rules) => {
             let framed = chains::framed(&mut rules, &container.addresses)?;
             let places = elsewhere::places(Some(&mut rules), &framed, attachment, &container)?;
@@ -209,16 +235,16 @@ fn add(conf: Conf, result: &AddResult, target: &Target) -> Result<(), cni::Error
             }
             let publish = Publish::new(&mut rules, attachment, conf, &container)?;
             publish
-                .run(&mut rules, &framed, links)
+                .run(&mut rules, &framed)
                 .and_then(|()| elsewhere::remove(Some(&mut rules), &places, attachment, &container))
+                // Its chains may have been the last that needed route_localnet.
+                .and_then(|()| if places.is_empty() { Ok(()) } else { close_left_on(&mut rules, &container) })
                 .map_err(|error| undone(error, Some(&mut rules)))
         }
         Chosen::Iptables(mut rules) => {
             chains::refuse_unsupported(&conf, &container)?;
-            let container = Container {
-                localnets: container.localnets.into_iter().filter(|interface| interface != LO).collect(),
-                ..container
-            };
+            let mut container = container;
+            container.localnets.retain(|local| local != LO);
             let places = elsewhere::others(rules.as_mut(), attachment, &container)?;
             if !places.is_empty()
                 && elsewhere::check(rules.as_mut(), &places, attachment, &conf, &container).is_ok()

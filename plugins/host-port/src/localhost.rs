@@ -1,36 +1,59 @@
 //! `127.0.0.1` and `[::1]`: what the host needs besides rules before they lead to a container.
 //!
-//! The kernel routes packets from `127.0.0.1` to a container only with `route_localnet` on the interface that leads to
-//! it. With it the neighbours behind that interface could reach what listens on the host's 127.0.0.1, which the table's
-//! guard prevents.
+//! The kernel routes packets from `127.0.0.1` to a container, and answers back, only with `route_localnet` on the interface that
+//! leads to it. With it the neighbours behind that interface reach what listens on the host's 127.0.0.1 (CVE-2020-8558), and
+//! rules that keep them out are gone after `nft flush ruleset`, while the switch stays on. Behind connection tracking an answer
+//! looks like a neighbour's packet to 127.0.0.1, so nothing in routing can tell the two apart.
 //!
-//! For IPv6 there is no such switch, and answers to `::1` that come by another link than `lo` are dropped (`ipv6_rcv`).
-//! Therefore packets from `::1` to `::1` get [`STAND_IN`] for both addresses before connection tracking sees them, and
-//! answers get `::1` back behind it. A local route on `lo` makes the stand-in an address of this host; the guard keeps
-//! others from using it.
+//! Therefore nothing is switched on: packets from `127.0.0.1` to a published port get [`STAND_IN4`] for their source before
+//! connection tracking sees them, and answers get `127.0.0.1` back behind it. The destination stays; connection tracking knows
+//! it. For IPv6 there is no such switch at all: answers to `::1` that come by another link than `lo` are dropped
+//! (`ipv6_rcv`), so that [`STAND_IN`] takes the place of both addresses. Local routes on `lo` make the stand-ins addresses of
+//! this host; the guard keeps others from using them, and without the table they are addresses where nothing listens.
 //!
-//! Both are on only while the guard is there: the chain `local_<interface>` stands for "on, by this plugin",
-//! `closing_<interface>` for "about to be switched off", and both keep the table; `lo` is the interface of `[::1]`. Where
-//! somebody else had `route_localnet` on, it is left to them.
+//! The routes are there only while the table is: the chain `local_<what>` stands for "on, by this plugin", `closing_<what>` for
+//! "about to be switched off", and both keep the table. [`LO4`] is what 127.0.0.1 needs, [`LO`] what `[::1]` does. Any other
+//! name is that of an interface whose `route_localnet` a version before this one switched on, for containers that still need it.
+//! Who has the backend of iptables on a kernel without nftables needs it as well, and has no guard.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::thread::sleep;
 use std::time::Duration;
 
+use cni::links::{BRIDGE_ALIAS, GATEWAY_ALIAS};
 use ipnetwork::{IpNetwork, Ipv4Network};
-use netlink::sysctl;
-use nftables::{Batch, Chain, Expr, Socket};
+use netlink::{Link, sysctl};
+use nftables::{Batch, Chain, Expr, Set, Socket};
 
+use crate::container::Container;
 use crate::error::Error;
-use crate::names;
-use crate::ruleset::{NETWORKS, TABLE};
+use crate::ruleset::{LOCAL6, NETWORKS, TABLE};
+use crate::{chains, names, reference};
 
 /// What stands in for `::1`: an address of the range for private use (RFC 4193). Its 16-bit words have the sum of those
 /// of `::1`, so no checksum of a packet changes with it (as RFC 6296 does it); kernels get checksums of reassembled
 /// packets wrong when an address is rewritten to another sum (`nft_payload_l4csum_update`, seen on 6.18).
 pub(crate) const STAND_IN: Ipv6Addr = Ipv6Addr::new(0xfd63, 0x6c65, 0x6174, 0, 0, 0, 0, 0x34c3);
-/// The interface of `[::1]`.
+/// The same for `127.0.0.1`, of the range that never leaves a link (RFC 3927).
+pub(crate) const STAND_IN4: Ipv4Addr = Ipv4Addr::new(169, 254, 213, 2);
+/// What `[::1]` needs.
 pub(crate) const LO: &str = "lo";
+/// What `127.0.0.1` needs.
+pub(crate) const LO4: &str = "127.0.0.1";
+
+/// What a set of ports of localhost needs.
+pub(crate) fn of_set(set: &Set<'_>) -> &'static str {
+    if *set == LOCAL6 { LO } else { LO4 }
+}
+
+/// The stand-in that is meant, unless that is an interface.
+fn stand_in(local: &str) -> Option<IpAddr> {
+    match local {
+        LO => Some(IpAddr::V6(STAND_IN)),
+        LO4 => Some(IpAddr::V4(STAND_IN4)),
+        _ => None,
+    }
+}
 
 /// 127.0.0.0/8 (RFC 1122, 3.2.1.3).
 pub(crate) const LOOPBACK: IpNetwork = match Ipv4Network::new_checked(Ipv4Addr::new(127, 0, 0, 0), 8) {
@@ -40,7 +63,7 @@ pub(crate) const LOOPBACK: IpNetwork = match Ipv4Network::new_checked(Ipv4Addr::
 
 /// Whether it is this plugin's to switch, where it is on: on by this plugin.
 pub(crate) fn is_ours(socket: &mut Socket, interface: &str) -> Result<bool, Error> {
-    Ok(interface == LO
+    Ok(stand_in(interface).is_some()
         || has_chain(socket, &names::local_chain(interface))?
         || has_chain(socket, &names::closing_chain(interface))?)
 }
@@ -66,15 +89,15 @@ pub(crate) fn is_on(interface: &str) -> Result<bool, Error> {
 
 /// What of the host is on or off, in words.
 pub(crate) fn what(interface: &str) -> String {
-    if interface == LO {
-        return format!("the local route to {STAND_IN}");
+    if let Some(address) = stand_in(interface) {
+        return format!("the local route to {address}");
     }
     format!("route_localnet of interface {interface}")
 }
 
 fn is_switched_on(interface: &str) -> Result<bool, Error> {
-    if interface == LO {
-        return Ok(netlink::Socket::open()?.is_local(IpAddr::V6(STAND_IN))?);
+    if let Some(address) = stand_in(interface) {
+        return Ok(netlink::Socket::open()?.is_local(address)?);
     }
     let link = netlink::Socket::open()?.get_link(interface)?;
     Ok(link.is_some_and(|link| link.route_localnet == Some(true)))
@@ -82,8 +105,8 @@ fn is_switched_on(interface: &str) -> Result<bool, Error> {
 
 /// Switches it on, and says whether it was off. The interface's chain must be there by then, and be referred to.
 pub(crate) fn enable(links: &mut netlink::Socket, interface: &str) -> Result<bool, Error> {
-    if interface == LO {
-        return Ok(links.add_local(IpAddr::V6(STAND_IN))?);
+    if let Some(address) = stand_in(interface) {
+        return Ok(links.add_local(address)?);
     }
     match links.get_link(interface)?.filter(|link| link.route_localnet != Some(true)) {
         Some(link) => links.route_localnet(link.index).map(|()| true).map_err(Error::from),
@@ -131,9 +154,46 @@ pub(crate) fn release(socket: &mut Socket, interface: &str) -> Result<(), Error>
     Ok(())
 }
 
-/// Takes the local route back where the table has gone that told of it, as after `nft flush ruleset`. An ADD at the same
+/// The container's bridge, or the VLAN device on it, where that has `route_localnet` on and nothing needs it: a version before
+/// this one switched it on, and its table was flushed or the reference has left. On a bridge that somebody else made it is
+/// theirs.
+pub(crate) fn left_on(
+    socket: &mut Socket,
+    links: &mut netlink::Socket,
+    container: &Container,
+) -> Result<Option<Link>, Error> {
+    for name in container.shared() {
+        let is_made = |link: &Link| {
+            link.alias.as_deref().is_some_and(|alias| [BRIDGE_ALIAS, GATEWAY_ALIAS].contains(&alias))
+        };
+        let link = links.get_link(name)?.filter(|link| link.route_localnet == Some(true) && is_made(link));
+        if let Some(link) = link
+            && !is_ours(socket, name)?
+            && !chains::have_ports(socket)?
+            && !reference::has_ports(socket)?
+        {
+            return Ok(Some(link));
+        }
+    }
+    Ok(None)
+}
+
+/// Switches off what is [`left_on`].
+pub(crate) fn close_left_on(
+    socket: &mut Socket,
+    links: &mut netlink::Socket,
+    container: &Container,
+) -> Result<(), Error> {
+    match left_on(socket, links, container)? {
+        Some(link) => switch(&link.name, false),
+        None => Ok(()),
+    }
+}
+
+/// Takes the local routes back where the table has gone that told of it, as after `nft flush ruleset`. An ADD at the same
 /// time makes the table first, which is seen afterwards.
 pub(crate) fn forget(socket: &mut Socket) -> Result<(), Error> {
+    withdraw(socket, LO4)?;
     withdraw(socket, LO)
 }
 
@@ -149,8 +209,8 @@ fn switch(interface: &str, on: bool) -> Result<(), Error> {
     if on {
         return enable(&mut netlink::Socket::open()?, interface).map(drop);
     }
-    if interface == LO {
-        netlink::Socket::open()?.del_local(IpAddr::V6(STAND_IN))?;
+    if let Some(address) = stand_in(interface) {
+        netlink::Socket::open()?.del_local(address)?;
         return Ok(());
     }
     match sysctl::set(&path(interface), "0") {
@@ -177,5 +237,7 @@ mod tests {
         // Ones' complement (RFC 1071).
         let sum = |address: Ipv6Addr| address.segments().into_iter().map(u32::from).sum::<u32>() % 0xffff;
         assert_eq!(sum(STAND_IN), sum(Ipv6Addr::LOCALHOST));
+        let mapped = |address: Ipv4Addr| sum(address.to_ipv6_compatible());
+        assert_eq!(mapped(STAND_IN4), mapped(Ipv4Addr::LOCALHOST));
     }
 }

@@ -2,17 +2,18 @@
 //!
 //! `<interfaces of localhost with / in between, or -> <container address>… <protocol/port>… <address/protocol/port>…`,
 //! and `...` in place of what there was no room for: then the maps are searched. `~` before a port: by another of the
-//! container's networks, or by this one when that was left. `+<owner>`: an heir, who has some of these ports to spare, or one
+//! container's networks, or by this one when that was left. `=` before a port: iptables publishes it, and only localhost leads
+//! there by this table. `+<owner>`: an heir, who has some of these ports to spare, or one
 //! of these addresses.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use nftables::{Data, Element, Field, Set, Socket, Verdict};
 
 use crate::error::Error;
 use crate::holder::{COMMENT_MAX, Owner};
 use crate::port::{self, Port, Protocol};
-use crate::ruleset::{HAIR4, HAIR6, LOCAL6, OWNERS, PORTS, SPARE4, SPARE6};
+use crate::ruleset::{AT4, HAIR4, HAIR6, HOST4, LOCALHOST, OWNERS, PORTS, SPARE4, SPARE6};
 use crate::spare;
 
 /// Stands where there is no interface.
@@ -23,6 +24,8 @@ const AND: char = '/';
 const MORE: &str = "...";
 /// Begins the word of a port that another network of the container has.
 const SPARE: char = '~';
+/// Begins the word of a port that is published by iptables.
+const ELSEWHERE: char = '=';
 /// Begins the word of an heir.
 const HEIR: char = '+';
 
@@ -48,6 +51,32 @@ pub(crate) struct Holdings {
     pub comment: Option<String>,
     /// What the element in `owners` says.
     pub text: String,
+}
+
+/// The element of `owners` for an attachment that has these ports by iptables, with localhost by this table.
+pub(crate) fn of_localhost(
+    owner: &Owner,
+    chain: &str,
+    locals: &[String],
+    ports: &[Port],
+    lent: &[Port],
+) -> Result<Element, Error> {
+    let waiting = lent.iter().map(|port| Port { host_ip: Some(port.container.ip()), ..*port });
+    let all = ports.iter().copied().chain(waiting);
+    let words = all.map(|port| format!("{ELSEWHERE}{}", word(&port)));
+    of_text(owner, chain, of_words(locals, words))
+}
+
+/// Where an attachment that has a port by iptables waits for the place of localhost, which another of the container's networks
+/// has: no packet of 127.0.0.1 goes to the container's own address.
+pub(crate) fn waiting_place(port: &Port) -> Place {
+    (&AT4, port::key_of(Some(port.container.ip()), port.protocol, port.host_port))
+}
+
+/// Whether a memory names a port of such a place, other than to spare.
+pub(crate) fn publishes(owner: &Owner, text: &str, place: &Place) -> bool {
+    let words = text.split(' ').skip(1).filter(|word| !word.starts_with(SPARE));
+    words.into_iter().any(|word| places(owner, word).contains(place))
 }
 
 /// The element of `owners` for an attachment with these ports, and with masquerading for these addresses.
@@ -99,11 +128,15 @@ pub(crate) fn has_address(text: &str, address: IpAddr) -> bool {
 }
 
 fn write(locals: &[String], hair: &[IpAddr], ports: &[Port], spares: &[Port]) -> String {
-    let mut text = if locals.is_empty() { NONE.to_owned() } else { locals.join(&AND.to_string()) };
-    let mut last = String::new();
     let addresses = hair.iter().map(ToString::to_string);
     let spares = spares.iter().map(|port| format!("{SPARE}{}", word(port)));
-    for word in addresses.chain(ports.iter().map(word)).chain(spares) {
+    of_words(locals, addresses.chain(ports.iter().map(word)).chain(spares))
+}
+
+fn of_words(locals: &[String], words: impl Iterator<Item = String>) -> String {
+    let mut text = if locals.is_empty() { NONE.to_owned() } else { locals.join(&AND.to_string()) };
+    let mut last = String::new();
+    for word in words {
         // Both families of one port are one word.
         if word == last {
             continue;
@@ -132,9 +165,23 @@ fn places(owner: &Owner, word: &str) -> Vec<Place> {
         let spares = by_network.iter().filter_map(|place| spare::of(owner, place)).collect();
         return [by_network, spares].concat();
     }
+    if let Some(word) = word.strip_prefix(ELSEWHERE) {
+        let of_localhost = |place: Place| match &place {
+            (map, key) if **map == HOST4 => Some((&AT4, key.clone())),
+            place => port::localhost_of(place),
+        };
+        return published(word).into_iter().filter_map(of_localhost).collect();
+    }
     if let Ok(address) = word.parse() {
         return vec![hair_place(address)];
     }
+    let published = published(word);
+    let localhost: Vec<Place> = published.iter().filter_map(port::localhost_of).collect();
+    [published, localhost].concat()
+}
+
+/// The places in the maps of ports that a word stands for.
+fn published(word: &str) -> Vec<Place> {
     let mut parts = word.rsplit('/');
     let port = parts.next().and_then(|part| part.parse().ok());
     let protocol = parts.next().and_then(Protocol::parse);
@@ -142,12 +189,8 @@ fn places(owner: &Owner, word: &str) -> Vec<Place> {
         return Vec::new();
     };
     let place = |host_ip, is_ipv4| (port::map(host_ip, is_ipv4), port::key_of(host_ip, protocol, port));
-    let localhost6 = || (&LOCAL6, port::key_of(None, protocol, port));
     match parts.next().map(str::parse::<IpAddr>) {
-        None => vec![place(None, true), place(None, false), localhost6()],
-        Some(Ok(address)) if address == Ipv6Addr::LOCALHOST => {
-            vec![place(Some(address), false), localhost6()]
-        }
+        None => vec![place(None, true), place(None, false)],
         Some(Ok(address)) => vec![place(Some(address), address.is_ipv4())],
         Some(Err(_)) => Vec::new(),
     }
@@ -188,7 +231,7 @@ pub(crate) fn recall(socket: &mut Socket, owner: &Owner, also: &[Place]) -> Resu
     }
     holdings.is_whole = !search;
     if search {
-        for map in PORTS.into_iter().chain([&LOCAL6, &HAIR4, &HAIR6, &SPARE4, &SPARE6]) {
+        for map in PORTS.into_iter().chain(LOCALHOST).chain([&HAIR4, &HAIR6, &SPARE4, &SPARE6]) {
             for element in socket.elements(map)? {
                 if let Ok(key) = nftables::key::decode(map.key, &element.key) {
                     holdings.take(owner, map, key, &element);
@@ -225,7 +268,8 @@ pub(crate) fn chain(element: &Element) -> Option<&str> {
 
 /// Whether an element of `owners` is of an attachment with ports in this table.
 pub(crate) fn has_ports(element: &Element) -> bool {
-    element.comment.as_deref().is_some_and(|text| text.contains(' '))
+    let first = element.comment.as_deref().and_then(|text| text.split(' ').nth(1));
+    first.is_some_and(|word| !word.starts_with([ELSEWHERE, HEIR]))
 }
 
 /// The interfaces of localhost that an element of `owners` needs.
@@ -242,6 +286,7 @@ pub(crate) fn interfaces(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ruleset::{LOCAL4, LOCAL6};
 
     fn published(host_ip: Option<&str>, host_port: u16, container: &str) -> Port {
         Port {
@@ -278,7 +323,26 @@ mod tests {
         for number in [8080, 83] {
             assert!(found.contains(&(&LOCAL6, port::key_of(None, Protocol::Tcp, number))));
         }
-        assert_eq!(found.len(), 9);
+        assert!(found.contains(&(&LOCAL4, port::key_of(None, Protocol::Tcp, 8080))));
+        assert!(found.contains(&(&AT4, ports[2].key())));
+        assert_eq!(found.len(), 11);
+    }
+
+    #[test]
+    fn ports_of_iptables_are_of_localhost_alone() {
+        let owner = Owner::from_digits("0123456789abcd").unwrap();
+        let port = published(None, 8080, "10.1.0.11:80");
+        let locals = ["127.0.0.1".to_owned()];
+        let element = of_localhost(&owner, "hair", &locals, &[port], &[]).unwrap();
+        assert_eq!(element.comment.as_deref(), Some("127.0.0.1 =tcp/8080"));
+        assert!(!has_ports(&element));
+        assert!(places(&owner, "=tcp/8080").contains(&port.localhost().unwrap()));
+        assert!(!places(&owner, "=tcp/8080").contains(&(port.map(), port.key())));
+        let waits = of_localhost(&owner, "hair", &locals, &[port], &[port]).unwrap().comment.unwrap();
+        assert_eq!(waits, "127.0.0.1 =tcp/8080 =10.1.0.11/tcp/8080");
+        assert_eq!(places(&owner, "=10.1.0.11/tcp/8080"), [waiting_place(&port)]);
+        assert!(publishes(&owner, &waits, &port.localhost().unwrap()));
+        assert!(!publishes(&owner, "127.0.0.1 ~tcp/8080", &port.localhost().unwrap()));
     }
 
     #[test]

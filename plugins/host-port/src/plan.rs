@@ -5,17 +5,18 @@ use std::net::{IpAddr, SocketAddr};
 
 use cni::{AddResult, Attachment};
 use ipnetwork::IpNetwork;
-use nftables::{Element, Verdict};
+use nftables::{Element, Set, Verdict};
 
 use crate::conf::{Conf, Mapping};
 use crate::error::Error;
 use crate::holder::{Holder, Owner};
-use crate::localhost::LO;
+use crate::localhost;
 use crate::memory::{self, Place};
 use crate::names;
-use crate::port::{self, Port};
+use crate::port::Port;
 use crate::ruleset::{LOCAL6, NetworkChain};
 use crate::spare;
+use crate::way::Before;
 
 /// The addresses of the container that ports lead to: the first of each family, as in the reference.
 pub(crate) fn addresses(result: &AddResult, ifname: &str) -> Vec<IpNetwork> {
@@ -64,7 +65,11 @@ pub(crate) struct Plan {
     pub before: Vec<Owner>,
     /// The interface of the host that goes with the container.
     pub interface: String,
-    /// What the network's chain was called by a version before this one.
+    /// Iptables publishes the ports; only localhost leads to them by this table.
+    pub by_chains: bool,
+    /// Ports whose place for localhost another of the container's networks has, though not the port.
+    pub lent: HashSet<Port>,
+    /// What the network's chain was called by the first version.
     old_chain: String,
     comment: String,
 }
@@ -96,6 +101,8 @@ impl Plan {
                 locals,
                 is_old: false,
             },
+            by_chains: false,
+            lent: HashSet::new(),
             old_chain,
             hair: if conf.snat { addresses.iter().map(IpNetwork::ip).collect() } else { Vec::new() },
             ports,
@@ -112,17 +119,20 @@ impl Plan {
         let ports = self.ports.iter().enumerate().filter(|(_, (_, port))| !self.spares.contains(port));
         let published = ports
             .clone()
+            .filter(|_| !self.by_chains)
             .map(|(at, (_, port))| ((port.map(), port.key()), port.element(&self.comment), Some(at)));
-        let has_localhost6 = self.chain.locals.iter().any(|interface| interface == LO);
+        // A port on all addresses and the same on [::1] share an element.
         let mut seen = BTreeSet::new();
-        let localhost6 = ports
-            .filter(move |(_, (_, port))| {
-                has_localhost6 && port.is_localhost6() && seen.insert((port.protocol, port.host_port))
+        let localhost = ports
+            .filter_map(move |(at, (_, port))| {
+                let is_own = |(set, _): &Place| self.has_localhost(set) && !self.lent.contains(port);
+                let place = port.localhost().filter(is_own)?;
+                let is_new = *place.0 != LOCAL6 || seen.insert((port.protocol, port.host_port));
+                is_new.then_some((at, place))
             })
-            .map(|(at, (_, port))| {
-                let key = port::key_of(None, port.protocol, port.host_port);
+            .map(|(at, (set, key))| {
                 let element = Element::new(&key).comment(self.comment.as_str());
-                ((&LOCAL6, key), element, Some(at))
+                ((set, key), element, Some(at))
             });
         let others = self.ports.iter().map(|(_, port)| port).filter(|port| self.spares.contains(port));
         let spares = others.filter_map(|port| spare::element(&self.owner, port, &self.comment));
@@ -135,7 +145,18 @@ impl Plan {
                 .comment(self.comment.as_str());
             ((map, key), element, None)
         });
-        published.chain(localhost6).chain(spares).chain(hair)
+        // Who only waits for a place needs an element all the same: its comment says whose the place is then.
+        let waiting = self.lent.iter().filter(|_| self.by_chains).map(|port| {
+            let place = memory::waiting_place(port);
+            let element = Element::new(&place.1).comment(self.comment.as_str());
+            (place, element, None)
+        });
+        published.chain(localhost).chain(spares).chain(hair).chain(waiting)
+    }
+
+    /// Whether localhost leads to ports of such a set.
+    fn has_localhost(&self, set: &Set<'_>) -> bool {
+        self.chain.locals.iter().any(|local| local == localhost::of_set(set))
     }
 
     /// The same as it was made in an earlier layout, if that is the chain's name.
@@ -148,8 +169,9 @@ impl Plan {
     }
 
     /// Goes without what somebody has before it; the same is asked for again once that one has gone.
-    pub(crate) fn yield_to(&mut self, owner: Option<Owner>, port: Option<Port>, address: Option<IpAddr>) {
+    pub(crate) fn yield_to(&mut self, Before { owner, port, localhost, address }: Before) {
         self.spares.extend(port);
+        self.lent.extend(localhost);
         self.shared.extend(address);
         if let Some(owner) = owner.filter(|owner| !self.before.contains(owner)) {
             self.before.push(owner);
@@ -161,6 +183,10 @@ impl Plan {
         let all = self.ports.iter().map(|(_, port)| *port);
         let (spares, ports): (Vec<Port>, Vec<Port>) = all.partition(|port| self.spares.contains(port));
         let NetworkChain { name, locals, .. } = &self.chain;
+        if self.by_chains {
+            let lent: Vec<Port> = ports.iter().filter(|port| self.lent.contains(port)).copied().collect();
+            return memory::of_localhost(&self.owner, name, locals, &ports, &lent);
+        }
         memory::element(&self.owner, name, locals, &self.hair, &ports, &spares)
     }
 }

@@ -7,7 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use nftables::{Data, Element, Field, Set, key};
 
 use crate::localhost::STAND_IN;
-use crate::ruleset::{HOST4, HOST6, PORT4, PORT6};
+use crate::memory::Place;
+use crate::ruleset::{AT4, HOST4, HOST6, LOCAL4, LOCAL6, PORT4, PORT6};
 
 /// A transport protocol that has ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,9 +81,9 @@ impl Port {
         key_of(self.host_ip, self.protocol, self.host_port)
     }
 
-    /// Whether `[::1]` leads to it, where that is to lead anywhere.
-    pub(crate) fn is_localhost6(&self) -> bool {
-        self.container.is_ipv6() && self.host_ip.is_none_or(|ip| ip.is_loopback())
+    /// The place by which 127.0.0.1 or `[::1]` leads to it, where that is to lead anywhere.
+    pub(crate) fn localhost(&self) -> Option<Place> {
+        localhost_of(&(self.map(), self.key()))
     }
 
     /// Its element there.
@@ -138,6 +139,19 @@ pub(crate) fn map(host_ip: Option<IpAddr>, is_ipv4: bool) -> &'static Set<'stati
         (None, false) => &PORT6,
         (Some(_), true) => &HOST4,
         (Some(_), false) => &HOST6,
+    }
+}
+
+/// The place by which localhost leads to the port of such a place; `None` where it does not.
+pub(crate) fn localhost_of((map, key): &Place) -> Option<Place> {
+    match (map, &key[..]) {
+        (map, _) if **map == PORT4 => Some((&LOCAL4, key.clone())),
+        (map, [Field::Ipv4(address), ..]) if **map == HOST4 && address.is_loopback() => {
+            Some((&AT4, key.clone()))
+        }
+        (map, _) if **map == PORT6 => Some((&LOCAL6, key.clone())),
+        (map, [Field::Ipv6(STAND_IN), port @ ..]) if **map == HOST6 => Some((&LOCAL6, port.to_vec())),
+        _ => None,
     }
 }
 

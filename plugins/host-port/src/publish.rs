@@ -14,7 +14,7 @@ use crate::memory;
 use crate::plan::{self, Plan};
 use crate::port::{Port, Protocol};
 use crate::ruleset::{self, OWNERS, TABLE};
-use crate::way::{Before, Way, clear_way};
+use crate::way::{Way, clear_way};
 use crate::{chains, flows, listener, localhost, spare};
 
 /// How often a transaction is tried again when another process changed something in between.
@@ -35,6 +35,8 @@ pub(crate) struct Publish<'a> {
     losses: u32,
     /// Whether this ADD repeats one, as to put back what is missing.
     repeats: bool,
+    /// Whether iptables publishes the ports.
+    by_chains: bool,
 }
 
 impl<'a> Publish<'a> {
@@ -66,17 +68,13 @@ impl<'a> Publish<'a> {
             candidates: Vec::new(),
             losses: 0,
             repeats: false,
+            by_chains: false,
         })
     }
 
     /// Publishes the ports. A failure before the transaction leaves nothing behind; one after it is for the caller to
     /// undo, by removing the owner. `framed` are the tables of iptables that may have published a port before.
-    pub(crate) fn run(
-        mut self,
-        rules: &mut Socket,
-        framed: &[Table],
-        links: Option<netlink::Socket>,
-    ) -> Result<(), Error> {
+    pub(crate) fn run(mut self, rules: &mut Socket, framed: &[Table]) -> Result<(), Error> {
         let plan = self.plan(rules)?;
         if plan.ports.is_empty() {
             return Ok(());
@@ -88,16 +86,21 @@ impl<'a> Publish<'a> {
         }
         chains::refuse_taken(rules, framed, self.attachment, &plan.ports)?;
         let plan = self.commit(rules, plan)?;
-        for interface in enable(&self.container.localnets, links)? {
-            if self.locals.contains(&interface) {
-                localhost::take_back(rules, &interface)?;
+        if !self.container.localnets.is_empty() {
+            let mut links = netlink::Socket::open()?;
+            for interface in enable(&self.container.localnets, &mut links)? {
+                if self.locals.contains(&interface) {
+                    localhost::take_back(rules, &interface)?;
+                }
             }
+            localhost::close_left_on(rules, &mut links, self.container)?;
         }
         flows::forget_unpublished(rules, plan.ports.iter().map(|(_, port)| port))
     }
 
-    /// Without ports: for what closes 127.0.0.0/8 to neighbours while `route_localnet` is on.
-    fn guard(mut self, rules: &mut Socket) -> Result<(), Error> {
+    /// For localhost alone: iptables publishes the ports.
+    fn localhost(mut self, rules: &mut Socket) -> Result<(), Error> {
+        self.by_chains = true;
         let plan = self.plan(rules)?;
         self.commit(rules, plan).map(drop)
     }
@@ -109,7 +112,9 @@ impl<'a> Publish<'a> {
             }
         }
         let Container { addresses, interface, .. } = self.container;
-        Plan::new(self.attachment, &self.conf, addresses, interface, self.locals.clone())
+        let mut plan = Plan::new(self.attachment, &self.conf, addresses, interface, self.locals.clone())?;
+        plan.by_chains = self.by_chains;
+        Ok(plan)
     }
 
     /// Gives a mapping a host port that is free as far as can be seen; whether it is, the transaction decides.
@@ -143,8 +148,8 @@ impl<'a> Publish<'a> {
                         Way::Clear | Way::Cleared => {}
                         Way::Repeated => self.repeats = true,
                         Way::Before(found) => {
-                            for Before { owner, port, address } in found {
-                                plan.yield_to(owner, port, address);
+                            for before in found {
+                                plan.yield_to(before);
                             }
                         }
                         Way::Taken { at, .. } if self.open[at] => {
@@ -176,13 +181,21 @@ impl<'a> Publish<'a> {
                 spares.insert(port);
             }
         }
+        let mut lent = HashSet::new();
+        for port in plan.lent.drain() {
+            if let Some((set, key)) = port.localhost()
+                && rules.get_element(set, &key)?.is_some()
+            {
+                lent.insert(port);
+            }
+        }
         for address in plan.shared.drain(..) {
             let (map, key) = memory::hair_place(address);
             if rules.get_element(map, &key)?.is_some() {
                 shared.push(address);
             }
         }
-        (plan.spares, plan.shared) = (spares, shared);
+        (plan.spares, plan.lent, plan.shared) = (spares, lent, shared);
         let mut batch = self.batch(rules, plan)?;
         for owner in &plan.before {
             if let Some(found) = rules.get_element(&OWNERS, &[owner.key()?])?
@@ -229,14 +242,11 @@ impl<'a> Publish<'a> {
 }
 
 /// Has localhost lead through interfaces, and returns those that it did not lead through before.
-fn enable(localnets: &[String], links: Option<netlink::Socket>) -> Result<Vec<String>, Error> {
+fn enable(localnets: &[String], links: &mut netlink::Socket) -> Result<Vec<String>, Error> {
     let mut switched = Vec::new();
-    if !localnets.is_empty() {
-        let mut links = links.map_or_else(netlink::Socket::open, Ok)?;
-        for interface in localnets {
-            if localhost::enable(&mut links, interface)? {
-                switched.push(interface.clone());
-            }
+    for interface in localnets {
+        if localhost::enable(links, interface)? {
+            switched.push(interface.clone());
         }
     }
     Ok(switched)
@@ -258,16 +268,20 @@ pub(crate) fn by_chains(
     {
         return Err(Error::Listened { port: *port, address: listener::address(port) });
     }
+    let mut links = netlink::Socket::open()?;
     if let Some(rules) = rules.as_deref_mut() {
         let mut plan = Plan::new(attachment, conf, &container.addresses, &container.interface, Vec::new())?;
         // Iptables masquerades by ports, not by addresses.
         plan.hair.clear();
         clear_ports(rules, plan, &attachment.container_id)?;
         if !container.localnets.is_empty() {
-            Publish::new(rules, attachment, conf.without_ports(), container)?.guard(rules)?;
+            Publish::new(rules, attachment, conf.for_localhost(), container)?.localhost(rules)?;
         }
     }
-    enable(&container.localnets, None)?;
+    enable(&container.localnets, &mut links)?;
+    if let Some(rules) = rules.as_deref_mut() {
+        localhost::close_left_on(rules, &mut links, container)?;
+    }
     chains::add(rules, attachment, conf, container, &ports)?;
     // The kernel has connection tracking without nf_tables as well.
     flows::forget_unpublished(&mut Socket::open()?, ports.iter())

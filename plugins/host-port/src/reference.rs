@@ -43,6 +43,16 @@ pub(crate) fn has(
     Ok(false)
 }
 
+/// Whether anybody has a port of IPv4 in these tables.
+pub(crate) fn has_ports(rules: &mut Socket) -> Result<bool, Error> {
+    for chain in [PORTS, PORTS_OF_ADDRESSES] {
+        if !rules.rules(&Chain::new(TABLES[0], chain))?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Names what is missing for these ports.
 pub(crate) fn check(
     rules: &mut Socket,

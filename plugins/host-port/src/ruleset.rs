@@ -7,37 +7,38 @@
 //!     map port6, host6: the same for IPv6
 //!     map hair4 { type ipv4_addr : verdict; elements = { 10.1.0.11 : goto hair_net } }
 //!     map hair6: the same for IPv6
+//!     set local4 { type inet_proto . inet_service; elements = { tcp . 8080 } }
+//!     set at4 { type ipv4_addr . inet_proto . inet_service; elements = { 127.0.0.1 . tcp . 8081 } }
 //!     set local6 { type inet_proto . inet_service; elements = { tcp . 8080 } }
 //!     map chosen { type inet_proto : inet_service; elements = { tcp : 32769 } }
 //!     map spare4 { type ifname . ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
 //!     map spare6: the same for IPv6
-//!     map owners { type ifname : verdict; elements = { "p0123…" comment "cni0/lo 10.1.0.11 tcp/8080" : goto hair_net } }
+//!     map owners { type ifname : verdict; elements = { "p0123…" comment "127.0.0.1/lo 10.1.0.11 tcp/8080" : goto hair_net } }
 //!     chain networks { }
-//!     chain local_cni0 { jump networks }
+//!     chain local_127.0.0.1 { jump networks }
 //!     chain local_lo { jump networks }
-//!     chain hair_net { jump local_cni0; jump local_lo; ip saddr 127.0.0.0/8 masquerade; ip saddr 10.1.0.0/24 masquerade }
+//!     chain hair_net { jump local_127.0.0.1; jump local_lo; ip saddr 127.0.0.0/8 masquerade; … }
 //!     chain publish { ip6 daddr ::1 return; dnat by host4, port4, host6, port6; ct label set 94 }
 //!     chain pre { type nat hook prerouting priority dstnat; fib daddr type local ct label set 93 jump publish }
 //!     chain locally { type nat hook output priority dstnat; fib daddr type local ct label set 93 jump publish }
-//!     chain post { type nat hook postrouting priority srcnat - 1; ct label 94 return;
+//!     chain post { type nat hook postrouting priority srcnat - 1; the stand-in: masquerade; ct label 94 return;
 //!                  ct status dnat ct label 93; ip daddr vmap @hair4; … @hair6 }
-//!     chain guard { type filter hook prerouting priority raw; from another interface than lo: drop 127.0.0.0/8, the stand-in }
-//!     chain away { type route hook output priority raw; ip6 daddr ::1 … @local6, the stand-in for ::1 }
-//!     chain back { type filter hook input priority srcnat + 10; ::1 for the stand-in }
+//!     chain guard { type filter hook prerouting priority raw; from another interface than lo: drop 127.0.0.0/8, the stand-ins }
+//!     chain away { type route hook output priority raw; … @local4, … @at4, … @local6: the stand-ins for 127.0.0.1 and ::1 }
+//!     chain back { type filter hook input priority srcnat + 10; 127.0.0.1 and ::1 for the stand-ins }
 //! }
 //! ```
 //!
 //! A flow that this table has translated has the label 93 and not 94. One that others have (kube-proxy) came for no address
 //! of this host, or for no port of ours, and keeps its source.
 //!
-//! A version before this one made no `spare4` and no labels. The first ADD that needs another chain renews such a table;
-//! chains of networks stay as they were for the containers that they were made for.
+//! Versions before this one made no `local4`, and the first no `spare4` and no labels. The first ADD that needs another chain
+//! renews such a table; chains of networks stay as they were for the containers that they were made for.
 //!
 //! The kernel counts references, and refuses to delete a chain that anything leads to. An element of `owners`, a map
-//! that no rule looks into, keeps its network's chain; that keeps the chain of the interface whose `route_localnet` is
-//! on; and each of these keeps the empty chain `networks`, and by it the table with its guard.
+//! that no rule looks into, keeps its network's chain; that keeps the chain that stands for what localhost needs; and each of these keeps the empty chain `networks`, and by it the table with its guard.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
 use nftables::{
@@ -77,8 +78,14 @@ pub(crate) const SPARE4: Set =
 /// The same for IPv6.
 pub(crate) const SPARE6: Set =
     Set::map(TABLE, "spare6", &[Type::Ifname, Type::Ipv6Addr, Type::InetProto, Type::InetService], TO6);
+/// Ports that every address of 127.0.0.0/8 leads to.
+pub(crate) const LOCAL4: Set = Set::new(TABLE, "local4", PORT);
+/// Ports that one address of it leads to.
+pub(crate) const AT4: Set = Set::new(TABLE, "at4", &[Type::Ipv4Addr, Type::InetProto, Type::InetService]);
 /// Ports that `[::1]` leads to.
 pub(crate) const LOCAL6: Set = Set::new(TABLE, "local6", PORT);
+/// The sets of ports that localhost leads to.
+pub(crate) const LOCALHOST: [&Set<'static>; 3] = [&LOCAL4, &AT4, &LOCAL6];
 /// The last free port that was chosen, by protocol.
 pub(crate) const CHOSEN: Set = Set::map(TABLE, "chosen", &[Type::InetProto], &[Type::InetService]);
 /// What each attachment has, for DEL.
@@ -94,14 +101,16 @@ const LOCALLY: Chain = Chain::base(TABLE, "locally", Kind::Nat, HookPoint::Outpu
 const POST: Chain = Chain::base(TABLE, "post", Kind::Nat, HookPoint::Postrouting, priority::SRCNAT - 1);
 const GUARD: Chain = Chain::base(TABLE, "guard", Kind::Filter, HookPoint::Prerouting, priority::RAW);
 
-/// For packets from `::1` to `::1`, before connection tracking sees them; a chain of this kind routes them anew.
+/// For packets of localhost, before connection tracking sees them; a chain of this kind routes them anew.
 const AWAY: Chain = Chain::base(TABLE, "away", Kind::Route, HookPoint::Output, priority::RAW);
 /// For answers to them, behind connection tracking, which gives them their source back at the priority of srcnat.
 const BACK: Chain = Chain::base(TABLE, "back", Kind::Filter, HookPoint::Input, priority::SRCNAT + 10);
 
 /// The sets and maps.
-const SETS: [&Set<'static>; 11] =
-    [&PORT4, &HOST4, &PORT6, &HOST6, &HAIR4, &HAIR6, &SPARE4, &SPARE6, &LOCAL6, &CHOSEN, &OWNERS];
+const SETS: [&Set<'static>; 13] = [
+    &PORT4, &HOST4, &PORT6, &HOST6, &HAIR4, &HAIR6, &SPARE4, &SPARE6, &LOCAL4, &AT4, &LOCAL6, &CHOSEN,
+    &OWNERS,
+];
 /// The chains that do not depend on a network.
 const CHAINS: [&Chain<'static>; 8] = [&NETWORKS, &PUBLISH, &PRE, &LOCALLY, &POST, &GUARD, &AWAY, &BACK];
 
@@ -123,9 +132,6 @@ pub(crate) fn restore_table(batch: &mut Batch) -> Result<(), Error> {
 /// Says what the kernel lacks for the table, where it is not there to show for itself: by a transaction that must fail
 /// at its end, and only there.
 pub(crate) fn try_out(socket: &mut Socket) -> Result<(), Error> {
-    if socket.has_table(&TABLE)? {
-        return Ok(());
-    }
     let mut batch = Batch::new();
     create_table(&mut batch)?;
     let network = Chain::new(TABLE, "try_out");
@@ -160,8 +166,16 @@ pub(crate) fn incomplete_chain(socket: &mut Socket) -> Result<Option<&'static st
         if found == expected {
             continue;
         }
-        // A version before this one had a rule less in each of two chains.
-        if [&PUBLISH, &POST].contains(&chain) && found + 1 == expected {
+        // Versions before this one had fewer: the first in these two, all in the others.
+        let fewer: &[usize] = match chain {
+            chain if *chain == PUBLISH => &[1],
+            chain if *chain == POST => &[1, 2],
+            chain if *chain == AWAY => &[2],
+            chain if *chain == BACK => &[1],
+            chain if *chain == GUARD => &[2],
+            _ => &[],
+        };
+        if fewer.iter().any(|fewer| found + fewer == expected) {
             of_before = Some(chain.name);
         } else {
             return Ok(Some(chain.name));
@@ -175,16 +189,26 @@ pub(crate) fn incomplete_chain(socket: &mut Socket) -> Result<Option<&'static st
 
 /// Whether a table that is there was made, or renewed, by this version.
 pub(crate) fn is_of_this_version(socket: &mut Socket) -> Result<bool, Error> {
-    Ok(socket.has_set(&SPARE4)?)
+    Ok(socket.has_set(&LOCAL4)?)
 }
 
 /// The rules that do not depend on a network.
 fn rules() -> Result<Vec<(Chain<'static>, Vec<Expr<'static>>)>, Error> {
+    let stand_in4 = |selector| Expr::eq(selector, Field::Ipv4(localhost::STAND_IN4));
+    let by_stand_in4 = |to: &'static [Selector], set| {
+        let [from, loopback] = [
+            Expr::eq(Selector::IpSaddr, Field::Ipv4(Ipv4Addr::LOCALHOST)),
+            Expr::within(Selector::IpDaddr, localhost::LOOPBACK),
+        ];
+        let away = Expr::SetIp4 { selector: Selector::IpSaddr, address: localhost::STAND_IN4 };
+        vec![from, loopback, Expr::in_set(to, set), away]
+    };
     let localhost6 = |selector| Expr::eq(selector, Field::Ipv6(Ipv6Addr::LOCALHOST));
     let stand_in = |selector| Expr::eq(selector, Field::Ipv6(STAND_IN));
     let set_both =
         |address| [Selector::Ip6Saddr, Selector::Ip6Daddr].map(|selector| Expr::SetIp6 { selector, address });
     let outside = || Ifname::new("lo").map(|lo| Expr::ne(Selector::Iifname, Field::Ifname(lo)));
+    let outwards = || Ifname::new("lo").map(|lo| Expr::ne(Selector::Oifname, Field::Ifname(lo)));
     let translated = || [Expr::any_bit(Selector::CtStatus, status::DNAT), Expr::label(FOR_HOST)];
     let by_address = |selector: &'static [Selector], map| {
         translated().into_iter().chain([Expr::vmap(selector, map)]).collect::<Vec<_>>()
@@ -202,13 +226,19 @@ fn rules() -> Result<Vec<(Chain<'static>, Vec<Expr<'static>>)>, Error> {
         // Packets that are only forwarded are none of this plugin's business.
         (PRE, vec![Expr::to_local(), Expr::SetLabel(FOR_HOST), Expr::jump(PUBLISH.name)]),
         (LOCALLY, vec![Expr::to_local(), Expr::SetLabel(FOR_HOST), Expr::jump(PUBLISH.name)]),
+        // What stands in for localhost leaves no host.
+        (POST, vec![outwards()?, stand_in4(Selector::IpSaddr), Expr::Masquerade]),
         // What others have translated is theirs to masquerade.
         (POST, vec![Expr::label(NO_PORT), Expr::to_caller()]),
         (POST, by_address(&[Selector::IpDaddr], HAIR4)),
         (POST, by_address(&[Selector::Ip6Daddr], HAIR6)),
         // Neighbours must not reach what listens on, or is published on, the host's own addresses.
         (GUARD, vec![outside()?, Expr::within(Selector::IpDaddr, localhost::LOOPBACK), Expr::drop()]),
+        (GUARD, vec![outside()?, Expr::within(Selector::IpSaddr, localhost::LOOPBACK), Expr::drop()]),
+        (GUARD, vec![outside()?, stand_in4(Selector::IpDaddr), Expr::drop()]),
         (GUARD, vec![outside()?, stand_in(Selector::Ip6Daddr), Expr::drop()]),
+        (AWAY, by_stand_in4(BY_PORT, LOCAL4)),
+        (AWAY, by_stand_in4(&[Selector::IpDaddr, Selector::L4Proto, Selector::ThDport], AT4)),
         (
             AWAY,
             vec![
@@ -217,6 +247,14 @@ fn rules() -> Result<Vec<(Chain<'static>, Vec<Expr<'static>>)>, Error> {
                 Expr::in_set(BY_PORT, LOCAL6),
                 away_from,
                 away_to,
+            ],
+        ),
+        (
+            BACK,
+            vec![
+                Expr::within(Selector::IpSaddr, localhost::LOOPBACK),
+                stand_in4(Selector::IpDaddr),
+                Expr::SetIp4 { selector: Selector::IpDaddr, address: Ipv4Addr::LOCALHOST },
             ],
         ),
         (BACK, vec![stand_in(Selector::Ip6Saddr), stand_in(Selector::Ip6Daddr), back_from, back_to]),
@@ -239,9 +277,9 @@ pub(crate) struct NetworkChain {
     pub subnets: Vec<IpNetwork>,
     /// Everybody is masqueraded.
     pub masq_all: bool,
-    /// The interfaces by which localhost leads to the container, as far as this plugin has that in hand.
+    /// By what localhost leads to the container, as far as this plugin has that in hand.
     pub locals: Vec<String>,
-    /// The chain is one of a version before this one, which masqueraded whatever the host itself sends.
+    /// The chain is one of the first version, which masqueraded whatever the host itself sends.
     pub is_old: bool,
 }
 

@@ -10,10 +10,10 @@ use nftables::{Batch, Element, Field, Socket, Verdict, key};
 
 use crate::error::Error;
 use crate::holder::Owner;
-use crate::localhost::LO;
+use crate::localhost;
 use crate::memory::{self, Holdings, Place};
-use crate::port::Port;
-use crate::ruleset::{HAIR4, HAIR6, HOST4, HOST6, LOCAL6, OWNERS, PORT4, PORT6, SPARE4, SPARE6};
+use crate::port::{self, Port};
+use crate::ruleset::{HAIR4, HAIR6, HOST4, HOST6, LOCALHOST, OWNERS, PORT4, PORT6, SPARE4, SPARE6};
 
 /// Where an owner has the port of such a place to spare; `None` where that is no port's.
 pub(crate) fn of(owner: &Owner, (map, key): &Place) -> Option<Place> {
@@ -62,22 +62,23 @@ pub(crate) fn hand_over(
     if heirs.is_empty() {
         return Ok(());
     }
-    let mut localhost: Vec<(Vec<Field>, usize)> = Vec::new();
+    let mut taken: Vec<(Place, usize)> = Vec::new();
     for place in &left.places {
         let Some(at) = take(socket, batch, &heirs, place)? else { continue };
         heirs[at].takes = true;
-        // What [::1] led to goes with the port.
-        let (map, key) = place;
-        if **map == PORT6 || **map == HOST6 {
-            localhost.push((key[key.len() - 2..].to_vec(), at));
-        }
+        // What localhost led to goes with the port.
+        taken.extend(port::localhost_of(place).map(|place| (place, at)));
     }
-    for (_, key) in left.places.iter().filter(|(map, _)| **map == LOCAL6) {
-        let taker = localhost.iter().find(|(port, _)| port == key).map(|(_, at)| &heirs[*at].holdings);
-        if let Some(taker) =
-            taker.filter(|taker| memory::interfaces(&taker.text).iter().any(|name| name == LO))
-        {
-            batch.create_element(&LOCAL6, &commented(Element::new(key), taker));
+    for place in left.places.iter().filter(|(map, _)| LOCALHOST.contains(map)) {
+        let (map, key) = place;
+        let has_localhost = |heir: &&Heir| {
+            memory::interfaces(&heir.holdings.text).iter().any(|name| name == localhost::of_set(map))
+        };
+        let next = taken.iter().find(|(of, _)| of == place).map(|(_, at)| &heirs[*at]);
+        // Who has the port already, by iptables or beside that, had only this to wait for.
+        let waits = |heir: &&Heir| memory::publishes(&heir.owner, &heir.holdings.text, place);
+        if let Some(next) = next.or_else(|| heirs.iter().find(waits)).filter(has_localhost) {
+            batch.create_element(map, &commented(Element::new(key), &next.holdings));
         }
     }
     let owners: Vec<Owner> = heirs.iter().map(|heir| heir.owner.clone()).collect();

@@ -11,7 +11,7 @@ use crate::memory::Place;
 use crate::plan::Plan;
 use crate::port::Port;
 use crate::remove::remove;
-use crate::ruleset::OWNERS;
+use crate::ruleset::{LOCALHOST, OWNERS};
 
 /// What stands in the way of a transaction.
 pub(crate) enum Way {
@@ -32,6 +32,8 @@ pub(crate) struct Before {
     pub owner: Option<Owner>,
     /// A port that the container itself has, by another of its networks.
     pub port: Option<Port>,
+    /// A port of which it has only the place for localhost.
+    pub localhost: Option<Port>,
     /// An address that another container has as well, on another network.
     pub address: Option<IpAddr>,
 }
@@ -55,14 +57,16 @@ pub(crate) fn clear_way(rules: &mut Socket, plan: &Plan, container_id: &Containe
             living.extend(owner.clone().filter(|_| !is_living));
             match (port.and_then(|index| plan.ports.get(index)), &place.1[..]) {
                 (Some((_, port)), _) if is_own(container_id, port, &found) => {
-                    before.push(Before { owner, port: Some(*port), address: None });
+                    let (port, localhost) =
+                        if LOCALHOST.contains(&place.0) { (None, Some(*port)) } else { (Some(*port), None) };
+                    before.push(Before { owner, port, localhost, address: None });
                     continue;
                 }
                 (Some((at, port)), _) => {
                     return Ok(Way::Taken { at: *at, port: *port, holder: holder(&found) });
                 }
                 (None, [address]) if is_readable(&found) => {
-                    before.push(Before { owner, port: None, address: ip(address) });
+                    before.push(Before { owner, port: None, localhost: None, address: ip(address) });
                     continue;
                 }
                 _ => {}

@@ -1,6 +1,6 @@
 //! Clauses to kernel expressions: one `NFTA_LIST_ELEM` of name and attributes each.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 #[allow(clippy::wildcard_imports, reason = "nothing but the numbers that this file writes")]
 use super::numbers::*;
@@ -63,7 +63,8 @@ impl Encoder<'_, '_> {
                     ct.be32(NFTA_CT_SREG, FIRST);
                 });
             }
-            Expr::SetIp6 { selector, address } => self.set_ip6(*selector, *address),
+            Expr::SetIp4 { selector, address } => self.set_ip(*selector, IpAddr::V4(*address)),
+            Expr::SetIp6 { selector, address } => self.set_ip(*selector, IpAddr::V6(*address)),
             Expr::Verdict(verdict) => self.push("immediate", |immediate| {
                 immediate.be32(NFTA_IMMEDIATE_DREG, register::VERDICT);
                 immediate.nest(NFTA_IMMEDIATE_DATA, |data| verdict.write(data));
@@ -258,20 +259,26 @@ impl Encoder<'_, '_> {
         });
     }
 
-    fn set_ip6(&mut self, selector: Selector, address: Ipv6Addr) {
+    fn set_ip(&mut self, selector: Selector, address: IpAddr) {
+        let field = Field::from(address);
+        self.refuse_unless(selector.kind() == Some(field.kind()), "selector is no address of that family");
         let Source::Payload { base, offset } = selector.source() else {
-            return self.list.refuse("selector is no address of IPv6");
+            return self.list.refuse("selector is no address");
         };
-        self.refuse_unless(selector.kind() == Some(Type::Ipv6Addr), "selector is no address of IPv6");
-        self.immediate(FIRST, &address.octets());
+        let bytes = key::encode(&[field]);
+        self.immediate(FIRST, &bytes);
+        // The header of IPv6 has no checksum of its own.
+        let (own, at) = match address {
+            IpAddr::V4(_) => (NFT_PAYLOAD_CSUM_INET, IPV4_CHECKSUM),
+            IpAddr::V6(_) => (NFT_PAYLOAD_CSUM_NONE, 0),
+        };
         self.push("payload", |write| {
             write.be32(NFTA_PAYLOAD_SREG, FIRST);
             write.be32(NFTA_PAYLOAD_BASE, base);
             write.be32(NFTA_PAYLOAD_OFFSET, offset);
-            write.be32(NFTA_PAYLOAD_LEN, 16);
-            // The header of IPv6 has no checksum of its own (NFT_PAYLOAD_CSUM_NONE).
-            write.be32(NFTA_PAYLOAD_CSUM_TYPE, 0);
-            write.be32(NFTA_PAYLOAD_CSUM_OFFSET, 0);
+            write.be32(NFTA_PAYLOAD_LEN, u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+            write.be32(NFTA_PAYLOAD_CSUM_TYPE, own);
+            write.be32(NFTA_PAYLOAD_CSUM_OFFSET, at);
             write.be32(NFTA_PAYLOAD_CSUM_FLAGS, NFT_PAYLOAD_L4CSUM_PSEUDOHDR);
         });
     }

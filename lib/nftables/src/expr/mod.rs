@@ -10,7 +10,7 @@ mod register;
 mod selector;
 mod value;
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub use selector::{Selector, state, status};
 pub use value::Value;
@@ -77,6 +77,13 @@ pub enum Expr<'a> {
     SetLabel(u8),
     /// `meta mark set meta mark | 0x2000`.
     OrMark(u32),
+    /// `ip saddr set 10.1.0.1`: the same as [`Expr::SetIp6`] for IPv4, with the header's own checksum.
+    SetIp4 {
+        /// [`Selector::IpSaddr`] or [`Selector::IpDaddr`].
+        selector: Selector,
+        /// The address.
+        address: Ipv4Addr,
+    },
     /// `ip6 daddr set fd00:1::1`: writes an address into the packet, whatever connection tracking knows of it. A match
     /// of the same family must stand before it. Transport checksums follow.
     SetIp6 {

@@ -17,6 +17,10 @@ pub(crate) const NFTA_PAYLOAD_CSUM_TYPE: u16 = 6;
 pub(crate) const NFTA_PAYLOAD_CSUM_OFFSET: u16 = 7;
 pub(crate) const NFTA_PAYLOAD_CSUM_FLAGS: u16 = 8;
 pub(crate) const NFT_PAYLOAD_L4CSUM_PSEUDOHDR: u32 = 1;
+pub(crate) const NFT_PAYLOAD_CSUM_NONE: u32 = 0;
+pub(crate) const NFT_PAYLOAD_CSUM_INET: u32 = 1;
+/// Where `struct iphdr` has its checksum.
+pub(crate) const IPV4_CHECKSUM: u32 = 10;
 pub(crate) const NFTA_FIB_DREG: u16 = 1;
 pub(crate) const NFTA_FIB_RESULT: u16 = 2;
 pub(crate) const NFTA_FIB_FLAGS: u16 = 3;

@@ -69,6 +69,14 @@ pub enum Selector {
     CtDirection,
     /// `icmpv6 type`.
     Icmpv6Type,
+    /// `icmpv6 taddr`: the address that a message of neighbour discovery is about.
+    Icmpv6Target,
+    /// `arp saddr ether`.
+    ArpSaddrEther,
+    /// `arp saddr ip`.
+    ArpSaddrIp,
+    /// `arp daddr ip`.
+    ArpDaddrIp,
     /// `fib saddr type`.
     FibSaddrType,
     /// `fib daddr type`.
@@ -82,6 +90,7 @@ pub(crate) enum Dependency {
     Ip6,
     Ethernet,
     Icmpv6,
+    Arp,
 }
 
 impl Dependency {
@@ -91,6 +100,8 @@ impl Dependency {
             (Self::Ip, Family::Ip) | (Self::Ip6, Family::Ip6) | (Self::Ethernet, Family::Bridge) => None,
             // IPPROTO_ICMPV6.
             (Self::Icmpv6, _) => Some((NFT_META_L4PROTO, vec![58])),
+            // ETH_P_ARP.
+            (Self::Arp, _) => Some((NFT_META_PROTOCOL, 0x0806u16.to_be_bytes().to_vec())),
             // ARPHRD_ETHER of the input interface.
             (Self::Ethernet, _) => Some((NFT_META_IIFTYPE, 1u16.to_ne_bytes().to_vec())),
             // A bridge sees frames of any protocol: ETH_P_IP, ETH_P_IPV6.
@@ -111,12 +122,12 @@ impl Selector {
             Self::L4Proto => Type::InetProto,
             Self::Mark | Self::CtMark => Type::Mark,
             Self::Iifname | Self::Oifname => Type::Ifname,
-            Self::EtherSaddr | Self::EtherDaddr => Type::EtherAddr,
+            Self::EtherSaddr | Self::EtherDaddr | Self::ArpSaddrEther => Type::EtherAddr,
             Self::EtherType => Type::EtherType,
             Self::CtDirection => Type::CtDirection,
             Self::Icmpv6Type => Type::Icmpv6Type,
-            Self::IpSaddr | Self::IpDaddr => Type::Ipv4Addr,
-            Self::Ip6Saddr | Self::Ip6Daddr => Type::Ipv6Addr,
+            Self::IpSaddr | Self::IpDaddr | Self::ArpSaddrIp | Self::ArpDaddrIp => Type::Ipv4Addr,
+            Self::Ip6Saddr | Self::Ip6Daddr | Self::Icmpv6Target => Type::Ipv6Addr,
             Self::ThSport | Self::ThDport => Type::InetService,
             Self::CtState | Self::CtStatus | Self::CtLabel | Self::FibSaddrType | Self::FibDaddrType => {
                 return None;
@@ -135,7 +146,8 @@ impl Selector {
             Self::IpSaddr | Self::IpDaddr => &[Dependency::Ip],
             Self::Ip6Saddr | Self::Ip6Daddr => &[Dependency::Ip6],
             Self::EtherSaddr | Self::EtherDaddr | Self::EtherType => &[Dependency::Ethernet],
-            Self::Icmpv6Type => &[Dependency::Ip6, Dependency::Icmpv6],
+            Self::Icmpv6Type | Self::Icmpv6Target => &[Dependency::Ip6, Dependency::Icmpv6],
+            Self::ArpSaddrEther | Self::ArpSaddrIp | Self::ArpDaddrIp => &[Dependency::Arp],
             _ => &[],
         }
     }
@@ -175,15 +187,17 @@ impl Selector {
             Self::Mark => Source::Meta(NFT_META_MARK),
             Self::Iifname => Source::Meta(NFT_META_IIFNAME),
             Self::Oifname => Source::Meta(NFT_META_OIFNAME),
-            // Offsets in struct ethhdr, iphdr, ipv6hdr, icmp6hdr; the ports lead the TCP, UDP and SCTP headers.
+            // Offsets in struct ethhdr, iphdr, ipv6hdr, icmp6hdr, and arphdr with what follows it for Ethernet and IPv4; the ports lead the TCP, UDP and SCTP headers.
             Self::EtherDaddr => Source::Payload { base: LINK, offset: 0 },
             Self::EtherSaddr => Source::Payload { base: LINK, offset: 6 },
             Self::EtherType => Source::Payload { base: LINK, offset: 12 },
+            Self::ArpSaddrIp => Source::Payload { base: NETWORK, offset: 14 },
             Self::IpSaddr => Source::Payload { base: NETWORK, offset: 12 },
             Self::IpDaddr => Source::Payload { base: NETWORK, offset: 16 },
-            Self::Ip6Saddr => Source::Payload { base: NETWORK, offset: 8 },
-            Self::Ip6Daddr => Source::Payload { base: NETWORK, offset: 24 },
+            Self::Ip6Saddr | Self::ArpSaddrEther => Source::Payload { base: NETWORK, offset: 8 },
+            Self::Ip6Daddr | Self::ArpDaddrIp => Source::Payload { base: NETWORK, offset: 24 },
             Self::ThSport | Self::Icmpv6Type => Source::Payload { base: TRANSPORT, offset: 0 },
+            Self::Icmpv6Target => Source::Payload { base: TRANSPORT, offset: 8 },
             Self::ThDport => Source::Payload { base: TRANSPORT, offset: 2 },
             Self::CtState => Source::Ct(NFT_CT_STATE),
             Self::CtStatus => Source::Ct(NFT_CT_STATUS),

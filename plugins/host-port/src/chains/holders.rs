@@ -22,6 +22,12 @@ pub(crate) fn framed(rules: &mut Socket, addresses: &[IpNetwork]) -> Result<Vec<
     Ok(framed)
 }
 
+/// Whether anybody has a port of IPv4 by such chains, or may have one in the legacy variant, which is not asked.
+pub(crate) fn have_ports(rules: &mut Socket) -> Result<bool, Error> {
+    let is_legacy = iptables::legacy_tables(iptables::Family::V4).iter().any(|table| table == super::TABLE);
+    Ok(is_legacy || !rules.rules(&Chain::new(TABLES[0], DNAT))?.is_empty())
+}
+
 /// Fails where a port is published by another container's chain in one of the tables that have such.
 pub(crate) fn refuse_taken(
     rules: &mut Socket,

@@ -4,10 +4,26 @@ use netlink::{Socket, sysctl};
 use sandbox::{Snapshot, isolated, traffic};
 use serde_json::json;
 
-use crate::world::{World, route_localnet, ruleset};
+use crate::world::{Container, World, nft, route_localnet, ruleset};
+
+/// A hostile container's way to the host's 127.0.0.0/8: packets for it go to the gateway.
+fn lead_localhost_to_the_gateway(container: &Container) {
+    container.namespace.enter(|| {
+        let mut socket = Socket::open().unwrap();
+        let link = socket.get_link("eth0").unwrap().unwrap().index;
+        let gateway = "10.1.0.1".parse().ok();
+        let route = netlink::Route {
+            gateway,
+            oif: Some(link),
+            ..netlink::Route::new("127.0.0.2/32".parse().unwrap())
+        };
+        sysctl::set("net/ipv4/conf/eth0/route_localnet", "1").unwrap();
+        socket.add_route(&route).unwrap();
+    });
+}
 
 #[test]
-fn neighbours_reach_nothing_on_127_0_0_1() {
+fn neighbours_reach_nothing_on_127_0_0_1_with_or_without_rules() {
     isolated(|| {
         let world = World::new(false);
         let (web, other) = (world.container("web", 11), world.container("other", 12));
@@ -15,49 +31,73 @@ fn neighbours_reach_nothing_on_127_0_0_1() {
         traffic::serve_tcp(None, "host", "127.0.0.1:7000");
         web.add(&json!([{"hostPort": 9090, "containerPort": 80, "hostIP": "127.0.0.1"}]), &json!({}))
             .unwrap();
-        // What a hostile container does: packets for 127.0.0.1 go to the gateway.
-        other.namespace.enter(|| {
-            let mut socket = Socket::open().unwrap();
-            let link = socket.get_link("eth0").unwrap().unwrap().index;
-            let gateway = "10.1.0.1".parse().ok();
-            let route = netlink::Route {
-                gateway,
-                oif: Some(link),
-                ..netlink::Route::new("127.0.0.2/32".parse().unwrap())
-            };
-            sysctl::set("net/ipv4/conf/eth0/route_localnet", "1").unwrap();
-            socket.add_route(&route).unwrap();
-        });
+        lead_localhost_to_the_gateway(&other);
         sysctl::set("net/ipv4/conf/all/rp_filter", "0").unwrap();
         traffic::serve_tcp(None, "host", "127.0.0.2:7000");
         assert_eq!(traffic::ask_tcp(None, "127.0.0.2:7000").unwrap(), "host sees 127.0.0.1");
-        assert!(traffic::ask_tcp(Some(&other.namespace), "127.0.0.2:7000").is_err());
-        // Without the guard it would be reached: the test would otherwise show nothing.
-        let flush = std::process::Command::new("nft")
-            .args(["flush", "chain", "inet", "cleat_host_port", "guard"])
-            .status();
-        assert!(flush.unwrap().success());
-        assert!(traffic::ask_tcp(Some(&other.namespace), "127.0.0.2:7000").is_ok());
+        let is_reached = || traffic::ask_tcp(Some(&other.namespace), "127.0.0.2:7000").is_ok();
+        assert!(!is_reached());
+        // The guard is there for what others switch on.
+        sysctl::set("net/ipv4/conf/br0/route_localnet", "1").unwrap();
+        assert!(!is_reached());
+        nft("flush ruleset");
+        // Here it is reached: the test would otherwise show nothing.
+        assert!(is_reached());
+        sysctl::set("net/ipv4/conf/br0/route_localnet", "0").unwrap();
+        assert!(!is_reached());
     });
 }
 
+fn ip(words: &str) {
+    assert!(std::process::Command::new("ip").args(words.split(' ')).status().unwrap().success(), "{words}");
+}
+
 #[test]
-fn route_localnet_is_on_while_a_port_needs_it() {
+fn localhost_needs_a_route_and_no_route_localnet() {
     isolated(|| {
         let world = World::new(false);
         let (a, b, c) = (world.container("a", 11), world.container("b", 12), world.container("c", 13));
+        let before = Snapshot::take();
+        let has_route = || Socket::open().unwrap().is_local("169.254.213.2".parse().unwrap()).unwrap();
+        for container in [&a, &b] {
+            traffic::serve_tcp(Some(&container.namespace), &container.id, "[::]:80");
+            traffic::serve_udp(Some(&container.namespace), &container.id, "[::]:53");
+        }
         c.add(&json!([{"hostPort": 8082, "containerPort": 80, "hostIP": "192.0.2.1"}]), &json!({})).unwrap();
-        assert_eq!(route_localnet(), "0", "a port on 192.0.2.1 needs no 127.0.0.1");
-        a.add(&json!([{"hostPort": 8080, "containerPort": 80}]), &json!({})).unwrap();
-        b.add(&json!([{"hostPort": 8081, "containerPort": 80}]), &json!({"masqAll": true})).unwrap();
-        assert_eq!(route_localnet(), "1");
+        assert!(!has_route(), "a port on 192.0.2.1 needs no 127.0.0.1");
+        a.add(
+            &json!([{"hostPort": 8080, "containerPort": 80}, {"hostPort": 5353, "containerPort": 53, "protocol": "udp"}]),
+            &json!({}),
+        )
+        .unwrap();
+        let at = json!([{"hostPort": 8081, "containerPort": 80, "hostIP": "127.0.0.7"}]);
+        b.add(&at, &json!({"masqAll": true})).unwrap();
+        assert_eq!((has_route(), route_localnet().as_str()), (true, "0"));
+        // Every address of 127.0.0.0/8, or the one that is named.
+        for address in ["127.0.0.1:8080", "127.0.0.7:8080"] {
+            assert_eq!(traffic::ask_tcp(None, address).unwrap(), "a sees 10.1.0.1");
+        }
+        assert_eq!(traffic::ask_tcp(None, "127.0.0.7:8081").unwrap(), "b sees 10.1.0.1");
+        traffic::serve_tcp(None, "host", "127.0.0.1:8081");
+        assert_eq!(traffic::ask_tcp(None, "127.0.0.1:8081").unwrap(), "host sees 127.0.0.1");
+        assert_eq!(traffic::ask_udp(None, "127.0.0.1:5353").unwrap(), "a sees 10.1.0.1");
+        // In pieces, there and back.
+        let client = traffic::Datagrams::new(None, "127.0.0.1:5353");
+        assert_eq!(client.echo(&[b'x'; 5000]).unwrap(), 5000);
+        // Nobody else can use what stands in for it.
+        for (place, gateway) in [(&world.host.outside, "192.0.2.1"), (&c.namespace, "10.1.0.1")] {
+            place.enter(|| ip(&format!("route replace 169.254.213.2 via {gateway}")));
+            assert!(traffic::ask_tcp(Some(place), "169.254.213.2:8080").is_err());
+        }
         a.del();
-        assert_eq!(route_localnet(), "1", "the other chain needs it still");
+        assert!(has_route(), "the other one needs it still");
         b.del();
-        assert_eq!(route_localnet(), "0");
+        assert!(!has_route());
         assert!(ruleset().contains("chain guard"));
         c.del();
         assert_eq!(ruleset(), "");
+        world.host.outside.enter(|| ip("route del 169.254.213.2"));
+        before.assert_unchanged();
     });
 }
 

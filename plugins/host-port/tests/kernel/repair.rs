@@ -51,7 +51,8 @@ fn whatever_is_missing_is_named_and_put_back() {
             ("nft flush map inet cleat_host_port hair6", "element fd00:1::11 of map hair6 is missing"),
             ("nft flush map inet cleat_host_port owners", "knows nothing of container web"),
             ("ip -6 route del local fd63:6c65:6174::34c3", "local route to fd63:6c65:6174::34c3 is off"),
-            ("sysctl -qw net.ipv4.conf.br0.route_localnet=0", "route_localnet of interface br0 is off"),
+            ("nft flush set inet cleat_host_port local4", "element tcp . 8080 of map local4 is missing"),
+            ("ip route del local 169.254.213.2", "local route to 169.254.213.2 is off"),
         ] {
             damage(line);
             let error = web.check(&mine, &json!({})).unwrap_err();
