@@ -61,7 +61,12 @@ const IN_PLACE: &[Interference] = &[
     breaks("bridge link set dev $VETH hairpin off", "hairpinMode"),
     breaks("echo 0 >/proc/sys/net/ipv4/ip_forward", "net/ipv4/ip_forward is off"),
     breaks("echo 0 >/proc/sys/net/ipv6/conf/all/forwarding", "net/ipv6/conf/all/forwarding is off"),
-    breaks("echo 0 >/proc/sys/net/ipv4/conf/cleat0/route_localnet", "route_localnet of interface cleat0"),
+    breaks("ip route del local 169.254.213.2", "the local route to 169.254.213.2 is off"),
+    breaks(
+        "echo 1 >/proc/sys/net/ipv4/conf/cleat0/route_localnet",
+        "route_localnet of interface cleat0 is on",
+    ),
+    breaks("echo 2 >/proc/sys/net/ipv6/conf/cleat0/accept_ra", "heeds router advertisements of containers"),
     breaks("ip -6 route del local fd63:6c65:6174::34c3 table local", "local route to fd63:6c65:6174::34c3"),
     breaks("rm /var/lib/cni/networks/cleat/10.90.*", "lease of 10.90.0.2"),
     breaks(": >/var/lib/cni/networks/cleat/10.90.0.2", "lease of 10.90.0.2"),

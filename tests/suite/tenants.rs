@@ -4,6 +4,7 @@ mod attacks;
 mod bounds;
 #[cfg(target_arch = "x86_64")]
 mod cost;
+mod guards;
 mod hosts_files;
 mod locks;
 mod names;

@@ -136,6 +136,10 @@ impl Field {
     pub const ETHER_ARP: Self = Self::EtherType(0x0806);
     /// `IP_CT_DIR_REPLY`.
     pub const REPLY: Self = Self::CtDirection(1);
+    /// `NDISC_ROUTER_ADVERTISEMENT`.
+    pub const ROUTER_ADVERTISEMENT: Self = Self::Icmpv6Type(134);
+    /// `NDISC_REDIRECT`.
+    pub const REDIRECT: Self = Self::Icmpv6Type(137);
     /// `NDISC_NEIGHBOUR_SOLICITATION`.
     pub const NEIGHBOUR_SOLICITATION: Self = Self::Icmpv6Type(135);
     /// `NDISC_NEIGHBOUR_ADVERTISEMENT`.

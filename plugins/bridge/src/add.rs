@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::hold::Hold;
 use crate::masquerade::Masquerade;
 use crate::plan::Plan;
+use crate::spoof::addresses::Given;
 use crate::{addresses, container, existing, forward, host, names, netfilter, remove, spoof};
 
 /// Makes an attachment.
@@ -48,6 +49,7 @@ enum Done {
     Link(u32),
     Masquerade(Vec<IpAddr>),
     Guard,
+    Binding,
     Gate,
     Forward,
 }
@@ -110,20 +112,25 @@ impl<'a> Add<'a> {
         }
         // From here on the port keeps the bridge, and its gate.
         held.release(&bridge);
-        self.restrict(port, mac)?;
+        let known: Vec<IpAddr> = ready.iter().flat_map(|(_, plan, _)| plan.addresses()).collect();
+        self.restrict(port, mac, known)?;
         let (given, plan, host_link) = if let Some(ready) = ready {
             ready
         } else {
-            container::set_up(&self.container, self.target.ifname().as_str())?;
+            container::set_up(&self.container, self.target.ifname().as_str(), self.conf.heeds)?;
             host::await_forwarding(&mut self.socket, &bridge, port)?;
             let (given, plan) = self.plan()?;
             let host_link = self.ensure_gateways(&bridge, &plan)?;
+            if self.conf.address_check {
+                self.bind(mac, plan.addresses())?;
+            }
             (given, plan, host_link)
         };
         host::enable_forwarding(&mut self.socket, &plan.gateways)?;
         self.heeded.take().map_or(Ok(()), |heeded| heeded.matters(&plan))?;
         if !self.conf.keep_down {
-            container::configure(&self.container, self.target.ifname().as_str(), &plan, self.conf.dad)?;
+            let (ifname, dad, heeds) = (self.target.ifname().as_str(), self.conf.dad, self.conf.heeds);
+            container::configure(&self.container, ifname, &plan, dad, heeds)?;
             host::await_forwarding(&mut self.socket, &host_link, port)?;
         }
         if self.conf.masquerade && !plan.ips.is_empty() {
@@ -158,7 +165,8 @@ impl<'a> Add<'a> {
     }
 
     /// Sets the port's flags and what it may not do, before the interface is up: nothing is to come through unguarded.
-    fn restrict(&mut self, port: u32, mac: Mac) -> Result<(), Error> {
+    /// `known` are the container's addresses, where they are known yet.
+    fn restrict(&mut self, port: u32, mac: Mac, known: Vec<IpAddr>) -> Result<(), Error> {
         if self.conf.hairpin || self.conf.isolated {
             let (hairpin, isolated) = (Some(self.conf.hairpin), Some(self.conf.isolated));
             let flags = PortFlags { hairpin, isolated, ..PortFlags::default() };
@@ -168,11 +176,21 @@ impl<'a> Add<'a> {
             self.done.push(Done::Guard);
             spoof::add(&mut nftables::Socket::open()?, &self.target.attachment, mac)?;
         }
+        if self.conf.address_check {
+            self.done.push(Done::Binding);
+            self.bind(mac, known.into_iter())?;
+        }
         if self.conf.forward {
             self.done.push(Done::Forward);
             forward::add(&mut nftables::Socket::open()?, self.conf.host_link(), &self.target.attachment)?;
         }
         Ok(())
+    }
+
+    /// Holds the container to its addresses.
+    fn bind(&self, mac: Mac, addresses: impl Iterator<Item = IpAddr>) -> Result<(), Error> {
+        let given = Given::new(mac, addresses, &self.conf.ipam);
+        spoof::addresses::add(&mut nftables::Socket::open()?, &self.target.attachment, &given)
     }
 
     /// The bridge itself, or the VLAN device on it that has the gateway's addresses.
@@ -275,6 +293,7 @@ impl<'a> Add<'a> {
                     removed.map(drop).map_err(Error::from)
                 }
                 Done::Guard => remove::del_guard(&names::host_interface(&self.target.attachment)),
+                Done::Binding => remove::del_binding(&names::host_interface(&self.target.attachment)),
                 Done::Forward => remove::del_forward(&names::host_interface(&self.target.attachment)),
                 Done::Gate => remove::del_gate(&names::host_interface(&self.target.attachment)),
                 Done::Masquerade(addresses) => remove::del_masquerade(&self.target.attachment, &addresses),

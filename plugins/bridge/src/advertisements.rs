@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use ipnetwork::IpNetwork;
-use netlink::{Link, Route, Socket, sysctl};
+use netlink::{Advertisements, Link, Route, Socket, sysctl};
 
 use crate::error::Error;
 use crate::names::{BRIDGE_ALIAS, GATEWAY_ALIAS};
@@ -53,6 +53,27 @@ pub(crate) fn refuse(socket: &mut Socket, link: &Link) -> Result<Option<Heeded>,
         }
         _ => None,
     })
+}
+
+/// Has a container's interface heed none, from within its namespace (CVE-2020-13401): addresses and routes are the IPAM
+/// plugin's to give there, not a neighbour's. Where `/proc/sys` cannot be written, as where the plugin itself runs in a container,
+/// it does without: `ipspoofchk` lets no advertisement of a neighbour through.
+pub(crate) fn refuse_inside(link: &Link) {
+    if link.advertisements.is_some_and(|found| found.accepted != 0) {
+        let _ = sysctl::write(&parameter(link), "0");
+    }
+}
+
+/// Names a link of the host by which containers' advertisements are heeded again, where that can be mended.
+pub(crate) fn expect_refused(socket: &mut Socket, link: &Link) -> Result<(), Error> {
+    let is_heeded = link.advertisements.is_some_and(Advertisements::are_heeded);
+    if !is_heeded || is_way_out(socket, link)? || !sysctl::is_writable(&parameter(link)) {
+        return Ok(());
+    }
+    Err(Error::Differs(format!(
+        "the host heeds router advertisements of containers: {} is not 0",
+        parameter(link)
+    )))
 }
 
 /// Whether a network's bridge, or the VLAN device on it, is also the operator's own link to the outside, which brought the

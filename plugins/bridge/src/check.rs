@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::masquerade::Masquerade;
 use crate::plan::Plan;
 use crate::port::Port;
+use crate::spoof::addresses::Given;
 use crate::{advertisements, container, forward, host, netfilter, port, spoof};
 
 /// Compares an attachment with its previous result and the configuration.
@@ -39,13 +40,19 @@ fn rules(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan, port: &P
     if conf.forward {
         forward::check(&mut nftables::Socket::open()?, conf.host_link(), &target.attachment)?;
     }
-    if conf.spoof_check {
+    if conf.spoof_check || conf.address_check {
         let told = container_interface(result, target)?;
         let mac = told
             .mac
             .parse()
             .map_err(|_| Error::Differs(format!("prevResult has no MAC address for {}", told.name)))?;
-        spoof::check(&mut nftables::Socket::open()?, &target.attachment, port, mac)?;
+        let mut rules = nftables::Socket::open()?;
+        if conf.spoof_check {
+            spoof::check(&mut rules, &target.attachment, port, mac)?;
+        }
+        if conf.address_check {
+            spoof::addresses::check(&mut rules, port, &Given::new(mac, plan.addresses(), &conf.ipam))?;
+        }
     }
     if conf.masquerade && !plan.ips.is_empty() {
         Masquerade::new(&target.attachment, conf, plan).check(conf.masquerade_backend)?;
@@ -81,10 +88,17 @@ fn host(
     if let Some(told) = told.filter(|_| keeps_mac) {
         expect_mac(&bridge, told)?;
     }
+    // Beside what the reference made nobody has switched it off.
+    if found.is_ours {
+        advertisements::expect_refused(socket, &bridge)?;
+    }
     if conf.gateway {
         let gateway = &conf.vlan_gateway;
         let link =
             gateway.as_ref().map_or_else(|| Ok(bridge.clone()), |device| device.check(socket, &bridge))?;
+        if found.is_ours && gateway.is_some() {
+            advertisements::expect_refused(socket, &link)?;
+        }
         let addresses: Vec<IpNetwork> =
             socket.addresses(link.index)?.into_iter().map(|address| address.network).collect();
         if let Some(missing) = plan.gateways.iter().find(|gateway| !addresses.contains(gateway)) {

@@ -46,8 +46,15 @@ pub(crate) struct Keys {
     preserve_default_vlan: Option<bool>,
     /// The container may send from its own hardware address only.
     macspoofchk: bool,
+    /// The container may use only the addresses that it was given, in IP, ARP and neighbour discovery, and from its own
+    /// hardware address only; it is no router.
+    ipspoofchk: bool,
     /// The port exchanges no frames with other isolated ports.
     port_isolation: bool,
+    /// The container takes addresses and routes from router advertisements, as the kernel does by default. Unless this is
+    /// true it takes none where an IPAM plugin other than dhcp gives its addresses.
+    #[serde(rename = "acceptRA")]
+    accept_ra: bool,
     /// ADD waits until the kernel has seen that nobody else has the IPv6 addresses.
     enabledad: bool,
     /// The interface in the container stays down, without addresses.
@@ -124,6 +131,8 @@ pub(crate) struct Conf {
     pub vlan_gateway: Option<VlanGateway>,
     /// The container may send from its own hardware address only.
     pub spoof_check: bool,
+    /// The container may use the addresses only that it was given.
+    pub address_check: bool,
     /// What may be forwarded to and from the bridge, where that is not everything.
     pub gate: Option<Gate>,
     /// What may come in through the gate besides published ports and answers.
@@ -132,6 +141,8 @@ pub(crate) struct Conf {
     pub routed: bool,
     /// What else filters on the host is made to let forwarded packets through.
     pub forward: bool,
+    /// The container may heed router advertisements.
+    pub heeds: bool,
     /// Duplicate address detection is waited for.
     pub dad: bool,
     /// The container's interface stays down.
@@ -171,13 +182,8 @@ impl Conf {
                 "set one of them; hairpinMode is enough for a container to reach itself by a published port",
             ));
         }
-        let ipam = Ipam::new(keys.ipam.r#type);
-        if keys.disable_container_interface && !ipam.is_none() {
-            return Err(config(
-                "disableContainerInterface leaves the interface down, so it cannot have addresses",
-                "leave \"ipam\" out",
-            ));
-        }
+        let ipam = Ipam::new(keys.ipam.r#type.clone());
+        refuse_addresses(&keys, &ipam)?;
         if keys.mtu != 0 && !(68..=65_535).contains(&keys.mtu) {
             return Err(config(
                 &format!("mtu {} is out of range", keys.mtu),
@@ -249,10 +255,12 @@ impl Conf {
             vlans,
             vlan_gateway,
             spoof_check: keys.macspoofchk,
+            address_check: keys.ipspoofchk,
             gate: (gate != Gate::OPEN).then_some(gate),
             ingress_from,
             routed: !keys.internal && (keys.is_gateway || keys.is_default_gateway || keys.ip_masq),
             forward,
+            heeds: keys.accept_ra || !ipam.gives_all(),
             dad: keys.enabledad,
             keep_down: keys.disable_container_interface,
             dns: keys.dns,
@@ -326,6 +334,23 @@ impl Removal {
         };
         Self { bridge, vlan_gateway, ipam }
     }
+}
+
+/// Refuses what needs addresses without any, and what cannot have them with some.
+fn refuse_addresses(keys: &Keys, ipam: &Ipam) -> Result<(), Error> {
+    if keys.disable_container_interface && !ipam.is_none() {
+        return Err(config(
+            "disableContainerInterface leaves the interface down, so it cannot have addresses",
+            "leave \"ipam\" out",
+        ));
+    }
+    if keys.ipspoofchk && ipam.is_none() {
+        return Err(config(
+            "ipspoofchk holds the container to its addresses, and without ipam it has none",
+            "add \"ipam\", or use macspoofchk alone",
+        ));
+    }
+    Ok(())
 }
 
 fn bridge_name(name: String) -> Result<IfName, Error> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use ipnetwork::IpNetwork;
 use netlink::{AddressFlags, Link, Namespace, Socket, sysctl};
 
+use crate::advertisements;
 use crate::error::Error;
 use crate::neighbours::await_solicitable;
 use crate::plan::Plan;
@@ -14,11 +15,16 @@ use crate::plan::Plan;
 const DAD_PATIENCE: Duration = Duration::from_secs(5);
 const DAD_PAUSE: Duration = Duration::from_millis(20);
 
-/// Sets the container's interface up, without any address.
-pub(crate) fn set_up(namespace: &Namespace, ifname: &str) -> Result<(), Error> {
-    let mut socket = namespace.socket()?;
-    let link = expect(&mut socket, ifname)?;
-    Ok(socket.set_up(link.index)?)
+/// Sets the container's interface up, without any address; `heeds` as with [`configure`].
+pub(crate) fn set_up(namespace: &Namespace, ifname: &str, heeds: bool) -> Result<(), Error> {
+    namespace.enter(|| {
+        let mut socket = Socket::open()?;
+        let link = expect(&mut socket, ifname)?;
+        if !heeds {
+            advertisements::refuse_inside(&link);
+        }
+        Ok(socket.set_up(link.index)?)
+    })?
 }
 
 fn expect(socket: &mut Socket, ifname: &str) -> Result<Link, Error> {
@@ -26,8 +32,15 @@ fn expect(socket: &mut Socket, ifname: &str) -> Result<Link, Error> {
     socket.get_link(ifname)?.ok_or_else(gone)
 }
 
-/// Brings the container's interface to what was planned.
-pub(crate) fn configure(namespace: &Namespace, ifname: &str, plan: &Plan, dad: bool) -> Result<(), Error> {
+/// Brings the container's interface to what was planned. Unless it `heeds` router advertisements, none gives it an address or
+/// a route: who shares the network could send them.
+pub(crate) fn configure(
+    namespace: &Namespace,
+    ifname: &str,
+    plan: &Plan,
+    dad: bool,
+    heeds: bool,
+) -> Result<(), Error> {
     namespace.enter(|| {
         let mut socket = Socket::open()?;
         let link = expect(&mut socket, ifname)?;
@@ -35,6 +48,9 @@ pub(crate) fn configure(namespace: &Namespace, ifname: &str, plan: &Plan, dad: b
         if !plan.ips.is_empty() {
             // The neighbours learn at once that an address has moved here (gratuitous ARP, kernel's ip-sysctl).
             socket.announce_addresses(link.index)?;
+        }
+        if !heeds {
+            advertisements::refuse_inside(&link);
         }
         if has_v6 {
             configure_ipv6(ifname, dad)?;

@@ -20,6 +20,10 @@ use crate::names::BRIDGE_ALIAS;
 /// How long the kernel is waited for, and a DEL waits for ADDs that may need the bridge.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// The most hardware addresses that a bridge of ours learns: four for each port that it can have. One container that sends from
+/// ever new ones would have it keep them all for five minutes each, as much memory as that takes.
+const FDB_MAX: u32 = 4_096;
+
 const PAUSE: Duration = Duration::from_micros(500);
 
 /// A bridge that is as the configuration wants it.
@@ -47,6 +51,7 @@ pub(crate) fn ensure_bridge(socket: &mut Socket, conf: &Conf, mac: Option<Mac>) 
             mtu: conf.mtu,
             alias: Some(BRIDGE_ALIAS),
             vlan_filtering: conf.vlans.is_some(),
+            fdb_max_learned: Some(FDB_MAX),
         };
         match socket.add_bridge(&spec) {
             Ok(_) => made = true,
@@ -58,6 +63,10 @@ pub(crate) fn ensure_bridge(socket: &mut Socket, conf: &Conf, mac: Option<Mac>) 
             .ok_or_else(|| Error::Passing(format!("bridge {name} went away while it was set up")))?
     };
     expect_bridge(&link)?;
+    if keeps_mac(&link) && link.fdb_max_learned == Some(0) {
+        // Made by a version before this one.
+        socket.set_fdb_max_learned(link.index, FDB_MAX)?;
+    }
     // A container must not hand the host a route.
     let heeded = advertisements::refuse(socket, &link)?;
     // A bridge that another ADD has just made needs this as little as one of our own, but for promiscMode.

@@ -33,6 +33,20 @@ impl Ipam {
         matches!(self, Self::Program(_))
     }
 
+    /// Whether all of the container's addresses come from here; a server of DHCP knows one family, and advertisements the other.
+    pub(crate) fn gives_all(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::HostLocal => true,
+            Self::Program(_) => !self.asks_a_server(),
+        }
+    }
+
+    /// Whether the container asks a server for addresses, before it has any.
+    pub(crate) fn asks_a_server(&self) -> bool {
+        matches!(self, Self::Program(plugin) if plugin == "dhcp")
+    }
+
     /// Addresses for an attachment; nothing at all without a delegate.
     pub(crate) fn add(&self, request: &Request, target: &Target) -> Result<AddResult, cni::Error> {
         match self {

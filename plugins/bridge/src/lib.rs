@@ -106,7 +106,7 @@ impl Plugin for Bridge {
             if conf.masquerade {
                 masquerade::status(conf.masquerade_backend)?;
             }
-            if conf.spoof_check || conf.gate.is_some() {
+            if conf.spoof_check || conf.address_check || conf.gate.is_some() {
                 nftables::Socket::open()?.generation()?;
             }
             if conf.gateway && forward::gives_ipv6(request) && socket.forwards(Family::V6).unwrap_or_default()

@@ -56,6 +56,11 @@ impl Plan {
         Ok(Self { ips, told_routes, routes, gateways })
     }
 
+    /// The container's addresses.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.ips.iter().map(|ip| ip.address.ip())
+    }
+
     /// The subnets that the addresses are of, without repetition: what is not masqueraded among members.
     pub(crate) fn subnets(&self) -> Vec<IpNetwork> {
         let mut subnets: Vec<IpNetwork> = self.ips.iter().map(|ip| subnet(ip.address)).collect();

@@ -68,7 +68,7 @@ fn del_rules(request: &Request, target: &Target, is_foreign: bool) -> Result<(),
     let masquerade = masquerade::del(rules.as_mut(), &target.attachment, &addresses(request, target));
     let Some(socket) = &mut rules else { return masquerade };
     let port = names::host_interface(&target.attachment);
-    let guard = spoof::del(socket, &port);
+    let guard = spoof::del_all(socket, &port);
     let foreign = if is_foreign { spoof::reference::del(socket, &target.attachment) } else { Ok(()) };
     // Before the gate: nothing is to come in that it kept out.
     let forward = forward::del(socket, &port);
@@ -112,6 +112,11 @@ pub(crate) fn del_masquerade(attachment: &Attachment, addresses: &[IpAddr]) -> R
 /// Removes what guards the port of this name.
 pub(crate) fn del_guard(port: &str) -> Result<(), Error> {
     spoof::del(&mut nftables::Socket::open()?, port)
+}
+
+/// Removes what holds the port of this name to its addresses.
+pub(crate) fn del_binding(port: &str) -> Result<(), Error> {
+    spoof::addresses::del(&mut nftables::Socket::open()?, port)
 }
 
 /// Takes back that other programs' chains are open for the port of this name.
@@ -162,6 +167,9 @@ fn gc_rules(network: &NetworkName, valid: &[(ContainerId, IfName)], ports: &[Str
     let is_gone = |port: &String| !ports.contains(port);
     for port in spoof::ports(rules, network)?.iter().filter(|port| is_gone(port)) {
         spoof::del(rules, port)?;
+    }
+    for port in spoof::addresses::ports(rules, network)?.iter().filter(|port| is_gone(port)) {
+        spoof::addresses::del(rules, port)?;
     }
     spoof::reference::gc(rules, &mut Socket::open()?, valid)?;
     for port in forward::ports(rules, network)?.iter().filter(|port| is_gone(port)) {

@@ -18,6 +18,7 @@ use crate::ipam::Ipam;
 use crate::masquerade::Masquerade;
 use crate::plan::Plan;
 use crate::port::{self, Port};
+use crate::spoof::addresses::Given;
 use crate::{addresses, advertisements, check, container, forward, host, netfilter, spoof};
 
 /// Restores an attachment to what the previous result says of it.
@@ -83,7 +84,7 @@ fn restore(
     if let Some(vlans) = &conf.vlans {
         vlans.add(&mut socket, port)?;
     }
-    close(conf, target, result, &bridge, found)?;
+    close(conf, target, result, plan, (&bridge, found))?;
     if conf.keeps_apart() {
         netfilter::switch_on(&mut socket, &bridge)?;
     }
@@ -96,7 +97,7 @@ fn restore(
     socket.set_up(port)?;
     host::enable_forwarding(&mut socket, &plan.gateways)?;
     if !conf.keep_down {
-        container::configure(inside, target.ifname().as_str(), plan, conf.dad)?;
+        container::configure(inside, target.ifname().as_str(), plan, conf.dad, conf.heeds)?;
         host::await_forwarding(&mut socket, &host_link, port)?;
     }
     if conf.masquerade && !plan.ips.is_empty() {
@@ -106,14 +107,24 @@ fn restore(
 }
 
 /// What is to be closed is closed before the port is known to be up.
-fn close(conf: &Conf, target: &Target, result: &AddResult, bridge: &Link, port: &Port) -> Result<(), Error> {
-    if !conf.spoof_check && conf.gate().is_none() {
+fn close(
+    conf: &Conf,
+    target: &Target,
+    result: &AddResult,
+    plan: &Plan,
+    (bridge, port): (&Link, &Port),
+) -> Result<(), Error> {
+    if !conf.spoof_check && !conf.address_check && conf.gate().is_none() {
         return Ok(());
     }
     let mut rules = nftables::Socket::open()?;
     let told = told_mac(result, target.ifname().as_str(), false);
     if let Some(mac) = told.filter(|_| conf.spoof_check) {
         spoof::restore(&mut rules, &target.attachment, port, mac)?;
+    }
+    if let Some(mac) = told.filter(|_| conf.address_check) {
+        let given = Given::new(mac, plan.addresses(), &conf.ipam);
+        spoof::addresses::restore(&mut rules, &target.attachment, port, &given)?;
     }
     if let Some(gate) = conf.gate()
         && gate.check(&mut rules, &target.attachment, &port.link.name).is_err()

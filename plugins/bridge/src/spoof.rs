@@ -11,8 +11,9 @@
 //! }
 //! ```
 //!
-//! The table goes with the last element that leads to `own_address`.
+//! The table goes with the last element that leads to `own_address`, or to the chain of [`addresses`].
 
+pub(crate) mod addresses;
 pub(crate) mod reference;
 
 use cni::{Attachment, NetworkName};
@@ -25,7 +26,8 @@ use nftables::{
 use crate::error::Error;
 use crate::names;
 use crate::port::Port;
-use crate::tables::{TRIES, comment, contended, first_word, interface, ports_of};
+use crate::tables::{TRIES, comment, contended, first_word, ignore_change, interface, ports_of};
+use addresses::OWN_NETWORK;
 
 const TABLE: Table = Table::new(Family::Bridge, "cleat_bridge");
 const GUARDED: Set = Set::vmap(TABLE, "guarded", &[Type::Ifname]);
@@ -43,8 +45,8 @@ pub(crate) fn add(socket: &mut Socket, attachment: &Attachment, mac: Mac) -> Res
         Element::new(&[name]).verdict(Verdict::goto(OWN_ADDRESS.name)).comment(comment(mac, attachment));
     for _ in 0..TRIES {
         let mut batch = Batch::new();
-        if !socket.has_table(&TABLE)? {
-            create_table(&mut batch);
+        if !is_complete(socket)? {
+            make(&mut batch);
         }
         batch
             .create_element(&GUARDED, &guarded)
@@ -52,19 +54,37 @@ pub(crate) fn add(socket: &mut Socket, attachment: &Attachment, mac: Mac) -> Res
         match batch.commit(socket) {
             Ok(()) => return Ok(()),
             // Another ADD has just made the table, or a DEL has just removed it.
-            Err(error) if error.is_exists() || error.is_not_found() => {}
+            Err(error) if error.is_exists() || error.is_not_found() || error.is_busy() => {}
             Err(error) => return Err(error.into()),
         }
     }
     Err(contended(&TABLE))
 }
 
-fn create_table(batch: &mut Batch) {
-    batch.create_table(&TABLE).add_set(&GUARDED).add_set(&ADDRESSES).add_chain(&OWN_ADDRESS).add_chain(&PRE);
+/// Whether everything is there that ports have in common.
+fn is_complete(socket: &mut Socket) -> Result<bool, Error> {
+    Ok(socket.rules(&OWN_ADDRESS)?.len() == 2 && socket.rules(&PRE)?.len() == 1)
+}
+
+/// Makes it, or makes it anew where somebody has flushed a chain.
+fn make(batch: &mut Batch) {
+    batch.add_table(&TABLE).add_set(&GUARDED).add_set(&ADDRESSES);
+    for chain in [&OWN_ADDRESS, &PRE] {
+        batch.add_chain(chain).flush_chain(chain);
+    }
     let own = Expr::in_set(&[Selector::Iifname, Selector::EtherSaddr], ADDRESSES);
     batch.add_rule(&OWN_ADDRESS, &[own, Expr::to_caller()], None);
     batch.add_rule(&OWN_ADDRESS, &[Expr::drop()], None);
     batch.add_rule(&PRE, &[Expr::vmap(&[Selector::Iifname], GUARDED)], None);
+}
+
+/// Removes all that restricts what a port may send. Costs one question where there is no table.
+pub(crate) fn del_all(socket: &mut Socket, port: &str) -> Result<(), Error> {
+    if !socket.has_table(&TABLE)? {
+        return Ok(());
+    }
+    let guard = del(socket, port);
+    addresses::del(socket, port).and(guard)
 }
 
 /// Removes what guards a port. Nothing there is nothing to do.
@@ -84,13 +104,19 @@ pub(crate) fn del(socket: &mut Socket, port: &str) -> Result<(), Error> {
             batch.del_element(&ADDRESSES, &address);
         }
         // In one transaction: between two a process may be killed, and the table would stay.
-        if socket.references(&OWN_ADDRESS)? == Some(1) {
-            batch.del_chain(&OWN_ADDRESS).del_table(&TABLE);
+        let is_last = socket.references(&OWN_ADDRESS)? == Some(1);
+        if is_last {
+            remove_common(socket, &mut batch)?;
         }
         match batch.commit(socket) {
+            Ok(()) if is_last => return Ok(()),
             // Two that went at the same time have each seen the other: whoever is last sees it now.
             Ok(()) => {
-                socket.del_unused_table(&OWN_ADDRESS)?;
+                if socket.references(&OWN_ADDRESS)? == Some(0) {
+                    let mut batch = Batch::new();
+                    remove_common(socket, &mut batch)?;
+                    ignore_change(batch.commit(socket))?;
+                }
                 return Ok(());
             }
             Err(error) if error.is_busy() || error.is_not_found() => {}
@@ -98,6 +124,17 @@ pub(crate) fn del(socket: &mut Socket, port: &str) -> Result<(), Error> {
         }
     }
     Err(contended(&TABLE))
+}
+
+/// Adds to a transaction that what ports have in common goes: the table, unless ports are held to their addresses in it.
+fn remove_common(socket: &mut Socket, batch: &mut Batch) -> Result<(), Error> {
+    if socket.has_chain(&OWN_NETWORK)? {
+        batch.flush_chain(&PRE).flush_chain(&OWN_ADDRESS).del_chain(&PRE).del_chain(&OWN_ADDRESS);
+        batch.del_set(&GUARDED).del_set(&ADDRESSES);
+    } else {
+        batch.del_chain(&OWN_ADDRESS).del_table(&TABLE);
+    }
+    Ok(())
 }
 
 /// Names what differs from what [`add`] set up, or the reference.
@@ -109,7 +146,8 @@ pub(crate) fn check(
 ) -> Result<(), Error> {
     let is_guarded = if port.is_ours {
         let name = interface(&port.link.name)?;
-        socket.get_element(&GUARDED, &[name])?.is_some()
+        is_complete(socket)?
+            && socket.get_element(&GUARDED, &[name])?.is_some()
             && socket.get_element(&ADDRESSES, &[name, Field::Ether(mac.octets())])?.is_some()
     } else {
         reference::is_guarded(socket, attachment, &port.link.name, mac)?

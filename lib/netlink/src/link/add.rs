@@ -30,6 +30,9 @@ pub struct Bridge<'a> {
     pub mtu: Option<u32>,
     /// Whether it filters by VLAN from the start; `EOPNOTSUPP` from a kernel that cannot.
     pub vlan_filtering: bool,
+    /// How many hardware addresses its ports may teach it in all (`fdb_max_learned`); without a bound otherwise, and where the
+    /// kernel is older than Linux 6.8, which passes over it.
+    pub fdb_max_learned: Option<u32>,
     /// Its alias, at most 255 bytes.
     pub alias: Option<&'a str>,
 }
@@ -82,8 +85,13 @@ impl Socket {
     pub fn add_bridge(&mut self, bridge: &Bridge<'_>) -> Result<u32, Error> {
         let mut info = vec![LinkInfo::Kind(InfoKind::Bridge)];
         // A kernel without CONFIG_BRIDGE_VLAN_FILTERING refuses the attribute even where it asks for nothing.
+        let mut data: Vec<InfoBridge> =
+            bridge.fdb_max_learned.map(InfoBridge::FdbMaxLearned).into_iter().collect();
         if bridge.vlan_filtering {
-            info.push(LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::VlanFiltering(true)])));
+            data.push(InfoBridge::VlanFiltering(true));
+        }
+        if !data.is_empty() {
+            info.push(LinkInfo::Data(InfoData::Bridge(data)));
         }
         let mut attributes = end(bridge.name, bridge.mac, bridge.mtu);
         attributes.push(LinkAttribute::LinkInfo(info));

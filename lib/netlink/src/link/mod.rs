@@ -33,6 +33,8 @@ const HEADER: usize = 16;
 const OPER_UP: u8 = 6;
 /// `IFLA_BR_VLAN_FILTERING` (`if_link.h`).
 const BR_VLAN_FILTERING: u16 = 7;
+/// `IFLA_BR_FDB_MAX_LEARNED` (`if_link.h`).
+const BR_FDB_MAX_LEARNED: u16 = 49;
 /// `IFLA_VLAN_ID` (`if_link.h`).
 const VLAN_ID: u16 = 1;
 
@@ -69,6 +71,9 @@ pub struct Link {
     pub alias: Option<String>,
     /// Whether a bridge filters VLANs; `None` where this is not a bridge.
     pub vlan_filtering: Option<bool>,
+    /// How many hardware addresses a bridge's ports may teach it, 0 for any number; `None` where the kernel has no such bound
+    /// (before Linux 6.8), or this is not a bridge.
+    pub fdb_max_learned: Option<u32>,
     /// A bridge's switches for `br_netfilter`; `None` where this is not a bridge.
     pub netfilter: Option<BridgeNetfilter>,
     /// The VLAN of a VLAN device; `None` where this is none.
@@ -131,6 +136,9 @@ impl Link {
                     self.vlan_filtering = attributes(value)
                         .find(|(kind, _)| *kind == BR_VLAN_FILTERING)
                         .map(|(_, value)| value.first().is_some_and(|&byte| byte != 0));
+                    self.fdb_max_learned = attributes(value)
+                        .find(|(kind, _)| *kind == BR_FDB_MAX_LEARNED)
+                        .and_then(|(_, value)| u32_at(value, 0));
                     self.netfilter = Some(BridgeNetfilter::parse(value));
                 }
                 IFLA_INFO_DATA if self.kind.as_deref() == Some("vlan") => {
@@ -180,6 +188,7 @@ mod tests {
                 LinkInfo::Kind(InfoKind::Bridge),
                 LinkInfo::Data(InfoData::Bridge(vec![
                     InfoBridge::VlanFiltering(true),
+                    InfoBridge::FdbMaxLearned(7),
                     InfoBridge::NfCallIp6Tables(true),
                 ])),
             ]),
@@ -193,6 +202,7 @@ mod tests {
             promisc: true,
             kind: Some("bridge".into()),
             vlan_filtering: Some(true),
+            fdb_max_learned: Some(7),
             netfilter: Some(BridgeNetfilter { ipv4: false, ipv6: true }),
             ..Link::default()
         };

@@ -2,8 +2,10 @@
 
 use std::fmt::Arguments;
 
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use nix::libc::RTM_SETLINK;
+use netlink_packet_route::link::{
+    InfoBridge, InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+use nix::libc::{RTM_NEWLINK, RTM_SETLINK};
 
 use crate::error::Error;
 use crate::mac::Mac;
@@ -42,6 +44,19 @@ impl Socket {
     pub fn set_alias(&mut self, index: u32, alias: &str) -> Result<(), Error> {
         let operation = format_args!("set alias of link {index}");
         self.set_attribute(operation, index, LinkAttribute::IfAlias(alias.to_owned()))
+    }
+
+    /// Bounds how many hardware addresses the ports of a bridge may teach it in all; 0 for any number. A kernel before Linux 6.8
+    /// passes over it: [`crate::Link::fdb_max_learned`] tells.
+    pub fn set_fdb_max_learned(&mut self, index: u32, most: u32) -> Result<(), Error> {
+        let mut request = LinkMessage::default();
+        request.header.index = index;
+        request.attributes = vec![LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Bridge),
+            LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::FdbMaxLearned(most)])),
+        ])];
+        // Only RTM_NEWLINK looks at IFLA_LINKINFO.
+        self.change(format_args!("bound what bridge {index} learns"), RTM_NEWLINK, 0, &request)
     }
 
     /// Makes a link a port of a bridge, or of none.

@@ -13,7 +13,8 @@ sandboxed! {
     fn bridge_has_what_was_asked_for() {
         let mut socket = Socket::open().unwrap();
         let bridge = Bridge {
-            name: "cni0", mac: Some(HOST), mtu: Some(1400), vlan_filtering: false, alias: Some("a network"),
+            name: "cni0", mac: Some(HOST), mtu: Some(1400), vlan_filtering: false,
+            fdb_max_learned: Some(4_000), alias: Some("a network"),
         };
         let index = socket.add_bridge(&bridge).unwrap();
         let link = link(&mut socket, "cni0");
