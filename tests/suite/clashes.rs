@@ -289,7 +289,7 @@ fn shipped_networks_have_subnets_of_their_own() {
         let found = fs::read_dir(conf.join(folder)).unwrap().map(|entry| entry.unwrap().path());
         files.extend(found.filter(|file| file.extension().is_some_and(|extension| extension == "conflist")));
     }
-    assert_eq!(files.len(), 7);
+    assert_eq!(files.len(), 8);
     let mut command = cleat(&["conf", "check", "--files-only"]);
     let output = command.args(&files).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
@@ -308,5 +308,5 @@ fn shipped_networks_have_subnets_of_their_own() {
             assert!(is_in_place || !theirs.iter().any(|network| subnet.starts_with(network)), "{subnet}");
         }
     }
-    assert_eq!(count, 10);
+    assert_eq!(count, 11);
 }

@@ -655,7 +655,7 @@ fn tenants_are_safe([db, app, evil]: [&Member; 3]) {
     let link_local = udp(evil.link_local().into(), db.link_local().into());
     assert!(!db.gets(evil, &frame(db.mac, evil.mac, ETH_P_IPV6, &link_local)));
     // Neither the others nor the host believe that it has an address of theirs.
-    let gateway: Ipv4Addr = "10.94.0.1".parse().unwrap();
+    let gateway: Ipv4Addr = "10.95.0.1".parse().unwrap();
     sleep(LOCKED);
     for claimed in [app.v4, gateway] {
         for operation in [1, 2] {
