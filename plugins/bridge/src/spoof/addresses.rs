@@ -318,7 +318,7 @@ mod tests {
         let long: IpAddr = "2001:db8:1234:5678:9abc:def0:1234:5678".parse().unwrap();
         let many = (0..7).map(|number| match long {
             IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() + number)),
-            v4 => v4,
+            v4 @ IpAddr::V4(_) => v4,
         });
         let given = Given::new(mac, many, &Ipam::new("dhcp".to_owned()));
         assert_eq!(given.addresses.len(), 9);
