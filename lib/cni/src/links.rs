@@ -27,12 +27,6 @@ pub const BRIDGE_ALIAS: &str = "cleat bridge";
 /// The alias of a VLAN device for a network's gateway that an ADD made.
 pub const GATEWAY_ALIAS: &str = "cleat gateway";
 
-/// The alias of a bridge that an ADD of the bridge plugin made: what is set on it is this suite's to set.
-pub const BRIDGE_ALIAS: &str = "cleat bridge";
-
-/// The alias of a VLAN device for a network's gateway that an ADD made.
-pub const GATEWAY_ALIAS: &str = "cleat gateway";
-
 /// The table, of family `inet`.
 pub const TABLE: &str = "cleat_gate";
 
