@@ -33,7 +33,12 @@ pub const TABLE: &str = "cleat_gate";
 /// The names of a bridge's sets, for IPv4 and IPv6. Any name is allowed for a bridge, and not every one for a set.
 #[must_use]
 pub fn sets(bridge: &str) -> [String; 2] {
-    let token = &token(&[bridge])[..8];
+    sets_of(&token(&[bridge])[..8])
+}
+
+/// The names of the sets of the bridge with that token.
+#[must_use]
+pub fn sets_of(token: &str) -> [String; 2] {
     [format!("links4_{token}"), format!("links6_{token}")]
 }
 
