@@ -10,7 +10,9 @@
 //! ```
 //!
 //! Answers need no element. The bridge plugin makes both with the bridge's first port and removes them with its last,
-//! with whatever is in them; it never looks inside. Where they are not there, nothing is kept apart.
+//! with whatever is in them. It holds the addresses of its ports to them, so that an address stands for a port; where it
+//! cannot, as after somebody flushed its tables, or in another boot, it empties both. Where they are not there, nothing is
+//! kept apart.
 
 //!
 //! The host's ends of the bridge plugin's pairs say whose they are: by a name that follows from the attachment, and by an

@@ -131,7 +131,8 @@ impl BridgeGate<'_> {
         let mut batch = Batch::new();
         if self.gate.apart && !held.addresses.is_empty() {
             frames::release(socket, &derived)?;
-            self.holding(held, &derived).add(&mut batch, comment(self.bridge, held.attachment))?;
+            let comment = comment(self.bridge, held.attachment);
+            self.holding(held, &derived).add(socket, &mut batch, comment, &[])?;
         }
         Ok(batch.commit(socket)?)
     }
@@ -161,27 +162,29 @@ impl BridgeGate<'_> {
         has_fault: bool,
     ) -> Result<Batch, Error> {
         let mut batch = Batch::new();
+        let mut gone = Vec::new();
         if has_fault {
-            self.mend(socket, &mut batch, held.attachment, switches)?;
+            gone = self.mend(socket, &mut batch, held.attachment, switches)?;
         }
         let member = Element::new(&[interface(derived)?])
             .verdict(Verdict::goto(self.names().gate))
             .comment(comment(self.bridge, held.attachment));
         batch.add_element(&MEMBERS, &member);
         if self.gate.apart {
-            self.holding(held, derived).add(&mut batch, comment(self.bridge, held.attachment))?;
+            let comment = comment(self.bridge, held.attachment);
+            self.holding(held, derived).add(socket, &mut batch, comment, &gone)?;
         }
         Ok(batch)
     }
 
-    /// Adds to a transaction what is missing of the gate.
+    /// Adds to a transaction what is missing of the gate, and says which addresses are nobody's any more.
     fn mend(
         &self,
         socket: &mut Socket,
         batch: &mut Batch,
         attachment: &Attachment,
         switches: Option<BridgeNetfilter>,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<frames::Key>, Error> {
         let (names, bridge, boot) = (self.names(), interface(self.bridge.as_str())?, boot());
         let living = ports::on(self.bridge.as_str())?;
         self.remove_another(socket, &living)?;
@@ -200,9 +203,8 @@ impl BridgeGate<'_> {
         let own = names::host_interface(attachment);
         let is_other = |port: &&Port| port.name != own && (is_current || port.is_of(&label));
         let living: Vec<&Port> = living.iter().filter(is_other).collect();
-        if is_stale {
-            leave(socket, batch, &members)?;
-        }
+        let dead: &[String] = if is_stale { &members } else { &[] };
+        let (_, gone) = leave(socket, batch, dead)?;
         if self.gate.apart {
             frames::mend(socket, batch, self.bridge.as_str(), &living)?;
             if is_stale || !is_there {
@@ -222,7 +224,7 @@ impl BridgeGate<'_> {
         if element(socket, &MEMBERS, &[bridge])?.is_none() {
             enter(batch, &names.gate, self.bridge.as_str(), living)?;
         }
-        Ok(())
+        Ok(gone)
     }
 
     /// Names the first thing by which the gate is not as it should be.
@@ -278,7 +280,7 @@ impl BridgeGate<'_> {
                 return Err(self.another());
             }
             let mut batch = Batch::new();
-            let removed = leave(socket, &mut batch, &of_other)?;
+            let (removed, _) = leave(socket, &mut batch, &of_other)?;
             remove(socket, &mut batch, &other, self.bridge.as_str(), removed)?;
             batch.commit(socket)?;
         }

@@ -162,6 +162,29 @@ fn rules_of_another_boot_open_nothing() {
     });
 }
 
+/// A container that went without a DEL has lost its address to another, and its late DEL takes nothing from that one.
+#[test]
+fn a_late_del_takes_no_address_from_who_has_it_now() {
+    isolated(|| {
+        let _host = host();
+        let [a, b] = ["a1", "b1"].map(Namespaced::new);
+        let before = Snapshot::take();
+        let shut = network(json!({"icc": false}));
+        let old = shut.add(&a, &json!({}));
+        let veth = old.conf[0]["prevResult"]["interfaces"][1]["name"].as_str().unwrap();
+        shell(&format!("ip link del {veth}; rm -r /var/lib/cni/networks/shut"));
+        let new = shut.add(&b, &json!({}));
+        assert_eq!(new.at(80), old.at(80));
+        new.check(BRIDGE).silent();
+        // Its lease is the other's by now.
+        old.call(0, "DEL").run().silent();
+        new.check(BRIDGE).silent();
+        new.del();
+        old.del();
+        before.assert_unchanged();
+    });
+}
+
 /// Nor do published ports lead to whoever has the address by now, with ports or without.
 #[test]
 fn ports_of_another_boot_lead_to_nobody() {

@@ -11,7 +11,7 @@
 //! table bridge cleat_gate {
 //!     map apart { type ifname : verdict; elements = { "veth…" comment "…" : goto plain } }
 //!     set ports { type ifname; elements = { "veth…" comment "br0 veth… 10.1.0.2" } }   # with what it holds
-//!     set held4 { type ipv4_addr; elements = { 10.1.0.2 } }                            # held6 likewise
+//!     set held4 { type ipv4_addr; elements = { 10.1.0.2 comment "veth…" } }            # held6 likewise
 //!     set own4 { type ifname . ipv4_addr; elements = { "veth…" . 10.1.0.2 } }          # own6 likewise
 //!     chain plain { ether type ip return; ether type ip6 return; ether type arp return; drop }
 //!     chain forward { type filter hook forward priority 0; iifname vmap @apart; oifname vmap @apart }
@@ -168,7 +168,14 @@ pub(super) type Key = (Set<'static>, Vec<Field>);
 
 impl Holding<'_> {
     /// Adds to a transaction that the port lets nothing but plain packets through, and nobody else has its addresses.
-    pub(super) fn add(&self, batch: &mut Batch, comment: String) -> Result<(), Error> {
+    /// An address has one port: one that it was of before has gone without a DEL. `gone` is what the transaction has removed.
+    pub(super) fn add(
+        &self,
+        socket: &mut Socket,
+        batch: &mut Batch,
+        comment: String,
+        gone: &[Key],
+    ) -> Result<(), Error> {
         let derived = interface(self.derived)?;
         batch.add_element(&APART, &leads(interface(self.held)?).comment(comment));
         batch.add_element(&PORTS, &Element::new(&[derived]).comment(self.comment()));
@@ -176,7 +183,15 @@ impl Holding<'_> {
             batch.add_element(&PORTS, &Element::new(&[interface(self.held)?]));
         }
         for (set, key) in self.keys()? {
-            batch.add_element(&set, &Element::new(&key));
+            // What has the port for key is the port's.
+            if key.len() == 1
+                && let Some(found) = element(socket, &set, &key)?
+                && found.comment.as_deref() != Some(self.held)
+                && !gone.contains(&(set, key.clone()))
+            {
+                batch.del_element(&set, &key);
+            }
+            batch.add_element(&set, &Element::new(&key).comment(self.held));
         }
         Ok(())
     }
@@ -263,8 +278,9 @@ pub(super) fn forget(
         batch.del_element(&PORTS, &[interface(held)?]);
     }
     for (set, key) in (Holding { bridge, derived, held, addresses: &addresses }).keys()? {
-        // Somebody may have flushed a set, or have given two ports one address.
-        if element(socket, &set, &key)?.is_some() && !gone.contains(&(set, key.clone())) {
+        // Somebody may have flushed a set, or the address is another port's by now.
+        let is_own = element(socket, &set, &key)?.is_some_and(|found| found.comment.as_deref() == Some(held));
+        if is_own && !gone.contains(&(set, key.clone())) {
             batch.del_element(&set, &key);
             gone.push((set, key));
         }

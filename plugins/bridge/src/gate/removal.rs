@@ -100,8 +100,13 @@ fn leave_frames(socket: &mut Socket, batch: &mut Batch, port: &str) -> Result<()
     frames::del(socket, batch, interface(port)?, None).map(drop)
 }
 
-/// Adds to a transaction that ports leave a gate, and says how many of them were held to plain packets.
-pub(super) fn leave(socket: &mut Socket, batch: &mut Batch, ports: &[String]) -> Result<usize, Error> {
+/// Adds to a transaction that ports leave a gate, and says how many of them were held to plain packets, and which addresses
+/// they had.
+pub(super) fn leave(
+    socket: &mut Socket,
+    batch: &mut Batch,
+    ports: &[String],
+) -> Result<(usize, Vec<frames::Key>), Error> {
     let (mut removed, mut gone) = (0, Vec::new());
     for port in ports {
         let key = interface(port)?;
@@ -109,7 +114,7 @@ pub(super) fn leave(socket: &mut Socket, batch: &mut Batch, ports: &[String]) ->
         frames::forget(socket, batch, port, &mut gone)?;
         removed += frames::del(socket, batch, key, None)?;
     }
-    Ok(removed)
+    Ok((removed, gone))
 }
 
 /// Adds to a transaction that no link of any bridge is open.
