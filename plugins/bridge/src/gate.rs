@@ -346,6 +346,9 @@ impl BridgeGate<'_> {
             fault = Some(format!("map {} of table {TABLE} does not have {member}", MEMBERS.name));
         }
         match fault {
+            Some(fault) if fault.starts_with(layout::LETS_NOT) => {
+                Err(Error::Differs(format!("bridge {} {fault}", self.bridge)))
+            }
             Some(fault) => Err(Error::Differs(format!("bridge {} is not closed: {fault}", self.bridge))),
             None => Ok(()),
         }

@@ -9,6 +9,9 @@ use nftables::{Batch, Chain, Expr, Field, Set, Socket, Table, WholeRule};
 use super::chains;
 use crate::error::Error;
 
+/// What the fault begins with by which nothing is open.
+pub(super) const LETS_NOT: &str = "does not let";
+
 /// A chain with its rules.
 #[derive(Debug)]
 pub(super) struct Part<'a> {
@@ -51,7 +54,9 @@ impl<'a> Part<'a> {
             return Some(format!("chain {name} of table {table} is of another boot"));
         }
         let missing = self.heads.and_then(|(_, wanted)| wanted.iter().find(|head| !heads.contains(head)));
-        missing.map(|missing| format!("chain {name} of table {table} has no rule that lets {missing} in"))
+        missing.map(|missing| {
+            format!("{LETS_NOT} {missing} in: chain {name} of table {table} has no rule for it")
+        })
     }
 }
 
