@@ -103,7 +103,8 @@ impl<'a> Add<'a> {
         if let Some(gate) = self.conf.gate() {
             self.done.push(Done::Gate);
             let port = names::host_interface(&self.target.attachment);
-            let addresses: Vec<IpAddr> = ready.as_ref().map(|(_, plan, _)| plan.addresses().collect()).unwrap_or_default();
+            let addresses: Vec<IpAddr> =
+                ready.as_ref().map(|(_, plan, _)| plan.addresses().collect()).unwrap_or_default();
             let held = Held { attachment: &self.target.attachment, port: &port, addresses: &addresses };
             gate.add(&mut nftables::Socket::open()?, held, bridge.netfilter)?;
         }
