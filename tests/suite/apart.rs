@@ -190,7 +190,7 @@ fn without_br_netfilter_it_is_refused_and_never_open() {
         one.check(BRIDGE).silent();
         shell("nft flush chain inet cleat_gate $(nft list chains | grep -o between_........)");
         let (code, said) = one.check(BRIDGE).error();
-        assert_eq!((code, said.contains("has 0 rules instead of 8")), (101, true), "{said}");
+        assert_eq!((code, said.contains("has 0 rules instead of 10")), (101, true), "{said}");
         one.del();
         before.assert_unchanged();
     });
@@ -249,7 +249,7 @@ fn datagram(from: &Member, to: &Member, tag: &[u8]) -> Vec<u8> {
 
 /// Sends a frame through an interface of the calling thread's namespace. By Perl, which every Debian has: a packet socket
 /// (17 is `AF_PACKET`, 3 is `SOCK_RAW`) takes unsafe code here.
-fn send(interface: &str, frame: &[u8]) {
+pub(crate) fn send(interface: &str, frame: &[u8]) {
     let link = netlink::Socket::open().unwrap().get_link(interface).unwrap().unwrap();
     let script = "socket(S, 17, 3, 0) or die $!; binmode STDIN; local $/;
         send(S, <STDIN>, 0, pack('SnlSCCa8', 17, 0, $ARGV[0], 0, 0, 0, '')) or die $!";

@@ -26,7 +26,7 @@ fn web() -> Value {
 }
 
 /// The elements of all sets for links.
-fn openings() -> String {
+pub(crate) fn openings() -> String {
     let output = Command::new("nft").args(["list", "table", "inet", "cleat_gate"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let sets = text.split("\tset links").skip(1).map(|set| set.split("\n\t}").next().unwrap().to_owned());

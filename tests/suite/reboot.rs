@@ -16,7 +16,7 @@ use crate::upkeep::{DUAL, NETWORK, add, add_as, call, del, json_of, ok, said, st
 
 /// The containers end, and with them all that a reboot ends. The kernel's ID of the boot cannot change here, so another
 /// one is mounted over it.
-fn reboot(containers: Vec<Namespaced>) {
+pub(crate) fn reboot(containers: Vec<Namespaced>) {
     const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
     drop(containers);
     // The kernel takes its time to remove a namespace's interfaces.

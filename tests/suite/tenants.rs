@@ -5,6 +5,7 @@ mod bounds;
 #[cfg(target_arch = "x86_64")]
 mod cost;
 mod evidence;
+mod gate;
 mod guards;
 mod hosts_files;
 mod locks;

@@ -10,7 +10,9 @@
 //! ```
 //!
 //! Answers need no element. The bridge plugin makes both with the bridge's first port and removes them with its last,
-//! with whatever is in them; it never looks inside. Where they are not there, nothing is kept apart.
+//! with whatever is in them. It holds the addresses of its ports to them, so that an address stands for a port; where it
+//! cannot, as after somebody flushed its tables, or in another boot, it empties both. Where they are not there, nothing is
+//! kept apart.
 
 //!
 //! The host's ends of the bridge plugin's pairs say whose they are: by a name that follows from the attachment, and by an
@@ -33,7 +35,12 @@ pub const TABLE: &str = "cleat_gate";
 /// The names of a bridge's sets, for IPv4 and IPv6. Any name is allowed for a bridge, and not every one for a set.
 #[must_use]
 pub fn sets(bridge: &str) -> [String; 2] {
-    let token = &token(&[bridge])[..8];
+    sets_of(&token(&[bridge])[..8])
+}
+
+/// The names of the sets of the bridge with that token.
+#[must_use]
+pub fn sets_of(token: &str) -> [String; 2] {
     [format!("links4_{token}"), format!("links6_{token}")]
 }
 

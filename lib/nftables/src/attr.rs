@@ -113,6 +113,27 @@ pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])>
     })
 }
 
+/// Whether `found` is what came of `wanted`, as the kernel answers it: the same attributes with the same payloads, and
+/// beside them only what stands for nothing asked for (flags of zero).
+pub(crate) fn agrees(found: &[u8], wanted: &[u8]) -> bool {
+    let nothing = |payload: &[u8]| payload.iter().all(|byte| *byte == 0);
+    marked(wanted).all(|(kind, is_nest, payload)| match find(found, kind) {
+        Some(found) if is_nest => agrees(found, payload),
+        Some(found) => found == payload,
+        None => false,
+    }) && attributes(found).all(|(kind, payload)| find(wanted, kind).is_some() || nothing(payload))
+}
+
+/// The attributes that a [`Writer`] wrote, with whether they are nests.
+fn marked(mut bytes: &[u8]) -> impl Iterator<Item = (u16, bool, &[u8])> {
+    std::iter::from_fn(move || {
+        let kind = u16::from_ne_bytes(bytes.get(2..HEADER)?.try_into().ok()?);
+        let (plain, payload) = attributes(bytes).next()?;
+        bytes = bytes.get((HEADER + payload.len()).next_multiple_of(4)..).unwrap_or_default();
+        Some((plain, kind & NESTED != 0, payload))
+    })
+}
+
 /// The payload of the first attribute of type `kind` in `bytes`.
 pub(crate) fn find(bytes: &[u8], kind: u16) -> Option<&[u8]> {
     attributes(bytes).find_map(|(found, payload)| (found == kind).then_some(payload))

@@ -14,6 +14,16 @@ pub enum Kind {
     Route,
 }
 
+impl Kind {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Filter => "filter",
+            Self::Nat => "nat",
+            Self::Route => "route",
+        }
+    }
+}
+
 /// Where a base chain sits (`enum nf_inet_hooks`; `NF_BR_*` have the same numbers).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HookPoint {
@@ -36,6 +46,16 @@ pub enum Policy {
     Accept,
     /// They are discarded.
     Drop,
+}
+
+impl Policy {
+    /// `NF_DROP` or `NF_ACCEPT`.
+    const fn number(self) -> u32 {
+        match self {
+            Self::Drop => 0,
+            Self::Accept => 1,
+        }
+    }
 }
 
 /// Customary priorities: lower runs first (`enum nf_ip_hook_priorities`).
@@ -97,6 +117,18 @@ impl<'a> Chain<'a> {
         Self { comment: Some(comment), ..self }
     }
 
+    /// Whether the attributes of a chain that there is say of it what this one does: the same hook, priority, kind and
+    /// policy, or none. Comments do not count.
+    pub(crate) fn agrees(&self, attributes: &[u8]) -> bool {
+        let Some((base, hook)) = self.base.zip(find(attributes, NFTA_CHAIN_HOOK)) else {
+            return self.base.is_none() && find(attributes, NFTA_CHAIN_HOOK).is_none();
+        };
+        find_be32(hook, NFTA_HOOK_HOOKNUM) == Some(base.hook as u32)
+            && find_be32(hook, NFTA_HOOK_PRIORITY).map(u32::cast_signed) == Some(base.priority)
+            && find_be32(attributes, NFTA_CHAIN_POLICY) == Some(base.policy.number())
+            && find_string(attributes, NFTA_CHAIN_TYPE) == Some(base.kind.word())
+    }
+
     /// The attributes of `NFT_MSG_NEWCHAIN`.
     pub(crate) fn write(&self, attributes: &mut Writer) {
         self.write_name(attributes);
@@ -105,16 +137,8 @@ impl<'a> Chain<'a> {
                 hook.be32(NFTA_HOOK_HOOKNUM, base.hook as u32);
                 hook.bytes(NFTA_HOOK_PRIORITY, &base.priority.to_be_bytes());
             });
-            // NF_DROP is 0, NF_ACCEPT is 1.
-            attributes.be32(NFTA_CHAIN_POLICY, u32::from(base.policy == Policy::Accept));
-            attributes.string(
-                NFTA_CHAIN_TYPE,
-                match base.kind {
-                    Kind::Filter => "filter",
-                    Kind::Nat => "nat",
-                    Kind::Route => "route",
-                },
-            );
+            attributes.be32(NFTA_CHAIN_POLICY, base.policy.number());
+            attributes.string(NFTA_CHAIN_TYPE, base.kind.word());
         }
         userdata::write(attributes, NFTA_CHAIN_USERDATA, Vec::new(), userdata::COMMENT, self.comment);
     }

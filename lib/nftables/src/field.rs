@@ -126,6 +126,10 @@ impl Field {
     pub const TCP: Self = Self::Proto(6);
     /// `IPPROTO_UDP`.
     pub const UDP: Self = Self::Proto(17);
+    /// `IPPROTO_ICMP`.
+    pub const ICMP: Self = Self::Proto(1);
+    /// `IPPROTO_ICMPV6`.
+    pub const ICMPV6: Self = Self::Proto(58);
     /// `IPPROTO_SCTP`.
     pub const SCTP: Self = Self::Proto(132);
     /// `ETH_P_IP`.
@@ -134,6 +138,10 @@ impl Field {
     pub const ETHER_IP6: Self = Self::EtherType(0x86dd);
     /// `ETH_P_ARP`.
     pub const ETHER_ARP: Self = Self::EtherType(0x0806);
+    /// `ETH_P_8021Q`.
+    pub const ETHER_VLAN: Self = Self::EtherType(0x8100);
+    /// `ETH_P_8021AD`.
+    pub const ETHER_SERVICE_VLAN: Self = Self::EtherType(0x88a8);
     /// `IP_CT_DIR_REPLY`.
     pub const REPLY: Self = Self::CtDirection(1);
     /// `NDISC_ROUTER_ADVERTISEMENT`.

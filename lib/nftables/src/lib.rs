@@ -64,7 +64,7 @@ pub use error::{Error, Result};
 pub use expr::{Expr, Reject, Selector, Value, state, status};
 pub use field::{Field, Type};
 pub use ifname::Ifname;
-pub use rule::Rule;
+pub use rule::{Rule, WholeRule};
 pub use set::Set;
 pub use socket::Socket;
 pub use table::{Family, Table};

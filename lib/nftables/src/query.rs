@@ -18,8 +18,10 @@ use crate::message::{
 use crate::operation::{
     NFT_MSG_GETCHAIN, NFT_MSG_GETGEN, NFT_MSG_GETRULE, NFT_MSG_GETSET, NFT_MSG_GETSETELEM, NFT_MSG_GETTABLE,
 };
+use crate::table::{NFT_TABLE_F_DORMANT, NFTA_TABLE_FLAGS};
 use crate::{
-    BaseChain, Chain, Element, Error, Family, Field, HookPoint, Result, Rule, Set, Socket, Table, key, rule,
+    BaseChain, Chain, Element, Error, Family, Field, HookPoint, Result, Rule, Set, Socket, Table, WholeRule,
+    key, rule,
 };
 
 impl Socket {
@@ -61,6 +63,32 @@ impl Socket {
                 .map(Some)
                 .map_err(|source| failed(format_args!("get uses of table {table}"), source)),
         }
+    }
+
+    /// Whether the table, and with it all its chains, is switched off (`flags dormant`); `None` where it does not exist.
+    pub fn is_dormant(&mut self, table: &Table) -> Result<Option<bool>> {
+        let family = table.family.number();
+        let read = |body: &[u8]| attr::find_be32(body, NFTA_TABLE_FLAGS);
+        let flags = self.get(NFT_MSG_GETTABLE, family, |a| table.write(a, false), read);
+        found(flags.map(|flags| flags.is_some_and(|flags| flags & NFT_TABLE_F_DORMANT != 0)))
+            .map_err(|source| failed(format_args!("get flags of table {table}"), source))
+    }
+
+    /// Whether the chain of this name is of the same kind, hook, priority and policy, or without any as this one is; `None`
+    /// where it does not exist.
+    pub fn is_as_chain(&mut self, chain: &Chain) -> Result<Option<bool>> {
+        let family = chain.table.family.number();
+        let read = |body: &[u8]| Some(chain.agrees(body));
+        let agrees = self.get(NFT_MSG_GETCHAIN, family, |a| chain.write_name(a), read);
+        found(agrees.and_then(answered)).map_err(|source| failed(format_args!("get chain {chain}"), source))
+    }
+
+    /// Whether the set of this name has the same types; `None` where it does not exist.
+    pub fn is_as_set(&mut self, set: &Set) -> Result<Option<bool>> {
+        let family = set.table.family.number();
+        let read = |body: &[u8]| Some(set.agrees(body));
+        let agrees = self.get(NFT_MSG_GETSET, family, |a| set.write_name(a), read);
+        found(agrees.and_then(answered)).map_err(|source| failed(format_args!("get set {set}"), source))
     }
 
     /// Whether the chain, and its table, exist.
@@ -199,11 +227,20 @@ impl Socket {
 
     /// The rules of a chain, in their order; none where it does not exist.
     pub fn rules(&mut self, chain: &Chain) -> Result<Vec<Rule>> {
+        self.read_rules(chain, Rule::read)
+    }
+
+    /// The same, to be compared with what could be written.
+    pub fn whole_rules(&mut self, chain: &Chain) -> Result<Vec<WholeRule>> {
+        self.read_rules(chain, WholeRule::read)
+    }
+
+    fn read_rules<T>(&mut self, chain: &Chain, read: impl Fn(&[u8]) -> Option<T>) -> Result<Vec<T>> {
         self.dump(
             NFT_MSG_GETRULE,
             chain.table.family.number(),
             |a| rule::write_chain(a, chain),
-            |message, rules| rules.extend(Rule::read(message.body())),
+            |message, rules| rules.extend(read(message.body())),
         )
         .map_err(|source| failed(format_args!("list rules of chain {chain}"), source))
     }
@@ -280,6 +317,14 @@ fn exists(found: io::Result<Option<()>>) -> io::Result<bool> {
     match found {
         Err(error) if is_errno(&error, Errno::ENOENT) => Ok(false),
         found => found.map(|_| true),
+    }
+}
+
+/// `None` for what does not exist.
+fn found<T>(answer: io::Result<T>) -> io::Result<Option<T>> {
+    match answer {
+        Err(error) if is_errno(&error, Errno::ENOENT) => Ok(None),
+        answer => answer.map(Some),
     }
 }
 

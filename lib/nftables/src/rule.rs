@@ -2,7 +2,7 @@
 //! of a packet.
 
 use crate::attr::{self, Writer};
-use crate::{Chain, Clause, Expr, Verdict, clause, expr, userdata};
+use crate::{Chain, Clause, Expr, Table, Verdict, clause, expr, userdata};
 
 /// A rule as the kernel has it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +64,39 @@ impl Rule {
     }
 }
 
+/// A rule as the kernel has it, whole: what [`Rule`] tells of it, and what compares it with one that could be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WholeRule {
+    /// What is told of it.
+    pub rule: Rule,
+    /// The content of `NFTA_RULE_EXPRESSIONS`.
+    expressions: Vec<u8>,
+}
+
+impl WholeRule {
+    /// Reads the attributes of an `NFT_MSG_NEWRULE` answer.
+    pub(crate) fn read(attributes: &[u8]) -> Option<Self> {
+        let expressions = attr::find(attributes, NFTA_RULE_EXPRESSIONS).unwrap_or_default().to_vec();
+        Some(Self { rule: Rule::read(attributes)?, expressions })
+    }
+
+    /// Whether it is the rule that these clauses make in a table, to the last bit of it. Comments do not count.
+    #[must_use]
+    pub fn consists_of(&self, table: Table, exprs: &[Expr]) -> bool {
+        let mut writer = Writer::default();
+        expr::write(&mut writer, table, exprs);
+        let (mut found, mut wanted) =
+            (attr::attributes(&self.expressions), attr::attributes(writer.as_bytes()));
+        loop {
+            match (found.next(), wanted.next()) {
+                (None, None) => return true,
+                (Some((_, found)), Some((_, wanted))) if attr::agrees(found, wanted) => {}
+                _ => return false,
+            }
+        }
+    }
+}
+
 /// The chain's rules, all of them: what lists or flushes them.
 pub(crate) fn write_chain(attributes: &mut Writer, chain: &Chain) {
     attributes.string(NFTA_RULE_TABLE, chain.table.name);
@@ -81,3 +114,50 @@ pub(crate) const NFTA_RULE_CHAIN: u16 = 2;
 pub(crate) const NFTA_RULE_HANDLE: u16 = 3;
 const NFTA_RULE_EXPRESSIONS: u16 = 4;
 const NFTA_RULE_USERDATA: u16 = 7;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Family, Field, Selector, Set, Type};
+
+    const TABLE: Table = Table::new(Family::Inet, "cleat");
+    const PORTS: Set = Set::new(TABLE, "ports", &[Type::Ifname]);
+
+    /// As the kernel answers: with the flags of a lookup, which are written only where there are some.
+    fn answered(exprs: &[Expr], flags: Option<u32>) -> WholeRule {
+        let mut list = Writer::default();
+        expr::write(&mut list, TABLE, exprs);
+        let mut expressions = Writer::default();
+        for (kind, expression) in attr::attributes(list.as_bytes()) {
+            let name = attr::find_string(expression, expr::numbers::NFTA_EXPR_NAME).unwrap();
+            let data = attr::find(expression, expr::numbers::NFTA_EXPR_DATA).unwrap();
+            expressions.nest(kind, |expression| {
+                expression.string(expr::numbers::NFTA_EXPR_NAME, name);
+                expression.nest(expr::numbers::NFTA_EXPR_DATA, |nest| {
+                    nest.raw(data);
+                    if let Some(flags) = flags.filter(|_| name == "lookup") {
+                        nest.be32(expr::numbers::NFTA_LOOKUP_FLAGS, flags);
+                    }
+                });
+            });
+        }
+        let rule = Rule { handle: 1, comment: None, clauses: Vec::new() };
+        WholeRule { rule, expressions: expressions.into_bytes() }
+    }
+
+    #[test]
+    fn a_rule_is_told_from_one_that_differs_by_a_bit() {
+        let exprs = [Expr::in_set(&[Selector::Iifname], PORTS), Expr::drop()];
+        assert!(answered(&exprs, Some(0)).consists_of(TABLE, &exprs));
+        assert!(!answered(&exprs, Some(expr::numbers::NFT_LOOKUP_F_INV)).consists_of(TABLE, &exprs));
+        for other in [
+            &[Expr::in_set(&[Selector::Oifname], PORTS), Expr::drop()][..],
+            &[Expr::in_set(&[Selector::Iifname], PORTS), Expr::accept()],
+            &[Expr::in_set(&[Selector::Iifname], PORTS)],
+            &[Expr::eq(Selector::Iifname, Field::Ifname(crate::Ifname::new("lo").unwrap())), Expr::drop()],
+        ] {
+            assert!(!answered(&exprs, Some(0)).consists_of(TABLE, other), "{other:?}");
+            assert!(!answered(other, Some(0)).consists_of(TABLE, &exprs), "{other:?}");
+        }
+    }
+}

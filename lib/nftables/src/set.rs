@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::attr::Writer;
+use crate::attr::{Writer, find_be32};
 use crate::{Table, Type, key, userdata};
 
 /// A named set; with data a map, with verdicts for data a verdict map.
@@ -81,6 +81,19 @@ impl<'a> Set<'a> {
         userdata::write(attributes, NFTA_SET_USERDATA, stored, SET_COMMENT, self.comment);
     }
 
+    /// Whether the attributes of a set that there is say of it what this one does: the same types, and no more than they.
+    pub(crate) fn agrees(&self, attributes: &[u8]) -> bool {
+        let number = |attribute| find_be32(attributes, attribute);
+        let is_map = if self.data.is_some() { NFT_SET_MAP } else { 0 };
+        let data =
+            self.data.map(|data| if self.is_vmap() { NFT_DATA_VERDICT } else { key::concatenation(data) });
+        // The kernel leaves flags out where there are none.
+        number(NFTA_SET_FLAGS).unwrap_or_default() & KINDS == is_map
+            && number(NFTA_SET_KEY_TYPE) == Some(key::concatenation(self.key))
+            && number(NFTA_SET_KEY_LEN) == Some(length(self.key))
+            && number(NFTA_SET_DATA_TYPE) == data
+    }
+
     /// Table and name only: what deletes or finds it.
     pub(crate) fn write_name(&self, attributes: &mut Writer) {
         attributes.string(NFTA_SET_TABLE, self.table.name);
@@ -121,6 +134,8 @@ const NFTA_SET_DATA_LEN: u16 = 7;
 const NFTA_SET_ID: u16 = 10;
 const NFTA_SET_USERDATA: u16 = 13;
 pub(crate) const NFT_SET_MAP: u32 = 0x8;
+/// What else a set may be: constant, of intervals, with timeouts, of objects.
+const KINDS: u32 = 0x2 | 0x4 | NFT_SET_MAP | 0x10 | 0x40;
 const NFT_DATA_VERDICT: u32 = 0xffff_ff00;
 /// `NFTNL_UDATA_SET_KEYBYTEORDER`.
 const KEY_BYTEORDER: u8 = 0;
@@ -145,6 +160,25 @@ mod tests {
         assert_eq!(attr::find_be32(bytes, NFTA_SET_DATA_TYPE), Some(NFT_DATA_VERDICT));
         assert_eq!(attr::find_be32(bytes, NFTA_SET_KEY_LEN), Some(4));
         assert_eq!(writer.take_fault(), None);
+    }
+
+    #[test]
+    fn a_set_is_told_from_one_of_other_types() {
+        let (plain, map) = (Set::new(TABLE, "a", &[Type::Mark]), Set::vmap(TABLE, "a", &[Type::Mark]));
+        let others =
+            [plain, map, Set::new(TABLE, "a", &[Type::Ipv4Addr]), Set::new(TABLE, "a", &[Type::Mark; 2])];
+        for (one, set) in others.iter().enumerate() {
+            let mut writer = Writer::default();
+            set.write(&mut writer, 1);
+            for (other, found) in others.iter().enumerate() {
+                assert_eq!(found.agrees(writer.as_bytes()), one == other, "{found:?}, {set:?}");
+            }
+        }
+        // As the kernel answers: without flags where there are none.
+        let mut writer = Writer::default();
+        writer.be32(NFTA_SET_KEY_TYPE, Type::Mark.id());
+        writer.be32(NFTA_SET_KEY_LEN, 4);
+        assert!(plain.agrees(writer.as_bytes()) && !map.agrees(writer.as_bytes()));
     }
 
     #[test]

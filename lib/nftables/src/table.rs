@@ -84,4 +84,6 @@ impl fmt::Display for Table<'_> {
 }
 
 pub(crate) const NFTA_TABLE_NAME: u16 = 1;
-const NFTA_TABLE_FLAGS: u16 = 2;
+pub(crate) const NFTA_TABLE_FLAGS: u16 = 2;
+/// `NFT_TABLE_F_DORMANT`.
+pub(crate) const NFT_TABLE_F_DORMANT: u32 = 1;

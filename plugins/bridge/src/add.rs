@@ -10,6 +10,7 @@ use netlink::{Link, Mac, Namespace, Peer, PortFlags, Socket, Veth};
 use crate::advertisements::{self, Heeded};
 use crate::conf::Conf;
 use crate::error::Error;
+use crate::gate::Held;
 use crate::hold::Hold;
 use crate::masquerade::Masquerade;
 use crate::plan::Plan;
@@ -102,7 +103,10 @@ impl<'a> Add<'a> {
         if let Some(gate) = self.conf.gate() {
             self.done.push(Done::Gate);
             let port = names::host_interface(&self.target.attachment);
-            gate.add(&mut nftables::Socket::open()?, &self.target.attachment, &port, bridge.netfilter)?;
+            let addresses: Vec<IpAddr> =
+                ready.as_ref().map(|(_, plan, _)| plan.addresses().collect()).unwrap_or_default();
+            let held = Held { attachment: &self.target.attachment, port: &port, addresses: &addresses };
+            gate.add(&mut nftables::Socket::open()?, held, bridge.netfilter)?;
         }
         if self.conf.keeps_apart() {
             netfilter::switch_on(&mut self.socket, &bridge)?;
@@ -120,6 +124,12 @@ impl<'a> Add<'a> {
             container::set_up(&self.container, self.target.ifname().as_str(), self.conf.heeds)?;
             host::await_forwarding(&mut self.socket, &bridge, port)?;
             let (given, plan) = self.plan()?;
+            if let Some(gate) = self.conf.gate() {
+                let (attachment, addresses) = (&self.target.attachment, plan.addresses().collect::<Vec<_>>());
+                let held =
+                    Held { attachment, port: &names::host_interface(attachment), addresses: &addresses };
+                gate.hold(&mut nftables::Socket::open()?, held)?;
+            }
             let host_link = self.ensure_gateways(&bridge, &plan)?;
             if self.conf.address_check {
                 self.bind(mac, plan.addresses())?;

@@ -7,6 +7,7 @@ use netlink::{Link, Namespace, Socket};
 
 use crate::conf::Conf;
 use crate::error::Error;
+use crate::gate::Held;
 use crate::masquerade::Masquerade;
 use crate::plan::Plan;
 use crate::port::Port;
@@ -35,7 +36,9 @@ pub(crate) fn check(request: &Request, target: &Target) -> Result<(), cni::Error
 /// Compares the packet filter's side.
 fn rules(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan, port: &Port) -> Result<(), Error> {
     if let Some(gate) = conf.gate() {
-        gate.check(&mut nftables::Socket::open()?, &target.attachment, &port.link.name)?;
+        let addresses: Vec<_> = plan.addresses().collect();
+        let held = Held { attachment: &target.attachment, port: &port.link.name, addresses: &addresses };
+        gate.check(&mut nftables::Socket::open()?, held)?;
     }
     if conf.forward {
         forward::check(&mut nftables::Socket::open()?, conf.host_link(), &target.attachment)?;

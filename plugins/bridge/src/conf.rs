@@ -311,6 +311,8 @@ pub(crate) struct Removal {
     pub bridge: Result<IfName, Error>,
     /// The gateway's device on the bridge, if the network has one.
     pub vlan_gateway: Option<VlanGateway>,
+    /// Whether the network closes its bridge in any way.
+    pub has_gate: bool,
     /// Who takes the addresses back.
     pub ipam: Ipam,
 }
@@ -332,7 +334,10 @@ impl Removal {
             // Nobody could have had this plugin's ADD with it. The folder that most addresses are leased in tells more.
             _ => Ipam::HostLocal,
         };
-        Self { bridge, vlan_gateway, ipam }
+        let says = |key: &str, word: serde_json::Value| conf.value(&[key]) == Some(&word);
+        let has_gate =
+            says("icc", false.into()) || says("internal", true.into()) || says("ingress", "published".into());
+        Self { bridge, vlan_gateway, has_gate, ipam }
     }
 }
 

@@ -68,6 +68,17 @@ pub enum Error {
         /// What to do about it.
         cure: &'static str,
     },
+    /// The packet filter does not close a bridge as its networks say, and could not be made to.
+    #[error(
+        "bridge {bridge} is not closed: {why}; run cleat repair, and where that does not help, \
+         remove the tables inet cleat_gate and bridge cleat_gate before"
+    )]
+    Open {
+        /// The bridge's name.
+        bridge: String,
+        /// What is missing, or in the way.
+        why: String,
+    },
     /// `icc: false` cannot be kept to on a bridge that filters VLANs.
     #[error(
         "bridge {0} filters VLANs, and br_netfilter passes over what is on one, so \"icc\": false cannot be kept to"
@@ -169,7 +180,7 @@ impl From<Error> for cni::Error {
                 "leave \"forward\" out and have that program accept the bridge: \
                  with firewalld, firewall-cmd --permanent --zone=trusted --add-interface=<bridge>, then --reload",
             ),
-            Error::Obstacle { .. } => Self::new(Code::NotAvailable, text),
+            Error::Obstacle { .. } | Error::Open { .. } => Self::new(Code::NotAvailable, text),
             Error::ApartOnVlans(_) => Self::new(Code::InvalidConfig, text)
                 .details("give the network a bridge of its own without \"vlan\", or use \"portIsolation\": true"),
             Error::NoBridgeNetfilter => Self::new(Code::NotAvailable, text)

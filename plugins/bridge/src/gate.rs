@@ -9,8 +9,8 @@
 //!     map from { type ifname : verdict; elements = { "br1" : jump internal_… } }
 //!     map members { type ifname : verdict; elements = { "veth…" : goto published_… } } # by the port; no rule looks here
 //!     chain gates { }
-//!     chain published_… { jump gates; iifname "br0" return; ct state established,related return; ct status dnat return; drop }
-//!     chain internal_…  { jump gates; iifname "br1" oifname "br1" return; drop }
+//!     chain published_… { jump gates comment "boot …"; iifname "br0" return; ct state established,related return; ct status dnat return; drop }
+//!     chain internal_…  { jump gates comment "boot …"; iifname "br1" oifname "br1" return; drop }
 //!     chain forward { type filter hook forward priority filter; oifname vmap @into; iifname vmap @from }
 //! }
 //! ```
@@ -18,14 +18,23 @@
 //! What `ingressFrom` lets in has a rule each at the head of a published chain: `iifname != "br0" ip saddr 10.244.0.0/16 return
 //! comment "from 10.244.0.0/16"`. They stay as long as the gate: of two networks on one bridge neither shuts out the other's.
 //!
-//! The elements of `members` keep a gate's chain: it goes with the bridge's last port, and the table with the last gate.
+//! The elements of `members` keep a gate's chain: it goes with the bridge's last port, and the table with the last gate. One
+//! of them is the bridge's own: where it is missing, the map has been flushed, and the kernel's ports count instead.
+//!
+//! Each ADD reads the chains of its bridge, whatever made them, and puts back what is not as above, for the members that are
+//! there as well; STATUS and CHECK read the same. A gate of another boot, whose rules somebody saved and loaded, is emptied
+//! of members and links first: names and addresses are others' by now. Links are also closed where it cannot be said any
+//! more which port an address belongs to; `cleat repair` opens them again.
 //!
 //! With `icc: false` (alone: `apart_…`, otherwise `published_apart_…` or `internal_apart_…`) what goes from the bridge to
 //! the bridge is not let through by `return` but by
 //!
 //! ```text
 //!     chain between_… {
-//!         ct state established ct direction reply return; ct state related return; ct status dnat return
+//!         ct state established ct direction reply return
+//!         ct state related ct direction reply meta l4proto icmp
+//!             ip daddr . ip saddr . ct protocol . ct original proto-dst @links4_… return     # IPv6 likewise
+//!         ct state related drop; ct status dnat return
 //!         icmpv6 type nd-neighbor-solicit return; icmpv6 type nd-neighbor-advert return
 //!         ip saddr . ip daddr . meta l4proto . th dport @links4_… return          # see cni::links
 //!         ip6 saddr . ip6 daddr . meta l4proto . th dport @links6_… return
@@ -38,20 +47,28 @@
 
 mod chains;
 mod frames;
+mod layout;
+mod ports;
+mod removal;
+
+use std::net::IpAddr;
 
 use cni::{Attachment, IfName, NetworkName};
 use ipnetwork::IpNetwork;
-use netlink::BridgeNetfilter;
+use netlink::{BridgeNetfilter, Link};
 use nftables::{
-    Batch, Chain, Data, Element, Expr, Family, HookPoint, Kind, Selector, Set, Socket, Table, Type, Verdict,
-    priority,
+    Batch, Chain, Data, Element, Family, Field, HookPoint, Kind, Set, Socket, Table, Type, Verdict, priority,
 };
 
 use crate::conf::Gate;
 use crate::error::Error;
-use crate::hold::Alone;
-use crate::tables::{TRIES, comment, contended, first_word, ignore_change, interface, ports_of};
+use crate::tables::{TRIES, boot, comment, contended, element, interface, key_of, ports_of};
 use crate::{names, netfilter};
+use chains::Names;
+use frames::Holding;
+use ports::Port;
+use removal::{close_all_links, enter, leave, remove};
+pub(crate) use removal::{del, tidy};
 
 const TABLE: Table = Table::new(Family::Inet, cni::links::TABLE);
 const INTO: Set = Set::vmap(TABLE, "into", &[Type::Ifname]);
@@ -69,205 +86,294 @@ pub(crate) struct BridgeGate<'a> {
     pub from: &'a [IpNetwork],
 }
 
+/// What a gate is about: an attachment, with the name by which the kernel knows its port, and its addresses. Members are
+/// counted by the derived name, which DEL and GC know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held<'a> {
+    pub attachment: &'a Attachment,
+    pub port: &'a str,
+    pub addresses: &'a [IpAddr],
+}
+
 impl BridgeGate<'_> {
-    /// Closes the bridge as far as the gate says, before the attachment's port comes up. `held` is that port's name, by which
-    /// the kernel knows its packets; members are counted by the derived one, which DEL and GC know. `switches` are what the bridge
-    /// had of `br_netfilter` before.
+    /// Closes the bridge as far as the gate says, before the attachment's port comes up, whatever the tables are like.
+    /// `switches` are what the bridge had of `br_netfilter` before.
     pub(crate) fn add(
         &self,
         socket: &mut Socket,
-        attachment: &Attachment,
-        held: &str,
+        held: Held,
         switches: Option<BridgeNetfilter>,
     ) -> Result<(), Error> {
-        let port = names::host_interface(attachment);
-        // What an earlier life of the same attachment left.
-        del(socket, &port)?;
+        let derived = names::host_interface(held.attachment);
+        self.leave_other(socket, held, &derived)?;
+        let mut fault = None;
         for _ in 0..TRIES {
-            match self.batch(socket, attachment, [&port, held], switches)?.commit(socket) {
-                Ok(()) => return Ok(()),
+            fault = self.fault(socket)?;
+            let outcome = self.batch(socket, held, &derived, switches, fault.is_some())?.commit(socket);
+            match outcome {
+                // What was put in place is read as well.
+                Ok(()) if fault.is_none() || self.fault(socket)?.is_none() => return Ok(()),
+                Ok(()) => {}
                 // Somebody else has just made, or removed, the table or this gate.
-                Err(error) if error.is_exists() || error.is_busy() || error.is_not_found() => {
-                    self.refuse_another(socket)?;
-                }
-                Err(error) => return Err(error.into()),
+                Err(error) if error.is_exists() || error.is_busy() || error.is_not_found() => {}
+                Err(error) => return Err(self.open(fault, error)),
             }
         }
-        Err(contended(&TABLE))
+        match fault {
+            Some(fault) => Err(Error::Open { bridge: self.bridge.to_string(), why: fault }),
+            None => Err(contended(&TABLE)),
+        }
+    }
+
+    /// Holds addresses to a port that was added before they were known.
+    pub(crate) fn hold(&self, socket: &mut Socket, held: Held) -> Result<(), Error> {
+        let derived = names::host_interface(held.attachment);
+        let mut batch = Batch::new();
+        if self.gate.apart && !held.addresses.is_empty() {
+            frames::release(socket, &derived)?;
+            let comment = comment(self.bridge, held.attachment);
+            self.holding(held, &derived).add(socket, &mut batch, comment, &[])?;
+        }
+        Ok(batch.commit(socket)?)
+    }
+
+    /// Takes the attachment off what an earlier life of it left.
+    fn leave_other(&self, socket: &mut Socket, held: Held, derived: &str) -> Result<(), Error> {
+        let found = element(socket, &MEMBERS, &[interface(derived)?])?;
+        if found.is_some_and(|found| chain_of(&found) != Some(self.names().gate)) {
+            del(socket, derived)?;
+        }
+        if self.gate.apart && self.holding(held, derived).replaces(socket)? {
+            frames::release(socket, derived)?;
+        }
+        Ok(())
+    }
+
+    fn holding<'a>(&'a self, held: Held<'a>, derived: &'a str) -> Holding<'a> {
+        Holding { bridge: self.bridge.as_str(), derived, held: held.port, addresses: held.addresses }
     }
 
     fn batch(
         &self,
         socket: &mut Socket,
-        attachment: &Attachment,
-        [port, held]: [&str; 2],
+        held: Held,
+        derived: &str,
         switches: Option<BridgeNetfilter>,
+        has_fault: bool,
     ) -> Result<Batch, Error> {
         let mut batch = Batch::new();
-        if !socket.has_table(&TABLE)? {
-            batch
-                .create_table(&TABLE)
-                .add_set(&INTO)
-                .add_set(&FROM)
-                .add_set(&MEMBERS)
-                .add_chain(&GATES)
-                .add_chain(&FORWARD);
-            batch.add_rule(&FORWARD, &[Expr::vmap(&[Selector::Oifname], INTO)], None);
-            batch.add_rule(&FORWARD, &[Expr::vmap(&[Selector::Iifname], FROM)], None);
+        let mut gone = Vec::new();
+        if has_fault {
+            gone = self.mend(socket, &mut batch, held.attachment, switches)?;
         }
-        let (name, bridge, port) = (self.chain(), interface(self.bridge.as_str())?, interface(port)?);
-        let comment = comment(self.bridge, attachment);
-        if !socket.has_chain(&Chain::new(TABLE, &name))? {
-            chains::create(&mut batch, self.gate, self.bridge, bridge);
-            chains::let_in(&mut batch, &name, bridge, self.from);
-            for map in chains::maps(self.gate) {
-                let element = Element::new(&[bridge]).verdict(Verdict::jump(name.as_str()));
-                let note = netfilter::note(switches).filter(|_| self.gate.apart && **map == INTO);
-                batch.create_element(map, &note.into_iter().fold(element, Element::comment));
-            }
-        } else if !self.from.is_empty() {
-            let there = socket.rules(&Chain::new(TABLE, &name))?;
-            chains::let_in(&mut batch, &name, bridge, &chains::missing(&there, self.from));
-        }
+        let member = Element::new(&[interface(derived)?])
+            .verdict(Verdict::goto(self.names().gate))
+            .comment(comment(self.bridge, held.attachment));
+        batch.add_element(&MEMBERS, &member);
         if self.gate.apart {
-            frames::add(socket, &mut batch, interface(held)?, comment.clone())?;
+            let comment = comment(self.bridge, held.attachment);
+            self.holding(held, derived).add(socket, &mut batch, comment, &gone)?;
         }
-        let member = Element::new(&[port]).verdict(Verdict::goto(name)).comment(comment);
-        batch.create_element(&MEMBERS, &member);
         Ok(batch)
     }
 
-    /// Another network may want another gate for the same bridge.
-    fn refuse_another(&self, socket: &mut Socket) -> Result<(), Error> {
-        let found = socket.get_element(&INTO, &[interface(self.bridge.as_str())?])?;
-        match found.and_then(|found| found.data) {
-            Some(Data::Verdict(verdict)) if verdict.chain() != Some(&self.chain()) => Err(Error::Config {
-                problem: format!(
-                    "bridge {} belongs to a network with other \"ingress\", \"internal\" or \"icc\"",
-                    self.bridge
-                ),
-                cure: "give this network a bridge of its own",
-            }),
+    /// Adds to a transaction what is missing of the gate, and says which addresses are nobody's any more.
+    fn mend(
+        &self,
+        socket: &mut Socket,
+        batch: &mut Batch,
+        attachment: &Attachment,
+        switches: Option<BridgeNetfilter>,
+    ) -> Result<Vec<frames::Key>, Error> {
+        let (names, bridge, boot) = (self.names(), interface(self.bridge.as_str())?, boot());
+        let living = ports::on(self.bridge.as_str())?;
+        self.remove_another(socket, &living)?;
+        let is_there = socket.has_chain(&names.chain())?;
+        let mark = mark(socket, &names.chain())?;
+        let is_current = mark.as_deref() == Some(&boot);
+        // Of versions before, or flushed: of this boot where one of its members is still there.
+        let members = if is_current { Vec::new() } else { members(socket, &names.gate)? };
+        let lives = |port: &String| living.iter().any(|living| living.name == *port);
+        let is_stale = !is_current && (mark.is_some() || !members.iter().any(lives));
+        let lost = if self.gate.apart { frames::flushed(socket, bridge)? } else { None };
+        let parts = names.parts(self.gate, bridge, Some(&boot), self.from);
+        layout::mend(socket, batch, &TABLE, &names.sets(), &parts)?;
+        // A gate of this boot whose members were flushed may have had them of several networks.
+        let label = names::network_label(&attachment.network);
+        let own = names::host_interface(attachment);
+        let is_other = |port: &&Port| port.name != own && (is_current || port.is_of(&label));
+        let living: Vec<&Port> = living.iter().filter(is_other).collect();
+        let dead: &[String] = if is_stale { &members } else { &[] };
+        let (_, gone) = leave(socket, batch, dead)?;
+        if self.gate.apart {
+            frames::mend(socket, batch, self.bridge.as_str(), &living)?;
+            if is_stale || !is_there {
+                chains::close_links(batch, &names.links());
+            } else if is_current && lost.is_some() {
+                // They may be links of any bridge whose addresses are nobody's any more.
+                close_all_links(socket, batch)?;
+            }
+        }
+        for map in chains::maps(self.gate) {
+            if element(socket, map, &[bridge])?.is_none() {
+                let element = Element::new(&[bridge]).verdict(Verdict::jump(names.gate.as_str()));
+                let note = netfilter::note(switches).filter(|_| self.gate.apart && **map == INTO);
+                batch.add_element(map, &note.into_iter().fold(element, Element::comment));
+            }
+        }
+        if element(socket, &MEMBERS, &[bridge])?.is_none() {
+            enter(batch, &names.gate, self.bridge.as_str(), living)?;
+        }
+        Ok(gone)
+    }
+
+    /// Names the first thing by which the gate is not as it should be.
+    fn fault(&self, socket: &mut Socket) -> Result<Option<String>, Error> {
+        let (names, bridge) = (self.names(), interface(self.bridge.as_str())?);
+        let parts = names.parts(self.gate, bridge, Some(&boot()), self.from);
+        if let Some(fault) = layout::fault(socket, &TABLE, &parts)? {
+            return Ok(Some(fault));
+        }
+        let fault = self.leads(socket, bridge)?;
+        if fault.is_some() {
+            return Ok(fault);
+        }
+        if element(socket, &MEMBERS, &[bridge])?.is_none() {
+            return Ok(Some(format!("map {} of table {TABLE} has been flushed", MEMBERS.name)));
+        }
+        if self.gate.apart { frames::fault(socket, bridge) } else { Ok(None) }
+    }
+
+    /// Names the map that does not lead to the gate.
+    fn leads(&self, socket: &mut Socket, bridge: Field) -> Result<Option<String>, Error> {
+        let chain = self.names().gate;
+        for map in chains::maps(self.gate) {
+            let found = element(socket, map, &[bridge])?.and_then(|found| found.data);
+            if found != Some(Data::Verdict(Verdict::jump(&*chain))) {
+                return Ok(Some(format!(
+                    "map {} of table {TABLE} does not lead {bridge} to chain {chain}",
+                    map.name
+                )));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the gate is whole as versions before made it: so it stays until the next ADD or repair.
+    fn is_of_before(&self, socket: &mut Socket) -> Result<bool, Error> {
+        let (names, bridge) = (self.names(), interface(self.bridge.as_str())?);
+        let parts = names.parts(self.gate, bridge, None, &[]);
+        Ok(mark(socket, &names.chain())?.is_none()
+            && layout::fault(socket, &TABLE, &parts)?.is_none()
+            && self.leads(socket, bridge)?.is_none()
+            && (!self.gate.apart || frames::is_of_before(socket)?))
+    }
+
+    /// Refuses a bridge that another network closes otherwise; removes the gate that another boot left for it.
+    fn remove_another(&self, socket: &mut Socket, living: &[Port]) -> Result<(), Error> {
+        let bridge = interface(self.bridge.as_str())?;
+        for map in [&INTO, &FROM] {
+            let Some(found) = element(socket, map, &[bridge])? else { continue };
+            let Some(other) = chain_of(&found).filter(|other| *other != self.names().gate) else { continue };
+            let of_other = members(socket, &other)?;
+            if of_other.iter().any(|port| living.iter().any(|living| living.name == *port)) {
+                return Err(self.another());
+            }
+            let mut batch = Batch::new();
+            let (removed, _) = leave(socket, &mut batch, &of_other)?;
+            remove(socket, &mut batch, &other, self.bridge.as_str(), removed)?;
+            batch.commit(socket)?;
+        }
+        Ok(())
+    }
+
+    fn another(&self) -> Error {
+        Error::Config {
+            problem: format!(
+                "bridge {} belongs to a network with other \"ingress\", \"internal\" or \"icc\"",
+                self.bridge
+            ),
+            cure: "give this network a bridge of its own",
+        }
+    }
+
+    fn open(&self, fault: Option<String>, error: nftables::Error) -> Error {
+        match fault {
+            Some(fault) => {
+                Error::Open { bridge: self.bridge.to_string(), why: format!("{fault}; and {error}") }
+            }
+            None => error.into(),
+        }
+    }
+
+    /// Says what is open of a network that has members.
+    pub(crate) fn status(
+        &self,
+        links: &mut netlink::Socket,
+        bridge: &Link,
+        network: &NetworkName,
+    ) -> Result<(), Error> {
+        let prefix = names::alias_prefix(network);
+        let is_member = |port: &Link| {
+            port.carrier && port.alias.as_deref().is_some_and(|alias| alias.starts_with(&prefix))
+        };
+        if !links.has_port_that(bridge.index, is_member)? {
+            return Ok(());
+        }
+        let open = |why| Err(Error::Open { bridge: self.bridge.to_string(), why });
+        if self.gate.apart
+            && let Err(error) = netfilter::expect_on(bridge)
+        {
+            return open(error.to_string());
+        }
+        let mut socket = Socket::open()?;
+        match (BridgeGate { from: &[], ..*self }).fault(&mut socket)? {
+            Some(fault) if !self.is_of_before(&mut socket)? => open(fault),
             _ => Ok(()),
         }
     }
 
     /// Names what differs from what [`BridgeGate::add`] set up.
-    pub(crate) fn check(
-        &self,
-        socket: &mut Socket,
-        attachment: &Attachment,
-        held: &str,
-    ) -> Result<(), Error> {
-        let chain = self.chain();
-        let bridge = interface(self.bridge.as_str())?;
-        let port = interface(&names::host_interface(attachment))?;
-        let leads = |verdict: Verdict| Some(Data::Verdict(verdict));
-        let gates = chains::maps(self.gate).iter().map(|map| (*map, bridge, leads(Verdict::jump(&*chain))));
-        let member = (&MEMBERS, port, leads(Verdict::goto(&*chain)));
-        for (map, key, wanted) in gates.chain([member]) {
-            if socket.get_element(map, &[key])?.and_then(|element| element.data) != wanted {
-                return Err(Error::Differs(format!(
-                    "bridge {} is not closed: map {} of table {TABLE} does not lead {key} to chain {chain}",
-                    self.bridge, map.name,
-                )));
-            }
+    pub(crate) fn check(&self, socket: &mut Socket, held: Held) -> Result<(), Error> {
+        let derived = names::host_interface(held.attachment);
+        let mut fault = self.fault(socket)?;
+        if fault.is_none() && self.gate.apart {
+            fault = self.holding(held, &derived).fault(socket)?;
         }
-        for (name, rules) in chains::all(self.gate, self.bridge, bridge) {
-            let there = socket.rules(&Chain::new(TABLE, &name))?;
-            let found = there.iter().filter(|rule| !chains::lets_in(rule)).count();
-            if found != rules {
-                return Err(Error::Differs(format!(
-                    "bridge {} is not closed: chain {name} of table {TABLE} has {found} rules instead of {rules}",
-                    self.bridge,
-                )));
-            }
-            if name == chain
-                && let Some(missing) = chains::missing(&there, self.from).first()
-            {
-                return Err(Error::Differs(format!(
-                    "bridge {} does not let {missing} in: chain {name} of table {TABLE} has no rule for it",
-                    self.bridge,
-                )));
-            }
+        let member = interface(&derived)?;
+        let found = element(socket, &MEMBERS, &[member])?;
+        if fault.is_none() && found.and_then(|found| chain_of(&found)) != Some(self.names().gate) {
+            fault = Some(format!("map {} of table {TABLE} does not have {member}", MEMBERS.name));
         }
-        if self.gate.apart && !frames::is_held(socket, interface(held)?)? {
-            return Err(Error::Differs(format!("port {held} is not held to packets without a VLAN's tag")));
+        match fault {
+            Some(fault) if fault.starts_with(layout::LETS_NOT) => {
+                Err(Error::Differs(format!("bridge {} {fault}", self.bridge)))
+            }
+            Some(fault) => Err(Error::Differs(format!("bridge {} is not closed: {fault}", self.bridge))),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    fn chain(&self) -> String {
-        chains::name(self.gate, self.bridge)
+    fn names(&self) -> Names {
+        Names::new(self.gate, self.bridge.as_str())
     }
 }
 
-/// Takes a port off its bridge's gate; the gate goes with the last port. Nothing there is nothing to do.
-pub(crate) fn del(socket: &mut Socket, port: &str) -> Result<(), Error> {
-    let member = interface(port)?;
-    for _ in 0..TRIES {
-        let Some(found) = socket.get_element(&MEMBERS, &[member])? else { return Ok(()) };
-        let (Some(chain), Some(bridge)) = (chain_of(&found), first_word(&found)) else { return Ok(()) };
-        let mut batch = Batch::new();
-        batch.del_element(&MEMBERS, &[member]);
-        if chains::keeps_apart(&chain) {
-            frames::del(socket, &mut batch, member, found.comment.as_deref())?;
-        }
-        let alone = open_if_unused(socket, &mut batch, &chain, bridge, 1)?;
-        match batch.commit(socket) {
-            // Two that went at the same time have each seen the other: whoever is last sees it now.
-            Ok(()) => {
-                drop(alone);
-                return finish(socket, &chain, bridge);
-            }
-            Err(error) if error.is_busy() || error.is_not_found() => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(contended(&TABLE))
+/// The boot that a gate's rules are of; `None` where they do not tell, as those of versions before.
+fn mark(socket: &mut Socket, chain: &Chain) -> Result<Option<String>, Error> {
+    let rules = socket.rules(chain)?;
+    let mut comments = rules.iter().filter_map(|rule| rule.comment.as_deref());
+    Ok(comments.find_map(|comment| comment.strip_prefix(chains::BOOT)).map(str::to_owned))
 }
 
-/// Removes what nobody uses any more.
-fn finish(socket: &mut Socket, chain: &str, bridge: &str) -> Result<(), Error> {
-    if chains::keeps_apart(chain) {
-        frames::del_table_if_unused(socket)?;
+/// The ports that lead to a gate, the bridge's own element not among them.
+fn members(socket: &mut Socket, chain: &str) -> Result<Vec<String>, Error> {
+    if socket.is_as_set(&MEMBERS)? != Some(true) {
+        return Ok(Vec::new());
     }
-    let mut batch = Batch::new();
-    let _alone = open_if_unused(socket, &mut batch, chain, bridge, 0)?;
-    if batch.is_empty() { Ok(()) } else { ignore_change(batch.commit(socket)) }
-}
-
-/// Adds the removal of a gate that has no members besides those that are `leaving`, and with the last gate the table's.
-/// Where that ends a bridge's `br_netfilter`, the guard is to be kept until the gate is gone.
-fn open_if_unused(
-    socket: &mut Socket,
-    batch: &mut Batch,
-    name: &str,
-    bridge: &str,
-    leaving: usize,
-) -> Result<Option<Alone>, Error> {
-    let chain = Chain::new(TABLE, name);
-    let port = interface(bridge)?;
-    let mut gates = Vec::new();
-    let mut note = None;
-    for map in [&INTO, &FROM] {
-        let found = socket.get_element(map, &[port])?;
-        if let Some(found) = found.filter(|found| chain_of(found).as_deref() == Some(name)) {
-            gates.push(map);
-            note = note.or(found.comment);
-        }
-    }
-    if socket.references(&chain)? != Some(gates.len() + leaving) {
-        return Ok(None);
-    }
-    for map in gates {
-        batch.del_element(map, &[port]);
-    }
-    chains::del(batch, name, bridge);
-    if socket.references(&GATES)? == Some(1) {
-        batch.del_chain(&GATES).del_table(&TABLE);
-    }
-    note.map_or(Ok(None), |note| netfilter::switch_back(bridge, &note))
+    let elements = socket.elements(&MEMBERS)?;
+    let of_gate = elements.iter().filter(|found| found.comment.is_some());
+    Ok(of_gate.filter(|found| chain_of(found).as_deref() == Some(chain)).filter_map(key_of).collect())
 }
 
 fn chain_of(element: &Element) -> Option<String> {

@@ -110,6 +110,9 @@ impl Plugin for Bridge {
             if conf.spoof_check || conf.address_check || conf.gate.is_some() {
                 nftables::Socket::open()?.generation()?;
             }
+            if let (Some(gate), Some(bridge)) = (conf.gate(), &bridge) {
+                gate.status(&mut socket, bridge, &request.conf.network)?;
+            }
             if conf.gateway && forward::gives_ipv6(request) && socket.forwards(Family::V6).unwrap_or_default()
             {
                 advertisements::status(&mut socket, bridge.is_some())?;

@@ -38,6 +38,9 @@ pub fn is_of_network(network: &NetworkName, link: &Link) -> bool {
     links::is_of_network(network, link.alias.as_deref())
 }
 
+/// What the aliases of all attachments' links begin with.
+pub(crate) const ALIAS_WORD: &str = "cleat ";
+
 /// `IFALIASZ` (linux/if.h) less the closing NUL.
 const ALIAS_MAX: usize = 255;
 

@@ -18,7 +18,7 @@ pub(crate) fn del(request: &Request, target: &Target) -> Result<(), cni::Error> 
     let mut keep = |outcome: Result<(), Error>| errors.extend(outcome.err().map(cni::Error::from));
     // Link and rules at the same time. The link before the address: nobody may use it any more when it is given back.
     let link = begin_link(&conf, target);
-    let rules = del_rules(request, target, matches!(link, Ok(None)));
+    let rules = del_rules(request, target, &conf, matches!(link, Ok(None)));
     let link = link.and_then(|link| finish_link(target, link));
     // Where the interface is still there, so is what uses the address: the DEL that removes the one gives the other back.
     let is_gone = link.is_ok();
@@ -50,7 +50,7 @@ pub(crate) fn gc(request: &Request) -> Result<(), cni::Error> {
     let request = Request { conf: request.conf.with_valid_attachments(&valid), ..request.clone() };
     let ports = ports(network, &valid);
     outcomes.push(gc_links(network, &conf, &ports));
-    outcomes.push(gc_rules(network, &valid, &ports));
+    outcomes.push(gc_rules(network, &conf, &valid, &ports));
     outcomes.push(del_bridge(&conf));
     let is_gone = outcomes.first().is_none_or(Result::is_ok);
     let mut errors: Vec<cni::Error> =
@@ -98,7 +98,12 @@ fn inhabited(
 
 /// Also what the configuration does not ask for any more: it may have when the container was added. Where the pair was not
 /// made by this suite, or has gone, so may what guards its port.
-fn del_rules(request: &Request, target: &Target, is_foreign: bool) -> Result<(), Error> {
+fn del_rules(
+    request: &Request,
+    target: &Target,
+    conf: &conf::Removal,
+    is_foreign: bool,
+) -> Result<(), Error> {
     let mut rules = nftables::Socket::open_if_supported()?;
     let masquerade = masquerade::del(rules.as_mut(), &target.attachment, &addresses(request, target));
     let Some(socket) = &mut rules else { return masquerade };
@@ -107,7 +112,14 @@ fn del_rules(request: &Request, target: &Target, is_foreign: bool) -> Result<(),
     let foreign = if is_foreign { spoof::reference::del(socket, &target.attachment) } else { Ok(()) };
     // Before the gate: nothing is to come in that it kept out.
     let forward = forward::del(socket, &port);
-    gate::del(socket, &port).and(forward).and(guard).and(foreign).and(masquerade)
+    let gate = gate::del(socket, &port).and(tidy_gate(socket, Some(&port), conf));
+    gate.and(forward).and(guard).and(foreign).and(masquerade)
+}
+
+/// Removes what is left of a gate whose members somebody flushed.
+fn tidy_gate(socket: &mut nftables::Socket, port: Option<&str>, conf: &conf::Removal) -> Result<(), Error> {
+    let (true, Ok(bridge)) = (conf.has_gate, &conf.bridge) else { return Ok(()) };
+    gate::tidy(socket, port, conf.vlan_gateway.as_ref().map_or(bridge, |device| &device.name).as_str())
 }
 
 /// The host's end by its derived name, if it is there and is what an ADD made.
@@ -229,7 +241,12 @@ fn gc_links(network: &NetworkName, conf: &conf::Removal, valid: &[String]) -> Re
 }
 
 /// Removes the rules for a network's attachments that are not valid any more; `ports` are those that are.
-fn gc_rules(network: &NetworkName, valid: &[(ContainerId, IfName)], ports: &[String]) -> Result<(), Error> {
+fn gc_rules(
+    network: &NetworkName,
+    conf: &conf::Removal,
+    valid: &[(ContainerId, IfName)],
+    ports: &[String],
+) -> Result<(), Error> {
     let mut rules = nftables::Socket::open_if_supported()?;
     masquerade::gc(rules.as_mut(), network, valid)?;
     let Some(rules) = &mut rules else { return Ok(()) };
@@ -247,5 +264,5 @@ fn gc_rules(network: &NetworkName, valid: &[(ContainerId, IfName)], ports: &[Str
     for port in gate::ports(rules, network)?.iter().filter(|port| is_gone(port)) {
         gate::del(rules, port)?;
     }
-    Ok(())
+    tidy_gate(rules, None, conf)
 }

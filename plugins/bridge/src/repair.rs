@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::conf::Conf;
 use crate::error::Error;
+use crate::gate::Held;
 use crate::hold::Hold;
 use crate::ipam::Ipam;
 use crate::masquerade::Masquerade;
@@ -126,10 +127,12 @@ fn close(
         let given = Given::new(mac, plan.addresses(), &conf.ipam);
         spoof::addresses::restore(&mut rules, &target.attachment, port, &given)?;
     }
-    if let Some(gate) = conf.gate()
-        && gate.check(&mut rules, &target.attachment, &port.link.name).is_err()
-    {
-        gate.add(&mut rules, &target.attachment, &port.link.name, bridge.netfilter)?;
+    if let Some(gate) = conf.gate() {
+        let addresses = plan.addresses().collect::<Vec<_>>();
+        let held = Held { attachment: &target.attachment, port: &port.link.name, addresses: &addresses };
+        if gate.check(&mut rules, held).is_err() {
+            gate.add(&mut rules, held, bridge.netfilter)?;
+        }
     }
     Ok(())
 }

@@ -26,9 +26,23 @@ pub(crate) fn ignore_change(outcome: nftables::Result<()>) -> Result<(), Error> 
     }
 }
 
+/// What tells this boot of the host from others: the first part of the kernel's own ID of it.
+pub(crate) fn boot() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.chars().take_while(char::is_ascii_hexdigit).collect()
+}
+
 /// An interface as the key of an element.
 pub(crate) fn interface(name: &str) -> Result<Field, Error> {
     Ok(Field::Ifname(Ifname::new(name)?))
+}
+
+/// The element with that key; none also where the set is of other types, which somebody else made.
+pub(crate) fn element(socket: &mut Socket, set: &Set, key: &[Field]) -> Result<Option<Element>, Error> {
+    match socket.get_element(set, key) {
+        Err(_) if socket.is_as_set(set)? != Some(true) => Ok(None),
+        found => Ok(found?),
+    }
 }
 
 /// What an element of an attachment's port tells people: something of its own first, then whose it is.

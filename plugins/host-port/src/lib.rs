@@ -31,6 +31,7 @@ mod error;
 mod flows;
 mod free;
 mod holder;
+mod left;
 mod listener;
 mod localhost;
 mod memory;
@@ -69,7 +70,9 @@ impl Plugin for HostPort {
     fn add(request: &Request, target: &Target) -> Result<AddResult, cni::Error> {
         let conf = Conf::new(request)?;
         let result = request.conf.require_prev_result()?;
-        if !conf.mappings.is_empty() {
+        if conf.mappings.is_empty() {
+            clear_address(result, target)?;
+        } else {
             add(conf, result, target)?;
         }
         Ok(result.clone())
@@ -208,6 +211,15 @@ fn check(
 
 fn close_left_on(rules: &mut Socket, container: &Container) -> Result<(), Error> {
     localhost::close_left_on(rules, &mut netlink::Socket::open()?, container)
+}
+
+/// A container without ports gets none by an address that another one had.
+fn clear_address(result: &AddResult, target: &Target) -> Result<(), Error> {
+    let addresses = plan::addresses(result, target.ifname().as_str());
+    match Socket::open_if_supported()? {
+        Some(mut rules) if !addresses.is_empty() => left::clear(&mut rules, &target.attachment, &addresses),
+        _ => Ok(()),
+    }
 }
 
 fn add(conf: Conf, result: &AddResult, target: &Target) -> Result<(), cni::Error> {

@@ -158,6 +158,11 @@ impl Encoder<'_, '_> {
         match source {
             Source::Meta(key) => self.push("meta", keyed(key)),
             Source::Ct(key) => self.push("ct", keyed(key)),
+            Source::CtOriginal(key) => self.push("ct", |load| {
+                load.be32(NFTA_KEY, key);
+                load.be32(NFTA_DREG, register);
+                load.bytes(NFTA_CT_DIRECTION, &[IP_CT_DIR_ORIGINAL]);
+            }),
             Source::Payload { base, offset } => self.push("payload", |load| {
                 load.be32(NFTA_PAYLOAD_DREG, register);
                 load.be32(NFTA_PAYLOAD_BASE, base);

@@ -39,6 +39,8 @@ pub enum Selector {
     Iifname,
     /// `oifname`.
     Oifname,
+    /// `meta protocol`: what a frame carries, behind one VLAN's tag.
+    Protocol,
     /// `ether saddr`.
     EtherSaddr,
     /// `ether daddr`.
@@ -67,6 +69,10 @@ pub enum Selector {
     CtLabel,
     /// `ct direction`.
     CtDirection,
+    /// `ct protocol`: the flow's protocol above IP.
+    CtProtocol,
+    /// `ct original proto-dst`: the port that the flow's first packet went to.
+    CtOriginalDport,
     /// `icmpv6 type`.
     Icmpv6Type,
     /// `icmpv6 taddr`: the address that a message of neighbour discovery is about.
@@ -119,16 +125,16 @@ impl Selector {
     pub const fn kind(self) -> Option<Type> {
         Some(match self {
             Self::NfProto => Type::NfProto,
-            Self::L4Proto => Type::InetProto,
+            Self::L4Proto | Self::CtProtocol => Type::InetProto,
             Self::Mark | Self::CtMark => Type::Mark,
             Self::Iifname | Self::Oifname => Type::Ifname,
             Self::EtherSaddr | Self::EtherDaddr | Self::ArpSaddrEther => Type::EtherAddr,
-            Self::EtherType => Type::EtherType,
+            Self::EtherType | Self::Protocol => Type::EtherType,
             Self::CtDirection => Type::CtDirection,
             Self::Icmpv6Type => Type::Icmpv6Type,
             Self::IpSaddr | Self::IpDaddr | Self::ArpSaddrIp | Self::ArpDaddrIp => Type::Ipv4Addr,
             Self::Ip6Saddr | Self::Ip6Daddr | Self::Icmpv6Target => Type::Ipv6Addr,
-            Self::ThSport | Self::ThDport => Type::InetService,
+            Self::ThSport | Self::ThDport | Self::CtOriginalDport => Type::InetService,
             Self::CtState | Self::CtStatus | Self::CtLabel | Self::FibSaddrType | Self::FibDaddrType => {
                 return None;
             }
@@ -187,6 +193,7 @@ impl Selector {
             Self::Mark => Source::Meta(NFT_META_MARK),
             Self::Iifname => Source::Meta(NFT_META_IIFNAME),
             Self::Oifname => Source::Meta(NFT_META_OIFNAME),
+            Self::Protocol => Source::Meta(NFT_META_PROTOCOL),
             // Offsets in struct ethhdr, iphdr, ipv6hdr, icmp6hdr, and arphdr with what follows it for Ethernet and IPv4; the ports lead the TCP, UDP and SCTP headers.
             Self::EtherDaddr => Source::Payload { base: LINK, offset: 0 },
             Self::EtherSaddr => Source::Payload { base: LINK, offset: 6 },
@@ -204,6 +211,8 @@ impl Selector {
             Self::CtMark => Source::Ct(NFT_CT_MARK),
             Self::CtLabel => Source::Ct(NFT_CT_LABELS),
             Self::CtDirection => Source::Ct(NFT_CT_DIRECTION),
+            Self::CtProtocol => Source::Ct(NFT_CT_PROTOCOL),
+            Self::CtOriginalDport => Source::CtOriginal(NFT_CT_PROTO_DST),
             Self::FibSaddrType => Source::FibAddrtype(NFTA_FIB_F_SADDR),
             Self::FibDaddrType => Source::FibAddrtype(NFTA_FIB_F_DADDR),
         }
@@ -217,6 +226,8 @@ pub(crate) enum Source {
     Meta(u32),
     /// `ct`, with an `NFT_CT_*` key.
     Ct(u32),
+    /// `ct original`, with an `NFT_CT_*` key that is asked for by direction.
+    CtOriginal(u32),
     /// `payload`, from one of `enum nft_payload_bases` on.
     Payload { base: u32, offset: u32 },
     /// `fib ... type`, with one of `enum nft_fib_flags`.
@@ -237,6 +248,8 @@ const NFT_CT_STATE: u32 = 0;
 const NFT_CT_DIRECTION: u32 = 1;
 const NFT_CT_STATUS: u32 = 2;
 const NFT_CT_MARK: u32 = 3;
+const NFT_CT_PROTOCOL: u32 = 10;
+const NFT_CT_PROTO_DST: u32 = 12;
 pub(crate) const NFT_CT_LABELS: u32 = 13;
 const NFTA_FIB_F_SADDR: u32 = 1;
 const NFTA_FIB_F_DADDR: u32 = 2;

@@ -1,30 +1,160 @@
 //! The chains of one bridge's gate, with their names: what is there for each combination of the keys.
 
-use cni::{IfName, links, token};
+use cni::{links, token};
 use ipnetwork::IpNetwork;
-use nftables::{Batch, Chain, Expr, Field, Rule, Selector, Set, Type, Verdict, state, status};
+use nftables::{Batch, Chain, Expr, Field, Selector, Set, Type, WholeRule, state, status};
 
-use super::{FORWARD, FROM, GATES, INTO, TABLE};
+use super::layout::Part;
+use super::{FORWARD, FROM, GATES, INTO, MEMBERS, TABLE};
 use crate::conf::{Edge, Gate};
 
 /// What the name of a gate says that keeps the ports of its bridge apart.
 const APART: &str = "apart_";
 
-/// How many rules let something through between ports that are kept apart.
-const PASSES: usize = 7;
+const BETWEEN: &str = "between_";
 
 const LINK4: &[Type] = &[Type::Ipv4Addr, Type::Ipv4Addr, Type::InetProto, Type::InetService];
 const LINK6: &[Type] = &[Type::Ipv6Addr, Type::Ipv6Addr, Type::InetProto, Type::InetService];
 
-/// The name of a bridge's gate. Any name is allowed for a bridge, and not every one for a chain.
-pub(super) fn name(gate: Gate, bridge: &IfName) -> String {
-    let edge = match gate.edge {
-        Edge::Open => "",
-        Edge::Published => "published_",
-        Edge::Internal => "internal_",
-    };
-    let apart = if gate.apart { APART } else { "" };
-    format!("{edge}{apart}{}", &token(&[bridge.as_str()])[..8])
+/// What is looked up in the sets of links: of a recipient's packet, and of an error that its source sends about one.
+const LINKED4: &[Selector] = &[Selector::IpSaddr, Selector::IpDaddr, Selector::L4Proto, Selector::ThDport];
+const LINKED6: &[Selector] = &[Selector::Ip6Saddr, Selector::Ip6Daddr, Selector::L4Proto, Selector::ThDport];
+const ERROR4: &[Selector] =
+    &[Selector::IpDaddr, Selector::IpSaddr, Selector::CtProtocol, Selector::CtOriginalDport];
+const ERROR6: &[Selector] =
+    &[Selector::Ip6Daddr, Selector::Ip6Saddr, Selector::CtProtocol, Selector::CtOriginalDport];
+
+/// What the rule has for comment that each gate begins with, before the boot's ID.
+pub(super) const BOOT: &str = "boot ";
+
+/// The names of what a bridge's gate consists of. Any name is allowed for a bridge, and not every one for a chain.
+#[derive(Debug)]
+pub(super) struct Names {
+    pub gate: String,
+    between: String,
+    links: [String; 2],
+}
+
+impl Names {
+    pub(super) fn new(gate: Gate, bridge: &str) -> Self {
+        let edge = match gate.edge {
+            Edge::Open => "",
+            Edge::Published => "published_",
+            Edge::Internal => "internal_",
+        };
+        let apart = if gate.apart { APART } else { "" };
+        Self::of(&format!("{edge}{apart}{}", &token(&[bridge])[..8]), bridge)
+    }
+
+    /// Those that belong to the chain of that name.
+    pub(super) fn of(gate: &str, bridge: &str) -> Self {
+        let between = format!("{BETWEEN}{}", &token(&[bridge])[..8]);
+        Self { gate: gate.to_owned(), between, links: links::sets(bridge) }
+    }
+
+    /// Those of the bridge whose ports that chain keeps apart; its gate is left out.
+    pub(super) fn of_between(chain: &str) -> Option<Self> {
+        let token = chain.strip_prefix(BETWEEN)?;
+        let links = links::sets_of(token);
+        Some(Self { gate: String::new(), between: chain.to_owned(), links })
+    }
+
+    pub(super) fn chain(&self) -> Chain<'_> {
+        Chain::new(TABLE, &self.gate)
+    }
+
+    /// The sets of links.
+    pub(super) fn links(&self) -> [Set<'_>; 2] {
+        let [v4, v6] = &self.links;
+        [Set::new(TABLE, v4, LINK4), Set::new(TABLE, v6, LINK6)]
+    }
+
+    /// All sets that the gate needs.
+    pub(super) fn sets(&self) -> Vec<Set<'_>> {
+        let links = self.links().into_iter().filter(|_| keeps_apart(&self.gate));
+        [INTO, FROM, MEMBERS].into_iter().chain(links).collect()
+    }
+
+    /// Adds the removal of the gate's own chains and sets to a transaction, once no map leads to them.
+    pub(super) fn del(&self, batch: &mut Batch) {
+        batch.del_chain(&self.chain());
+        if keeps_apart(&self.gate) {
+            batch.del_chain(&Chain::new(TABLE, &self.between));
+            for set in &self.links() {
+                batch.del_set(set);
+            }
+        }
+    }
+
+    /// The chains that a gate consists of, with those that all share. `boot` is the mark that it has; without, the gate is
+    /// as versions before made it.
+    pub(super) fn parts<'a>(
+        &'a self,
+        gate: Gate,
+        bridge: Field,
+        boot: Option<&str>,
+        from: &'a [IpNetwork],
+    ) -> Vec<Part<'a>> {
+        let mut parts = vec![Part::new(GATES, Vec::new())];
+        let members = if gate.apart {
+            parts.push(Part::new(Chain::new(TABLE, &self.between), self.between(boot.is_some())));
+            Expr::goto(self.between.as_str())
+        } else {
+            Expr::to_caller()
+        };
+        let mut rules = vec![vec![Expr::jump(GATES.name)]];
+        rules.extend(own_rules(gate.edge, bridge, members));
+        let mark = boot.map(|boot| format!("{BOOT}{boot}"));
+        parts.push(Part { mark, heads: Some((bridge, from)), ..Part::new(self.chain(), rules) });
+        let forward =
+            vec![vec![Expr::vmap(&[Selector::Oifname], INTO)], vec![Expr::vmap(&[Selector::Iifname], FROM)]];
+        parts.push(Part::new(FORWARD, forward));
+        parts
+    }
+
+    /// What may pass between ports that are kept apart. Each packet of a link's own direction is looked up, not only the
+    /// first of a flow: a link that is taken away ends at once, and nobody inherits its flows with an address. Of errors
+    /// pass those that a link's source sends to its recipient about a packet of that link, and of other packets that are
+    /// related to a flow (what a helper of connection tracking expects, errors of third parties) none.
+    fn between(&self, is_strict: bool) -> Vec<Vec<Expr<'_>>> {
+        let [v4, v6] = self.links();
+        let related = || Expr::any_bit(Selector::CtState, state::RELATED);
+        let replying = || Expr::eq(Selector::CtDirection, Field::REPLY);
+        let mut rules =
+            vec![vec![Expr::any_bit(Selector::CtState, state::ESTABLISHED), replying(), Expr::to_caller()]];
+        if is_strict {
+            // nft reads a flow's port among others back only where the rule says of which protocol the packet is.
+            for (errors, key, links) in [(Field::ICMP, ERROR4, v4), (Field::ICMPV6, ERROR6, v6)] {
+                let of_errors = Expr::eq(Selector::L4Proto, errors);
+                rules.push(vec![
+                    related(),
+                    replying(),
+                    of_errors,
+                    Expr::in_set(key, links),
+                    Expr::to_caller(),
+                ]);
+            }
+            rules.push(vec![related(), Expr::drop()]);
+        } else {
+            rules.push(vec![related(), Expr::to_caller()]);
+        }
+        // Published ports, by the host's address.
+        rules.push(vec![Expr::any_bit(Selector::CtStatus, status::DNAT), Expr::to_caller()]);
+        for kind in [Field::NEIGHBOUR_SOLICITATION, Field::NEIGHBOUR_ADVERTISEMENT] {
+            rules.push(vec![Expr::eq(Selector::Icmpv6Type, kind), Expr::to_caller()]);
+        }
+        rules.push(vec![Expr::in_set(LINKED4, v4), Expr::to_caller()]);
+        rules.push(vec![Expr::in_set(LINKED6, v6), Expr::to_caller()]);
+        rules.push(vec![Expr::drop()]);
+        rules
+    }
+}
+
+/// Adds to a transaction that no link is open.
+pub(super) fn close_links(batch: &mut Batch, links: &[Set; 2]) {
+    for set in links {
+        batch.flush_set(set);
+    }
 }
 
 /// Whether the gate of this name keeps the ports of its bridge apart.
@@ -40,62 +170,27 @@ pub(super) fn maps(gate: Gate) -> &'static [&'static Set<'static>] {
     }
 }
 
-/// The chains that a gate consists of, each with the number of its rules.
-pub(super) fn all(gate: Gate, bridge: &IfName, port: Field) -> Vec<(String, usize)> {
-    let own = 1 + rules(gate.edge, port, Expr::to_caller()).len();
-    let between = gate.apart.then(|| (between(bridge.as_str()), PASSES + 1));
-    [(FORWARD.name.to_owned(), 2), (name(gate, bridge), own)].into_iter().chain(between).collect()
+/// Adds the rule that lets a network in. Members are none of it, whatever their addresses.
+pub(super) fn let_in(batch: &mut Batch, chain: &Chain, bridge: Field, network: IpNetwork) {
+    let comment = format!("{FROM_NETWORK}{network}");
+    batch.add_rule(chain, &letting_in(bridge, network), Some(&comment));
 }
 
-/// Adds a gate's chains to a transaction.
-pub(super) fn create(batch: &mut Batch, gate: Gate, bridge: &IfName, port: Field) {
-    let (name, between) = (name(gate, bridge), between(bridge.as_str()));
-    let chain = Chain::new(TABLE, &name);
-    let members = if gate.apart {
-        create_between(batch, bridge.as_str(), &between);
-        Expr::goto(between)
-    } else {
-        Expr::to_caller()
-    };
-    batch.create_chain(&chain).add_rule(&chain, &[Expr::jump(GATES.name)], None);
-    for rule in rules(gate.edge, port, members) {
-        batch.add_rule(&chain, &rule, None);
-    }
+fn letting_in(bridge: Field, network: IpNetwork) -> [Expr<'static>; 3] {
+    let source = if network.is_ipv4() { Selector::IpSaddr } else { Selector::Ip6Saddr };
+    [Expr::ne(Selector::Iifname, bridge), Expr::within(source, network), Expr::to_caller()]
 }
 
-/// Adds the rules that let networks in. Members are none of them, whatever their addresses.
-pub(super) fn let_in(batch: &mut Batch, name: &str, bridge: Field, from: &[IpNetwork]) {
-    for network in from {
-        let source = if network.is_ipv4() { Selector::IpSaddr } else { Selector::Ip6Saddr };
-        let rule = [Expr::ne(Selector::Iifname, bridge), Expr::within(source, *network), Expr::to_caller()];
-        batch.insert_rule(&Chain::new(TABLE, name), &rule, Some(&mark(*network)));
-    }
-}
-
-/// Those of some networks that none of a chain's rules lets in.
-pub(super) fn missing(rules: &[Rule], from: &[IpNetwork]) -> Vec<IpNetwork> {
-    let has = |network: &IpNetwork| {
-        let mark = mark(*network);
-        rules.iter().any(|rule| rule.comment.as_deref() == Some(&mark))
-    };
-    from.iter().copied().filter(|network| !has(network)).collect()
-}
-
-/// Whether a rule is one of those that let networks in.
-pub(super) fn lets_in(rule: &Rule) -> bool {
-    rule.comment.as_deref().is_some_and(|comment| comment.starts_with(FROM_NETWORK))
-        && rule.verdict() == Some(&Verdict::Return)
-}
-
-/// What a rule that lets a network in has for comment.
-fn mark(network: IpNetwork) -> String {
-    format!("{FROM_NETWORK}{network}")
+/// The network that a rule lets in, where it is one of those.
+pub(super) fn lets_in(rule: &WholeRule, bridge: Field) -> Option<IpNetwork> {
+    let network = rule.rule.comment.as_deref()?.strip_prefix(FROM_NETWORK)?.parse().ok()?;
+    rule.consists_of(TABLE, &letting_in(bridge, network)).then_some(network)
 }
 
 const FROM_NETWORK: &str = "from ";
 
 /// Members that talk to each other are forwarded too, from the bridge to the bridge, where `br_netfilter` is on.
-fn rules(edge: Edge, bridge: Field, members: Expr<'static>) -> Vec<Vec<Expr<'static>>> {
+fn own_rules(edge: Edge, bridge: Field, members: Expr<'static>) -> Vec<Vec<Expr<'static>>> {
     let from_bridge = Expr::eq(Selector::Iifname, bridge);
     match edge {
         Edge::Open => vec![vec![from_bridge, members]],
@@ -111,67 +206,16 @@ fn rules(edge: Edge, bridge: Field, members: Expr<'static>) -> Vec<Vec<Expr<'sta
     }
 }
 
-/// What may pass between ports that are kept apart. Each packet of a link's own direction is looked up, not only the
-/// first of a flow: a link that is taken away ends at once, and nobody inherits its flows with an address.
-fn create_between(batch: &mut Batch, bridge: &str, between: &str) {
-    let between = Chain::new(TABLE, between);
-    let [v4, v6] = links::sets(bridge);
-    let (v4, v6) = (Set::new(TABLE, &v4, LINK4), Set::new(TABLE, &v6, LINK6));
-    batch.create_chain(&between).create_set(&v4).create_set(&v6);
-    let neighbours = [Field::NEIGHBOUR_SOLICITATION, Field::NEIGHBOUR_ADVERTISEMENT];
-    let [solicitation, advertisement] = neighbours.map(|kind| Expr::eq(Selector::Icmpv6Type, kind));
-    let linked = |addresses: [Selector; 2], set| {
-        let [from, to] = addresses;
-        (vec![from, to, Selector::L4Proto, Selector::ThDport], set)
-    };
-    let (linked4, v4) = linked([Selector::IpSaddr, Selector::IpDaddr], v4);
-    let (linked6, v6) = linked([Selector::Ip6Saddr, Selector::Ip6Daddr], v6);
-    let passes: [Vec<Expr>; PASSES] = [
-        vec![
-            Expr::any_bit(Selector::CtState, state::ESTABLISHED),
-            Expr::eq(Selector::CtDirection, Field::REPLY),
-        ],
-        vec![Expr::any_bit(Selector::CtState, state::RELATED)],
-        // Published ports, by the host's address.
-        vec![Expr::any_bit(Selector::CtStatus, status::DNAT)],
-        vec![solicitation],
-        vec![advertisement],
-        vec![Expr::in_set(&linked4, v4)],
-        vec![Expr::in_set(&linked6, v6)],
-    ];
-    for passes in passes {
-        let rule: Vec<Expr> = passes.into_iter().chain([Expr::to_caller()]).collect();
-        batch.add_rule(&between, &rule, None);
-    }
-    batch.add_rule(&between, &[Expr::drop()], None);
-}
-
-/// Adds the removal of a gate's chains to a transaction, once no map leads to them.
-pub(super) fn del(batch: &mut Batch, name: &str, bridge: &str) {
-    batch.del_chain(&Chain::new(TABLE, name));
-    if keeps_apart(name) {
-        batch.del_chain(&Chain::new(TABLE, &between(bridge)));
-        for (set, key) in links::sets(bridge).iter().zip([LINK4, LINK6]) {
-            batch.del_set(&Set::new(TABLE, set, key));
-        }
-    }
-}
-
-fn between(bridge: &str) -> String {
-    format!("between_{}", &token(&[bridge])[..8])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn each_combination_has_a_name_that_tells_it() {
-        let bridge = IfName::new("a-name-of-fifte").unwrap();
         let mut names = std::collections::BTreeSet::new();
         for edge in [Edge::Open, Edge::Published, Edge::Internal] {
             for apart in [false, true] {
-                let name = name(Gate { edge, apart }, &bridge);
+                let name = Names::new(Gate { edge, apart }, "a-name-of-fifte").gate;
                 assert_eq!(keeps_apart(&name), apart, "{name}");
                 assert!(names.insert(name));
             }
