@@ -23,10 +23,9 @@ pub(crate) fn check(request: &Request, target: &Target) -> Result<(), Error> {
     let locked = registry.lock_existing()?.ok_or_else(unregistered)?;
     let network = locked.around(request.conf.network.as_str(), &[container_id], None)?;
     let ifname = target.ifname().as_str();
-    let Some(member) = network.member(container_id, ifname) else {
-        locked.examine(&network.name, container_id, ifname)?;
-        return Err(unregistered());
-    };
+    // What has all members in one piece may know one whose own file is damaged.
+    locked.examine(&network.name, container_id, ifname)?;
+    let member = network.member(container_id, ifname).ok_or_else(unregistered)?;
     if let Some(result) = request.conf.previous()? {
         let wanted: BTreeSet<IpAddr> = endpoint::addresses(result, ifname).into_iter().collect();
         let found: BTreeSet<IpAddr> = member.addresses.iter().copied().collect();

@@ -174,8 +174,9 @@ fn a_thousand_requests_under_a_lock_that_is_held_take_no_threads_and_no_time() {
             assert!(asked.elapsed() < Duration::from_secs(2), "{number}: {:?}", asked.elapsed());
             assert_eq!(contains(&answer, b"/other/db"), has, "{number}");
             assert!(contains(&answer, format!("/run/cleat/containers/{id}/hosts").as_bytes()));
-            // Four, and one more that is about to end.
-            assert!(runtime.threads() <= threads + 5 && runtime.files() <= files + 20);
+            // Four, each with one that stands in the kernel's queue for the lock, and one more that is about to end.
+            let now = (runtime.threads(), runtime.files());
+            assert!(now.0 <= threads + 9 && now.1 <= files + 24, "{number}: {now:?} of {threads}, {files}");
         }
         assert!(began.elapsed() < Duration::from_mins(2), "{:?}", began.elapsed());
         assert!(runtime.peak() < 64 << 10, "{} KiB", runtime.peak());
