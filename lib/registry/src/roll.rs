@@ -120,7 +120,8 @@ impl Roll {
     pub(crate) fn of_container(&self, id: &str) -> Result<Option<Vec<Member>>, Error> {
         let mut found = Vec::new();
         for file in index::read(&self.index, &Key::Name(id.to_owned()))? {
-            let is_its = file.strip_prefix(id).is_some_and(|rest| rest.starts_with(':'));
+            // The specification has no interface with a colon in its name.
+            let is_its = file.rsplit_once(':').is_some_and(|(_, ifname)| file == file_of(id, ifname));
             if !is_its || !is_file_name(&file) {
                 continue;
             }

@@ -175,3 +175,18 @@ fn a_damaged_member_is_in_nobodys_way_and_is_named_mended_and_forgotten() {
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
     }
 }
+
+/// Its members' files have a hash in their names.
+#[test]
+fn a_container_whose_id_fills_a_file_name_is_found_by_it() {
+    for length in [250, 251, 255] {
+        let (_place, state) = place();
+        let registry = Registry::at(&state);
+        let id = "c".repeat(length);
+        join(&registry, &id, "web");
+        join(&registry, "c1", "web");
+        fs::remove_file(state.join("registry/web/all")).unwrap();
+        let found = registry.lock().unwrap().around("web", &[&id], None).unwrap();
+        assert!(found.member(&id, "eth0").is_some(), "{length}");
+    }
+}
