@@ -5,7 +5,8 @@
 
 CARGO    = cargo
 # Programs are built for a named target, so that they are static; see .cargo/config.toml.
-OUT      = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc -vV | sed -n 's/^host: //p')/release
+BUILT    = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc -vV | sed -n 's/^host: //p')
+OUT      = $(BUILT)/release
 
 DESTDIR  =
 BINDIR   = /opt/cni/bin
@@ -50,6 +51,7 @@ bench: all
 # A program that is running keeps its old file: each new one is written beside it and renamed over it. portmap is
 # host-port's second name. Examples get an ending that no runtime reads: rename one to enable it.
 install: all
+	$(CARGO) build --profile nri --locked --bin cleat-nri
 	install -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/lib/systemd/system" \
 		"$(DESTDIR)$(PREFIX)/share/cleat" "$(DESTDIR)$(CONFDIR)"
 	set -e; put() { install -m $$1 "$$2" "$$3.new"; mv -fT "$$3.new" "$$3"; }; \
@@ -57,7 +59,8 @@ install: all
 		put 755 "$(OUT)/$$name" "$(DESTDIR)$(BINDIR)/$$name"; done; \
 	ln -sfT host-port "$(DESTDIR)$(BINDIR)/portmap.new"; \
 	mv -fT "$(DESTDIR)$(BINDIR)/portmap.new" "$(DESTDIR)$(BINDIR)/portmap"; \
-	for name in cleat cleat-nri; do put 755 "$(OUT)/$$name" "$(DESTDIR)$(PREFIX)/bin/$$name"; done; \
+	put 755 "$(OUT)/cleat" "$(DESTDIR)$(PREFIX)/bin/cleat"; \
+	put 755 "$(BUILT)/nri/cleat-nri" "$(DESTDIR)$(PREFIX)/bin/cleat-nri"; \
 	put 644 conf/cleat-nri.service "$(DESTDIR)$(PREFIX)/lib/systemd/system/cleat-nri.service"; \
 	put 755 conf/kubernetes/install-on-node "$(DESTDIR)$(PREFIX)/share/cleat/install-on-node"; \
 	for file in conf/*.conflist conf/*/*.conflist; do put 644 "$$file" "$(DESTDIR)$(CONFDIR)/$${file##*/}.example"; done
