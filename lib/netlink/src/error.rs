@@ -116,6 +116,12 @@ impl Error {
         self.is(Errno::EOPNOTSUPP)
     }
 
+    /// Whether it is on a file system that is mounted read-only, as `/proc/sys` is in many containers: `EROFS`.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.is(Errno::EROFS)
+    }
+
     /// Whether it is a capability that the process lacks.
     #[must_use]
     pub fn is_privilege(&self) -> bool {

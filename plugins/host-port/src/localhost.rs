@@ -178,15 +178,16 @@ pub(crate) fn left_on(
     Ok(None)
 }
 
-/// Switches off what is [`left_on`].
+/// Switches off what is [`left_on`]. Where `/proc/sys` is read-only it stays: the table's rules guard it, and CHECK names it.
 pub(crate) fn close_left_on(
     socket: &mut Socket,
     links: &mut netlink::Socket,
     container: &Container,
 ) -> Result<(), Error> {
-    match left_on(socket, links, container)? {
-        Some(link) => switch(&link.name, false),
-        None => Ok(()),
+    let Some(link) = left_on(socket, links, container)? else { return Ok(()) };
+    match sysctl::set(&path(&link.name), "0") {
+        Err(error) if error.is_not_found() || error.is_read_only() => Ok(()),
+        outcome => Ok(outcome.map(drop)?),
     }
 }
 

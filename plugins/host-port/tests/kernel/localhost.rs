@@ -114,6 +114,28 @@ fn who_had_route_localnet_on_keeps_it() {
     });
 }
 
+/// On a bridge of ours it is switched off where nothing needs it; where it cannot be, the rules are what guards it.
+#[test]
+fn route_localnet_that_cannot_be_switched_off_keeps_nobody_from_coming() {
+    isolated(|| {
+        let world = World::new(false);
+        let (a, b) = (world.container("a", 11), world.container("b", 12));
+        let shell = |script: &str| {
+            assert!(std::process::Command::new("sh").args(["-c", script]).status().unwrap().success());
+        };
+        shell("ip link set br0 alias 'cleat bridge'");
+        sysctl::set("net/ipv4/conf/br0/route_localnet", "1").unwrap();
+        shell("mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys");
+        traffic::serve_tcp(Some(&a.namespace), "a", "[::]:80");
+        a.add(&json!([{"hostPort": 8080, "containerPort": 80}]), &json!({})).unwrap();
+        assert_eq!(route_localnet(), "1");
+        assert!(traffic::ask_tcp(None, "127.0.0.1:8080").is_ok());
+        shell("umount /proc/sys");
+        b.add(&json!([{"hostPort": 8081, "containerPort": 80}]), &json!({})).unwrap();
+        assert_eq!(route_localnet(), "0");
+    });
+}
+
 /// The kernel drops answers to `::1` that come from elsewhere than `lo`, so another address stands in for it.
 fn localhost_by_ipv6(bridge_filter: bool) {
     let world = World::new(bridge_filter);
