@@ -271,11 +271,12 @@ fn offered<'a>(container: &Container<'a>) -> Offer<'a> {
 mod tests {
     use std::fs;
 
+    use sandbox::nri;
+
     use super::*;
-    use crate::request::make;
 
     fn container(of_container: &[u8], judge: impl FnOnce(&PodSandbox<'_>, &Container<'_>)) {
-        let message = make::created("0abc", &[], of_container);
+        let message = nri::created("0abc", "web", &[], of_container);
         let (pod, container) = created(&message).unwrap().unwrap();
         judge(&pod, &container);
     }
@@ -284,7 +285,7 @@ mod tests {
     fn the_containers_own_variables_win() {
         let links = [("DB_PORT", "tcp://10.1.0.2:5432"), ("DB_NAME", "/web/db")];
         let links = links.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
-        container(&make::env(&["DB_PORT=mine", "PATH=/bin", "odd"]), |_, container| {
+        container(&nri::env(&["DB_PORT=mine", "PATH=/bin", "odd"]), |_, container| {
             let added = missing(links, container);
             assert_eq!(added, [KeyValue { key: "DB_NAME".into(), value: "/web/db".into() }]);
         });
@@ -304,7 +305,7 @@ mod tests {
             &small,
             "Z=",
         ];
-        container(&make::env(&env), |_, container| {
+        container(&nri::env(&env), |_, container| {
             let Offer { variables, left_out } = offered(container);
             assert_eq!(variables.keys().collect::<Vec<_>>(), ["LARGE", "PG", "Z"]);
             assert_eq!((variables["PG"].as_str(), left_out), ("9=3", vec!["SECOND"]));
@@ -320,7 +321,7 @@ mod tests {
             ("/var/lib/kubelet/pods/1-2/etc-hosts", Place::Kubelets),
             ("/run/containerd/io.containerd.grpc.v1.cri/sandboxes/0abc/hosts", |_| Place::Free),
         ] {
-            container(&make::mount(HOSTS, source), |pod, container| {
+            container(&nri::mount(HOSTS, source), |pod, container| {
                 assert_eq!(place(pod.id, container), expected(source));
                 // A runtime that tells no ID has no folder of it.
                 assert_ne!(place("", container), Place::Free);
@@ -335,7 +336,7 @@ mod tests {
         let state_dir = folder.path().join("state");
         let locked = Registry::at(&state_dir).lock().unwrap();
         let workers = Workers::default();
-        let request = make::created("0abc", &[], &[]);
+        let request = nri::created("0abc", "web", &[], &[]);
         assert_eq!(within_limit(&state_dir, &workers, request.clone()), Ok(None));
         let files = state_dir.join("containers/0abc");
         fs::create_dir_all(&files).unwrap();

@@ -103,64 +103,30 @@ fn field(message: &[u8], number: u64) -> &str {
     Fields::all(message, number).last().and_then(|bytes| text(bytes).ok()).unwrap_or_default()
 }
 
-/// Messages as a runtime makes them, for tests.
-#[cfg(test)]
-pub(crate) mod make {
-    /// A text or a message as a field.
-    pub(crate) fn field(number: u8, value: impl AsRef<[u8]>) -> Vec<u8> {
-        let value = value.as_ref();
-        let mut bytes = vec![number << 3 | 2];
-        let mut length = value.len();
-        while length > 0x7f {
-            bytes.push(0x80 | u8::try_from(length & 0x7f).unwrap());
-            length >>= 7;
-        }
-        bytes.push(u8::try_from(length).unwrap());
-        [&bytes, value].concat()
-    }
-
-    pub(crate) fn mount(destination: &str, source: &str) -> Vec<u8> {
-        field(9, [field(1, destination), field(2, "bind"), field(3, source)].concat())
-    }
-
-    pub(crate) fn env(lines: &[&str]) -> Vec<u8> {
-        lines.iter().flat_map(|line| field(8, line)).collect()
-    }
-
-    pub(crate) fn annotation(key: &str, value: &str) -> Vec<u8> {
-        field(6, [field(1, key), field(2, value)].concat())
-    }
-
-    /// A request for container `app` of a pod `web`, with further fields of either.
-    pub(crate) fn created(pod_id: &str, of_pod: &[u8], of_container: &[u8]) -> Vec<u8> {
-        let pod = [&field(1, pod_id)[..], &field(2, "web"), of_pod].concat();
-        let container = [&field(2, pod_id)[..], &field(3, "app"), of_container].concat();
-        [field(1, pod), field(2, container)].concat()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use sandbox::nri;
+
     use super::*;
 
     #[test]
     fn what_is_seen_is_what_comes_last() {
-        let of_pod = [make::annotation("a", "1"), make::annotation("b", "2"), make::annotation("a", "3")];
+        let of_pod = [nri::annotation("a", "1"), nri::annotation("b", "2"), nri::annotation("a", "3")];
         let of_container = [
-            make::mount("/etc/hosts", "/one"),
-            make::mount("/etc/hosts", "/two"),
-            make::mount("/etc", "/three"),
-            make::env(&["A=1=2", "odd", "B="]),
+            nri::mount("/etc/hosts", "/one"),
+            nri::mount("/etc/hosts", "/two"),
+            nri::mount("/etc", "/three"),
+            nri::env(&["A=1=2", "odd", "B="]),
             vec![4 << 3, 4],
         ];
-        let message = make::created("0abc", &of_pod.concat(), &of_container.concat());
+        let message = nri::created("0abc", "web", &of_pod.concat(), &of_container.concat());
         let (pod, container) = created(&message).unwrap().unwrap();
         assert_eq!((pod.id, pod.name, container.name, container.pod_id), ("0abc", "web", "app", "0abc"));
         assert_eq!((pod.annotation("a"), pod.annotation("c")), (Some("3"), None));
         assert_eq!((container.mounted("/etc/hosts"), container.mounted("/")), (Some("/two"), None));
         assert_eq!(container.env().collect::<Vec<_>>(), [("A", "1=2"), ("B", "")]);
         assert!(container.is_over);
-        assert!(created(&make::field(1, "")).unwrap().is_none());
+        assert!(created(&nri::field(1, "")).unwrap().is_none());
         assert!(created(&message[..message.len() - 1]).is_err());
     }
 }

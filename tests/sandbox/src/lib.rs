@@ -22,6 +22,7 @@ mod call;
 mod host;
 mod isolate;
 mod machine;
+pub mod nri;
 mod router;
 mod sctp;
 mod snapshot;

@@ -8,12 +8,13 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use sandbox::nri::{annotation, env, mount};
 use sandbox::{Answer, Call, Host, Namespaced, Snapshot, isolated};
 use serde_json::{Value, json};
 
 use crate::networks::{cleat, install_networks, succeed};
 use crate::programs::{LINK_ENV, folder};
-use runtime::{NRI, Runtime, annotation, env, mount, synchronized};
+use runtime::{NRI, Runtime, synchronized};
 
 const SHARE: &str = "link-env.cni/share-env";
 const HOSTS: &str = "/etc/hosts";

@@ -9,43 +9,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use sandbox::nri::{created, field};
 
 /// The program.
 pub(crate) const NRI: &str = env!("CARGO_BIN_EXE_cleat-nri");
 const SERVICE: &str = "nri.pkg.api.v1alpha1.Plugin";
-
-/// A field of a protobuf message.
-pub(crate) fn field(number: u8, value: impl AsRef<[u8]>) -> Vec<u8> {
-    let value = value.as_ref();
-    let mut bytes = vec![number << 3 | 2];
-    let mut length = value.len();
-    while length > 0x7f {
-        bytes.push(0x80 | u8::try_from(length & 0x7f).unwrap());
-        length >>= 7;
-    }
-    bytes.push(u8::try_from(length).unwrap());
-    bytes.extend_from_slice(value);
-    bytes
-}
-
-pub(crate) fn mount(destination: &str, source: &str) -> Vec<u8> {
-    field(9, [field(1, destination), field(2, "bind"), field(3, source)].concat())
-}
-
-pub(crate) fn env(lines: &[&str]) -> Vec<u8> {
-    lines.iter().flat_map(|line| field(8, line)).collect()
-}
-
-pub(crate) fn annotation(key: &str, value: &str) -> Vec<u8> {
-    field(6, [field(1, key), field(2, value)].concat())
-}
-
-/// What `CreateContainer` says of a container `app`.
-pub(crate) fn created(id: &str, name: &str, of_pod: &[u8], of_container: &[u8]) -> Vec<u8> {
-    let pod = [&field(1, id)[..], &field(2, name), of_pod].concat();
-    let container = [&field(2, id)[..], &field(3, "app"), of_container].concat();
-    [field(1, pod), field(2, container)].concat()
-}
 
 /// What `Synchronize` says of containers `app` of these pods.
 pub(crate) fn synchronized(containers: &[(&str, &[u8])]) -> Vec<u8> {
