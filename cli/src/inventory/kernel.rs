@@ -29,7 +29,7 @@ pub(crate) struct Kernel {
     others: Vec<Link>,
     /// The numbers of the namespaces that a process is in, or that are mounted where we see it.
     used: BTreeSet<i32>,
-    /// Where each of their addresses is, in words.
+    /// Where each of their addresses is, as text.
     addresses: BTreeMap<IpAddr, String>,
     /// The token of each attachment with published ports, and what the kernel remembers of it.
     published: Vec<host_port::Published>,

@@ -123,7 +123,7 @@ impl Part {
     }
 }
 
-/// Writes at the end of a log. No failure is one of whoever writes: what cannot be kept is lost, and the log says so.
+/// Writes at the end of a log. No failure is one of the writer: what cannot be kept is lost, and the log says so.
 #[derive(Debug)]
 pub(crate) struct Writer {
     log: Log,

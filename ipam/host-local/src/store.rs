@@ -3,8 +3,8 @@
 //!
 //! - `<address>`: a lease (see `lease`), mode 0600.
 //! - `last_reserved_ip.<n>`: the address that range set `n` leased last.
-//! - `lock`: empty; whoever writes holds `flock(2)` on it. Mode 0600 in a folder of 0700, also where somebody made them
-//!   otherwise: whoever can open the file can hold its lock.
+//! - `lock`: empty; a process that writes holds `flock(2)` on it. Mode 0600 in a folder of 0700, also where somebody made them
+//!   otherwise: a user who can open the file can hold its lock.
 //! - `boot_id`: ours; the boot that the leases belong to.
 //! - `.owners/<token>.<n>`: ours; the leases of one attachment (see `owners`).
 //! - `.free`: ours; what is known of free addresses, once a range was nearly full (see `spare`).

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Whether a character is an order to a terminal, or to whoever lays text out, rather than something to be read: control
+/// Whether a character is an order to a terminal, or to the program that lays text out, rather than something to be read: control
 /// characters of ASCII and of ISO 6429 (U+0080 to U+009F), and those that turn the direction of text (Unicode, UAX 9).
 #[must_use]
 pub fn is_order(character: char) -> bool {

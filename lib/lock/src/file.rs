@@ -25,7 +25,7 @@ impl LockFile {
         loop {
             let file = open(path, true).map_err(failed)?;
             take(&file, path, mode)?;
-            // Whoever had it before may have removed the file: then this lock keeps nobody away.
+            // The holder before may have removed the file: then this lock keeps nobody away.
             if file.metadata().map_err(failed)?.nlink() > 0 {
                 return Ok(Self { file, path: path.to_owned(), mode });
             }

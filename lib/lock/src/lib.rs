@@ -1,7 +1,7 @@
 //! Locks between processes: flock(2), which the kernel gives up however its holder ends, and for which nobody waits without
 //! end.
 //!
-//! A holder may be stopped, or hang on a disk. Whoever waits for it then fails before the runtime loses patience, and
+//! A holder may be stopped, or hang on a disk. A process that waits for it then fails before the runtime loses patience, and
 //! says which process it is. Plain files and folders: this crate knows neither CNI nor cleat's layout.
 //!
 //! Any process can lock what it can open, for reading even. So what is locked must be for its owner alone.

@@ -34,7 +34,7 @@ fn all_locks_together_are_waited_for_no_longer_than_the_limit_and_a_late_thread_
     let waited = start.elapsed();
     assert!(waited >= LIMIT && waited < Duration::from_secs(10), "{waited:?}");
 
-    // Threads and attempts of before are over soon, and none of them has the lock.
+    // Earlier threads and attempts are over soon, and none of them has the lock.
     drop(holder);
     let last = open();
     take(&last, path, Mode::Exclusive).unwrap();
@@ -68,7 +68,7 @@ fn a_lock_file_goes_with_the_last_who_needs_it() {
     assert!(path.exists(), "somebody else has it");
     second.remove().unwrap();
     assert!(!path.exists());
-    // One that somebody else removed is not that of whoever made it anew.
+    // One that somebody else removed is not that of the process that made it anew.
     let lost = LockFile::take(&path, Mode::Exclusive).unwrap();
     std::fs::remove_file(&path).unwrap();
     let anew = LockFile::take(&path, Mode::Exclusive).unwrap();

@@ -24,7 +24,7 @@ struct Around<'a> {
     whole: BTreeSet<String>,
     /// The tenants of which it is known that nobody sees all.
     unseen: BTreeSet<String>,
-    /// Members of before, where some of them see all.
+    /// Members of a version before, where some of them see all.
     former: Vec<Member>,
 }
 

@@ -15,17 +15,17 @@ const VIEWERS: &str = "v:";
 /// What members are looked up by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Key {
-    /// Whoever answers to a link's source of that name, with its namespace where it has one.
+    /// The members that answer to a link's source of that name, with its namespace where it has one.
     Name(String),
     /// Whoever has a link to a source of that name.
     Source(String),
     /// Whoever has the address.
     Address(IpAddr),
-    /// Whoever sees every member of that tenant, and belongs to it.
+    /// The members of that tenant that see all of it.
     Viewer(String),
-    /// Whoever belongs to that namespace.
+    /// The members of that namespace.
     Namespace(String),
-    /// Whoever lets that namespace, or everybody, know it.
+    /// The members that let that namespace, or everybody, know them.
     Allowing(String),
 }
 

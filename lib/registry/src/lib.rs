@@ -16,7 +16,7 @@
 //!     index/a:<address>                    who has the address
 //!     index/v[:<namespace>]                who sees every member of its tenant
 //!     index/t:<namespace>                  who belongs to the namespace
-//!     index/f:<namespace>                  who lets the namespace know it; f:* whoever lets all
+//!     index/f:<namespace>                  who lets the namespace know it; f:* who lets all
 //!     all[:<namespace>]                    all members of a tenant in one piece, while somebody sees them all
 //!     settled[:<namespace>]                dates the last change that reached every hosts file of a tenant; whose it did not reach
 //! containers/<container ID>/               what belongs to one container, whatever number of networks it is on

@@ -55,7 +55,7 @@ impl Locked {
     }
 
     /// As much of a network as matters to these containers and to who is about to join it. Of a tenant where somebody sees
-    /// every member, that is all of it. Otherwise it is they themselves, whoever has the name or an address of who joins,
+    /// every member, that is all of it. Otherwise it is they themselves, the members with the name or an address of who joins,
     /// whoever has links to any of these, and everybody whom their links may mean: then it costs the same however
     /// many members there are.
     pub fn around(

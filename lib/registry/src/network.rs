@@ -85,7 +85,7 @@ impl Network {
 
     /// The member that a source means to a member that has a link to it: one of its own tenant before those that another
     /// tenant lets it know. A name wins over an ID, an ID over an alias, and of several members with the same alias it is
-    /// the first. Between members of before and of now, those of one namespace are nearest.
+    /// the first. Between members of a version before and of this one, those of one namespace are nearest.
     #[must_use]
     pub fn find(&self, recipient: &Member, source: &str) -> Option<&Member> {
         let fitting = self.known().filter_map(|member| Some((member.fits(recipient, source)?, member)));

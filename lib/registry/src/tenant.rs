@@ -92,14 +92,14 @@ impl Member {
         let is_allowed = |allowed: &String| {
             allowed == EVERYBODY || (!other.is_empty() && allowed == other) || formerly == Some(allowed)
         };
-        // Whoever belongs to no namespace has no `name.namespace` to be called by.
+        // A member of no namespace has no `name.namespace` to be called by.
         if !own.is_empty() && self.allow_from.iter().any(is_allowed) {
             return Relation::Allowed;
         }
         Relation::Stranger
     }
 
-    /// By what it answers to a name, whoever asks.
+    /// By what it answers to a name, no matter who asks.
     fn answer(&self, source: &str) -> Option<Answer> {
         if self.name == source {
             Some(Answer::Name)
@@ -136,7 +136,7 @@ impl Member {
             is_foreign: relation == Relation::Allowed,
             answer,
             distance: match relation {
-                // Whoever was there before has links to what was in its namespace.
+                // A member of a version before has links to what was in its namespace.
                 Relation::Own if formerly.is_some() && self.former_namespace() != formerly => 2,
                 Relation::Own => 0,
                 _ => 1,
@@ -144,7 +144,7 @@ impl Member {
         })
     }
 
-    /// Whether it is the pod of another namespace than the one who asks, both of before, and has the short name but because
+    /// Whether it is the pod of another namespace than the one who asks, both of a version before, and has the short name but because
     /// the other one's pod had it first: a link to that one does not come to mean this one.
     fn is_namesake(&self, asker: &Self, source: &str) -> bool {
         match (self.former_namespace(), asker.former_namespace()) {
@@ -160,7 +160,7 @@ impl Member {
     }
 
     /// The keys of the index that lead to it as a source. One name may be that of many namespaces: so its key has the
-    /// namespace. By its container's ID alone whoever removes it looks for it.
+    /// namespace. By its container's ID alone DEL looks for it.
     pub(crate) fn name_keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = self.sources().iter().map(|name| qualify(name, self.tenant())).collect();
         if !keys.contains(&self.container_id) {
@@ -309,7 +309,7 @@ mod tests {
         assert_eq!(Member { namespace: Some(String::new()), ..old }.former_namespace(), None);
     }
 
-    /// A link of before follows its source, and never comes to mean the pod of another namespace.
+    /// A link of a version before follows its source, and never comes to mean the pod of another namespace.
     #[test]
     fn who_was_there_before_asks_its_own_namespace_first() {
         let old = |name: &str, last: &str| Member { aliases: vec![last.into()], ..member(None, name) };

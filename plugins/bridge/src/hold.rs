@@ -3,7 +3,7 @@
 //!
 //! By a lock file for each bridge, `/run/cleat.<bridge>.lock`, which only root can open. The first ADD makes it, and it goes
 //! with the bridge; of a bridge that is not ours, with the ADD. Where none can be made, as in a user namespace that has no
-//! `/run` of its own, it is the network namespace that is locked: whoever could open that one is the same user there.
+//! `/run` of its own, it is the network namespace that is locked: a process that could open that one is of the same user there.
 //!
 //! The version before locked the namespace everywhere, which any process of the host can do. Where a bridge is to be
 //! removed, those of its ADDs that are still at work are minded, and nobody else.

@@ -122,7 +122,7 @@ fn join(before: Network, endpoint: Endpoint, is_gone: impl Fn(&Path) -> bool) ->
         if holder.container_id == member.container_id {
             continue;
         }
-        // In a namespace the runtime gives each name once: whoever has it has chosen it, or is the pod of before.
+        // In a namespace the runtime gives each name once: the member that has it has chosen it, or is an earlier life of the pod.
         if member.tenant().is_empty() || !is_name_given {
             return Err(Error::NameTaken {
                 name: member.name,

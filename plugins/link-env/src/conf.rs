@@ -281,7 +281,7 @@ fn namespace(args: &cni::Args) -> Result<String, Error> {
     Ok(namespace.to_owned())
 }
 
-/// What the annotations that count say, and those that do not. Whoever may create a pod chooses them: names are single labels.
+/// What the annotations that count say, and those that do not. The pod's author chooses them: names are single labels.
 fn from_annotations(
     annotations: &BTreeMap<String, Option<String>>,
     counting: &[Annotation],

@@ -38,7 +38,7 @@ impl Endpoint {
             Some(name) => name.to_owned(),
             None => of_pod(&conf.pod).unwrap_or_else(|| short.clone()),
         };
-        // Whoever wrote them: with dots, they would be names of other namespaces.
+        // No matter who wrote them: with dots, they would be names of other namespaces.
         let is_pods = !conf.pod.namespace.is_empty();
         let check = if is_pods { name::check_label } else { name::check };
         if named.is_some() {

@@ -54,7 +54,7 @@ pub(crate) fn write_environment(folder: &Folder, environment: &Environment) -> R
     Ok(folder.replace(ENV_JSON, environment.to_json().as_bytes(), ENV_MODE)?)
 }
 
-/// Notes whether the container may write to its hosts file, for whoever mounts it.
+/// Notes whether the container may write to its hosts file, for the agent that mounts it.
 pub(crate) fn write_permission(folder: &Folder, is_writable: bool) -> Result<(), Error> {
     let written = if is_writable { folder.replace(WRITABLE, b"", ENV_MODE) } else { folder.remove(WRITABLE) };
     Ok(written?)

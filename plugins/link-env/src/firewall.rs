@@ -143,7 +143,7 @@ fn openings(network: &Network, members: &[Member]) -> BTreeMap<Opening, String> 
         let mut room = OPENED.most;
         for source in recipient.links.iter().filter_map(|link| network.find(recipient, &link.source)) {
             let Some(bridge) = common_bridge(recipient, source) else { continue };
-            // As with variables: whoever has grown beyond is left out, whole, in the order of the links.
+            // As with variables: a source that has grown beyond is left out, whole, in the order of the links.
             let Some(left) = room.checked_sub(bounds::ports(&source.ports())) else { continue };
             room = left;
             let called = |member: &Member| qualify(&member.name, member.tenant());

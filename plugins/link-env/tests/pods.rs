@@ -85,7 +85,7 @@ fn what_a_pod_offers_beyond_its_bounds_is_left_out_and_told() {
     let length: usize = place.hosts("db1").iter().map(|line| line.len() + 1).sum();
     assert!(length <= (64 << 10) + 200 && length > 60 << 10, "{length}");
 
-    // Whoever links to it gets all that it offers, and others come and go.
+    // A member that links to it gets all that it offers, and others come and go.
     shop.add("web1", &["10.1.0.3/24"], &json!({"name": "web", "links": ["db"]}));
     assert_eq!(place.env("web1").keys().filter(|key| key.starts_with("DB_ENV_V")).count(), 62);
     shop.del("web1");

@@ -61,7 +61,7 @@ fn other_users_read_nothing_but_the_hosts_file_of_their_container() {
     });
 }
 
-/// Whoever can open a file can hold its lock: such a user takes every one that there is, and those of the namespaces.
+/// A user who can open a file can hold its lock: such a user takes every one that there is, and those of the namespaces.
 #[test]
 fn other_users_hold_up_nobody_by_any_lock() {
     const TAKE_ALL: &str = r#"

@@ -1,5 +1,5 @@
 //! What a container, or somebody on its behalf, can do with its hosts file: others come, go and are checked as ever, within
-//! the usual time, and whoever did it has the harm.
+//! the usual time, and the one that did it has the harm.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -178,7 +178,7 @@ fn a_lease_on_the_own_file_is_not_waited_for() {
                     let (before, process) = (inode(file), lease(kind));
                     let pods = Pods::new(json!({}));
                     pods.add("first", "10.1.0.20");
-                    // Whoever has the old one mounted keeps it, and `cleat check` tells why.
+                    // A container that has the old one mounted keeps it, and `cleat check` tells why.
                     assert!(inode(file) != before && sees(EVIL, "first"), "{}", hosts(EVIL));
                     assert!(notes(EVIL).contains("it could not be written"), "{}", notes(EVIL));
                     pods.del("first");
@@ -316,7 +316,7 @@ fn what_stands_in_the_place_of_a_file_is_passed_over() {
     });
 }
 
-/// Whoever comes needs a file of its own.
+/// A container that comes needs a file of its own.
 #[test]
 fn trouble_with_the_own_file_is_an_error() {
     isolated(|| {

@@ -134,7 +134,7 @@ fn another_namespace_is_reached_where_the_source_allows_it_and_not_otherwise() {
             pods.add("shop/app", "10.1.0.3", &[("links", "db.prod:store,pg.prod:pg")]);
             assert!(env("app-of-shop").contains("STORE_ENV_PASSWORD='hunter2'\n"), "{names}");
             assert!(env("app-of-shop").contains("STORE_PORT_5432_TCP_ADDR='10.1.0.2'\n"), "{names}");
-            // Whoever sees all of its own namespace sees all names of a source that allows it.
+            // A member that sees all of its own namespace sees all names of a source that allows it.
             let mut known = vec!["store", "db.prod", "pg"];
             known.extend(Some("pg.prod").filter(|_| names == "network"));
             let seen = hosts("app-of-shop");
@@ -144,7 +144,7 @@ fn another_namespace_is_reached_where_the_source_allows_it_and_not_otherwise() {
             let seen = hosts("app-of-shop");
             assert_eq!(seen["10.1.0.2"], known);
             assert_eq!(seen.contains_key("10.1.0.4"), names == "network", "{seen:?}");
-            // Whoever sees all of its own sees it by its full name, without a link.
+            // A member that sees all of its own sees it by its full name, without a link.
             pods.add("shop/other", "10.1.0.5", &[]);
             let seen = hosts("other-of-shop");
             let guest = seen.get("10.1.0.2").cloned().unwrap_or_default();
@@ -221,11 +221,11 @@ fn a_name_that_somebody_has_taken_keeps_no_pod_from_starting() {
         let (code, message) = pods.pod("prod/late", "10.1.0.67", &[("name", "web")]).error();
         assert!(code == 102 && message.contains("container web-of-prod"), "{message}");
         pods.add("evil/late", "10.1.0.67", &[("name", "web")]);
-        // A pod that was made anew while the one of before is still there.
+        // A pod that was made anew while the earlier one is still there.
         let again = pods.call("ADD", "newer", "10.1.0.8", &args_of("prod/web"), &[]).run();
         let _ = again.result();
         assert_eq!(hosts("reader-of-prod")["10.1.0.8"][0], "w");
-        // An address is assigned once on a network, whoever had it before.
+        // An address is assigned once on a network, no matter who had it before.
         pods.add("other/z", "10.1.0.8", &[]);
         assert!(!hosts("reader-of-prod").contains_key("10.1.0.8"));
         for id in ["squatter-of-prod", "reader-of-prod", "web-of-prod", "late-of-evil", "newer", "z-of-other"]
@@ -310,7 +310,7 @@ fn a_link_opens_ports_of_another_namespace_where_the_source_allows_it() {
     });
 }
 
-/// Two pods of one name, by the command line tool: it tells them apart, and tells whoever looks after the node what they lack.
+/// Two pods of one name, by the command line tool: it tells them apart, and tells the node's operator what they lack.
 #[test]
 fn cleat_tells_namespaces_apart_and_which_links_lead_nowhere() {
     isolated(|| {

@@ -16,7 +16,7 @@ const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/registry
 /// Network, container and address of each member, in the order in which they joined; and the files.
 type Recorded = (Vec<(String, String, String)>, BTreeMap<String, String>);
 
-/// The networks with the programs of now over the state of before.
+/// The networks with this version's programs over the state of the version before.
 struct Node {
     pods: Pods,
     linked: Pods,

@@ -168,7 +168,7 @@ pub(super) type Key = (Set<'static>, Vec<Field>);
 
 impl Holding<'_> {
     /// Adds to a transaction that the port lets nothing but plain packets through, and nobody else has its addresses.
-    /// An address has one port: one that it was of before has gone without a DEL. `gone` is what the transaction has removed.
+    /// An address has one port: the port that had it before has gone without a DEL. `gone` is what the transaction has removed.
     pub(super) fn add(
         &self,
         socket: &mut Socket,

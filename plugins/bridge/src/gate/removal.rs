@@ -25,7 +25,7 @@ pub(crate) fn del(socket: &mut Socket, port: &str) -> Result<(), Error> {
         }
         let alone = open_if_unused(socket, &mut batch, &chain, bridge, Some((port, removed)))?;
         match batch.commit(socket) {
-            // Two that went at the same time have each seen the other: whoever is last sees it now.
+            // Two that went at the same time have each seen the other: the last one sees it now.
             Ok(()) => {
                 drop(alone);
                 return finish(socket, &chain, bridge);

@@ -235,7 +235,7 @@ pub(crate) fn del(socket: &mut Socket, port: &str) -> Result<(), Error> {
             }
         }
         match batch.commit(socket) {
-            // Two that went at the same time have each seen the other: whoever is last sees it now.
+            // Two that went at the same time have each seen the other: the last one sees it now.
             Ok(()) if is_last => return Ok(()),
             Ok(()) => return del_unused(socket),
             Err(error) if error.is_busy() || error.is_not_found() => {}

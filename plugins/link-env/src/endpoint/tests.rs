@@ -117,7 +117,7 @@ fn without_a_name_of_its_own_a_container_has_the_pods_or_its_short_id() {
     assert!(error.contains("K8S_POD_NAMESPACE \"a/b\""), "{error}");
 }
 
-/// What whoever may create a pod says of it.
+/// What a pod's author says of it.
 #[test]
 fn a_pod_chooses_single_labels_and_what_its_network_lets_it_say() {
     let annotated = |annotation: &str, text: &str, more: Value| {

@@ -75,7 +75,7 @@ fn damages(gate: &str) -> Vec<(String, bool)> {
     damages
 }
 
-/// Whoever may not reach the first member: the second, or an open network's.
+/// Those that may not reach the first member: the second, or an open network's.
 fn mends(gate: &str, keys: Value) {
     let apart = gate == "apart";
     let _host = host();
@@ -103,7 +103,7 @@ fn mends(gate: &str, keys: Value) {
         assert!(!hears(&heard, outsider(&b), &one) && !hears(&heard, outsider(&c), &one), "{damage}");
         status(&shut).silent();
         three.check(BRIDGE).silent();
-        // The gate stays as long as a member is there, whoever goes first.
+        // The gate stays as long as a member is there, no matter which goes first.
         one.del();
         three.del();
         shell("nft list map inet cleat_gate into | grep -q br-shut");
