@@ -36,6 +36,7 @@ pub(crate) struct Hold {
 #[derive(Debug)]
 #[must_use = "the lock is released at once unless it is kept"]
 pub(crate) struct Alone {
+    bridge: String,
     file: Option<LockFile>,
     _namespace: Option<NamespaceLock>,
 }
@@ -74,12 +75,18 @@ impl Alone {
         {
             return Ok(None);
         }
-        Ok(Some(Self { file, _namespace: namespace }))
+        Ok(Some(Self { bridge: bridge.to_owned(), file, _namespace: namespace }))
     }
 
     /// Gives the lock up for a bridge that is gone, or is none of ours.
     pub(crate) fn forget(self) {
-        let _ = self.file.map(LockFile::remove);
+        match self.file {
+            Some(file) => {
+                let _ = file.remove();
+            }
+            // It could not be opened, but may be there.
+            None => forget(&self.bridge),
+        }
     }
 }
 
