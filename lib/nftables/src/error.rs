@@ -106,6 +106,12 @@ impl Error {
         self.is(Errno::EPERM)
     }
 
+    /// Another process made, removed, or began to use something since it was read: read again and retry.
+    #[must_use]
+    pub fn is_of_another_change(&self) -> bool {
+        self.is_exists() || self.is_not_found() || self.is_busy() || self.is_restart()
+    }
+
     /// Which operation of the batch failed, from 0.
     #[must_use]
     pub fn index(&self) -> Option<usize> {

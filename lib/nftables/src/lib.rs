@@ -43,6 +43,7 @@ mod expr;
 mod field;
 mod ifname;
 pub mod key;
+pub mod ledger;
 mod message;
 mod operation;
 mod parting;

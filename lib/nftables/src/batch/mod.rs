@@ -53,6 +53,12 @@ impl Batch {
         self.operations.is_empty()
     }
 
+    /// How many operations there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.operations.len()
+    }
+
     /// Adds a table.
     pub fn add_table(&mut self, table: &Table) -> &mut Self {
         self.push(NFT_MSG_NEWTABLE, NLM_F_CREATE, table.family, 0, |a| {
