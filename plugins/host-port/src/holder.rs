@@ -6,12 +6,10 @@
 use std::fmt;
 
 use cni::{Attachment, ContainerId};
+use nftables::ledger::COMMENT_MAX;
 use nftables::{Field, Ifname};
 
 use crate::error::Error;
-
-/// The longest comment that `nft` reads back, in bytes (`NFTNL_UDATA_COMMENT_MAXLEN` less the NUL).
-pub(crate) const COMMENT_MAX: usize = 127;
 
 /// Digits of [`Attachment::token`] that the key of the map `owners` has room for, behind a letter (`IFNAMSIZ`).
 const DIGITS: usize = 14;

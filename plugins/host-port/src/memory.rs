@@ -8,10 +8,11 @@
 
 use std::net::IpAddr;
 
+use nftables::ledger::COMMENT_MAX;
 use nftables::{Data, Element, Field, Set, Socket, Verdict};
 
 use crate::error::Error;
-use crate::holder::{COMMENT_MAX, Owner};
+use crate::holder::Owner;
 use crate::port::{self, Port, Protocol};
 use crate::ruleset::{AT4, HAIR4, HAIR6, HOST4, LOCALHOST, OWNERS, PORTS, SPARE4, SPARE6};
 use crate::spare;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use cni::{AddResult, Attachment};
 use ipnetwork::IpNetwork;
-use nftables::{Element, Set, Verdict};
+use nftables::{Element, Set, Socket, Verdict};
 
 use crate::conf::{Conf, Mapping};
 use crate::error::Error;
@@ -176,6 +176,30 @@ impl Plan {
         if let Some(owner) = owner.filter(|owner| !self.before.contains(owner)) {
             self.before.push(owner);
         }
+    }
+
+    /// Asks for what others had before it where they have it no more.
+    pub(crate) fn forget_gone(&mut self, rules: &mut Socket) -> Result<(), Error> {
+        let mut is_there = |place: Option<Place>| match place {
+            Some((map, key)) => Ok::<_, Error>(rules.get_element(map, &key)?.is_some()),
+            None => Ok(false),
+        };
+        for port in std::mem::take(&mut self.spares) {
+            if is_there(Some((port.map(), port.key())))? {
+                self.spares.insert(port);
+            }
+        }
+        for port in std::mem::take(&mut self.lent) {
+            if is_there(port.localhost())? {
+                self.lent.insert(port);
+            }
+        }
+        for address in std::mem::take(&mut self.shared) {
+            if is_there(Some(memory::hair_place(address)))? {
+                self.shared.push(address);
+            }
+        }
+        Ok(())
     }
 
     /// The element in `owners`.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use cni::{Attachment, ContainerId};
+use nftables::ledger::{self, Change, Entry};
 use nftables::{Batch, Chain, Socket, Table};
 
 use crate::conf::{Conf, Mapping};
@@ -16,9 +17,6 @@ use crate::port::{Port, Protocol};
 use crate::ruleset::{self, OWNERS, TABLE};
 use crate::way::{Way, clear_way};
 use crate::{chains, flows, listener, localhost, spare};
-
-/// How often a transaction is tried again when another process changed something in between.
-pub(crate) const TRIES: usize = 50;
 
 /// One ADD.
 pub(crate) struct Publish<'a> {
@@ -135,94 +133,50 @@ impl<'a> Publish<'a> {
         Ok(())
     }
 
-    fn commit(&mut self, rules: &mut Socket, mut plan: Plan) -> Result<Plan, Error> {
-        for _ in 0..TRIES {
-            match self.send(rules, &mut plan) {
-                Ok(()) => return Ok(plan),
-                // What it leads to has just been removed, with the last container that needed it; or whoever came before
-                // has changed.
-                Err(Error::Nftables(error)) if error.is_not_found() || error.is_restart() => {}
-                // Older kernels call a key that exists with other data busy.
-                Err(Error::Nftables(error)) if error.is_exists() || error.is_busy() => {
-                    match clear_way(rules, &plan, &self.attachment.container_id)? {
-                        Way::Clear | Way::Cleared => {}
-                        Way::Repeated => self.repeats = true,
-                        Way::Before(found) => {
-                            for before in found {
-                                plan.yield_to(before);
-                            }
-                        }
-                        Way::Taken { at, .. } if self.open[at] => {
-                            self.losses += 1;
-                            for (_, candidates) in &mut self.candidates {
-                                candidates.step_aside(self.losses);
-                            }
-                            self.conf.mappings[at].host_port = None;
-                            plan = self.plan(rules)?;
-                        }
-                        Way::Taken { port, holder, .. } => return Err(Error::Taken { port, holder }),
-                    }
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Err(Error::Contended("publish ports"))
+    /// Carries the plan out, in one transaction.
+    fn commit(&mut self, rules: &mut Socket, plan: Plan) -> Result<Plan, Error> {
+        let mut addition = Addition { publish: self, plan, cleared: 0 };
+        ledger::put(rules, &mut [&mut addition])?;
+        Ok(addition.plan)
     }
 
-    /// One attempt. What others have before this one must still be theirs when it is carried out.
-    fn send(&self, rules: &mut Socket, plan: &mut Plan) -> Result<(), Error> {
-        if plan.before.is_empty() {
-            return Ok(self.batch(rules, plan)?.commit(rules)?);
-        }
-        let generation = rules.generation()?;
-        let (mut spares, mut shared) = (HashSet::new(), Vec::new());
-        for port in plan.spares.drain() {
-            if rules.get_element(port.map(), &port.key())?.is_some() {
-                spares.insert(port);
+    /// Does what stands in the way of the plan ask for: another plan, or a refusal.
+    fn clear_way(&mut self, rules: &mut Socket, plan: &mut Plan) -> Result<(), Error> {
+        match clear_way(rules, plan, &self.attachment.container_id)? {
+            Way::Clear | Way::Cleared => {}
+            Way::Repeated => self.repeats = true,
+            Way::Before(found) => {
+                for before in found {
+                    plan.yield_to(before);
+                }
             }
-        }
-        let mut lent = HashSet::new();
-        for port in plan.lent.drain() {
-            if let Some((set, key)) = port.localhost()
-                && rules.get_element(set, &key)?.is_some()
-            {
-                lent.insert(port);
+            Way::Taken { at, .. } if self.open[at] => {
+                self.losses += 1;
+                for (_, candidates) in &mut self.candidates {
+                    candidates.step_aside(self.losses);
+                }
+                self.conf.mappings[at].host_port = None;
+                *plan = self.plan(rules)?;
             }
+            Way::Taken { port, holder, .. } => return Err(Error::Taken { port, holder }),
         }
-        for address in plan.shared.drain(..) {
-            let (map, key) = memory::hair_place(address);
-            if rules.get_element(map, &key)?.is_some() {
-                shared.push(address);
-            }
-        }
-        (plan.spares, plan.lent, plan.shared) = (spares, lent, shared);
-        let mut batch = self.batch(rules, plan)?;
-        for owner in &plan.before {
-            if let Some(found) = rules.get_element(&OWNERS, &[owner.key()?])?
-                && let (Some(chain), Some(text)) = (memory::chain(&found), &found.comment)
-            {
-                let heir = std::slice::from_ref(&plan.owner);
-                spare::enter(&mut batch, owner, chain, text, heir)?;
-            }
-        }
-        Ok(batch.commit_at(rules, generation)?)
+        Ok(())
     }
 
     /// The whole of it. What has to be made besides the elements is asked for first: to try and be refused costs the
     /// kernel a grace period.
-    fn batch(&self, rules: &mut Socket, plan: &Plan) -> Result<Batch, Error> {
-        let mut batch = Batch::new();
+    fn fill(&self, rules: &mut Socket, batch: &mut Batch, plan: &Plan) -> Result<(), Error> {
         let has_chain = rules.has_chain(&Chain::new(TABLE, &plan.chain.name))?;
         if !has_chain || self.repeats {
             if !rules.has_table(&TABLE)? {
-                ruleset::create_table(&mut batch)?;
+                ruleset::create_table(batch)?;
             } else if self.repeats || !ruleset::is_of_this_version(rules)? {
-                ruleset::restore_table(&mut batch)?;
+                ruleset::restore_table(batch)?;
             }
             if has_chain {
-                plan.chain.restore(&mut batch, rules)?;
+                plan.chain.restore(batch, rules)?;
             } else {
-                plan.chain.create(&mut batch, rules)?;
+                plan.chain.create(batch, rules)?;
             }
         }
         for ((map, _), element, _) in plan.elements() {
@@ -234,10 +188,49 @@ impl<'a> Publish<'a> {
             let chosen = self.conf.mappings.iter().zip(&self.open).rev();
             let last = chosen.filter(|(_, open)| **open).find(|(mapping, _)| mapping.protocol == *protocol);
             if let Some(port) = last.and_then(|(mapping, _)| mapping.host_port) {
-                free::remember(rules, &mut batch, *protocol, port)?;
+                free::remember(rules, batch, *protocol, port)?;
             }
         }
-        Ok(batch)
+        Ok(())
+    }
+}
+
+/// The transaction of an ADD.
+struct Addition<'a, 'b> {
+    publish: &'a mut Publish<'b>,
+    plan: Plan,
+    /// The last attempt before which the way was cleared.
+    cleared: usize,
+}
+
+impl Entry<Error> for Addition<'_, '_> {
+    fn table(&self) -> Table<'static> {
+        TABLE
+    }
+
+    fn prepare(&mut self, rules: &mut Socket, change: &mut Change) -> Result<(), Error> {
+        let Self { publish, plan, cleared } = self;
+        // The last attempt was refused: something has the same key, or what an element leads to has just been removed.
+        if change.attempt > *cleared {
+            *cleared = change.attempt;
+            publish.clear_way(rules, plan)?;
+        }
+        if plan.before.is_empty() {
+            return publish.fill(rules, &mut change.batch, plan);
+        }
+        // What others have before this one must still be theirs in the transaction.
+        change.needs_ruleset_as_read();
+        plan.forget_gone(rules)?;
+        publish.fill(rules, &mut change.batch, plan)?;
+        for owner in &plan.before {
+            if let Some(found) = rules.get_element(&OWNERS, &[owner.key()?])?
+                && let (Some(chain), Some(text)) = (memory::chain(&found), &found.comment)
+            {
+                let heir = std::slice::from_ref(&plan.owner);
+                spare::enter(&mut change.batch, owner, chain, text, heir)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -288,18 +281,37 @@ pub(crate) fn by_chains(
 }
 
 /// Fails where a port is another container's in the table. What is this one's own, or was left behind, goes.
-fn clear_ports(rules: &mut Socket, mut plan: Plan, container_id: &ContainerId) -> Result<(), Error> {
-    for _ in 0..TRIES {
-        match clear_way(rules, &plan, container_id)? {
+fn clear_ports(rules: &mut Socket, plan: Plan, container_id: &ContainerId) -> Result<(), Error> {
+    ledger::put(rules, &mut [&mut Clearing { plan, container_id, is_clear: false }])
+}
+
+/// A look at what is in the way, until nothing is: each look removes what it finds.
+struct Clearing<'a> {
+    plan: Plan,
+    container_id: &'a ContainerId,
+    is_clear: bool,
+}
+
+impl Entry<Error> for Clearing<'_> {
+    fn table(&self) -> Table<'static> {
+        TABLE
+    }
+
+    fn prepare(&mut self, rules: &mut Socket, _: &mut Change) -> Result<(), Error> {
+        match clear_way(rules, &self.plan, self.container_id)? {
             Way::Taken { port, holder, .. } => return Err(Error::Taken { port, holder }),
-            Way::Clear => return Ok(()),
+            Way::Clear => self.is_clear = true,
             // Both have it: the one goes first, and the other remains when that is left.
             Way::Before(found) => {
                 let own: HashSet<Port> = found.iter().filter_map(|before| before.port).collect();
-                plan.ports.retain(|(_, port)| !own.contains(port));
+                self.plan.ports.retain(|(_, port)| !own.contains(port));
             }
             Way::Repeated | Way::Cleared => {}
         }
+        Ok(())
     }
-    Err(Error::Contended("publish ports"))
+
+    fn is_settled(&mut self, _: &mut Socket) -> Result<bool, Error> {
+        Ok(self.is_clear)
+    }
 }

@@ -15,11 +15,11 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use cni::ContainerId;
 use ipnetwork::IpNetwork;
-use nftables::{Batch, Chain, Clause, Family, Rule, Selector, Socket, Table, key};
+use nftables::ledger::{self, Change, Removal};
+use nftables::{Chain, Clause, Family, Rule, Selector, Socket, Table, key};
 
 use crate::error::Error;
 use crate::port::Port;
-use crate::publish::TRIES;
 
 const TABLES: [Table; 2] = [Table::new(Family::Ip, "cni_hostport"), Table::new(Family::Ip6, "cni_hostport")];
 const CHAINS: [&str; 3] = [PORTS, PORTS_OF_ADDRESSES, MASQUERADING];
@@ -187,24 +187,19 @@ pub(crate) fn del_of(
 
 fn del_in(
     rules: &mut Socket,
-    table: Table,
+    table: Table<'static>,
     container_id: &ContainerId,
     is_meant: impl Fn(&Rule) -> bool,
 ) -> Result<(), Error> {
-    for _ in 0..TRIES {
-        let mut batch = Batch::new();
+    let mut removal = Removal::new(table, |rules: &mut Socket, change: &mut Change| {
         for name in CHAINS {
             let chain = Chain::new(table, name);
             let all = rules.rules(&chain)?;
             for rule in all.iter().filter(|rule| is_of(rule, container_id) && is_meant(rule)) {
-                batch.del_rule(&chain, rule.handle);
+                change.batch.del_rule(&chain, rule.handle);
             }
         }
-        match batch.commit(rules) {
-            // The reference has just removed one of them.
-            Err(error) if error.is_not_found() => {}
-            outcome => return Ok(outcome?),
-        }
-    }
-    Err(Error::Contended("remove rules of the reference"))
+        Ok(())
+    });
+    ledger::put::<Error>(rules, &mut [&mut removal])
 }

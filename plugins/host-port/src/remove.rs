@@ -2,13 +2,13 @@
 
 use cni::{Attachment, Conf, ContainerId, IfName, NetworkName, case_blind, links};
 use netlink::Inhabited;
-use nftables::{Batch, Chain, Socket};
+use nftables::ledger::{self, Change, Entry};
+use nftables::{Chain, Socket, Table};
 use serde_json::Value;
 
 use crate::error::Error;
 use crate::holder::Owner;
 use crate::memory::{self, Holdings, Place};
-use crate::publish::TRIES;
 use crate::ruleset::{self, OWNERS, TABLE};
 use crate::{chains, flows, localhost, names, reference, spare};
 
@@ -56,40 +56,49 @@ fn detach(rules: &mut Socket, attachment: &Attachment, asked: bool) -> Result<bo
 
 /// Removes all that an owner has, and what it has of the places `also`. Nothing there is nothing to do.
 pub(crate) fn remove(rules: &mut Socket, owner: &Owner, also: &[Place]) -> Result<(), Error> {
-    for attempt in 0..TRIES {
-        let generation = rules.generation()?;
-        let Some(holdings) = memory::recall(rules, owner, also)? else {
-            return Ok(());
-        };
-        let mut batch = batch(owner, &holdings)?;
-        spare::hand_over(rules, &mut batch, owner, &holdings)?;
-        // What was read must still hold: a key may be given to another container in between. That takes a container
-        // which has gone, so where the ruleset never rests, DEL rather goes on than fails.
-        let outcome =
-            if attempt < TRIES / 2 { batch.commit_at(rules, generation) } else { batch.commit(rules) };
-        match outcome {
-            Ok(()) => {
-                if let Some(chain) = &holdings.chain {
-                    ruleset::release(rules, chain, &holdings.locals)?;
-                }
-                return flows::forget_published(rules, &holdings.ports);
-            }
-            Err(error) if error.is_restart() || error.is_not_found() || error.is_exists() => {}
-            Err(error) => return Err(error.into()),
-        }
+    let mut removal = Removal { owner, also, holdings: None };
+    ledger::put(rules, &mut [&mut removal])?;
+    let Some(holdings) = removal.holdings else { return Ok(()) };
+    if let Some(chain) = &holdings.chain {
+        ruleset::release(rules, chain, &holdings.locals)?;
     }
-    Err(Error::Contended("remove ports"))
+    flows::forget_published(rules, &holdings.ports)
 }
 
-fn batch(owner: &Owner, holdings: &Holdings) -> Result<Batch, Error> {
-    let mut batch = Batch::new();
-    for (map, key) in &holdings.places {
-        batch.del_element(map, key);
+struct Removal<'a> {
+    owner: &'a Owner,
+    also: &'a [Place],
+    holdings: Option<Holdings>,
+}
+
+/// So many attempts insist on a ruleset that nobody changes meanwhile.
+const INSISTING: usize = 25;
+
+impl Entry<Error> for Removal<'_> {
+    fn table(&self) -> Table<'static> {
+        TABLE
     }
-    if holdings.chain.is_some() {
-        batch.del_element(&OWNERS, &[owner.key()?]);
+
+    fn is_exact(&self) -> bool {
+        true
     }
-    Ok(batch)
+
+    fn prepare(&mut self, rules: &mut Socket, change: &mut Change) -> Result<(), Error> {
+        // What was read must still hold: a key may be given to another container in between. That takes a container
+        // which has gone, so where the ruleset never rests, DEL rather goes on than fails.
+        if change.attempt < INSISTING {
+            change.needs_ruleset_as_read();
+        }
+        self.holdings = memory::recall(rules, self.owner, self.also)?;
+        let Some(holdings) = &self.holdings else { return Ok(()) };
+        for (map, key) in &holdings.places {
+            change.batch.del_element(map, key);
+        }
+        if holdings.chain.is_some() {
+            change.batch.del_element(&OWNERS, &[self.owner.key()?]);
+        }
+        spare::hand_over(rules, &mut change.batch, self.owner, holdings)
+    }
 }
 
 /// Removes what a network's attachments have that are not valid any more, and the chains that a killed process left.

@@ -4,6 +4,7 @@
 
 use cni::{Attachment, ContainerId, NetworkName, reference};
 use iptables::{Iptables, Transaction, legacy_programs};
+use nftables::ledger::{self, Change, Removal};
 use nftables::{Batch, Chain, Rule, Socket, Table};
 
 use super::{DNAT, MASQ, SETMARK, TABLE, TABLES, TRIES, led};
@@ -17,9 +18,9 @@ pub(crate) fn del(rules: &mut Socket, attachment: &Attachment) -> Result<(), Err
 }
 
 fn del_chain(rules: &mut Socket, name: &str) -> Result<(), Error> {
-    for attempt in 0..TRIES {
-        let mut batch = Batch::new();
-        let mut led: Vec<Port> = Vec::new();
+    let mut led: Vec<Port> = Vec::new();
+    let mut removal = Removal::new(TABLES[0], |rules: &mut Socket, change: &mut Change| {
+        led.clear();
         for table in TABLES {
             let (chain, base) = (Chain::new(table, name), Chain::new(table, DNAT));
             if !rules.has_chain(&chain)? {
@@ -29,23 +30,19 @@ fn del_chain(rules: &mut Socket, name: &str) -> Result<(), Error> {
             let (own, others): (Vec<&Rule>, Vec<&Rule>) =
                 entries.iter().partition(|rule| rule.leads_to(name));
             for rule in &own {
-                batch.del_rule(&base, rule.handle);
+                change.batch.del_rule(&base, rule.handle);
             }
             led.extend(rules.rules(&chain)?.iter().filter_map(led::by_rule));
-            batch.del_chain(&chain);
+            change.batch.del_chain(&chain);
             // Where somebody else has put them to use, they stay.
-            if others.is_empty() && attempt < TRIES / 2 {
-                del_common(rules, table, &mut batch)?;
+            if others.is_empty() && change.attempt < TRIES / 2 {
+                del_common(rules, table, &mut change.batch)?;
             }
         }
-        match batch.commit(rules) {
-            // Something else has just changed there.
-            Err(error) if error.is_busy() || error.is_not_found() => {}
-            Err(error) => return Err(error.into()),
-            Ok(()) => return flows::forget_published(rules, &led),
-        }
-    }
-    Err(Error::Contended("remove chains of iptables"))
+        Ok(())
+    });
+    ledger::put::<Error>(rules, &mut [&mut removal])?;
+    flows::forget_published(rules, &led)
 }
 
 fn del_common(rules: &mut Socket, table: Table, batch: &mut Batch) -> Result<(), Error> {
