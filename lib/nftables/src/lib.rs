@@ -38,6 +38,7 @@ mod chain;
 mod clause;
 pub mod conntrack;
 mod element;
+mod entries;
 mod error;
 mod expr;
 mod field;

@@ -75,7 +75,7 @@ pub(crate) enum Backend {
 }
 
 /// What only the iptables backend has.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ChainKeys {
     /// The bit of the mark that asks for masquerading; `None` for the default.
     pub mark_bit: Option<u32>,
@@ -88,7 +88,7 @@ pub(crate) struct ChainKeys {
 }
 
 /// A valid configuration.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Conf {
     /// What was asked for, by name or by keys that only it has; `None` for the better one that there is.
     pub backend: Option<Backend>,

@@ -6,10 +6,12 @@ use netlink::{Link, Socket};
 
 use crate::conf::Conf;
 use crate::error::Error;
-use crate::localhost::{self, LO, LO4};
+use crate::nftables::localhost;
+use crate::nftables::table::{LO, LO4};
 use crate::plan;
 
 /// The container of an attachment.
+#[derive(Clone)]
 pub(crate) struct Container {
     /// Its addresses that ports lead to, one a family.
     pub addresses: Vec<IpNetwork>,

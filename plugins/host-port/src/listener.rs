@@ -11,7 +11,17 @@ use nix::sys::socket::{
     sockopt,
 };
 
+use crate::conf::Conf;
+use crate::error::Error;
 use crate::port::{Port, Protocol};
+
+/// With `checkHostListeners`, fails where a process of the host has one of the ports.
+pub(crate) fn refuse<'a>(conf: &Conf, mut ports: impl Iterator<Item = &'a Port>) -> Result<(), Error> {
+    match ports.find(|port| conf.check_listeners && is_bound(port)) {
+        Some(port) => Err(Error::Listened { port: *port, address: address(port) }),
+        None => Ok(()),
+    }
+}
 
 /// Whether a process of the host has the port: then it cannot be bound. Not so for an address that the host does not
 /// have.

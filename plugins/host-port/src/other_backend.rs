@@ -6,20 +6,15 @@ use cni::{Attachment, reference as names};
 use iptables::{Iptables, Variant};
 use nftables::{Chain, Socket, Table};
 
-use crate::conf::Conf;
+use crate::backend::{Place, Wanted};
 use crate::container::Container;
 use crate::error::Error;
+use crate::iptables::names::TABLE;
+use crate::iptables::removal as chains;
+use crate::iptables::{check as chains_check, taken};
+use crate::nftables::check::localhost_of_chains;
 use crate::port::Port;
-use crate::{chains, check as own, plan, reference};
-
-/// Where an attachment's ports are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// In chains of iptables.
-    Chains(Variant),
-    /// In the reference's own tables.
-    Tables,
-}
+use crate::reference_tables;
 
 /// The places where an attachment has ports on a container's addresses; `framed` are the tables of nftables that have
 /// chains of that kind at all. Where there are none, one question a family tells; a program is started only where the
@@ -39,12 +34,12 @@ pub(crate) fn places(
                 break;
             }
         }
-        if reference::has(rules, &attachment.container_id, &container.addresses)? {
+        if reference_tables::has(rules, &attachment.container_id, &container.addresses)? {
             places.push(Place::Tables);
         }
     }
     for program in programs(container)? {
-        if program.rules(chains::TABLE, &chain)?.is_some() {
+        if program.rules(TABLE, &chain)?.is_some() {
             places.push(Place::Chains(Variant::Legacy));
             break;
         }
@@ -59,7 +54,7 @@ pub(crate) fn others(
     container: &Container,
 ) -> Result<Vec<Place>, Error> {
     let framed = match rules.as_deref_mut() {
-        Some(rules) => chains::framed(rules, &container.addresses)?,
+        Some(rules) => taken::framed(rules, &container.addresses)?,
         None => Vec::new(),
     };
     let mut places = places(rules, &framed, attachment, container)?;
@@ -76,24 +71,18 @@ fn programs(container: &Container) -> Result<Vec<Iptables>, Error> {
     for family in iptables::Family::ALL {
         let is_v4 = family == iptables::Family::V4;
         if container.addresses.iter().any(|address| address.is_ipv4() == is_v4) {
-            programs.extend(iptables::legacy_program(family, chains::TABLE)?);
+            programs.extend(iptables::legacy_program(family, TABLE)?);
         }
     }
     Ok(programs)
 }
 
 /// Whether the ports work by one of these places; if not, what is missing there.
-pub(crate) fn check(
-    mut rules: Option<&mut Socket>,
-    places: &[Place],
-    attachment: &Attachment,
-    conf: &Conf,
-    container: &Container,
-) -> Result<(), Error> {
-    let ports = plan::published(&conf.mappings, &container.addresses)?;
+pub(crate) fn check(mut rules: Option<&mut Socket>, places: &[Place], wanted: &Wanted) -> Result<(), Error> {
+    let ports = wanted.ports()?;
     let mut outcome = Ok(());
     for place in places {
-        outcome = check_at(rules.as_deref_mut(), *place, attachment, conf, container, &ports);
+        outcome = check_at(rules.as_deref_mut(), *place, wanted, &ports);
         if outcome.is_ok() {
             break;
         }
@@ -104,37 +93,34 @@ pub(crate) fn check(
 fn check_at(
     mut rules: Option<&mut Socket>,
     place: Place,
-    attachment: &Attachment,
-    conf: &Conf,
-    container: &Container,
+    wanted: &Wanted,
     ports: &[Port],
 ) -> Result<(), Error> {
+    let Wanted { attachment, conf, container } = wanted;
     match (place, rules.as_deref_mut()) {
         (Place::Chains(variant), _) => {
-            chains::check(attachment, conf, container, ports, Some(variant))?;
+            chains_check::check(attachment, conf, container, ports, Some(variant))?;
         }
         (Place::Tables, Some(rules)) => {
-            let id = &attachment.container_id;
-            reference::check(rules, id, &container.addresses, ports, conf.snat)?;
+            reference_tables::check(rules, &attachment.container_id, &container.addresses, ports, conf.snat)?;
         }
         (Place::Tables, None) => {}
     }
-    own::localhost_of_chains(rules, attachment, conf, container)
+    localhost_of_chains(rules, attachment, conf, container)
 }
 
 /// Removes what an attachment has in these places.
 pub(crate) fn remove(
     mut rules: Option<&mut Socket>,
     places: &[Place],
-    attachment: &Attachment,
-    container: &Container,
+    Wanted { attachment, container, .. }: &Wanted,
 ) -> Result<(), Error> {
     for place in places {
         match (place, rules.as_deref_mut()) {
             (Place::Chains(Variant::Nft), Some(rules)) => chains::del(rules, attachment)?,
             (Place::Chains(_), _) => chains::del_legacy(attachment)?,
             (Place::Tables, Some(rules)) => {
-                reference::del_of(rules, &attachment.container_id, &container.addresses)?;
+                reference_tables::del_of(rules, &attachment.container_id, &container.addresses)?;
             }
             (Place::Tables, None) => {}
         }

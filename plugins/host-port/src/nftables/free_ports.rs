@@ -7,12 +7,12 @@ use ipnetwork::IpNetwork;
 use netlink::sysctl;
 use nftables::{Batch, Data, Element, Field, Socket};
 
+use super::table::CHOSEN;
 use crate::conf::Mapping;
 use crate::error::Error;
 use crate::listener;
 use crate::plan::ports;
 use crate::port::{Port, Protocol};
-use crate::ruleset::CHOSEN;
 
 /// The ports of a range for one protocol: from behind the last one that was chosen on this host, each once.
 #[derive(Debug)]

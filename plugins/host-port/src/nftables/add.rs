@@ -6,17 +6,18 @@ use cni::{Attachment, ContainerId};
 use nftables::ledger::{self, Change, Entry};
 use nftables::{Batch, Chain, Socket, Table};
 
+use super::conflict::{Way, clear_way};
+use super::free_ports::{self, Candidates};
+use super::owner::Owner;
+use super::plan::Plan;
+use super::table::{OWNERS, TABLE};
+use super::{holdings, localhost, owner_record as record, route_localnet, rules as ruleset, standby};
 use crate::conf::{Conf, Mapping};
 use crate::container::Container;
 use crate::error::Error;
-use crate::free::{self, Candidates};
-use crate::holder::Owner;
-use crate::memory;
-use crate::plan::{self, Plan};
+use crate::iptables::taken;
 use crate::port::{Port, Protocol};
-use crate::ruleset::{self, OWNERS, TABLE};
-use crate::way::{Way, clear_way};
-use crate::{chains, flows, listener, localhost, spare};
+use crate::{flows, listener};
 
 /// One ADD.
 pub(crate) struct Publish<'a> {
@@ -46,10 +47,10 @@ impl<'a> Publish<'a> {
     ) -> Result<Self, Error> {
         let open: Vec<bool> = conf.mappings.iter().map(|mapping| mapping.host_port.is_none()).collect();
         if open.contains(&true)
-            && let Some(own) = memory::recall(rules, &Owner::of(attachment), &[])?
+            && let Some(own) = holdings::recall(rules, &Owner::of(attachment), &[])?
         {
             // An ADD that is repeated keeps the ports that it chose.
-            free::recall(&mut conf.mappings, &own.ports);
+            free_ports::recall(&mut conf.mappings, &own.ports);
         }
         let mut locals = Vec::with_capacity(container.localnets.len());
         for interface in &container.localnets {
@@ -77,12 +78,8 @@ impl<'a> Publish<'a> {
         if plan.ports.is_empty() {
             return Ok(());
         }
-        if self.conf.check_listeners
-            && let Some((_, port)) = plan.ports.iter().find(|(_, port)| listener::is_bound(port))
-        {
-            return Err(Error::Listened { port: *port, address: listener::address(port) });
-        }
-        chains::refuse_taken(rules, framed, self.attachment, &plan.ports)?;
+        listener::refuse(&self.conf, plan.ports.iter().map(|(_, port)| port))?;
+        taken::refuse_taken(rules, framed, self.attachment, &plan.ports)?;
         let plan = self.commit(rules, plan)?;
         if !self.container.localnets.is_empty() {
             let mut links = netlink::Socket::open()?;
@@ -91,13 +88,13 @@ impl<'a> Publish<'a> {
                     localhost::take_back(rules, &interface)?;
                 }
             }
-            localhost::close_left_on(rules, &mut links, self.container)?;
+            route_localnet::close_left_on(rules, &mut links, self.container)?;
         }
         flows::forget_unpublished(rules, plan.ports.iter().map(|(_, port)| port))
     }
 
     /// For localhost alone: iptables publishes the ports.
-    fn localhost(mut self, rules: &mut Socket) -> Result<(), Error> {
+    pub(crate) fn localhost(mut self, rules: &mut Socket) -> Result<(), Error> {
         self.by_chains = true;
         let plan = self.plan(rules)?;
         self.commit(rules, plan).map(drop)
@@ -188,7 +185,7 @@ impl<'a> Publish<'a> {
             let chosen = self.conf.mappings.iter().zip(&self.open).rev();
             let last = chosen.filter(|(_, open)| **open).find(|(mapping, _)| mapping.protocol == *protocol);
             if let Some(port) = last.and_then(|(mapping, _)| mapping.host_port) {
-                free::remember(rules, batch, *protocol, port)?;
+                free_ports::remember(rules, batch, *protocol, port)?;
             }
         }
         Ok(())
@@ -224,10 +221,10 @@ impl Entry<Error> for Addition<'_, '_> {
         publish.fill(rules, &mut change.batch, plan)?;
         for owner in &plan.before {
             if let Some(found) = rules.get_element(&OWNERS, &[owner.key()?])?
-                && let (Some(chain), Some(text)) = (memory::chain(&found), &found.comment)
+                && let (Some(chain), Some(text)) = (record::chain(&found), &found.comment)
             {
                 let heir = std::slice::from_ref(&plan.owner);
-                spare::enter(&mut change.batch, owner, chain, text, heir)?;
+                standby::enter(&mut change.batch, owner, chain, text, heir)?;
             }
         }
         Ok(())
@@ -235,7 +232,7 @@ impl Entry<Error> for Addition<'_, '_> {
 }
 
 /// Has localhost lead through interfaces, and returns those that it did not lead through before.
-fn enable(localnets: &[String], links: &mut netlink::Socket) -> Result<Vec<String>, Error> {
+pub(crate) fn enable(localnets: &[String], links: &mut netlink::Socket) -> Result<Vec<String>, Error> {
     let mut switched = Vec::new();
     for interface in localnets {
         if localhost::enable(links, interface)? {
@@ -245,43 +242,18 @@ fn enable(localnets: &[String], links: &mut netlink::Socket) -> Result<Vec<Strin
     Ok(switched)
 }
 
-/// ADD with the iptables backend. What a failure leaves is for the caller to undo.
-pub(crate) fn by_chains(
-    mut rules: Option<&mut Socket>,
+/// For the backend of iptables: fails where a port is another container's in the table. What is this one's own, or was left
+/// behind, goes.
+pub(crate) fn clear_ports(
+    rules: &mut Socket,
     attachment: &Attachment,
     conf: &Conf,
     container: &Container,
 ) -> Result<(), Error> {
-    let ports = plan::published(&conf.mappings, &container.addresses)?;
-    if ports.is_empty() {
-        return Ok(());
-    }
-    if conf.check_listeners
-        && let Some(port) = ports.iter().find(|port| listener::is_bound(port))
-    {
-        return Err(Error::Listened { port: *port, address: listener::address(port) });
-    }
-    let mut links = netlink::Socket::open()?;
-    if let Some(rules) = rules.as_deref_mut() {
-        let mut plan = Plan::new(attachment, conf, &container.addresses, &container.interface, Vec::new())?;
-        // Iptables masquerades by ports, not by addresses.
-        plan.hair.clear();
-        clear_ports(rules, plan, &attachment.container_id)?;
-        if !container.localnets.is_empty() {
-            Publish::new(rules, attachment, conf.for_localhost(), container)?.localhost(rules)?;
-        }
-    }
-    enable(&container.localnets, &mut links)?;
-    if let Some(rules) = rules.as_deref_mut() {
-        localhost::close_left_on(rules, &mut links, container)?;
-    }
-    chains::add(rules, attachment, conf, container, &ports)?;
-    // The kernel has connection tracking without nf_tables as well.
-    flows::forget_unpublished(&mut Socket::open()?, ports.iter())
-}
-
-/// Fails where a port is another container's in the table. What is this one's own, or was left behind, goes.
-fn clear_ports(rules: &mut Socket, plan: Plan, container_id: &ContainerId) -> Result<(), Error> {
+    let mut plan = Plan::new(attachment, conf, &container.addresses, &container.interface, Vec::new())?;
+    // Iptables masquerades by ports, not by addresses.
+    plan.hair.clear();
+    let container_id = &attachment.container_id;
     ledger::put(rules, &mut [&mut Clearing { plan, container_id, is_clear: false }])
 }
 

@@ -2,10 +2,10 @@
 
 use nftables::Socket;
 
+use super::owner::Holder;
+use super::table::PORTS;
 use crate::error::Error;
-use crate::holder::Holder;
 use crate::port::Port;
-use crate::ruleset::PORTS;
 
 /// A published port and whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]

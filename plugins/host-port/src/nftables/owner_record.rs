@@ -9,50 +9,26 @@
 use std::net::IpAddr;
 
 use nftables::ledger::COMMENT_MAX;
-use nftables::{Data, Element, Field, Set, Socket, Verdict};
+use nftables::{Data, Element, Verdict};
 
+use super::owner::Owner;
+use super::place::{self, Place, hair_place, standby_of};
+use super::table::{AT4, HOST4};
 use crate::error::Error;
-use crate::holder::Owner;
-use crate::port::{self, Port, Protocol};
-use crate::ruleset::{AT4, HAIR4, HAIR6, HOST4, LOCALHOST, OWNERS, PORTS, SPARE4, SPARE6};
-use crate::spare;
+use crate::port::{Port, Protocol};
 
 /// Stands where there is no interface.
 const NONE: &str = "-";
 /// Between interfaces: what no name of one has (`dev_valid_name`).
 const AND: char = '/';
 /// Ends a memory that had no room for everything.
-const MORE: &str = "...";
+pub(super) const MORE: &str = "...";
 /// Begins the word of a port that another network of the container has.
 const SPARE: char = '~';
 /// Begins the word of a port that is published by iptables.
 const ELSEWHERE: char = '=';
 /// Begins the word of an heir.
 const HEIR: char = '+';
-
-/// An element's place: the map, and the key in it.
-pub(crate) type Place = (&'static Set<'static>, Vec<Field>);
-
-/// What an attachment has.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Holdings {
-    /// The network's chain.
-    pub chain: Option<String>,
-    /// The interfaces by which localhost leads to it.
-    pub locals: Vec<String>,
-    /// Every element, that in `owners` excepted.
-    pub places: Vec<Place>,
-    /// Its ports.
-    pub ports: Vec<Port>,
-    /// Who takes over what it leaves, in order, as far as it remembers.
-    pub heirs: Vec<Owner>,
-    /// Whether it remembers all of it.
-    pub is_whole: bool,
-    /// The comment of its elements.
-    pub comment: Option<String>,
-    /// What the element in `owners` says.
-    pub text: String,
-}
 
 /// The element of `owners` for an attachment that has these ports by iptables, with localhost by this table.
 pub(crate) fn of_localhost(
@@ -66,12 +42,6 @@ pub(crate) fn of_localhost(
     let all = ports.iter().copied().chain(waiting);
     let words = all.map(|port| format!("{ELSEWHERE}{}", word(&port)));
     of_text(owner, chain, of_words(locals, words))
-}
-
-/// Where an attachment that has a port by iptables waits for the place of localhost, which another of the container's networks
-/// has: no packet of 127.0.0.1 goes to the container's own address.
-pub(crate) fn waiting_place(port: &Port) -> Place {
-    (&AT4, port::key_of(Some(port.container.ip()), port.protocol, port.host_port))
 }
 
 /// Whether a memory names a port of such a place, other than to spare.
@@ -119,7 +89,7 @@ pub(crate) fn with_heirs(
 }
 
 /// The heirs that a memory names.
-fn heirs(text: &str) -> Vec<Owner> {
+pub(super) fn heirs(text: &str) -> Vec<Owner> {
     text.split(' ').filter_map(|word| word.strip_prefix(HEIR)).filter_map(Owner::from_digits).collect()
 }
 
@@ -163,13 +133,13 @@ fn word(port: &Port) -> String {
 fn places(owner: &Owner, word: &str) -> Vec<Place> {
     if let Some(word) = word.strip_prefix(SPARE) {
         let by_network = places(owner, word);
-        let spares = by_network.iter().filter_map(|place| spare::of(owner, place)).collect();
+        let spares = by_network.iter().filter_map(|place| standby_of(owner, place)).collect();
         return [by_network, spares].concat();
     }
     if let Some(word) = word.strip_prefix(ELSEWHERE) {
         let of_localhost = |place: Place| match &place {
             (map, key) if **map == HOST4 => Some((&AT4, key.clone())),
-            place => port::localhost_of(place),
+            place => place::localhost_of(place),
         };
         return published(word).into_iter().filter_map(of_localhost).collect();
     }
@@ -177,7 +147,7 @@ fn places(owner: &Owner, word: &str) -> Vec<Place> {
         return vec![hair_place(address)];
     }
     let published = published(word);
-    let localhost: Vec<Place> = published.iter().filter_map(port::localhost_of).collect();
+    let localhost: Vec<Place> = published.iter().filter_map(place::localhost_of).collect();
     [published, localhost].concat()
 }
 
@@ -189,7 +159,7 @@ fn published(word: &str) -> Vec<Place> {
     let (Some(port), Some(protocol)) = (port, protocol) else {
         return Vec::new();
     };
-    let place = |host_ip, is_ipv4| (port::map(host_ip, is_ipv4), port::key_of(host_ip, protocol, port));
+    let place = |host_ip, is_ipv4| (place::map(host_ip, is_ipv4), place::key_of(host_ip, protocol, port));
     match parts.next().map(str::parse::<IpAddr>) {
         None => vec![place(None, true), place(None, false)],
         Some(Ok(address)) => vec![place(Some(address), address.is_ipv4())],
@@ -199,62 +169,10 @@ fn published(word: &str) -> Vec<Place> {
 
 /// Adds the places that a memory stands for, each once: of a port that one family has, and the other has to spare, there are
 /// two words. To delete an element twice is an error.
-fn add_remembered(candidates: &mut Vec<Place>, owner: &Owner, text: &str) {
+pub(super) fn add_remembered(candidates: &mut Vec<Place>, owner: &Owner, text: &str) {
     for place in text.split(' ').skip(1).flat_map(|word| places(owner, word)) {
         if !candidates.contains(&place) {
             candidates.push(place);
-        }
-    }
-}
-
-/// Where a container's address leads to its network's chain.
-pub(crate) fn hair_place(address: IpAddr) -> Place {
-    let map = if address.is_ipv4() { &HAIR4 } else { &HAIR6 };
-    (map, vec![address.into()])
-}
-
-/// What an owner has by now, of what it remembers and of `also`: elements that still have its name. `None` where it has
-/// nothing.
-pub(crate) fn recall(socket: &mut Socket, owner: &Owner, also: &[Place]) -> Result<Option<Holdings>, Error> {
-    let mut holdings = Holdings::default();
-    let mut candidates = also.to_vec();
-    let mut search = false;
-    let element = socket.get_element(&OWNERS, &[owner.key()?])?;
-    let is_remembered = element.is_some();
-    if let Some(element) = element {
-        holdings.chain = chain(&element).map(str::to_owned);
-        holdings.locals = locals(&element);
-        let text = element.comment.unwrap_or_default();
-        search = text.ends_with(MORE);
-        add_remembered(&mut candidates, owner, &text);
-        holdings.heirs = heirs(&text);
-        holdings.text = text;
-    }
-    holdings.is_whole = !search;
-    if search {
-        for map in PORTS.into_iter().chain(LOCALHOST).chain([&HAIR4, &HAIR6, &SPARE4, &SPARE6]) {
-            for element in socket.elements(map)? {
-                if let Ok(key) = nftables::key::decode(map.key, &element.key) {
-                    holdings.take(owner, map, key, &element);
-                }
-            }
-        }
-    } else {
-        for (map, key) in candidates {
-            if let Some(element) = socket.get_element(map, &key)? {
-                holdings.take(owner, map, key, &element);
-            }
-        }
-    }
-    Ok((is_remembered || !holdings.places.is_empty()).then_some(holdings))
-}
-
-impl Holdings {
-    fn take(&mut self, owner: &Owner, map: &'static Set<'static>, key: Vec<Field>, element: &Element) {
-        if owner.has(element.comment.as_deref()) {
-            self.ports.extend(Port::read(map, element));
-            self.comment.clone_from(&element.comment);
-            self.places.push((map, key));
         }
     }
 }
@@ -286,8 +204,9 @@ pub(crate) fn interfaces(text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::place::waiting_place;
+    use super::super::table::{LOCAL4, LOCAL6};
     use super::*;
-    use crate::ruleset::{LOCAL4, LOCAL6};
 
     fn published(host_ip: Option<&str>, host_port: u16, container: &str) -> Port {
         Port {
@@ -322,9 +241,9 @@ mod tests {
             assert!(found.contains(&place), "{place:?}");
         }
         for number in [8080, 83] {
-            assert!(found.contains(&(&LOCAL6, port::key_of(None, Protocol::Tcp, number))));
+            assert!(found.contains(&(&LOCAL6, place::key_of(None, Protocol::Tcp, number))));
         }
-        assert!(found.contains(&(&LOCAL4, port::key_of(None, Protocol::Tcp, 8080))));
+        assert!(found.contains(&(&LOCAL4, place::key_of(None, Protocol::Tcp, 8080))));
         assert!(found.contains(&(&AT4, ports[2].key())));
         assert_eq!(found.len(), 11);
     }
@@ -363,7 +282,7 @@ mod tests {
         assert_eq!(text, "- ~tcp/8080");
         let found = places(&own, "~tcp/8080");
         assert!(found.contains(&(port.map(), port.key())));
-        assert!(found.contains(&spare::of(&own, &(port.map(), port.key())).unwrap()));
+        assert!(found.contains(&standby_of(&own, &(port.map(), port.key())).unwrap()));
         let named = with_heirs(&own, "hair", &text, &[heir.clone(), own.clone()]).unwrap().unwrap();
         assert_eq!(named.comment.as_deref(), Some("- ~tcp/8080 +00000000000001"));
         assert_eq!(heirs(&named.comment.unwrap()), std::slice::from_ref(&heir));

@@ -7,7 +7,7 @@ use cni::ContainerId;
 use iptables::{Iptables, Rule};
 
 use super::layout::{Layout, names_port};
-use super::{DNAT, TABLE};
+use super::names::{DNAT, TABLE};
 use crate::error::Error;
 
 /// Fails with the holder's name where a port was somebody else's before.

@@ -7,10 +7,18 @@ use iptables::{Iptables, Transaction, legacy_programs};
 use nftables::ledger::{self, Change, Removal};
 use nftables::{Batch, Chain, Rule, Socket, Table};
 
-use super::{DNAT, MASQ, SETMARK, TABLE, TABLES, TRIES, led};
+use super::names::{DNAT, MASQ, SETMARK, TABLE, TABLES};
+use super::udp_ports;
 use crate::error::Error;
 use crate::flows;
 use crate::port::Port;
+
+/// The built-in chains, and the common chain that a rule of each leads to.
+const LEADING: [(&str, &str); 3] = [("PREROUTING", DNAT), ("OUTPUT", DNAT), ("POSTROUTING", MASQ)];
+/// The common chains.
+const COMMON: [&str; 3] = [DNAT, MASQ, SETMARK];
+/// The attempts that remove the common chains as well. The kernel refuses that where another program has put them to use.
+const WITH_COMMON: usize = 2;
 
 /// Removes an attachment's chain from `nf_tables`, over netlink. Costs two questions where there is none.
 pub(crate) fn del(rules: &mut Socket, attachment: &Attachment) -> Result<(), Error> {
@@ -32,10 +40,10 @@ fn del_chain(rules: &mut Socket, name: &str) -> Result<(), Error> {
             for rule in &own {
                 change.batch.del_rule(&base, rule.handle);
             }
-            led.extend(rules.rules(&chain)?.iter().filter_map(led::by_rule));
+            led.extend(rules.rules(&chain)?.iter().filter_map(udp_ports::by_rule));
             change.batch.del_chain(&chain);
             // Where somebody else has put them to use, they stay.
-            if others.is_empty() && change.attempt < TRIES / 2 {
+            if others.is_empty() && change.attempt < WITH_COMMON {
                 del_common(rules, table, &mut change.batch)?;
             }
         }
@@ -46,13 +54,13 @@ fn del_chain(rules: &mut Socket, name: &str) -> Result<(), Error> {
 }
 
 fn del_common(rules: &mut Socket, table: Table, batch: &mut Batch) -> Result<(), Error> {
-    for (base, target) in [("PREROUTING", DNAT), ("OUTPUT", DNAT), ("POSTROUTING", MASQ)] {
+    for (base, target) in LEADING {
         let base = Chain::new(table, base);
         for rule in rules.rules(&base)?.iter().filter(|rule| rule.leads_to(target)) {
             batch.del_rule(&base, rule.handle);
         }
     }
-    for name in [DNAT, MASQ, SETMARK] {
+    for name in COMMON {
         let chain = Chain::new(table, name);
         if rules.has_chain(&chain)? {
             batch.del_chain(&chain);
@@ -71,11 +79,10 @@ pub(crate) fn del_legacy(attachment: &Attachment) -> Result<(), Error> {
 }
 
 fn del_by_program(program: &Iptables, chain: &str) -> Result<(), Error> {
-    let mut outcome = Ok(());
-    for attempt in 0..TRIES {
-        let Some(rules) = program.rules(TABLE, chain)? else {
-            return Ok(());
-        };
+    let mut led: Vec<Port> = Vec::new();
+    program.put(|attempt| {
+        let Some(rules) = program.rules(TABLE, chain)? else { return Ok::<_, Error>(None) };
+        led = rules.iter().filter_map(udp_ports::by_words).collect();
         let entries = program.rules(TABLE, DNAT)?.unwrap_or_default();
         let (own, others): (Vec<_>, Vec<_>) = entries.iter().partition(|rule| rule.target() == Some(chain));
         let mut change = Transaction::new(TABLE);
@@ -83,26 +90,22 @@ fn del_by_program(program: &Iptables, chain: &str) -> Result<(), Error> {
             change.delete_rule(rule);
         }
         change.flush_chain(chain).del_chain(chain);
-        if others.is_empty() && attempt < TRIES / 2 {
-            for (base, target) in [("PREROUTING", DNAT), ("OUTPUT", DNAT), ("POSTROUTING", MASQ)] {
+        if others.is_empty() && attempt < WITH_COMMON {
+            for (base, target) in LEADING {
                 let rules = program.rules(TABLE, base)?.unwrap_or_default();
                 for rule in rules.iter().filter(|rule| rule.target() == Some(target)) {
                     change.delete_rule(rule);
                 }
             }
-            for name in [DNAT, MASQ, SETMARK] {
+            for name in COMMON {
                 if program.rules(TABLE, name)?.is_some() {
                     change.flush_chain(name).del_chain(name);
                 }
             }
         }
-        outcome = program.commit(&change);
-        if outcome.is_ok() {
-            let led: Vec<Port> = rules.iter().filter_map(led::by_words).collect();
-            return if led.is_empty() { Ok(()) } else { flows::forget_published(&mut Socket::open()?, &led) };
-        }
-    }
-    Ok(outcome?)
+        Ok(Some(change))
+    })?;
+    if led.is_empty() { Ok(()) } else { flows::forget_published(&mut Socket::open()?, &led) }
 }
 
 /// Removes the chains of a network's containers that are not valid any more. Whose a chain is stands in the comment of
@@ -113,35 +116,23 @@ pub(crate) fn gc(
     valid: &[&ContainerId],
 ) -> Result<(), Error> {
     let is_stale = |chain: &str, comment: &str| {
-        container(comment, network, chain).is_some_and(|id| !valid.contains(&&id))
+        reference::container("dnat ", "DN-", network, chain, comment).is_some_and(|id| !valid.contains(&&id))
     };
     if let Some(rules) = rules {
         for table in TABLES {
-            for rule in rules.rules(&Chain::new(table, DNAT))? {
-                if let (Some(nftables::Verdict::Jump(chain)), Some(comment)) =
-                    (rule.verdict(), rule.iptables_comment())
-                    && is_stale(chain, &comment)
-                {
-                    del_chain(rules, chain)?;
+            for (chain, comment) in rules.entries(&Chain::new(table, DNAT))? {
+                if is_stale(&chain, &comment) {
+                    del_chain(rules, &chain)?;
                 }
             }
         }
     }
     for program in legacy_programs(TABLE)? {
-        for rule in program.rules(TABLE, DNAT)?.unwrap_or_default() {
-            if let (Some(chain), Some(comment)) = (rule.target(), rule.comment())
-                && is_stale(chain, comment)
-            {
-                del_by_program(&program, chain)?;
+        for (chain, comment) in program.entries(TABLE, DNAT)? {
+            if is_stale(&chain, &comment) {
+                del_by_program(&program, &chain)?;
             }
         }
     }
     Ok(())
-}
-
-/// The container that a rule is for, by its comment, if it is one of the network and the chain is that container's.
-fn container(comment: &str, network: &NetworkName, chain: &str) -> Option<ContainerId> {
-    let id = comment.strip_prefix(&format!("dnat name: \"{network}\" id: \""))?.strip_suffix('"')?;
-    let id = ContainerId::new(id).ok()?;
-    (reference::chain("DN-", network, &id) == chain).then_some(id)
 }

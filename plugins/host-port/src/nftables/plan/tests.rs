@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
-use cni::{Command, ContainerId, IfName, NetworkName, Request};
+use cni::{AddResult, Command, ContainerId, IfName, NetworkName, Request};
 use nftables::{Data, Field, key};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::conf::Conf;
+use crate::plan::{host_interface, needs_localhost};
 
 fn conf(mappings: &Value, mut keys: Value) -> Conf {
     keys["cniVersion"] = json!("1.0.0");

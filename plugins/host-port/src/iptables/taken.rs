@@ -6,7 +6,7 @@ use ipnetwork::IpNetwork;
 use nftables::{Chain, Clause, Family, Rule, Selector, Socket, Table, Verdict};
 
 use super::conflict::{holder, is_of};
-use super::{DNAT, TABLES};
+use super::names::{DNAT, TABLE, TABLES};
 use crate::error::Error;
 use crate::port::Port;
 
@@ -24,7 +24,7 @@ pub(crate) fn framed(rules: &mut Socket, addresses: &[IpNetwork]) -> Result<Vec<
 
 /// Whether anybody has a port of IPv4 by such chains, or may have one in the legacy variant, which is not asked.
 pub(crate) fn have_ports(rules: &mut Socket) -> Result<bool, Error> {
-    let is_legacy = iptables::legacy_tables(iptables::Family::V4).iter().any(|table| table == super::TABLE);
+    let is_legacy = iptables::legacy_tables(iptables::Family::V4).iter().any(|table| table == TABLE);
     Ok(is_legacy || !rules.rules(&Chain::new(TABLES[0], DNAT))?.is_empty())
 }
 

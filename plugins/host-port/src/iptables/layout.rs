@@ -4,7 +4,7 @@ use cni::{Attachment, ContainerId, reference};
 use ipnetwork::IpNetwork;
 use iptables::{Family, Rule, Transaction};
 
-use super::{DNAT, MASQ, SETMARK, TABLE};
+use super::names::{DNAT, MASQ, SETMARK, TABLE};
 use crate::conf::{ChainKeys, Conf};
 use crate::port::{Port, Protocol};
 
@@ -146,6 +146,12 @@ impl Layout {
     pub(super) fn replaces(&self, rule: &Rule) -> bool {
         self.ports.iter().any(|port| names_port(rule, port.protocol, port.host_port))
     }
+}
+
+/// Whether a rule of the common chains is there: by where it leads, and what it marks by.
+pub(super) fn is_like(rule: &Rule, words: &[String]) -> bool {
+    let option = |name: &str| words.iter().position(|word| word == name).and_then(|at| words.get(at + 1));
+    ["-j", "--set-xmark", "--mark"].iter().all(|name| rule.option(name) == option(name).map(String::as_str))
 }
 
 /// Whether a rule is for a port of the host.

@@ -2,16 +2,17 @@
 
 use std::net::IpAddr;
 
-use cni::ContainerId;
+use cni::{Attachment, ContainerId};
+use ipnetwork::IpNetwork;
 use nftables::{Batch, Element, Field, Socket};
 
+use super::owner::{Holder, Owner};
+use super::place::{Place, hair_place};
+use super::plan::{Before, Plan};
+use super::removal::remove;
+use super::table::{LOCALHOST, OWNERS};
 use crate::error::Error;
-use crate::holder::{Holder, Owner};
-use crate::memory::Place;
-use crate::plan::Plan;
 use crate::port::Port;
-use crate::remove::remove;
-use crate::ruleset::{LOCALHOST, OWNERS};
 
 /// What stands in the way of a transaction.
 pub(crate) enum Way {
@@ -25,17 +26,6 @@ pub(crate) enum Way {
     Before(Vec<Before>),
     /// Another container has the port of the mapping at this place.
     Taken { at: usize, port: Port, holder: String },
-}
-
-/// What somebody has before the attachment.
-pub(crate) struct Before {
-    pub owner: Option<Owner>,
-    /// A port that the container itself has, by another of its networks.
-    pub port: Option<Port>,
-    /// A port of which it has only the place for localhost.
-    pub localhost: Option<Port>,
-    /// An address that another container has as well, on another network.
-    pub address: Option<IpAddr>,
 }
 
 /// Looks for what is under the plan's keys.
@@ -131,4 +121,27 @@ fn holder(found: &Element) -> String {
         Some(holder) => holder.to_string(),
         None => format!("an element that this plugin did not write (comment {comment:?})"),
     }
+}
+
+/// Removes ports that lead to an attachment's addresses, where the interface of whose they were has gone. An ADD with ports
+/// of its own finds the same in its way.
+pub(crate) fn clear_addresses(
+    rules: &mut Socket,
+    attachment: &Attachment,
+    addresses: &[IpNetwork],
+) -> Result<(), Error> {
+    for address in addresses {
+        let place = hair_place(address.ip());
+        let Some(comment) = rules.get_element(place.0, &place.1)?.and_then(|found| found.comment) else {
+            continue;
+        };
+        let (Some(owner), Some(holder)) = (Owner::from_comment(&comment), Holder::read(&comment)) else {
+            continue;
+        };
+        let is_gone = || netlink::Socket::open()?.get_link(&holder.interface).map(|link| link.is_none());
+        if owner != Owner::of(attachment) && is_gone()? {
+            remove(rules, &owner, &[place])?;
+        }
+    }
+    Ok(())
 }

@@ -16,35 +16,16 @@
 //! name is that of an interface whose `route_localnet` a version before this one switched on, for containers that still need it.
 //! Who has the backend of iptables on a kernel without nftables needs it as well, and has no guard.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::thread::sleep;
 use std::time::Duration;
 
-use cni::links::{BRIDGE_ALIAS, GATEWAY_ALIAS};
-use ipnetwork::{IpNetwork, Ipv4Network};
-use netlink::{Link, sysctl};
-use nftables::{Batch, Chain, Expr, Set, Socket};
+use netlink::sysctl;
+use nftables::{Batch, Chain, Expr, Socket};
 
-use crate::container::Container;
+use super::names;
+use super::table::{LO, LO4, NETWORKS, STAND_IN, STAND_IN4, TABLE};
 use crate::error::Error;
-use crate::ruleset::{LOCAL6, NETWORKS, TABLE};
-use crate::{chains, names, reference};
-
-/// What stands in for `::1`: an address of the range for private use (RFC 4193). Its 16-bit words have the sum of those
-/// of `::1`, so no checksum of a packet changes with it (as RFC 6296 does it); kernels get checksums of reassembled
-/// packets wrong when an address is rewritten to another sum (`nft_payload_l4csum_update`, seen on 6.18).
-pub(crate) const STAND_IN: Ipv6Addr = Ipv6Addr::new(0xfd63, 0x6c65, 0x6174, 0, 0, 0, 0, 0x34c3);
-/// The same for `127.0.0.1`, of the range that never leaves a link (RFC 3927).
-pub(crate) const STAND_IN4: Ipv4Addr = Ipv4Addr::new(169, 254, 213, 2);
-/// What `[::1]` needs.
-pub(crate) const LO: &str = "lo";
-/// What `127.0.0.1` needs.
-pub(crate) const LO4: &str = "127.0.0.1";
-
-/// What a set of ports of localhost needs.
-pub(crate) fn of_set(set: &Set<'_>) -> &'static str {
-    if *set == LOCAL6 { LO } else { LO4 }
-}
 
 /// The stand-in that is meant, unless that is an interface.
 fn stand_in(local: &str) -> Option<IpAddr> {
@@ -54,12 +35,6 @@ fn stand_in(local: &str) -> Option<IpAddr> {
         _ => None,
     }
 }
-
-/// 127.0.0.0/8 (RFC 1122, 3.2.1.3).
-pub(crate) const LOOPBACK: IpNetwork = match Ipv4Network::new_checked(Ipv4Addr::new(127, 0, 0, 0), 8) {
-    Some(network) => IpNetwork::V4(network),
-    None => unreachable!(),
-};
 
 /// Whether it is this plugin's to switch, where it is on: on by this plugin.
 pub(crate) fn is_ours(socket: &mut Socket, interface: &str) -> Result<bool, Error> {
@@ -154,43 +129,6 @@ pub(crate) fn release(socket: &mut Socket, interface: &str) -> Result<(), Error>
     Ok(())
 }
 
-/// The container's bridge, or the VLAN device on it, where that has `route_localnet` on and nothing needs it: a version before
-/// this one switched it on, and its table was flushed or the reference has left. On a bridge that somebody else made it is
-/// theirs.
-pub(crate) fn left_on(
-    socket: &mut Socket,
-    links: &mut netlink::Socket,
-    container: &Container,
-) -> Result<Option<Link>, Error> {
-    for name in container.shared() {
-        let is_made = |link: &Link| {
-            link.alias.as_deref().is_some_and(|alias| [BRIDGE_ALIAS, GATEWAY_ALIAS].contains(&alias))
-        };
-        let link = links.get_link(name)?.filter(|link| link.route_localnet == Some(true) && is_made(link));
-        if let Some(link) = link
-            && !is_ours(socket, name)?
-            && !chains::have_ports(socket)?
-            && !reference::has_ports(socket)?
-        {
-            return Ok(Some(link));
-        }
-    }
-    Ok(None)
-}
-
-/// Switches off what is [`left_on`]. Where `/proc/sys` is read-only it stays: the table's rules guard it, and CHECK names it.
-pub(crate) fn close_left_on(
-    socket: &mut Socket,
-    links: &mut netlink::Socket,
-    container: &Container,
-) -> Result<(), Error> {
-    let Some(link) = left_on(socket, links, container)? else { return Ok(()) };
-    match sysctl::set(&path(&link.name), "0") {
-        Err(error) if error.is_not_found() || error.is_read_only() => Ok(()),
-        outcome => Ok(outcome.map(drop)?),
-    }
-}
-
 /// Takes the local routes back where the table has gone that told of it, as after `nft flush ruleset`. An ADD at the same
 /// time makes the table first, which is seen afterwards.
 pub(crate) fn forget(socket: &mut Socket) -> Result<(), Error> {
@@ -221,7 +159,7 @@ fn switch(interface: &str, on: bool) -> Result<(), Error> {
     }
 }
 
-fn path(interface: &str) -> String {
+pub(super) fn path(interface: &str) -> String {
     format!("net/ipv4/conf/{interface}/route_localnet")
 }
 
@@ -231,6 +169,8 @@ fn has_chain(socket: &mut Socket, name: &str) -> Result<bool, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use super::*;
 
     #[test]

@@ -4,39 +4,16 @@
 //! Who comes later enters itself as an heir in the memory of who came before. An heir that has gone is passed over, and the
 //! heirs that are left become those of who takes over.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use nftables::{Batch, Element, Field, Socket, Verdict, key};
 
+use super::holdings::{self, Holdings};
+use super::owner::Owner;
+use super::owner_record as record;
+use super::place::{Place, localhost_of, standby_of};
+use super::table::{self, HAIR4, HAIR6, LOCALHOST, OWNERS, SPARE4, SPARE6};
 use crate::error::Error;
-use crate::holder::Owner;
-use crate::localhost;
-use crate::memory::{self, Holdings, Place};
-use crate::port::{self, Port};
-use crate::ruleset::{HAIR4, HAIR6, HOST4, HOST6, LOCALHOST, OWNERS, PORT4, PORT6, SPARE4, SPARE6};
-
-/// Where an owner has the port of such a place to spare; `None` where that is no port's.
-pub(crate) fn of(owner: &Owner, (map, key): &Place) -> Option<Place> {
-    let any4 = || Field::Ipv4(Ipv4Addr::UNSPECIFIED);
-    let any6 = || Field::Ipv6(Ipv6Addr::UNSPECIFIED);
-    let (map, any) = match map {
-        map if **map == PORT4 => (&SPARE4, Some(any4())),
-        map if **map == HOST4 => (&SPARE4, None),
-        map if **map == PORT6 => (&SPARE6, Some(any6())),
-        map if **map == HOST6 => (&SPARE6, None),
-        _ => return None,
-    };
-    let owner = owner.key().ok()?;
-    Some((map, [owner].into_iter().chain(any).chain(key.iter().copied()).collect()))
-}
-
-/// The same for a port, with its element there.
-pub(crate) fn element(owner: &Owner, port: &Port, comment: &str) -> Option<(Place, Element)> {
-    let (map, key) = of(owner, &(port.map(), port.key()))?;
-    let data = [port.container.ip().into(), Field::Port(port.container.port())];
-    let element = Element::new(&key).data(&data).comment(comment);
-    Some(((map, key), element))
-}
 
 /// Somebody who may take over.
 struct Heir {
@@ -55,7 +32,7 @@ pub(crate) fn hand_over(
 ) -> Result<(), Error> {
     let mut heirs = Vec::new();
     for heir in named(socket, owner, left)? {
-        if let Some(holdings) = memory::recall(socket, &heir, &[])?.filter(|heir| heir.chain.is_some()) {
+        if let Some(holdings) = holdings::recall(socket, &heir, &[])?.filter(|heir| heir.chain.is_some()) {
             heirs.push(Heir { owner: heir, holdings, takes: false });
         }
     }
@@ -67,16 +44,16 @@ pub(crate) fn hand_over(
         let Some(at) = take(socket, batch, &heirs, place)? else { continue };
         heirs[at].takes = true;
         // What localhost led to goes with the port.
-        taken.extend(port::localhost_of(place).map(|place| (place, at)));
+        taken.extend(localhost_of(place).map(|place| (place, at)));
     }
     for place in left.places.iter().filter(|(map, _)| LOCALHOST.contains(map)) {
         let (map, key) = place;
         let has_localhost = |heir: &&Heir| {
-            memory::interfaces(&heir.holdings.text).iter().any(|name| name == localhost::of_set(map))
+            record::interfaces(&heir.holdings.text).iter().any(|name| name == table::localhost_of_set(map))
         };
         let next = taken.iter().find(|(of, _)| of == place).map(|(_, at)| &heirs[*at]);
         // Who has the port already, by iptables or beside that, had only this to wait for.
-        let waits = |heir: &&Heir| memory::publishes(&heir.owner, &heir.holdings.text, place);
+        let waits = |heir: &&Heir| record::publishes(&heir.owner, &heir.holdings.text, place);
         if let Some(next) = next.or_else(|| heirs.iter().find(waits)).filter(has_localhost) {
             batch.create_element(map, &commented(Element::new(key), &next.holdings));
         }
@@ -97,7 +74,7 @@ pub(crate) fn enter(
     text: &str,
     heirs: &[Owner],
 ) -> Result<(), Error> {
-    if let Some(element) = memory::with_heirs(owner, chain, text, heirs)? {
+    if let Some(element) = record::with_heirs(owner, chain, text, heirs)? {
         batch.del_element(&OWNERS, &[owner.key()?]).create_element(&OWNERS, &element);
     }
     Ok(())
@@ -126,7 +103,7 @@ fn take(
     place: &Place,
 ) -> Result<Option<usize>, Error> {
     for (at, heir) in heirs.iter().enumerate() {
-        if let Some((spares, spare)) = of(&heir.owner, place) {
+        if let Some((spares, spare)) = standby_of(&heir.owner, place) {
             let found =
                 socket.get_element(spares, &spare)?.filter(|found| heir.owner.has(found.comment.as_deref()));
             if let Some(found) = found {
@@ -148,8 +125,8 @@ fn take(
 
 fn has_address(text: &str, field: &Field) -> bool {
     match field {
-        Field::Ipv4(address) => memory::has_address(text, IpAddr::V4(*address)),
-        Field::Ipv6(address) => memory::has_address(text, IpAddr::V6(*address)),
+        Field::Ipv4(address) => record::has_address(text, IpAddr::V4(*address)),
+        Field::Ipv6(address) => record::has_address(text, IpAddr::V6(*address)),
         _ => false,
     }
 }

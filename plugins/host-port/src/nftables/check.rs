@@ -3,22 +3,22 @@
 use cni::Attachment;
 use nftables::{Element, Socket};
 
+use super::conflict::{is_left_behind, is_own};
+use super::owner::{Holder, Owner};
+use super::place::{Place, standby_of};
+use super::plan::Plan;
+use super::table::{LO, LO4, OWNERS, TABLE};
+use super::{free_ports, holdings, localhost, owner_record as record, route_localnet, rules as ruleset};
 use crate::conf::Conf;
 use crate::container::Container;
 use crate::error::Error;
-use crate::holder::{Holder, Owner};
-use crate::localhost::{LO, LO4};
-use crate::memory::Place;
-use crate::plan::{self, Plan};
+use crate::plan;
 use crate::port::Port;
-use crate::ruleset::{self, OWNERS, TABLE};
-use crate::way::{is_left_behind, is_own};
-use crate::{free, localhost, memory, spare};
 
 /// What the table remembers of an attachment that has ports in it.
 pub(crate) fn memory(rules: &mut Socket, attachment: &Attachment) -> Result<Option<Element>, Error> {
     let memory = rules.get_element(&OWNERS, &[Owner::of(attachment).key()?])?;
-    Ok(memory.filter(memory::has_ports))
+    Ok(memory.filter(record::has_ports))
 }
 
 /// Says of an attachment without ports in the table what is missing.
@@ -43,10 +43,10 @@ pub(crate) fn check(
     }
     recall_choices(rules, attachment, &mut conf, container)?;
     // Whether localhost was this plugin's to switch on was seen at ADD.
-    let locals = memory::locals(memory);
+    let locals = record::locals(memory);
     let plan = Plan::new(attachment, &conf, &container.addresses, &container.interface, locals)?;
-    let mut plan = plan.made_as(memory::chain(memory));
-    plan.by_chains = !memory::has_ports(memory);
+    let mut plan = plan.made_as(record::chain(memory));
+    plan.by_chains = !record::has_ports(memory);
     for (place, expected, port) in plan.elements() {
         let (map, key) = &place;
         let what = nftables::key::decode(map.key, &expected.key)?;
@@ -80,7 +80,7 @@ pub(crate) fn check(
         return opened(plan.chain.locals.iter().find(|local| *local != LO), attachment);
     }
     localhost(container, |local| !(plan.by_chains && local == LO))?;
-    match localhost::left_on(rules, &mut netlink::Socket::open()?, container)? {
+    match route_localnet::left_on(rules, &mut netlink::Socket::open()?, container)? {
         Some(link) => differs(format!(
             "{} is on, and nothing needs it: containers may reach the host's 127.0.0.1",
             localhost::what(&link.name)
@@ -119,7 +119,7 @@ pub(crate) fn localhost_of_chains(
     if let Some(rules) = rules
         && let Some(memory) = rules.get_element(&OWNERS, &[Owner::of(attachment).key()?])?
     {
-        let locals = memory::locals(&memory);
+        let locals = record::locals(&memory);
         if locals.iter().any(|local| local == LO4) {
             return check(rules, attachment, conf.for_localhost(), container, &memory);
         }
@@ -140,7 +140,7 @@ fn is_to_spare(
     place: &Place,
     found: &Element,
 ) -> Result<(), Error> {
-    let Some((map, key)) = spare::of(owner, place) else {
+    let Some((map, key)) = standby_of(owner, place) else {
         return Ok(());
     };
     if rules.get_element(map, &key)?.is_some() {
@@ -171,8 +171,8 @@ fn recall_choices(
     if conf.mappings.iter().all(|mapping| mapping.host_port.is_some()) {
         return Ok(());
     }
-    let own = memory::recall(rules, &Owner::of(attachment), &[])?.unwrap_or_default();
-    free::recall(&mut conf.mappings, &own.ports);
+    let own = holdings::recall(rules, &Owner::of(attachment), &[])?.unwrap_or_default();
+    free_ports::recall(&mut conf.mappings, &own.ports);
     for mapping in conf.mappings.iter().filter(|mapping| mapping.host_port.is_none()) {
         if !plan::ports(&[*mapping], &container.addresses)?.is_empty() {
             return differs(format!(
