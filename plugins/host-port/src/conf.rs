@@ -88,7 +88,7 @@ pub(crate) struct ChainKeys {
 }
 
 /// A valid configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Conf {
     /// What was asked for, by name or by keys that only it has; `None` for the better one that there is.
     pub backend: Option<Backend>,
@@ -147,20 +147,10 @@ impl Conf {
             mappings,
         })
     }
-}
 
-impl Conf {
     /// What is left of it where iptables publishes the ports, and only localhost leads to them by nftables.
     pub(crate) fn for_localhost(&self) -> Self {
-        Self {
-            backend: self.backend,
-            chains: ChainKeys::default(),
-            snat: false,
-            masq_all: false,
-            check_listeners: false,
-            free_ports: None,
-            mappings: self.mappings.clone(),
-        }
+        Self { backend: self.backend, mappings: self.mappings.clone(), ..Self::default() }
     }
 }
 

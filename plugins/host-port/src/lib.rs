@@ -33,6 +33,7 @@ mod nftables;
 mod other_backend;
 mod plan;
 mod port;
+mod port_match;
 mod reference_tables;
 mod removal;
 

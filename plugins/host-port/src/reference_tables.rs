@@ -20,6 +20,7 @@ use nftables::{Chain, Clause, Family, Rule, Selector, Socket, Table, key};
 
 use crate::error::Error;
 use crate::port::Port;
+use crate::port_match::{is_for, is_on_address};
 
 const TABLES: [Table; 2] = [Table::new(Family::Ip, "cni_hostport"), Table::new(Family::Ip6, "cni_hostport")];
 const CHAINS: [&str; 3] = [PORTS, PORTS_OF_ADDRESSES, MASQUERADING];
@@ -119,24 +120,13 @@ fn is_of(rule: &Rule, container_id: &ContainerId) -> bool {
 
 /// Whether a rule leads a port, on every address of the host or on the same, to where it is to lead.
 fn leads(rule: &Rule, port: &Port) -> bool {
-    let agrees = |clause: &Clause| match clause {
-        Clause::Compare { selector: Some(Selector::L4Proto), negated: false, bytes, .. } => {
-            bytes[..] == [port.protocol.number()]
+    rule.clauses.iter().all(|clause| match clause {
+        Clause::Compare { .. } => {
+            is_for(clause, port).or_else(|| is_on_address(clause, port)).unwrap_or(false)
         }
-        Clause::Compare { selector: Some(Selector::ThDport), negated: false, bytes, .. } => {
-            bytes[..] == port.host_port.to_be_bytes()
-        }
-        Clause::Compare {
-            selector: Some(Selector::IpDaddr | Selector::Ip6Daddr),
-            negated: false,
-            bytes,
-            ..
-        } => port.host_ip.is_some_and(|ip| key::encode(&[ip.into()]) == *bytes),
-        Clause::Compare { .. } => false,
         Clause::Dnat { port: to, .. } => *to == Some(port.container.port()),
         _ => true,
-    };
-    rule.clauses.iter().all(agrees)
+    })
 }
 
 /// Whether a rule masquerades what comes from the one address and goes to the other.

@@ -44,7 +44,7 @@ impl Backend for Iptables {
         if let Some(rules) = self.0.as_mut() {
             clear_ports(rules, attachment, conf, &container)?;
             if !container.localnets.is_empty() {
-                Publish::new(rules, attachment, conf.for_localhost(), &container)?.localhost(rules)?;
+                Publish::new(rules, attachment, conf.for_localhost(), &container, true)?.commit(rules)?;
             }
         }
         enable(&container.localnets, &mut links)?;

@@ -9,6 +9,7 @@ use super::conflict::{holder, is_of};
 use super::names::{DNAT, TABLE, TABLES};
 use crate::error::Error;
 use crate::port::Port;
+use crate::port_match::{is_for, is_on_address};
 
 /// The tables that have chains of that kind, of the families of these addresses. Costs one question a family.
 pub(crate) fn framed(rules: &mut Socket, addresses: &[IpNetwork]) -> Result<Vec<Table<'static>>, Error> {
@@ -63,9 +64,7 @@ pub(crate) fn refuse_taken(
 /// Whether an entry of `CNI-HOSTPORT-DNAT` is for a port, and for all packets to it.
 fn names(entry: &Rule, port: &Port) -> bool {
     entry.clauses.iter().all(|clause| match clause {
-        Clause::Compare { selector: Some(Selector::L4Proto), negated: false, bytes, .. } => {
-            bytes[..] == [port.protocol.number()]
-        }
+        Clause::Compare { selector: Some(Selector::L4Proto), .. } => is_for(clause, port) == Some(true),
         Clause::Extension { name, info } if name == "multiport" => multiport(info).contains(&port.host_port),
         Clause::Extension { name, .. } => name == "comment",
         Clause::Verdict(_) => true,
@@ -82,19 +81,11 @@ fn takes(rule: &Rule, port: &Port) -> bool {
         Clause::Dnat { .. } => true,
         _ => false,
     };
-    let agrees = |clause: &Clause| match clause {
-        Clause::Compare { selector: Some(Selector::L4Proto), bytes, .. } => {
-            bytes[..] == [port.protocol.number()]
-        }
-        Clause::Compare { selector: Some(Selector::ThDport), bytes, .. } => {
-            bytes[..] == port.host_port.to_be_bytes()
-        }
-        Clause::Compare { selector: Some(Selector::IpDaddr | Selector::Ip6Daddr), bytes, .. } => {
-            port.host_ip.is_none_or(|ip| nftables::key::encode(&[ip.into()]) == *bytes)
-        }
-        _ => true,
+    let is_elsewhere = |clause: &Clause| {
+        is_for(clause, port) == Some(false)
+            || port.host_ip.is_some() && is_on_address(clause, port) == Some(false)
     };
-    rule.clauses.iter().any(leads_away) && rule.clauses.iter().all(agrees)
+    rule.clauses.iter().any(leads_away) && !rule.clauses.iter().any(is_elsewhere)
 }
 
 /// The ports of `struct xt_multiport_v1`: flags, their number, and fifteen of them in the host's order.

@@ -1,6 +1,7 @@
 //! ADD: everything in one transaction. What is in its way is a conflict, or was left behind and is removed first.
 
-use std::collections::HashSet;
+use std::collections::btree_map::Entry as Slot;
+use std::collections::{BTreeMap, HashSet};
 
 use cni::{Attachment, ContainerId};
 use nftables::ledger::{self, Change, Entry};
@@ -19,31 +20,36 @@ use crate::iptables::taken;
 use crate::port::{Port, Protocol};
 use crate::{flows, listener};
 
-/// One ADD.
+/// The ADD of an attachment: what is to be in the table, and what was decided for it so far.
 pub(crate) struct Publish<'a> {
     attachment: &'a Attachment,
     container: &'a Container,
+    /// By what localhost is to lead to the container, as far as this plugin has that in hand.
     locals: Vec<String>,
     /// Host ports that were left open are filled in as they are chosen.
     conf: Conf,
     /// By place in `conf.mappings`: whether the host port is this plugin's choice.
     open: Vec<bool>,
     /// Made when first needed.
-    candidates: Vec<(Protocol, Candidates)>,
-    /// How often a port that was chosen was lost to somebody else.
+    candidates: BTreeMap<Protocol, Candidates>,
+    /// How often a port that was chosen was lost to another container.
     losses: u32,
     /// Whether this ADD repeats one, as to put back what is missing.
     repeats: bool,
-    /// Whether iptables publishes the ports.
-    by_chains: bool,
+    /// The last attempt of the transaction before which the way was cleared.
+    cleared: usize,
+    plan: Plan,
 }
 
 impl<'a> Publish<'a> {
+    /// Decides what is to be there. With `by_chains` iptables publishes the ports, and only localhost leads to them by this
+    /// table.
     pub(crate) fn new(
         rules: &mut Socket,
         attachment: &'a Attachment,
         mut conf: Conf,
         container: &'a Container,
+        by_chains: bool,
     ) -> Result<Self, Error> {
         let open: Vec<bool> = conf.mappings.iter().map(|mapping| mapping.host_port.is_none()).collect();
         if open.contains(&true)
@@ -58,29 +64,25 @@ impl<'a> Publish<'a> {
                 locals.push(interface.clone());
             }
         }
-        Ok(Self {
-            attachment,
-            container,
-            locals,
-            conf,
-            open,
-            candidates: Vec::new(),
-            losses: 0,
-            repeats: false,
-            by_chains: false,
-        })
+        let Container { addresses, interface, .. } = container;
+        let mut plan = Plan::new(attachment, &conf, addresses, interface, locals.clone())?;
+        plan.by_chains = by_chains;
+        let (candidates, losses, repeats, cleared) = (BTreeMap::new(), 0, false, 0);
+        let mut publish =
+            Self { attachment, container, locals, conf, open, candidates, losses, repeats, cleared, plan };
+        publish.choose_open(rules)?;
+        Ok(publish)
     }
 
     /// Publishes the ports. A failure before the transaction leaves nothing behind; one after it is for the caller to
     /// undo, by removing the owner. `framed` are the tables of iptables that may have published a port before.
     pub(crate) fn run(mut self, rules: &mut Socket, framed: &[Table]) -> Result<(), Error> {
-        let plan = self.plan(rules)?;
-        if plan.ports.is_empty() {
+        if self.plan.ports.is_empty() {
             return Ok(());
         }
-        listener::refuse(&self.conf, plan.ports.iter().map(|(_, port)| port))?;
-        taken::refuse_taken(rules, framed, self.attachment, &plan.ports)?;
-        let plan = self.commit(rules, plan)?;
+        listener::refuse(&self.conf, self.plan.ports.iter().map(|(_, port)| port))?;
+        taken::refuse_taken(rules, framed, self.attachment, &self.plan.ports)?;
+        self.commit(rules)?;
         if !self.container.localnets.is_empty() {
             let mut links = netlink::Socket::open()?;
             for interface in enable(&self.container.localnets, &mut links)? {
@@ -90,79 +92,73 @@ impl<'a> Publish<'a> {
             }
             route_localnet::close_left_on(rules, &mut links, self.container)?;
         }
-        flows::forget_unpublished(rules, plan.ports.iter().map(|(_, port)| port))
+        flows::forget_unpublished(rules, self.plan.ports.iter().map(|(_, port)| port))
     }
 
-    /// For localhost alone: iptables publishes the ports.
-    pub(crate) fn localhost(mut self, rules: &mut Socket) -> Result<(), Error> {
-        self.by_chains = true;
-        let plan = self.plan(rules)?;
-        self.commit(rules, plan).map(drop)
+    /// Puts the plan into the table, in one transaction.
+    pub(crate) fn commit(&mut self, rules: &mut Socket) -> Result<(), Error> {
+        ledger::put(rules, &mut [self])
     }
 
-    fn plan(&mut self, rules: &mut Socket) -> Result<Plan, Error> {
+    /// Gives each mapping without a host port one that is free as far as can be seen; whether it is, the transaction decides.
+    fn choose_open(&mut self, rules: &mut Socket) -> Result<(), Error> {
+        let mut is_chosen = false;
         for at in 0..self.conf.mappings.len() {
-            if self.conf.mappings[at].host_port.is_none() {
-                self.choose(rules, at)?;
+            let mapping: Mapping = self.conf.mappings[at];
+            if mapping.host_port.is_some() {
+                continue;
             }
+            let candidates = match self.candidates.entry(mapping.protocol) {
+                Slot::Occupied(known) => known.into_mut(),
+                Slot::Vacant(slot) => {
+                    let range = self.conf.free_ports.as_ref();
+                    slot.insert(Candidates::new(rules, mapping.protocol, range, self.attachment)?)
+                }
+            };
+            let port = candidates.choose(rules, &mapping, &self.conf.mappings, &self.container.addresses)?;
+            self.conf.mappings[at].host_port = Some(port);
+            is_chosen = true;
         }
-        let Container { addresses, interface, .. } = self.container;
-        let mut plan = Plan::new(self.attachment, &self.conf, addresses, interface, self.locals.clone())?;
-        plan.by_chains = self.by_chains;
-        Ok(plan)
-    }
-
-    /// Gives a mapping a host port that is free as far as can be seen; whether it is, the transaction decides.
-    fn choose(&mut self, rules: &mut Socket, at: usize) -> Result<(), Error> {
-        let mapping: Mapping = self.conf.mappings[at];
-        let known = self.candidates.iter().position(|(protocol, _)| *protocol == mapping.protocol);
-        let index = if let Some(index) = known {
-            index
-        } else {
-            let range = self.conf.free_ports.as_ref();
-            let candidates = Candidates::new(rules, mapping.protocol, range, self.attachment)?;
-            self.candidates.push((mapping.protocol, candidates));
-            self.candidates.len() - 1
-        };
-        let candidates = &mut self.candidates[index].1;
-        let port = candidates.choose(rules, &mapping, &self.conf.mappings, &self.container.addresses)?;
-        self.conf.mappings[at].host_port = Some(port);
+        if is_chosen {
+            let Container { addresses, interface, .. } = self.container;
+            let by_chains = self.plan.by_chains;
+            self.plan = Plan::new(self.attachment, &self.conf, addresses, interface, self.locals.clone())?;
+            self.plan.by_chains = by_chains;
+        }
         Ok(())
     }
 
-    /// Carries the plan out, in one transaction.
-    fn commit(&mut self, rules: &mut Socket, plan: Plan) -> Result<Plan, Error> {
-        let mut addition = Addition { publish: self, plan, cleared: 0 };
-        ledger::put(rules, &mut [&mut addition])?;
-        Ok(addition.plan)
-    }
-
-    /// Does what stands in the way of the plan ask for: another plan, or a refusal.
-    fn clear_way(&mut self, rules: &mut Socket, plan: &mut Plan) -> Result<(), Error> {
-        match clear_way(rules, plan, &self.attachment.container_id)? {
-            Way::Clear | Way::Cleared => {}
-            Way::Repeated => self.repeats = true,
+    /// Removes what was left behind in the plan's way, yields to what others have rightly, and chooses another free port for
+    /// one that was lost. Fails where another container has a port that was asked for by number.
+    fn clear_way(&mut self, rules: &mut Socket) -> Result<(), Error> {
+        match clear_way(rules, &self.plan, &self.attachment.container_id)? {
+            Way::Clear | Way::Cleared => Ok(()),
+            Way::Repeated => {
+                self.repeats = true;
+                Ok(())
+            }
             Way::Before(found) => {
                 for before in found {
-                    plan.yield_to(before);
+                    self.plan.yield_to(before);
                 }
+                Ok(())
             }
             Way::Taken { at, .. } if self.open[at] => {
                 self.losses += 1;
-                for (_, candidates) in &mut self.candidates {
+                for candidates in self.candidates.values_mut() {
                     candidates.step_aside(self.losses);
                 }
                 self.conf.mappings[at].host_port = None;
-                *plan = self.plan(rules)?;
+                self.choose_open(rules)
             }
-            Way::Taken { port, holder, .. } => return Err(Error::Taken { port, holder }),
+            Way::Taken { port, holder, .. } => Err(Error::Taken { port, holder }),
         }
-        Ok(())
     }
 
     /// The whole of it. What has to be made besides the elements is asked for first: to try and be refused costs the
     /// kernel a grace period.
-    fn fill(&self, rules: &mut Socket, batch: &mut Batch, plan: &Plan) -> Result<(), Error> {
+    fn fill(&self, rules: &mut Socket, batch: &mut Batch) -> Result<(), Error> {
+        let plan = &self.plan;
         let has_chain = rules.has_chain(&Chain::new(TABLE, &plan.chain.name))?;
         if !has_chain || self.repeats {
             if !rules.has_table(&TABLE)? {
@@ -181,7 +177,7 @@ impl<'a> Publish<'a> {
         }
         batch.create_element(&OWNERS, &plan.memory()?);
         // By protocol the last that was chosen.
-        for (protocol, _) in &self.candidates {
+        for protocol in self.candidates.keys() {
             let chosen = self.conf.mappings.iter().zip(&self.open).rev();
             let last = chosen.filter(|(_, open)| **open).find(|(mapping, _)| mapping.protocol == *protocol);
             if let Some(port) = last.and_then(|(mapping, _)| mapping.host_port) {
@@ -192,38 +188,28 @@ impl<'a> Publish<'a> {
     }
 }
 
-/// The transaction of an ADD.
-struct Addition<'a, 'b> {
-    publish: &'a mut Publish<'b>,
-    plan: Plan,
-    /// The last attempt before which the way was cleared.
-    cleared: usize,
-}
-
-impl Entry<Error> for Addition<'_, '_> {
+impl Entry<Error> for Publish<'_> {
     fn table(&self) -> Table<'static> {
         TABLE
     }
 
     fn prepare(&mut self, rules: &mut Socket, change: &mut Change) -> Result<(), Error> {
-        let Self { publish, plan, cleared } = self;
         // The last attempt was refused: something has the same key, or what an element leads to has just been removed.
-        if change.attempt > *cleared {
-            *cleared = change.attempt;
-            publish.clear_way(rules, plan)?;
+        if change.attempt > self.cleared {
+            self.cleared = change.attempt;
+            self.clear_way(rules)?;
         }
-        if plan.before.is_empty() {
-            return publish.fill(rules, &mut change.batch, plan);
+        if !self.plan.before.is_empty() {
+            // What others have before this one must still be theirs in the transaction.
+            change.needs_ruleset_as_read();
+            self.plan.forget_gone(rules)?;
         }
-        // What others have before this one must still be theirs in the transaction.
-        change.needs_ruleset_as_read();
-        plan.forget_gone(rules)?;
-        publish.fill(rules, &mut change.batch, plan)?;
-        for owner in &plan.before {
+        self.fill(rules, &mut change.batch)?;
+        for owner in &self.plan.before {
             if let Some(found) = rules.get_element(&OWNERS, &[owner.key()?])?
                 && let (Some(chain), Some(text)) = (record::chain(&found), &found.comment)
             {
-                let heir = std::slice::from_ref(&plan.owner);
+                let heir = std::slice::from_ref(&self.plan.owner);
                 standby::enter(&mut change.batch, owner, chain, text, heir)?;
             }
         }

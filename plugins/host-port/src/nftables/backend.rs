@@ -40,7 +40,8 @@ impl Backend for Nftables {
 
     fn publish(&mut self, wanted: &Wanted) -> Result<(), Error> {
         let Wanted { attachment, conf, container } = wanted;
-        Publish::new(&mut self.rules, attachment, conf.clone(), container)?.run(&mut self.rules, &self.framed)
+        Publish::new(&mut self.rules, attachment, conf.clone(), container, false)?
+            .run(&mut self.rules, &self.framed)
     }
 
     fn check(&mut self, wanted: Wanted) -> Result<(), Error> {
