@@ -209,7 +209,7 @@ fn is_program(file: &Path) -> bool {
     file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-/// Runs a program. It is over in any case when this returns: whoever undoes what it did must not meet it at work.
+/// Runs a program. It has ended in any case when this returns: an undo must not run beside it.
 ///
 /// What it says of errors goes to a file in memory, so that two pipes need not be read at once: by `Child::wait_with_output`,
 /// which panics where reading fails, or by a thread, which does where memory for its stack is lacking.

@@ -1,5 +1,5 @@
 //! What each of the two backends does: nftables, and the reference's chains of iptables. DEL and GC go through both
-//! (`removal`): who is to be removed may have come by either.
+//! (`removal`): the ports may have been published by either.
 
 use cni::Attachment;
 use iptables::Variant;
@@ -42,7 +42,7 @@ pub(crate) trait Backend {
     /// The other backends' places where the attachment has ports. Refuses what this backend has no way to do.
     fn others(&mut self, wanted: &Wanted) -> Result<Vec<Place>, Error>;
 
-    /// Whether the attachment has ports by this backend already, as far as that decides whether another's may go on.
+    /// Whether the attachment has ports by this backend already, so that another's rules are to be replaced.
     fn has_ports(&mut self, wanted: &Wanted) -> Result<bool, Error>;
 
     /// ADD. What a failure leaves is for the caller to undo.

@@ -79,7 +79,7 @@ pub(crate) enum Backend {
 pub(crate) struct ChainKeys {
     /// The bit of the mark that asks for masquerading; `None` for the default.
     pub mark_bit: Option<u32>,
-    /// Somebody else's chain that sets a mark, which somebody else masquerades by.
+    /// Another program's chain, which sets the mark that the other program masquerades by.
     pub mark_chain: Option<String>,
     /// Further matches of the rules that lead to the container's chain.
     pub conditions_v4: Vec<String>,
@@ -96,7 +96,7 @@ pub(crate) struct Conf {
     pub chains: ChainKeys,
     /// The host itself and the container's own network reach the port as well, by masquerading.
     pub snat: bool,
-    /// Whoever reaches the port is masqueraded.
+    /// Every client is masqueraded.
     pub masq_all: bool,
     /// A port that a process of the host listens on is refused.
     pub check_listeners: bool,

@@ -29,7 +29,7 @@ pub enum Error {
     Taken {
         /// The port that was asked for.
         port: Port,
-        /// Who has it: container and network.
+        /// The container and network that have it.
         holder: String,
     },
     /// A process of the host has the port (`checkHostListeners`).

@@ -160,7 +160,7 @@ fn add(conf: Conf, result: &AddResult, target: &Target) -> Result<(), cni::Error
     let container = Container::find(&conf, result, target.ifname(), backend.rules().is_some())?;
     let wanted = Wanted { attachment, conf, container };
     let others = backend.others(&wanted)?;
-    // An ADD that repeats one of before the node was moved: what serves, goes on serving.
+    // A repeated ADD, and the first one was made with the other backend: its rules stay where they work.
     if !others.is_empty()
         && !backend.has_ports(&wanted)?
         && other_backend::check(backend.rules(), &others, &wanted).is_ok()

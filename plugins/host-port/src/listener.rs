@@ -49,14 +49,14 @@ fn try_bind(port: &Port) -> Result<(), Errno> {
         SocketAddr::V6(address) => {
             let socket = open(AddressFamily::Inet6)?;
             reuse(&socket, port)?;
-            // Who listens on an address of IPv4 is not in the way.
+            // A listener on an address of IPv4 does not conflict.
             setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
             bind(socket.as_raw_fd(), &SockaddrIn6::from(address))
         }
     }
 }
 
-/// Connections that have ended, and linger for a minute, are not in the way of TCP; of UDP this would hide who listens.
+/// Lets TCP bind past connections in `TIME_WAIT`. For UDP it would hide a listener.
 fn reuse(socket: &impl std::os::fd::AsFd, port: &Port) -> Result<(), Errno> {
     if port.protocol == Protocol::Udp { Ok(()) } else { setsockopt(socket, sockopt::ReuseAddr, &true) }
 }

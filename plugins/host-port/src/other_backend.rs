@@ -17,7 +17,7 @@ use crate::port::Port;
 use crate::reference_tables;
 
 /// The places where an attachment has ports on a container's addresses; `framed` are the tables of nftables that have
-/// chains of that kind at all. Where there are none, one question a family tells; a program is started only where the
+/// chains of that kind at all. Where there are none, that takes one question a family; a program is started only where the
 /// legacy variant has rules.
 pub(crate) fn places(
     rules: Option<&mut Socket>,

@@ -23,7 +23,7 @@ pub(crate) fn everything(rules: Option<&mut Socket>, attachment: &Attachment, as
         return iptables::removal::del_legacy(attachment).err().into_iter().collect();
     };
     let had_ports = table::detach(rules, attachment, asked);
-    // Who has ports in the table has no legacy chains: only for these a program would be started.
+    // An attachment with ports in the table has no legacy chains, and a program need not be started.
     let may_be_legacy = !matches!(had_ports, Ok(true));
     let outcomes = [
         had_ports.map(drop),

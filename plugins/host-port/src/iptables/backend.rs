@@ -13,7 +13,7 @@ use crate::nftables::table::LO;
 use crate::other_backend;
 use crate::{flows, listener};
 
-/// The backend for who asks for it, and for a kernel without `nf_tables`; with a socket where the kernel has that as well.
+/// The backend on request, and on a kernel without `nf_tables`. With a socket where the kernel has `nf_tables` as well.
 pub(crate) struct Iptables(pub Option<Socket>);
 
 impl Backend for Iptables {
@@ -68,8 +68,8 @@ impl Backend for Iptables {
         };
         let mut framed = Vec::new();
         if let Some(rules) = self.0.as_mut() {
-            if let Some(memory) = table_check::memory(rules, attachment)? {
-                return table_check::check(rules, attachment, conf.clone(), container, &memory);
+            if let Some(record) = table_check::record(rules, attachment)? {
+                return table_check::check(rules, attachment, conf.clone(), container, &record);
             }
             framed = taken::framed(rules, &container.addresses)?;
         }

@@ -1,4 +1,4 @@
-//! Whether somebody else's rule takes a port first.
+//! Whether another container's rule takes a port first.
 //!
 //! Rules are added by one transaction after the other, and the kernel goes by the first that fits: so of all that add a
 //! rule for one port at the same time, exactly one finds none before its own.
@@ -10,7 +10,7 @@ use super::layout::{Layout, names_port};
 use super::names::{DNAT, TABLE};
 use crate::error::Error;
 
-/// Fails with the holder's name where a port was somebody else's before.
+/// Fails where another container had a port before, and names it.
 pub(super) fn check(layout: &Layout) -> Result<(), Error> {
     let program = Iptables::find(layout.family)?;
     let entries = program.rules(TABLE, DNAT)?.unwrap_or_default();
@@ -51,7 +51,7 @@ pub(super) fn is_of(comment: &str, container_id: &ContainerId) -> bool {
     comment.ends_with(&format!(" id: \"{container_id}\""))
 }
 
-/// Who has a chain, by the comment `dnat name: "net" id: "web"` of what leads there, as other refusals write it.
+/// The container that has a chain, by the comment `dnat name: "net" id: "web"` of what leads there, as other refusals write it.
 pub(super) fn holder(comment: &str, chain: &str) -> String {
     let named = comment.strip_prefix("dnat name: \"").and_then(|text| text.split_once("\" id: \""));
     match named {

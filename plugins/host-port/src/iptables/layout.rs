@@ -1,4 +1,4 @@
-//! What one family's program is to have for an attachment, in words. Pure.
+//! The rules of an attachment for one family's program, as words of its command line. Pure.
 
 use cni::{Attachment, ContainerId, reference};
 use ipnetwork::IpNetwork;
@@ -26,7 +26,7 @@ pub(super) struct Layout {
     /// In the container's chain.
     pub rules: Vec<Vec<String>>,
     pub ports: Vec<Port>,
-    /// What the common chains mark by; `None` where somebody else masquerades, or nobody.
+    /// What the common chains mark by; `None` where another program masquerades, or none.
     mark: Option<String>,
 }
 

@@ -42,7 +42,7 @@ fn del_chain(rules: &mut Socket, name: &str) -> Result<(), Error> {
             }
             led.extend(rules.rules(&chain)?.iter().filter_map(udp_ports::by_rule));
             change.batch.del_chain(&chain);
-            // Where somebody else has put them to use, they stay.
+            // The common chains stay where another program uses them.
             if others.is_empty() && change.attempt < WITH_COMMON {
                 del_common(rules, table, &mut change.batch)?;
             }

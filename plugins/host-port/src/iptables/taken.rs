@@ -69,7 +69,7 @@ fn names(entry: &Rule, port: &Port) -> bool {
         Clause::Extension { name, .. } => name == "comment",
         Clause::Verdict(_) => true,
         Clause::Other(name) => name == "counter",
-        // A condition: it takes some packets only, and who wrote it knows which.
+        // A condition: the entry takes some packets only.
         Clause::Compare { .. } | Clause::Lookup { .. } | Clause::Dnat { .. } => false,
     })
 }

@@ -1,5 +1,5 @@
-//! Which UDP ports a container's chain leads to it, as its rules tell: the kernel leads a flow on after they have gone,
-//! until it is made to forget it.
+//! The UDP ports that a container's chain publishes, read from its rules: their flows are to be removed from connection
+//! tracking with the chain.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -44,7 +44,7 @@ const fn port(host_port: u16, container: SocketAddr) -> Port {
     Port { host_ip: None, host_port, protocol: Protocol::Udp, container }
 }
 
-/// The first address and port of what the target DNAT has, told by its length: one range of IPv4 behind a count
+/// The first address and port of the target DNAT. Its length says which layout it has: one range of IPv4 after a count
 /// (`nf_nat_ipv4_multi_range_compat`), or a range of either family (`nf_nat_range`, `nf_nat_range2`), whose address of IPv4
 /// is followed by zeros. All are multiples of eight bytes.
 fn range(info: &[u8]) -> Option<SocketAddr> {

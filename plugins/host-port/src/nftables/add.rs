@@ -7,7 +7,7 @@ use cni::{Attachment, ContainerId};
 use nftables::ledger::{self, Change, Entry};
 use nftables::{Batch, Chain, Socket, Table};
 
-use super::conflict::{Way, clear_way};
+use super::conflict::{Conflict, resolve};
 use super::free_ports::{self, Candidates};
 use super::owner::Owner;
 use super::plan::Plan;
@@ -24,7 +24,7 @@ use crate::{flows, listener};
 pub(crate) struct Publish<'a> {
     attachment: &'a Attachment,
     container: &'a Container,
-    /// By what localhost is to lead to the container, as far as this plugin has that in hand.
+    /// By what localhost is to lead to the container, as far as this plugin switches it.
     locals: Vec<String>,
     /// Host ports that were left open are filled in as they are chosen.
     conf: Conf,
@@ -130,20 +130,20 @@ impl<'a> Publish<'a> {
 
     /// Removes what was left behind in the plan's way, yields to what others have rightly, and chooses another free port for
     /// one that was lost. Fails where another container has a port that was asked for by number.
-    fn clear_way(&mut self, rules: &mut Socket) -> Result<(), Error> {
-        match clear_way(rules, &self.plan, &self.attachment.container_id)? {
-            Way::Clear | Way::Cleared => Ok(()),
-            Way::Repeated => {
+    fn resolve(&mut self, rules: &mut Socket) -> Result<(), Error> {
+        match resolve(rules, &self.plan, &self.attachment.container_id)? {
+            Conflict::None | Conflict::Removed => Ok(()),
+            Conflict::Repeated => {
                 self.repeats = true;
                 Ok(())
             }
-            Way::Before(found) => {
+            Conflict::Earlier(found) => {
                 for before in found {
                     self.plan.yield_to(before);
                 }
                 Ok(())
             }
-            Way::Taken { at, .. } if self.open[at] => {
+            Conflict::Taken { at, .. } if self.open[at] => {
                 self.losses += 1;
                 for candidates in self.candidates.values_mut() {
                     candidates.step_aside(self.losses);
@@ -151,12 +151,12 @@ impl<'a> Publish<'a> {
                 self.conf.mappings[at].host_port = None;
                 self.choose_open(rules)
             }
-            Way::Taken { port, holder, .. } => Err(Error::Taken { port, holder }),
+            Conflict::Taken { port, holder, .. } => Err(Error::Taken { port, holder }),
         }
     }
 
-    /// The whole of it. What has to be made besides the elements is asked for first: to try and be refused costs the
-    /// kernel a grace period.
+    /// Adds everything to a transaction. Chains and the table are looked up first: a refused transaction costs the kernel a
+    /// grace period.
     fn fill(&self, rules: &mut Socket, batch: &mut Batch) -> Result<(), Error> {
         let plan = &self.plan;
         let has_chain = rules.has_chain(&Chain::new(TABLE, &plan.chain.name))?;
@@ -166,16 +166,12 @@ impl<'a> Publish<'a> {
             } else if self.repeats || !ruleset::is_of_this_version(rules)? {
                 ruleset::restore_table(batch)?;
             }
-            if has_chain {
-                plan.chain.restore(batch, rules)?;
-            } else {
-                plan.chain.create(batch, rules)?;
-            }
+            plan.chain.put(batch, rules, has_chain)?;
         }
         for ((map, _), element, _) in plan.elements() {
             batch.create_element(map, &element);
         }
-        batch.create_element(&OWNERS, &plan.memory()?);
+        batch.create_element(&OWNERS, &plan.record()?);
         // By protocol the last that was chosen.
         for protocol in self.candidates.keys() {
             let chosen = self.conf.mappings.iter().zip(&self.open).rev();
@@ -197,15 +193,15 @@ impl Entry<Error> for Publish<'_> {
         // The last attempt was refused: something has the same key, or what an element leads to has just been removed.
         if change.attempt > self.cleared {
             self.cleared = change.attempt;
-            self.clear_way(rules)?;
+            self.resolve(rules)?;
         }
-        if !self.plan.before.is_empty() {
+        if !self.plan.earlier.is_empty() {
             // What others have before this one must still be theirs in the transaction.
             change.needs_ruleset_as_read();
             self.plan.forget_gone(rules)?;
         }
         self.fill(rules, &mut change.batch)?;
-        for owner in &self.plan.before {
+        for owner in &self.plan.earlier {
             if let Some(found) = rules.get_element(&OWNERS, &[owner.key()?])?
                 && let (Some(chain), Some(text)) = (record::chain(&found), &found.comment)
             {
@@ -243,7 +239,7 @@ pub(crate) fn clear_ports(
     ledger::put(rules, &mut [&mut Clearing { plan, container_id, is_clear: false }])
 }
 
-/// A look at what is in the way, until nothing is: each look removes what it finds.
+/// Looks for conflicts until there is none: each look removes what it finds.
 struct Clearing<'a> {
     plan: Plan,
     container_id: &'a ContainerId,
@@ -256,15 +252,15 @@ impl Entry<Error> for Clearing<'_> {
     }
 
     fn prepare(&mut self, rules: &mut Socket, _: &mut Change) -> Result<(), Error> {
-        match clear_way(rules, &self.plan, self.container_id)? {
-            Way::Taken { port, holder, .. } => return Err(Error::Taken { port, holder }),
-            Way::Clear => self.is_clear = true,
+        match resolve(rules, &self.plan, self.container_id)? {
+            Conflict::Taken { port, holder, .. } => return Err(Error::Taken { port, holder }),
+            Conflict::None => self.is_clear = true,
             // Both have it: the one goes first, and the other remains when that is left.
-            Way::Before(found) => {
+            Conflict::Earlier(found) => {
                 let own: HashSet<Port> = found.iter().filter_map(|before| before.port).collect();
                 self.plan.ports.retain(|(_, port)| !own.contains(port));
             }
-            Way::Repeated | Way::Cleared => {}
+            Conflict::Repeated | Conflict::Removed => {}
         }
         Ok(())
     }

@@ -35,7 +35,7 @@ impl Backend for Nftables {
     }
 
     fn has_ports(&mut self, wanted: &Wanted) -> Result<bool, Error> {
-        Ok(check::memory(&mut self.rules, wanted.attachment)?.is_some())
+        Ok(check::record(&mut self.rules, wanted.attachment)?.is_some())
     }
 
     fn publish(&mut self, wanted: &Wanted) -> Result<(), Error> {
@@ -45,9 +45,9 @@ impl Backend for Nftables {
     }
 
     fn check(&mut self, wanted: Wanted) -> Result<(), Error> {
-        if let Some(memory) = check::memory(&mut self.rules, wanted.attachment)? {
+        if let Some(record) = check::record(&mut self.rules, wanted.attachment)? {
             let Wanted { attachment, conf, container } = wanted;
-            return check::check(&mut self.rules, attachment, conf, &container, &memory);
+            return check::check(&mut self.rules, attachment, conf, &container, &record);
         }
         let places = self.others(&wanted)?;
         if places.is_empty() {

@@ -15,10 +15,10 @@ use crate::error::Error;
 use crate::plan;
 use crate::port::Port;
 
-/// What the table remembers of an attachment that has ports in it.
-pub(crate) fn memory(rules: &mut Socket, attachment: &Attachment) -> Result<Option<Element>, Error> {
-    let memory = rules.get_element(&OWNERS, &[Owner::of(attachment).key()?])?;
-    Ok(memory.filter(record::has_ports))
+/// The owner record of an attachment that has ports in the table.
+pub(crate) fn record(rules: &mut Socket, attachment: &Attachment) -> Result<Option<Element>, Error> {
+    let record = rules.get_element(&OWNERS, &[Owner::of(attachment).key()?])?;
+    Ok(record.filter(record::has_ports))
 }
 
 /// Says of an attachment without ports in the table what is missing.
@@ -29,13 +29,13 @@ pub(crate) fn nothing(rules: &mut Socket, attachment: &Attachment) -> Result<(),
     differs(format!("table {TABLE} knows nothing of {attachment}"))
 }
 
-/// Compares, for an attachment that the table remembers.
+/// Compares, for an attachment with an owner record.
 pub(crate) fn check(
     rules: &mut Socket,
     attachment: &Attachment,
     mut conf: Conf,
     container: &Container,
-    memory: &Element,
+    record: &Element,
 ) -> Result<(), Error> {
     let owner = Owner::of(attachment);
     if let Some(chain) = ruleset::incomplete_chain(rules)? {
@@ -43,10 +43,10 @@ pub(crate) fn check(
     }
     recall_choices(rules, attachment, &mut conf, container)?;
     // Whether localhost was this plugin's to switch on was seen at ADD.
-    let locals = record::locals(memory);
+    let locals = record::locals(record);
     let plan = Plan::new(attachment, &conf, &container.addresses, &container.interface, locals)?;
-    let mut plan = plan.made_as(record::chain(memory));
-    plan.by_chains = !record::has_ports(memory);
+    let mut plan = plan.made_as(record::chain(record));
+    plan.by_chains = !record::has_ports(record);
     for (place, expected, port) in plan.elements() {
         let (map, key) = &place;
         let what = nftables::key::decode(map.key, &expected.key)?;
@@ -94,7 +94,7 @@ pub(crate) fn lacks_rules(chain: &str) -> Result<(), Error> {
     differs(format!("rules of chain {chain} of table {TABLE} are missing"))
 }
 
-/// What a version before this one did for 127.0.0.1 outlives the rules that guard it.
+/// An earlier version switched `route_localnet` on for 127.0.0.1, and that outlives the rules that guard it.
 fn opened(interface: Option<&String>, attachment: &Attachment) -> Result<(), Error> {
     let Some(interface) = interface else {
         return differs(format!("127.0.0.1 does not lead to {attachment}"));
@@ -105,7 +105,8 @@ fn opened(interface: Option<&String>, attachment: &Attachment) -> Result<(), Err
     ))
 }
 
-/// Names what keeps 127.0.0.1 from leading to an attachment that has its ports by iptables, of this program or the reference's.
+/// Names what is missing for 127.0.0.1 to lead to an attachment whose ports iptables publishes, by chains of this program or of
+/// the reference.
 pub(crate) fn localhost_of_chains(
     rules: Option<&mut Socket>,
     attachment: &Attachment,
@@ -117,11 +118,11 @@ pub(crate) fn localhost_of_chains(
         return Ok(());
     }
     if let Some(rules) = rules
-        && let Some(memory) = rules.get_element(&OWNERS, &[Owner::of(attachment).key()?])?
+        && let Some(record) = rules.get_element(&OWNERS, &[Owner::of(attachment).key()?])?
     {
-        let locals = record::locals(&memory);
+        let locals = record::locals(&record);
         if locals.iter().any(|local| local == LO4) {
-            return check(rules, attachment, conf.for_localhost(), container, &memory);
+            return check(rules, attachment, conf.for_localhost(), container, &record);
         }
         return opened(locals.first(), attachment);
     }
@@ -132,7 +133,7 @@ pub(crate) fn localhost_of_chains(
 }
 
 /// Names a port that would not go on by this network if the one that serves it were left: a version before this one kept
-/// none to spare, until the ADD is repeated.
+/// none on standby, until the ADD is repeated.
 fn is_to_spare(
     rules: &mut Socket,
     owner: &Owner,

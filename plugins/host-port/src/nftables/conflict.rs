@@ -1,4 +1,5 @@
-//! What stands in the way of a transaction: what was left behind is removed, what others have rightly is left to them.
+//! What conflicts with an ADD: elements under the same keys. Those of containers that have gone are removed; those of others
+//! stay theirs.
 
 use std::net::IpAddr;
 
@@ -8,32 +9,36 @@ use nftables::{Batch, Element, Field, Socket};
 
 use super::owner::{Holder, Owner};
 use super::place::{Place, hair_place};
-use super::plan::{Before, Plan};
+use super::plan::{Earlier, Plan};
 use super::removal::remove;
 use super::table::{LOCALHOST, OWNERS};
 use crate::error::Error;
 use crate::port::Port;
 
-/// What stands in the way of a transaction.
-pub(crate) enum Way {
-    /// Nothing: somebody else has just made the table or the chain.
-    Clear,
+/// What conflicts with a transaction.
+pub(crate) enum Conflict {
+    /// Nothing: another process has just made the table or the chain.
+    None,
     /// What was left behind, which has been removed.
-    Cleared,
-    /// The attachment's own of before, which has been removed.
+    Removed,
+    /// The attachment's own, of an earlier ADD, which has been removed.
     Repeated,
     /// What others have, rightly.
-    Before(Vec<Before>),
+    Earlier(Vec<Earlier>),
     /// Another container has the port of the mapping at this place.
     Taken { at: usize, port: Port, holder: String },
 }
 
-/// Looks for what is under the plan's keys.
-pub(crate) fn clear_way(rules: &mut Socket, plan: &Plan, container_id: &ContainerId) -> Result<Way, Error> {
+/// Looks for elements under the plan's keys, and removes those that were left behind.
+pub(crate) fn resolve(
+    rules: &mut Socket,
+    plan: &Plan,
+    container_id: &ContainerId,
+) -> Result<Conflict, Error> {
     // This attachment's own is of an ADD that the runtime repeats, or of a DEL that never came.
     if rules.get_element(&OWNERS, &[plan.owner.key()?])?.is_some() {
         remove(rules, &plan.owner, &[])?;
-        return Ok(Way::Repeated);
+        return Ok(Conflict::Repeated);
     }
     let mut before = Vec::new();
     let mut living: Vec<Owner> = Vec::new();
@@ -49,24 +54,24 @@ pub(crate) fn clear_way(rules: &mut Socket, plan: &Plan, container_id: &Containe
                 (Some((_, port)), _) if is_own(container_id, port, &found) => {
                     let (port, localhost) =
                         if LOCALHOST.contains(&place.0) { (None, Some(*port)) } else { (Some(*port), None) };
-                    before.push(Before { owner, port, localhost, address: None });
+                    before.push(Earlier { owner, port, localhost, address: None });
                     continue;
                 }
                 (Some((at, port)), _) => {
-                    return Ok(Way::Taken { at: *at, port: *port, holder: holder(&found) });
+                    return Ok(Conflict::Taken { at: *at, port: *port, holder: holder(&found) });
                 }
                 (None, [address]) if is_readable(&found) => {
-                    before.push(Before { owner, port: None, localhost: None, address: ip(address) });
+                    before.push(Earlier { owner, port: None, localhost: None, address: ip(address) });
                     continue;
                 }
                 _ => {}
             }
         }
-        // Its owner has gone, or nobody knows whose it is.
+        // Its owner has gone, or its comment names none.
         evict(rules, &found, place)?;
-        return Ok(Way::Cleared);
+        return Ok(Conflict::Removed);
     }
-    Ok(if before.is_empty() { Way::Clear } else { Way::Before(before) })
+    Ok(if before.is_empty() { Conflict::None } else { Conflict::Earlier(before) })
 }
 
 fn ip(field: &Field) -> Option<IpAddr> {

@@ -14,7 +14,7 @@ use crate::listener;
 use crate::plan::ports;
 use crate::port::{Port, Protocol};
 
-/// The ports of a range for one protocol: from behind the last one that was chosen on this host, each once.
+/// The ports of a range for one protocol, each once: first the one after the last that was chosen on this host.
 #[derive(Debug)]
 pub(crate) struct Candidates {
     protocol: Protocol,
@@ -82,8 +82,8 @@ impl Candidates {
         Err(Error::NoneFree { protocol: self.protocol, first: *self.range.start(), last: *self.range.end() })
     }
 
-    /// After a port was lost to a container that chose it at the same moment: goes on further off, the further the more
-    /// often, so that a crowd does not meet again and again.
+    /// After a port was lost to a container that chose it at the same moment: skips ports, more with each loss, so that many
+    /// ADDs at once do not choose the same ports again and again.
     pub(crate) fn step_aside(&mut self, losses: u32) {
         let span = 1_usize << losses.min(12);
         self.next = (self.next + self.seed % span) % self.range.len().max(1);

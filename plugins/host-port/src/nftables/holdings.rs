@@ -20,9 +20,9 @@ pub(crate) struct Holdings {
     pub places: Vec<Place>,
     /// Its ports.
     pub ports: Vec<Port>,
-    /// Who takes over what it leaves, in order, as far as it remembers.
+    /// The attachments that take over what it leaves, in order, as far as the record names them.
     pub heirs: Vec<Owner>,
-    /// Whether it remembers all of it.
+    /// Whether the record names all of it.
     pub is_whole: bool,
     /// The comment of its elements.
     pub comment: Option<String>,
@@ -30,7 +30,7 @@ pub(crate) struct Holdings {
     pub text: String,
 }
 
-/// What an owner has by now, of what it remembers and of `also`: elements that still have its name. `None` where it has
+/// What an owner has, of the elements that its record names and of `also`: those that still have its comment. `None` where it has
 /// nothing.
 pub(crate) fn recall(socket: &mut Socket, owner: &Owner, also: &[Place]) -> Result<Option<Holdings>, Error> {
     let mut holdings = Holdings::default();

@@ -14,7 +14,7 @@
 //! The routes are there only while the table is: the chain `local_<what>` stands for "on, by this plugin", `closing_<what>` for
 //! "about to be switched off", and both keep the table. [`LO4`] is what 127.0.0.1 needs, [`LO`] what `[::1]` does. Any other
 //! name is that of an interface whose `route_localnet` a version before this one switched on, for containers that still need it.
-//! Who has the backend of iptables on a kernel without nftables needs it as well, and has no guard.
+//! The backend of iptables on a kernel without nftables needs it as well, and there is no guard then.
 
 use std::net::IpAddr;
 use std::thread::sleep;
@@ -62,7 +62,7 @@ pub(crate) fn is_on(interface: &str) -> Result<bool, Error> {
     is_switched_on(interface)
 }
 
-/// What of the host is on or off, in words.
+/// What is on or off, for messages.
 pub(crate) fn what(interface: &str) -> String {
     if let Some(address) = stand_in(interface) {
         return format!("the local route to {address}");
@@ -113,7 +113,7 @@ pub(crate) fn release(socket: &mut Socket, interface: &str) -> Result<(), Error>
     match closed {
         Ok(()) => {}
         Err(error) if error.is_busy() => return Ok(()),
-        // Somebody else is at it, or was killed at it.
+        // Another process is closing it, or was killed while it did.
         Err(error) if error.is_not_found() => {
             if !has_chain(socket, &closing)? {
                 return Ok(());
@@ -129,7 +129,7 @@ pub(crate) fn release(socket: &mut Socket, interface: &str) -> Result<(), Error>
     Ok(())
 }
 
-/// Takes the local routes back where the table has gone that told of it, as after `nft flush ruleset`. An ADD at the same
+/// Removes the local routes where the table that stood for them has gone, as after `nft flush ruleset`. An ADD at the same
 /// time makes the table first, which is seen afterwards.
 pub(crate) fn forget(socket: &mut Socket) -> Result<(), Error> {
     withdraw(socket, LO4)?;

@@ -17,7 +17,7 @@ pub(crate) fn chain_prefix(network: &NetworkName) -> String {
 }
 
 /// The chain of a network for containers of the same kind: what its rules depend on are the `parts`. A network that
-/// is configured anew gets a new chain, and containers of before keep theirs.
+/// is configured anew gets a new chain, and earlier containers keep theirs.
 pub(crate) fn chain(network: &NetworkName, parts: &[String]) -> String {
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     format!("{}{}", chain_prefix(network), &token(&parts)[..8])

@@ -16,58 +16,45 @@ pub(crate) struct NetworkChain {
     pub subnets: Vec<IpNetwork>,
     /// Everybody is masqueraded.
     pub masq_all: bool,
-    /// By what localhost leads to the container, as far as this plugin has that in hand.
+    /// By what localhost leads to the container, as far as this plugin switches it.
     pub locals: Vec<String>,
     /// The chain is one of the first version, which masqueraded whatever the host itself sends.
     pub is_old: bool,
 }
 
 impl NetworkChain {
-    /// Adds the chain, and those of its interfaces where there are none. Fails where any of them exists by now.
-    pub(crate) fn create(&self, batch: &mut Batch, socket: &mut Socket) -> Result<(), Error> {
-        let chain = Chain::new(TABLE, &self.name);
-        batch.create_chain(&chain);
-        self.create_locals(batch, socket)?;
-        self.fill(batch);
-        Ok(())
-    }
-
-    /// Puts back the rules of a chain that is there, and of its interfaces' chains.
-    pub(crate) fn restore(&self, batch: &mut Batch, socket: &mut Socket) -> Result<(), Error> {
+    /// Adds the chain, or puts back the rules of one that is there, and the same for the chains of its interfaces. Fails where
+    /// another process makes one of them meanwhile.
+    pub(crate) fn put(&self, batch: &mut Batch, socket: &mut Socket, is_there: bool) -> Result<(), Error> {
         for interface in &self.locals {
             let name = names::local_chain(interface);
             let local = Chain::new(TABLE, &name);
-            if socket.has_chain(&local)? {
-                batch.flush_chain(&local).add_rule(&local, &[Expr::jump(NETWORKS.name)], None);
+            let has_local = socket.has_chain(&local)?;
+            if has_local && !is_there {
+                continue;
             }
+            if has_local {
+                batch.flush_chain(&local);
+            } else {
+                batch.create_chain(&local);
+            }
+            batch.add_rule(&local, &[Expr::jump(NETWORKS.name)], None);
         }
-        self.create_locals(batch, socket)?;
-        batch.flush_chain(&Chain::new(TABLE, &self.name));
-        self.fill(batch);
+        let chain = Chain::new(TABLE, &self.name);
+        if is_there {
+            batch.flush_chain(&chain);
+        } else {
+            batch.create_chain(&chain);
+        }
+        for exprs in self.rules() {
+            batch.add_rule(&chain, &exprs, None);
+        }
         Ok(())
     }
 
     /// Whether its rules are there.
     pub(crate) fn is_complete(&self, socket: &mut Socket) -> Result<bool, Error> {
         Ok(socket.rules(&Chain::new(TABLE, &self.name))?.len() == self.rules().len())
-    }
-
-    fn create_locals(&self, batch: &mut Batch, socket: &mut Socket) -> Result<(), Error> {
-        for interface in &self.locals {
-            let name = names::local_chain(interface);
-            let local = Chain::new(TABLE, &name);
-            if !socket.has_chain(&local)? {
-                batch.create_chain(&local).add_rule(&local, &[Expr::jump(NETWORKS.name)], None);
-            }
-        }
-        Ok(())
-    }
-
-    fn fill(&self, batch: &mut Batch) {
-        let chain = Chain::new(TABLE, &self.name);
-        for exprs in self.rules() {
-            batch.add_rule(&chain, &exprs, None);
-        }
     }
 
     fn rules(&self) -> Vec<Vec<Expr<'static>>> {

@@ -1,4 +1,4 @@
-//! Who has an element: the attachment, told by the element's comment.
+//! The attachment that an element belongs to, named by the element's comment.
 //!
 //! `<owner> via=<host interface> <interface> <network> <container ID>`, where the owner alone identifies; what comes
 //! last is cut where the kernel has no room. `published` shows it, a refused ADD names it, DEL and GC go by the owner.
@@ -11,7 +11,7 @@ use nftables::{Field, Ifname};
 
 use crate::error::Error;
 
-/// Digits of [`Attachment::token`] that the key of the map `owners` has room for, behind a letter (`IFNAMSIZ`).
+/// Digits of [`Attachment::token`] that the key of the map `owners` has room for, after a letter (`IFNAMSIZ`).
 const DIGITS: usize = 14;
 
 /// What identifies an attachment in this table: the first 56 bits of its [`Attachment::token`].

@@ -1,10 +1,13 @@
-//! What an attachment has in the table, remembered in one element, so that DEL needs to know nothing else.
+//! The owner record: one element of the map `owners`, whose comment names what an attachment has in the table. DEL needs
+//! nothing else.
 //!
-//! `<interfaces of localhost with / in between, or -> <container address>… <protocol/port>… <address/protocol/port>…`,
-//! and `...` in place of what there was no room for: then the maps are searched. `~` before a port: by another of the
-//! container's networks, or by this one when that was left. `=` before a port: iptables publishes it, and only localhost leads
-//! there by this table. `+<owner>`: an heir, who has some of these ports to spare, or one
-//! of these addresses.
+//! `<interfaces of localhost with / in between, or -> <word>…`, where a word is
+//! - a container's address,
+//! - `protocol/port` or `address/protocol/port`: a published port,
+//! - `~` before a port: on standby, or taken over from another of the container's networks,
+//! - `=` before a port: iptables publishes it, and only localhost leads there by this table,
+//! - `+<owner>`: an heir, which has some of these ports on standby, or one of these addresses,
+//! - `...`, at the end: there was no room for the rest, and the maps are to be searched.
 
 use std::net::IpAddr;
 
@@ -21,7 +24,7 @@ use crate::port::{Port, Protocol};
 const NONE: &str = "-";
 /// Between interfaces: what no name of one has (`dev_valid_name`).
 const AND: char = '/';
-/// Ends a memory that had no room for everything.
+/// Ends a record that had no room for everything.
 pub(super) const MORE: &str = "...";
 /// Begins the word of a port that another network of the container has.
 const SPARE: char = '~';
@@ -44,7 +47,7 @@ pub(crate) fn of_localhost(
     of_text(owner, chain, of_words(locals, words))
 }
 
-/// Whether a memory names a port of such a place, other than to spare.
+/// Whether a record names a port of such a place, other than to spare.
 pub(crate) fn publishes(owner: &Owner, text: &str, place: &Place) -> bool {
     let words = text.split(' ').skip(1).filter(|word| !word.starts_with(SPARE));
     words.into_iter().any(|word| places(owner, word).contains(place))
@@ -88,12 +91,12 @@ pub(crate) fn with_heirs(
     if whole == text { Ok(None) } else { of_text(owner, chain, whole).map(Some) }
 }
 
-/// The heirs that a memory names.
+/// The heirs that a record names.
 pub(super) fn heirs(text: &str) -> Vec<Owner> {
     text.split(' ').filter_map(|word| word.strip_prefix(HEIR)).filter_map(Owner::from_digits).collect()
 }
 
-/// Whether a memory names an address of the container.
+/// Whether a record names an address of the container.
 pub(crate) fn has_address(text: &str, address: IpAddr) -> bool {
     text.split(' ').skip(1).any(|word| word.parse() == Ok(address))
 }
@@ -167,7 +170,7 @@ fn published(word: &str) -> Vec<Place> {
     }
 }
 
-/// Adds the places that a memory stands for, each once: of a port that one family has, and the other has to spare, there are
+/// Adds the places that a record stands for, each once: of a port that one family has, and the other has to spare, there are
 /// two words. To delete an element twice is an error.
 pub(super) fn add_remembered(candidates: &mut Vec<Place>, owner: &Owner, text: &str) {
     for place in text.split(' ').skip(1).flat_map(|word| places(owner, word)) {
@@ -196,7 +199,7 @@ pub(crate) fn locals(element: &Element) -> Vec<String> {
     element.comment.as_deref().map(interfaces).unwrap_or_default()
 }
 
-/// The interfaces that a memory names.
+/// The interfaces that a record names.
 pub(crate) fn interfaces(text: &str) -> Vec<String> {
     let word = text.split(' ').next().filter(|word| !word.is_empty() && *word != NONE);
     word.into_iter().flat_map(|word| word.split(AND)).map(str::to_owned).collect()

@@ -86,7 +86,7 @@ pub(crate) fn localhost_of((map, key): &Place) -> Option<Place> {
     }
 }
 
-/// The key in that map. `::1` is under what stands in for it by then.
+/// The key in that map. `::1` is under its stand-in: the rules see no other address.
 pub(crate) fn key_of(host_ip: Option<IpAddr>, protocol: Protocol, host_port: u16) -> Vec<Field> {
     let seen = |ip: IpAddr| if ip == Ipv6Addr::LOCALHOST { STAND_IN.into() } else { ip };
     let address = host_ip.map(|ip| Field::from(seen(ip)));
@@ -105,7 +105,7 @@ pub(crate) fn waiting_place(port: &Port) -> Place {
     (&AT4, key_of(Some(port.container.ip()), port.protocol, port.host_port))
 }
 
-/// Where an owner has the port of such a place to spare; `None` where that is no port's.
+/// Where an owner has the port of a place on standby; `None` where the place is not a port's.
 pub(crate) fn standby_of(owner: &Owner, (map, key): &Place) -> Option<Place> {
     let any4 = || Field::Ipv4(Ipv4Addr::UNSPECIFIED);
     let any6 = || Field::Ipv6(Ipv6Addr::UNSPECIFIED);

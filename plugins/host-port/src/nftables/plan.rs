@@ -25,14 +25,14 @@ pub(crate) struct Plan {
     pub chain: NetworkChain,
     /// The ports, with the index of the mapping of [`Conf::mappings`] that each comes from.
     pub ports: Vec<(usize, Port)>,
-    /// Those of them that another of the container's networks has.
+    /// Those of them that another of the container's networks has: on standby.
     pub spares: HashSet<Port>,
     /// The container's addresses that lead to the network's chain.
     pub hair: Vec<IpAddr>,
     /// Those of them that another container has as well, and had first.
     pub shared: Vec<IpAddr>,
-    /// Who has what this one has to spare or shares.
-    pub before: Vec<Owner>,
+    /// The attachments that have what this one has on standby or shares.
+    pub earlier: Vec<Owner>,
     /// The interface of the host that goes with the container.
     pub interface: String,
     /// Iptables publishes the ports; only localhost leads to them by this table.
@@ -78,7 +78,7 @@ impl Plan {
             ports,
             spares: HashSet::new(),
             shared: Vec::new(),
-            before: Vec::new(),
+            earlier: Vec::new(),
             interface: interface.to_owned(),
             comment: Holder::new(attachment, interface).comment(),
         })
@@ -115,7 +115,7 @@ impl Plan {
                 .comment(self.comment.as_str());
             ((map, key), element, None)
         });
-        // Who only waits for a place needs an element all the same: its comment says whose the place is then.
+        // An attachment that only waits for a place needs an element all the same: its comment becomes the place's.
         let waiting = self.lent.iter().filter(|_| self.by_chains).map(|port| {
             let place = waiting_place(port);
             let element = Element::new(&place.1).comment(self.comment.as_str());
@@ -138,13 +138,13 @@ impl Plan {
         self
     }
 
-    /// Goes without what somebody has before it; the same is asked for again once that one has gone.
-    pub(crate) fn yield_to(&mut self, Before { owner, port, localhost, address }: Before) {
+    /// Leaves out what an earlier attachment has.
+    pub(crate) fn yield_to(&mut self, Earlier { owner, port, localhost, address }: Earlier) {
         self.spares.extend(port);
         self.lent.extend(localhost);
         self.shared.extend(address);
-        if let Some(owner) = owner.filter(|owner| !self.before.contains(owner)) {
-            self.before.push(owner);
+        if let Some(owner) = owner.filter(|owner| !self.earlier.contains(owner)) {
+            self.earlier.push(owner);
         }
     }
 
@@ -173,7 +173,7 @@ impl Plan {
     }
 
     /// The element in `owners`.
-    pub(crate) fn memory(&self) -> Result<Element, Error> {
+    pub(crate) fn record(&self) -> Result<Element, Error> {
         let all = self.ports.iter().map(|(_, port)| *port);
         let (spares, ports): (Vec<Port>, Vec<Port>) = all.partition(|port| self.spares.contains(port));
         let NetworkChain { name, locals, .. } = &self.chain;
@@ -190,8 +190,8 @@ fn subnet(address: &IpNetwork) -> Option<IpNetwork> {
     IpNetwork::new(address.network(), address.prefix()).ok()
 }
 
-/// What somebody has before the attachment.
-pub(crate) struct Before {
+/// What another attachment has had since before this one.
+pub(crate) struct Earlier {
     pub owner: Option<Owner>,
     /// A port that the container itself has, by another of its networks.
     pub port: Option<Port>,

@@ -14,13 +14,13 @@ use crate::error::Error;
 use crate::flows;
 
 /// Removes all that an attachment has in the table, and says whether it had ports there. Where it has nothing, a DEL before
-/// this one may have been killed behind its transaction, and what that left is removed; where there is no table,
+/// this one may have been killed after its transaction, and what that left is removed; where there is no table,
 /// somebody may have flushed it.
 pub(crate) fn detach(rules: &mut Socket, attachment: &Attachment, asked: bool) -> Result<bool, Error> {
     let owner = Owner::of(attachment);
-    if let Some(memory) = rules.get_element(&OWNERS, &[owner.key()?])? {
+    if let Some(record) = rules.get_element(&OWNERS, &[owner.key()?])? {
         remove(rules, &owner, &[])?;
-        return Ok(record::has_ports(&memory));
+        return Ok(record::has_ports(&record));
     }
     if rules.has_table(&TABLE)? {
         sweep(rules, &attachment.network)?;
@@ -47,7 +47,7 @@ struct Removal<'a> {
     holdings: Option<Holdings>,
 }
 
-/// So many attempts insist on a ruleset that nobody changes meanwhile.
+/// How many attempts ask for the ruleset as it was read.
 const INSISTING: usize = 25;
 
 impl Entry<Error> for Removal<'_> {
@@ -138,7 +138,7 @@ fn release(socket: &mut Socket, chain: &str, locals: &[String]) -> Result<(), Er
 
 /// Removes the table unless a network or an interface needs it.
 fn del_unused_table(socket: &mut Socket) -> Result<(), Error> {
-    // Somebody may have flushed all rules (`nft flush table`), by which chains keep each other. Owners remain.
+    // After `nft flush table` no rule refers to the chain any more, but the owners remain.
     if !socket.is_referenced(&NETWORKS)? && socket.elements(&OWNERS)?.is_empty() {
         socket.del_unused_table(&NETWORKS)?;
     }

@@ -11,8 +11,8 @@ use crate::iptables::taken;
 use crate::reference_tables;
 
 /// The container's bridge, or the VLAN device on it, where that has `route_localnet` on and nothing needs it: a version before
-/// this one switched it on, and its table was flushed or the reference has left. On a bridge that somebody else made it is
-/// theirs.
+/// this one switched it on, and its table was flushed or the reference has left. On a bridge that
+/// another program made it is that program's.
 pub(crate) fn left_on(
     socket: &mut Socket,
     links: &mut netlink::Socket,

@@ -1,8 +1,8 @@
-//! Ports that a container has by several of its networks: one serves, the others keep theirs to spare. When the one that
+//! Ports that a container has by several of its networks: one serves, the others keep theirs on standby. When the one that
 //! serves goes, its heirs take over what it leaves, in the same transaction.
 //!
-//! Who comes later enters itself as an heir in the memory of who came before. An heir that has gone is passed over, and the
-//! heirs that are left become those of who takes over.
+//! A later attachment enters itself as an heir in the owner record of the earlier one. An heir that has gone is skipped, and
+//! the remaining heirs become those of the attachment that takes over.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,7 @@ use super::place::{Place, localhost_of, standby_of};
 use super::table::{self, HAIR4, HAIR6, LOCALHOST, OWNERS, SPARE4, SPARE6};
 use crate::error::Error;
 
-/// Somebody who may take over.
+/// An attachment that may take over.
 struct Heir {
     owner: Owner,
     holdings: Holdings,
@@ -52,7 +52,7 @@ pub(crate) fn hand_over(
             record::interfaces(&heir.holdings.text).iter().any(|name| name == table::localhost_of_set(map))
         };
         let next = taken.iter().find(|(of, _)| of == place).map(|(_, at)| &heirs[*at]);
-        // Who has the port already, by iptables or beside that, had only this to wait for.
+        // An heir that has the port already, by iptables, waited for localhost alone.
         let waits = |heir: &&Heir| record::publishes(&heir.owner, &heir.holdings.text, place);
         if let Some(next) = next.or_else(|| heirs.iter().find(waits)).filter(has_localhost) {
             batch.create_element(map, &commented(Element::new(key), &next.holdings));
@@ -80,7 +80,7 @@ pub(crate) fn enter(
     Ok(())
 }
 
-/// The heirs that an owner names; where it had no room for them, who has anything to spare.
+/// The heirs that an owner record names; where it had no room for them, every attachment with a port on standby.
 fn named(socket: &mut Socket, owner: &Owner, left: &Holdings) -> Result<Vec<Owner>, Error> {
     let mut heirs = left.heirs.clone();
     if !left.is_whole {
@@ -95,7 +95,7 @@ fn named(socket: &mut Socket, owner: &Owner, left: &Holdings) -> Result<Vec<Owne
     Ok(heirs)
 }
 
-/// Adds to a transaction that the first heir who can takes over a place; which one does.
+/// Adds to a transaction that the first heir that can takes over a place. Returns that heir's index.
 fn take(
     socket: &mut Socket,
     batch: &mut Batch,

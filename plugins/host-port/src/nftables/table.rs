@@ -98,7 +98,7 @@ pub(super) const GUARD: Chain =
 
 /// For packets of localhost, before connection tracking sees them; a chain of this kind routes them anew.
 pub(super) const AWAY: Chain = Chain::base(TABLE, "away", Kind::Route, HookPoint::Output, priority::RAW);
-/// For answers to them, behind connection tracking, which gives them their source back at the priority of srcnat.
+/// For answers to them, after connection tracking, which gives them their source back at the priority of srcnat.
 pub(super) const BACK: Chain =
     Chain::base(TABLE, "back", Kind::Filter, HookPoint::Input, priority::SRCNAT + 10);
 

@@ -53,8 +53,8 @@ fn written(plan: &Plan) -> String {
         };
         writeln!(text, "{} {}{data}", map.name, words(&key)).unwrap();
     }
-    let memory = plan.memory().unwrap().comment.unwrap();
-    writeln!(text, "owners {memory}").unwrap();
+    let record = plan.record().unwrap().comment.unwrap();
+    writeln!(text, "owners {record}").unwrap();
     text.replace(&plan.chain.name, "CHAIN")
 }
 
