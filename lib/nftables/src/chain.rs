@@ -1,7 +1,8 @@
 //! Chains: named lists of rules; a base chain is entered from a hook of the network stack.
 
-use crate::attr::{Writer, find, find_be32, find_string};
 use crate::{Family, Table, userdata};
+use wire::Writer;
+use wire::attribute::{find, find_be32, find_string};
 
 /// What a base chain is for (`NFTA_CHAIN_TYPE`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! The clauses of a rule that somebody made, `nft` or iptables, as far as this crate understands them.
 
-use crate::attr::{attributes, find, find_be32, find_string};
 use crate::expr::numbers::{
     NFT_LOOKUP_F_INV, NFT_NAT_DNAT, NFTA_BITWISE_MASK, NFTA_CMP_DATA, NFTA_CMP_OP, NFTA_DATA_VALUE,
     NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_IMMEDIATE_DATA, NFTA_IMMEDIATE_DREG, NFTA_KEY, NFTA_LIST_ELEM,
@@ -10,6 +9,7 @@ use crate::expr::numbers::{
 use crate::expr::{Source, VERDICT};
 use crate::verdict::NFTA_DATA_VERDICT;
 use crate::{Selector, Verdict};
+use wire::attribute::{attributes, find, find_be32, find_string};
 
 /// What of a rule a clause is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

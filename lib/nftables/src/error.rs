@@ -3,6 +3,7 @@
 use std::io;
 
 use nix::errno::Errno;
+use wire::{describe, is_errno};
 
 /// The result of everything that talks to the kernel.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -12,13 +13,13 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// No netfilter socket could be had: the kernel lacks `nfnetlink`, or no descriptor is left.
-    #[error("open netfilter socket: {}", cause(.source))]
+    #[error("open netfilter socket: {}", describe(.source))]
     Open {
         /// What the kernel answered.
         source: io::Error,
     },
     /// One operation of a batch was refused; nothing of the batch was carried out.
-    #[error("{operation}: {}", cause(.source))]
+    #[error("{operation}: {}", describe(.source))]
     Operation {
         /// Position in the batch, from 0.
         index: usize,
@@ -28,7 +29,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The batch as a whole was refused (a lack of privilege, or another generation) or could not be delivered.
-    #[error("commit batch of {operations} operations: {}{}", cause(.source), lack(.source))]
+    #[error("commit batch of {operations} operations: {}{}", describe(.source), lack(.source))]
     Commit {
         /// How many operations the batch had.
         operations: usize,
@@ -46,7 +47,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// A question was answered by an error, or not at all.
-    #[error("{query}: {}{}", cause(.source), lack(.source))]
+    #[error("{query}: {}{}", describe(.source), lack(.source))]
     Query {
         /// In words: `get element tcp . 8080 of inet cleat port4`.
         query: String,
@@ -130,16 +131,6 @@ impl Error {
             _ => false,
         }
     }
-}
-
-/// Whether `error` is `errno`, compared by number: several have no [`io::ErrorKind`] of their own.
-pub(crate) fn is_errno(error: &io::Error, errno: Errno) -> bool {
-    error.raw_os_error() == Some(errno as i32)
-}
-
-fn cause(source: &io::Error) -> String {
-    // The standard library appends the number and begins in upper case.
-    source.raw_os_error().map_or_else(|| source.to_string(), |raw| Errno::from_raw(raw).desc().to_lowercase())
 }
 
 /// A batch as a whole, or a question, is refused only to those who lack the capability (`nfnetlink_rcv`).

@@ -32,11 +32,11 @@
 //! Numbers come from `linux/netfilter/nf_tables.h`, `nfnetlink.h` and `nfnetlink_conntrack.h`; the ids of data types
 //! and the user data, which the kernel stores without looking, are `nft`'s (`datatype.h`, libnftnl's `udata.h`).
 
-mod attr;
 mod batch;
 mod chain;
 mod clause;
 pub mod conntrack;
+mod deferred_close;
 mod element;
 mod error;
 mod expr;
@@ -46,7 +46,6 @@ pub mod key;
 pub mod ledger;
 mod message;
 mod operation;
-mod parting;
 mod query;
 pub mod recorded;
 mod rule;

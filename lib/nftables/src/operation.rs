@@ -3,10 +3,13 @@
 //! Words are made from the message itself, and only once the kernel has refused it: a batch of thousands of elements
 //! pays nothing for them.
 
-use crate::attr::{find, find_be32, find_string};
+use wire::Message;
+use wire::attribute::{find, find_be32, find_string};
+use wire::message::NLM_F_EXCL;
+
 use crate::chain::{NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE};
 use crate::element::{NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE, first_key};
-use crate::message::{Message, NLM_F_EXCL};
+use crate::message::{body, family};
 use crate::rule::{NFTA_RULE_CHAIN, NFTA_RULE_HANDLE, NFTA_RULE_TABLE};
 use crate::set::{NFT_SET_MAP, NFTA_SET_FLAGS, NFTA_SET_NAME, NFTA_SET_TABLE};
 use crate::table::NFTA_TABLE_NAME;
@@ -31,9 +34,8 @@ pub(crate) const NFT_MSG_GETGEN: u16 = 16;
 
 /// Says what `message` asks for. `key_type` is the concatenation of the set's key types, for messages on elements.
 pub(crate) fn describe(message: &Message, key_type: u32) -> String {
-    let body = message.body();
-    let family =
-        Family::from_number(message.family()).map_or_else(String::new, |family| format!("{family} "));
+    let body = body(message);
+    let family = Family::from_number(family(message)).map_or_else(String::new, |family| format!("{family} "));
     let name = |attribute: u16| find_string(body, attribute).unwrap_or("?");
     let table = || format!("table {family}{}", name(NFTA_TABLE_NAME));
     let chain = || format!("chain {family}{} {}", name(NFTA_CHAIN_TABLE), name(NFTA_CHAIN_NAME));

@@ -1,8 +1,9 @@
 //! Rules: written as a list of clauses, read back as handle, comment, and as much of the clauses as tells what becomes
 //! of a packet.
 
-use crate::attr::{self, Writer};
 use crate::{Chain, Clause, Expr, Table, Verdict, clause, expr, userdata};
+use wire::Writer;
+use wire::attribute::{NESTED, attributes, find, u16_at};
 
 /// A rule as the kernel has it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,9 +28,9 @@ impl Rule {
 
     /// Reads the attributes of an `NFT_MSG_NEWRULE` answer.
     pub(crate) fn read(attributes: &[u8]) -> Option<Self> {
-        let handle = u64::from_be_bytes(attr::find(attributes, NFTA_RULE_HANDLE)?.try_into().ok()?);
-        let stored = attr::find(attributes, NFTA_RULE_USERDATA).unwrap_or_default();
-        let expressions = attr::find(attributes, NFTA_RULE_EXPRESSIONS).unwrap_or_default();
+        let handle = u64::from_be_bytes(find(attributes, NFTA_RULE_HANDLE)?.try_into().ok()?);
+        let stored = find(attributes, NFTA_RULE_USERDATA).unwrap_or_default();
+        let expressions = find(attributes, NFTA_RULE_EXPRESSIONS).unwrap_or_default();
         Some(Self {
             handle,
             comment: userdata::comment(stored, userdata::COMMENT).map(str::to_owned),
@@ -76,7 +77,7 @@ pub struct WholeRule {
 impl WholeRule {
     /// Reads the attributes of an `NFT_MSG_NEWRULE` answer.
     pub(crate) fn read(attributes: &[u8]) -> Option<Self> {
-        let expressions = attr::find(attributes, NFTA_RULE_EXPRESSIONS).unwrap_or_default().to_vec();
+        let expressions = find(attributes, NFTA_RULE_EXPRESSIONS).unwrap_or_default().to_vec();
         Some(Self { rule: Rule::read(attributes)?, expressions })
     }
 
@@ -85,16 +86,36 @@ impl WholeRule {
     pub fn consists_of(&self, table: Table, exprs: &[Expr]) -> bool {
         let mut writer = Writer::default();
         expr::write(&mut writer, table, exprs);
-        let (mut found, mut wanted) =
-            (attr::attributes(&self.expressions), attr::attributes(writer.as_bytes()));
+        let (mut found, mut wanted) = (attributes(&self.expressions), attributes(writer.as_bytes()));
         loop {
             match (found.next(), wanted.next()) {
                 (None, None) => return true,
-                (Some((_, found)), Some((_, wanted))) if attr::agrees(found, wanted) => {}
+                (Some((_, found)), Some((_, wanted))) if agrees(found, wanted) => {}
                 _ => return false,
             }
         }
     }
+}
+
+/// Whether `found` is what came of `wanted`, as the kernel answers it: the same attributes with the same payloads, and
+/// beside them only what stands for nothing asked for (flags of zero).
+fn agrees(found: &[u8], wanted: &[u8]) -> bool {
+    let nothing = |payload: &[u8]| payload.iter().all(|byte| *byte == 0);
+    marked(wanted).all(|(kind, is_nest, payload)| match find(found, kind) {
+        Some(found) if is_nest => agrees(found, payload),
+        Some(found) => found == payload,
+        None => false,
+    }) && attributes(found).all(|(kind, payload)| find(wanted, kind).is_some() || nothing(payload))
+}
+
+/// The attributes that a [`Writer`] wrote, with whether they are nests.
+fn marked(mut bytes: &[u8]) -> impl Iterator<Item = (u16, bool, &[u8])> {
+    std::iter::from_fn(move || {
+        let kind = u16_at(bytes, 2)?;
+        let (plain, payload) = attributes(bytes).next()?;
+        bytes = bytes.get((4 + payload.len()).next_multiple_of(4)..).unwrap_or_default();
+        Some((plain, kind & NESTED != 0, payload))
+    })
 }
 
 /// The chain's rules, all of them: what lists or flushes them.
@@ -128,9 +149,9 @@ mod tests {
         let mut list = Writer::default();
         expr::write(&mut list, TABLE, exprs);
         let mut expressions = Writer::default();
-        for (kind, expression) in attr::attributes(list.as_bytes()) {
-            let name = attr::find_string(expression, expr::numbers::NFTA_EXPR_NAME).unwrap();
-            let data = attr::find(expression, expr::numbers::NFTA_EXPR_DATA).unwrap();
+        for (kind, expression) in attributes(list.as_bytes()) {
+            let name = wire::attribute::find_string(expression, expr::numbers::NFTA_EXPR_NAME).unwrap();
+            let data = find(expression, expr::numbers::NFTA_EXPR_DATA).unwrap();
             expressions.nest(kind, |expression| {
                 expression.string(expr::numbers::NFTA_EXPR_NAME, name);
                 expression.nest(expr::numbers::NFTA_EXPR_DATA, |nest| {

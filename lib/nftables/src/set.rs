@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use crate::attr::{Writer, find_be32};
 use crate::{Table, Type, key, userdata};
+use wire::Writer;
+use wire::attribute::find_be32;
 
 /// A named set; with data a map, with verdicts for data a verdict map.
 ///
@@ -147,7 +148,7 @@ const SET_COMMENT: u8 = 7;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Family, attr};
+    use crate::Family;
 
     const TABLE: Table = Table::new(Family::Inet, "cleat");
 
@@ -156,9 +157,9 @@ mod tests {
         let mut writer = Writer::default();
         Set::vmap(TABLE, "masq4", &[Type::Ipv4Addr]).write(&mut writer, 1);
         let bytes = writer.as_bytes();
-        assert_eq!(attr::find_be32(bytes, NFTA_SET_FLAGS), Some(NFT_SET_MAP));
-        assert_eq!(attr::find_be32(bytes, NFTA_SET_DATA_TYPE), Some(NFT_DATA_VERDICT));
-        assert_eq!(attr::find_be32(bytes, NFTA_SET_KEY_LEN), Some(4));
+        assert_eq!(find_be32(bytes, NFTA_SET_FLAGS), Some(NFT_SET_MAP));
+        assert_eq!(find_be32(bytes, NFTA_SET_DATA_TYPE), Some(NFT_DATA_VERDICT));
+        assert_eq!(find_be32(bytes, NFTA_SET_KEY_LEN), Some(4));
         assert_eq!(writer.take_fault(), None);
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::attr::Writer;
+use wire::Writer;
 
 /// The packet family of a table (`NFPROTO_*` in `linux/netfilter.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -7,7 +7,9 @@ use super::tuple::{
     CTA_IP_V4_DST, CTA_IP_V4_SRC, CTA_PROTO_DST_PORT, CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_TUPLE_IP,
     CTA_TUPLE_ORIG, CTA_TUPLE_PROTO, CTA_TUPLE_REPLY, Tuple,
 };
-use crate::attr::{Writer, find};
+use wire::Writer;
+use wire::attribute::find;
+
 use crate::{Family, Field};
 
 /// Which flows: those that meet every criterion given. *Original* is the direction of the first packet as it came in;

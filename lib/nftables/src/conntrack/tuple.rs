@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::attr::find;
+use wire::attribute::find;
 
 /// Addresses and ports of one direction of a flow; ICMP has no ports.
 #[derive(Debug, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use super::register::{self, FIRST, SECOND};
 use super::selector::{Dependency, NFT_CT_LABELS, NFT_META_MARK, Source};
 use super::value::label;
 use super::{Expr, Reject, Selector, Value};
-use crate::attr::Writer;
 use crate::{Family, Field, Set, Table, Type, key};
+use wire::Writer;
 
 /// Writes the expressions of one rule in `table`.
 pub(crate) fn write(list: &mut Writer, table: Table, exprs: &[Expr]) {
