@@ -13,17 +13,17 @@ pub mod recorded;
 pub mod route;
 pub mod sysctl;
 
-mod attribute;
 mod error;
+mod ip;
 mod living;
 mod mac;
-mod message;
 mod namespace;
 mod netconf;
 mod socket;
 
 pub use address::{Address, AddressFlags};
 pub use error::Error;
+pub use ip::Family;
 pub use ipnetwork::IpNetwork;
 pub use link::{
     Advertisements, Bridge, BridgeNetfilter, BridgeVlan, Link, Peer, PortFlags, Veth, VlanDevice, VlanMember,
@@ -31,6 +31,5 @@ pub use link::{
 pub use living::{Inhabited, Living};
 pub use mac::{Mac, ParseMacError};
 pub use namespace::{Namespace, NamespaceLock};
-pub use netconf::Family;
 pub use route::Route;
 pub use socket::Socket;

@@ -2,10 +2,10 @@
 //!
 //! They are read by what reads the answers to a [`Socket`](crate::Socket)'s own requests.
 
-use crate::attribute::u32_at;
+use wire::attribute::u32_at;
+
 use crate::error::Error;
 use crate::link::BridgeVlan;
-use crate::socket::hear;
 use crate::{Address, Link, Route};
 
 /// The links (`RTM_NEWLINK`).
@@ -44,9 +44,10 @@ fn all<T>(datagram: &[u8], parse: impl Fn(&[u8]) -> Option<T>) -> Result<Vec<T>,
     let mut objects = Vec::new();
     // All of a datagram answers one request.
     let sequence = u32_at(datagram, 8).unwrap_or_default();
-    hear(format_args!("read a recorded answer"), datagram, sequence, &mut true, &mut |body| {
-        objects.extend(parse(body));
+    let answers = wire::answers(datagram, sequence, &mut true, |message| {
+        objects.extend(parse(message.payload));
         false
-    })?;
+    });
+    answers.map_err(|error| Error::answered(format_args!("read a recorded answer"), error))?;
     Ok(objects)
 }

@@ -96,6 +96,13 @@ impl Writer {
         self.bytes(kind, &value.to_ne_bytes());
     }
 
+    /// The same, where there is a number.
+    pub fn optional_u32(&mut self, kind: u16, value: Option<u32>) {
+        if let Some(value) = value {
+            self.u32(kind, value);
+        }
+    }
+
     /// Appends attributes within one that is marked as a nest (`NLA_F_NESTED`): what `fill` appends.
     pub fn nest(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) {
         self.attribute(kind | NESTED, fill);

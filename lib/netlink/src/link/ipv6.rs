@@ -2,9 +2,9 @@
 //!
 //! The same as below `/proc/sys/net/ipv6/conf`, and it comes with the link.
 
-use nix::libc::{AF_INET6, c_int};
+use wire::attribute::{find, u32_at};
 
-use crate::attribute::{attributes, u32_at};
+use crate::ip::Family;
 
 /// `IFLA_INET6_CONF`: a number for each parameter.
 const CONF: u16 = 2;
@@ -30,10 +30,7 @@ impl Advertisements {
 
     /// Reads them from `IFLA_AF_SPEC`.
     pub(super) fn parse(families: &[u8]) -> Option<Self> {
-        let of = |bytes, wanted: c_int| {
-            attributes(bytes).find(|(kind, _)| c_int::from(*kind) == wanted).map(|(_, value)| value)
-        };
-        let parameters = of(of(families, AF_INET6)?, c_int::from(CONF))?;
+        let parameters = find(find(families, Family::V6.number().into())?, CONF)?;
         let parameter = |number: usize| u32_at(parameters, number * 4);
         Some(Self { accepted: parameter(ACCEPT_RA)?, forwarding: parameter(FORWARDING)? != 0 })
     }
