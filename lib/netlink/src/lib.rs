@@ -14,8 +14,8 @@ pub mod route;
 pub mod sysctl;
 
 mod error;
+mod found_namespace;
 mod ip;
-mod living;
 mod mac;
 mod namespace;
 mod netconf;
@@ -23,12 +23,12 @@ mod socket;
 
 pub use address::{Address, AddressFlags};
 pub use error::Error;
+pub use found_namespace::{FoundNamespace, NsidsWithProcesses};
 pub use ip::Family;
 pub use ipnetwork::IpNetwork;
 pub use link::{
     Advertisements, Bridge, BridgeNetfilter, BridgeVlan, Link, Peer, PortFlags, Veth, VlanDevice, VlanMember,
 };
-pub use living::{Inhabited, Living};
 pub use mac::{Mac, ParseMacError};
 pub use namespace::{Namespace, NamespaceLock};
 pub use route::Route;

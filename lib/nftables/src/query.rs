@@ -154,7 +154,7 @@ impl Socket {
     }
 
     /// The names of all chains of a table; none where it does not exist.
-    pub fn chains(&mut self, table: &Table) -> Result<Vec<String>> {
+    pub fn chain_names(&mut self, table: &Table) -> Result<Vec<String>> {
         let query = format_args!("list chains of table {table}");
         // The kernel narrows this to the family, not to the table.
         self.dump(
