@@ -1,4 +1,4 @@
-//! What can go wrong, told as `doing what to which: cause`.
+//! What can go wrong. A message reads `doing what to which: cause`.
 
 use std::fmt::Arguments;
 use std::io;
@@ -123,12 +123,6 @@ impl Error {
         self.is(Errno::EROFS)
     }
 
-    /// Whether it is a capability that the process lacks.
-    #[must_use]
-    pub fn is_privilege(&self) -> bool {
-        matches!(self, Self::Privilege { .. })
-    }
-
     pub(crate) fn is(&self, errno: Errno) -> bool {
         self.errno() == Some(errno as i32)
     }
@@ -218,7 +212,8 @@ mod tests {
             lacking(Errno::EPERM).to_string(),
             "enter it: operation not permitted (it takes CAP_SYS_ADMIN)"
         );
-        assert!(lacking(Errno::EACCES).is_privilege() && !lacking(Errno::ENOMEM).is_privilege());
+        assert!(matches!(lacking(Errno::EACCES), Error::Privilege { .. }));
+        assert!(matches!(lacking(Errno::ENOMEM), Error::Io { .. }));
         assert_eq!(lacking(Errno::EPERM).errno(), Some(1));
     }
 }

@@ -52,7 +52,7 @@ impl FoundNamespace {
     }
 }
 
-/// Opens each namespace once. What has gone meanwhile, and what may not be opened, is skipped.
+/// Opens each namespace once. What is gone by now, and what may not be opened, is skipped.
 fn distinct(paths: Vec<PathBuf>) -> Result<Vec<FoundNamespace>, Error> {
     let mut known = BTreeSet::from([Namespace::current()?.identity()?]);
     let mut all = Vec::new();
@@ -86,7 +86,7 @@ fn unescaped(text: &str) -> String {
         .fold(text.to_owned(), |text, (code, character)| text.replace(code, character))
 }
 
-/// The namespaces that processes are in, by the numbers that this namespace has for them (`nsid`).
+/// The namespaces that processes are in, as IDs in this namespace (`nsid`, ip-netns(8)).
 #[derive(Debug, Default)]
 pub struct NsidsWithProcesses(BTreeSet<i32>);
 

@@ -1,11 +1,11 @@
 //! Links, addresses, routes, network namespaces and sysctls of Linux: a noun a module, a verb a function.
 //!
 //! Everything is blocking and happens in the calling thread: one request, one answer, over one
-//! `NETLINK_ROUTE` socket. A question never reads more of the kernel's tables than its answer needs, so that
-//! the cost of a verb does not grow with the number of containers on the node.
+//! `NETLINK_ROUTE` socket. A verb reads no more of the kernel's tables than it needs, so its cost does not grow
+//! with the number of containers on the node.
 //!
-//! The crate takes and returns plain values. It knows nothing of CNI and nothing of packet filters, decides
-//! no names, and keeps no state beyond the open socket: what exists is asked of the kernel, each time.
+//! The crate takes and returns plain values. It knows nothing of CNI and nothing of packet filters, chooses
+//! no names, and keeps no state beyond the open socket: it asks the kernel what exists, each time.
 
 pub mod address;
 pub mod link;

@@ -1,6 +1,6 @@
-//! What answers of the kernel say that somebody has recorded: one datagram, as recvmsg(2) gives it, without a socket.
+//! Reads recorded answers of the kernel, without a socket: one datagram each, as recvmsg(2) returns it.
 //!
-//! They are read by what reads the answers to a [`Socket`](crate::Socket)'s own requests.
+//! It is the same code that reads the answers on a [`Socket`](crate::Socket).
 
 use wire::attribute::u32_at;
 
@@ -11,7 +11,7 @@ use crate::{Address, Link, Route};
 /// The links (`RTM_NEWLINK`).
 ///
 /// # Errors
-/// Messages whose length is a lie, and the error that the kernel answered.
+/// Messages with a wrong length, and the error that the kernel answered.
 pub fn links(datagram: &[u8]) -> Result<Vec<Link>, Error> {
     all(datagram, Link::parse)
 }

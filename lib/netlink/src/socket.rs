@@ -3,7 +3,7 @@
 use std::fmt::Arguments;
 use std::thread::{self, ThreadId};
 
-use wire::message::{self, NLM_F_ACK, NLM_F_DUMP, NLM_F_ECHO};
+use wire::message::{NLM_F_ACK, NLM_F_DUMP, NLM_F_ECHO};
 use wire::{Protocol, Writer};
 
 use crate::error::Error;
@@ -13,7 +13,7 @@ use crate::error::Error;
 /// should have no more room.
 const FIRST: usize = 8 * 1024;
 
-/// A `NETLINK_ROUTE` socket. It stays in the network namespace it was opened in, whichever thread uses it.
+/// A `NETLINK_ROUTE` socket. It stays in the network namespace it was opened in, no matter which thread uses it.
 pub struct Socket {
     wire: wire::Socket,
     opener: ThreadId,
@@ -77,8 +77,8 @@ impl Socket {
         object.ok_or_else(|| Error::answered(operation, wire::Error::Malformed("too short")))
     }
 
-    /// Asks for all objects that match the request: whatever `parse` makes of each message, if anything. A
-    /// table that changed while it was read is read again.
+    /// Asks for all objects that match the request: what `parse` makes of each message. A table that changed
+    /// while it was read is read again.
     pub(crate) fn dump<T, I: IntoIterator<Item = T>>(
         &mut self,
         operation: Arguments<'_>,
@@ -91,7 +91,7 @@ impl Socket {
             // Kernels before the option send the whole table, which is why every parser filters again.
             let _ = self.wire.check_strictly();
         }
-        let objects = message::request(kind, NLM_F_DUMP, fill).and_then(|mut request| {
+        let objects = wire::request(kind, NLM_F_DUMP, fill).and_then(|mut request| {
             self.wire.dump(&mut request, |message, objects: &mut Vec<T>| {
                 objects.extend(parse(message.payload));
                 0
@@ -135,7 +135,7 @@ impl Socket {
         fill: impl FnOnce(&mut Writer),
         mut take: impl FnMut(&[u8]) -> bool,
     ) -> Result<(), Error> {
-        message::request(kind, flags, fill)
+        wire::request(kind, flags, fill)
             .and_then(|mut request| self.wire.ask(&mut request, |message| take(message.payload)))
             .map(drop)
             .map_err(|error| Error::answered(operation, error))

@@ -1,9 +1,10 @@
 //! Elements of sets and maps.
 
-use crate::verdict::NFTA_DATA_VERDICT;
-use crate::{Field, Set, Verdict, key, userdata};
 use wire::Writer;
 use wire::attribute::{self, attributes};
+
+use crate::verdict::NFTA_DATA_VERDICT;
+use crate::{Field, Set, Verdict, key, userdata};
 
 /// What a map holds for a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

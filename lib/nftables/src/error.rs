@@ -8,7 +8,7 @@ use wire::{describe, is_errno};
 /// The result of everything that talks to the kernel.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// An error with the operation it befell; the errno, where the kernel gave one, is the source.
+/// An error with the operation that failed; the errno, where the kernel gave one, is the source.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -23,7 +23,7 @@ pub enum Error {
     Operation {
         /// Position in the batch, from 0.
         index: usize,
-        /// In words: `add element tcp . 8080 to inet cleat port4`.
+        /// Such as `add element tcp . 8080 to inet cleat port4`.
         operation: String,
         /// What the kernel answered.
         source: io::Error,
@@ -41,7 +41,7 @@ pub enum Error {
     Encode {
         /// Position in the batch, from 0.
         index: usize,
-        /// In words.
+        /// The operation, as above.
         operation: String,
         /// What does not fit.
         reason: &'static str,
@@ -49,12 +49,12 @@ pub enum Error {
     /// A question was answered by an error, or not at all.
     #[error("{query}: {}{}", describe(.source), lack(.source))]
     Query {
-        /// In words: `get element tcp . 8080 of inet cleat port4`.
+        /// Such as `get element tcp . 8080 of inet cleat port4`.
         query: String,
         /// What the kernel answered.
         source: io::Error,
     },
-    /// A text is no interface name by the kernel's rule (`dev_valid_name`, 1 to 15 bytes).
+    /// A text that is no interface name by the kernel's rule (`dev_valid_name`, 1 to 15 bytes).
     #[error("use {name:?} as interface name: {reason}")]
     Ifname {
         /// The text.

@@ -1,4 +1,4 @@
-//! What a message of the netfilter family begins with, behind netlink's own header: `struct nfgenmsg`.
+//! What a message of the netfilter family begins with, after netlink's own header: `struct nfgenmsg`.
 
 use wire::Message;
 
@@ -17,7 +17,7 @@ pub(crate) fn header(family: u8, version: u8, resource: u16) -> [u8; HEADER] {
     [family, version, high, low]
 }
 
-/// The attributes behind the header.
+/// The attributes after the header.
 pub(crate) fn body<'a>(message: &Message<'a>) -> &'a [u8] {
     message.payload.get(HEADER..).unwrap_or_default()
 }
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn reads_what_it_wrote() {
-        let bytes = wire::message::request(NFTABLES, 0, |writer| {
+        let bytes = wire::request(NFTABLES, 0, |writer| {
             writer.raw(&header(1, 0, 0x0a0b));
             writer.string(1, "cleat");
         });

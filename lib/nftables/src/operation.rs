@@ -1,7 +1,7 @@
-//! The kinds of messages that `nf_tables` takes, and their description in words.
+//! The kinds of messages that `nf_tables` takes, and their descriptions for error messages.
 //!
-//! Words are made from the message itself, and only once the kernel has refused it: a batch of thousands of elements
-//! pays nothing for them.
+//! A description is made from the message itself, and only after the kernel has refused it: a batch of thousands of
+//! elements pays nothing for it.
 
 use wire::Message;
 use wire::attribute::{find, find_be32, find_string};
@@ -60,14 +60,14 @@ pub(crate) fn describe(message: &Message, key_type: u32) -> String {
         },
         NFT_MSG_NEWSET => format!("{new} {}", set()),
         NFT_MSG_DELSET => format!("delete {}", set()),
-        NFT_MSG_NEWSETELEM => format!("{new} element {} to {}", key_words(body, key_type), elements_set()),
+        NFT_MSG_NEWSETELEM => format!("{new} element {} to {}", key_text(body, key_type), elements_set()),
         NFT_MSG_DELSETELEM if first_key(body).is_none() => format!("flush {}", elements_set()),
-        NFT_MSG_DELSETELEM => format!("delete element {} of {}", key_words(body, key_type), elements_set()),
+        NFT_MSG_DELSETELEM => format!("delete element {} of {}", key_text(body, key_type), elements_set()),
         other => format!("send nf_tables message {other}"),
     }
 }
 
-fn key_words(body: &[u8], key_type: u32) -> String {
+fn key_text(body: &[u8], key_type: u32) -> String {
     let bytes = first_key(body).unwrap_or_default();
     match key::types(key_type).map(|types| key::decode(&types, bytes)) {
         Some(Ok(fields)) => key::words(&fields),

@@ -94,8 +94,8 @@ impl Socket {
         self.get_set(format_args!("get set {set}"), set, |_| Some(())).map(|found| found.is_some())
     }
 
-    /// The element with that key; `None` where the key, the set or the table does not exist, and where the set is somebody
-    /// else's of the same name, with keys of another size. Costs the same however many elements there are.
+    /// The element with that key; `None` where the key, the set or the table does not exist, and where the set of that name
+    /// is a stranger's with keys of another size. Costs the same however many elements there are.
     pub fn get_element(&mut self, set: &Set, key: &[Field]) -> Result<Option<Element>> {
         let words = fmt::from_fn(|f| f.write_str(&key::words(key)));
         let query = format_args!("get element {words} of {set}");
@@ -115,8 +115,8 @@ impl Socket {
     /// All elements of a set or map, in no order; none where it does not exist.
     ///
     /// Some time after a set has grown or shrunk, the kernel moves its elements to a table of another size, from a work
-    /// queue. What is read meanwhile has some elements twice and others not at all, and nothing in the answer tells.
-    /// Therefore keys are looked through for repetitions and counted, and read again where that does not come out.
+    /// queue. What is read in that time has some elements twice and lacks others, and nothing in the answer says so.
+    /// Therefore everything is read again where a key repeats or the count is wrong.
     pub fn elements(&mut self, set: &Set) -> Result<Vec<Element>> {
         let mut elements = Vec::new();
         for attempt in 0..READS {
@@ -132,11 +132,11 @@ impl Socket {
                 break;
             }
         }
-        // The count goes with every transaction, so on a node that never rests it may not come out at all.
+        // Every transaction changes the count: on a busy node it may never be right.
         Ok(elements)
     }
 
-    /// How many elements a set has, where the kernel tells (`NFTA_SET_COUNT`, Linux 6.16).
+    /// How many elements a set has, where the kernel says (`NFTA_SET_COUNT`, Linux 6.16).
     fn count(&mut self, set: &Set) -> Result<Option<usize>> {
         let count = self.get_set(format_args!("count elements of {set}"), set, |body| {
             Some(find_be32(body, NFTA_SET_COUNT).and_then(|count| usize::try_from(count).ok()))
@@ -265,7 +265,7 @@ impl Socket {
         found.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "answer lacks an attribute"))
     }
 
-    /// Asks for all objects, again where the ruleset changes meanwhile.
+    /// Asks for all objects, again where the ruleset changes in between.
     fn dump<T>(
         &mut self,
         query: Arguments<'_>,
@@ -276,7 +276,7 @@ impl Socket {
     ) -> Result<Vec<T>> {
         let objects = request(kind, NLM_F_DUMP, family.number(), fill).and_then(|mut request| {
             self.wire.dump(&mut request, |message, objects| {
-                // Not every dump has NLM_F_DUMP_INTR, but each part tells the generation that it was read at.
+                // Not every dump has NLM_F_DUMP_INTR, but each part names the generation that it was read at.
                 let resource = message::resource(message);
                 read(message::body(message), objects);
                 resource
@@ -293,7 +293,7 @@ fn request(
     family: u8,
     fill: impl FnOnce(&mut Writer),
 ) -> std::result::Result<Vec<u8>, wire::Error> {
-    wire::message::request(NFTABLES | kind, flags, |message| {
+    wire::request(NFTABLES | kind, flags, |message| {
         message.raw(&message::header(family, 0, 0));
         fill(message);
     })
@@ -307,7 +307,7 @@ const NFTA_GEN_ID: u16 = 1;
 const NFTA_TABLE_USE: u16 = 3;
 const NFTA_CHAIN_USE: u16 = 6;
 const NFTA_SET_COUNT: u16 = 20;
-/// How long to let the kernel move elements before they are read again.
+/// How long the kernel may move elements before they are read again.
 const REHASHING: Duration = Duration::from_millis(2);
-/// How often elements are read that the kernel moves meanwhile.
+/// How often elements are read again while the kernel moves them.
 const READS: usize = 16;

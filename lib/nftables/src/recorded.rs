@@ -1,6 +1,6 @@
-//! What answers of the kernel say that somebody has recorded: one datagram, as recvmsg(2) gives it, without a socket.
+//! Reads recorded answers of the kernel, without a socket: one datagram each, as recvmsg(2) returns it.
 //!
-//! They are read by what reads the answers to a [`Socket`](crate::Socket)'s own requests.
+//! It is the same code that reads the answers on a [`Socket`](crate::Socket).
 
 use std::io;
 

@@ -1,16 +1,17 @@
-//! Rules: written as a list of clauses, read back as handle, comment, and as much of the clauses as tells what becomes
-//! of a packet.
+//! Rules. They are written as a list of expressions, and read as handle, comment, and the clauses that decide what
+//! happens to a packet.
 
-use crate::{Chain, Clause, Expr, Table, Verdict, clause, expr, userdata};
 use wire::Writer;
 use wire::attribute::{NESTED, attributes, find, u16_at};
+
+use crate::{Chain, Clause, Expr, Table, Verdict, clause, encode, userdata};
 
 /// A rule as the kernel has it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rule {
-    /// By which it is deleted.
+    /// The number by which it is deleted.
     pub handle: u64,
-    /// What it was given for comment.
+    /// Its comment.
     pub comment: Option<String>,
     /// What it consists of, in order.
     pub clauses: Vec<Clause>,
@@ -21,7 +22,7 @@ impl Rule {
     pub(crate) fn write(attributes: &mut Writer, chain: &Chain, exprs: &[Expr], comment: Option<&str>) {
         write_chain(attributes, chain);
         attributes.nest(NFTA_RULE_EXPRESSIONS, |list| {
-            expr::write(list, chain.table, exprs);
+            encode::write(list, chain.table, exprs);
         });
         userdata::write(attributes, NFTA_RULE_USERDATA, Vec::new(), userdata::COMMENT, comment);
     }
@@ -65,10 +66,10 @@ impl Rule {
     }
 }
 
-/// A rule as the kernel has it, whole: what [`Rule`] tells of it, and what compares it with one that could be written.
+/// A rule as the kernel has it, with all its expressions, to be compared with one that could be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WholeRule {
-    /// What is told of it.
+    /// What can be read of it.
     pub rule: Rule,
     /// The content of `NFTA_RULE_EXPRESSIONS`.
     expressions: Vec<u8>,
@@ -85,7 +86,7 @@ impl WholeRule {
     #[must_use]
     pub fn consists_of(&self, table: Table, exprs: &[Expr]) -> bool {
         let mut writer = Writer::default();
-        expr::write(&mut writer, table, exprs);
+        encode::write(&mut writer, table, exprs);
         let (mut found, mut wanted) = (attributes(&self.expressions), attributes(writer.as_bytes()));
         loop {
             match (found.next(), wanted.next()) {
@@ -139,7 +140,7 @@ const NFTA_RULE_USERDATA: u16 = 7;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Family, Field, Selector, Set, Type};
+    use crate::{Family, Field, Selector, Set, Type, expr};
 
     const TABLE: Table = Table::new(Family::Inet, "cleat");
     const PORTS: Set = Set::new(TABLE, "ports", &[Type::Ifname]);
@@ -147,7 +148,7 @@ mod tests {
     /// As the kernel answers: with the flags of a lookup, which are written only where there are some.
     fn answered(exprs: &[Expr], flags: Option<u32>) -> WholeRule {
         let mut list = Writer::default();
-        expr::write(&mut list, TABLE, exprs);
+        encode::write(&mut list, TABLE, exprs);
         let mut expressions = Writer::default();
         for (kind, expression) in attributes(list.as_bytes()) {
             let name = wire::attribute::find_string(expression, expr::numbers::NFTA_EXPR_NAME).unwrap();

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use crate::{Table, Type, key, userdata};
 use wire::Writer;
 use wire::attribute::find_be32;
 
+use crate::{Table, Type, key, userdata};
+
 /// A named set; with data a map, with verdicts for data a verdict map.
 ///
-/// The kernel hashes the keys, so a lookup costs the same whatever their number. Intervals, timeouts and anonymous
+/// The kernel hashes the keys, so the cost of a lookup does not depend on their number. Intervals, timeouts and anonymous
 /// sets are not offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Set<'a> {
@@ -82,7 +83,7 @@ impl<'a> Set<'a> {
         userdata::write(attributes, NFTA_SET_USERDATA, stored, SET_COMMENT, self.comment);
     }
 
-    /// Whether the attributes of a set that there is say of it what this one does: the same types, and no more than they.
+    /// Whether the attributes of an existing set say the same: these types, and no more.
     pub(crate) fn agrees(&self, attributes: &[u8]) -> bool {
         let number = |attribute| find_be32(attributes, attribute);
         let is_map = if self.data.is_some() { NFT_SET_MAP } else { 0 };

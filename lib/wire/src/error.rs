@@ -1,10 +1,10 @@
-//! Why the kernel did not do what it was asked for, and error numbers in words.
+//! Why a request failed, and texts for error numbers.
 
 use std::io;
 
 use nix::errno::Errno;
 
-/// What kept a request from being answered as it was meant. It does not name the request: who asks does.
+/// Why a request failed. The caller adds what the request was.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A system call failed, or the request could not be encoded.

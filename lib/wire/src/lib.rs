@@ -1,4 +1,4 @@
-//! Netlink itself (netlink(7)): messages, attributes and the socket, of whichever protocol.
+//! Netlink itself (netlink(7)): messages, attributes and the socket, for any of its protocols.
 //!
 //! It knows no link and no table. What a message means is up to `netlink` (`NETLINK_ROUTE`) and `nftables`
 //! (`NETLINK_NETFILTER`), which share this crate and do not know each other.
@@ -16,4 +16,4 @@ mod writer;
 pub use error::{Error, describe, is_errno};
 pub use message::Message;
 pub use socket::{Protocol, Socket, answers};
-pub use writer::Writer;
+pub use writer::{Writer, request};

@@ -1,7 +1,7 @@
 //! The message header (`struct nlmsghdr`), and the messages that end an exchange.
 
 use crate::attribute::{find, text, u16_at, u32_at};
-use crate::{Error, Writer};
+use crate::error::Error;
 
 /// `NLMSG_NOOP`: to be ignored.
 pub(crate) const NLMSG_NOOP: u16 = 1;
@@ -24,7 +24,7 @@ pub const NLM_F_DUMP: u16 = 0x300;
 pub const NLM_F_EXCL: u16 = 0x200;
 /// Create the object where it does not exist.
 pub const NLM_F_CREATE: u16 = 0x400;
-/// Put the object behind those that there are.
+/// Put the object after the existing ones.
 pub const NLM_F_APPEND: u16 = 0x800;
 /// Of an acknowledgement: the request is not repeated in it.
 const NLM_F_CAPPED: u16 = 0x100;
@@ -50,19 +50,6 @@ pub fn header(length: u32, kind: u16, flags: u16, sequence: u32) -> [u8; HEADER]
 /// Numbers the message that `bytes` begin with.
 pub fn set_sequence(bytes: &mut [u8], sequence: u32) {
     bytes[8..12].copy_from_slice(&sequence.to_ne_bytes());
-}
-
-/// A request as a datagram of its own, to be numbered as it is sent.
-///
-/// # Errors
-/// [`Error::Io`] where `fill` appends what the format cannot hold.
-pub fn request(kind: u16, flags: u16, fill: impl FnOnce(&mut Writer)) -> Result<Vec<u8>, Error> {
-    let mut writer = Writer::default();
-    writer.message(kind, flags, fill);
-    match writer.take_fault() {
-        Some(reason) => Err(Error::Io(std::io::Error::new(std::io::ErrorKind::InvalidInput, reason))),
-        None => Ok(writer.into_bytes()),
-    }
 }
 
 /// A message as it lies in the receive buffer.
@@ -151,18 +138,6 @@ mod tests {
         assert_eq!(first, Message { kind: 16, flags: 2, sequence: 7, payload, is_cut: false });
         assert_eq!(Message::split(&mut rest).unwrap().kind, 3);
         assert!(rest.is_empty());
-    }
-
-    #[test]
-    fn reads_what_it_wrote() {
-        let mut bytes = request(0x0a00, NLM_F_CREATE, |writer| writer.string(1, "cleat")).unwrap();
-        set_sequence(&mut bytes, 9);
-        let read: Vec<_> = messages(&bytes).collect();
-        assert_eq!(read.len(), 1);
-        assert_eq!((read[0].kind, read[0].flags, read[0].sequence), (0x0a00, 0x401, 9));
-        assert_eq!(find(read[0].payload, 1), Some(&b"cleat\0"[..]));
-        let error = request(0, 0, |writer| writer.string(1, "a\0b")).unwrap_err();
-        assert_eq!(std::io::Error::from(error).to_string(), "name contains a NUL character");
     }
 
     #[test]

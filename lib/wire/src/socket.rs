@@ -1,7 +1,7 @@
 //! The socket: requests go out one at a time, and each is answered in full before the next.
 //!
-//! The kernel handles a request inside `sendto`, and the next part of a dump inside `recvfrom`: whatever there is to
-//! read is queued when the call before it returns, and nothing here ever waits.
+//! The kernel handles a request inside `sendto`, and the next part of a dump inside `recvfrom`: an
+//! answer is queued when the call before it returns, and nothing here ever waits.
 //!
 //! Nothing is guessed. A message that answers another request, or did not come from the kernel, is skipped; one with a
 //! wrong length, or that did not fit into the buffer, is an error.
@@ -13,14 +13,14 @@ use netlink_sys::{Socket as RawSocket, protocols};
 use nix::libc::{MSG_DONTWAIT, MSG_TRUNC};
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::Error;
+use crate::error::Error;
 use crate::message::{self, Message, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN};
 
 /// The kernel never makes a datagram of a dump larger than this (`netlink_recvmsg` in `af_netlink.c`).
 const BUFFER: usize = 32 * 1024;
 /// Below the least `net.core.wmem_default` in use, so that small requests need no socket option.
 const SEND_LIMIT: usize = 128 * 1024;
-/// How often a table is read that changes meanwhile.
+/// How often a table is read again that changes while it is read.
 const DUMP_ATTEMPTS: usize = 16;
 /// The kernel's own port.
 const KERNEL: u32 = 0;
@@ -34,7 +34,7 @@ pub enum Protocol {
     Netfilter,
 }
 
-/// A netlink socket. It stays in the network namespace it was opened in, whichever thread uses it.
+/// A netlink socket. It stays in the network namespace it was opened in, no matter which thread uses it.
 #[derive(Debug)]
 pub struct Socket {
     raw: RawSocket,
@@ -141,7 +141,7 @@ impl Socket {
     }
 
     /// Numbers and sends `request`, and hands each message that answers it to `take` until that returns true, or until the
-    /// kernel's acknowledgement or the end of the dump. False where the kernel says that what it read changed meanwhile.
+    /// kernel's acknowledgement or the end of the dump. False where the kernel says that a table changed while it was read.
     ///
     /// # Errors
     /// See [`Error`].
@@ -165,7 +165,7 @@ impl Socket {
     }
 
     /// Asks for all objects: what `read` adds for each message. All is read again where the kernel says that it changed
-    /// meanwhile, and where `read` does not return the same for all messages: the generation of the table, if it has one.
+    /// in between, and where `read` does not return the same for all messages: the generation of the table, if it has one.
     ///
     /// # Errors
     /// See [`Error`]; [`Error::Interrupted`] after 16 attempts.

@@ -4,8 +4,24 @@
 //! both could otherwise change the meaning of a message without an error. The first such fault is kept until the
 //! message is complete.
 
+use std::io;
+
 use crate::attribute::NESTED;
+use crate::error::Error;
 use crate::message::{self, NLM_F_REQUEST};
+
+/// A request as a datagram of its own, to be numbered as it is sent.
+///
+/// # Errors
+/// [`Error::Io`] where `fill` appends what the format cannot hold.
+pub fn request(kind: u16, flags: u16, fill: impl FnOnce(&mut Writer)) -> Result<Vec<u8>, Error> {
+    let mut writer = Writer::default();
+    writer.message(kind, flags, fill);
+    match writer.take_fault() {
+        Some(reason) => Err(Error::Io(io::Error::new(io::ErrorKind::InvalidInput, reason))),
+        None => Ok(writer.into_bytes()),
+    }
+}
 
 /// A buffer of messages that are being written.
 #[derive(Clone, Debug, Default)]
@@ -126,6 +142,18 @@ impl Writer {
 mod tests {
     use super::*;
     use crate::attribute::{find, find_be32, find_string, find_u32};
+
+    #[test]
+    fn a_request_comes_back() {
+        let mut bytes = request(0x0a00, message::NLM_F_CREATE, |writer| writer.string(1, "cleat")).unwrap();
+        message::set_sequence(&mut bytes, 9);
+        let read: Vec<_> = message::messages(&bytes).collect();
+        assert_eq!(read.len(), 1);
+        assert_eq!((read[0].kind, read[0].flags, read[0].sequence), (0x0a00, 0x401, 9));
+        assert_eq!(find(read[0].payload, 1), Some(&b"cleat\0"[..]));
+        let error = request(0, 0, |writer| writer.string(1, "a\0b")).unwrap_err();
+        assert_eq!(io::Error::from(error).to_string(), "name contains a NUL character");
+    }
 
     #[test]
     fn writes_length_type_and_padding() {

@@ -28,15 +28,15 @@ const VETH_PEER: u16 = 1;
 pub struct Bridge<'a> {
     /// Its name, at most 15 bytes.
     pub name: &'a str,
-    /// Its hardware address. One that is given stays; otherwise the bridge takes the lowest of its ports',
-    /// and changes it as they come and go.
+    /// Its hardware address, which stays. With `None` the bridge takes the lowest of its ports' addresses, and
+    /// changes it as they come and go.
     pub mac: Option<Mac>,
     /// Its MTU in bytes while it has no ports; it follows their smallest one.
     pub mtu: Option<u32>,
     /// Whether it filters by VLAN from the start; `EOPNOTSUPP` from a kernel that cannot.
     pub vlan_filtering: bool,
-    /// How many hardware addresses its ports may teach it in all (`fdb_max_learned`); without a bound otherwise, and where the
-    /// kernel is older than Linux 6.8, which ignores it.
+    /// How many hardware addresses its ports may teach it in all (`fdb_max_learned`). `None` is no limit, and a kernel before
+    /// Linux 6.8 ignores it.
     pub fdb_max_learned: Option<u32>,
     /// Its alias, at most 255 bytes.
     pub alias: Option<&'a str>,
@@ -86,7 +86,7 @@ pub struct VlanDevice<'a> {
 
 impl Socket {
     /// Makes a bridge, sets it up, and returns its index. The error [is "exists"](Error::is_exists) where a
-    /// link of this name is there already, of whatever kind.
+    /// link of this name exists, of any kind.
     pub fn add_bridge(&mut self, bridge: &Bridge<'_>) -> Result<u32, Error> {
         self.add_link(format_args!("add bridge {}", bridge.name), bridge.name, bridge.alias, |request| {
             end(request, bridge.name, bridge.mac, bridge.mtu);
@@ -101,7 +101,7 @@ impl Socket {
     }
 
     /// Makes a VLAN device, sets it up, and returns its index. The error [is "exists"](Error::is_exists) where a link of
-    /// this name is there already, or another device for this VLAN of the same link; `EOPNOTSUPP` is from a kernel
+    /// this name exists, or another device for this VLAN of the same link; `EOPNOTSUPP` is from a kernel
     /// without `CONFIG_VLAN_8021Q`.
     pub fn add_vlan_device(&mut self, device: &VlanDevice<'_>) -> Result<u32, Error> {
         let operation = format_args!("add VLAN device {}", device.name);

@@ -1,4 +1,4 @@
-//! The other end of a veth in another namespace, asked for from here (`IFLA_TARGET_NETNSID`): nothing is entered or opened,
+//! The other end of a veth in another namespace, read from this one (`IFLA_TARGET_NETNSID`): nothing is entered or opened,
 //! and no path is needed.
 
 use std::os::fd::{AsFd, AsRawFd};
@@ -23,11 +23,11 @@ const FD: u16 = 3;
 impl Socket {
     /// The other end of a veth whose namespace is another one that still lives; `None` where the link has none.
     ///
-    /// A namespace that has ended goes on having a number until the kernel has taken it down, so that a number alone proves
-    /// nothing: the kernel is asked for the link in it. The link's own `peer_index` leads back to the one that was given.
+    /// A namespace that has ended keeps its number until the kernel has taken it down, so a number alone proves nothing: the
+    /// kernel is asked for the link in it. The `peer_index` of that link leads back to the given one.
     ///
     /// # Errors
-    /// What the kernel says, a lack of `CAP_NET_ADMIN` over that namespace among it: then it lives.
+    /// What the kernel says. Also a lack of `CAP_NET_ADMIN` over that namespace, which then lives.
     pub fn far_end(&mut self, link: &Link) -> Result<Option<Link>, Error> {
         let (Some("veth"), Some(netns), Some(index)) =
             (link.kind.as_deref(), link.peer_netns, link.peer_index)

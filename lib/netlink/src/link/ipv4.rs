@@ -1,6 +1,6 @@
 //! What an interface does with IPv4 (`IFLA_AF_SPEC`, `enum` in `linux/ip.h`).
 //!
-//! The same as below `/proc/sys/net/ipv4/conf`, and cheaper: see [`netconf`](crate::Family).
+//! `/proc/sys/net/ipv4/conf` says the same, at a higher cost: see `netconf`.
 
 use std::fmt::Arguments;
 
@@ -33,15 +33,15 @@ impl Socket {
         self.enable_ipv4(operation, index, ARP_NOTIFY)
     }
 
-    /// Has a link keep the other addresses of a network when the first one is removed, of which the next one takes its place
-    /// (`promote_secondaries`), as systemd sets it everywhere.
+    /// Has a link keep the other addresses of a network when the first one is removed: the next one takes its place
+    /// (`promote_secondaries`). systemd sets it everywhere.
     pub fn promote_secondaries(&mut self, index: u32) -> Result<(), Error> {
         let operation = format_args!("have link {index} keep secondary addresses");
         self.enable_ipv4(operation, index, PROMOTE_SECONDARIES)
     }
 
     /// Has a link pass packets from and to the network 127.0.0.0/8 (`route_localnet`). To end that, the sysctl is
-    /// needed: the kernel forgets what it routed by it for that alone (`devinet_conf_proc`).
+    /// needed: only then does the kernel drop the routes that it cached (`devinet_conf_proc`).
     pub fn route_localnet(&mut self, index: u32) -> Result<(), Error> {
         let operation = format_args!("have link {index} route 127.0.0.0/8");
         self.enable_ipv4(operation, index, ROUTE_LOCALNET)

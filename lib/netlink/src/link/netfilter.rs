@@ -1,4 +1,4 @@
-//! Whether what a bridge forwards goes through the packet filter of IP as well (`br_netfilter`).
+//! Whether frames that a bridge forwards go through the packet filter of IP as well (`br_netfilter`).
 
 use wire::attribute::find;
 
@@ -30,7 +30,7 @@ impl BridgeNetfilter {
 }
 
 impl Socket {
-    /// Sets a bridge's switches. A kernel whose bridges do not know them ignores them: [`crate::Link::netfilter`] tells.
+    /// Sets a bridge's switches. A kernel without them ignores that; [`crate::Link::netfilter`] shows it.
     pub fn set_bridge_netfilter(&mut self, index: u32, switches: BridgeNetfilter) -> Result<(), Error> {
         self.change_bridge(format_args!("set netfilter switches of bridge {index}"), index, |data| {
             data.bytes(CALL_IPTABLES, &[switches.ipv4.into()]);

@@ -27,7 +27,7 @@ impl Socket {
         self.set_flag(operation, index, IFF_PROMISC, on)
     }
 
-    /// Sets a link's MTU, in bytes. A bridge keeps one that was set so whatever its ports' are.
+    /// Sets a link's MTU, in bytes. On a bridge it no longer follows the ports' MTUs then.
     pub fn set_mtu(&mut self, index: u32, mtu: u32) -> Result<(), Error> {
         let operation = format_args!("set MTU of link {index} to {mtu}");
         self.set_attribute(operation, index, |request| request.u32(IFLA_MTU, mtu))
@@ -45,10 +45,10 @@ impl Socket {
         self.set_attribute(operation, index, |request| request.string(IFLA_IFALIAS, alias))
     }
 
-    /// Bounds how many hardware addresses the ports of a bridge may teach it in all; 0 for any number. A kernel before Linux 6.8
+    /// Limits how many hardware addresses the ports of a bridge may teach it in all; 0 for no limit. A kernel before Linux 6.8
     /// ignores it, which [`crate::Link::fdb_max_learned`] shows.
     pub fn set_fdb_max_learned(&mut self, index: u32, most: u32) -> Result<(), Error> {
-        let operation = format_args!("bound what bridge {index} learns");
+        let operation = format_args!("limit what bridge {index} learns");
         self.change_bridge(operation, index, |data| data.u32(BR_FDB_MAX_LEARNED, most))
     }
 

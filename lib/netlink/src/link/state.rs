@@ -37,15 +37,15 @@ pub struct Link {
     /// Whether it is up and has a carrier (`IFF_LOWER_UP`): for one end of a veth, whether the other is up
     /// too.
     pub carrier: bool,
-    /// Whether the kernel has come to know that it can carry packets (`IFLA_OPERSTATE` is `IF_OPER_UP`, RFC 2863), which
-    /// is some time after the carrier. The loopback's state is unknown for ever.
+    /// Whether the kernel has found that it can carry packets (`IFLA_OPERSTATE` is `IF_OPER_UP`, RFC 2863), which is some
+    /// time after the carrier. The loopback's state is always unknown.
     pub operational: bool,
     /// Whether it was set promiscuous (`IFF_PROMISC`), which a bridge's ports are not by being ports.
     pub promisc: bool,
     /// The index of the bridge, or other device, that this one is a port of.
     pub master: Option<u32>,
-    /// The index of the link this one belongs to (`IFLA_LINK`): for a veth the other end, in whichever
-    /// namespace; for a VLAN device the link that it is on.
+    /// The index of the link this one belongs to (`IFLA_LINK`): for a veth the other end, which may
+    /// be in another namespace; for a VLAN device the link that it is on.
     pub peer_index: Option<u32>,
     /// The number by which this namespace knows the one that `peer_index` is in (`IFLA_LINK_NETNSID`); `None` where that is
     /// this one, or has no number here.
@@ -56,16 +56,16 @@ pub struct Link {
     pub alias: Option<String>,
     /// Whether a bridge filters VLANs; `None` where this is not a bridge.
     pub vlan_filtering: Option<bool>,
-    /// How many hardware addresses a bridge's ports may teach it, 0 for any number; `None` where the kernel has no such bound
+    /// How many hardware addresses a bridge's ports may teach it, 0 for no limit; `None` where the kernel has no such bound
     /// (before Linux 6.8), or this is not a bridge.
     pub fdb_max_learned: Option<u32>,
     /// A bridge's switches for `br_netfilter`; `None` where this is not a bridge.
     pub netfilter: Option<BridgeNetfilter>,
     /// The VLAN of a VLAN device; `None` where this is none.
     pub vlan_id: Option<u16>,
-    /// Whether it passes packets from and to 127.0.0.0/8 (`route_localnet`); `None` where it has nothing to do with IPv4.
+    /// Whether it passes packets from and to 127.0.0.0/8 (`route_localnet`); `None` where it has no IPv4.
     pub route_localnet: Option<bool>,
-    /// What it does with router advertisements; `None` where it has nothing to do with IPv6.
+    /// What it does with router advertisements; `None` where it has no IPv6.
     pub advertisements: Option<Advertisements>,
     /// The flags of a bridge's port; `None` where this is not a port of a bridge.
     pub port: Option<PortFlags>,
@@ -106,9 +106,9 @@ impl Link {
         Some(link)
     }
 
-    /// Whether a bridge has a port that forwards: from the last one on it has no carrier (`br_port_state_selection` in
-    /// `net/bridge/br_stp.c`), and one that never had any is not operational. To look for ports themselves takes the
-    /// kernel through every link of the host.
+    /// Whether a bridge has a port that forwards: without one it has no carrier (`br_port_state_selection` in
+    /// `net/bridge/br_stp.c`), and a bridge that never had one is not operational. To look for the ports themselves, the
+    /// kernel would go through every link of the host.
     #[must_use]
     pub fn forwards(&self) -> bool {
         self.up && self.carrier && self.operational

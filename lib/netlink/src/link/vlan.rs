@@ -49,7 +49,7 @@ pub struct BridgeVlan {
     pub untagged: bool,
 }
 
-/// What a VLAN is on, by its interface index.
+/// The device that a VLAN is on, by its interface index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VlanMember {
     /// A port of a bridge.
@@ -131,8 +131,8 @@ impl Socket {
         self.change(operation, RTM_SETLINK, 0, |request| write_membership(request, member, *vlan))
     }
 
-    /// Takes a VLAN from a bridge's port or from the bridge itself. What is not there counts as taken: the kernel does
-    /// not tell (`br_vlan_info` in `br_netlink.c`).
+    /// Takes a VLAN from a bridge's port or from the bridge itself. Succeeds also where it is not there: the
+    /// kernel does not say (`br_vlan_info` in `br_netlink.c`).
     pub fn del_bridge_vlan(&mut self, member: VlanMember, vlan: &BridgeVlan) -> Result<(), Error> {
         let operation = format_args!("delete VLAN {vlan} from link {}", member.index());
         self.change(operation, RTM_DELLINK, 0, |request| write_membership(request, member, *vlan))

@@ -10,14 +10,14 @@ use crate::socket::Socket;
 
 /// The metric of an IPv6 route without one (`IP6_RT_PRIO_USER`, `include/uapi/linux/ipv6_route.h`).
 const METRIC_V6: u32 = 1024;
-/// How many metrics from there on are for routes without one, each behind those that were there before.
+/// How many metrics, from there on, are for routes without one: each route gets a higher one than those before it.
 const SPAN: u32 = 256;
-/// How often a metric may be taken by somebody else while it is chosen.
+/// How often another process may take a metric while it is chosen.
 const TRIES: usize = 16;
 
 impl Socket {
-    /// Adds a route behind those that its table has to the same destination with the same metric, which go on being
-    /// preferred; false where it has this very one, by the same gateway out of the same link.
+    /// Adds a route after those that its table has to the same destination with the same metric, which stay preferred;
+    /// false where it has this very route, by the same gateway out of the same link.
     ///
     /// IPv6 knows no order among routes of one metric, but spreads packets over them: there, a route whose metric is
     /// taken gets the next free one, and of those without a metric each further route has a higher one.
@@ -34,7 +34,7 @@ impl Socket {
         self.add_route(route)
     }
 
-    /// The metric for an IPv6 route beside those that there are; `None` where it is there itself.
+    /// The metric for an IPv6 route beside the existing ones; `None` where this route exists.
     fn free_metric(&mut self, route: &Route) -> Result<Option<u32>, Error> {
         let named = route.priority.filter(|metric| *metric != 0);
         let range = named.map_or(METRIC_V6..METRIC_V6 + SPAN, |metric| metric..metric.saturating_add(1));

@@ -39,8 +39,8 @@ impl Socket {
     }
 
     /// The main table's IPv6 routes by router advertisements: default routes and those that were advertised themselves
-    /// (`RTPROT_RA`), and those to the networks of addresses that end (`RTM_F_PREFIX`). The kernel picks them out, so that
-    /// the answer does not grow with other routes.
+    /// (`RTPROT_RA`), and those to the networks of addresses that expire (`RTM_F_PREFIX`). The kernel filters: the answer
+    /// does not grow with other routes.
     pub fn advertised_routes(&mut self) -> Result<Vec<Route>, Error> {
         let mut found = Vec::new();
         for (protocol, flags) in [(PROTOCOL_RA, 0), (0, PREFIX_ROUTE)] {

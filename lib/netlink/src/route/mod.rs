@@ -31,8 +31,8 @@ const ONLINK: u32 = 4;
 const METRIC_MTU: u16 = 2;
 const METRIC_ADVMSS: u16 = 8;
 
-/// A route. Of one that is added, `None` leaves the choice to the kernel; of one that was read, it is not
-/// there.
+/// A route. In a route to be added, `None` leaves the choice to the kernel; in one that was read, the kernel has
+/// nothing there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// The destination; `0.0.0.0/0` or `::/0` for the default route.
@@ -56,10 +56,10 @@ pub struct Route {
     pub src: Option<IpAddr>,
     /// Whether the gateway counts as a neighbour on the link although no route says so (`RTNH_F_ONLINK`).
     pub onlink: bool,
-    /// Whether a router's advertisement brought it (`RTPROT_RA`, RFC 4861). Of a route that is added it says nothing.
+    /// Whether a router advertisement made it (`RTPROT_RA`, RFC 4861). Ignored when a route is added.
     pub advertised: bool,
-    /// IPv6: whether it ends by itself, as one does that came with an address of limited lifetime. Of a route that is added
-    /// it says nothing.
+    /// IPv6: whether it expires, as does a route that came with an address of limited lifetime. Ignored when a route is
+    /// added.
     pub expires: bool,
 }
 
@@ -87,7 +87,7 @@ impl Route {
     }
 
     /// Reads the body of an `RTM_NEWROUTE` message; `None` where the route leads nowhere (unreachable,
-    /// blackhole and the like), or is of another family. Of several next hops none is told.
+    /// blackhole and the like), or is of another family. Of several next hops none is read.
     pub(crate) fn parse(body: &[u8]) -> Option<Self> {
         let &[family, prefix, _, _, table, protocol, scope, kind] = body.first_chunk()?;
         if ![RTN_UNICAST, RTN_LOCAL].contains(&kind) {

@@ -1,14 +1,15 @@
-//! Which flows: criteria on both directions, matched here and told to the kernel.
+//! Which flows: criteria on both directions, compared here or by the kernel.
 
 use std::fmt;
 use std::net::IpAddr;
+
+use wire::Writer;
+use wire::attribute::find;
 
 use super::tuple::{
     CTA_IP_V4_DST, CTA_IP_V4_SRC, CTA_PROTO_DST_PORT, CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_TUPLE_IP,
     CTA_TUPLE_ORIG, CTA_TUPLE_PROTO, CTA_TUPLE_REPLY, Tuple,
 };
-use wire::Writer;
-use wire::attribute::find;
 
 use crate::{Family, Field};
 
@@ -39,13 +40,6 @@ impl Filter {
     #[must_use]
     pub const fn new(family: Family, protocol: u8) -> Self {
         Self { family, protocol, orig: ANY, reply: ANY }
-    }
-
-    /// First sent by this address.
-    #[must_use]
-    pub const fn orig_src(mut self, address: IpAddr) -> Self {
-        self.orig.source = Some(address);
-        self
     }
 
     /// First sent to this address: that of the host, for a published port.
@@ -121,7 +115,7 @@ impl Filter {
         side(CTA_TUPLE_ORIG, &self.orig) && side(CTA_TUPLE_REPLY, &self.reply)
     }
 
-    /// The criteria as the kernel is told them: both tuples, and which parts of them count.
+    /// The criteria in a request: both tuples, and which parts of them count.
     pub(super) fn write(&self, attributes: &mut Writer) {
         let orig = self.orig.write(attributes, CTA_TUPLE_ORIG, self.protocol);
         let reply = self.reply.write(attributes, CTA_TUPLE_REPLY, self.protocol);

@@ -1,4 +1,4 @@
-//! Connection tracking: removes single flows, so that the next packet is looked up in the rules anew.
+//! Connection tracking: removes single flows, so that the rules decide on the next packet.
 //!
 //! The kernel keeps sending a known UDP flow where its first packet went, even where the published port has gone or
 //! leads elsewhere. [`flush`] forgets exactly the flows that a [`Filter`] describes.
@@ -63,8 +63,8 @@ pub struct Flow {
     identity: Vec<u8>,
 }
 
-/// Every flow that any of `filters` describes. Walks the whole table once a family and protocol: milliseconds. The kernel
-/// tells no others where there is one filter, and it knows how to.
+/// Every flow that any of `filters` describes. The kernel walks the whole table once a family and protocol, which takes
+/// milliseconds. Where there is one filter, and the kernel is recent, it sends no other flows.
 pub fn flows(socket: &mut Socket, filters: &[Filter]) -> Result<Vec<Flow>> {
     let mut flows = Vec::new();
     let mut left = filters.to_vec();
@@ -81,7 +81,7 @@ pub fn flows(socket: &mut Socket, filters: &[Filter]) -> Result<Vec<Flow>> {
     Ok(flows)
 }
 
-/// Deletes these very flows; not one that has taken such a flow's place meanwhile.
+/// Deletes these very flows, not later ones with the same addresses.
 pub fn forget(socket: &mut Socket, flows: &[Flow]) -> Result<()> {
     for Flow { destination, family, identity } in flows {
         delete(socket, *family, identity).map_err(|source| {
@@ -92,7 +92,7 @@ pub fn forget(socket: &mut Socket, flows: &[Flow]) -> Result<()> {
     Ok(())
 }
 
-/// How many flows `filter` describes. Walks the whole table, as every list does: milliseconds.
+/// How many flows `filter` describes. The kernel walks the whole table, as for every list: milliseconds.
 pub fn count(socket: &mut Socket, filter: &Filter) -> Result<usize> {
     let flows = list(socket, &[*filter], |body| flow(body, &[*filter]))
         .map_err(|source| failed("count", filter, source))?;
@@ -130,7 +130,7 @@ fn delete(socket: &mut Socket, family: Family, identity: &[u8]) -> io::Result<()
     let header = message::header(family.number(), 0, 0);
     match ask(socket, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, header, |attributes| attributes.raw(identity), |_| {})
     {
-        // It has ended meanwhile.
+        // It has ended in between.
         Err(error) if is_errno(&error, Errno::ENOENT) => Ok(()),
         outcome => outcome,
     }
@@ -159,7 +159,7 @@ fn ask(
     fill: impl FnOnce(&mut Writer),
     mut take: impl FnMut(&[u8]),
 ) -> io::Result<()> {
-    let mut request = wire::message::request(CTNETLINK | kind, flags, |message| {
+    let mut request = wire::request(CTNETLINK | kind, flags, |message| {
         message.raw(&header);
         fill(message);
     })?;
