@@ -1,7 +1,7 @@
 //! DEL and GC: removes what an attachment has published, whichever backend or program made it.
 
 use cni::{Attachment, Conf, ContainerId, IfName, NetworkName, case_blind, links};
-use netlink::Inhabited;
+use netlink::NsidsWithProcesses;
 use nftables::Socket;
 use serde_json::Value;
 
@@ -56,7 +56,7 @@ pub(crate) fn inhabited(network: &NetworkName) -> Result<Vec<(ContainerId, IfNam
     let mut all: Vec<_> =
         socket.links()?.into_iter().filter_map(|link| attachment(&link).map(|found| (link, found))).collect();
     if !all.is_empty() {
-        let inhabited = Inhabited::read(&mut socket)?;
+        let inhabited = NsidsWithProcesses::read(&mut socket)?;
         all.retain(|(link, _)| inhabited.is_behind(link));
     }
     Ok(all.into_iter().map(|(_, found)| (found.container_id, found.ifname)).collect())

@@ -112,7 +112,7 @@ fn owners(rules: &mut Socket, network: &NetworkName) -> Result<Vec<Owner>, Error
 /// Removes chains that nothing leads to.
 fn sweep(rules: &mut Socket, network: &NetworkName) -> Result<(), Error> {
     let prefix = names::chain_prefix(network);
-    let chains = rules.chains(&TABLE)?;
+    let chains = rules.chain_names(&TABLE)?;
     for chain in chains.iter().filter(|chain| chain.starts_with(&prefix)) {
         rules.del_unused_chain(&Chain::new(TABLE, chain))?;
     }
