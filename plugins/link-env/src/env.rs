@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use crate::bounds::{self, GIVEN};
 use crate::error::Error;
-use crate::hosts::Membership;
+use crate::hosts::text::Membership;
 use crate::name::MAX_VARIABLE;
 
 /// What the four variables of a port take at least, besides their prefixes: `_PORT_1_TCP=tcp://[::]:1`, `…_ADDR=::`,
@@ -45,7 +45,7 @@ pub(crate) fn of_container(
     for membership in own {
         let recipient = membership.member;
         for link in &recipient.links {
-            let Some(source) = membership.neighbourhood.find(recipient, &link.source) else { continue };
+            let Some(source) = membership.block.find(recipient, &link.source) else { continue };
             let mut made = None;
             if must_fit(recipient, source) {
                 let environment = Environment::of_link(recipient, &link.alias, source, room)?;
@@ -261,7 +261,7 @@ mod tests {
     use registry::{Link, Network};
 
     use super::*;
-    use crate::neighbourhood::Neighbourhood;
+    use crate::hosts::block::HostsBlock;
 
     fn link_to(source: Member) -> Result<Environment, Error> {
         let mut network = Network::new("web");
@@ -272,8 +272,8 @@ mod tests {
             links: vec![Link { source: alias.clone(), alias }],
             ..Member::default()
         };
-        let neighbourhood = Neighbourhood::new(network, "");
-        let own = [Membership { neighbourhood: &neighbourhood, member: &recipient }];
+        let block = HostsBlock::new(network, "");
+        let own = [Membership { block: &block, member: &recipient }];
         of_container(&own, |_, _| true).map(|gift| gift.environment)
     }
 
@@ -314,8 +314,8 @@ mod tests {
         }
         let link = |name: &str| Link { source: name.into(), alias: name.into() };
         let recipient = Member { links: names.map(link).to_vec(), ..Member::default() };
-        let neighbourhood = Neighbourhood::new(network, "");
-        let own = [Membership { neighbourhood: &neighbourhood, member: &recipient }];
+        let block = HostsBlock::new(network, "");
+        let own = [Membership { block: &block, member: &recipient }];
         let gift = of_container(&own, |_, source| source.name == "own").unwrap();
         assert_eq!(gift.left_out, ["big"]);
         let given = |name: &str| gift.environment.variables.iter().any(|(key, _)| key.starts_with(name));

@@ -93,9 +93,9 @@ pub enum Error {
     /// The state folder cannot be used at present.
     #[error("{0}")]
     NotAvailable(#[source] registry::Error),
-    /// Others changed the same elements at every attempt.
-    #[error("table {0} kept changing while it was to be changed")]
-    Contended(&'static str),
+    /// Other processes changed the same elements at every attempt.
+    #[error("{0}")]
+    Contended(#[from] nftables::ledger::Contended),
     /// A transaction of packet filter elements failed.
     #[error("{0}")]
     Nftables(#[from] nftables::Error),
@@ -114,6 +114,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// All failures of a removal, which goes on past each of them, as one.
+    pub(crate) fn all(outcomes: impl IntoIterator<Item = Result<(), Self>>) -> Result<(), Self> {
+        let failures = outcomes.into_iter().filter_map(Result::err).map(cni::Error::from);
+        Ok(cni::Error::all(failures.collect())?)
+    }
+
     /// Whether there was no room on a file system.
     pub(crate) fn is_full(&self) -> bool {
         match self {

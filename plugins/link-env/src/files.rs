@@ -7,8 +7,9 @@ use registry::Folder;
 
 use crate::env::Environment;
 use crate::error::Error;
-use crate::foreign::{self, Ours};
-use crate::hosts::Text;
+use crate::hosts::line::is_marked;
+use crate::hosts::merge::{self, Ours};
+use crate::hosts::text::Text;
 
 /// Mounted over `/etc/hosts`, so every user in the container reads it.
 pub(crate) const HOSTS: &str = "hosts";
@@ -32,7 +33,7 @@ pub(crate) struct Written {
 }
 
 /// Gives the hosts file a new text in place: a bind mount pins its inode. Lines of others stay. Of the old file, `most` bytes
-/// are read; `is_known` is [`foreign::merge`]'s.
+/// are read; `is_known` is [`merge::merge`]'s.
 pub(crate) fn write_hosts(
     folder: &Folder,
     text: &Text,
@@ -41,7 +42,7 @@ pub(crate) fn write_hosts(
 ) -> Result<Written, Error> {
     let mut is_cut = false;
     let is_replaced = folder.rewrite_with(HOSTS, most, HOSTS_MODE, |old| {
-        let merged = foreign::merge(old, most, text, &is_known);
+        let merged = merge::merge(old, most, text, &is_known);
         is_cut |= merged.is_cut;
         merged.change
     })?;
@@ -66,7 +67,7 @@ pub(crate) fn write_permission(folder: &Folder, is_writable: bool) -> Result<(),
 pub(crate) fn check(folder: &Folder, hosts: &Text) -> Result<(), Error> {
     let path = folder.path().join(HOSTS);
     // Lines of others, and comments in the place of those that ended (see `foreign`). It is read under the lock of all.
-    let most = 2 * hosts.text.len() + 3 * foreign::MOST;
+    let most = 2 * hosts.text.len() + 3 * merge::MOST;
     let Some(found) = folder.read_up_to(HOSTS, most as u64)? else {
         return Err(Error::Differs(format!("file {} is gone", path.display())));
     };
@@ -101,7 +102,7 @@ fn difference(found: &str, wanted: &str) -> Option<String> {
     let known: HashSet<&str> = wanted.into_iter().collect();
     let is_stale = |line: &str| {
         !line.starts_with('#')
-            && foreign::is_marked(line.as_bytes())
+            && is_marked(line.as_bytes())
             && !known.contains(line.trim_end())
             && ours.within(line).is_empty()
     };
