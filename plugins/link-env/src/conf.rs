@@ -72,7 +72,7 @@ pub(crate) struct Keys {
     /// ADD of a container succeeds before those that it links to are there.
     wait_for_links: bool,
     /// Pods of a Kubernetes namespace know each other, and pods of others only where these allow it. false: the namespace in
-    /// CNI_ARGS is ignored, such as that of podman 3, which is the container's name.
+    /// `CNI_ARGS` is ignored, such as that of podman 3, which is the container's name.
     namespaces: bool,
     /// Annotations of a pod that count; all unless set. The others are ignored, which `cleat check` reports.
     annotations: Vec<Annotation>,

@@ -193,8 +193,8 @@ impl<'a> View<'a> {
                     }
                 }
             }
-            let is_own = |block: &HostsBlock| block.network.name == *name && is_on(block);
-            found.extend((0..self.blocks.len()).filter(|&index| is_own(&self.blocks[index])));
+            let is_wanted = |block: &HostsBlock| block.network.name == *name && is_on(block);
+            found.extend((0..self.blocks.len()).filter(|&index| is_wanted(&self.blocks[index])));
         }
         Ok(found)
     }

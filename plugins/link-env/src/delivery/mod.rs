@@ -162,8 +162,8 @@ fn listed(folder: &Folder) -> Result<Vec<PathBuf>, Error> {
 }
 
 fn write_list(folder: &Folder, paths: &[PathBuf]) -> Result<(), Error> {
-    let list: String = paths.iter().map(|path| format!("{}\n", path.display())).collect();
-    Ok(folder.replace(LIST, list.as_bytes(), LIST_MODE)?)
+    let lines: Vec<String> = paths.iter().map(|path| format!("{}\n", path.display())).collect();
+    Ok(folder.replace(LIST, lines.concat().as_bytes(), LIST_MODE)?)
 }
 
 /// The container's ID, which is the name of its folder.

@@ -1,4 +1,4 @@
-//! `ip netns exec NAME` binds `/etc/netns/NAME/hosts` over `/etc/hosts` (ip-netns(8)). A symbolic link is enough: the
+//! `ip netns exec NAME` mounts `/etc/netns/NAME/hosts` over `/etc/hosts` (ip-netns(8)). A symbolic link is enough: the
 //! mount follows it to the container's own file, which changes in place.
 
 use std::ffi::OsStr;
@@ -15,7 +15,7 @@ use crate::error::Error;
 
 /// Where ip(8) looks.
 pub(super) const DEFAULT_DIR: &str = "/etc/netns";
-/// Where namespaces have names (`NETNS_RUN_DIR` of iproute2, and the same place by its older path).
+/// Folders of named namespaces (`NETNS_RUN_DIR` of iproute2, and its older path).
 const NAMED: [&str; 2] = ["/run/netns", "/var/run/netns"];
 const HOSTS: &str = "hosts";
 
@@ -54,12 +54,12 @@ pub(super) fn make(link: &Path, hosts: &Path, registry: &Registry) -> Result<boo
     }
 }
 
-/// Whether the link leads to a container's file.
+/// Whether the link leads to this file.
 pub(super) fn is_in_place(link: &Path, hosts: &Path) -> bool {
     fs::read_link(link).is_ok_and(|target| target == hosts)
 }
 
-/// Removes the link if it leads to that file, and the folders that are empty then.
+/// Removes the link if it leads to this file, and then folders that are empty.
 pub(super) fn remove(link: &Path, hosts: &Path) -> Result<(), Error> {
     if !is_in_place(link, hosts) {
         return Ok(());

@@ -110,14 +110,14 @@ impl HostsBlock {
         self.lines.get_or_init(|| {
             let members = &self.network.members;
             let mut text = String::new();
-            let mut named = Vec::new();
+            let mut by_name = Vec::new();
             for (slot, index) in slot::sorted(&self.network) {
                 let names = self.names_of(&members[index]);
                 text.push_str(&filler(slot.start - text.len()));
                 text.push_str(&fitted(&members[index], &names, slot));
-                named.extend(names.into_iter().map(|name| (name.to_ascii_lowercase(), index)));
+                by_name.extend(names.into_iter().map(|name| (name.to_ascii_lowercase(), index)));
             }
-            Lines { text, named: grouped(named) }
+            Lines { text, named: grouped(by_name) }
         })
     }
 

@@ -41,19 +41,21 @@ pub(crate) struct Text {
 pub(crate) fn text(own: &[Membership<'_>], ipv6: bool) -> Text {
     let mut hosts = Hosts::new(own, ipv6);
     let head = hosts.text.len();
-    for (index, membership) in own.iter().enumerate() {
-        // A container with two interfaces on one network sees the others once.
-        if membership.member.names == Names::Network && !is_seen(own, index) {
-            hosts.add_members(membership);
-        }
+    for membership in viewing(own) {
+        hosts.add_members(membership);
     }
     Text { text: hosts.text, head }
 }
 
-/// Whether an earlier membership sees the same members.
-fn is_seen(own: &[Membership<'_>], index: usize) -> bool {
-    let block = own[index].block;
-    own[..index].iter().any(|other| std::ptr::eq(other.block, block))
+/// The memberships that see all members of a network: of two on one network, the first.
+fn viewing<'a, 'b>(own: &'b [Membership<'a>]) -> impl Iterator<Item = &'b Membership<'a>> {
+    let is_shown =
+        |index: usize| own[..index].iter().any(|other| std::ptr::eq(other.block, own[index].block));
+    let viewing = own
+        .iter()
+        .enumerate()
+        .filter(move |&(index, membership)| membership.member.names == Names::Network && !is_shown(index));
+    viewing.map(|(_, membership)| membership)
 }
 
 /// The length of a container's file before its network's block, without lines of others. `None` where one of these names
@@ -85,10 +87,8 @@ impl<'a> Hosts<'a> {
         for membership in own {
             hosts.add_own(membership);
         }
-        for (index, membership) in own.iter().enumerate() {
-            if membership.member.names == Names::Network && !is_seen(own, index) {
-                hosts.add_guests(membership);
-            }
+        for membership in viewing(own) {
+            hosts.add_guests(membership);
         }
         hosts
     }
