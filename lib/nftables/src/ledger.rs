@@ -4,7 +4,7 @@
 //! A table is shared by attachments that come and go in processes of their own, side by side. It consists of a [`Skeleton`],
 //! which the first attachment makes and the last one removes, and of what each attachment has in it, an [`Entry`]. An entry
 //! reads what is there, and adds to a transaction what is missing or has to go. Where another process changed one of the
-//! tables in between, the kernel refuses the transaction, and every entry reads anew.
+//! tables in between, the kernel refuses the transaction, and every entry reads again.
 
 use crate::{Batch, Chain, Error, Expr, Result, Set, Socket, Table};
 
