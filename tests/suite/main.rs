@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests start programs")]
 
 mod apart;
+mod architecture;
 mod bridge;
 mod clashes;
 mod conf;

@@ -17,6 +17,7 @@ pub mod delegate;
 mod dispatch;
 mod error;
 pub mod file;
+pub mod host_ports;
 mod inhabited;
 mod legacy;
 pub mod links;

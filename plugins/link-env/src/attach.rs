@@ -1,4 +1,4 @@
-//! ADD: joining a network. Everything is decided on values first; then it is written, and undone where that fails.
+//! ADD: a container joins a network. Everything is decided first, on values; then it is written, and undone where that fails.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -15,10 +15,11 @@ use crate::env;
 use crate::error::Error;
 use crate::files;
 use crate::firewall::{self, Firewall};
-use crate::neighbourhood::with_slots;
-use crate::view::{self, Unsettled, View};
+use crate::hosts::block::with_slots;
+use crate::hosts_change::{Unsettled, unsettle};
+use crate::view::View;
 
-/// Registers the container and writes its files and those of everybody who sees it.
+/// Registers the container, and writes its files and those of all who see it.
 pub(crate) fn add(request: &Request, target: &Target) -> Result<(), Error> {
     let (container_id, ifname) = (target.container_id().as_str(), target.ifname().as_str());
     let result = request.conf.require_prev_result()?;
@@ -51,17 +52,16 @@ pub(crate) fn add(request: &Request, target: &Target) -> Result<(), Error> {
         }
     }
     for annotation in conf.ignored {
-        let annotation = annotation.as_str();
+        let network = &request.conf.network;
         let note = format!(
-            "annotation link-env.cni/{annotation} is ignored: network {} does not list it in \"annotations\"",
-            request.conf.network
+            "annotation {annotation} is ignored: network {network} does not list it in \"annotations\""
         );
         locked.note(container_id, &note)?;
     }
     Ok(())
 }
 
-/// Makes room on a full file system where a container has filled it with its own file, and says whether there is any.
+/// Makes room on a full file system, by cutting hosts files that containers have filled. Returns whether there is any.
 fn has_room(locked: &Locked) -> Result<bool, Error> {
     locked.cut(files::HOSTS, files::LONG)?;
     Ok(locked.probe().is_ok())
@@ -70,13 +70,13 @@ fn has_room(locked: &Locked) -> Result<bool, Error> {
 /// How often room is made on a full file system.
 const TRIES: usize = 3;
 
-/// Takes the registry's lock. The first one after a boot removes what was left on disks.
+/// Takes the registry's lock. The first ADD after a boot removes what was delivered before it.
 fn lock(delivery: &Delivery) -> Result<Locked, Error> {
     if let Some(locked) = delivery.registry().lock_existing()? {
         return Ok(locked);
     }
     let locked = delivery.registry().lock()?;
-    // What cannot be removed is somebody else's matter, and GC's to tell of.
+    // What cannot be removed does not concern this container; GC reports it.
     let _ = delivery.sweep(Some(&locked));
     Ok(locked)
 }
@@ -92,15 +92,15 @@ fn now() -> u64 {
 struct Joining {
     before: Network,
     after: Network,
-    /// The member that joins, under the name that it got.
+    /// The member that joins, with the name and the slot that it got.
     member: Member,
-    /// Members whose container has gone without a DEL, and who stand in the way.
+    /// Members whose container has gone without a DEL, and which have its name or address.
     stale: Vec<Member>,
-    /// Who had the name until now, as it was: it is the runtime's for the container that joins.
+    /// The member that loses its name to the one that joins, as it was before.
     renamed: Option<Member>,
 }
 
-/// Decides what the network becomes. `is_gone` says whether a network namespace is no more.
+/// Decides what the network becomes. `is_gone` says whether a network namespace has been removed.
 fn join(before: Network, endpoint: Endpoint, is_gone: impl Fn(&Path) -> bool) -> Result<Joining, Error> {
     let Endpoint { mut member, is_name_given } = endpoint;
     let mut after = before.clone();
@@ -109,7 +109,7 @@ fn join(before: Network, endpoint: Endpoint, is_gone: impl Fn(&Path) -> bool) ->
         if other.container_id == member.container_id {
             return true;
         }
-        // An address is assigned once on a network: whoever had this one before has lost it.
+        // An address is assigned once on a network: a member that had this one has lost it.
         let succeeded = other.addresses.iter().any(|address| member.addresses.contains(address));
         let in_the_way = is_called_as(other, &member) && other.netns.as_deref().is_some_and(&is_gone);
         if succeeded || in_the_way {
@@ -122,7 +122,7 @@ fn join(before: Network, endpoint: Endpoint, is_gone: impl Fn(&Path) -> bool) ->
         if holder.container_id == member.container_id {
             continue;
         }
-        // In a namespace the runtime gives each name once: the member that has it has chosen it, or is an earlier life of the pod.
+        // In a namespace the runtime gives each name once: the other member has chosen it, or is an earlier sandbox of the pod.
         if member.tenant().is_empty() || !is_name_given {
             return Err(Error::NameTaken {
                 name: member.name,
@@ -140,7 +140,6 @@ fn join(before: Network, endpoint: Endpoint, is_gone: impl Fn(&Path) -> bool) ->
     }
     after.put(member.clone());
     after = with_slots(after, member.tenant());
-    // As it is with its place.
     member = after.member(&member.container_id, &member.ifname).cloned().unwrap_or(member);
     Ok(Joining { before, after, member, stale, renamed })
 }
@@ -171,8 +170,8 @@ fn check_links(locked: &Locked, joining: &Joining) -> Result<(), Error> {
     Ok(())
 }
 
-/// Why a source is not there: it is on another network, it does not run, or another namespace does not allow it. Whether there
-/// is such a member is the other namespace's affair.
+/// Why a source is not found: it is on another network, it does not run, or another namespace does not allow it. That error
+/// does not say whether the other namespace has such a member.
 fn missing_source(locked: &Locked, joining: &Joining, source: &str, alias: &str) -> Error {
     let Joining { member, after, .. } = joining;
     let (source_name, network) = (source.to_owned(), after.name.clone());
@@ -200,42 +199,44 @@ fn missing_source(locked: &Locked, joining: &Joining, source: &str, alias: &str)
 impl Joining {
     fn write(&self, locked: &Locked, delivery: &Delivery) -> Result<(), Error> {
         let mut view = View::new(locked, &self.after);
-        // The last thing that can be refused, and so before the first thing that is written.
-        let known = locked.container(&self.member.container_id)?;
-        // What another tenant offers must not keep this one from starting.
+        let container_id = self.member.container_id.as_str();
+        let previous = self.before.member(container_id, &self.member.ifname);
+        // The last refusal comes before the first file is written.
+        let known = locked.container(container_id)?;
+        // A source of another tenant that does not fit must not keep this container from starting.
         let must_fit = |recipient: &Member, source: &Member| recipient.tenant() == source.tenant();
-        let gift = view.environment(&self.member.container_id, known.as_ref(), must_fit)?;
+        let gift = view.environment(container_id, known.as_ref(), must_fit)?;
         let environment = gift.environment;
         let left_out = env::left_out(&gift.left_out);
         let firewall = Firewall::new(&self.before, &self.after, &self.touched());
         let mut write = || -> Result<(), Error> {
             firewall.close()?;
-            // The registry comes first: whatever kills this process, DEL finds by it what there is to undo.
-            let folder = locked.join(&self.member.container_id, &self.after.name)?;
-            let settled = view::unsettle(locked, &self.before, &self.after)?;
+            // First the registry: where this process is killed, DEL finds by it what to undo.
+            let folder = locked.join(container_id, &self.after.name)?;
+            let settled = unsettle(locked, &self.before, &self.after)?;
             locked.change(&self.before, &self.after)?;
-            if self.before.member(&self.member.container_id, &self.member.ifname).is_some() {
+            if previous.is_some() {
                 locked.mend(&self.after.name, &self.member)?;
             }
-            view.rewrite_hosts(&self.before, &settled, Some(&self.member.container_id))?;
-            if self.before.member(&self.member.container_id, &self.member.ifname) == Some(&self.member) {
-                // Nothing has changed but, it may be, the file.
-                view.rewrite_hosts_of(&self.member.container_id)?;
+            view.rewrite_hosts(&self.before, &settled, Some(container_id))?;
+            if previous == Some(&self.member) {
+                // Only the file may have changed.
+                view.rewrite_hosts_of(container_id)?;
             }
             files::write_environment(&folder, &environment)?;
             if delivery.is_writable() || !self.is_new() {
                 files::write_permission(&folder, delivery.is_writable())?;
             }
             if let Some(netns) = &self.member.netns {
-                // A pod's author may ask the runtime for any device, also for that of another namespace's pod.
+                // A pod's author may ask the runtime for any CDI device, and so for that of another namespace's pod.
                 let is_roots = self.member.tenant().is_empty();
                 let devices = is_roots.then_some(|| self.devices(locked, &folder));
                 delivery.deliver(&folder, netns, devices, &environment)?;
             }
             self.clean_up_stale(locked, delivery);
-            self.tell_renamed(locked);
+            self.note_renamed(locked);
             if let Some(note) = &left_out {
-                locked.note(&self.member.container_id, note)?;
+                locked.note(container_id, note)?;
             }
             firewall.open()
         };
@@ -245,7 +246,7 @@ impl Joining {
         })
     }
 
-    /// Removes what is there for members that have gone without a DEL. What cannot be removed is left to GC.
+    /// Removes the files of containers that have gone without a DEL. What cannot be removed is left to GC.
     fn clean_up_stale(&self, locked: &Locked, delivery: &Delivery) {
         for member in &self.stale {
             if let Err(error) = detach::clean_up(locked, delivery, &self.after, std::slice::from_ref(member))
@@ -255,8 +256,8 @@ impl Joining {
         }
     }
 
-    /// Who lost its name learns it by `cleat check`.
-    fn tell_renamed(&self, locked: &Locked) {
+    /// Notes that a member lost its name, which `cleat check` reports.
+    fn note_renamed(&self, locked: &Locked) {
         let Some(renamed) = &self.renamed else { return };
         let note = format!(
             "name {:?} went to container {}, whose pod is called so: this one is {} now",
@@ -264,12 +265,12 @@ impl Joining {
             self.member.container_id,
             short_id(&renamed.container_id)
         );
-        // A stranger's folder may take no note.
+        // A failure here does not concern the container that joins.
         let _ = locked.note(&renamed.container_id, &note);
     }
 
-    /// The names by which CDI knows the container: those that no other one can have, and its name where nobody has it
-    /// on networks that it is not on.
+    /// The container's names as CDI devices: those that no other container can have, and its bare name where no container on
+    /// another network has it.
     fn devices(&self, locked: &Locked, folder: &Folder) -> Result<Vec<String>, Error> {
         let Member { name, container_id, .. } = &self.member;
         let own = locked.networks_of(folder)?;
@@ -299,11 +300,10 @@ impl Joining {
         };
         let changed = locked.change(&self.after, &self.before).map_err(Error::from);
         let opened = firewall.open();
-        let failures = [closed, hosts, container, changed, opened].into_iter().filter_map(Result::err);
-        Ok(cni::Error::all(failures.map(cni::Error::from).collect())?)
+        Error::all([closed, hosts, container, changed, opened])
     }
 
-    /// The members whose links may be others now: the new one, what it was before, those that went.
+    /// The members whose links may mean others now: the one that joins, as it is and was, and those that it replaces.
     fn touched(&self) -> Vec<Member> {
         let known = self.before.members_of(&self.member.container_id);
         known.chain(&self.stale).chain(&self.renamed).chain([&self.member]).cloned().collect()

@@ -1,4 +1,4 @@
-//! CHECK: whether the registry and the container's files say what ADD made them say, as the network is by now.
+//! CHECK: compares the registry and the container's files with what ADD would write on the network as it is now.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -23,7 +23,7 @@ pub(crate) fn check(request: &Request, target: &Target) -> Result<(), Error> {
     let locked = registry.lock_existing()?.ok_or_else(unregistered)?;
     let network = locked.around(request.conf.network.as_str(), &[container_id], None)?;
     let ifname = target.ifname().as_str();
-    // What has all members in one piece may know one whose own file is damaged.
+    // The file with all members may have one whose own file is damaged.
     locked.examine(&network.name, container_id, ifname)?;
     let member = network.member(container_id, ifname).ok_or_else(unregistered)?;
     if let Some(result) = request.conf.previous()? {
@@ -44,7 +44,8 @@ pub(crate) fn check(request: &Request, target: &Target) -> Result<(), Error> {
     files::check(&folder, &View::new(&locked, &network).hosts(container_id, Some(&folder))?)
 }
 
-/// Whether the member's links, and those to it, are open. The bridge may keep its members apart only since they joined.
+/// Whether the member's links, and those to it, are open. The bridge may have begun to keep its ports apart after the member
+/// joined.
 fn firewall(request: &Request, network: &Network, member: &Member) -> Result<(), Error> {
     let mut member = member.clone();
     if let Some(result) = request.conf.previous()? {

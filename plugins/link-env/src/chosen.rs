@@ -1,100 +1,68 @@
-//! Ports of the host that were left to `host-port` to choose (`hostPort` 0). The result of an ADD has no room for them,
-//! so they are read where that plugin keeps them, in the kernel: its map `owners` has under `p` and the first digits of
-//! the attachment's token a comment with a word a port, `protocol/port` or `address/protocol/port`, and the maps of
-//! ports say where each leads. It costs a look a port of this container.
+//! Host ports that host-port chose (`hostPort` 0), read from its table in the kernel (`cni::host_ports` documents it). That
+//! takes one question for each port of the container.
 
 use std::net::IpAddr;
 
-use cni::Attachment;
+use cni::{Attachment, host_ports};
 use nftables::{Data, Family, Field, Ifname, Set, Socket, Table, Type, key};
 use registry::{Protocol, Published};
 
 use crate::error::Error;
+use crate::firewall::field;
 
-const TABLE: Table = Table::new(Family::Inet, "cleat_host_port");
-const OWNERS: Set = Set::vmap(TABLE, "owners", &[Type::Ifname]);
-/// Digits of the token that a key has room for behind its letter (`IFNAMSIZ`).
-const DIGITS: usize = 14;
+const TABLE: Table = Table::new(Family::Inet, host_ports::TABLE);
+const OWNERS: Set = Set::vmap(TABLE, host_ports::OWNERS, &[Type::Ifname]);
 
-/// Notes the ports that were chosen. What is not published by the kernel's table keeps its 0.
+/// The host's side of a published port; no address stands for all of them.
+type HostPort = (Option<IpAddr>, Protocol, u16);
+
+/// Fills in the chosen ports. A mapping that the table does not have, as with iptables, keeps its 0.
 pub(crate) fn note(attachment: &Attachment, published: &mut [Published]) -> Result<(), Error> {
     if published.iter().all(|mapping| mapping.host_port != 0) {
         return Ok(());
     }
     let mut socket = Socket::open()?;
-    let owner = Field::Ifname(Ifname::new(&format!("p{}", &attachment.token()[..DIGITS]))?);
+    let owner = Field::Ifname(Ifname::new(&host_ports::owner_key(attachment))?);
     let comment =
         socket.get_element(&OWNERS, &[owner])?.and_then(|element| element.comment).unwrap_or_default();
-    let mut ports = Vec::new();
-    for (host_ip, protocol, host_port) in comment.split(' ').filter_map(read) {
-        for container_port in container_ports(&mut socket, host_ip, protocol, host_port)? {
-            ports.push((host_ip, protocol, host_port, container_port));
-        }
+    let is_asked_for = |port: &HostPort| published.iter().any(|mapping| host_port(mapping) == *port);
+    let mut chosen: Vec<(HostPort, u16)> = Vec::new();
+    for port in host_ports::ports(&comment).filter(|port| !is_asked_for(port)) {
+        let container_ports = container_ports(&mut socket, port)?;
+        chosen.extend(container_ports.into_iter().map(|container_port| (port, container_port)));
     }
-    // Those that were asked for by number are not the chosen ones.
-    ports.retain(|(host_ip, protocol, host_port, _)| {
-        let is_asked = |mapping: &Published| {
-            mapping.host_port == *host_port && mapping.protocol == *protocol && address(mapping) == *host_ip
-        };
-        !published.iter().any(is_asked)
-    });
     for mapping in published.iter_mut().filter(|mapping| mapping.host_port == 0) {
-        let place = ports.iter().position(|(host_ip, protocol, _, container_port)| {
-            (*host_ip, *protocol, *container_port)
-                == (address(mapping), mapping.protocol, mapping.container_port)
-        });
-        if let Some(place) = place {
-            mapping.host_port = ports[place].2;
-            let taken = mapping.clone();
-            ports.retain(|(host_ip, protocol, host_port, _)| {
-                (*host_ip, *protocol, *host_port) != (address(&taken), taken.protocol, taken.host_port)
-            });
+        let fits = |(port, container_port): &&(HostPort, u16)| {
+            let (address, protocol, _) = host_port(mapping);
+            (port.0, port.1, *container_port) == (address, protocol, mapping.container_port)
+        };
+        if let Some(&(port, _)) = chosen.iter().find(fits) {
+            mapping.host_port = port.2;
+            chosen.retain(|(other, _)| *other != port);
         }
     }
     Ok(())
 }
 
-/// The host's address of a mapping; `None` for all of them.
-fn address(mapping: &Published) -> Option<IpAddr> {
-    mapping.host_ip.parse().ok().filter(|address: &IpAddr| !address.is_unspecified())
-}
-
-/// Reads a word of the comment.
-fn read(word: &str) -> Option<(Option<IpAddr>, Protocol, u16)> {
-    let mut parts = word.rsplit('/');
-    let (port, protocol) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-    let address = parts.next().map(str::parse).transpose().ok()?;
-    Some((address, protocol, port))
+fn host_port(mapping: &Published) -> HostPort {
+    let address = mapping.host_ip.parse().ok().filter(|address: &IpAddr| !address.is_unspecified());
+    (address, mapping.protocol, mapping.host_port)
 }
 
 /// The container's ports that a port of the host leads to, of either family.
-fn container_ports(
-    socket: &mut Socket,
-    host_ip: Option<IpAddr>,
-    protocol: Protocol,
-    host_port: u16,
-) -> Result<Vec<u16>, Error> {
-    let protocol = match protocol {
-        Protocol::Tcp => Field::TCP,
-        Protocol::Udp => Field::UDP,
-        Protocol::Sctp => Field::SCTP,
-    };
+fn container_ports(socket: &mut Socket, (address, protocol, port): HostPort) -> Result<Vec<u16>, Error> {
     let mut found = Vec::new();
-    for (name, family) in [("4", Type::Ipv4Addr), ("6", Type::Ipv6Addr)] {
-        let is_family = |address: IpAddr| address.is_ipv4() == matches!(family, Type::Ipv4Addr);
-        if host_ip.is_some_and(|address| !is_family(address)) {
+    for (family, of_all, of_one) in [(Type::Ipv4Addr, "port4", "host4"), (Type::Ipv6Addr, "port6", "host6")] {
+        if address.is_some_and(|address| address.is_ipv4() != matches!(family, Type::Ipv4Addr)) {
             continue;
         }
         let data = [family, Type::InetService];
-        let (host, port) = (format!("host{name}"), format!("port{name}"));
         let types = [family, Type::InetProto, Type::InetService];
-        let map = match host_ip {
-            Some(_) => Set::map(TABLE, &host, &types, &data),
-            None => Set::map(TABLE, &port, &types[1..], &data),
-        };
+        let (name, types) = if address.is_some() { (of_one, &types[..]) } else { (of_all, &types[1..]) };
         let key: Vec<Field> =
-            host_ip.map(Field::from).into_iter().chain([protocol, Field::Port(host_port)]).collect();
-        if let Some(Data::Value(value)) = socket.get_element(&map, &key)?.and_then(|element| element.data)
+            address.map(Field::from).into_iter().chain([field(protocol), Field::Port(port)]).collect();
+        let element = socket.get_element(&Set::map(TABLE, name, types, &data), &key)?;
+        if let Some(Data::Value(value)) = element.and_then(|element| element.data)
             && let [_, Field::Port(port)] = key::decode(&data, &value)?[..]
             && !found.contains(&port)
         {

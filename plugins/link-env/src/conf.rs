@@ -1,7 +1,10 @@
-//! The configuration: the plugin's keys, and the endpoint as each of the places describes it that may do so.
+//! The configuration: the plugin's keys, and the endpoint as all places together describe it.
 //!
-//! Text is taken apart here and judged in `endpoint`. DEL and GC read no more than the state folder, so that a
-//! configuration that went bad cannot keep them from cleaning up.
+//! Text is split here and validated in `endpoint`. DEL and GC read no more than the folders, so that a configuration that has
+//! become invalid does not keep them from removing anything.
+
+mod annotation;
+mod layer;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,33 +14,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::bounds::{self, ALIASES, Bound, LINKS, NAMESPACES, PORTS};
+use crate::bounds::{ALIASES, Bound, LINKS, PORTS};
 use crate::error::Error;
 use crate::name;
 
-/// What one place says of the endpoint; what is empty is left to weaker places.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub(crate) struct Layer {
-    /// Name by which others on the network find the container.
-    pub(crate) name: String,
-    /// Host name of the container; the first 12 digits of its ID unless set.
-    pub(crate) hostname: String,
-    /// Domain of the host name.
-    pub(crate) domainname: String,
-    /// Further names.
-    pub(crate) aliases: Vec<String>,
-    /// Ports that others are told of: `80`, `53/udp`, `8000-8010/tcp`.
-    pub(crate) expose: Vec<String>,
-    /// Containers that are made known to this one: `source` or `source:alias`.
-    pub(crate) links: Vec<String>,
-    /// Variables that are offered to those who link to the container.
-    pub(crate) env: BTreeMap<String, String>,
-    /// Other Kubernetes namespaces whose pods may link to the container by `name.namespace`; `*`: all.
-    pub(crate) allow_from: Vec<String>,
-    /// Further lines of the hosts file: `name:address`.
-    pub(crate) extra_hosts: Vec<String>,
-}
+use annotation::{Annotation, PREFIX};
+pub(crate) use layer::Layer;
 
 /// One published port as runtimes pass it (CNI conventions, `portMappings`).
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -61,18 +43,20 @@ pub(crate) struct PortMapping {
 pub(crate) struct Conf {
     pub(crate) names: Names,
     pub(crate) wait_for_links: bool,
-    /// What is said of the endpoint, strongest first.
-    pub(crate) layers: [Layer; 4],
+    /// What all places together say of the endpoint.
+    pub(crate) endpoint: Layer,
+    /// The pod's annotation chose the name.
+    pub(crate) is_name_annotated: bool,
     pub(crate) port_mappings: Vec<PortMapping>,
-    /// The weakest names: those that nobody gave to this plugin, but a runtime to its container.
+    /// What the runtime calls the container: the name where no other is given.
     pub(crate) pod: Pod,
-    /// Annotations of the pod that its network does not heed.
-    pub(crate) ignored: Vec<Annotation>,
+    /// Annotations of the pod that its network does not list.
+    pub(crate) ignored: Vec<String>,
     /// Whether an agent may offer the environment of the pod's containers.
     pub(crate) may_share_env: bool,
 }
 
-/// The pod as a runtime names it in `CNI_ARGS`; podman puts a container's name there.
+/// The pod as a runtime names it in `CNI_ARGS`. podman passes a container's name there.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pod {
     pub(crate) name: Option<String>,
@@ -80,62 +64,17 @@ pub(crate) struct Pod {
     pub(crate) namespace: String,
 }
 
-/// What a pod may say by an annotation `link-env.cni/…`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Annotation {
-    /// Containers that are made known to it: `source:alias`, with commas between.
-    Links,
-    /// Ports that others are told of.
-    Expose,
-    /// Further names.
-    Aliases,
-    /// Its name.
-    Name,
-    /// Variables that are offered to those who link to it.
-    Env,
-    /// `true`: its containers' environment is offered as well, by cleat-nri.
-    ShareEnv,
-    /// Other namespaces that may link to it.
-    AllowFrom,
-}
-
-impl Annotation {
-    const ALL: [(Self, &'static str); 7] = [
-        (Self::Links, "links"),
-        (Self::Expose, "expose"),
-        (Self::Aliases, "aliases"),
-        (Self::Name, "name"),
-        (Self::Env, "env"),
-        (Self::ShareEnv, "share-env"),
-        (Self::AllowFrom, "allow-from"),
-    ];
-
-    fn read(text: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, name)| *name == text).map(|(annotation, _)| *annotation)
-    }
-
-    fn all() -> Vec<Self> {
-        Self::ALL.iter().map(|(annotation, _)| *annotation).collect()
-    }
-
-    /// What stands behind `link-env.cni/`.
-    pub(crate) fn as_str(self) -> &'static str {
-        Self::ALL.iter().find(|(known, _)| *known == self).map_or("", |(_, name)| name)
-    }
-}
-
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Keys {
-    /// Whose names the container sees: those of the whole network, or of its links alone.
+    /// The members whose names the container sees: those of the whole network, or of its links alone.
     names: Names,
     /// ADD of a container succeeds before those that it links to are there.
     wait_for_links: bool,
-    /// Pods of each Kubernetes namespace know each other alone, and others where these allow it. false: the namespace that
-    /// the runtime tells is not looked at, as that of podman 3, where it is the container's name.
+    /// Pods of a Kubernetes namespace know each other, and pods of others only where these allow it. false: the namespace in
+    /// `CNI_ARGS` is ignored, such as that of podman 3, which is the container's name.
     namespaces: bool,
-    /// Which annotations of a pod count; all unless set. The others are ignored, and `cleat check` tells of them.
+    /// Annotations of a pod that count; all unless set. The others are ignored, which `cleat check` reports.
     annotations: Vec<Annotation>,
     /// Folder of the networks' members and of the containers' files; /run/cleat unless set.
     state_dir: String,
@@ -201,25 +140,28 @@ impl Conf {
     pub(crate) fn new(conf: &cni::Conf, args: &cni::Args) -> Result<Self, Error> {
         args.expect_pairs()?;
         let keys: Keys = conf.parse()?;
-        let (mut strongest, ignored) = from_annotations(&keys.runtime_config.annotations, &keys.annotations)?;
-        bounds::check(&strongest, |field| format!("pod annotation {PREFIX}{field}"))?;
+        let (mut strongest, ignored) = annotation::read(&keys.runtime_config.annotations, &keys.annotations)?;
+        strongest.check_bounds(|field| format!("pod annotation {PREFIX}{field}"))?;
+        let is_name_annotated = !strongest.name.is_empty();
         let aliases = aliases(&keys.runtime_config.aliases, conf.network.as_str())?;
         ALIASES.check("runtimeConfig.aliases", aliases.len())?;
         if !aliases.is_empty() {
             strongest.aliases = aliases;
         }
-        // Where they are used each is read alone; what is wrong with them is told before anything is done.
-        folder("stateDir", keys.state_dir)?;
-        folder("cdiDir", keys.cdi_dir)?;
-        folder("netnsDir", keys.netns_dir)?;
+        // They are read again where they are used; an invalid one is refused before anything is done.
+        for key in [STATE_DIR, CDI_DIR, NETNS_DIR] {
+            folder(conf, key, None)?;
+        }
         let arguments = from_args(args)?;
-        bounds::check(&arguments, |field| format!("CNI_ARGS LINK_{}", field.to_ascii_uppercase()))?;
-        bounds::check(&keys.args.cni.link_env, |field| format!("args.cni.link-env.{field}"))?;
-        bounds::check(&keys.endpoint, |field| format!("endpoint.{field}"))?;
+        arguments.check_bounds(|field| format!("CNI_ARGS LINK_{}", field.to_ascii_uppercase()))?;
+        let of_plugin = keys.args.cni.link_env;
+        of_plugin.check_bounds(|field| format!("args.cni.link-env.{field}"))?;
+        keys.endpoint.check_bounds(|field| format!("endpoint.{field}"))?;
         Ok(Self {
             names: keys.names,
             wait_for_links: keys.wait_for_links,
-            layers: [strongest, arguments, keys.args.cni.link_env, keys.endpoint],
+            endpoint: strongest.or(arguments).or(of_plugin).or(keys.endpoint),
+            is_name_annotated,
             port_mappings: keys.runtime_config.port_mappings,
             pod: Pod {
                 name: args.get("K8S_POD_NAME").map(str::to_owned),
@@ -231,32 +173,32 @@ impl Conf {
     }
 }
 
-/// The state folder alone.
+/// Keys of folders.
+pub(crate) const STATE_DIR: &str = "stateDir";
+pub(crate) const CDI_DIR: &str = "cdiDir";
+pub(crate) const NETNS_DIR: &str = "netnsDir";
+
+/// The state folder.
 pub(crate) fn state_dir(conf: &cni::Conf) -> Result<PathBuf, Error> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Key {
-        #[serde(default)]
-        state_dir: String,
-    }
-    let Key { state_dir } = conf.parse()?;
-    Ok(folder("stateDir", state_dir)?.unwrap_or_else(|| DEFAULT_STATE_DIR.into()))
+    Ok(folder(conf, STATE_DIR, None)?.unwrap_or_else(|| DEFAULT_STATE_DIR.into()))
 }
 
-/// A folder that a key names; `None` where it is empty.
-pub(crate) fn folder(key: &str, path: String) -> Result<Option<PathBuf>, Error> {
-    if path.is_empty() || path.starts_with('/') {
-        return Ok((!path.is_empty()).then(|| path.into()));
+/// The folder that a key names: `default` where there is no such key, `None` where the path is empty.
+pub(crate) fn folder(conf: &cni::Conf, key: &str, default: Option<&str>) -> Result<Option<PathBuf>, Error> {
+    match conf.value(&[key]) {
+        None => Ok(default.map(PathBuf::from)),
+        Some(Value::String(path)) if path.is_empty() => Ok(None),
+        Some(Value::String(path)) if path.starts_with('/') => Ok(Some(path.into())),
+        Some(path) => Err(Error::Config {
+            problem: format!("{key} {path} is not an absolute path"),
+            cure: "write it from the root, such as /run/cleat",
+        }),
     }
-    Err(Error::Config {
-        problem: format!("{key} {path:?} is not an absolute path"),
-        cure: "write it from the root, such as /run/cleat",
-    })
 }
 
 fn from_args(args: &cni::Args) -> Result<Layer, Error> {
     let items = |key: &str, bound: Bound| {
-        items(args.get(key).unwrap_or_default(), bound, || format!("CNI_ARGS {key}"))
+        layer::items(args.get(key).unwrap_or_default(), bound, || format!("CNI_ARGS {key}"))
     };
     Ok(Layer {
         name: args.get("LINK_NAME").unwrap_or_default().to_owned(),
@@ -266,10 +208,7 @@ fn from_args(args: &cni::Args) -> Result<Layer, Error> {
     })
 }
 
-/// How annotations begin that are for this plugin.
-const PREFIX: &str = "link-env.cni/";
-
-/// The pod's namespace, which is its tenant: what cannot be one is not taken for root's.
+/// The pod's namespace, which is its tenant: an invalid one does not make the pod root's.
 fn namespace(args: &cni::Args) -> Result<String, Error> {
     let namespace = args.get("K8S_POD_NAMESPACE").unwrap_or_default();
     if !namespace.is_empty() && !name::is_label(namespace) {
@@ -279,74 +218,6 @@ fn namespace(args: &cni::Args) -> Result<String, Error> {
         });
     }
     Ok(namespace.to_owned())
-}
-
-/// What the annotations that count say, and those that do not. The pod's author chooses them: names are single labels.
-fn from_annotations(
-    annotations: &BTreeMap<String, Option<String>>,
-    counting: &[Annotation],
-) -> Result<(Layer, Vec<Annotation>), Error> {
-    let mut layer = Layer::default();
-    let mut ignored = Vec::new();
-    for (key, text) in annotations {
-        let (Some(field), Some(text)) = (key.strip_prefix(PREFIX), text) else {
-            continue;
-        };
-        let Some(annotation) = Annotation::read(field) else {
-            return Err(Error::Config {
-                problem: format!("unknown pod annotation {key:?}"),
-                cure: "link-env.cni/ is followed by name, aliases, expose, links, env, share-env or allow-from",
-            });
-        };
-        if !counting.contains(&annotation) {
-            ignored.push(annotation);
-            continue;
-        }
-        let items = |bound: Bound| items(text, bound, || format!("pod annotation {key}"));
-        match annotation {
-            Annotation::Name => text.trim().clone_into(&mut layer.name),
-            Annotation::Aliases => layer.aliases = items(ALIASES)?,
-            Annotation::Expose => layer.expose = items(PORTS)?,
-            Annotation::Links => layer.links = items(LINKS)?,
-            Annotation::Env => layer.env = environment(text)?,
-            Annotation::AllowFrom => layer.allow_from = items(NAMESPACES)?,
-            // For the NRI plugin, which knows the environment of the pod's containers.
-            Annotation::ShareEnv => {}
-        }
-    }
-    let names = layer.aliases.iter().chain(Some(&layer.name).filter(|name| !name.is_empty()));
-    for name in names {
-        name::check_label("name of a pod annotation", name)?;
-    }
-    for (_, alias) in layer.links.iter().filter_map(|link| link.rsplit_once([':', '/'])) {
-        name::check_label("link alias of a pod annotation", alias)?;
-    }
-    Ok((layer, ignored))
-}
-
-/// The items of comma-separated text, counted before they are made.
-fn items(text: &str, bound: Bound, whose: impl Fn() -> String) -> Result<Vec<String>, Error> {
-    let items = || text.split(',').map(str::trim).filter(|item| !item.is_empty());
-    bound.check(&whose(), items().count())?;
-    Ok(items().map(str::to_owned).collect())
-}
-
-/// Reads an environment from a JSON object or from lines of `KEY=value`.
-fn environment(text: &str) -> Result<BTreeMap<String, String>, Error> {
-    if text.trim_start().starts_with('{') {
-        return serde_json::from_str(text).map_err(|error| Error::Config {
-            problem: format!("pod annotation link-env.cni/env is no object of strings: {error}"),
-            cure: "write {\"KEY\": \"value\"}, or lines of KEY=value",
-        });
-    }
-    let lines = text.lines().filter(|line| !line.trim().is_empty()).map(|line| {
-        let (key, value) = line.split_once('=').ok_or_else(|| Error::Config {
-            problem: format!("line {line:?} of pod annotation link-env.cni/env has no '='"),
-            cure: "write lines of KEY=value, or a JSON object",
-        })?;
-        Ok((key.trim_start().to_owned(), value.to_owned()))
-    });
-    lines.collect()
 }
 
 fn aliases(value: &Value, network: &str) -> Result<Vec<String>, Error> {
@@ -382,10 +253,10 @@ mod tests {
     fn aliases_come_as_a_list_or_as_a_map_of_networks() {
         for aliases in [json!(["a", "b"]), json!({"web": ["a", "b"], "other": ["c"]})] {
             let conf = conf(&json!({"runtimeConfig": {"aliases": aliases}})).unwrap();
-            assert_eq!(conf.layers[0].aliases, ["a", "b"]);
+            assert_eq!(conf.endpoint.aliases, ["a", "b"]);
         }
         let other = conf(&json!({"runtimeConfig": {"aliases": {"other": ["c"]}}})).unwrap();
-        assert!(other.layers[0].aliases.is_empty());
+        assert!(other.endpoint.aliases.is_empty());
         assert!(conf(&json!({"runtimeConfig": {"aliases": "a"}})).is_err());
     }
 
@@ -396,26 +267,23 @@ mod tests {
             "link-env.cni/env": "A=1\n\n B=2=3\n",
         }}}))
         .unwrap();
-        let [annotations, args, ..] = &conf.layers;
-        assert_eq!(annotations.name, "db");
-        assert_eq!(annotations.expose, ["80", "81-82/udp"]);
-        assert_eq!((annotations.env["A"].as_str(), annotations.env["B"].as_str()), ("1", "2=3"));
-        assert_eq!(args.links, ["db:webdb", "cache"]);
+        let endpoint = &conf.endpoint;
+        assert_eq!(endpoint.name, "db");
+        assert_eq!(endpoint.expose, ["80", "81-82/udp"]);
+        assert_eq!((endpoint.env["A"].as_str(), endpoint.env["B"].as_str()), ("1", "2=3"));
+        assert_eq!(endpoint.links, ["db:webdb", "cache"]);
         assert_eq!(conf.pod.name.as_deref(), Some("a"));
     }
 
     #[test]
-    fn an_environment_comes_as_an_object_as_well() {
-        assert_eq!(environment(r#"{"A":"x\ny"}"#).unwrap()["A"], "x\ny");
-        assert!(environment("{").unwrap_err().to_string().contains("link-env.cni/env"));
-        assert!(environment("A").unwrap_err().to_string().contains("\"A\""));
-    }
-
-    #[test]
     fn folders_are_absolute_or_none() {
-        assert_eq!(folder("cdiDir", String::new()).unwrap(), None);
-        assert_eq!(folder("cdiDir", "/run/cdi".into()).unwrap(), Some("/run/cdi".into()));
-        assert!(folder("cdiDir", "run".into()).unwrap_err().to_string().contains("cdiDir \"run\""));
+        let cdi_dir = |path: &str| {
+            let conf = json!({"cniVersion": "1.1.0", "name": "web", "type": "link-env", "cdiDir": path});
+            folder(&cni::Conf::from_slice(conf.to_string().as_bytes()).unwrap(), CDI_DIR, None)
+        };
+        assert_eq!(cdi_dir("").unwrap(), None);
+        assert_eq!(cdi_dir("/run/cdi").unwrap(), Some("/run/cdi".into()));
+        assert!(cdi_dir("run").unwrap_err().to_string().contains("cdiDir \"run\""));
     }
 
     #[test]

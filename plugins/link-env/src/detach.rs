@@ -1,7 +1,7 @@
-//! DEL and GC: leaving a network. Keyed by container ID, interface and network alone; what is gone already counts as
-//! removed.
+//! DEL and GC: a container leaves a network. Container ID, interface and network are enough to find everything; what is gone
+//! already counts as removed.
 //!
-//! The registry is saved last: whatever kills the process, the next DEL or GC still finds the member and repeats all.
+//! The registry changes last: where the process is killed, the next DEL or GC still finds the member and repeats everything.
 
 use std::path::Path;
 
@@ -11,8 +11,9 @@ use registry::{Locked, Member, Network};
 use crate::delivery::Delivery;
 use crate::error::Error;
 use crate::firewall::Firewall;
-use crate::neighbourhood;
-use crate::view::{self, View};
+use crate::hosts::block::with_slots;
+use crate::hosts_change::unsettle;
+use crate::view::View;
 
 /// Removes one attachment.
 pub(crate) fn del(request: &Request, target: &Target) -> Result<(), Error> {
@@ -23,7 +24,7 @@ pub(crate) fn del(request: &Request, target: &Target) -> Result<(), Error> {
     };
     let before = locked.around(request.conf.network.as_str(), &[container_id], None)?;
     if before.member(container_id, ifname).is_none() && before.members_of(container_id).next().is_none() {
-        // An ADD may have been killed between the container's folder and the registry, or a DEL behind the member.
+        // An ADD may have been killed after it made the container's folder, or a DEL after it removed the member.
         leave_network(&locked, &delivery, container_id, &before.name, target.netns.as_deref())?;
         return Ok(locked.forget(&before.name, container_id, ifname)?);
     }
@@ -46,28 +47,28 @@ pub(crate) fn gc(request: &Request) -> Result<(), Error> {
             id.as_str() == container_id && ifname.is_none_or(|ifname| name.as_str() == ifname)
         })
     };
-    let mut failures = Vec::new();
-    // A runtime's list is its own: another one may have containers on a network of this name. Who has a process stays.
+    // The list is that of one runtime, and another one may have containers on a network of this name: a member with a
+    // process in its namespace stays.
     let inhabited = Inhabited::read();
     let lives = |member: &Member| member.netns.as_deref().is_some_and(|netns| inhabited.has(netns));
     let left = leave(&locked, &delivery, &before, |member| {
         !is_valid(&member.container_id, Some(&member.ifname)) && !lives(member)
     });
-    failures.extend(left.err().map(cni::Error::from));
-    // Folders of ADDs that were killed before they came to the registry.
+    let mut outcomes = vec![left];
+    // Folders of ADDs that were killed before they changed the registry.
     let after = locked.network(&name)?;
     for container_id in locked.containers()? {
         let member = after.members_of(&container_id).next();
         if member.is_none() && !is_valid(&container_id, None) {
-            let left = leave_network(&locked, &delivery, &container_id, &name, None);
-            failures.extend(left.err().map(cni::Error::from));
+            outcomes.push(leave_network(&locked, &delivery, &container_id, &name, None));
         }
     }
-    failures.extend(delivery.sweep(Some(&locked)).err().map(cni::Error::from));
-    failures.extend(locked.remove_if_empty(&name).map_err(|error| Error::from(error).into()).err());
-    Ok(cni::Error::all(failures)?)
+    outcomes.push(delivery.sweep(Some(&locked)));
+    outcomes.push(locked.remove_if_empty(&name).map_err(Error::from));
+    Error::all(outcomes)
 }
 
+/// Takes members off a network, and their lines out of the hosts files of others.
 fn leave(
     locked: &Locked,
     delivery: &Delivery,
@@ -79,58 +80,49 @@ fn leave(
         return Ok(());
     }
     let mut after = Network { name: before.name.clone(), members: remaining, others: before.others.clone() };
-    // A version before wrote it.
+    // An earlier version wrote the registry, which gave no slots.
     for tenant in gone.iter().map(Member::tenant) {
         if after.members.iter().any(|member| member.tenant() == tenant && member.slot.is_none()) {
-            after = neighbourhood::with_slots(after, tenant);
+            after = with_slots(after, tenant);
         }
     }
     let firewall = Firewall::new(before, &after, &gone);
     let closed = firewall.close();
-    let settled = view::unsettle(locked, before, &after)?;
+    let settled = unsettle(locked, before, &after)?;
     let rewritten = View::new(locked, &after).rewrite_hosts(before, &settled, None);
     let cleaned = clean_up(locked, delivery, &after, &gone);
-    let mut failures: Vec<cni::Error> =
-        [closed, rewritten].into_iter().filter_map(Result::err).map(cni::Error::from).collect();
-    if failures.is_empty() {
-        // One whose files cannot be removed must not keep the others: its folder leads DEL and GC to them again. A link whose
-        // source has gone may mean another member now.
-        let changed = locked.change(before, &after).map_err(Error::from).and_then(|()| firewall.open());
-        failures.extend(changed.err().map(cni::Error::from));
+    let mut outcomes = vec![closed, rewritten];
+    if outcomes.iter().all(Result::is_ok) {
+        // Files of one container that cannot be removed do not keep the others: by its folder DEL and GC find them again. A
+        // link whose source has left may mean another member now.
+        outcomes.push(locked.change(before, &after).map_err(Error::from).and_then(|()| firewall.open()));
     }
-    failures.extend(cleaned.err().map(cni::Error::from));
-    Ok(cni::Error::all(failures)?)
+    outcomes.push(cleaned);
+    Error::all(outcomes)
 }
 
-/// Takes members' containers off a network where none of their interfaces is on it any more: their files go with
-/// their last network, and lose this network's lines where there is another one.
+/// Takes the containers of these members off a network that none of their interfaces is on any more. With a container's last
+/// network go its files; where it has another one, they lose the lines of this one.
 pub(crate) fn clean_up(
     locked: &Locked,
     delivery: &Delivery,
     after: &Network,
     gone: &[Member],
 ) -> Result<(), Error> {
-    let mut failures: Vec<cni::Error> = Vec::new();
-    for member in gone {
+    let is_gone = |member: &&Member| after.members_of(&member.container_id).next().is_none();
+    Error::all(gone.iter().filter(is_gone).map(|member| {
         let container_id = member.container_id.as_str();
-        if after.members_of(container_id).next().is_some() {
-            continue;
+        leave_network(locked, delivery, container_id, &after.name, member.netns.as_deref())?;
+        if locked.container(container_id)?.is_some() {
+            let mut before = after.clone();
+            gone.iter().cloned().for_each(|member| before.put(member));
+            View::new(locked, after).knowing(&before).rewrite_hosts_of(container_id)?;
         }
-        let clean = || -> Result<(), Error> {
-            leave_network(locked, delivery, container_id, &after.name, member.netns.as_deref())?;
-            if locked.container(container_id)?.is_some() {
-                let mut before = after.clone();
-                gone.iter().cloned().for_each(|member| before.put(member));
-                View::new(locked, after).knowing(&before).rewrite_hosts_of(container_id)?;
-            }
-            Ok(())
-        };
-        failures.extend(clean().err().map(cni::Error::from));
-    }
-    Ok(cni::Error::all(failures)?)
+        Ok(())
+    }))
 }
 
-/// Takes a container off a network. With its last one goes what was put elsewhere for it, before the list of that.
+/// Takes a container off a network. With its last one goes what was delivered for it, before the list of that.
 fn leave_network(
     locked: &Locked,
     delivery: &Delivery,

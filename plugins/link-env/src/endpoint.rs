@@ -1,6 +1,4 @@
-//! The endpoint: what the container offers to the network and wants of it, merged from all that describe it, valid.
-//!
-//! Each field comes from the strongest place that has it. Nothing here looks at other members.
+//! The endpoint: what the container offers to the network and wants of it, validated. Nothing here looks at other members.
 
 use std::net::IpAddr;
 
@@ -9,85 +7,69 @@ use registry::{EVERYBODY, ExtraHost, Link, Member, PortRange, Protocol, Publishe
 
 use crate::conf::{Conf, Layer, Pod, PortMapping};
 use crate::error::Error;
-use crate::name;
-
-/// So many namespaces may one member let know it, each by its name.
-const MAX_ALLOWED: usize = 32;
+use crate::name::{self, distinct};
 
 /// A member that has not joined yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    /// The member under the name that is wanted.
+    /// The member with the name that it asks for.
     pub(crate) member: Member,
-    /// Nobody chose the name: it is the runtime's for the container, or its short ID.
+    /// Nobody chose the name: it is the name of the pod, or the short ID.
     pub(crate) is_name_given: bool,
 }
 
 impl Endpoint {
-    /// Merges and validates what is said of a container's endpoint.
+    /// Validates what is said of a container's endpoint.
     pub(crate) fn new(
         conf: &Conf,
         container_id: &str,
         ifname: &str,
         addresses: Vec<IpAddr>,
     ) -> Result<Self, Error> {
-        let layers = &conf.layers;
+        let said = &conf.endpoint;
         let short = short_id(container_id);
-        let named = strongest(layers, |layer| &layer.name);
-        let name = match named {
-            Some(name) => name.to_owned(),
-            None => of_pod(&conf.pod).unwrap_or_else(|| short.clone()),
-        };
-        // No matter who wrote them: with dots, they would be names of other namespaces.
+        // A dot in the name of a namespace's member would make it the name of another namespace.
         let is_pods = !conf.pod.namespace.is_empty();
         let check = if is_pods { name::check_label } else { name::check };
-        if named.is_some() {
-            check("name", &name)?;
-        }
-        let (hostname, domain) = host_name(layers, short)?;
-        let mut aliases: Vec<String> = Vec::new();
-        for alias in strongest_list(layers, |layer| &layer.aliases) {
-            check("alias", alias)?;
-            if *alias != name && !aliases.contains(alias) {
-                aliases.push(alias.clone());
-            }
-        }
-        let env = layers.iter().map(|layer| &layer.env).find(|env| !env.is_empty());
-        let env = env.cloned().unwrap_or_default();
-        for (key, value) in &env {
-            name::check_variable(key, value)?;
-        }
-        let expose = strongest_list(layers, |layer| &layer.expose).iter();
-        let extra_hosts = strongest_list(layers, |layer| &layer.extra_hosts).iter();
+        let is_name_given = said.name.is_empty();
+        let name = if is_name_given {
+            of_pod(&conf.pod).unwrap_or_else(|| short.clone())
+        } else {
+            check("name", &said.name)?;
+            said.name.clone()
+        };
+        let (hostname, domain) = host_name(said, &short)?;
+        said.aliases.iter().try_for_each(|alias| check("alias", alias))?;
+        let mut aliases = distinct(said.aliases.clone());
+        aliases.retain(|alias| *alias != name);
+        said.env.iter().try_for_each(|(key, value)| name::check_variable(key, value))?;
+        let expose = said.expose.iter().map(|text| port(text));
         let member = Member {
             container_id: container_id.to_owned(),
             ifname: ifname.to_owned(),
-            netns: None,
-            bridge: None,
             namespace: Some(conf.pod.namespace.clone()),
-            is_name_chosen: !layers[0].name.is_empty(),
+            is_name_chosen: conf.is_name_annotated,
             keeps_env: !conf.may_share_env,
-            allow_from: allowed(strongest_list(layers, |layer| &layer.allow_from))?,
-            expose: PortRange::union(expose.map(|text| port(text)).collect::<Result<Vec<_>, _>>()?),
+            allow_from: allowed(&said.allow_from)?,
+            expose: PortRange::union(expose.collect::<Result<Vec<_>, _>>()?),
             published: conf.port_mappings.iter().map(published).collect::<Result<_, _>>()?,
-            links: links(strongest_list(layers, |layer| &layer.links))?,
-            extra_hosts: extra_hosts.map(|text| extra_host(text)).collect::<Result<_, _>>()?,
+            links: links(&said.links)?,
+            extra_hosts: said.extra_hosts.iter().map(|text| extra_host(text)).collect::<Result<_, _>>()?,
             names: conf.names,
             name,
             hostname,
             domain,
             aliases,
             addresses,
-            env,
-            joined: 0,
-            slot: None,
+            env: said.env.clone(),
+            ..Member::default()
         };
-        Ok(Self { member, is_name_given: named.is_none() })
+        Ok(Self { member, is_name_given })
     }
 }
 
 /// The addresses of a container's interface. Where a result gives it none, those that it gives to no interface inside a
-/// container are meant: not every plugin counts interfaces right, or names the namespace.
+/// container: some plugins write wrong interface indexes, or leave the sandbox out.
 pub(crate) fn addresses(result: &AddResult, ifname: &str) -> Vec<IpAddr> {
     let own: Vec<IpAddr> = result.container_ips(ifname).map(|ip| ip.address.ip()).collect();
     if !own.is_empty() {
@@ -99,62 +81,37 @@ pub(crate) fn addresses(result: &AddResult, ifname: &str) -> Vec<IpAddr> {
     others.map(|ip| ip.address.ip()).collect()
 }
 
-fn strongest(layers: &[Layer], field: impl Fn(&Layer) -> &String) -> Option<&str> {
-    layers.iter().map(|layer| field(layer).as_str()).find(|text| !text.is_empty())
-}
-
-fn strongest_list(layers: &[Layer], field: impl Fn(&Layer) -> &Vec<String>) -> &[String] {
-    layers.iter().map(field).find(|list| !list.is_empty()).map_or(&[], Vec::as_slice)
-}
-
-/// The pod's name. The user did not choose it for this purpose: one that cannot stand in a hosts file is passed over. Behind
-/// the name of a pod of Kubernetes stands its namespace, so that it has no dots itself.
+/// The pod's name, where it can stand in a hosts file: nobody chose it for that. A pod of Kubernetes is called
+/// `name.namespace`, so that its name must have no dot.
 fn of_pod(pod: &Pod) -> Option<String> {
     let fits = if pod.namespace.is_empty() { name::is_valid } else { name::is_single };
     pod.name.clone().filter(|name| fits(name))
 }
 
 /// The namespaces that may know the member, each once.
-fn allowed(texts: &[String]) -> Result<Vec<String>, Error> {
-    let mut allowed: Vec<String> = Vec::with_capacity(texts.len());
-    for text in texts {
-        if text != EVERYBODY && !name::is_label(text) {
-            return Err(Error::Config {
-                problem: format!("allow-from names {text:?}, which is no namespace"),
-                cure: "write namespaces with commas between, or * for all of them",
-            });
-        }
-        if !allowed.contains(text) {
-            allowed.push(text.clone());
-        }
+fn allowed(namespaces: &[String]) -> Result<Vec<String>, Error> {
+    match namespaces.iter().find(|text| *text != EVERYBODY && !name::is_label(text)) {
+        None => Ok(distinct(namespaces.to_vec())),
+        Some(text) => Err(Error::Config {
+            problem: format!("allow-from names {text:?}, which is no namespace"),
+            cure: "write namespaces separated by commas, or * for all of them",
+        }),
     }
-    if allowed.len() > MAX_ALLOWED {
-        return Err(Error::Config {
-            problem: format!("allow-from names {} namespaces, more than {MAX_ALLOWED}", allowed.len()),
-            cure: "name fewer, or write * for all of them",
-        });
-    }
-    Ok(allowed)
 }
 
-/// Host name and domain; a host name with dots holds both, as Docker takes it.
-fn host_name(layers: &[Layer], short: String) -> Result<(String, String), Error> {
-    let domain = strongest(layers, |layer| &layer.domainname).unwrap_or_default();
-    let (host, domain) = match strongest(layers, |layer| &layer.hostname) {
-        None => return checked(short, domain),
-        Some(text) if domain.is_empty() => text.split_once('.').unwrap_or((text, "")),
-        Some(text) => (text, domain),
+/// Host name and domain. A host name with dots contains both, as in Docker.
+fn host_name(said: &Layer, short: &str) -> Result<(String, String), Error> {
+    let (host, domain) = match (said.hostname.as_str(), said.domainname.as_str()) {
+        ("", domain) => (short, domain),
+        (host, "") => host.split_once('.').unwrap_or((host, "")),
+        both => both,
     };
-    checked(host.to_owned(), domain)
-}
-
-fn checked(host: String, domain: &str) -> Result<(String, String), Error> {
     if domain.is_empty() {
-        name::check("hostname", &host)?;
+        name::check("hostname", host)?;
     } else {
         name::check("hostname with domainname", &format!("{host}.{domain}"))?;
     }
-    Ok((host, domain.to_owned()))
+    Ok((host.to_owned(), domain.to_owned()))
 }
 
 fn port(text: &str) -> Result<PortRange, Error> {
@@ -183,7 +140,7 @@ fn published(mapping: &PortMapping) -> Result<Published, Error> {
 }
 
 /// Reads `source[:alias]`, and the form in which Docker shows links, `/source:/recipient/alias`. A container's full ID is
-/// no name, and too long for an alias: there it is the short one.
+/// too long for an alias, which is the short ID then.
 fn links(texts: &[String]) -> Result<Vec<Link>, Error> {
     let mut links: Vec<Link> = Vec::with_capacity(texts.len());
     for text in texts {
@@ -214,7 +171,7 @@ fn links(texts: &[String]) -> Result<Vec<Link>, Error> {
     Ok(links)
 }
 
-/// Reads `name:address` or `name=address`, the address of IPv6 in brackets or bare.
+/// Reads `name:address` or `name=address`, the address of IPv6 with or without brackets.
 fn extra_host(text: &str) -> Result<ExtraHost, Error> {
     let refused = || Error::Config {
         problem: format!("extra host {text:?} is not a name with an address"),

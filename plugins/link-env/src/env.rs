@@ -1,18 +1,18 @@
-//! The environment that links give to their recipient: Docker's variables, in Docker's order. Pure.
+//! The variables that links give to their recipient: Docker's, in Docker's order. Nothing here opens a file.
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use registry::{Member, PortRange, qualify};
 use serde::{Serialize, Serializer};
 
 use crate::bounds::{self, GIVEN};
 use crate::error::Error;
-use crate::hosts::Membership;
+use crate::hosts::text::Membership;
 use crate::name::MAX_VARIABLE;
 
-/// What the four variables of a port take at least, besides their prefixes: `_PORT_1_TCP=tcp://[::]:1`, `…_ADDR=::`,
+/// The least size of a port's four variables in bytes, without their prefixes: `_PORT_1_TCP=tcp://[::]:1`, `…_ADDR=::`,
 /// `…_PORT=1`, `…_PROTO=tcp`.
 const LEAST: usize = 80;
 
@@ -20,32 +20,32 @@ const LEAST: usize = 80;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Environment {
     variables: Vec<(String, String)>,
-    /// What they take in a process's environment, in bytes.
+    /// Their size in a process's environment, in bytes.
     length: usize,
 }
 
-/// What links give: the variables, and the names of sources whose variables there was no room for.
+/// What links give: the variables, and the names of sources whose variables did not fit.
 #[derive(Debug, Default)]
 pub(crate) struct Gift {
     pub(crate) environment: Environment,
     pub(crate) left_out: Vec<String>,
 }
 
-/// All variables of a container's links, on all its networks, less those that it sets itself: its own win. Beyond what a
-/// recipient may get, a source that `must_fit` is refused; another one is left out, whole, with those after it that have no
-/// room either: what a source says later, or a stranger, must not keep its recipients from starting.
+/// The variables of a container's links on all its networks, without those that the container sets itself. A source that
+/// `must_fit` and exceeds what a recipient may get is refused. Any other source that does not fit is left out as a whole:
+/// what it says later, or what another tenant says, must not keep its recipients from starting.
 pub(crate) fn of_container(
     own: &[Membership<'_>],
     must_fit: impl Fn(&Member, &Member) -> bool,
 ) -> Result<Gift, Error> {
     let mut gift = Gift::default();
-    // Those that must fit have their room first, whatever order the links are in.
+    // Those that must fit come first, whatever the order of the links.
     let mut room = GIVEN.most;
     let mut sources: Vec<(&Member, &str, &Member, Option<Environment>)> = Vec::new();
     for membership in own {
         let recipient = membership.member;
         for link in &recipient.links {
-            let Some(source) = membership.neighbourhood.find(recipient, &link.source) else { continue };
+            let Some(source) = membership.block.find(recipient, &link.source) else { continue };
             let mut made = None;
             if must_fit(recipient, source) {
                 let environment = Environment::of_link(recipient, &link.alias, source, room)?;
@@ -72,13 +72,11 @@ pub(crate) fn of_container(
     Ok(gift)
 }
 
-/// What is to be told of sources that were left out.
+/// A note on sources that were left out, where there are any.
 pub(crate) fn left_out(sources: &[String]) -> Option<String> {
-    let those = || sources.join(", ");
-    let note = || {
-        format!("links give more than {} bytes of variables: those of {} are left out", GIVEN.most, those())
-    };
-    (!sources.is_empty()).then(note)
+    let (most, names) = (GIVEN.most, sources.join(", "));
+    let note = format!("links give more than {most} bytes of variables: those of {names} are left out");
+    (!sources.is_empty()).then_some(note)
 }
 
 impl Environment {
@@ -96,45 +94,31 @@ impl Environment {
             what: GIVEN.what,
             most: GIVEN.most,
         };
-        // Counted before they are made, so that a hostile range costs nothing: no port's take less.
+        // A first estimate, before any is made: a huge range of ports costs nothing.
         let least = ports * (4 * prefix.len() + LEAST);
         if least > room {
             return Err(too_much(least));
         }
         let mut environment = Self::default();
-        environment.add_link(recipient, alias, &prefix, source, &runs)?;
+        if let Some(address) = source.address() {
+            environment.add_ports(&prefix, address, &runs);
+        }
+        environment.set(format!("{prefix}_NAME"), format!("/{}/{alias}", recipient.name));
+        environment.add_variables(&prefix, source)?;
         if environment.length > room {
             return Err(too_much(environment.length));
         }
         Ok(environment)
     }
 
-    fn add_link(
-        &mut self,
-        recipient: &Member,
-        alias: &str,
-        prefix: &str,
-        source: &Member,
-        runs: &[PortRange],
-    ) -> Result<(), Error> {
-        if let Some(address) = source.address() {
-            self.add_ports(prefix, address, runs);
-        }
-        self.set(format!("{prefix}_NAME"), format!("/{}/{alias}", recipient.name));
-        for (key, value) in &source.env {
-            // These describe the source's image, not its service.
-            if key == "HOME" || key == "PATH" {
-                continue;
-            }
+    fn add_variables(&mut self, prefix: &str, source: &Member) -> Result<(), Error> {
+        // HOME and PATH describe the source's image, not its service.
+        for (key, value) in source.env.iter().filter(|(key, _)| *key != "HOME" && *key != "PATH") {
             let name = format!("{prefix}_ENV_{key}");
             let length = name.len() + 1 + value.len();
             if length > MAX_VARIABLE {
-                return Err(Error::VariableTooLong {
-                    name,
-                    source_name: source.name.clone(),
-                    length,
-                    limit: MAX_VARIABLE,
-                });
+                let source_name = source.name.clone();
+                return Err(Error::VariableTooLong { name, source_name, length, limit: MAX_VARIABLE });
             }
             self.set(name, value.clone());
         }
@@ -142,29 +126,26 @@ impl Environment {
     }
 
     fn add_ports(&mut self, prefix: &str, address: IpAddr, runs: &[PortRange]) {
-        let mut ended: Option<&PortRange> = None;
-        for (index, run) in runs.iter().enumerate() {
+        if let Some(first) = runs.first() {
+            self.set(format!("{prefix}_PORT"), url(*first, address, *first.numbers().start()));
+        }
+        let mut ended: Option<PortRange> = None;
+        for run in runs {
             for number in run.numbers() {
-                let url = url(*run, address, number);
-                if index == 0 && number == *run.numbers().start() {
-                    self.set(format!("{prefix}_PORT"), url.clone());
-                }
                 let port = port_prefix(prefix, *run, number);
-                self.set(port.clone(), url);
+                self.set(port.clone(), url(*run, address, number));
                 self.set(format!("{port}_ADDR"), address.to_string());
                 self.set(format!("{port}_PORT"), number.to_string());
                 self.set(format!("{port}_PROTO"), run.protocol().to_string());
-                // Docker learns that a run has ended from the port after it, and tells of it there.
+                // Docker writes the variables of a run after the first port of the next one.
                 if let Some(run) = ended.take() {
-                    self.add_run(prefix, address, *run);
+                    self.add_run(prefix, address, run);
                 }
             }
-            if run.numbers().len() > 1 {
-                ended = Some(run);
-            }
+            ended = Some(*run).filter(|run| run.numbers().len() > 1);
         }
         if let Some(run) = ended {
-            self.add_run(prefix, address, *run);
+            self.add_run(prefix, address, run);
         }
     }
 
@@ -182,7 +163,7 @@ impl Environment {
         self.variables.push((key, value));
     }
 
-    /// Of two links whose aliases differ in case or in `-` and `_` alone, the later one's values win.
+    /// Where two links give the same variable, as aliases that differ in case or in `-` and `_` do, the later value wins.
     fn unite(&mut self) {
         let mut places: HashMap<String, usize> = HashMap::with_capacity(self.variables.len());
         let mut united: Vec<(String, String)> = Vec::with_capacity(self.variables.len());
@@ -202,11 +183,11 @@ impl Environment {
         self.variables.iter().map(|(key, value)| format!("{key}={value}"))
     }
 
-    /// Lines of `KEY='value'` that a shell can source. Variables that no shell can name (`A.B_PORT`) are left out:
-    /// sourcing them would be an attempt to run a program of that name.
+    /// Lines of `KEY='value'` that a shell can source. Variables that no shell can name (`A.B_PORT`) are left out: a shell
+    /// would run a program of that name.
     ///
-    /// A value may go on in the next line, which then begins with a quote: to readers that know no quotes, or others
-    /// (`docker run --env-file`, systemd's `EnvironmentFile`), no line that a source has chosen is a variable of its own.
+    /// Each further line of a value begins with a quote, so that readers without quotes or with other rules (`docker run
+    /// --env-file`, systemd's `EnvironmentFile`) do not take it for a variable of its own.
     pub(crate) fn to_shell(&self) -> String {
         let mut text = String::new();
         for (key, value) in &self.variables {
@@ -244,11 +225,7 @@ fn port_prefix(prefix: &str, run: PortRange, number: u16) -> String {
 }
 
 fn url(run: PortRange, address: IpAddr, number: u16) -> String {
-    let protocol = run.protocol();
-    match address {
-        IpAddr::V4(address) => format!("{protocol}://{address}:{number}"),
-        IpAddr::V6(address) => format!("{protocol}://[{address}]:{number}"),
-    }
+    format!("{}://{}", run.protocol(), SocketAddr::new(address, number))
 }
 
 fn is_shell_name(key: &str) -> bool {
@@ -261,7 +238,7 @@ mod tests {
     use registry::{Link, Network};
 
     use super::*;
-    use crate::neighbourhood::Neighbourhood;
+    use crate::hosts::block::HostsBlock;
 
     fn link_to(source: Member) -> Result<Environment, Error> {
         let mut network = Network::new("web");
@@ -272,8 +249,8 @@ mod tests {
             links: vec![Link { source: alias.clone(), alias }],
             ..Member::default()
         };
-        let neighbourhood = Neighbourhood::new(network, "");
-        let own = [Membership { neighbourhood: &neighbourhood, member: &recipient }];
+        let block = HostsBlock::new(network, "");
+        let own = [Membership { block: &block, member: &recipient }];
         of_container(&own, |_, _| true).map(|gift| gift.environment)
     }
 
@@ -314,8 +291,8 @@ mod tests {
         }
         let link = |name: &str| Link { source: name.into(), alias: name.into() };
         let recipient = Member { links: names.map(link).to_vec(), ..Member::default() };
-        let neighbourhood = Neighbourhood::new(network, "");
-        let own = [Membership { neighbourhood: &neighbourhood, member: &recipient }];
+        let block = HostsBlock::new(network, "");
+        let own = [Membership { block: &block, member: &recipient }];
         let gift = of_container(&own, |_, source| source.name == "own").unwrap();
         assert_eq!(gift.left_out, ["big"]);
         let given = |name: &str| gift.environment.variables.iter().any(|(key, _)| key.starts_with(name));

@@ -1,4 +1,4 @@
-//! What can go wrong in this plugin, and the code that each failure has in the contract: the one place for both.
+//! The errors of this plugin, and their codes in the CNI specification.
 
 use std::io;
 
@@ -8,12 +8,12 @@ use cni::Code;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The configuration asks for what cannot be.
+    /// The configuration is invalid.
     #[error("{problem}")]
     Config {
         /// What is wrong, with the value.
         problem: String,
-        /// The rule that it breaks, or what to write instead.
+        /// The rule that it violates, or what to write instead.
         cure: &'static str,
     },
     /// Another container of the network has the name.
@@ -48,19 +48,19 @@ pub enum Error {
         /// The network that it is on.
         other: String,
     },
-    /// A member says more, or would be given more, than it may (see `bounds`).
+    /// A member says more, or is given more, than it may (see `bounds`).
     #[error("{whose}: {found} {what}, more than {most}")]
     TooMuch {
-        /// Where it is said, or what gives it.
+        /// The key that says it, or the link that gives it.
         whose: String,
         /// How many there are.
         found: usize,
         /// What was counted.
         what: &'static str,
-        /// How many there may be.
+        /// The bound.
         most: usize,
     },
-    /// A link leads to another namespace, of which no member of that name allows it, whether there is one or not.
+    /// A link leads to another namespace, where no member of that name allows it; perhaps there is none.
     #[error(
         "cannot link to {source_name}: nobody of that name on network {network} allows namespace {namespace}"
     )]
@@ -81,7 +81,7 @@ pub enum Error {
         source_name: String,
         /// The length of `name=value`.
         length: usize,
-        /// How many are allowed.
+        /// The longest that is allowed.
         limit: usize,
     },
     /// CHECK found a difference.
@@ -90,16 +90,16 @@ pub enum Error {
     /// The registry could not be read or written.
     #[error("{0}")]
     Registry(#[from] registry::Error),
-    /// The state folder cannot be used at present.
+    /// The state folder cannot be used now.
     #[error("{0}")]
     NotAvailable(#[source] registry::Error),
-    /// Others changed the same elements at every attempt.
-    #[error("table {0} kept changing while it was to be changed")]
-    Contended(&'static str),
+    /// Other processes changed the same elements at every attempt.
+    #[error("{0}")]
+    Contended(#[from] nftables::ledger::Contended),
     /// A transaction of packet filter elements failed.
     #[error("{0}")]
     Nftables(#[from] nftables::Error),
-    /// Something failed that the contract's own code found.
+    /// An error of the library for the CNI contract.
     #[error("{0}")]
     Contract(#[from] cni::Error),
     /// An ADD failed, and so did undoing it.
@@ -114,6 +114,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// All failures of a removal, which goes on past each of them, as one.
+    pub(crate) fn all(outcomes: impl IntoIterator<Item = Result<(), Self>>) -> Result<(), Self> {
+        let failures = outcomes.into_iter().filter_map(Result::err).map(cni::Error::from);
+        Ok(cni::Error::all(failures.collect())?)
+    }
+
     /// Whether there was no room on a file system.
     pub(crate) fn is_full(&self) -> bool {
         match self {
@@ -170,7 +176,7 @@ fn code(error: &registry::Error) -> Code {
     }
 }
 
-/// Whether the same again may well succeed.
+/// Whether a retry may succeed.
 fn is_busy(error: &io::Error) -> bool {
     use io::ErrorKind::{Interrupted, ResourceBusy, WouldBlock};
     matches!(error.kind(), Interrupted | ResourceBusy | WouldBlock)

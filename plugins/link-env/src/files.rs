@@ -1,5 +1,5 @@
-//! A container's files: where its hosts and its environment are for whoever hands them to its processes. The registry
-//! documents the places, so a runtime can mount and read them without asking.
+//! A container's files: its hosts file and its variables, which a runtime mounts and reads without asking. The crate
+//! `registry` documents their paths.
 
 use std::collections::HashSet;
 
@@ -7,32 +7,33 @@ use registry::Folder;
 
 use crate::env::Environment;
 use crate::error::Error;
-use crate::foreign::{self, Ours};
-use crate::hosts::Text;
+use crate::hosts::line::is_marked;
+use crate::hosts::merge::{self, Ours};
+use crate::hosts::text::Text;
 
-/// Mounted over `/etc/hosts`, so every user in the container reads it.
+/// Mounted over `/etc/hosts`, which every user in the container may read.
 pub(crate) const HOSTS: &str = "hosts";
 const HOSTS_MODE: u32 = 0o644;
-/// Of a file that is longer somebody has filled the rest, in bytes: where there is no more room, it goes.
+/// In bytes. A longer file has been filled by its container, and is cut where the file system is full.
 pub(crate) const LONG: u64 = 1 << 20;
-/// What the source offers may be secret.
+/// Variables may be secret.
 const ENV_MODE: u32 = 0o600;
 const ENV: &str = "env";
 pub(crate) const ENV_JSON: &str = "env.json";
-/// It is there where the operator lets the container write to its hosts file.
+/// Exists where the operator lets the container write to its hosts file.
 pub(crate) const WRITABLE: &str = "writable";
 
 /// What became of a hosts file besides its new text.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Written {
-    /// There were too many lines of others.
+    /// There were more lines of others than are kept.
     pub(crate) is_cut: bool,
-    /// The old file could not be written: this is another one, and a container that has the old one mounted keeps it.
+    /// The old file could not be written, and this is a new one. A container that has the old one mounted keeps that.
     pub(crate) is_replaced: bool,
 }
 
-/// Gives the hosts file a new text in place: a bind mount pins its inode. Lines of others stay. Of the old file, `most` bytes
-/// are read; `is_known` is [`foreign::merge`]'s.
+/// Writes the hosts file in place, as a bind mount refers to its inode. Lines of others stay. At most `most` bytes of the old
+/// file are read; `is_known` is for [`merge::merge`].
 pub(crate) fn write_hosts(
     folder: &Folder,
     text: &Text,
@@ -41,32 +42,32 @@ pub(crate) fn write_hosts(
 ) -> Result<Written, Error> {
     let mut is_cut = false;
     let is_replaced = folder.rewrite_with(HOSTS, most, HOSTS_MODE, |old| {
-        let merged = foreign::merge(old, most, text, &is_known);
+        let merged = merge::merge(old, most, text, &is_known);
         is_cut |= merged.is_cut;
         merged.change
     })?;
     Ok(Written { is_cut, is_replaced })
 }
 
-/// Writes the environment in both forms. They are read when a process starts, so each appears complete or not at all.
+/// Writes the variables in both forms. A process may start at any time, so each file appears complete or not at all.
 pub(crate) fn write_environment(folder: &Folder, environment: &Environment) -> Result<(), Error> {
     folder.replace(ENV, environment.to_shell().as_bytes(), ENV_MODE)?;
     Ok(folder.replace(ENV_JSON, environment.to_json().as_bytes(), ENV_MODE)?)
 }
 
-/// Notes whether the container may write to its hosts file, for the agent that mounts it.
+/// Records whether the container may write to its hosts file, for the agent that mounts it.
 pub(crate) fn write_permission(folder: &Folder, is_writable: bool) -> Result<(), Error> {
     let written = if is_writable { folder.replace(WRITABLE, b"", ENV_MODE) } else { folder.remove(WRITABLE) };
     Ok(written?)
 }
 
-/// Compares the hosts file with the text that it should have, but for lines of others, and looks for the environment.
+/// Compares the hosts file with the text that it should have, without lines of others, and looks for the variables.
 ///
-/// The environment's content is not compared: it is what it was when the container started, whatever its sources do.
+/// These are not compared: they are those of the container's start, and sources may have changed since.
 pub(crate) fn check(folder: &Folder, hosts: &Text) -> Result<(), Error> {
     let path = folder.path().join(HOSTS);
-    // Lines of others, and comments in the place of those that ended (see `foreign`). It is read under the lock of all.
-    let most = 2 * hosts.text.len() + 3 * foreign::MOST;
+    // With lines of others, and comments in place of removed ones (see `merge`). The registry is locked meanwhile.
+    let most = 2 * hosts.text.len() + 3 * merge::MOST;
     let Some(found) = folder.read_up_to(HOSTS, most as u64)? else {
         return Err(Error::Differs(format!("file {} is gone", path.display())));
     };
@@ -91,7 +92,7 @@ fn difference(found: &str, wanted: &str) -> Option<String> {
     there.extend(found.iter().flat_map(|line| ours.within(line)));
     let wanted: Vec<&str> = wanted.lines().map(str::trim_end).filter(|line| !line.starts_with('#')).collect();
     if let Some(missing) = wanted.iter().position(|line| !there.contains(line)) {
-        // Where it is looked for: behind the one before.
+        // It should follow the line before it.
         let before =
             missing.checked_sub(1).and_then(|before| bare.iter().position(|line| *line == wanted[before]));
         let number = before.map_or(0, |before| before + 1);
@@ -101,7 +102,7 @@ fn difference(found: &str, wanted: &str) -> Option<String> {
     let known: HashSet<&str> = wanted.into_iter().collect();
     let is_stale = |line: &str| {
         !line.starts_with('#')
-            && foreign::is_marked(line.as_bytes())
+            && is_marked(line.as_bytes())
             && !known.contains(line.trim_end())
             && ours.within(line).is_empty()
     };

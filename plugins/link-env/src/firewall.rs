@@ -1,14 +1,15 @@
-//! Links where the members of a network are kept apart: what a recipient may open to a source, one element a port in the
-//! sets of the bridge (`cni::links` says what they hold and who makes them).
+//! The firewall of links on a bridge that keeps its ports apart (`"icc": false`): one set element for each port of a source
+//! that a recipient may reach. The bridge plugin makes the sets; `cni::links` documents their names and keys.
 //!
-//! What is open follows from the registry alone, and the registry is written between: first what a change closes, then
-//! the registry, then what it opens. Whatever kills the process, nothing is open that the registry does not tell of.
+//! The elements follow from the registry alone. A change removes old elements before it writes the registry, and adds new
+//! ones after it: a process that is killed at any point leaves no port open that the registry does not list.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use cni::{AddResult, links};
-use nftables::{Batch, Element, Family, Field, Set, Socket, Table, Type};
+use nftables::ledger::{self, Change, Entry};
+use nftables::{Element, Family, Field, Set, Socket, Table, Type};
 use registry::{Member, Network, Protocol, qualify};
 
 use crate::bounds::{self, OPENED};
@@ -18,12 +19,8 @@ const TABLE: Table = Table::new(Family::Inet, links::TABLE);
 const KEY4: &[Type] = &[Type::Ipv4Addr, Type::Ipv4Addr, Type::InetProto, Type::InetService];
 const KEY6: &[Type] = &[Type::Ipv6Addr, Type::Ipv6Addr, Type::InetProto, Type::InetService];
 
-/// How often a transaction is tried again when somebody else changed the same elements.
-const TRIES: usize = 20;
-/// Elements of one transaction. In a user namespace the kernel takes some 4,000.
+/// Elements in one transaction. In a user namespace the kernel takes some 4,000.
 const BATCH: usize = 1_000;
-/// The longest comment that `nft` reads back, in bytes.
-const COMMENT_MAX: usize = 127;
 
 /// A port of a source that a recipient may reach.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,7 +32,7 @@ struct Opening {
     port: u16,
 }
 
-/// What a change of a network closes and opens, with what the elements tell people.
+/// What a change of a network closes, and what it opens, with the comments of the elements.
 #[derive(Debug)]
 pub(crate) struct Firewall {
     close: BTreeSet<Opening>,
@@ -43,8 +40,8 @@ pub(crate) struct Firewall {
 }
 
 impl Firewall {
-    /// Of a network that becomes another. The `changed` members are those that came, went or are others by now; only they
-    /// and those who link to them are looked at.
+    /// Compares a network before and after a change. `changed` are the members that joined, left or became different; only
+    /// they and the recipients of links to them are looked at.
     pub(crate) fn new(before: &Network, after: &Network, changed: &[Member]) -> Self {
         let open = openings(after, changed);
         let mut close: BTreeSet<Opening> = openings(before, changed).into_keys().collect();
@@ -52,42 +49,14 @@ impl Firewall {
         Self { close, open }
     }
 
-    /// Closes what is no link any more. What is closed already, with its set or without, is as good.
+    /// Removes the elements of links that no longer exist. Missing elements and missing sets are no errors.
     pub(crate) fn close(&self) -> Result<(), Error> {
-        let openings: Vec<&Opening> = self.close.iter().collect();
-        each_chunk(&openings, |socket, openings| {
-            let mut batch = Batch::new();
-            for opening in openings {
-                let (name, key) = (opening.set_name(), opening.key());
-                let set = opening.set(&name);
-                if socket.get_element(&set, &key)?.is_some() {
-                    batch.del_element(&set, &key);
-                }
-            }
-            batch.commit(socket)
-        })
+        commit(self.close.iter().map(|opening| (opening, None)))
     }
 
-    /// Opens what is a link now, where anything is kept apart.
+    /// Adds the elements of links that exist now, to the sets that exist.
     pub(crate) fn open(&self) -> Result<(), Error> {
-        let openings: Vec<(&Opening, &String)> = self.open.iter().collect();
-        each_chunk(&openings, |socket, openings| {
-            let mut batch = Batch::new();
-            let mut known: BTreeMap<String, bool> = BTreeMap::new();
-            for (opening, comment) in openings {
-                let name = opening.set_name();
-                let set = opening.set(&name);
-                let is_there = match known.get(&name) {
-                    Some(is_there) => *is_there,
-                    None => socket.has_set(&set)?,
-                };
-                if is_there {
-                    batch.add_element(&set, &Element::new(&opening.key()).comment(comment.as_str()));
-                }
-                known.insert(name, is_there);
-            }
-            batch.commit(socket)
-        })
+        commit(self.open.iter().map(|(opening, comment)| (opening, Some(comment.as_str()))))
     }
 
     /// Names the first link that should be open and is not.
@@ -109,8 +78,8 @@ impl Firewall {
     }
 }
 
-/// The bridge that keeps the members of the network apart, by what the plugin before told of its interfaces; `None` where
-/// none does, or where nobody needs to know because there is no link yet.
+/// The bridge of the previous result that keeps its ports apart. `None` where there is none, or where the network has no
+/// link yet and so does not need it.
 pub(crate) fn bridge(
     result: &AddResult,
     member: &Member,
@@ -131,8 +100,8 @@ pub(crate) fn bridge(
     Ok(None)
 }
 
-/// Everything that links open of the given members, and of those who link to them. These are taken whole: two links may
-/// lead to the same source, and one of them elsewhere when another member takes its name.
+/// All openings of these members' links, and of the recipients of links to them. A recipient's links are taken together: two
+/// of them may lead to the same source, until another member takes the name of one.
 fn openings(network: &Network, members: &[Member]) -> BTreeMap<Opening, String> {
     let own: HashSet<(&str, &str)> = members.iter().map(Member::attachment).collect();
     let is_concerned = |recipient: &Member| {
@@ -140,15 +109,14 @@ fn openings(network: &Network, members: &[Member]) -> BTreeMap<Opening, String> 
     };
     let mut openings = BTreeMap::new();
     for recipient in network.members.iter().filter(|recipient| is_concerned(recipient)) {
-        let mut room = OPENED.most;
-        for source in recipient.links.iter().filter_map(|link| network.find(recipient, &link.source)) {
-            let Some(bridge) = common_bridge(recipient, source) else { continue };
-            // As with variables: a source that has grown beyond is left out, whole, in the order of the links.
-            let Some(left) = room.checked_sub(bounds::ports(&source.ports())) else { continue };
-            room = left;
+        let sources = recipient.links.iter().filter_map(|link| network.find(recipient, &link.source));
+        let sources = sources.filter_map(|source| Some((common_bridge(recipient, source)?, source)));
+        // As with variables: a source whose ports exceed the bound is left out as a whole, in the order of the links.
+        let (sources, _) = OPENED.fill(0, sources, |(_, source)| bounds::ports(&source.ports()));
+        for (bridge, source) in sources {
             let called = |member: &Member| qualify(&member.name, member.tenant());
             let mut comment = format!("{} {} -> {}", network.name, called(recipient), called(source));
-            comment.truncate(COMMENT_MAX);
+            comment.truncate(ledger::COMMENT_MAX);
             for opening in between(bridge, recipient, source) {
                 openings.insert(opening, comment.clone());
             }
@@ -157,7 +125,7 @@ fn openings(network: &Network, members: &[Member]) -> BTreeMap<Opening, String> 
     openings
 }
 
-/// The bridge that two members are on. Whoever joined when there was no link yet does not know.
+/// The bridge that two members are on. A member that joined before the network had a link has none recorded.
 fn common_bridge<'a>(recipient: &'a Member, source: &'a Member) -> Option<&'a str> {
     match (recipient.bridge.as_deref(), source.bridge.as_deref()) {
         (Some(one), Some(other)) => (one == other).then_some(one),
@@ -195,37 +163,63 @@ impl Opening {
     }
 
     fn key(&self) -> [Field; 4] {
-        let protocol = match self.protocol {
-            Protocol::Tcp => Field::TCP,
-            Protocol::Udp => Field::UDP,
-            Protocol::Sctp => Field::SCTP,
-        };
-        [self.from.into(), self.to.into(), protocol, Field::Port(self.port)]
+        [self.from.into(), self.to.into(), field(self.protocol), Field::Port(self.port)]
     }
 }
 
-/// Makes transactions of some elements each, again where somebody else came in between. Without elements there is not
-/// as much as a socket.
-fn each_chunk<T>(
-    items: &[T],
-    transaction: impl Fn(&mut Socket, &[T]) -> nftables::Result<()>,
-) -> Result<(), Error> {
-    if items.is_empty() {
+/// A protocol as part of a key.
+pub(crate) fn field(protocol: Protocol) -> Field {
+    match protocol {
+        Protocol::Tcp => Field::TCP,
+        Protocol::Udp => Field::UDP,
+        Protocol::Sctp => Field::SCTP,
+    }
+}
+
+/// One transaction: each opening with the comment of its element, or `None` where the element has to go.
+struct Elements<'a>(&'a [(&'a Opening, Option<&'a str>)]);
+
+impl Entry<Error> for Elements<'_> {
+    fn table(&self) -> Table<'static> {
+        TABLE
+    }
+
+    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<(), Error> {
+        let mut sets: BTreeMap<String, bool> = BTreeMap::new();
+        for (opening, comment) in self.0 {
+            let (name, key) = (opening.set_name(), opening.key());
+            let set = opening.set(&name);
+            let Some(comment) = comment else {
+                if socket.get_element(&set, &key)?.is_some() {
+                    change.batch.del_element(&set, &key);
+                }
+                continue;
+            };
+            let exists = match sets.get(&name) {
+                Some(exists) => *exists,
+                None => socket.has_set(&set)?,
+            };
+            if exists {
+                change.batch.add_element(&set, &Element::new(&key).comment(*comment));
+            }
+            sets.insert(name, exists);
+        }
+        Ok(())
+    }
+
+    fn refused(&self, error: nftables::Error) -> Error {
+        error.into()
+    }
+}
+
+/// Commits changes of elements, in transactions of limited size. Opens no socket where there are none.
+fn commit<'a>(elements: impl Iterator<Item = (&'a Opening, Option<&'a str>)>) -> Result<(), Error> {
+    let elements: Vec<_> = elements.collect();
+    if elements.is_empty() {
         return Ok(());
     }
     let mut socket = Socket::open()?;
-    items.chunks(BATCH).try_for_each(|chunk| until_done(|| transaction(&mut socket, chunk)))
-}
-
-/// Repeats a transaction of elements that others remove or change meanwhile.
-fn until_done(mut transaction: impl FnMut() -> nftables::Result<()>) -> Result<(), Error> {
-    for _ in 0..TRIES {
-        match transaction() {
-            Err(error) if error.is_not_found() || error.is_restart() => {}
-            outcome => return Ok(outcome?),
-        }
-    }
-    Err(Error::Contended(links::TABLE))
+    elements.chunks(BATCH).try_for_each(|chunk| ledger::put(&mut socket, &mut [&mut Elements(chunk)]))
 }
 
 #[cfg(test)]
@@ -302,7 +296,7 @@ mod tests {
             Firewall::new(&Network::new("shop"), &network(&[&web, &db]), &[web]).open.len()
         };
         assert_eq!(opened(free(web.clone()), free(db.clone())), 0);
-        // Whoever came last knows the bridge for both.
+        // The member that joined last knows the bridge of both.
         assert_eq!(opened(free(web.clone()), db.clone()), 4);
         assert_eq!(opened(web.clone(), free(db.clone())), 4);
         assert_eq!(opened(web, Member { bridge: Some("br1".into()), ..db }), 0);
@@ -311,20 +305,15 @@ mod tests {
     /// `cleat` tries a code 11 again; a runtime does not take it for a difference that CHECK found.
     #[test]
     fn what_others_keep_changing_is_to_be_tried_again() {
+        let refused = |errno| nftables::Error::Commit {
+            operations: 1,
+            source: std::io::Error::from_raw_os_error(errno),
+        };
         for errno in [2, 4, 85] {
-            let refuse = || {
-                let source = std::io::Error::from_raw_os_error(errno);
-                Err(nftables::Error::Commit { operations: 1, source })
-            };
-            let mut tries = 0;
-            let outcome = until_done(|| {
-                tries += 1;
-                if tries < 3 { refuse() } else { Ok(()) }
-            });
-            assert!(outcome.is_ok() && tries == 3);
-            let error = cni::Error::from(until_done(refuse).unwrap_err());
-            assert_eq!(error.code(), 11, "{error}");
+            assert!(refused(errno).is_of_another_change());
         }
+        let error = cni::Error::from(Error::from(ledger::Contended { table: TABLE.to_string() }));
+        assert_eq!(error.code(), 11, "{error}");
         let lost = cni::Error::from(Error::Nftables(nftables::Error::Open {
             source: std::io::Error::from_raw_os_error(4),
         }));

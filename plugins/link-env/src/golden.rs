@@ -8,9 +8,9 @@ use registry::Network;
 use serde::Deserialize;
 
 use crate::env::{self, Environment};
-use crate::foreign::{self, MARK};
-use crate::hosts::{self, Membership};
-use crate::neighbourhood::Neighbourhood;
+use crate::hosts::block::HostsBlock;
+use crate::hosts::line::{self, MARK};
+use crate::hosts::text::{self, Membership};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,8 +28,8 @@ fn assert_text(file: &Path, made: &str) {
 /// The text without what tells our lines from those of others, which each of them has.
 fn unmarked(text: &str) -> String {
     let lines = text.lines().map(|line| {
-        let is_plain = line.starts_with('#') || hosts::is_loopback(line.as_bytes());
-        assert_eq!(foreign::is_marked(line.as_bytes()), !is_plain, "{line:?}");
+        let is_plain = line.starts_with('#') || line::is_loopback(line.as_bytes());
+        assert_eq!(line::is_marked(line.as_bytes()), !is_plain, "{line:?}");
         format!("{}\n", line.replacen(MARK, "", 1))
     });
     lines.collect()
@@ -58,11 +58,11 @@ fn containers_get_exactly_these_files() {
         let text = fs::read_to_string(folder.join("case.json")).unwrap();
         let case: Case =
             serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-        let mut networks: Vec<Neighbourhood> = case.networks.iter().flat_map(Neighbourhood::all).collect();
-        networks.iter_mut().for_each(Neighbourhood::give_slots);
+        let mut networks: Vec<HostsBlock> = case.networks.iter().flat_map(HostsBlock::all).collect();
+        networks.iter_mut().for_each(HostsBlock::give_slots);
         let own: Vec<Membership<'_>> =
             networks.iter().flat_map(|network| Membership::of(&case.container, network)).collect();
-        let text = unmarked(&hosts::text(&own, case.ipv6).text);
+        let text = unmarked(&text::text(&own, case.ipv6).text);
         assert_text(&folder.join("hosts"), &text);
         let environment = env::of_container(&own, |_, _| true).unwrap().environment;
         if folder.join("docker.hosts").exists() {

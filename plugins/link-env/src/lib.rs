@@ -1,18 +1,18 @@
-//! The `link-env` plugin: containers of a network know each other by name, and links give them Docker's environment.
+//! The `link-env` plugin: containers on a network find each other by name, and links give them Docker's variables.
 //!
-//! It works behind a plugin that makes an interface with addresses and passes that plugin's result on. What it knows
-//! is in the registry (see the `registry` crate for its format and the places of the files); what containers see is
-//! made anew from it with every change:
+//! It comes after a plugin that makes an interface with addresses, and passes that plugin's result on. What it knows is in
+//! the registry (the crate `registry` documents the format and the paths). Hosts files are made from the registry again with
+//! every change:
 //!
-//! - `conf` takes the configuration apart, `endpoint` merges and validates what it says of the container;
-//! - `bounds` is the table of how much one container may say and be given;
-//! - `env` and `hosts` (with `neighbourhood`) make texts of members, `foreign` keeps the lines of others, `files` writes them,
-//!   `view` knows who sees whom;
-//! - `delivery` puts them where `ip netns exec` and runtimes look by themselves;
-//! - `attach`, `detach` and `check` are the verbs, and `pod` is for an agent of the runtime.
+//! - `conf` splits the configuration, and `endpoint` validates what it says of the container;
+//! - `bounds` has the limits of one container;
+//! - `env` makes the variables of links, and `hosts` the text of hosts files;
+//! - `view` decides which files change (`hosts_change`), and `files` writes them;
+//! - `delivery` puts them where `ip netns exec` and runtimes look for them;
+//! - `attach`, `detach` and `check` are the verbs, and `pod` is the interface for an agent of the runtime.
 //!
-//! Where the bridge keeps the members of a network apart (`"icc": false`), `firewall` opens it for links; without that, who may
-//! connect to whom is none of its business.
+//! Where the bridge keeps the members of a network apart (`"icc": false`), `firewall` opens it for links. Otherwise the plugin
+//! has no part in who may connect to whom.
 
 mod attach;
 mod bounds;
@@ -26,12 +26,11 @@ mod env;
 mod error;
 mod files;
 mod firewall;
-mod foreign;
 #[cfg(test)]
 mod golden;
 mod hosts;
+mod hosts_change;
 mod name;
-mod neighbourhood;
 mod pod;
 mod view;
 
@@ -47,7 +46,7 @@ pub use pod::{Given, Pod, is_writable};
 use conf::Conf;
 use endpoint::Endpoint;
 
-/// How long STATUS waits for the registry's lock: it is asked every few seconds, and asked again.
+/// How long STATUS waits for the registry's lock. The runtime asks for the status every few seconds.
 const STATUS_LIMIT: Duration = Duration::from_secs(2);
 
 /// The plugin.
@@ -89,7 +88,7 @@ impl Described for LinkEnv {
 
     fn validate(request: &Request, target: Option<&Target>) -> Result<(), cni::Error> {
         let conf = Conf::new(&request.conf, target.map_or(&Args::default(), |target| &target.args))?;
-        // A container as good as any: what is said of the endpoint is judged, and that needs somebody's endpoint.
+        // Placeholders: an endpoint needs a container, and any will do to validate what is said of it.
         let container_id = target.map_or("container", |target| target.container_id().as_str());
         let ifname = target.map_or("eth0", |target| target.ifname().as_str());
         Ok(Endpoint::new(&conf, container_id, ifname, Vec::new()).map(|_| ())?)

@@ -1,4 +1,6 @@
-//! The rules for names and for lines of environment: what may stand in a hosts file and in an environment.
+//! The rules for names in hosts files and for variables of an environment.
+
+use std::collections::HashSet;
 
 use crate::error::Error;
 
@@ -22,17 +24,17 @@ pub(crate) fn is_valid(name: &str) -> bool {
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
     };
     let last = name.rsplit('.').next().unwrap_or_default();
-    // RFC 6761, section 6.3: localhost and what is below it are nobody's to give.
+    // RFC 6761, section 6.3: localhost and what is below it are reserved.
     name.len() <= MAX_NAME && name.split('.').all(label) && !last.eq_ignore_ascii_case("localhost")
 }
 
-/// Whether a text is one DNS label, of which a namespace is made.
+/// Whether text is one DNS label, as a namespace has to be.
 pub(crate) fn is_label(text: &str) -> bool {
     is_valid(text) && !text.contains('.')
 }
 
-/// Whether text may be a name that is not the node's own word: one label that nothing else is known by (RFC 1123, with
-/// the `_` that runtimes use), and none that is read as an address.
+/// Whether text may be a name that a pod's author chooses: one label (RFC 1123, with the `_` that runtimes use) that no
+/// resolver reads as an address.
 pub(crate) fn is_single(name: &str) -> bool {
     is_label(name) && !name.ends_with('-') && !is_number(name)
 }
@@ -81,6 +83,17 @@ pub(crate) fn check_variable(key: &str, value: &str) -> Result<(), Error> {
         return Ok(());
     };
     Err(Error::Config { problem: format!("invalid environment variable {:?}", shorten(key)), cure })
+}
+
+/// Each once, in the order in which they came.
+pub(crate) fn distinct<S: AsRef<str>>(mut names: Vec<S>) -> Vec<S> {
+    let is_new: Vec<bool> = {
+        let mut known = HashSet::with_capacity(names.len());
+        names.iter().map(|name| known.insert(name.as_ref())).collect()
+    };
+    let mut is_new = is_new.into_iter();
+    names.retain(|_| is_new.next().unwrap_or_default());
+    names
 }
 
 /// Enough of a text to recognise it by.

@@ -1,7 +1,6 @@
-//! What an agent of the runtime does for the containers of a pod: hands them what their links give, and takes in what
-//! only the runtime knows. All containers of a pod share its attachments, so the pod's ID is the container's ID here.
+//! The interface for an agent of the runtime (cleat-nri), which gives the containers of a pod what their links give, and
+//! registers what only the runtime knows. All containers of a pod share its attachments: the container ID is the pod's here.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -69,13 +68,13 @@ impl<'a> Pod<'a> {
         self.folder.path().join(HOSTS)
     }
 
-    /// The environment that its links give it now: a container that is started again follows sources that moved. Sources
-    /// whose variables have no room in it by now are left out, which is noted.
+    /// The variables that its links give it now: a container that is restarted follows sources with new addresses. Sources
+    /// whose variables do not fit any more are left out, which is noted.
     pub fn environment(&self) -> Result<Vec<(String, String)>, Error> {
         let Some(network) = self.networks.first() else {
             return Ok(Vec::new());
         };
-        let network = self.locked.around(network, &[self.container_id], None)?;
+        let network = self.network(network)?;
         let mut view = View::new(&self.locked, &network);
         let gift = view.environment(self.container_id, Some(&self.folder), |_, _| false)?;
         if let Some(note) = env::left_out(&gift.left_out) {
@@ -84,42 +83,31 @@ impl<'a> Pod<'a> {
         Ok(gift.environment.into_variables())
     }
 
-    /// Adds names of its own for addresses to its hosts file, for as long as it is on the network. Names that cannot
-    /// stand there are passed over. Returns how many more there are than a member may have: those are left out.
+    /// Adds names for addresses to its hosts file, for as long as it is on the network. Names that cannot stand there are
+    /// skipped. Returns how many exceed what a member may have: those are left out.
     pub fn add_extra_hosts(&self, hosts: &[ExtraHost]) -> Result<usize, Error> {
         let Some(network) = self.networks.first() else {
             return Ok(0);
         };
-        let left_out = Cell::new(0);
-        let change = |member: &mut Member| {
-            let mut room = ENTRIES.most.saturating_sub(member.extra_hosts.iter().map(bounds::entry).sum());
-            let known: HashSet<&ExtraHost> = member.extra_hosts.iter().collect();
-            let (mut new, mut seen, mut beyond) = (Vec::new(), HashSet::new(), 0);
-            for host in hosts.iter().filter(|host| name::is_valid(&host.name)) {
-                if known.contains(host) || !seen.insert(host) {
-                    continue;
-                }
-                match room.checked_sub(bounds::entry(host)) {
-                    Some(left) => {
-                        room = left;
-                        new.push(host.clone());
-                    }
-                    None => beyond += 1,
-                }
-            }
-            member.extra_hosts.extend(new);
-            left_out.set(left_out.get().max(beyond));
-        };
-        if let Some(after) = self.change(network, change)? {
+        let mut left_out = 0;
+        let after = self.change(network, |member| {
+            let used = member.extra_hosts.iter().map(bounds::entry).sum();
+            let mut known: HashSet<&ExtraHost> = member.extra_hosts.iter().collect();
+            let new = hosts.iter().filter(|host| name::is_valid(&host.name) && known.insert(host));
+            let (new, beyond) = ENTRIES.fill(used, new, |host| bounds::entry(host));
+            member.extra_hosts.extend(new.into_iter().cloned());
+            left_out = left_out.max(beyond);
+        })?;
+        if let Some(after) = after {
             View::new(&self.locked, &after).rewrite_hosts_of(self.container_id)?;
         }
-        Ok(left_out.get())
+        Ok(left_out)
     }
 
-    /// Whether the networks that it is on let its containers' environment be offered, as their `annotations` say.
+    /// Whether its networks let its containers' environment be offered, by the key `annotations`.
     pub fn may_offer_environment(&self) -> Result<bool, Error> {
         for network in &self.networks {
-            let network = self.locked.around(network, &[self.container_id], None)?;
+            let network = self.network(network)?;
             if network.members_of(self.container_id).any(|member| member.keeps_env) {
                 return Ok(false);
             }
@@ -127,45 +115,42 @@ impl<'a> Pod<'a> {
         Ok(true)
     }
 
-    /// Offers an environment to those who link to it from now on. What it offers already under the same name stays;
-    /// what cannot be a variable is passed over, and so is a network that does not let it be offered. Returns how many
-    /// variables there are beyond what a member may offer: those are left out.
+    /// Offers variables to the recipients of links to it from now on. A variable that it offers already stays. What cannot be
+    /// a variable is skipped, and so is a network that does not let variables be offered. Returns how many exceed what a
+    /// member may offer: those are left out.
     pub fn offer_environment(&self, environment: &BTreeMap<String, String>) -> Result<usize, Error> {
-        let left_out = Cell::new(0);
+        let mut left_out = 0;
         for network in &self.networks {
             self.change(network, |member| {
                 if member.keeps_env {
                     return;
                 }
-                let mut room = OFFERED.most.saturating_sub(bounds::variables(&member.env));
-                let mut beyond = 0;
-                for (key, value) in environment {
-                    if member.env.contains_key(key) || name::check_variable(key, value).is_err() {
-                        continue;
-                    }
-                    match room.checked_sub(bounds::variable(key, value)) {
-                        Some(left) => {
-                            room = left;
-                            member.env.insert(key.clone(), value.clone());
-                        }
-                        None => beyond += 1,
-                    }
-                }
-                left_out.set(left_out.get().max(beyond));
+                let is_new = |(key, value): &(&String, &String)| {
+                    !member.env.contains_key(*key) && name::check_variable(key, value).is_ok()
+                };
+                let size = |(key, value): &(&String, &String)| bounds::variable(key, value);
+                let new = environment.iter().filter(is_new);
+                let (new, beyond) = OFFERED.fill(bounds::variables(&member.env), new, size);
+                member.env.extend(new.into_iter().map(|(key, value)| (key.clone(), value.clone())));
+                left_out = left_out.max(beyond);
             })?;
         }
-        Ok(left_out.get())
+        Ok(left_out)
     }
 
-    /// Notes that an agent was asked about it, so that `note`, which said that none was, is over.
+    /// Records that an agent has served it, and removes the note `note`, which said that none had.
     pub fn serve(&self, note: &str) -> Result<(), Error> {
         self.locked.mark_served(self.container_id)?;
         Ok(self.locked.take_note(self.container_id, note)?)
     }
 
-    /// Changes its members on a network, and returns what the network is then where that is not what it was.
-    fn change(&self, network: &str, change: impl Fn(&mut Member)) -> Result<Option<Network>, Error> {
-        let before = self.locked.around(network, &[self.container_id], None)?;
+    fn network(&self, name: &str) -> Result<Network, Error> {
+        Ok(self.locked.around(name, &[self.container_id], None)?)
+    }
+
+    /// Changes its members on a network. Returns the network after that, or `None` where nothing has changed.
+    fn change(&self, network: &str, change: impl FnMut(&mut Member)) -> Result<Option<Network>, Error> {
+        let before = self.network(network)?;
         let mut after = before.clone();
         let own = after.members.iter_mut().filter(|member| member.container_id == self.container_id);
         own.for_each(change);

@@ -1,5 +1,5 @@
-//! A specification of the Container Device Interface, by which runtimes give a container its hosts file and the
-//! environment of its links: `--device link-env.cni/pod=NAME`.
+//! A specification of the Container Device Interface, by which a runtime gives a container its hosts file and the variables
+//! of its links: `--device link-env.cni/pod=NAME`.
 
 use std::path::{Path, PathBuf};
 
@@ -11,18 +11,18 @@ use crate::env::Environment;
 use crate::error::Error;
 use crate::files;
 
-/// What the source offers may be secret.
+/// Variables may be secret.
 pub(super) const MODE: u32 = 0o600;
 const PREFIX: &str = "link-env_";
 const SUFFIX: &str = ".json";
 
 /// `NAME_MAX` (linux/limits.h), in bytes.
 const LONGEST_NAME: usize = 255;
-/// What is kept of a container's ID that is too long for a file's name.
+/// Characters that are kept of a container ID that is too long for a file name.
 const START: usize = 200;
 
-/// The specification's file: container IDs are unique, names are so on one network only. Of one that would be too long, a
-/// hash stands for the rest, behind a character that no ID has.
+/// The specification's file, by container ID: names are unique on one network only. In one that would be too long, a hash
+/// replaces the rest, after a character that no ID has.
 pub(super) fn file_name(container_id: &str) -> String {
     let name = format!("{PREFIX}{container_id}{SUFFIX}");
     if name.len() <= LONGEST_NAME {
@@ -45,7 +45,7 @@ pub(super) fn spec(devices: &[String], hosts: &Path, environment: &Environment, 
         devices.map(|name| json!({"name": name, "containerEdits": edits.clone()})).collect();
     loop {
         let text = json!({"cdiVersion": "0.5.0", "kind": "link-env.cni/pod", "devices": devices}).to_string();
-        // Each has all variables. The container's ID, which is the last, and its own name come before further networks'.
+        // Each device repeats all variables. The first (the name) and the last (the ID) matter most.
         if text.len() < file::LONGEST || devices.len() <= 1 {
             return text + "\n";
         }
@@ -70,7 +70,7 @@ pub(super) fn specs(dir: &Path, registry: &Registry) -> Result<Vec<(PathBuf, Str
         let Some(named) = file.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX)) else {
             continue;
         };
-        // What cannot be read is none of ours.
+        // An unreadable file is not ours.
         let text = folder.read(&file).ok().flatten().unwrap_or_default();
         let id = if named.contains('~') { id_in(&text).unwrap_or_default() } else { named.to_owned() };
         // Other registries may share the folder.
@@ -82,7 +82,7 @@ pub(super) fn specs(dir: &Path, registry: &Registry) -> Result<Vec<(PathBuf, Str
     Ok(specs)
 }
 
-/// The container of a specification, by the folder that its hosts file is in.
+/// The container of a specification, by the folder of its hosts file.
 fn id_in(text: &[u8]) -> Option<String> {
     let spec: Value = serde_json::from_slice(text).ok()?;
     let hosts = spec.pointer("/devices/0/containerEdits/mounts/0/hostPath")?.as_str()?;

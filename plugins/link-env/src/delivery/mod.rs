@@ -1,28 +1,27 @@
-//! What is put elsewhere for a container, where `ip netns exec` and container runtimes look by themselves.
+//! Delivery: the container's files where `ip netns exec` and container runtimes look for them.
 //!
-//! The container's folder has the list, written first: whatever kills the process, DEL finds by it what there is to
-//! remove. After a boot the folder is gone, and what was put on a disk is not: then the names tell.
+//! The container's folder has a list of what was delivered, written first, so that DEL removes everything even where ADD was
+//! killed. A boot empties that folder, but not the disk: files left there are found by their names.
 
 mod cdi;
+mod file;
 mod namespace;
 
-use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use registry::{DEFAULT_STATE_DIR, Folder, Locked, Registry};
-use serde::Deserialize;
+use serde_json::Value;
 
-use crate::conf;
+use crate::conf::{self, CDI_DIR, NETNS_DIR, STATE_DIR};
 use crate::env::Environment;
 use crate::error::Error;
 use crate::files;
 
-/// The paths of what was put elsewhere, one a line.
+/// The file that lists what was delivered, one path a line.
 const LIST: &str = "delivered";
 const LIST_MODE: u32 = 0o600;
 
-/// Where things are put for containers.
+/// The folders that files are delivered to.
 #[derive(Debug)]
 pub(crate) struct Delivery {
     registry: Registry,
@@ -35,38 +34,23 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
-    /// Reads no more of the configuration than the places.
+    /// Reads no more of the configuration than this.
     pub(crate) fn new(conf: &cni::Conf) -> Result<Self, Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Keys {
-            #[serde(default = "netns_dir")]
-            netns_dir: String,
-            #[serde(default)]
-            cdi_dir: String,
-            #[serde(default)]
-            writable_hosts: bool,
-        }
-        fn netns_dir() -> String {
-            namespace::DEFAULT_DIR.to_owned()
-        }
-        let keys: Keys = conf.parse()?;
         Ok(Self {
             registry: Registry::at(conf::state_dir(conf)?),
-            netns_dir: conf::folder("netnsDir", keys.netns_dir)?,
-            cdi_dir: conf::folder("cdiDir", keys.cdi_dir)?,
-            is_writable: keys.writable_hosts,
+            netns_dir: conf::folder(conf, NETNS_DIR, Some(namespace::DEFAULT_DIR))?,
+            cdi_dir: conf::folder(conf, CDI_DIR, None)?,
+            is_writable: conf.value(&["writableHosts"]).and_then(Value::as_bool).unwrap_or_default(),
         })
     }
 
-    /// As much of the places as can be read: what was put elsewhere, the container's own list tells as well.
+    /// The same for a removal, without invalid folders: the container's list has what was delivered.
     pub(crate) fn for_removal(conf: &cni::Conf) -> Self {
-        let folder = |key: &str| conf.text(&[key]).filter(|path| path.starts_with('/')).map(PathBuf::from);
-        let has_netns_dir = conf.value(&["netnsDir"]).is_some();
+        let folder = |key, default| conf::folder(conf, key, default).ok().flatten();
         Self {
-            registry: Registry::at(folder("stateDir").unwrap_or_else(|| DEFAULT_STATE_DIR.into())),
-            netns_dir: if has_netns_dir { folder("netnsDir") } else { Some(namespace::DEFAULT_DIR.into()) },
-            cdi_dir: folder("cdiDir"),
+            registry: Registry::at(folder(STATE_DIR, None).unwrap_or_else(|| DEFAULT_STATE_DIR.into())),
+            netns_dir: folder(NETNS_DIR, Some(namespace::DEFAULT_DIR)),
+            cdi_dir: folder(CDI_DIR, None),
             is_writable: false,
         }
     }
@@ -80,7 +64,7 @@ impl Delivery {
         self.is_writable
     }
 
-    /// Puts a container's files where they are looked for. `devices` gives the names by which CDI knows it, where it may.
+    /// Delivers a container's files. `devices` gives the names by which CDI knows the container, where it may have any.
     pub(crate) fn deliver(
         &self,
         folder: &Folder,
@@ -88,36 +72,25 @@ impl Delivery {
         devices: Option<impl FnOnce() -> Result<Vec<String>, Error>>,
         environment: &Environment,
     ) -> Result<(), Error> {
-        let id = id_of(folder);
         let hosts = folder.path().join(files::HOSTS);
         let link = self.netns_dir.as_ref().and_then(|dir| namespace::link(dir, netns));
-        let spec =
-            self.cdi_dir.as_ref().zip(devices).map(|(dir, devices)| (dir, cdi::file_name(id), devices));
+        let spec = self.cdi_dir.as_ref().zip(devices);
+        let spec = spec.map(|(dir, devices)| (dir, cdi::file_name(id_of(folder)), devices));
         let spec_path = spec.as_ref().map(|(dir, file, _)| dir.join(file));
-        let paths: Vec<&Path> = link.iter().chain(&spec_path).map(PathBuf::as_path).collect();
-        if paths.is_empty() {
+        if link.is_none() && spec_path.is_none() {
             return Ok(());
         }
-        let mut list: Vec<u8> = folder.read(LIST)?.unwrap_or_default();
-        let known = String::from_utf8_lossy(&list).into_owned();
-        for path in &paths {
-            if !known.lines().any(|line| Path::new(line) == *path) {
-                list.extend_from_slice(format!("{}\n", path.display()).as_bytes());
-            }
-        }
-        folder.replace(LIST, &list, LIST_MODE)?;
+        let known = listed(folder)?;
+        let mut list = known.clone();
+        list.extend(link.iter().chain(&spec_path).filter(|path| !known.contains(path)).cloned());
+        write_list(folder, &list)?;
         if let Some(link) = &link
             && !namespace::make(link, &hosts, &self.registry)?
-            && !known.lines().any(|line| Path::new(line) == link)
+            && !known.contains(link)
         {
-            // It is not ours to look after, nor to remove.
-            let others = list.split_inclusive(|byte| *byte == b'\n');
-            let others: Vec<u8> = others
-                .filter(|line| line.trim_ascii_end() != link.as_os_str().as_bytes())
-                .flatten()
-                .copied()
-                .collect();
-            folder.replace(LIST, &others, LIST_MODE)?;
+            // Somebody else's file, which DEL must not remove.
+            list.retain(|path| path != link);
+            write_list(folder, &list)?;
         }
         if let Some((dir, file, devices)) = spec {
             let spec = cdi::spec(&devices()?, &hosts, environment, self.is_writable);
@@ -126,8 +99,7 @@ impl Delivery {
         Ok(())
     }
 
-    /// Removes what was put elsewhere for a container, by its list and by what the configuration and this namespace
-    /// lead to.
+    /// Removes what was delivered for a container: what its list has, and what the configuration and this namespace lead to.
     pub(crate) fn withdraw(
         &self,
         locked: Option<&Locked>,
@@ -141,19 +113,18 @@ impl Delivery {
         let link = self.netns_dir.as_ref().zip(netns).and_then(|(dir, netns)| namespace::link(dir, netns));
         let spec = self.cdi_dir.as_ref().map(|dir| dir.join(cdi::file_name(id)));
         paths.extend(link.into_iter().chain(spec));
-        let failures = paths.iter().filter_map(|path| self.remove(path, id).err());
-        Ok(cni::Error::all(failures.map(cni::Error::from).collect())?)
+        Error::all(paths.iter().map(|path| self.remove(path, id)))
     }
 
     fn remove(&self, path: &Path, id: &str) -> Result<(), Error> {
         if path.ends_with(cdi::file_name(id)) {
-            return gone(std::fs::remove_file(path)).map_err(|source| failed("remove", path, source));
+            return file::remove(path);
         }
         namespace::remove(path, &self.registry.container_dir(id).join(files::HOSTS))
     }
 
-    /// Removes what is there for containers that have no folder, as after a boot. Without a registry, nobody has one. Goes on
-    /// past failures.
+    /// Removes what was delivered for containers that have no folder, as after a boot. Without a registry no container has
+    /// one. Goes on past failures.
     pub(crate) fn sweep(&self, locked: Option<&Locked>) -> Result<(), Error> {
         let mut left = Vec::new();
         if let Some(dir) = &self.netns_dir {
@@ -162,21 +133,14 @@ impl Delivery {
         if let Some(dir) = &self.cdi_dir {
             left.extend(cdi::specs(dir, &self.registry)?);
         }
-        let mut failures: Vec<cni::Error> = Vec::new();
-        for (path, id) in left {
-            let is_there = locked.map(|locked| locked.container(&id)).transpose();
-            let removed = match is_there {
-                Ok(Some(Some(_))) => Ok(()),
-                Ok(_) => self.remove(&path, &id),
-                Err(error) => Err(error.into()),
-            };
-            failures.extend(removed.err().map(cni::Error::from));
-        }
-        Ok(cni::Error::all(failures)?)
+        Error::all(left.into_iter().map(|(path, id)| {
+            let folder = locked.map(|locked| locked.container(&id)).transpose()?.flatten();
+            if folder.is_some() { Ok(()) } else { self.remove(&path, &id) }
+        }))
     }
 }
 
-/// Whether everything that was put elsewhere is there.
+/// Refuses where something that was delivered is gone.
 pub(crate) fn check(folder: &Folder) -> Result<(), Error> {
     let hosts = folder.path().join(files::HOSTS);
     for path in listed(folder)? {
@@ -197,20 +161,12 @@ fn listed(folder: &Folder) -> Result<Vec<PathBuf>, Error> {
     Ok(String::from_utf8_lossy(&list).lines().map(PathBuf::from).collect())
 }
 
-/// A container's folder has the container's ID as its name.
+fn write_list(folder: &Folder, paths: &[PathBuf]) -> Result<(), Error> {
+    let lines: Vec<String> = paths.iter().map(|path| format!("{}\n", path.display())).collect();
+    Ok(folder.replace(LIST, lines.concat().as_bytes(), LIST_MODE)?)
+}
+
+/// The container's ID, which is the name of its folder.
 fn id_of(folder: &Folder) -> &str {
     folder.path().file_name().and_then(|name| name.to_str()).unwrap_or_default()
-}
-
-fn gone(outcome: io::Result<()>) -> io::Result<()> {
-    match outcome {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Ok(())
-        }
-        outcome => outcome,
-    }
-}
-
-fn failed(verb: &'static str, path: &Path, source: io::Error) -> Error {
-    Error::Registry(registry::Error::Io { verb, path: path.to_owned(), source })
 }

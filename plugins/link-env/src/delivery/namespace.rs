@@ -1,4 +1,4 @@
-//! `ip netns exec NAME` binds `/etc/netns/NAME/hosts` over `/etc/hosts` (ip-netns(8)). A symbolic link is enough: the
+//! `ip netns exec NAME` mounts `/etc/netns/NAME/hosts` over `/etc/hosts` (ip-netns(8)). A symbolic link is enough: the
 //! mount follows it to the container's own file, which changes in place.
 
 use std::ffi::OsStr;
@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 
 use registry::Registry;
 
-use super::{failed, gone};
+use super::file::{self, failed};
 use crate::error::Error;
 
 /// Where ip(8) looks.
 pub(super) const DEFAULT_DIR: &str = "/etc/netns";
-/// Where namespaces have names (`NETNS_RUN_DIR` of iproute2, and the same place by its older path).
+/// Folders of named namespaces (`NETNS_RUN_DIR` of iproute2, and its older path).
 const NAMED: [&str; 2] = ["/run/netns", "/var/run/netns"];
 const HOSTS: &str = "hosts";
 
@@ -28,12 +28,12 @@ pub(super) fn link(dir: &Path, netns: &Path) -> Option<PathBuf> {
     Some(dir.join(name).join(HOSTS))
 }
 
-/// Makes the link, and says whether it is there. A file that somebody else put there is left alone, and so is a file system
-/// that cannot be written: then nobody configures namespaces there.
+/// Makes the link. Returns whether it is there: a file of somebody else stays, and nothing is made on a read-only file
+/// system.
 pub(super) fn make(link: &Path, hosts: &Path, registry: &Registry) -> Result<bool, Error> {
     let make = || -> io::Result<bool> {
         if let Some(folder) = link.parent() {
-            // Whatever the umask: ip(8) has root's programs use what others could put there.
+            // Not writable for others, whatever the umask: programs of root use what is in it.
             DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
         }
         match symlink(hosts, link) {
@@ -41,7 +41,7 @@ pub(super) fn make(link: &Path, hosts: &Path, registry: &Registry) -> Result<boo
                 if container_of(link, registry).is_none() || is_in_place(link, hosts) {
                     return Ok(is_in_place(link, hosts));
                 }
-                // A container that had this namespace's name before left it behind.
+                // An earlier container whose namespace had this name left it behind.
                 fs::remove_file(link)?;
                 symlink(hosts, link).map(|()| true)
             }
@@ -54,17 +54,17 @@ pub(super) fn make(link: &Path, hosts: &Path, registry: &Registry) -> Result<boo
     }
 }
 
-/// Whether the link leads to a container's file.
+/// Whether the link leads to this file.
 pub(super) fn is_in_place(link: &Path, hosts: &Path) -> bool {
     fs::read_link(link).is_ok_and(|target| target == hosts)
 }
 
-/// Removes the link if it leads to that file, and the folders that are empty then.
+/// Removes the link if it leads to this file, and then folders that are empty.
 pub(super) fn remove(link: &Path, hosts: &Path) -> Result<(), Error> {
-    if !fs::read_link(link).is_ok_and(|target| target == hosts) {
+    if !is_in_place(link, hosts) {
         return Ok(());
     }
-    gone(fs::remove_file(link)).map_err(|source| failed("remove", link, source))?;
+    file::remove(link)?;
     for folder in link.ancestors().skip(1).take(2) {
         if fs::remove_dir(folder).is_err() {
             break;

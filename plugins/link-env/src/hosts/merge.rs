@@ -1,19 +1,19 @@
-//! Lines that somebody else has added to a container's hosts file: the container itself, or who looks after it.
+//! A hosts file keeps the lines that others have added to it: the container itself, or its operator.
 //!
-//! As with Docker they stay until the file is made anew, whoever else comes and goes. What is ours is told by its end, which
-//! nobody sees ([`MARK`]), and is never read back as truth: it follows from the registry alone. A version before wrote
-//! lines without that end; those are known by what they say.
+//! As with Docker they stay until the container is made anew. Our own lines end with a mark that nobody sees ([`MARK`]).
+//! They are never read back as truth: the registry alone says what they are. An earlier version wrote lines without the
+//! mark; those are recognised by their content (`former`).
+//!
+//! [`MARK`]: super::line::MARK
 
 use std::collections::{HashMap, HashSet};
 
 use registry::Change;
 
-use crate::hosts::{self, Text};
+use super::line::{before_mark, is_loopback, is_marked};
+use super::text::Text;
 
-/// How each of our lines ends, but those for `localhost`: resolvers pass over it, and nobody writes it by hand.
-pub(crate) const MARK: &str = " \t";
-
-/// So many bytes of others' lines are kept. Whatever is beyond is left out.
+/// Bytes of others' lines that are kept. What exceeds them is left out.
 pub(crate) const MOST: usize = 64 << 10;
 
 /// What becomes of a hosts file.
@@ -24,20 +24,7 @@ pub(crate) struct Merged {
     pub(crate) is_cut: bool,
 }
 
-/// Whether a line ends as ours do; they may have spaces behind, up to the end of their place.
-pub(crate) fn is_marked(line: &[u8]) -> bool {
-    let blanks = line.iter().rev().take_while(|byte| matches!(byte, b' ' | b'\r')).count();
-    line[..line.len() - blanks].ends_with(MARK.as_bytes())
-}
-
-/// What was a line of ours, if it was, before somebody wrote further names behind its end. A tab behind the address comes
-/// first, so that what people put in columns is seldom taken for one.
-fn before_mark(line: &str) -> Option<&str> {
-    let (before, _) = line.split_once(MARK).filter(|(before, _)| before.contains('\t'))?;
-    Some(before)
-}
-
-/// Lines of ours by their addresses and first names: somebody may have added names to one, which then serves as well.
+/// Our lines by address and first name. A line to which somebody has added names counts as ours.
 #[derive(Debug)]
 pub(crate) struct Ours<'a>(HashMap<(&'a str, &'a str), Vec<&'a str>>);
 
@@ -53,7 +40,7 @@ impl<'a> Ours<'a> {
         Self(ours)
     }
 
-    /// The lines that such a line has all names of, and more.
+    /// Our lines all of whose names this line has, with others.
     pub(crate) fn within(&self, line: &str) -> Vec<&'a str> {
         if !is_marked(line.as_bytes()) && before_mark(line).is_none() {
             return Vec::new();
@@ -62,7 +49,7 @@ impl<'a> Ours<'a> {
         let Some(address) = words.next() else {
             return Vec::new();
         };
-        // Each once: a line may have any number of names, and any of them as often as it likes.
+        // Each once: a line may have any number of names, and the same one many times.
         let names: HashSet<&str> = words.collect();
         let lines = names.iter().filter_map(|name| self.0.get(&(address, *name))).flatten();
         let has = |ours: &&&str| {
@@ -73,11 +60,12 @@ impl<'a> Ours<'a> {
     }
 }
 
-/// Makes the old file, of which `most` bytes were read, have the new text and the lines of others. These stay where they
-/// are, and so do ours: those that are no more become comments, new ones come at the end. Where the first lines of the text
-/// change, or comments pile up, the file is made anew, with others' lines behind the one of the first lines that they
-/// followed. A line of ours that has more names by now stays as long as ours would. `is_known` says of a line whether a version
-/// before, or we as things were before, may have written it.
+/// Changes the old file, of which `most` bytes were read, to the new text with the lines of others.
+///
+/// Others' lines keep their positions, and so do ours that are still right. Our other lines become comments, and new ones are
+/// appended. Where the part of the text before the blocks changes, or comments pile up, the whole file is written, with
+/// others' lines behind the line of that part which they followed. A line of ours with added names stays while its member
+/// has its names. `is_known` says whether an earlier version, or this one before the change, may have written a line.
 pub(crate) fn merge(old: &[u8], most: usize, text: &Text, is_known: impl Fn(&str) -> bool) -> Merged {
     if old.is_empty() || old == text.text.as_bytes() {
         let bytes = text.text.clone().into_bytes();
@@ -90,18 +78,17 @@ pub(crate) fn merge(old: &[u8], most: usize, text: &Text, is_known: impl Fn(&str
     let head: Vec<&str> = head.lines().collect();
     let places: HashMap<&[u8], usize> =
         (1..).zip(&head).map(|(place, line)| (bare(line.as_bytes()), place)).collect();
-    // Where a line has other names by now, its address tells.
+    // A line whose names have changed is found by its address.
     let addresses: HashMap<&[u8], usize> =
         (1..).zip(&head).map(|(place, line)| (address(line.as_bytes()), place)).collect();
     let lines = || text.text.lines().filter(|line| !line.starts_with('#'));
     let mut missing: HashSet<&[u8]> = lines().map(|line| bare(line.as_bytes())).collect();
 
     let ours = Ours::of(&text.text);
-
     let mut kept: Vec<(usize, &[u8])> = Vec::new();
-    let (mut start, mut length, mut dead, mut place) = (0, 0, 0, 0);
+    let (mut start, mut length, mut comments, mut place) = (0, 0, 0, 0);
     let mut ending: Vec<usize> = Vec::new();
-    let mut is_of_before = false;
+    let mut has_former = false;
     for line in old.split(|byte| *byte == b'\n') {
         let is_there = missing.remove(bare(line));
         let words = std::str::from_utf8(line).unwrap_or_default();
@@ -114,14 +101,14 @@ pub(crate) fn merge(old: &[u8], most: usize, text: &Text, is_known: impl Fn(&str
         }
         let is_ours = is_there || !is_extended && (is_marked || is_known());
         if is_nothing(line) || is_marked && line.starts_with(b"#") {
-            dead += line.len() + 1;
+            comments += line.len() + 1;
         } else if !is_ours {
             length += line.len() + 1;
             kept.push((place, line));
         } else if is_marked && !is_there {
             ending.push(start);
         } else {
-            is_of_before |= !is_there;
+            has_former |= !is_there;
         }
         if is_ours || is_extended {
             let known = places.get(bare(line)).or_else(|| addresses.get(address(line)));
@@ -134,11 +121,11 @@ pub(crate) fn merge(old: &[u8], most: usize, text: &Text, is_known: impl Fn(&str
         }
         start += line.len() + 1;
     }
-    let is_like_before =
-        !is_cut && !is_of_before && !head.iter().any(|line| missing.contains(bare(line.as_bytes())));
+    let is_head_same =
+        !is_cut && !has_former && !head.iter().any(|line| missing.contains(bare(line.as_bytes())));
     let free =
         text.text.lines().filter(|line| line.starts_with('#')).map(|line| line.len() + 1).sum::<usize>();
-    if !kept.is_empty() && is_like_before && dead <= free + MOST {
+    if !kept.is_empty() && is_head_same && comments <= free + MOST {
         let mut more = Vec::new();
         for line in lines().filter(|line| missing.contains(bare(line.as_bytes()))) {
             if more.is_empty() && !old.ends_with(b"\n") {
@@ -163,10 +150,10 @@ pub(crate) fn merge(old: &[u8], most: usize, text: &Text, is_known: impl Fn(&str
     Merged { change: Change::Whole { bytes, is_mixed: !kept.is_empty() }, is_cut }
 }
 
-/// What fills places, what a process that was killed left, and what is no text, besides our lines for `localhost`.
+/// Whether a line is nobody's: what fills slots, what a killed process left, what is no text; and our lines for `localhost`.
 fn is_nothing(line: &[u8]) -> bool {
     let bare = bare(line);
-    bare.iter().all(|byte| *byte == b'#') || bare.contains(&0) || hosts::is_loopback(bare)
+    bare.iter().all(|byte| *byte == b'#') || bare.contains(&0) || is_loopback(bare)
 }
 
 fn address(line: &[u8]) -> &[u8] {
@@ -179,6 +166,7 @@ fn bare(line: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::line::MARK;
     use super::*;
 
     const OURS: &str = "127.0.0.1\tlocalhost\n10.0.0.9\tdb \t\n10.0.0.2\tc1 \t\n";
