@@ -11,6 +11,7 @@ use cni::{
     Attachment, Cache, Chain, Command, ContainerId, IfName, NetworkList, NetworkName, Parameters, case_blind,
 };
 use lock::{Holder, Mode};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::environment::Environment;
@@ -19,7 +20,8 @@ use crate::network::is_created;
 use crate::place::Place;
 
 /// Where results are kept.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Serialize, Deserialize, clap::Args)]
+#[serde(transparent)]
 pub(crate) struct CacheFolder {
     /// Where the results of attachments are kept
     #[arg(long = "cache-dir", value_name = "FOLDER", default_value = DEFAULT_FOLDER)]

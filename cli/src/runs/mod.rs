@@ -10,7 +10,6 @@
 //!
 //! A lock is let go of by the kernel however its holder ends, so that it tells, unlike a process number, who is alive.
 
-mod joined;
 mod log;
 mod record;
 
@@ -24,12 +23,12 @@ use std::time::{Duration, Instant};
 use cni::ContainerId;
 use registry::{DEFAULT_STATE_DIR, Folder};
 
-pub(crate) use joined::{Joined, Networks};
 pub(crate) use log::{Log, Part, Writer};
-pub(crate) use record::Record;
+pub(crate) use record::{Record, Start};
 
 use crate::container_id;
 use crate::error::Error;
+use crate::spec::Networks;
 
 const RUNS: &str = "runs";
 const RECORD: &str = "run.json";

@@ -2,7 +2,7 @@
 
 use cni::NetworkList;
 
-use super::{find, names_on};
+use super::known::{find, names_on};
 use crate::commands::gc;
 use crate::environment::Environment;
 use crate::error::Error;
