@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,9 @@ use cni::{Attachment, ContainerId, IfName, NetworkList};
 use host_local::Lease;
 use netlink::{Link, Living, Mac, Namespace, Socket};
 
-use super::{Attached, Inventory};
+use super::attached::Attached;
 use crate::error::Error;
+use crate::netns::Life;
 use crate::network::leases;
 
 /// How long a namespace that no process is in, and that is mounted nowhere, may take to go.
@@ -143,9 +144,20 @@ impl Kernel {
         Ok(())
     }
 
+    /// Takes back that an attachment is gone where the kernel shows that it lives. Where its namespace is, nothing tells.
+    pub(super) fn doubt(&self, attached: &mut Attached) {
+        if attached.life == Life::Gone
+            && let Some(evidence) = self.finds(attached)
+        {
+            let place = attached.netns.display();
+            attached.life = Life::Unknown(format!("nothing is at {place} any more, but {evidence}"));
+            attached.netns = PathBuf::new();
+        }
+    }
+
     /// Why an attachment lives whose namespace is not where it was told to be: a process is in it, or it is mounted. That
     /// somebody holds it open is not enough against what its own runtime said.
-    pub(super) fn finds(&self, attached: &Attached) -> Option<String> {
+    fn finds(&self, attached: &Attached) -> Option<String> {
         let Attachment { network, ifname, .. } = &attached.attachment;
         let (own, told) = (attached.attachment.host_interface(), attached.host_interface());
         let mac: Option<Mac> = attached.mac().parse().ok();
@@ -165,11 +177,15 @@ impl Kernel {
         Some(format!("interface {} is in a namespace that lives", other.name))
     }
 
-    /// The attachments of a network that live, and that nothing else tells of.
+    /// The attachments of a network that live and are not among the known ones.
     ///
     /// # Errors
     /// A link of the network lives, and nothing tells whose it is, so that nothing may be removed there.
-    pub(crate) fn survivors(&self, inventory: &Inventory, list: &NetworkList) -> Result<Vec<Kept>, Error> {
+    pub(super) fn survivors(
+        &self,
+        known: &BTreeSet<&Attachment>,
+        list: &NetworkList,
+    ) -> Result<Vec<Kept>, Error> {
         let network = &list.name;
         let mut kept: BTreeMap<Attachment, String> = BTreeMap::new();
         let told = |outer: &Link, ifname: &str| {
@@ -210,8 +226,6 @@ impl Kernel {
                 kept.entry(attachment).or_insert(reason);
             }
         }
-        let known: BTreeSet<&Attachment> =
-            inventory.members_of(network.as_str()).map(|attached| &attached.attachment).collect();
         let names: BTreeSet<String> =
             known.iter().copied().chain(kept.keys()).map(Attachment::host_interface).collect();
         let is_nobodys =
@@ -246,9 +260,4 @@ impl Kernel {
     fn holds(&self, lease: &Lease) -> Option<String> {
         Some(format!("{}: {}", lease.address, self.addresses.get(&lease.address)?))
     }
-}
-
-/// What is said of a namespace that is not where it was, though the kernel shows that it lives.
-pub(super) fn elsewhere(told: &Path, evidence: &str) -> String {
-    format!("nothing is at {} any more, but {evidence}", told.display())
 }

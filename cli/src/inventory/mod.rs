@@ -92,7 +92,7 @@ impl Inventory {
         if attachments.iter().any(Attached::is_gone) {
             let kernel = Kernel::read()?;
             for attached in &mut attachments {
-                attached.doubt(&kernel);
+                kernel.doubt(attached);
             }
         }
         attachments.sort_by(|one, other| one.attachment.cmp(&other.attachment));
@@ -139,6 +139,15 @@ impl Inventory {
     /// The attachments of a network.
     pub(crate) fn members_of<'a>(&'a self, network: &'a str) -> impl Iterator<Item = &'a Attached> {
         self.attachments.iter().filter(move |attached| attached.attachment.network.as_str() == network)
+    }
+
+    /// The attachments of a network that live according to the kernel, though nothing else knows of them.
+    ///
+    /// # Errors
+    /// A link of the network lives, and nothing tells whose it is, so that nothing may be removed there.
+    pub(crate) fn survivors(&self, kernel: &Kernel, list: &NetworkList) -> Result<Vec<Kept>, Error> {
+        let known = self.members_of(list.name.as_str()).map(|attached| &attached.attachment).collect();
+        kernel.survivors(&known, list)
     }
 
     /// The attachments of one container, which is given by its name, its ID, or the beginning of its ID. What is given

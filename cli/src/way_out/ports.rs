@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Networks, Standing};
+use super::networks::Networks;
+use super::standing::Standing;
 use crate::endpoint::{self, LINK_ENV, PORT_MAPPINGS};
 use crate::error::Error;
 use crate::inventory::{Attached, keep_ports};
