@@ -75,10 +75,14 @@ impl<'a> Endpoint<'a> {
     /// Refuses options that nothing on the network would heed.
     pub(crate) fn check(&self, list: &NetworkList) -> Result<(), Error> {
         if self.publish_all && self.expose.is_empty() {
-            return Err(Error::NothingExposed);
+            return Err(Error::refused(
+                "publish all exposed ports",
+                "no port is exposed",
+                "add --expose PORT, or name the ports with -p",
+            ));
         }
-        let refuse = |option, lack, cure| {
-            Err(Error::Unsupported { option, network: list.name.to_string(), lack, cure })
+        let refuse = |option: &str, lack: &str, cure: &str| {
+            Err(Error::refused(format!("use {option} on network {}", list.name), lack, cure))
         };
         if (self.publish_all || !self.publish.is_empty()) && !publishes(list) {
             let option = if self.publish_all { "-P" } else { "-p" };

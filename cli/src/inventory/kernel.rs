@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cni::{Attachment, ContainerId, IfName, NetworkList};
+use cni::{Attachment, NetworkList};
 use host_local::Lease;
 use netlink::{Link, Living, Mac, Namespace, Socket};
 
 use super::attached::Attached;
+use crate::container_id::attachment;
 use crate::error::Error;
 use crate::netns::Life;
 use crate::network::leases;
@@ -198,15 +199,15 @@ impl Kernel {
             }
         }
         for lease in leases(list)?.into_iter().flat_map(|set| set.used) {
-            let Ok(container_id) = ContainerId::new(lease.container_id.as_str()) else { continue };
             // Leases of old programs do not name the interface.
             let names = match &lease.ifname {
                 Some(name) => vec![name.clone()],
                 None => self.inner_names(),
             };
-            for ifname in names.into_iter().filter_map(|name| IfName::new(name).ok()) {
-                let attachment =
-                    Attachment { network: network.clone(), container_id: container_id.clone(), ifname };
+            for ifname in names {
+                let Ok(attachment) = attachment(network.as_str(), &lease.container_id, &ifname) else {
+                    continue;
+                };
                 let reason = self.leads_to(&attachment).map(|outer| told(outer, attachment.ifname.as_str()));
                 if let Some(reason) = reason.or_else(|| self.holds(&lease)) {
                     kept.entry(attachment).or_insert(reason);
@@ -214,12 +215,10 @@ impl Kernel {
             }
         }
         for published in self.published.iter().filter(|published| published.network == network.as_str()) {
-            let (Ok(container_id), Ok(ifname)) =
-                (ContainerId::new(published.container_id.as_str()), IfName::new(published.ifname.as_str()))
+            let Ok(attachment) = attachment(network.as_str(), &published.container_id, &published.ifname)
             else {
                 continue;
             };
-            let attachment = Attachment { network: network.clone(), container_id, ifname };
             let outer = self.pairs.iter().find(|pair| pair.outer.name == published.interface);
             if let (true, Some(pair)) = (attachment.token() == published.owner, outer) {
                 let reason = told(&pair.outer, attachment.ifname.as_str());

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use cni::cache::Damaged;
-use cni::{Attachment, ContainerId, IfName, NetworkList, NetworkName, case_blind};
+use cni::{Attachment, ContainerId, NetworkList, case_blind};
 use registry::{DEFAULT_STATE_DIR, Link, Member, Network, Registry};
 use serde_json::Value;
 
@@ -27,6 +27,7 @@ pub(crate) use kernel::{Kept, Kernel};
 pub(crate) use ports::PortView;
 use served::Inhabited;
 
+use crate::container_id::attachment;
 use crate::endpoint::{LINK_ENV, plugin};
 use crate::error::Error;
 use crate::output;
@@ -70,7 +71,7 @@ impl Inventory {
             (Vec::new(), Vec::new())
         });
         for entry in entries {
-            let Some(attachment) = attachment(&entry.network, &entry.container_id, &entry.ifname) else {
+            let Ok(attachment) = attachment(&entry.network, &entry.container_id, &entry.ifname) else {
                 continue;
             };
             let member = members.remove(&attachment);
@@ -229,7 +230,7 @@ fn members(
         });
         for network in networks {
             for member in &network.members {
-                if let Some(known) = attachment(&network.name, &member.container_id, &member.ifname) {
+                if let Ok(known) = attachment(&network.name, &member.container_id, &member.ifname) {
                     let links = loose_links(&network, member);
                     if !links.is_empty() {
                         loose.insert(known.clone(), links);
@@ -276,12 +277,4 @@ fn likeliest(
     // The longest of several networks' names that it may begin with.
     candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.network.as_str().len()));
     candidates.into_iter().next()
-}
-
-fn attachment(network: &str, container_id: &str, ifname: &str) -> Option<Attachment> {
-    Some(Attachment {
-        network: NetworkName::new(network).ok()?,
-        container_id: ContainerId::new(container_id).ok()?,
-        ifname: IfName::new(ifname).ok()?,
-    })
 }

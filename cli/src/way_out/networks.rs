@@ -4,11 +4,12 @@ use std::cmp::Reverse;
 use std::path::Path;
 
 use cni::cache::Entry;
-use cni::{Attachment, ContainerId, IfName, NetworkList, NetworkName};
+use cni::{Attachment, ContainerId, NetworkList, NetworkName};
 use netlink::Namespace;
 
 use super::routes;
 use super::standing::Standing;
+use crate::container_id::attachment;
 use crate::error::Error;
 use crate::runtime::Runtime;
 
@@ -39,11 +40,7 @@ impl<'a> Networks<'a> {
         let entries =
             runtime.cache.entries_of(container_id).map_err(Error::contract("read the result cache"))?;
         let standing = |entry: Entry| {
-            let attachment = Attachment {
-                network: NetworkName::new(entry.network.as_str()).ok()?,
-                container_id: container_id.clone(),
-                ifname: IfName::new(entry.ifname.as_str()).ok()?,
-            };
+            let attachment = attachment(&entry.network, container_id.as_str(), &entry.ifname).ok()?;
             let list = NetworkList::from_slice(&entry.config).ok()?;
             let since = runtime.cache.written(&attachment);
             Some(Standing { attachment, entry, list, since })

@@ -95,8 +95,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     settle().map_err(|error| {
         let remove = || {
             let making = runtime.recall(&attachment, Some(&container.netns))?;
-            let removed = runtime.chain(&making.list).del(&making.parameters(&attachment));
-            removed.map_err(|source| Error::Removal { attachment: Box::new(attachment.clone()), source })
+            runtime.remove(&making, &attachment)
         };
         match remove() {
             Ok(()) => error,
