@@ -79,13 +79,15 @@ fn crates_depend_downwards_only() {
         "netlink",
         "nftables",
         "registry",
+        "wire",
     ];
     for (folder, allowed) in [
         ("lib/lock", &[][..]),
         ("lib/cni", &["lock"]),
         ("lib/iptables", &["lock"]),
-        ("lib/netlink", &[]),
-        ("lib/nftables", &[]),
+        ("lib/wire", &[]),
+        ("lib/netlink", &["wire"]),
+        ("lib/nftables", &["wire"]),
         ("lib/registry", &["lock"]),
         ("ipam/host-local", &["cni", "lock"]),
         // The one exception: host-local runs within the bridge's own process.

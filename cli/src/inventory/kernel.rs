@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use cni::{Attachment, NetworkList};
 use host_local::Lease;
-use netlink::{Link, Living, Mac, Namespace, Socket};
+use netlink::{FoundNamespace, Link, Mac, Namespace, Socket};
 
 use super::attached::Attached;
 use crate::container_id::attachment;
@@ -93,9 +93,9 @@ impl Kernel {
     pub(super) fn read() -> Result<Self, Error> {
         let mut socket = Socket::open()?;
         let own = Namespace::current()?;
-        let living = Living::all()?;
+        let found = FoundNamespace::all()?;
         let mut used = BTreeSet::new();
-        for one in &living {
+        for one in &found {
             used.extend(socket.number_of(&one.namespace)?);
         }
         let mut kernel = Self {
@@ -117,7 +117,7 @@ impl Kernel {
                 }
             }
         }
-        for one in &living {
+        for one in &found {
             // Where it cannot be entered, what leads to it from here has been found above.
             let _ = kernel.look_into(one, &own);
         }
@@ -130,14 +130,14 @@ impl Kernel {
     }
 
     /// Interfaces that are on one of the host, without being a veth's end: macvlan, ipvlan, a VLAN's.
-    fn look_into(&mut self, living: &Living, own: &Namespace) -> Result<(), netlink::Error> {
-        let mut socket = living.namespace.socket()?;
+    fn look_into(&mut self, found: &FoundNamespace, own: &Namespace) -> Result<(), netlink::Error> {
+        let mut socket = found.namespace.socket()?;
         let Some(here) = socket.number_of(own)? else { return Ok(()) };
         let links = socket.links()?;
         let is_on_host = |link: &&Link| link.peer_netns == Some(here) && link.kind.as_deref() != Some("veth");
         for link in links.iter().filter(is_on_host) {
             for address in socket.addresses(link.index)? {
-                let place = format!("interface {} of {} has it", link.name, living.path.display());
+                let place = format!("interface {} of {} has it", link.name, found.path.display());
                 self.addresses.insert(address.network.ip(), place);
             }
             self.others.push(link.clone());

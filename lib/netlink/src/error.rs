@@ -1,10 +1,11 @@
-//! What can go wrong, told as `doing what to which: cause`.
+//! What can go wrong. A message reads `doing what to which: cause`.
 
 use std::fmt::Arguments;
 use std::io;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
+use wire::{describe, is_errno};
 
 /// A failed operation, with the object it was about and the cause.
 #[derive(Debug, thiserror::Error)]
@@ -122,12 +123,6 @@ impl Error {
         self.is(Errno::EROFS)
     }
 
-    /// Whether it is a capability that the process lacks.
-    #[must_use]
-    pub fn is_privilege(&self) -> bool {
-        matches!(self, Self::Privilege { .. })
-    }
-
     pub(crate) fn is(&self, errno: Errno) -> bool {
         self.errno() == Some(errno as i32)
     }
@@ -136,7 +131,23 @@ impl Error {
         Self::Io { operation: operation.to_string(), source }
     }
 
-    /// A failed system call that is refused to whoever lacks a capability.
+    /// A request that the kernel did not carry out.
+    pub(crate) fn answered(operation: Arguments<'_>, error: wire::Error) -> Self {
+        match error {
+            wire::Error::Io(source) => Self::io(operation, source),
+            // The check of the capability comes before all others and explains nothing.
+            wire::Error::Refused { source, reason: None } if is_errno(&source, Errno::EPERM) => {
+                Self::privileged(operation, "CAP_NET_ADMIN", source)
+            }
+            wire::Error::Refused { source, reason } => {
+                Self::Kernel { operation: operation.to_string(), source, reason }
+            }
+            wire::Error::Malformed(reason) => Self::Reply { operation: operation.to_string(), reason },
+            wire::Error::Interrupted => Self::Interrupted { operation: operation.to_string() },
+        }
+    }
+
+    /// A failed system call, which the kernel refuses to a process that lacks a capability.
     pub(crate) fn privileged(operation: Arguments<'_>, capability: &'static str, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::PermissionDenied => {
@@ -147,23 +158,11 @@ impl Error {
     }
 }
 
-/// The C library's text without its capital and number: `No such device (os error 19)` becomes `no such
-/// device`.
-fn describe(error: &io::Error) -> String {
-    let Some(number) = error.raw_os_error() else {
-        return error.to_string();
-    };
-    let text = match Errno::from_raw(number) {
-        // Some of the kernel's own numbers reach user space, such as 524, ENOTSUPP.
-        Errno::UnknownErrno => return format!("error {number}"),
-        errno => errno.desc(),
-    };
-    let mut letters = text.chars();
-    match (letters.next(), letters.next()) {
-        (Some(first), Some(second)) if second.is_lowercase() => {
-            format!("{}{second}{}", first.to_lowercase(), letters.as_str())
-        }
-        _ => text.to_owned(),
+/// `None` where an operation failed for one of these reasons.
+pub(crate) fn unless<T>(outcome: Result<T, Error>, reasons: &[Errno]) -> Result<Option<T>, Error> {
+    match outcome {
+        Err(error) if reasons.iter().any(|&errno| error.is(errno)) => Ok(None),
+        outcome => outcome.map(Some),
     }
 }
 
@@ -213,7 +212,8 @@ mod tests {
             lacking(Errno::EPERM).to_string(),
             "enter it: operation not permitted (it takes CAP_SYS_ADMIN)"
         );
-        assert!(lacking(Errno::EACCES).is_privilege() && !lacking(Errno::ENOMEM).is_privilege());
+        assert!(matches!(lacking(Errno::EACCES), Error::Privilege { .. }));
+        assert!(matches!(lacking(Errno::ENOMEM), Error::Io { .. }));
         assert_eq!(lacking(Errno::EPERM).errno(), Some(1));
     }
 }

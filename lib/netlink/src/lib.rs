@@ -1,11 +1,11 @@
 //! Links, addresses, routes, network namespaces and sysctls of Linux: a noun a module, a verb a function.
 //!
 //! Everything is blocking and happens in the calling thread: one request, one answer, over one
-//! `NETLINK_ROUTE` socket. A question never reads more of the kernel's tables than its answer needs, so that
-//! the cost of a verb does not grow with the number of containers on the node.
+//! `NETLINK_ROUTE` socket. A verb reads no more of the kernel's tables than it needs, so its cost does not grow
+//! with the number of containers on the node.
 //!
-//! The crate takes and returns plain values. It knows nothing of CNI and nothing of packet filters, decides
-//! no names, and keeps no state beyond the open socket: what exists is asked of the kernel, each time.
+//! The crate takes and returns plain values. It knows nothing of CNI and nothing of packet filters, chooses
+//! no names, and keeps no state beyond the open socket: it asks the kernel what exists, each time.
 
 pub mod address;
 pub mod link;
@@ -13,24 +13,23 @@ pub mod recorded;
 pub mod route;
 pub mod sysctl;
 
-mod attribute;
 mod error;
-mod living;
+mod found_namespace;
+mod ip;
 mod mac;
-mod message;
 mod namespace;
 mod netconf;
 mod socket;
 
 pub use address::{Address, AddressFlags};
 pub use error::Error;
+pub use found_namespace::{FoundNamespace, NsidsWithProcesses};
+pub use ip::Family;
 pub use ipnetwork::IpNetwork;
 pub use link::{
     Advertisements, Bridge, BridgeNetfilter, BridgeVlan, Link, Peer, PortFlags, Veth, VlanDevice, VlanMember,
 };
-pub use living::{Inhabited, Living};
 pub use mac::{Mac, ParseMacError};
 pub use namespace::{Namespace, NamespaceLock};
-pub use netconf::Family;
 pub use route::Route;
 pub use socket::Socket;

@@ -3,18 +3,18 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// An Ethernet hardware address (EUI-48). It is read as Go's `net.ParseMAC` reads one of six bytes: `02:00:00:00:00:01`,
+/// An Ethernet hardware address (EUI-48). It is parsed as by Go's `net.ParseMAC`, for six bytes: `02:00:00:00:00:01`,
 /// `02-00-00-00-00-01` or `0200.0000.0001`, and written in the first of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Mac([u8; 6]);
 
-/// The text is none of the forms that [`Mac`] is read from.
+/// The text has none of the forms that [`Mac`] is parsed from.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("parse hardware address {0:?}: not of the form 02:00:00:00:00:01")]
 pub struct ParseMacError(String);
 
 impl Mac {
-    /// The address made of these bytes, in the order in which they are sent.
+    /// The address with these bytes, in the order in which they are sent.
     #[must_use]
     pub const fn new(octets: [u8; 6]) -> Self {
         Self(octets)
@@ -52,7 +52,7 @@ impl FromStr for Mac {
 }
 
 fn octets(text: &str) -> Option<[u8; 6]> {
-    // Which one it is, its first place tells; there is no other separator behind it.
+    // The character after the first two digits says which form it is. A form has one kind of separator.
     let (separator, digits) = match text.as_bytes().get(2)? {
         b':' => (':', 2),
         b'-' => ('-', 2),

@@ -42,7 +42,7 @@ impl Namespace {
     /// [`Error::NotNamespace`] where that is any other file. Another kind of namespace is noticed when it is
     /// used.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        // That of a process is refused to whoever has fewer capabilities (ptrace(2), PTRACE_MODE_READ).
+        // The namespace of a process is refused to a caller with fewer capabilities (ptrace(2), PTRACE_MODE_READ).
         let failed = |source| {
             Error::privileged(
                 format_args!("open network namespace {}", path.display()),
@@ -50,7 +50,7 @@ impl Namespace {
                 source,
             )
         };
-        // Whatever the path leads to, a FIFO for one, opening it must not wait. std sets O_CLOEXEC.
+        // The path may lead to a FIFO: opening it must not wait. std sets O_CLOEXEC.
         let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).map_err(failed)?;
         let system = fstatfs(&file).map_err(|errno| failed(errno.into()))?;
         if system.filesystem_type() != NSFS_MAGIC {
@@ -59,8 +59,8 @@ impl Namespace {
         Ok(Self { file })
     }
 
-    /// As [`open`](Self::open), for a namespace that may have gone: `None` where the path leads to none and trying again
-    /// would not help. That descriptors or memory ran out, or rights are missing, is an error.
+    /// As [`open`](Self::open), for a namespace that may have gone: `None` where the path leads to none, and a retry would
+    /// not help. A lack of descriptors, memory or rights is an error.
     pub fn open_if_present(path: &Path) -> Result<Option<Self>, Error> {
         const REASONS: [Errno; 6] =
             [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::EIO, Errno::EACCES, Errno::EPERM];
@@ -104,12 +104,11 @@ impl Namespace {
         self.enter(Socket::open)?
     }
 
-    /// Takes the lock that others may hold at the same time, if it is to be had within `patience`; `None` if
-    /// not.
+    /// Takes the shared lock, if it can be had within `patience`; `None` if not.
     ///
     /// The lock is an flock(2) on the namespace itself, so it leaves no file behind, and it is kept apart
     /// from every other lock on the same `Namespace`. Any process in the namespace can take it, privileged or
-    /// not: therefore nobody may wait for it without end.
+    /// not: a caller must never wait for it without a limit.
     pub fn lock_shared(&self, patience: Duration) -> Result<Option<NamespaceLock>, Error> {
         let start = Instant::now();
         loop {
@@ -121,7 +120,7 @@ impl Namespace {
         }
     }
 
-    /// Takes the lock that excludes all others; `None` where any other is held.
+    /// Takes the exclusive lock; `None` where another process holds a lock of either kind.
     pub fn try_lock_exclusive(&self) -> Result<Option<NamespaceLock>, Error> {
         self.try_lock(File::try_lock)
     }
@@ -137,7 +136,7 @@ impl Namespace {
         }
     }
 
-    /// What tells one namespace from another (namespaces(7)): device and inode of its file.
+    /// What identifies a namespace (namespaces(7)): device and inode of its file.
     pub(crate) fn identity(&self) -> Result<(u64, u64), Error> {
         let status = self
             .file

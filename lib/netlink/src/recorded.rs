@@ -1,17 +1,17 @@
-//! What answers of the kernel say that somebody has recorded: one datagram, as recvmsg(2) gives it, without a socket.
+//! Reads recorded answers of the kernel, without a socket: one datagram each, as recvmsg(2) returns it.
 //!
-//! They are read by what reads the answers to a [`Socket`](crate::Socket)'s own requests.
+//! It is the same code that reads the answers on a [`Socket`](crate::Socket).
 
-use crate::attribute::u32_at;
+use wire::attribute::u32_at;
+
 use crate::error::Error;
 use crate::link::BridgeVlan;
-use crate::socket::hear;
 use crate::{Address, Link, Route};
 
 /// The links (`RTM_NEWLINK`).
 ///
 /// # Errors
-/// Messages whose length is a lie, and the error that the kernel answered.
+/// Messages with a wrong length, and the error that the kernel answered.
 pub fn links(datagram: &[u8]) -> Result<Vec<Link>, Error> {
     all(datagram, Link::parse)
 }
@@ -44,9 +44,10 @@ fn all<T>(datagram: &[u8], parse: impl Fn(&[u8]) -> Option<T>) -> Result<Vec<T>,
     let mut objects = Vec::new();
     // All of a datagram answers one request.
     let sequence = u32_at(datagram, 8).unwrap_or_default();
-    hear(format_args!("read a recorded answer"), datagram, sequence, &mut true, &mut |body| {
-        objects.extend(parse(body));
+    let answers = wire::answers(datagram, sequence, &mut true, |message| {
+        objects.extend(parse(message.payload));
         false
-    })?;
+    });
+    answers.map_err(|error| Error::answered(format_args!("read a recorded answer"), error))?;
     Ok(objects)
 }

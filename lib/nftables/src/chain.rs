@@ -1,6 +1,8 @@
 //! Chains: named lists of rules; a base chain is entered from a hook of the network stack.
 
-use crate::attr::{Writer, find, find_be32, find_string};
+use wire::Writer;
+use wire::attribute::{find, find_be32, find_string};
+
 use crate::{Family, Table, userdata};
 
 /// What a base chain is for (`NFTA_CHAIN_TYPE`).
@@ -10,7 +12,7 @@ pub enum Kind {
     Filter,
     /// Address translation: sees the first packet of each flow only.
     Nat,
-    /// At the output hook: routes anew where a mark or an address changed.
+    /// At the output hook: routes again where a mark or an address changed.
     Route,
 }
 
@@ -42,20 +44,10 @@ pub enum HookPoint {
 /// What becomes of packets that reach the end of a base chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// They pass.
-    Accept,
-    /// They are discarded.
-    Drop,
-}
-
-impl Policy {
-    /// `NF_DROP` or `NF_ACCEPT`.
-    const fn number(self) -> u32 {
-        match self {
-            Self::Drop => 0,
-            Self::Accept => 1,
-        }
-    }
+    /// They pass (`NF_ACCEPT`).
+    Accept = 1,
+    /// They are discarded (`NF_DROP`).
+    Drop = 0,
 }
 
 /// Customary priorities: lower runs first (`enum nf_ip_hook_priorities`).
@@ -117,15 +109,15 @@ impl<'a> Chain<'a> {
         Self { comment: Some(comment), ..self }
     }
 
-    /// Whether the attributes of a chain that there is say of it what this one does: the same hook, priority, kind and
-    /// policy, or none. Comments do not count.
+    /// Whether the attributes of an existing chain say the same: hook, priority, kind and policy, or none of them. Comments
+    /// do not count.
     pub(crate) fn agrees(&self, attributes: &[u8]) -> bool {
         let Some((base, hook)) = self.base.zip(find(attributes, NFTA_CHAIN_HOOK)) else {
             return self.base.is_none() && find(attributes, NFTA_CHAIN_HOOK).is_none();
         };
         find_be32(hook, NFTA_HOOK_HOOKNUM) == Some(base.hook as u32)
             && find_be32(hook, NFTA_HOOK_PRIORITY).map(u32::cast_signed) == Some(base.priority)
-            && find_be32(attributes, NFTA_CHAIN_POLICY) == Some(base.policy.number())
+            && find_be32(attributes, NFTA_CHAIN_POLICY) == Some(base.policy as u32)
             && find_string(attributes, NFTA_CHAIN_TYPE) == Some(base.kind.word())
     }
 
@@ -137,7 +129,7 @@ impl<'a> Chain<'a> {
                 hook.be32(NFTA_HOOK_HOOKNUM, base.hook as u32);
                 hook.bytes(NFTA_HOOK_PRIORITY, &base.priority.to_be_bytes());
             });
-            attributes.be32(NFTA_CHAIN_POLICY, base.policy.number());
+            attributes.be32(NFTA_CHAIN_POLICY, base.policy as u32);
             attributes.string(NFTA_CHAIN_TYPE, base.kind.word());
         }
         userdata::write(attributes, NFTA_CHAIN_USERDATA, Vec::new(), userdata::COMMENT, self.comment);
@@ -150,7 +142,7 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// A base chain that somebody made.
+/// A base chain that exists, of any origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseChain {
     /// The family of its table.

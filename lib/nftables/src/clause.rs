@@ -1,13 +1,15 @@
-//! The clauses of a rule that somebody made, `nft` or iptables, as far as this crate understands them.
+//! The clauses of an existing rule, written by `nft`, iptables or this crate, as far as this crate understands them.
 
-use crate::attr::{attributes, find, find_be32, find_string};
+use wire::attribute::{attributes, find, find_be32, find_string};
+
+use crate::expr::Source;
 use crate::expr::numbers::{
     NFT_LOOKUP_F_INV, NFT_NAT_DNAT, NFTA_BITWISE_MASK, NFTA_CMP_DATA, NFTA_CMP_OP, NFTA_DATA_VALUE,
     NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_IMMEDIATE_DATA, NFTA_IMMEDIATE_DREG, NFTA_KEY, NFTA_LIST_ELEM,
     NFTA_LOOKUP_DREG, NFTA_LOOKUP_FLAGS, NFTA_LOOKUP_SET, NFTA_NAT_REG_ADDR_MIN, NFTA_NAT_REG_PROTO_MIN,
     NFTA_NAT_TYPE, NFTA_PAYLOAD_BASE, NFTA_PAYLOAD_OFFSET,
 };
-use crate::expr::{Source, VERDICT};
+use crate::expr::register::VERDICT;
 use crate::verdict::NFTA_DATA_VERDICT;
 use crate::{Selector, Verdict};
 
@@ -54,11 +56,11 @@ pub enum Clause {
     Other(String),
 }
 
-/// Reads the content of `NFTA_RULE_EXPRESSIONS`. What is only loaded to be compared is told with the comparison.
+/// Reads the content of `NFTA_RULE_EXPRESSIONS`. A load is no clause of its own, but part of the comparison after it.
 pub(crate) fn read(expressions: &[u8]) -> Vec<Clause> {
     let mut clauses = Vec::new();
     let (mut loaded, mut mask) = (None, None);
-    // What registers hold by now, for what takes it from there.
+    // What the registers hold, for the translation that takes it from there.
     let mut registers: Vec<(u32, Vec<u8>)> = Vec::new();
     for (_, expression) in attributes(expressions).filter(|(kind, _)| *kind == NFTA_LIST_ELEM) {
         let name = find_string(expression, NFTA_EXPR_NAME).unwrap_or_default();

@@ -1,6 +1,8 @@
 //! Elements of sets and maps.
 
-use crate::attr::{self, Writer};
+use wire::Writer;
+use wire::attribute::{self, attributes};
+
 use crate::verdict::NFTA_DATA_VERDICT;
 use crate::{Field, Set, Verdict, key, userdata};
 
@@ -76,9 +78,9 @@ impl Element {
     /// Reads the content of one `NFTA_LIST_ELEM`.
     fn read(attributes: &[u8]) -> Option<Self> {
         let mut element = Self { key: Vec::new(), data: None, comment: None };
-        for (kind, payload) in attr::attributes(attributes) {
+        for (kind, payload) in attribute::attributes(attributes) {
             match kind {
-                NFTA_SET_ELEM_KEY => attr::find(payload, NFTA_DATA_VALUE)?.clone_into(&mut element.key),
+                NFTA_SET_ELEM_KEY => attribute::find(payload, NFTA_DATA_VALUE)?.clone_into(&mut element.key),
                 NFTA_SET_ELEM_DATA => element.data = Some(read_data(payload)?),
                 NFTA_SET_ELEM_USERDATA => {
                     element.comment = userdata::comment(payload, userdata::COMMENT).map(str::to_owned);
@@ -91,7 +93,7 @@ impl Element {
 }
 
 fn read_data(attributes: &[u8]) -> Option<Data> {
-    attr::attributes(attributes).find_map(|(kind, payload)| match kind {
+    attribute::attributes(attributes).find_map(|(kind, payload)| match kind {
         NFTA_DATA_VALUE => Some(Data::Value(payload.to_owned())),
         NFTA_DATA_VERDICT => Verdict::read(payload).map(Data::Verdict),
         _ => None,
@@ -116,14 +118,14 @@ pub(crate) fn write_list(attributes: &mut Writer, set: &Set, key: &[u8], fill: i
 /// Appends the elements that an `NFT_MSG_NEWSETELEM` answer holds. Those whose verdict this crate does not know
 /// (`queue`) are left out: it cannot have written them.
 pub(crate) fn read_list(body: &[u8], elements: &mut Vec<Element>) {
-    let list = attr::find(body, NFTA_SET_ELEM_LIST_ELEMENTS).unwrap_or_default();
-    elements.extend(attr::attributes(list).filter_map(|(_, element)| Element::read(element)));
+    let list = attribute::find(body, NFTA_SET_ELEM_LIST_ELEMENTS).unwrap_or_default();
+    elements.extend(attributes(list).filter_map(|(_, element)| Element::read(element)));
 }
 
 /// The bytes of the first key in a message that names elements.
 pub(crate) fn first_key(body: &[u8]) -> Option<&[u8]> {
-    let (_, element) = attr::attributes(attr::find(body, NFTA_SET_ELEM_LIST_ELEMENTS)?).next()?;
-    attr::find(attr::find(element, NFTA_SET_ELEM_KEY)?, NFTA_DATA_VALUE)
+    let (_, element) = attributes(attribute::find(body, NFTA_SET_ELEM_LIST_ELEMENTS)?).next()?;
+    attribute::find(attribute::find(element, NFTA_SET_ELEM_KEY)?, NFTA_DATA_VALUE)
 }
 
 pub(crate) const NFTA_SET_ELEM_LIST_TABLE: u16 = 1;

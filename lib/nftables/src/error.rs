@@ -3,32 +3,33 @@
 use std::io;
 
 use nix::errno::Errno;
+use wire::{describe, is_errno};
 
 /// The result of everything that talks to the kernel.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// An error with the operation it befell; the errno, where the kernel gave one, is the source.
+/// An error with the operation that failed; the errno, where the kernel gave one, is the source.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// No netfilter socket could be had: the kernel lacks `nfnetlink`, or no descriptor is left.
-    #[error("open netfilter socket: {}", cause(.source))]
+    #[error("open netfilter socket: {}", describe(.source))]
     Open {
         /// What the kernel answered.
         source: io::Error,
     },
     /// One operation of a batch was refused; nothing of the batch was carried out.
-    #[error("{operation}: {}", cause(.source))]
+    #[error("{operation}: {}", describe(.source))]
     Operation {
         /// Position in the batch, from 0.
         index: usize,
-        /// In words: `add element tcp . 8080 to inet cleat port4`.
+        /// Such as `add element tcp . 8080 to inet cleat port4`.
         operation: String,
         /// What the kernel answered.
         source: io::Error,
     },
     /// The batch as a whole was refused (a lack of privilege, or another generation) or could not be delivered.
-    #[error("commit batch of {operations} operations: {}{}", cause(.source), lack(.source))]
+    #[error("commit batch of {operations} operations: {}{}", describe(.source), lack(.source))]
     Commit {
         /// How many operations the batch had.
         operations: usize,
@@ -40,20 +41,20 @@ pub enum Error {
     Encode {
         /// Position in the batch, from 0.
         index: usize,
-        /// In words.
+        /// The operation, as above.
         operation: String,
         /// What does not fit.
         reason: &'static str,
     },
     /// A question was answered by an error, or not at all.
-    #[error("{query}: {}{}", cause(.source), lack(.source))]
+    #[error("{query}: {}{}", describe(.source), lack(.source))]
     Query {
-        /// In words: `get element tcp . 8080 of inet cleat port4`.
+        /// Such as `get element tcp . 8080 of inet cleat port4`.
         query: String,
         /// What the kernel answered.
         source: io::Error,
     },
-    /// A text is no interface name by the kernel's rule (`dev_valid_name`, 1 to 15 bytes).
+    /// A text that is no interface name by the kernel's rule (`dev_valid_name`, 1 to 15 bytes).
     #[error("use {name:?} as interface name: {reason}")]
     Ifname {
         /// The text.
@@ -106,6 +107,12 @@ impl Error {
         self.is(Errno::EPERM)
     }
 
+    /// Another process made, removed, or began to use something since it was read: read again and retry.
+    #[must_use]
+    pub fn is_of_another_change(&self) -> bool {
+        self.is_exists() || self.is_not_found() || self.is_busy() || self.is_restart()
+    }
+
     /// Which operation of the batch failed, from 0.
     #[must_use]
     pub fn index(&self) -> Option<usize> {
@@ -124,16 +131,6 @@ impl Error {
             _ => false,
         }
     }
-}
-
-/// Whether `error` is `errno`, compared by number: several have no [`io::ErrorKind`] of their own.
-pub(crate) fn is_errno(error: &io::Error, errno: Errno) -> bool {
-    error.raw_os_error() == Some(errno as i32)
-}
-
-fn cause(source: &io::Error) -> String {
-    // The standard library appends the number and begins in upper case.
-    source.raw_os_error().map_or_else(|| source.to_string(), |raw| Errno::from_raw(raw).desc().to_lowercase())
 }
 
 /// A batch as a whole, or a question, is refused only to those who lack the capability (`nfnetlink_rcv`).

@@ -32,20 +32,22 @@
 //! Numbers come from `linux/netfilter/nf_tables.h`, `nfnetlink.h` and `nfnetlink_conntrack.h`; the ids of data types
 //! and the user data, which the kernel stores without looking, are `nft`'s (`datatype.h`, libnftnl's `udata.h`).
 
-mod attr;
 mod batch;
 mod chain;
 mod clause;
 pub mod conntrack;
+mod datatype;
+mod deferred_close;
 mod element;
+mod encode;
 mod error;
 mod expr;
 mod field;
 mod ifname;
 pub mod key;
+pub mod ledger;
 mod message;
 mod operation;
-mod parting;
 mod query;
 pub mod recorded;
 mod rule;
@@ -59,10 +61,11 @@ mod verdict;
 pub use batch::Batch;
 pub use chain::{BaseChain, Chain, Hook, HookPoint, Kind, Policy, priority};
 pub use clause::Clause;
+pub use datatype::Type;
 pub use element::{Data, Element};
 pub use error::{Error, Result};
 pub use expr::{Expr, Reject, Selector, Value, state, status};
-pub use field::{Field, Type};
+pub use field::Field;
 pub use ifname::Ifname;
 pub use rule::{Rule, WholeRule};
 pub use set::Set;

@@ -1,12 +1,15 @@
-//! The kinds of messages that `nf_tables` takes, and their description in words.
+//! The kinds of messages that `nf_tables` takes, and their descriptions for error messages.
 //!
-//! Words are made from the message itself, and only once the kernel has refused it: a batch of thousands of elements
-//! pays nothing for them.
+//! A description is made from the message itself, and only after the kernel has refused it: a batch of thousands of
+//! elements pays nothing for it.
 
-use crate::attr::{find, find_be32, find_string};
+use wire::Message;
+use wire::attribute::{find, find_be32, find_string};
+use wire::message::NLM_F_EXCL;
+
 use crate::chain::{NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE};
 use crate::element::{NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE, first_key};
-use crate::message::{Message, NLM_F_EXCL};
+use crate::message::{body, family};
 use crate::rule::{NFTA_RULE_CHAIN, NFTA_RULE_HANDLE, NFTA_RULE_TABLE};
 use crate::set::{NFT_SET_MAP, NFTA_SET_FLAGS, NFTA_SET_NAME, NFTA_SET_TABLE};
 use crate::table::NFTA_TABLE_NAME;
@@ -31,9 +34,8 @@ pub(crate) const NFT_MSG_GETGEN: u16 = 16;
 
 /// Says what `message` asks for. `key_type` is the concatenation of the set's key types, for messages on elements.
 pub(crate) fn describe(message: &Message, key_type: u32) -> String {
-    let body = message.body();
-    let family =
-        Family::from_number(message.family()).map_or_else(String::new, |family| format!("{family} "));
+    let body = body(message);
+    let family = Family::from_number(family(message)).map_or_else(String::new, |family| format!("{family} "));
     let name = |attribute: u16| find_string(body, attribute).unwrap_or("?");
     let table = || format!("table {family}{}", name(NFTA_TABLE_NAME));
     let chain = || format!("chain {family}{} {}", name(NFTA_CHAIN_TABLE), name(NFTA_CHAIN_NAME));
@@ -58,14 +60,14 @@ pub(crate) fn describe(message: &Message, key_type: u32) -> String {
         },
         NFT_MSG_NEWSET => format!("{new} {}", set()),
         NFT_MSG_DELSET => format!("delete {}", set()),
-        NFT_MSG_NEWSETELEM => format!("{new} element {} to {}", key_words(body, key_type), elements_set()),
+        NFT_MSG_NEWSETELEM => format!("{new} element {} to {}", key_text(body, key_type), elements_set()),
         NFT_MSG_DELSETELEM if first_key(body).is_none() => format!("flush {}", elements_set()),
-        NFT_MSG_DELSETELEM => format!("delete element {} of {}", key_words(body, key_type), elements_set()),
+        NFT_MSG_DELSETELEM => format!("delete element {} of {}", key_text(body, key_type), elements_set()),
         other => format!("send nf_tables message {other}"),
     }
 }
 
-fn key_words(body: &[u8], key_type: u32) -> String {
+fn key_text(body: &[u8], key_type: u32) -> String {
     let bytes = first_key(body).unwrap_or_default();
     match key::types(key_type).map(|types| key::decode(&types, bytes)) {
         Some(Ok(fields)) => key::words(&fields),

@@ -1,20 +1,19 @@
 //! Questions: one object by its name or key, or all that a table, chain or set holds.
 
 use std::collections::HashSet;
-use std::fmt;
+use std::fmt::{self, Arguments};
 use std::io;
 use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use wire::attribute::{find_be32, find_string};
+use wire::message::NLM_F_DUMP;
+use wire::{Writer, is_errno};
 
-use crate::attr::{self, Writer, find_string};
 use crate::chain::{NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE};
 use crate::element::{self, write_list};
-use crate::error::is_errno;
-use crate::message::{
-    self, Headers, Message, NFTABLES, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_MULTI, NLMSG_DONE,
-};
+use crate::message::{self, NFTABLES};
 use crate::operation::{
     NFT_MSG_GETCHAIN, NFT_MSG_GETGEN, NFT_MSG_GETRULE, NFT_MSG_GETSET, NFT_MSG_GETSETELEM, NFT_MSG_GETTABLE,
 };
@@ -42,111 +41,85 @@ impl Socket {
 
     /// The generation of the ruleset: every transaction of the namespace raises it by one.
     pub fn generation(&mut self) -> Result<u32> {
-        let found = self.get(NFT_MSG_GETGEN, 0, |_| {}, |body| attr::find_be32(body, NFTA_GEN_ID));
-        found.and_then(answered).map_err(|source| failed("get generation of ruleset", source))
+        let read = |body: &[u8]| find_be32(body, NFTA_GEN_ID);
+        let query = format_args!("get generation of ruleset");
+        self.ask(NFT_MSG_GETGEN, 0, |_| {}, read).map_err(|source| failed(query, source))
     }
 
     /// Whether the table exists.
     pub fn has_table(&mut self, table: &Table) -> Result<bool> {
-        let found =
-            self.get(NFT_MSG_GETTABLE, table.family.number(), |a| table.write(a, false), |_| Some(()));
-        exists(found).map_err(|source| failed(format_args!("get table {table}"), source))
+        self.get_table(format_args!("get table {table}"), table, |_| Some(())).map(|found| found.is_some())
     }
 
     /// How many chains, sets and other objects a table has (`NFTA_TABLE_USE`); `None` where there is no such table.
     pub fn table_uses(&mut self, table: &Table) -> Result<Option<u32>> {
-        let read = |body: &[u8]| attr::find_be32(body, NFTA_TABLE_USE);
-        match self.get(NFT_MSG_GETTABLE, table.family.number(), |a| table.write(a, false), read) {
-            Err(error) if is_errno(&error, Errno::ENOENT) => Ok(None),
-            uses => uses
-                .and_then(answered)
-                .map(Some)
-                .map_err(|source| failed(format_args!("get uses of table {table}"), source)),
-        }
+        self.get_table(format_args!("get uses of table {table}"), table, |body| {
+            find_be32(body, NFTA_TABLE_USE)
+        })
     }
 
     /// Whether the table, and with it all its chains, is switched off (`flags dormant`); `None` where it does not exist.
     pub fn is_dormant(&mut self, table: &Table) -> Result<Option<bool>> {
-        let family = table.family.number();
-        let read = |body: &[u8]| attr::find_be32(body, NFTA_TABLE_FLAGS);
-        let flags = self.get(NFT_MSG_GETTABLE, family, |a| table.write(a, false), read);
-        found(flags.map(|flags| flags.is_some_and(|flags| flags & NFT_TABLE_F_DORMANT != 0)))
-            .map_err(|source| failed(format_args!("get flags of table {table}"), source))
+        self.get_table(format_args!("get flags of table {table}"), table, |body| {
+            Some(find_be32(body, NFTA_TABLE_FLAGS).is_some_and(|flags| flags & NFT_TABLE_F_DORMANT != 0))
+        })
     }
 
     /// Whether the chain of this name is of the same kind, hook, priority and policy, or without any as this one is; `None`
     /// where it does not exist.
     pub fn is_as_chain(&mut self, chain: &Chain) -> Result<Option<bool>> {
-        let family = chain.table.family.number();
-        let read = |body: &[u8]| Some(chain.agrees(body));
-        let agrees = self.get(NFT_MSG_GETCHAIN, family, |a| chain.write_name(a), read);
-        found(agrees.and_then(answered)).map_err(|source| failed(format_args!("get chain {chain}"), source))
+        self.get_chain(format_args!("get chain {chain}"), chain, |body| Some(chain.agrees(body)))
     }
 
     /// Whether the set of this name has the same types; `None` where it does not exist.
     pub fn is_as_set(&mut self, set: &Set) -> Result<Option<bool>> {
-        let family = set.table.family.number();
-        let read = |body: &[u8]| Some(set.agrees(body));
-        let agrees = self.get(NFT_MSG_GETSET, family, |a| set.write_name(a), read);
-        found(agrees.and_then(answered)).map_err(|source| failed(format_args!("get set {set}"), source))
+        self.get_set(format_args!("get set {set}"), set, |body| Some(set.agrees(body)))
     }
 
     /// Whether the chain, and its table, exist.
     pub fn has_chain(&mut self, chain: &Chain) -> Result<bool> {
-        let family = chain.table.family.number();
-        let found = self.get(NFT_MSG_GETCHAIN, family, |a| chain.write_name(a), |_| Some(()));
-        exists(found).map_err(|source| failed(format_args!("get chain {chain}"), source))
+        self.get_chain(format_args!("get chain {chain}"), chain, |_| Some(())).map(|found| found.is_some())
     }
 
     /// How many rules and elements lead to a chain, its own rules counted as well (`NFTA_CHAIN_USE`); `None` where there
     /// is no such chain.
     pub(crate) fn chain_uses(&mut self, chain: &Chain) -> Result<Option<u32>> {
-        let family = chain.table.family.number();
-        let read = |body: &[u8]| attr::find_be32(body, NFTA_CHAIN_USE);
-        match self.get(NFT_MSG_GETCHAIN, family, |a| chain.write_name(a), read) {
-            Err(error) if is_errno(&error, Errno::ENOENT) => Ok(None),
-            uses => uses
-                .and_then(answered)
-                .map(Some)
-                .map_err(|source| failed(format_args!("get uses of chain {chain}"), source)),
-        }
+        self.get_chain(format_args!("get uses of chain {chain}"), chain, |body| {
+            find_be32(body, NFTA_CHAIN_USE)
+        })
     }
 
     /// Whether the set or map, and its table, exist.
     pub fn has_set(&mut self, set: &Set) -> Result<bool> {
-        let found = self.get(NFT_MSG_GETSET, set.table.family.number(), |a| set.write_name(a), |_| Some(()));
-        exists(found).map_err(|source| failed(format_args!("get set {set}"), source))
+        self.get_set(format_args!("get set {set}"), set, |_| Some(())).map(|found| found.is_some())
     }
 
-    /// The element with that key; `None` where the key, the set or the table does not exist, and where the set is somebody
-    /// else's of the same name, with keys of another size. Costs the same however many elements there are.
+    /// The element with that key; `None` where the key, the set or the table does not exist, and where the set of that name
+    /// is a stranger's with keys of another size. Costs the same however many elements there are.
     pub fn get_element(&mut self, set: &Set, key: &[Field]) -> Result<Option<Element>> {
+        let words = fmt::from_fn(|f| f.write_str(&key::words(key)));
+        let query = format_args!("get element {words} of {set}");
         let bytes = key::encode(key);
-        let found = self.get(
-            NFT_MSG_GETSETELEM,
-            set.table.family.number(),
-            |attributes| write_list(attributes, set, &bytes, |_| {}),
-            |body| {
-                let mut elements = Vec::with_capacity(1);
-                element::read_list(body, &mut elements);
-                elements.pop()
-            },
-        );
+        let fill = |attributes: &mut Writer| write_list(attributes, set, &bytes, |_| {});
+        let found = self.get(query, NFT_MSG_GETSETELEM, set.table.family, fill, |body| {
+            let mut elements = Vec::with_capacity(1);
+            element::read_list(body, &mut elements);
+            Some(elements.pop())
+        });
         match found {
-            Err(error) if is_errno(&error, Errno::ENOENT) || is_errno(&error, Errno::EINVAL) => Ok(None),
-            found => found
-                .map_err(|source| failed(format_args!("get element {} of {set}", key::words(key)), source)),
+            Err(error) if error.is(Errno::EINVAL) => Ok(None),
+            found => found.map(Option::flatten),
         }
     }
 
     /// All elements of a set or map, in no order; none where it does not exist.
     ///
     /// Some time after a set has grown or shrunk, the kernel moves its elements to a table of another size, from a work
-    /// queue. What is read meanwhile has some elements twice and others not at all, and nothing in the answer tells.
-    /// Therefore keys are looked through for repetitions and counted, and read again where that does not come out.
+    /// queue. What is read in that time has some elements twice and lacks others, and nothing in the answer says so.
+    /// Therefore everything is read again where a key repeats or the count is wrong.
     pub fn elements(&mut self, set: &Set) -> Result<Vec<Element>> {
         let mut elements = Vec::new();
-        for attempt in 0..DUMP_ATTEMPTS {
+        for attempt in 0..READS {
             if attempt > 0 {
                 thread::sleep(REHASHING);
             }
@@ -159,70 +132,62 @@ impl Socket {
                 break;
             }
         }
-        // The count goes with every transaction, so on a node that never rests it may not come out at all.
+        // Every transaction changes the count: on a busy node it may never be right.
         Ok(elements)
     }
 
-    /// How many elements a set has, where the kernel tells (`NFTA_SET_COUNT`, Linux 6.16).
+    /// How many elements a set has, where the kernel says (`NFTA_SET_COUNT`, Linux 6.16).
     fn count(&mut self, set: &Set) -> Result<Option<usize>> {
-        let read = |body: &[u8]| attr::find_be32(body, NFTA_SET_COUNT);
-        match self.get(NFT_MSG_GETSET, set.table.family.number(), |a| set.write_name(a), read) {
-            Err(error) if is_errno(&error, Errno::ENOENT) => Ok(None),
-            count => count
-                .map(|count| count.and_then(|count| usize::try_from(count).ok()))
-                .map_err(|source| failed(format_args!("count elements of {set}"), source)),
-        }
+        let count = self.get_set(format_args!("count elements of {set}"), set, |body| {
+            Some(find_be32(body, NFTA_SET_COUNT).and_then(|count| usize::try_from(count).ok()))
+        });
+        count.map(Option::flatten)
     }
 
     fn read_elements(&mut self, set: &Set) -> Result<Vec<Element>> {
-        let elements = self.dump(
-            NFT_MSG_GETSETELEM,
-            set.table.family.number(),
-            |a| set.write_name(a),
-            |message, elements| element::read_list(message.body(), elements),
-        );
-        match elements {
-            Err(error) if is_errno(&error, Errno::ENOENT) => Ok(Vec::new()),
-            elements => elements.map_err(|source| failed(format_args!("list elements of {set}"), source)),
+        let query = format_args!("list elements of {set}");
+        let fill = |attributes: &mut Writer| set.write_name(attributes);
+        match self.dump(query, NFT_MSG_GETSETELEM, set.table.family, fill, element::read_list) {
+            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            elements => elements,
         }
     }
 
     /// The names of all chains of a table; none where it does not exist.
-    pub fn chains(&mut self, table: &Table) -> Result<Vec<String>> {
+    pub fn chain_names(&mut self, table: &Table) -> Result<Vec<String>> {
+        let query = format_args!("list chains of table {table}");
         // The kernel narrows this to the family, not to the table.
         self.dump(
+            query,
             NFT_MSG_GETCHAIN,
-            table.family.number(),
+            table.family,
             |_| {},
-            |message, names| {
-                let body = message.body();
+            |body, names| {
                 if find_string(body, NFTA_CHAIN_TABLE) == Some(table.name) {
                     names.extend(find_string(body, NFTA_CHAIN_NAME).map(str::to_owned));
                 }
             },
         )
-        .map_err(|source| failed(format_args!("list chains of table {table}"), source))
     }
 
     /// The base chains of a family at a hook, of every table. The kernel goes through all chains of the family for it.
     pub fn base_chains(&mut self, family: Family, hook: HookPoint) -> Result<Vec<BaseChain>> {
-        let found = self.dump(
+        let query = format_args!("list base chains of family {family}");
+        self.dump(
+            query,
             NFT_MSG_GETCHAIN,
-            family.number(),
+            family,
             |_| {},
-            |message, chains| chains.extend(BaseChain::read(family, hook, message.body())),
-        );
-        found.map_err(|source| failed(format_args!("list base chains of family {family}"), source))
+            |body, chains| {
+                chains.extend(BaseChain::read(family, hook, body));
+            },
+        )
     }
 
     /// A base chain by its table and name; `None` where there is none at that hook.
     pub fn base_chain(&mut self, chain: &Chain, hook: HookPoint) -> Result<Option<BaseChain>> {
-        let family = chain.table.family;
-        let read = |body: &[u8]| BaseChain::read(family, hook, body);
-        match self.get(NFT_MSG_GETCHAIN, family.number(), |a| chain.write_name(a), read) {
-            Err(error) if is_errno(&error, Errno::ENOENT) => Ok(None),
-            found => found.map_err(|source| failed(format_args!("get chain {chain}"), source)),
-        }
+        let read = |body: &[u8]| Some(BaseChain::read(chain.table.family, hook, body));
+        self.get_chain(format_args!("get chain {chain}"), chain, read).map(Option::flatten)
     }
 
     /// The rules of a chain, in their order; none where it does not exist.
@@ -236,63 +201,88 @@ impl Socket {
     }
 
     fn read_rules<T>(&mut self, chain: &Chain, read: impl Fn(&[u8]) -> Option<T>) -> Result<Vec<T>> {
-        self.dump(
-            NFT_MSG_GETRULE,
-            chain.table.family.number(),
-            |a| rule::write_chain(a, chain),
-            |message, rules| rules.extend(read(message.body())),
-        )
-        .map_err(|source| failed(format_args!("list rules of chain {chain}"), source))
+        let query = format_args!("list rules of chain {chain}");
+        let fill = |attributes: &mut Writer| rule::write_chain(attributes, chain);
+        let family = chain.table.family;
+        self.dump(query, NFT_MSG_GETRULE, family, fill, |body, rules| rules.extend(read(body)))
     }
 
-    /// Asks for one object; `None` where `read` finds nothing in the answer.
+    fn get_table<T>(
+        &mut self,
+        query: Arguments<'_>,
+        table: &Table,
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>> {
+        self.get(query, NFT_MSG_GETTABLE, table.family, |a| table.write(a, false), read)
+    }
+
+    fn get_chain<T>(
+        &mut self,
+        query: Arguments<'_>,
+        chain: &Chain,
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>> {
+        self.get(query, NFT_MSG_GETCHAIN, chain.table.family, |a| chain.write_name(a), read)
+    }
+
+    fn get_set<T>(
+        &mut self,
+        query: Arguments<'_>,
+        set: &Set,
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>> {
+        self.get(query, NFT_MSG_GETSET, set.table.family, |a| set.write_name(a), read)
+    }
+
+    /// Asks for one object; `None` where it does not exist.
     fn get<T>(
+        &mut self,
+        query: Arguments<'_>,
+        kind: u16,
+        family: Family,
+        fill: impl FnOnce(&mut Writer),
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>> {
+        match self.ask(kind, family.number(), fill, read) {
+            Err(error) if is_errno(&error, Errno::ENOENT) => Ok(None),
+            found => found.map(Some).map_err(|source| failed(query, source)),
+        }
+    }
+
+    /// What `read` makes of the one answer to a question; an error where that is nothing.
+    fn ask<T>(
         &mut self,
         kind: u16,
         family: u8,
         fill: impl FnOnce(&mut Writer),
         read: impl Fn(&[u8]) -> Option<T>,
-    ) -> io::Result<Option<T>> {
-        let sequence = self.take_sequences(1);
-        let request = request(kind, 0, family, sequence, fill)?;
+    ) -> io::Result<T> {
         let mut found = None;
-        self.ask(&request, sequence, |message| {
-            found = read(message.body());
-            Ok(false)
+        self.wire.ask(&mut request(kind, 0, family, fill)?, |message| {
+            found = read(message::body(message));
+            true
         })?;
-        Ok(found)
+        found.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "answer lacks an attribute"))
     }
 
-    /// Asks for all objects, again where the ruleset changes meanwhile.
+    /// Asks for all objects, again where the ruleset changes in between.
     fn dump<T>(
         &mut self,
+        query: Arguments<'_>,
         kind: u16,
-        family: u8,
+        family: Family,
         fill: impl FnOnce(&mut Writer),
-        mut read: impl FnMut(&Message, &mut Vec<T>),
-    ) -> io::Result<Vec<T>> {
-        let mut request = request(kind, NLM_F_DUMP, family, 0, fill)?;
-        for _ in 0..DUMP_ATTEMPTS {
-            let sequence = self.take_sequences(1);
-            request[8..12].copy_from_slice(&sequence.to_ne_bytes());
-            let mut objects = Vec::new();
-            let mut generation = None;
-            let mut changed = false;
-            self.ask(&request, sequence, |message| {
-                if message.kind == NLMSG_DONE {
-                    return message.outcome().map(|()| false);
-                }
-                // Not every dump has NLM_F_DUMP_INTR, but each part tells the generation that it was read at.
-                changed |= message.flags & NLM_F_DUMP_INTR != 0;
-                changed |= *generation.get_or_insert(message.resource()) != message.resource();
-                read(message, &mut objects);
-                Ok(message.flags & NLM_F_MULTI != 0)
-            })?;
-            if !changed {
-                return Ok(objects);
-            }
-        }
-        Err(Errno::EINTR.into())
+        mut read: impl FnMut(&[u8], &mut Vec<T>),
+    ) -> Result<Vec<T>> {
+        let objects = request(kind, NLM_F_DUMP, family.number(), fill).and_then(|mut request| {
+            self.wire.dump(&mut request, |message, objects| {
+                // Not every dump has NLM_F_DUMP_INTR, but each part names the generation that it was read at.
+                let resource = message::resource(message);
+                read(message::body(message), objects);
+                resource
+            })
+        });
+        objects.map_err(|error| failed(query, error.into()))
     }
 }
 
@@ -301,38 +291,15 @@ fn request(
     kind: u16,
     flags: u16,
     family: u8,
-    sequence: u32,
     fill: impl FnOnce(&mut Writer),
-) -> io::Result<Vec<u8>> {
-    let mut writer = Writer::default();
-    let headers = Headers { kind: NFTABLES | kind, flags, sequence, family, version: 0, resource: 0 };
-    message::write(&mut writer, &headers, fill);
-    match writer.take_fault() {
-        Some(reason) => Err(io::Error::new(io::ErrorKind::InvalidInput, reason)),
-        None => Ok(writer.into_bytes()),
-    }
+) -> std::result::Result<Vec<u8>, wire::Error> {
+    wire::request(NFTABLES | kind, flags, |message| {
+        message.raw(&message::header(family, 0, 0));
+        fill(message);
+    })
 }
 
-fn exists(found: io::Result<Option<()>>) -> io::Result<bool> {
-    match found {
-        Err(error) if is_errno(&error, Errno::ENOENT) => Ok(false),
-        found => found.map(|_| true),
-    }
-}
-
-/// `None` for what does not exist.
-fn found<T>(answer: io::Result<T>) -> io::Result<Option<T>> {
-    match answer {
-        Err(error) if is_errno(&error, Errno::ENOENT) => Ok(None),
-        answer => answer.map(Some),
-    }
-}
-
-fn answered<T>(found: Option<T>) -> io::Result<T> {
-    found.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "answer lacks an attribute"))
-}
-
-fn failed(query: impl fmt::Display, source: io::Error) -> Error {
+fn failed(query: Arguments<'_>, source: io::Error) -> Error {
     Error::Query { query: query.to_string(), source }
 }
 
@@ -340,7 +307,7 @@ const NFTA_GEN_ID: u16 = 1;
 const NFTA_TABLE_USE: u16 = 3;
 const NFTA_CHAIN_USE: u16 = 6;
 const NFTA_SET_COUNT: u16 = 20;
-/// How long to let the kernel move elements before they are read again.
+/// How long the kernel may move elements before they are read again.
 const REHASHING: Duration = Duration::from_millis(2);
-/// A ruleset that changes during every one of so many reads is left to the caller.
-const DUMP_ATTEMPTS: usize = 16;
+/// How often elements are read again while the kernel moves them.
+const READS: usize = 16;

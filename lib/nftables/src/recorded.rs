@@ -1,12 +1,13 @@
-//! What answers of the kernel say that somebody has recorded: one datagram, as recvmsg(2) gives it, without a socket.
+//! Reads recorded answers of the kernel, without a socket: one datagram each, as recvmsg(2) returns it.
 //!
-//! They are read by what reads the answers to a [`Socket`](crate::Socket)'s own requests.
+//! It is the same code that reads the answers on a [`Socket`](crate::Socket).
 
 use std::io;
 
+use wire::Message;
+
 use crate::conntrack::{self, Filter};
-use crate::message::{Message, NLMSG_DONE, messages};
-use crate::socket::hear;
+use crate::message::body;
 use crate::{BaseChain, Element, Family, HookPoint, Rule, element};
 
 /// The elements of sets and maps (`NFT_MSG_NEWSETELEM`).
@@ -14,7 +15,7 @@ use crate::{BaseChain, Element, Family, HookPoint, Rule, element};
 /// # Errors
 /// The error that the kernel answered.
 pub fn elements(datagram: &[u8]) -> io::Result<Vec<Element>> {
-    all(datagram, |message, elements| element::read_list(message.body(), elements))
+    all(datagram, element::read_list)
 }
 
 /// The rules (`NFT_MSG_NEWRULE`).
@@ -22,7 +23,7 @@ pub fn elements(datagram: &[u8]) -> io::Result<Vec<Element>> {
 /// # Errors
 /// As [`elements`].
 pub fn rules(datagram: &[u8]) -> io::Result<Vec<Rule>> {
-    all(datagram, |message, rules| rules.extend(Rule::read(message.body())))
+    all(datagram, |body, rules| rules.extend(Rule::read(body)))
 }
 
 /// The base chains at a hook (`NFT_MSG_NEWCHAIN`), if the family is theirs.
@@ -30,7 +31,7 @@ pub fn rules(datagram: &[u8]) -> io::Result<Vec<Rule>> {
 /// # Errors
 /// As [`elements`].
 pub fn base_chains(datagram: &[u8], family: Family, hook: HookPoint) -> io::Result<Vec<BaseChain>> {
-    all(datagram, |message, chains| chains.extend(BaseChain::read(family, hook, message.body())))
+    all(datagram, |body, chains| chains.extend(BaseChain::read(family, hook, body)))
 }
 
 /// How many of the flows (`IPCTNL_MSG_CT_NEW`) a filter describes.
@@ -38,20 +39,17 @@ pub fn base_chains(datagram: &[u8], family: Family, hook: HookPoint) -> io::Resu
 /// # Errors
 /// As [`elements`].
 pub fn flows(datagram: &[u8], filter: &Filter) -> io::Result<usize> {
-    let flows = all(datagram, |message, flows| flows.extend(conntrack::flow(message.body(), &[*filter])))?;
+    let flows = all(datagram, |body, flows| flows.extend(conntrack::flow(body, &[*filter])))?;
     Ok(flows.len())
 }
 
-fn all<T>(datagram: &[u8], mut read: impl FnMut(&Message<'_>, &mut Vec<T>)) -> io::Result<Vec<T>> {
+fn all<T>(datagram: &[u8], mut read: impl FnMut(&[u8], &mut Vec<T>)) -> io::Result<Vec<T>> {
     let mut objects = Vec::new();
     // All of a datagram answers one request.
-    let sequence = messages(datagram).next().map_or(0, |message| message.sequence);
-    hear(datagram, sequence, &mut |message| {
-        if message.kind == NLMSG_DONE {
-            return message.outcome().map(|()| false);
-        }
-        read(message, &mut objects);
-        Ok(true)
+    let sequence = Message::split(&mut { datagram }).map_or(0, |message| message.sequence);
+    wire::answers(datagram, sequence, &mut true, |message| {
+        read(body(message), &mut objects);
+        false
     })?;
     Ok(objects)
 }

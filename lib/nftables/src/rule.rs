@@ -1,15 +1,17 @@
-//! Rules: written as a list of clauses, read back as handle, comment, and as much of the clauses as tells what becomes
-//! of a packet.
+//! Rules. They are written as a list of expressions, and read as handle, comment, and the clauses that decide what
+//! happens to a packet.
 
-use crate::attr::{self, Writer};
-use crate::{Chain, Clause, Expr, Table, Verdict, clause, expr, userdata};
+use wire::Writer;
+use wire::attribute::{NESTED, attributes, find, u16_at};
+
+use crate::{Chain, Clause, Expr, Table, Verdict, clause, encode, userdata};
 
 /// A rule as the kernel has it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rule {
-    /// By which it is deleted.
+    /// The number by which it is deleted.
     pub handle: u64,
-    /// What it was given for comment.
+    /// Its comment.
     pub comment: Option<String>,
     /// What it consists of, in order.
     pub clauses: Vec<Clause>,
@@ -20,16 +22,16 @@ impl Rule {
     pub(crate) fn write(attributes: &mut Writer, chain: &Chain, exprs: &[Expr], comment: Option<&str>) {
         write_chain(attributes, chain);
         attributes.nest(NFTA_RULE_EXPRESSIONS, |list| {
-            expr::write(list, chain.table, exprs);
+            encode::write(list, chain.table, exprs);
         });
         userdata::write(attributes, NFTA_RULE_USERDATA, Vec::new(), userdata::COMMENT, comment);
     }
 
     /// Reads the attributes of an `NFT_MSG_NEWRULE` answer.
     pub(crate) fn read(attributes: &[u8]) -> Option<Self> {
-        let handle = u64::from_be_bytes(attr::find(attributes, NFTA_RULE_HANDLE)?.try_into().ok()?);
-        let stored = attr::find(attributes, NFTA_RULE_USERDATA).unwrap_or_default();
-        let expressions = attr::find(attributes, NFTA_RULE_EXPRESSIONS).unwrap_or_default();
+        let handle = u64::from_be_bytes(find(attributes, NFTA_RULE_HANDLE)?.try_into().ok()?);
+        let stored = find(attributes, NFTA_RULE_USERDATA).unwrap_or_default();
+        let expressions = find(attributes, NFTA_RULE_EXPRESSIONS).unwrap_or_default();
         Some(Self {
             handle,
             comment: userdata::comment(stored, userdata::COMMENT).map(str::to_owned),
@@ -64,10 +66,10 @@ impl Rule {
     }
 }
 
-/// A rule as the kernel has it, whole: what [`Rule`] tells of it, and what compares it with one that could be written.
+/// A rule as the kernel has it, with all its expressions, to be compared with one that could be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WholeRule {
-    /// What is told of it.
+    /// What can be read of it.
     pub rule: Rule,
     /// The content of `NFTA_RULE_EXPRESSIONS`.
     expressions: Vec<u8>,
@@ -76,7 +78,7 @@ pub struct WholeRule {
 impl WholeRule {
     /// Reads the attributes of an `NFT_MSG_NEWRULE` answer.
     pub(crate) fn read(attributes: &[u8]) -> Option<Self> {
-        let expressions = attr::find(attributes, NFTA_RULE_EXPRESSIONS).unwrap_or_default().to_vec();
+        let expressions = find(attributes, NFTA_RULE_EXPRESSIONS).unwrap_or_default().to_vec();
         Some(Self { rule: Rule::read(attributes)?, expressions })
     }
 
@@ -84,17 +86,37 @@ impl WholeRule {
     #[must_use]
     pub fn consists_of(&self, table: Table, exprs: &[Expr]) -> bool {
         let mut writer = Writer::default();
-        expr::write(&mut writer, table, exprs);
-        let (mut found, mut wanted) =
-            (attr::attributes(&self.expressions), attr::attributes(writer.as_bytes()));
+        encode::write(&mut writer, table, exprs);
+        let (mut found, mut wanted) = (attributes(&self.expressions), attributes(writer.as_bytes()));
         loop {
             match (found.next(), wanted.next()) {
                 (None, None) => return true,
-                (Some((_, found)), Some((_, wanted))) if attr::agrees(found, wanted) => {}
+                (Some((_, found)), Some((_, wanted))) if agrees(found, wanted) => {}
                 _ => return false,
             }
         }
     }
+}
+
+/// Whether `found` is what came of `wanted`, as the kernel answers it: the same attributes with the same payloads, and
+/// beside them only what stands for nothing asked for (flags of zero).
+fn agrees(found: &[u8], wanted: &[u8]) -> bool {
+    let nothing = |payload: &[u8]| payload.iter().all(|byte| *byte == 0);
+    marked(wanted).all(|(kind, is_nest, payload)| match find(found, kind) {
+        Some(found) if is_nest => agrees(found, payload),
+        Some(found) => found == payload,
+        None => false,
+    }) && attributes(found).all(|(kind, payload)| find(wanted, kind).is_some() || nothing(payload))
+}
+
+/// The attributes that a [`Writer`] wrote, with whether they are nests.
+fn marked(mut bytes: &[u8]) -> impl Iterator<Item = (u16, bool, &[u8])> {
+    std::iter::from_fn(move || {
+        let kind = u16_at(bytes, 2)?;
+        let (plain, payload) = attributes(bytes).next()?;
+        bytes = bytes.get((4 + payload.len()).next_multiple_of(4)..).unwrap_or_default();
+        Some((plain, kind & NESTED != 0, payload))
+    })
 }
 
 /// The chain's rules, all of them: what lists or flushes them.
@@ -118,7 +140,7 @@ const NFTA_RULE_USERDATA: u16 = 7;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Family, Field, Selector, Set, Type};
+    use crate::{Family, Field, Selector, Set, Type, expr};
 
     const TABLE: Table = Table::new(Family::Inet, "cleat");
     const PORTS: Set = Set::new(TABLE, "ports", &[Type::Ifname]);
@@ -126,11 +148,11 @@ mod tests {
     /// As the kernel answers: with the flags of a lookup, which are written only where there are some.
     fn answered(exprs: &[Expr], flags: Option<u32>) -> WholeRule {
         let mut list = Writer::default();
-        expr::write(&mut list, TABLE, exprs);
+        encode::write(&mut list, TABLE, exprs);
         let mut expressions = Writer::default();
-        for (kind, expression) in attr::attributes(list.as_bytes()) {
-            let name = attr::find_string(expression, expr::numbers::NFTA_EXPR_NAME).unwrap();
-            let data = attr::find(expression, expr::numbers::NFTA_EXPR_DATA).unwrap();
+        for (kind, expression) in attributes(list.as_bytes()) {
+            let name = wire::attribute::find_string(expression, expr::numbers::NFTA_EXPR_NAME).unwrap();
+            let data = find(expression, expr::numbers::NFTA_EXPR_DATA).unwrap();
             expressions.nest(kind, |expression| {
                 expression.string(expr::numbers::NFTA_EXPR_NAME, name);
                 expression.nest(expr::numbers::NFTA_EXPR_DATA, |nest| {

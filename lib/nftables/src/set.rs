@@ -2,12 +2,14 @@
 
 use std::fmt;
 
-use crate::attr::{Writer, find_be32};
+use wire::Writer;
+use wire::attribute::find_be32;
+
 use crate::{Table, Type, key, userdata};
 
 /// A named set; with data a map, with verdicts for data a verdict map.
 ///
-/// The kernel hashes the keys, so a lookup costs the same whatever their number. Intervals, timeouts and anonymous
+/// The kernel hashes the keys, so the cost of a lookup does not depend on their number. Intervals, timeouts and anonymous
 /// sets are not offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Set<'a> {
@@ -81,7 +83,7 @@ impl<'a> Set<'a> {
         userdata::write(attributes, NFTA_SET_USERDATA, stored, SET_COMMENT, self.comment);
     }
 
-    /// Whether the attributes of a set that there is say of it what this one does: the same types, and no more than they.
+    /// Whether the attributes of an existing set say the same: these types, and no more.
     pub(crate) fn agrees(&self, attributes: &[u8]) -> bool {
         let number = |attribute| find_be32(attributes, attribute);
         let is_map = if self.data.is_some() { NFT_SET_MAP } else { 0 };
@@ -147,7 +149,7 @@ const SET_COMMENT: u8 = 7;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Family, attr};
+    use crate::Family;
 
     const TABLE: Table = Table::new(Family::Inet, "cleat");
 
@@ -156,9 +158,9 @@ mod tests {
         let mut writer = Writer::default();
         Set::vmap(TABLE, "masq4", &[Type::Ipv4Addr]).write(&mut writer, 1);
         let bytes = writer.as_bytes();
-        assert_eq!(attr::find_be32(bytes, NFTA_SET_FLAGS), Some(NFT_SET_MAP));
-        assert_eq!(attr::find_be32(bytes, NFTA_SET_DATA_TYPE), Some(NFT_DATA_VERDICT));
-        assert_eq!(attr::find_be32(bytes, NFTA_SET_KEY_LEN), Some(4));
+        assert_eq!(find_be32(bytes, NFTA_SET_FLAGS), Some(NFT_SET_MAP));
+        assert_eq!(find_be32(bytes, NFTA_SET_DATA_TYPE), Some(NFT_DATA_VERDICT));
+        assert_eq!(find_be32(bytes, NFTA_SET_KEY_LEN), Some(4));
         assert_eq!(writer.take_fault(), None);
     }
 

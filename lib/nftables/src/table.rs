@@ -2,42 +2,31 @@
 
 use std::fmt;
 
-use crate::attr::Writer;
+use wire::Writer;
 
 /// The packet family of a table (`NFPROTO_*` in `linux/netfilter.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
     /// IPv4 and IPv6 in one table.
-    Inet,
+    Inet = 1,
     /// IPv4.
-    Ip,
+    Ip = 2,
     /// IPv6.
-    Ip6,
+    Ip6 = 10,
     /// Frames that pass a bridge.
-    Bridge,
+    Bridge = 7,
 }
 
 impl Family {
     /// The `NFPROTO_*` number.
     #[must_use]
     pub const fn number(self) -> u8 {
-        match self {
-            Self::Inet => 1,
-            Self::Ip => 2,
-            Self::Bridge => 7,
-            Self::Ip6 => 10,
-        }
+        self as u8
     }
 
     /// The family with that `NFPROTO_*` number; `None` for those that this crate does not handle.
-    pub(crate) const fn from_number(number: u8) -> Option<Self> {
-        match number {
-            1 => Some(Self::Inet),
-            2 => Some(Self::Ip),
-            7 => Some(Self::Bridge),
-            10 => Some(Self::Ip6),
-            _ => None,
-        }
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        [Self::Inet, Self::Ip, Self::Ip6, Self::Bridge].into_iter().find(|family| family.number() == number)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Removing what nothing refers to any more: the kernel counts references, so whoever goes last need not be known.
+//! Removing what nothing refers to any more. The kernel counts references: nobody has to know which user is the last.
 //!
 //! The kernel refuses to delete a chain that a rule or an element leads to, and that alone would do. But a refused
 //! transaction costs it a grace period (`synchronize_rcu` in `__nf_tables_abort`), some ten milliseconds; asking
@@ -41,7 +41,7 @@ impl Socket {
         }
     }
 
-    /// Between the question and the deletion somebody else may have begun to use it, or may have deleted it.
+    /// Between the question and the deletion another process may have begun to use it, or deleted it.
     fn try_delete(&mut self, batch: &mut Batch) -> Result<bool> {
         match batch.commit(self) {
             Err(error) if error.is_busy() => Ok(false),

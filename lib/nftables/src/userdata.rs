@@ -1,7 +1,7 @@
 //! The bytes that the kernel keeps beside an object without looking: type and length of one byte each, then the
 //! value. libnftnl defines the types, and `nft` shows comments from here.
 
-use crate::attr::Writer;
+use wire::Writer;
 
 /// `NFTNL_UDATA_RULE_COMMENT`, `NFTNL_UDATA_CHAIN_COMMENT`, `NFTNL_UDATA_SET_ELEM_COMMENT`.
 pub(crate) const COMMENT: u8 = 0;
@@ -65,7 +65,7 @@ mod tests {
         let mut prefix = Vec::new();
         push_u32(&mut prefix, 1, 2);
         write(&mut writer, 6, prefix, COMMENT, Some(comment));
-        (crate::attr::find(writer.as_bytes(), 6).unwrap_or_default().to_vec(), writer.take_fault())
+        (wire::attribute::find(writer.as_bytes(), 6).unwrap_or_default().to_vec(), writer.take_fault())
     }
 
     #[test]

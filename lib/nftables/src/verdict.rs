@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::attr::{self, Writer};
+use wire::Writer;
+use wire::attribute::{find_be32, find_string};
 
 /// A verdict (`enum nft_verdicts`, and `NF_DROP`, `NF_ACCEPT` of `linux/netfilter.h`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -64,8 +65,8 @@ impl Verdict {
 
     /// Reads the content of `NFTA_DATA_VERDICT`.
     pub(crate) fn read(attributes: &[u8]) -> Option<Self> {
-        let code = attr::find_be32(attributes, NFTA_VERDICT_CODE)?.cast_signed();
-        let chain = || attr::find_string(attributes, NFTA_VERDICT_CHAIN).map(str::to_owned);
+        let code = find_be32(attributes, NFTA_VERDICT_CODE)?.cast_signed();
+        let chain = || find_string(attributes, NFTA_VERDICT_CHAIN).map(str::to_owned);
         Some(match code {
             0 => Self::Drop,
             1 => Self::Accept,
@@ -112,7 +113,7 @@ mod tests {
         for verdict in verdicts {
             let mut writer = Writer::default();
             verdict.write(&mut writer);
-            let content = attr::find(writer.as_bytes(), NFTA_DATA_VERDICT).unwrap();
+            let content = wire::attribute::find(writer.as_bytes(), NFTA_DATA_VERDICT).unwrap();
             assert_eq!(Verdict::read(content), Some(verdict));
         }
     }

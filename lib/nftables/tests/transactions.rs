@@ -208,8 +208,8 @@ fn names_and_rules_are_listed() {
             Some("the rest"),
         );
         batch.commit(&mut socket).unwrap();
-        assert_eq!(socket.chains(&TABLE).unwrap(), ["net_a"]);
-        assert!(socket.chains(&Table::new(Family::Ip, "cleat")).unwrap().is_empty());
+        assert_eq!(socket.chain_names(&TABLE).unwrap(), ["net_a"]);
+        assert!(socket.chain_names(&Table::new(Family::Ip, "cleat")).unwrap().is_empty());
         let rules = socket.rules(&NET_A).unwrap();
         let comments: Vec<_> = rules.iter().map(|rule| rule.comment.as_deref()).collect();
         assert_eq!(comments, [None, Some("the rest")]);

@@ -47,7 +47,7 @@ pub(crate) fn refuse(socket: &mut Socket, link: &Link) -> Result<Option<Heeded>,
     }
     let parameter = parameter(link);
     Ok(match sysctl::write(&parameter, "0") {
-        Err(source) if found.are_heeded() && !source.is_not_found() => {
+        Err(source) if found.take_effect() && !source.is_not_found() => {
             let error = Error::Sysctl { parameter, value: "0", source };
             Some(Heeded { accepted: found.accepted, error })
         }
@@ -66,7 +66,7 @@ pub(crate) fn refuse_inside(link: &Link) {
 
 /// Names a link of the host by which containers' advertisements are heeded again, where that can be mended.
 pub(crate) fn expect_refused(socket: &mut Socket, link: &Link) -> Result<(), Error> {
-    let is_heeded = link.advertisements.is_some_and(Advertisements::are_heeded);
+    let is_heeded = link.advertisements.is_some_and(Advertisements::take_effect);
     if !is_heeded || is_way_out(socket, link)? || !sysctl::is_writable(&parameter(link)) {
         return Ok(());
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use cni::{Attachment, ContainerId, IfName, NetworkName, Request, Target};
-use netlink::{Inhabited, Link, Namespace, Socket};
+use netlink::{Link, Namespace, NsidsWithProcesses, Socket};
 
 use crate::conf;
 use crate::deputy::Removal;
@@ -81,7 +81,7 @@ fn inhabited(
     if links.is_empty() {
         return Ok(Vec::new());
     }
-    let inhabited = Inhabited::read(&mut socket)?;
+    let inhabited = NsidsWithProcesses::read(&mut socket)?;
     let mut living = Vec::new();
     for link in links.iter().filter(|link| inhabited.is_behind(link)) {
         let Some(attachment) = names::attachment_of(network, link) else {

@@ -1,7 +1,7 @@
 //! DEL and GC: removes what an attachment has, by what the table itself remembers.
 
 use cni::{Attachment, Conf, ContainerId, IfName, NetworkName, case_blind, links};
-use netlink::Inhabited;
+use netlink::NsidsWithProcesses;
 use nftables::{Batch, Chain, Socket};
 use serde_json::Value;
 
@@ -131,7 +131,7 @@ pub(crate) fn inhabited(network: &NetworkName) -> Result<Vec<(ContainerId, IfNam
     let mut all: Vec<_> =
         socket.links()?.into_iter().filter_map(|link| attachment(&link).map(|found| (link, found))).collect();
     if !all.is_empty() {
-        let inhabited = Inhabited::read(&mut socket)?;
+        let inhabited = NsidsWithProcesses::read(&mut socket)?;
         all.retain(|(link, _)| inhabited.is_behind(link));
     }
     Ok(all.into_iter().map(|(_, found)| (found.container_id, found.ifname)).collect())
@@ -151,7 +151,7 @@ fn owners(rules: &mut Socket, network: &NetworkName) -> Result<Vec<Owner>, Error
 /// Removes chains that nothing leads to.
 fn sweep(rules: &mut Socket, network: &NetworkName) -> Result<(), Error> {
     let prefix = names::chain_prefix(network);
-    let chains = rules.chains(&TABLE)?;
+    let chains = rules.chain_names(&TABLE)?;
     for chain in chains.iter().filter(|chain| chain.starts_with(&prefix)) {
         rules.del_unused_chain(&Chain::new(TABLE, chain))?;
     }

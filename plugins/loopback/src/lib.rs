@@ -1,8 +1,6 @@
 //! The `loopback` plugin: sets the container's `lo` up on ADD, and down on DEL.
 //!
-//! Whatever `CNI_IFNAME` says, the interface is `lo`, as in the reference. It has no keys of its own.
-
-use std::fmt::Write as _;
+//! The interface is always `lo`, as in the reference: `CNI_IFNAME` does not matter. The plugin has no keys of its own.
 
 use cni::schema::Described;
 use cni::{AddResult, Code, Error, Interface, Ip, Plugin, Request, Target};
@@ -23,7 +21,7 @@ impl Plugin for Loopback {
         let link = lo(&mut socket)?;
         let result = set_up(previous, target, &mut socket, &link);
         if result.is_err() && !link.up {
-            // The failure itself is what is told.
+            // Of two failures the first is the one to report.
             let _ = socket.set_down(link.index);
         }
         result
@@ -75,7 +73,7 @@ fn set_up(
     link: &Link,
 ) -> Result<AddResult, Error> {
     socket.set_up(link.index).map_err(kernel)?;
-    // Behind another plugin, that one's result is the answer.
+    // After another plugin in a list, the result is prevResult.
     if let Some(result) = previous {
         return Ok(result.clone());
     }
@@ -101,24 +99,19 @@ fn lo(socket: &mut Socket) -> Result<Link, Error> {
         .ok_or_else(|| Error::new(Code::Kernel, "the namespace has no interface lo"))
 }
 
-/// The addresses of `lo`, in the order of the kernel; any other than a loopback address means that somebody uses it
-/// for something else.
+/// The addresses of `lo`, in the order of the kernel. An error where it has any other than loopback addresses: then it
+/// is in use for something else.
 fn loopback_addresses(socket: &mut Socket, link: &Link) -> Result<Vec<IpNetwork>, Error> {
     let addresses: Vec<IpNetwork> =
         socket.addresses(link.index).map_err(kernel)?.into_iter().map(|address| address.network).collect();
-    let strangers = addresses.iter().filter(|address| !address.ip().is_loopback()).fold(
-        String::new(),
-        |mut text, address| {
-            let _ = write!(text, " {address}");
-            text
-        },
-    );
-    if strangers.is_empty() {
+    let others = addresses.iter().filter(|address| !address.ip().is_loopback());
+    let others: Vec<String> = others.map(ToString::to_string).collect();
+    if others.is_empty() {
         return Ok(addresses);
     }
     Err(Error::new(
         Code::InvalidEnvironment,
-        format!("interface lo has other than loopback addresses:{strangers}"),
+        format!("interface lo has other than loopback addresses: {}", others.join(" ")),
     )
     .details("remove them from lo; a container's addresses belong on interfaces of their own"))
 }

@@ -1,6 +1,7 @@
 //! What one container is given: variables of its pod's links, and the pod's hosts file.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,29 +9,29 @@ use std::time::Duration;
 use link_env::{Given, Pod};
 use registry::Registry;
 
-use crate::away;
 use crate::fields::Malformed;
 use crate::hosts_file;
-use crate::log::{log, name};
+use crate::hosts_owner::{HOSTS, HostsOwner};
+use crate::log::{log, name, printable};
 use crate::messages::{ContainerAdjustment, KeyValue, Mount};
 use crate::request::{Container, PodSandbox, created};
+use crate::synchronize;
 use crate::workers::Workers;
 
-/// The runtime waits for the answer with the container, and for two seconds at most. Registry and files take a
+/// The runtime creates the container after the answer, and waits for two seconds at most. Registry and files take a
 /// thousandth of that; what takes longer hangs.
 const LIMIT: Duration = Duration::from_millis(90);
 
-/// A pod with this annotation offers its containers' environment to those who link to it. They may hold secrets, so it
-/// is for the pod's author to say.
+/// A pod with this annotation offers its containers' environment to containers with a link to it. It may hold secrets, so
+/// the pod's author decides.
 const SHARE: &str = "link-env.cni/share-env";
-pub(crate) const HOSTS: &str = "/etc/hosts";
 
-/// What a container offers to links at most, and what it is given, in bytes of `KEY=value` with an end each. A message
-/// may have four mebibytes, a process two, with what it has besides.
+/// How much environment a container offers to links at most, and how much it is given, in bytes of `KEY=value` with an end
+/// each. A message may have four mebibytes; a process may have two, its arguments included.
 const OFFERED: usize = 64 << 10;
 const GIVEN: usize = 1 << 20;
 
-/// Decides for the container of a `CreateContainerRequest`. Where the registry is busy for too long, the container gets
+/// Decides for the container of a `CreateContainerRequest`. Where the registry is locked for too long, the container gets
 /// what its pod was given when it joined the network.
 pub(crate) fn within_limit(
     state_dir: &Path,
@@ -44,7 +45,7 @@ pub(crate) fn within_limit(
     let decided = {
         let (state_dir, request) = (state_dir.to_owned(), Arc::clone(&request));
         workers.run(LIMIT, move || match created(&request) {
-            Ok(Some((pod, container))) => adjust(&state_dir, &pod, &container),
+            Ok(Some((pod, container))) => Creation::new(&state_dir, &pod, &container).adjust(),
             _ => Ok(None),
         })
     };
@@ -53,172 +54,131 @@ pub(crate) fn within_limit(
         Ok(Err(error)) => error.to_string(),
         Err(trouble) => trouble.to_string(),
     };
-    let what = what(&pod, &container);
+    let creation = Creation::new(state_dir, &pod, &container);
     let Some(given) = Given::read(state_dir, pod.id) else {
-        tell(state_dir, &pod, &format!("{what} starts without links: {trouble}"));
+        creation.note(format_args!("starts without links: {trouble}"));
         return Ok(None);
     };
-    tell(state_dir, &pod, &format!("{what} starts with links as they were when the pod started: {trouble}"));
-    let variables = bounded(state_dir, &pod, &container, given.environment);
-    Ok(Some(adjustment(variables, &given.hosts, &container, &place(pod.id, &container))))
+    creation.note(format_args!("starts with links as they were when the pod started: {trouble}"));
+    Ok(Some(creation.adjustment(given.environment, &given.hosts)))
 }
 
-fn adjust(
-    state_dir: &Path,
-    pod: &PodSandbox<'_>,
-    container: &Container<'_>,
-) -> Result<Option<ContainerAdjustment>, link_env::Error> {
-    // Before the lock: a file may take its time.
-    let place = place(pod.id, container);
-    let entries = match place {
-        Place::Kubelets(file) => hosts_file::read(Path::new(file)),
-        Place::Free | Place::Taken(_) => hosts_file::Entries::default(),
-    };
-    let offer = (pod.annotation(SHARE) == Some("true")).then(|| offered(container));
-    let Some(attached) = Pod::find(state_dir, pod.id)? else {
-        return Ok(None);
-    };
-    let what = what(pod, container);
-    // Where the network does not let it, ADD has told.
-    let offer = if offer.is_some() && attached.may_offer_environment()? { offer } else { None };
-    if let Some(Offer { variables, left_out }) = offer {
+/// A container that the runtime is about to create, and its pod.
+struct Creation<'a> {
+    state_dir: &'a Path,
+    pod: &'a PodSandbox<'a>,
+    container: &'a Container<'a>,
+    hosts: HostsOwner<'a>,
+}
+
+impl<'a> Creation<'a> {
+    fn new(state_dir: &'a Path, pod: &'a PodSandbox<'a>, container: &'a Container<'a>) -> Self {
+        Self { state_dir, pod, container, hosts: HostsOwner::of(pod.id, container) }
+    }
+
+    fn adjust(&self) -> Result<Option<ContainerAdjustment>, link_env::Error> {
+        // Before link-env's lock: a file may take its time.
+        let entries = match self.hosts {
+            HostsOwner::Kubelet(file) => hosts_file::read(Path::new(file)),
+            HostsOwner::Runtime | HostsOwner::Author(_) => hosts_file::Entries::default(),
+        };
+        let offer = (self.pod.annotation(SHARE) == Some("true")).then(|| offered(self.container));
+        let Some(pod) = Pod::find(self.state_dir, self.pod.id)? else {
+            return Ok(None);
+        };
+        // Where the network does not allow it, ADD has said so.
+        if let Some(offer) = offer
+            && pod.may_offer_environment()?
+        {
+            self.offer_environment(&pod, &offer);
+        }
+        match self.hosts {
+            HostsOwner::Author(file) => self.note(format_args!("keeps its own {HOSTS}, {}", name(file))),
+            HostsOwner::Runtime | HostsOwner::Kubelet(_) => self.keep_entries(&pod, &entries),
+        }
+        let adjustment = self.adjustment(pod.environment()?, &pod.hosts());
+        synchronize::is_served(&pod, self.container);
+        Ok(Some(adjustment))
+    }
+
+    fn offer_environment(&self, pod: &Pod<'_>, offer: &Offer<'_>) {
+        let Offer { variables, left_out } = offer;
         if !left_out.is_empty() {
             let some: Vec<String> = left_out.iter().take(3).map(|key| name(key)).collect();
-            tell(
-                state_dir,
-                pod,
-                &format!(
-                    "{what} offers more than {OFFERED} bytes of environment to links: {} of its {} variables are \
-                     left out, {} first",
-                    left_out.len(),
-                    left_out.len() + variables.len(),
-                    some.join(", "),
-                ),
-            );
+            self.note(format_args!(
+                "offers more than {OFFERED} bytes of environment to links: {} of its {} variables are left out, {} \
+                 first",
+                left_out.len(),
+                left_out.len() + variables.len(),
+                some.join(", "),
+            ));
         }
-        let trouble = match attached.offer_environment(&variables) {
-            Ok(0) => None,
+        let trouble = match pod.offer_environment(variables) {
+            Ok(0) => return,
             // Other containers of the pod, and its annotations, count as well.
-            Ok(left_out) => Some(format!("{left_out} variables of it, as the pod offers as many as it may")),
-            Err(error) => Some(error.to_string()),
+            Ok(left_out) => format!("{left_out} variables of it, as the pod offers as many as it may"),
+            Err(error) => error.to_string(),
         };
-        if let Some(trouble) = trouble {
-            tell(state_dir, pod, &format!("{what} does not offer its environment to links: {trouble}"));
-        }
+        self.note(format_args!("does not offer its environment to links: {trouble}"));
     }
-    if let Place::Taken(by) = place {
-        tell(state_dir, pod, &format!("{what} keeps its own {HOSTS}, {}", name(by)));
-    } else {
+
+    /// Takes the entries of kubelet's hosts file into the pod's.
+    fn keep_entries(&self, pod: &Pod<'_>, entries: &hosts_file::Entries) {
         if entries.is_cut {
-            tell(
-                state_dir,
-                pod,
-                &format!(
-                    "{what}: kubelet's hosts file has too many entries: those after the first {} are left out",
-                    entries.hosts.len()
-                ),
-            );
+            self.note(format_args!(
+                "starts without some entries: kubelet's hosts file has too many entries, and those after the first {} are left out",
+                entries.hosts.len()
+            ));
         }
-        let trouble = match attached.add_extra_hosts(&entries.hosts) {
-            Ok(0) => None,
-            Ok(left_out) => Some(format!("{left_out} of them, as the pod has as many as it may")),
-            Err(error) => Some(error.to_string()),
+        let trouble = match pod.add_extra_hosts(&entries.hosts) {
+            Ok(0) => return,
+            Ok(left_out) => format!("{left_out} of them, as the pod has as many as it may"),
+            Err(error) => error.to_string(),
         };
-        if let Some(trouble) = trouble {
-            tell(
-                state_dir,
-                pod,
-                &format!("{what} starts without the entries of kubelet's hosts file: {trouble}"),
-            );
+        self.note(format_args!("starts without the entries of kubelet's hosts file: {trouble}"));
+    }
+
+    /// What the runtime is to add: variables, unless they are too many for an answer, and the mount.
+    fn adjustment(
+        &self,
+        environment: impl IntoIterator<Item = (String, String)>,
+        hosts: &Path,
+    ) -> ContainerAdjustment {
+        let mut variables: Vec<(String, String)> = environment.into_iter().collect();
+        let bytes: usize = variables.iter().map(|(key, value)| size(key, value)).sum();
+        if bytes > GIVEN {
+            self.note(format_args!(
+                "starts without the variables of its links: they take {bytes} bytes, of {GIVEN} at most"
+            ));
+            variables.clear();
+        }
+        let mounts = match self.hosts {
+            HostsOwner::Runtime | HostsOwner::Kubelet(_) => vec![mount(hosts)],
+            HostsOwner::Author(_) => Vec::new(),
+        };
+        ContainerAdjustment { env: missing(variables, self.container), mounts }
+    }
+
+    /// Reports what the container did not get, in the log and to `cleat check`. No name in it is trusted.
+    fn note(&self, what: fmt::Arguments<'_>) {
+        let PodSandbox { namespace, name: pod, id, .. } = self.pod;
+        let slash = if namespace.is_empty() { "" } else { "/" };
+        let container = name(self.container.name);
+        let text = format!("container {container} of pod {}{slash}{} {what}", name(namespace), name(pod));
+        log(&text);
+        if let Err(error) = Registry::at(self.state_dir).note(id, &printable(&text, 1000)) {
+            log(&format!("keep that for cleat check: {error}"));
         }
     }
-    let variables = bounded(state_dir, pod, container, attached.environment()?);
-    away::is_served(&attached, container);
-    Ok(Some(adjustment(variables, &attached.hosts(), container, &place)))
 }
 
-/// Tells what a pod did not get, in the log and to `cleat check`.
-fn tell(state_dir: &Path, pod: &PodSandbox<'_>, text: &str) {
-    log(text);
-    if let Err(error) = Registry::at(state_dir).note(pod.id, &crate::log::printable(text, 1000)) {
-        log(&format!("keep that for cleat check: {error}"));
-    }
-}
-
-/// A container in words, none of whose names is trusted.
-fn what(pod: &PodSandbox<'_>, container: &Container<'_>) -> String {
-    let slash = if pod.namespace.is_empty() { "" } else { "/" };
-    format!("container {} of pod {}{slash}{}", name(container.name), name(pod.namespace), name(pod.name))
-}
-
-/// The variables, or none where they are too many for an answer.
-fn bounded(
-    state_dir: &Path,
-    pod: &PodSandbox<'_>,
-    container: &Container<'_>,
-    variables: impl IntoIterator<Item = (String, String)>,
-) -> Vec<(String, String)> {
-    let variables: Vec<(String, String)> = variables.into_iter().collect();
-    let bytes: usize = variables.iter().map(|(key, value)| size(key, value)).sum();
-    if bytes <= GIVEN {
-        return variables;
-    }
-    let what = what(pod, container);
-    let text = format!(
-        "{what} starts without the variables of its links: they take {bytes} bytes, of {GIVEN} at most"
-    );
-    tell(state_dir, pod, &text);
-    Vec::new()
-}
-
-/// What a variable takes in an environment.
+/// What a variable takes in an environment, in bytes.
 fn size(key: &str, value: &str) -> usize {
     key.len() + value.len() + 2
 }
 
-fn adjustment(
-    variables: Vec<(String, String)>,
-    hosts: &Path,
-    container: &Container<'_>,
-    place: &Place<'_>,
-) -> ContainerAdjustment {
-    let mounts = match place {
-        Place::Free | Place::Kubelets(_) => vec![mount(hosts)],
-        Place::Taken(_) => Vec::new(),
-    };
-    ContainerAdjustment { env: missing(variables, container), mounts }
-}
-
-/// Whose the container's `/etc/hosts` is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place<'a> {
-    /// Nobody's, or the runtime's own copy of the node's.
-    Free,
-    /// kubelet's, whose entries stay.
-    Kubelets(&'a str),
-    /// That of the pod's author, who mounts a file there.
-    Taken(&'a str),
-}
-
-/// Judged by the file's path alone, which only kubelet and the runtime choose: what an author mounts is not opened, as it
-/// may hang, and may begin as kubelet's does.
-pub(crate) fn place<'a>(pod_id: &str, container: &Container<'a>) -> Place<'a> {
-    let Some(source) = container.mounted(HOSTS) else {
-        return Place::Free;
-    };
-    let has = |name: &str| source.split('/').any(|part| part == name);
-    // The runtime's copy lies in a folder of the pod.
-    if !pod_id.is_empty() && has(pod_id) {
-        Place::Free
-    } else if source.ends_with("/etc-hosts") && !has("volumes") && !has("volume-subpaths") {
-        Place::Kubelets(source)
-    } else {
-        Place::Taken(source)
-    }
-}
-
-/// link-env rewrites the file in place, so the container follows. It lies where all containers' files are: who may write to
-/// it can fill that.
+/// link-env rewrites the file in place, so the container sees it. It is writable only where link-env says so: its file system
+/// has all containers' files, and can be filled through it.
 fn mount(hosts: &Path) -> Mount {
     let access = if link_env::is_writable(hosts) { "rw" } else { "ro" };
     Mount {
@@ -310,23 +270,6 @@ mod tests {
             assert_eq!(variables.keys().collect::<Vec<_>>(), ["LARGE", "PG", "Z"]);
             assert_eq!((variables["PG"].as_str(), left_out), ("9=3", vec!["SECOND"]));
         });
-    }
-
-    #[test]
-    fn a_hosts_file_that_the_author_mounts_stays() {
-        for (source, expected) in [
-            ("/var/lib/kubelet/pods/1-2/volume-subpaths/files/app/0", Place::Taken as fn(_) -> _),
-            ("/var/lib/kubelet/pods/1-2/volumes/kubernetes.io~empty-dir/files/etc-hosts", Place::Taken),
-            ("/srv/of-0abc", Place::Taken),
-            ("/var/lib/kubelet/pods/1-2/etc-hosts", Place::Kubelets),
-            ("/run/containerd/io.containerd.grpc.v1.cri/sandboxes/0abc/hosts", |_| Place::Free),
-        ] {
-            container(&nri::mount(HOSTS, source), |pod, container| {
-                assert_eq!(place(pod.id, container), expected(source));
-                // A runtime that tells no ID has no folder of it.
-                assert_ne!(place("", container), Place::Free);
-            });
-        }
     }
 
     /// Somebody holds the registry for ever: the container starts all the same, and soon, with what is there.

@@ -26,16 +26,16 @@ pub enum Error {
     /// The connection broke.
     #[error("speak to the runtime: {0}")]
     Io(#[from] io::Error),
-    /// The runtime sent what is no message.
+    /// The runtime sent bytes that are not a message.
     #[error("read what the runtime sent: {0}")]
     Decode(#[from] prost::DecodeError),
-    /// The runtime sent a frame that it must not.
+    /// The runtime broke the protocol's limits.
     #[error("the runtime sent {0}")]
     Protocol(String),
     /// The runtime does not want the plugin.
     #[error("the runtime refused to register the plugin: {0}")]
     Refused(String),
-    /// There is one already.
+    /// Another process serves already.
     #[error(
         "another cleat-nri{} serves {}: two would have the runtime refuse each container, so stop one of them (the \
          runtime's is in /opt/nri/plugins)",

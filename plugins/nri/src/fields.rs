@@ -1,5 +1,5 @@
-//! The fields of a protobuf message, one after another, as they lie in its bytes. A pod decides how many variables and
-//! mounts its containers have: read whole, four mebibytes of them would take a hundred.
+//! The fields of a protobuf message, one after another, read in place. A pod decides how many variables and mounts its
+//! containers have: decoded, a message of four mebibytes would take a hundred.
 
 use std::str;
 
@@ -18,7 +18,7 @@ pub(crate) enum Value<'a> {
 #[error("it is no protobuf message")]
 pub(crate) struct Malformed;
 
-/// The fields that are left.
+/// The fields that are not read yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Fields<'a>(&'a [u8]);
 

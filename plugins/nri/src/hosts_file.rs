@@ -1,5 +1,5 @@
 //! kubelet's hosts file, whose entries a container is to keep: the pod's own name, and the pod's `hostAliases`. The pod's
-//! containers may write to it, so it may have anything in it by now.
+//! containers may write to it: nothing in it is trusted.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,26 +12,27 @@ use rustix::fs::{Mode, OFlags};
 /// How kubelet begins the file.
 const KUBELETS: &str = "# Kubernetes-managed hosts file";
 
-/// How much of the file is read, in bytes, and how many names are taken from it. Docker's and kubelet's own have a dozen.
+/// How much of the file is read, in bytes, and how many names are taken from it. What kubelet writes has a dozen.
 const LONGEST: usize = 64 << 10;
 const MOST: usize = 1024;
 /// The longest name that DNS has.
 const LONGEST_NAME: usize = 253;
 
-/// What a file says.
+/// The entries of a file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Entries {
     pub(crate) hosts: Vec<ExtraHost>,
-    /// Whether there are more than that.
+    /// Whether entries were left out.
     pub(crate) is_cut: bool,
 }
 
-/// The entries of a file, where kubelet wrote it; none where there is no such file, or something else has its name.
+/// The entries of a file, where kubelet wrote it; none where there is no such file, or it is no regular file.
 pub(crate) fn read(path: &Path) -> Entries {
     start(path).map(|text| entries(&text)).unwrap_or_default()
 }
 
-/// Neither a FIFO nor a device is opened, whatever takes the place of the file in between; and no lease on it is waited for.
+/// The beginning of a regular file. No FIFO or device is opened, even where one takes the file's place in between, and a
+/// lease on the file is not waited for.
 fn start(path: &Path) -> io::Result<String> {
     let found = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
     let found = File::from(found);
@@ -42,13 +43,13 @@ fn start(path: &Path) -> io::Result<String> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(again, flags, Mode::empty())?);
     let mut bytes = Vec::new();
-    // One byte more tells that there is more.
+    // One byte more shows that the file is longer.
     file.take(LONGEST as u64 + 1).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The entries of a hosts file that kubelet wrote, each once, less those that every hosts file has; none where somebody
-/// else wrote it.
+/// The entries of a hosts file that kubelet wrote, each once, without those that every hosts file has; none of any other
+/// file.
 fn entries(text: &str) -> Entries {
     let mut entries = Entries::default();
     if !text.starts_with(KUBELETS) {
@@ -56,7 +57,7 @@ fn entries(text: &str) -> Entries {
     }
     let mut lines = text;
     if text.len() > LONGEST {
-        // The last word may be there in part.
+        // The last word may be cut.
         lines = &text[..text.rfind([' ', '\t', '\n']).unwrap_or_default()];
         entries.is_cut = true;
     }
@@ -73,7 +74,7 @@ fn entries(text: &str) -> Entries {
             if !known.insert((address, name)) {
                 continue;
             }
-            // Each is a line of its own where it is written again.
+            // link-env writes each as a line of its own.
             let left = room.checked_sub(first.len() + name.len() + 2);
             let Some(left) = left.filter(|_| entries.hosts.len() < MOST) else {
                 entries.is_cut = true;

@@ -1,28 +1,32 @@
-//! The NRI plugin: gives containers of pods what link-env has for them, which CNI alone cannot.
+//! The NRI plugin: gives containers of pods the variables and the hosts file that link-env has for them, as CNI cannot.
 //!
 //! A runtime (containerd 1.7 or later, CRI-O 1.26 or later) asks it before it creates a container. It answers with the
 //! variables of the pod's links and with a mount of the hosts file that link-env keeps; the pod's ID is the container
-//! ID that the runtime gave to CNI. It is never in the way: what it cannot do it leaves out and tells in the log.
+//! ID that the runtime gave to CNI. It never fails a container: what it cannot do it leaves out, and says so in the log.
 //!
-//! - `wire` frames messages, `messages` are those of NRI that matter here, `request` what they ask (by `fields`);
-//! - `session` is the conversation with the runtime, until either ends;
-//! - `adjust` decides for one container, on one of the `workers`, within a time limit; `hosts_file` reads kubelet's;
-//! - `away` finds the containers that were made without it, and `only` sees to it that there is one of it.
+//! - `ttrpc` frames messages, `messages` are those of NRI that matter here, `request` reads those about containers (by
+//!   `fields`);
+//! - `session` is the conversation with the runtime, from the registration to its end;
+//! - `adjust` decides for one container, on one of the `workers`, within a time limit; `hosts_owner` says whose `/etc/hosts`
+//!   it has, `hosts_file` reads kubelet's;
+//! - `synchronize` notes the containers that were created without the plugin;
+//! - `single_instance` keeps a second process of it from serving.
 //!
-//! What a pod chooses (names, variables, files) has a bound everywhere, and comes to the `log` as text.
+//! What a pod chooses (names, variables, files) is limited everywhere, and printable in the `log`.
 
 mod adjust;
-mod away;
 mod connect;
 mod error;
 mod fields;
 mod hosts_file;
+mod hosts_owner;
 mod log;
 mod messages;
-mod only;
 mod request;
 mod session;
-mod wire;
+mod single_instance;
+mod synchronize;
+mod ttrpc;
 mod workers;
 
 use std::io::{Read, Write};
@@ -37,16 +41,15 @@ use clap::Parser;
 pub use error::Error;
 
 use log::log;
-use only::Only;
 use session::Plugin;
 use workers::Workers;
 
-/// How long to wait for a runtime that is not there, or not there any more.
+/// How long to wait before the next attempt to reach a runtime.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The exit code of a second one (`EX_TEMPFAIL` of sysexits.h).
+/// The exit code where another process serves (`EX_TEMPFAIL` of sysexits.h).
 const SECOND: u8 = 75;
 
-/// What the runtime tells a plugin that it starts, and an operator one that runs by itself.
+/// The command line; a runtime that starts the plugin uses the environment instead.
 #[derive(Debug, Parser)]
 #[command(
     name = "cleat-nri",
@@ -84,55 +87,50 @@ pub fn run() -> ExitCode {
 
 fn serve(arguments: Arguments) -> ExitCode {
     let Arguments { name, index, socket, descriptor, state_dir, standby } = arguments;
-    // Whatever a message quotes stays text.
+    // A message may quote what a pod chose: the log makes it printable.
     panic::set_hook(Box::new(|defect| log(&format!("a defect: {defect}"))));
-    let only = Only::of(&state_dir);
     let plugin = Plugin { name, index, state_dir, workers: Workers::default() };
+    let mut last = String::new();
     if standby && descriptor.is_none() {
-        let mut told = String::new();
         loop {
-            match only.take() {
-                // Without a runtime to serve, it is left to the one that the runtime starts.
-                Ok(_agent) => tell_once(&mut told, session::dial(&plugin, &socket)),
-                Err(other) => tell_once(&mut told, Err(other)),
-            }
+            // Given back after each attempt: without a runtime, the process that a runtime starts may have it.
+            let agent = single_instance::take(&plugin.state_dir);
+            log_change(&mut last, agent.and_then(|_agent| session::dial(&plugin, &socket)));
             thread::sleep(PAUSE);
         }
     }
-    let _agent = match only.take_soon() {
+    let _agent = match single_instance::take_soon(&plugin.state_dir) {
         Ok(agent) => agent,
         Err(other) => {
             log(&other.to_string());
             return ExitCode::from(SECOND);
         }
     };
-    if let Some(descriptor) = descriptor {
-        let outcome = connect::inherited(descriptor).and_then(|stream| session::run(&plugin, stream));
-        return match outcome {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                log(&error.to_string());
-                ExitCode::FAILURE
-            }
-        };
-    }
-    let mut told = String::new();
-    loop {
-        tell_once(&mut told, session::dial(&plugin, &socket));
-        thread::sleep(PAUSE);
+    let Some(descriptor) = descriptor else {
+        loop {
+            log_change(&mut last, session::dial(&plugin, &socket));
+            thread::sleep(PAUSE);
+        }
+    };
+    match connect::inherited(descriptor).and_then(|stream| session::run(&plugin, stream)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log(&error.to_string());
+            ExitCode::FAILURE
+        }
     }
 }
 
-/// What does not change, such as a runtime that is away for long, is told once.
-fn tell_once(told: &mut String, outcome: Result<(), Error>) {
+/// Logs an error once as long as it stays the same, such as that of a runtime that is not running.
+fn log_change(last: &mut String, outcome: Result<(), Error>) {
     let text = outcome.map_or_else(|error| error.to_string(), |()| String::new());
-    if !text.is_empty() && text != *told {
+    if !text.is_empty() && text != *last {
         log(&text);
     }
-    *told = text;
+    *last = text;
 }
 
-/// Serves a runtime over whatever carries its bytes, until it says no more; `state_dir` is link-env's.
+/// Serves a runtime over any pair of streams, until the runtime ends; `state_dir` is link-env's.
 ///
 /// # Errors
 /// A runtime that refuses the plugin or does not speak the protocol, and what reading and writing say.

@@ -1,6 +1,5 @@
-//! What is told on standard error, which the unit's log has; a runtime that starts the plugin leads that to nowhere, and
-//! then the node's log is told. Pods choose names, variables and paths: none of them reaches a log as anything but
-//! printable text, nor at any length.
+//! The log: standard error, which systemd keeps; where a runtime started the plugin, standard error is `/dev/null`, and
+//! the log is the node's (`/dev/log`). Pods choose names, variables and paths: in a line they are printable, and cut.
 
 use std::fs;
 use std::io::{self, Write};
@@ -22,25 +21,25 @@ const NODES: &str = "/dev/log";
 const WAITING: usize = 64;
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// What the writer is handed.
+/// What is sent to the writer.
 enum Item {
     Line(String),
-    /// All before it is written.
+    /// Answered when everything before it is written.
     End(SyncSender<()>),
 }
 
-/// A thread that writes: where nobody reads a pipe, writing waits for ever, and containers must not wait for that.
+/// The channel to a thread that writes. A write to a pipe that nobody reads waits for ever, and containers must not.
 static WRITER: OnceLock<SyncSender<Item>> = OnceLock::new();
 static LEFT_OUT: AtomicUsize = AtomicUsize::new(0);
 
-/// Tells a line, sooner or later. Where the reader is slow, lines are left out, and counted.
+/// Logs a line, on another thread. Where the reader is slow, lines are left out, and counted.
 pub(crate) fn log(line: &str) {
     if writer().try_send(Item::Line(printable(line, LINE))).is_err() {
         LEFT_OUT.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Waits until all is told, but not for long.
+/// Waits until all lines are written, for half a second each way at most.
 pub(crate) fn finish() {
     let (sender, receiver) = mpsc::sync_channel(1);
     let began = Instant::now();
@@ -93,7 +92,7 @@ impl Log {
     }
 
     fn write(&self, line: &str) {
-        // Where nobody is there to read it, there is nobody to tell.
+        // A log that cannot be written has no other place for the error.
         let _ = match self {
             Self::Stderr => writeln!(io::stderr(), "cleat-nri: {line}"),
             Self::Node(socket) => {
@@ -111,12 +110,12 @@ fn leads_nowhere() -> bool {
     fs::metadata("/proc/self/fd/2").is_ok_and(|file| file.file_type().is_char_device() && file.rdev() == NULL)
 }
 
-/// A name that somebody else has chosen, to stand in a line.
+/// A name that a pod chose, to be part of a line.
 pub(crate) fn name(text: &str) -> String {
     printable(text, NAME)
 }
 
-/// The text with what is not to be printed written as in Rust (`\n`, `\u{1b}`), and its end left out where it is too long.
+/// The text with hidden characters escaped as in Rust (`\n`, `\u{1b}`), cut after `longest` characters.
 pub(crate) fn printable(text: &str, longest: usize) -> String {
     let mut printable = String::with_capacity(text.len().min(longest));
     for (place, character) in text.chars().enumerate() {
@@ -133,8 +132,7 @@ pub(crate) fn printable(text: &str, longest: usize) -> String {
     printable
 }
 
-/// Whether a character is a control, or one of those that have a terminal or an editor show others in another order or
-/// on another line.
+/// Whether a character is a control, or makes a terminal or an editor show others in another order or on another line.
 fn is_hidden(character: char) -> bool {
     character.is_control()
         || matches!(character,

@@ -1,5 +1,5 @@
-//! The messages of NRI and ttrpc, as far as they matter here; fields that are left out are skipped when read. What is
-//! asked about pods and containers is in `request`.
+//! The messages of NRI and ttrpc, as far as they matter here; fields that are left out are skipped when read. Pods and containers
+//! are read by `request`.
 //!
 //! Numbers: containerd/nri `pkg/api/api.proto`, containerd/ttrpc `request.proto`.
 

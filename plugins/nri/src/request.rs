@@ -1,4 +1,4 @@
-//! What the runtime says of pods and their containers, read where it lies.
+//! What the runtime says of pods and their containers, read in place.
 //!
 //! Numbers: containerd/nri `pkg/api/api.proto`.
 
@@ -86,12 +86,12 @@ impl<'a> Container<'a> {
         Ok(container)
     }
 
-    /// Its environment, as `KEY` and value. What has no `=`, or is no text, is none.
+    /// Its environment, as key and value, without entries that have no `=` or are not UTF-8.
     pub(crate) fn env(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
         Fields::all(self.message, 8).filter_map(|line| text(line).ok()?.split_once('='))
     }
 
-    /// The source of what is mounted at a path last, and so is seen there.
+    /// The source of the last mount at a path, which hides the others.
     pub(crate) fn mounted(&self, destination: &str) -> Option<&'a str> {
         let mounts = Fields::all(self.message, 9).filter(|mount| field(mount, 1) == destination);
         mounts.last().map(|mount| field(mount, 3))

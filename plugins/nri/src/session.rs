@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 
 use crate::adjust;
-use crate::away::Seen;
 use crate::connect;
 use crate::error::Error;
 use crate::fields::Malformed;
@@ -18,7 +17,8 @@ use crate::messages::{
     Request, Response, Status, SynchronizeResponse,
 };
 use crate::request;
-use crate::wire::{self, Frame, MESSAGE_MAX, REQUEST, RESPONSE, Reader, TO_PLUGIN, TO_RUNTIME};
+use crate::synchronize::Existing;
+use crate::ttrpc::{self, Frame, MESSAGE_MAX, REQUEST, RESPONSE, Reader, TO_PLUGIN, TO_RUNTIME};
 use crate::workers::Workers;
 
 /// `google.rpc.Code`
@@ -28,15 +28,16 @@ const INTERNAL: i32 = 13;
 /// Clients count their streams in odd numbers.
 const REGISTRATION: u32 = 1;
 
-/// What the plugin is.
+/// The plugin, as it registers with a runtime.
 #[derive(Clone, Debug)]
 pub(crate) struct Plugin {
-    /// Its name and place, by which the runtime knows it.
+    /// The name under which it registers.
     pub name: String,
+    /// Its place among other plugins, two digits.
     pub index: String,
     /// link-env's state folder.
     pub state_dir: PathBuf,
-    /// What its requests have done for them, across sessions: what hangs, hangs on.
+    /// The threads that decide. They outlive a session, as one that hangs does.
     pub workers: Workers,
 }
 
@@ -51,36 +52,37 @@ pub(crate) fn dial(plugin: &Plugin, socket: &Path) -> Result<(), Error> {
     run(plugin, connect::to(socket)?)
 }
 
-/// The same over whatever carries the bytes.
+/// The same over any pair of streams.
 pub(crate) fn converse(plugin: &Plugin, from: impl Read, mut to: impl Write) -> Result<(), Error> {
     let mut reader = Reader::new(from);
-    let mut seen = Seen::default();
-    wire::write(&mut to, &registration(plugin))?;
+    let mut existing = Existing::default();
+    ttrpc::write(&mut to, &registration(plugin))?;
     // The runtime configures the plugin before it answers the registration.
     while let Some(Frame { connection, stream, kind, payload }) = reader.read()? {
         match (connection, kind) {
             (TO_PLUGIN, REQUEST) => {
-                // Whatever one pod has, the next one is answered: a defect must not end the session.
-                let answered = panic::catch_unwind(AssertUnwindSafe(|| answer(plugin, &mut seen, &payload)));
+                // A defect in one request must not end the session: other pods need answers.
+                let answered =
+                    panic::catch_unwind(AssertUnwindSafe(|| answer(plugin, &mut existing, &payload)));
                 let response = answered.unwrap_or_else(|_| refusal(INTERNAL, "a defect of cleat-nri"));
                 let payload = fitting(&response);
-                wire::write(&mut to, &Frame { connection, stream, kind: RESPONSE, payload })?;
+                ttrpc::write(&mut to, &Frame { connection, stream, kind: RESPONSE, payload })?;
             }
             (TO_RUNTIME, RESPONSE) if stream == REGISTRATION => check_registered(&payload)?,
-            // Later versions may say more than this one knows.
+            // Messages of later versions of the protocol.
             _ => {}
         }
     }
     Ok(())
 }
 
-/// A response in bytes; what is too long for a message is not said, and the session goes on.
+/// A response in bytes. One that is too long for a message is replaced by an empty one, and the session goes on.
 fn fitting(response: &Response) -> Vec<u8> {
     let length = response.encoded_len();
     if length <= MESSAGE_MAX {
         return response.encode_to_vec();
     }
-    log(&format!("an answer of {length} bytes is more than ttrpc allows: it goes without what it adds"));
+    log(&format!("an answer of {length} bytes is longer than ttrpc allows: an empty one is sent instead"));
     Response::default().encode_to_vec()
 }
 
@@ -100,18 +102,18 @@ fn check_registered(payload: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// Answers a call. One that is not known, or cannot be read, is an error to the runtime and no more.
-fn answer(plugin: &Plugin, seen: &mut Seen, payload: &[u8]) -> Response {
+/// Answers a call. An unknown or malformed one is answered by an error, and the session goes on.
+fn answer(plugin: &Plugin, existing: &mut Existing, payload: &[u8]) -> Response {
     let Request { service, method, payload } = match Request::decode(payload) {
         Ok(request) => request,
         Err(error) => return refusal(INVALID_ARGUMENT, &error.to_string()),
     };
     let answer = match (service.as_str(), method.as_str()) {
         (PLUGIN, "Configure") => Ok(ConfigureResponse { events: CREATE_CONTAINER }.encode_to_vec()),
-        (PLUGIN, "Synchronize") => synchronize(plugin, seen, &payload),
+        (PLUGIN, "Synchronize") => synchronize(plugin, existing, &payload),
         (PLUGIN, "CreateContainer") => adjust::within_limit(&plugin.state_dir, &plugin.workers, payload)
             .map(|adjust| CreateContainerResponse { adjust }.encode_to_vec()),
-        // Events that nobody asked for, and the end: nothing to do, and nothing to say.
+        // Events that were not subscribed to, and the end: nothing to do.
         (PLUGIN, "Shutdown" | "StateChange") => Ok(Vec::new()),
         _ => {
             let (method, service) = (printable(&method, 100), printable(&service, 100));
@@ -124,12 +126,12 @@ fn answer(plugin: &Plugin, seen: &mut Seen, payload: &[u8]) -> Response {
     }
 }
 
-/// The last step before containers are asked about: the runtime tells of those that it has.
-fn synchronize(plugin: &Plugin, seen: &mut Seen, payload: &[u8]) -> Result<Vec<u8>, Malformed> {
+/// The last step before the first `CreateContainer`: the runtime sends the containers that exist.
+fn synchronize(plugin: &Plugin, existing: &mut Existing, payload: &[u8]) -> Result<Vec<u8>, Malformed> {
     let (containers, more) = request::synchronized(payload)?;
-    seen.add(&plugin.state_dir, containers);
+    existing.add(&plugin.state_dir, containers);
     if !more {
-        std::mem::take(seen).keep(&plugin.state_dir, &plugin.workers);
+        std::mem::take(existing).keep(&plugin.state_dir, &plugin.workers);
         log(&format!("joined the runtime as {}-{}", plugin.index, plugin.name));
     }
     Ok(SynchronizeResponse { more }.encode_to_vec())
@@ -165,14 +167,14 @@ mod tests {
             let stream = u32::try_from(number).unwrap() * 2 + 1;
             let frame =
                 Frame { connection: TO_PLUGIN, stream, kind: REQUEST, payload: request.encode_to_vec() };
-            wire::write(&mut to, &frame).unwrap();
+            ttrpc::write(&mut to, &frame).unwrap();
             let answer = reader.read().unwrap().unwrap();
             assert_eq!((answer.connection, answer.stream, answer.kind), (TO_PLUGIN, stream, RESPONSE));
             answers.push(Response::decode(answer.payload.as_slice()).unwrap());
         }
         let accepted = Response::default().encode_to_vec();
         let frame = Frame { connection: TO_RUNTIME, stream: 1, kind: RESPONSE, payload: accepted };
-        wire::write(&mut to, &frame).unwrap();
+        ttrpc::write(&mut to, &frame).unwrap();
         drop((to, reader, runtime));
         served.join().unwrap().unwrap();
         answers
@@ -213,7 +215,7 @@ mod tests {
         let (runtime, stream) = UnixStream::pair().unwrap();
         let payload = refusal(2, "not you").encode_to_vec();
         let frame = Frame { connection: TO_RUNTIME, stream: 1, kind: RESPONSE, payload };
-        wire::write(&runtime, &frame).unwrap();
+        ttrpc::write(&runtime, &frame).unwrap();
         let error = run(&plugin(), stream).unwrap_err();
         assert_eq!(error.to_string(), "the runtime refused to register the plugin: not you");
     }

@@ -1,4 +1,4 @@
-//! Work that may hang: on threads, a few at most, that nobody waits for longer than a limit.
+//! Work that may hang, on at most a few threads, with a limit on how long anybody waits for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,16 +6,16 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-/// Threads that hang, or work late. Each has its request, and files that it has open.
+/// How many threads may hang at a time. Each keeps its request, and its open files.
 const MOST: usize = 4;
 
-/// The threads.
+/// The number of threads at work, shared by all clones.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Workers {
     busy: Arc<AtomicUsize>,
 }
 
-/// Why there is no outcome.
+/// Why work has no outcome.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Trouble {
     #[error("the registry did not answer within {0:?}")]
@@ -28,11 +28,11 @@ pub(crate) enum Trouble {
     Thread(String),
 }
 
-/// One of the threads there may be. It is free again when this is dropped, be it by a panic.
+/// The right to one thread. It is given back when this is dropped, also by a panic.
 struct Seat(Arc<AtomicUsize>);
 
 impl Workers {
-    /// Does some work, and gives its outcome if there is one soon. Otherwise the work goes on.
+    /// Does some work, and waits for its outcome up to `limit`. The work goes on after that.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         limit: Duration,
@@ -40,7 +40,7 @@ impl Workers {
     ) -> Result<T, Trouble> {
         let (sender, receiver) = mpsc::sync_channel(1);
         self.start(move || {
-            // Who waited may have gone.
+            // The caller may no longer wait.
             let _ = sender.send(work());
         })?;
         receiver.recv_timeout(limit).map_err(|error| match error {
@@ -49,7 +49,7 @@ impl Workers {
         })
     }
 
-    /// Begins some work that nobody waits for.
+    /// Starts some work without waiting for it.
     pub(crate) fn start(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Trouble> {
         let seat = self.seat().ok_or(Trouble::Busy)?;
         let thread = thread::Builder::new().spawn(move || {

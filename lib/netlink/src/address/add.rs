@@ -1,12 +1,14 @@
 //! Adding addresses (`RTM_NEWADDR`).
 
 use ipnetwork::IpNetwork;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::address::{AddressAttribute, AddressFlags as WireFlags, AddressScope};
-use nix::libc::RTM_NEWADDR;
+use nix::errno::Errno;
+use nix::libc::{
+    IFA_BROADCAST, IFA_F_NODAD, IFA_F_NOPREFIXROUTE, IFA_FLAGS, RT_SCOPE_HOST, RT_SCOPE_UNIVERSE, RTM_NEWADDR,
+};
+use wire::message::{NLM_F_CREATE, NLM_F_EXCL};
 
-use super::{AddressFlags, broadcast, request};
-use crate::error::Error;
+use super::{AddressFlags, broadcast, write};
+use crate::error::{Error, unless};
 use crate::socket::Socket;
 
 impl Socket {
@@ -18,22 +20,19 @@ impl Socket {
         network: IpNetwork,
         flags: AddressFlags,
     ) -> Result<bool, Error> {
-        let mut request = request(index, network);
-        if network.ip().is_loopback() {
-            request.header.scope = AddressScope::Host;
-        }
-        request.attributes.extend(broadcast(network).map(AddressAttribute::Broadcast));
-        let mut wire = WireFlags::empty();
-        wire.set(WireFlags::Nodad, flags.nodad);
-        wire.set(WireFlags::Noprefixroute, flags.noprefixroute);
-        if !wire.is_empty() {
-            request.attributes.push(AddressAttribute::Flags(wire));
-        }
+        let scope = if network.ip().is_loopback() { RT_SCOPE_HOST } else { RT_SCOPE_UNIVERSE };
+        let bit = |is_set, flag| if is_set { flag } else { 0 };
+        let flags = bit(flags.nodad, IFA_F_NODAD) | bit(flags.noprefixroute, IFA_F_NOPREFIXROUTE);
         let operation = format_args!("add address {network} to link {index}");
-        match self.change(operation, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, &request) {
-            Ok(()) => Ok(true),
-            Err(error) if error.is_exists() => Ok(false),
-            Err(error) => Err(error),
-        }
+        let added = self.change(operation, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, |request| {
+            write(request, index, network, scope);
+            if let Some(broadcast) = broadcast(network) {
+                request.bytes(IFA_BROADCAST, &broadcast.octets());
+            }
+            if flags != 0 {
+                request.u32(IFA_FLAGS, flags);
+            }
+        });
+        unless(added, &[Errno::EEXIST]).map(|added| added.is_some())
     }
 }

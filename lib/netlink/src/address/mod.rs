@@ -7,14 +7,15 @@ mod get;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnetwork::IpNetwork;
-use netlink_packet_route::AddressFamily;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use nix::libc::{
     IFA_ADDRESS, IFA_F_DADFAILED, IFA_F_NODAD, IFA_F_NOPREFIXROUTE, IFA_F_SECONDARY, IFA_F_TENTATIVE,
     IFA_FLAGS, IFA_LOCAL,
 };
 
-use crate::attribute::{attributes, ip, u32_at};
+use wire::Writer;
+use wire::attribute::{attributes, u32_at};
+
+use crate::ip::{self, Family};
 
 /// `sizeof(struct ifaddrmsg)`.
 const HEADER: usize = 8;
@@ -58,8 +59,8 @@ impl Address {
         let (mut local, mut address) = (None, None);
         for (kind, value) in attributes(body.get(HEADER..)?) {
             match kind {
-                IFA_LOCAL => local = ip(value),
-                IFA_ADDRESS => address = ip(value),
+                IFA_LOCAL => local = ip::read(value),
+                IFA_ADDRESS => address = ip::read(value),
                 // The header has room for the lower eight flags only.
                 IFA_FLAGS => flags = u32_at(value, 0).unwrap_or(flags),
                 _ => {}
@@ -82,17 +83,17 @@ impl Address {
     }
 }
 
-/// The message that names one address of one link.
-fn request(index: u32, network: IpNetwork) -> AddressMessage {
-    let mut request = AddressMessage::default();
-    request.header.family = match network {
-        IpNetwork::V4(_) => AddressFamily::Inet,
-        IpNetwork::V6(_) => AddressFamily::Inet6,
-    };
-    request.header.prefix_len = network.prefix();
-    request.header.index = index;
-    request.attributes = vec![AddressAttribute::Local(network.ip()), AddressAttribute::Address(network.ip())];
-    request
+/// `struct ifaddrmsg`; a family or an index of 0 is any.
+fn header(family: u8, prefix: u8, scope: u8, index: u32) -> [u8; HEADER] {
+    let [a, b, c, d] = index.to_ne_bytes();
+    [family, prefix, 0, scope, a, b, c, d]
+}
+
+/// Appends what names one address of one link.
+fn write(request: &mut Writer, index: u32, network: IpNetwork, scope: u8) {
+    request.raw(&header(Family::of(network.ip()).number(), network.prefix(), scope, index));
+    ip::write(request, IFA_LOCAL, network.ip());
+    ip::write(request, IFA_ADDRESS, network.ip());
 }
 
 /// The broadcast address of an IPv4 network; those of two addresses or one (RFC 3021) have none.
@@ -105,22 +106,21 @@ fn broadcast(network: IpNetwork) -> Option<Ipv4Addr> {
 
 #[cfg(test)]
 mod tests {
-    use netlink_packet_core::Emitable;
-    use netlink_packet_route::address::AddressFlags as Wire;
+    use nix::libc::RT_SCOPE_UNIVERSE;
 
     use super::*;
 
-    fn bytes(message: &AddressMessage) -> Vec<u8> {
-        let mut bytes = vec![0; message.buffer_len()];
-        message.emit(&mut bytes);
-        bytes
+    fn body(network: &str) -> Writer {
+        let mut body = Writer::default();
+        write(&mut body, 4, network.parse().unwrap(), RT_SCOPE_UNIVERSE);
+        body
     }
 
     #[test]
     fn reads_flags_from_the_attribute() {
-        let mut message = request(4, "fd00::2/64".parse().unwrap());
-        message.attributes.push(AddressAttribute::Flags(Wire::Tentative | Wire::Noprefixroute));
-        let address = Address::parse(&bytes(&message), 4).unwrap();
+        let mut body = body("fd00::2/64");
+        body.u32(IFA_FLAGS, IFA_F_TENTATIVE | IFA_F_NOPREFIXROUTE);
+        let address = Address::parse(body.as_bytes(), 4).unwrap();
         assert_eq!(address.network.to_string(), "fd00::2/64");
         assert!(
             address.tentative && address.flags.noprefixroute && !address.flags.nodad && !address.dadfailed
@@ -128,8 +128,25 @@ mod tests {
     }
 
     #[test]
+    fn requests_are_what_another_library_writes() {
+        use netlink_packet_core::Emitable;
+        use netlink_packet_route::AddressFamily;
+        use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+
+        let mut message = AddressMessage::default();
+        message.header.family = AddressFamily::Inet6;
+        message.header.prefix_len = 64;
+        message.header.index = 4;
+        let address = "fd00::2".parse().unwrap();
+        message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
+        let mut expected = vec![0; message.buffer_len()];
+        message.emit(&mut expected);
+        assert_eq!(body("fd00::2/64").as_bytes(), expected);
+    }
+
+    #[test]
     fn other_links_and_short_messages_are_left_out() {
-        let body = bytes(&request(4, "10.0.0.2/24".parse().unwrap()));
+        let body = body("10.0.0.2/24").into_bytes();
         assert!(Address::parse(&body, 4).is_some());
         assert_eq!(Address::parse(&body, 5), None);
         for length in 0..body.len() {

@@ -6,32 +6,37 @@
 use std::fmt::Arguments;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::link::{
-    InfoBridge, InfoData, InfoKind, InfoVeth, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
-};
 use nix::errno::Errno;
-use nix::libc::RTM_NEWLINK;
+use nix::libc::{
+    IFF_UP, IFLA_ADDRESS, IFLA_IFNAME, IFLA_LINK, IFLA_MASTER, IFLA_MTU, IFLA_NET_NS_FD, IFLA_NUM_RX_QUEUES,
+    IFLA_NUM_TX_QUEUES, RTM_NEWLINK,
+};
+use wire::Writer;
+use wire::message::{NLM_F_CREATE, NLM_F_EXCL};
 
-use super::index;
+use super::request::{BR_FDB_MAX_LEARNED, BR_VLAN_FILTERING, VLAN_ID, header, header_with_flags, info};
+use super::state::index;
 use crate::error::Error;
 use crate::mac::Mac;
 use crate::socket::Socket;
+
+/// `VETH_INFO_PEER` (`veth.h`).
+const VETH_PEER: u16 = 1;
 
 /// A bridge to be made.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bridge<'a> {
     /// Its name, at most 15 bytes.
     pub name: &'a str,
-    /// Its hardware address. One that is given stays; otherwise the bridge takes the lowest of its ports',
-    /// and changes it as they come and go.
+    /// Its hardware address, which stays. With `None` the bridge takes the lowest of its ports' addresses, and
+    /// changes it as they come and go.
     pub mac: Option<Mac>,
     /// Its MTU in bytes while it has no ports; it follows their smallest one.
     pub mtu: Option<u32>,
     /// Whether it filters by VLAN from the start; `EOPNOTSUPP` from a kernel that cannot.
     pub vlan_filtering: bool,
-    /// How many hardware addresses its ports may teach it in all (`fdb_max_learned`); without a bound otherwise, and where the
-    /// kernel is older than Linux 6.8, which passes over it.
+    /// How many hardware addresses its ports may teach it in all (`fdb_max_learned`). `None` is no limit, and a kernel before
+    /// Linux 6.8 ignores it.
     pub fdb_max_learned: Option<u32>,
     /// Its alias, at most 255 bytes.
     pub alias: Option<&'a str>,
@@ -81,33 +86,30 @@ pub struct VlanDevice<'a> {
 
 impl Socket {
     /// Makes a bridge, sets it up, and returns its index. The error [is "exists"](Error::is_exists) where a
-    /// link of this name is there already, of whatever kind.
+    /// link of this name exists, of any kind.
     pub fn add_bridge(&mut self, bridge: &Bridge<'_>) -> Result<u32, Error> {
-        let mut info = vec![LinkInfo::Kind(InfoKind::Bridge)];
-        // A kernel without CONFIG_BRIDGE_VLAN_FILTERING refuses the attribute even where it asks for nothing.
-        let mut data: Vec<InfoBridge> =
-            bridge.fdb_max_learned.map(InfoBridge::FdbMaxLearned).into_iter().collect();
-        if bridge.vlan_filtering {
-            data.push(InfoBridge::VlanFiltering(true));
-        }
-        if !data.is_empty() {
-            info.push(LinkInfo::Data(InfoData::Bridge(data)));
-        }
-        let mut attributes = end(bridge.name, bridge.mac, bridge.mtu);
-        attributes.push(LinkAttribute::LinkInfo(info));
-        self.add_link(format_args!("add bridge {}", bridge.name), bridge.name, attributes, bridge.alias)
+        self.add_link(format_args!("add bridge {}", bridge.name), bridge.name, bridge.alias, |request| {
+            end(request, bridge.name, bridge.mac, bridge.mtu);
+            info(request, "bridge", |data| {
+                data.optional_u32(BR_FDB_MAX_LEARNED, bridge.fdb_max_learned);
+                // A kernel without CONFIG_BRIDGE_VLAN_FILTERING refuses the attribute even where it asks for nothing.
+                if bridge.vlan_filtering {
+                    data.bytes(BR_VLAN_FILTERING, &[1]);
+                }
+            });
+        })
     }
 
     /// Makes a VLAN device, sets it up, and returns its index. The error [is "exists"](Error::is_exists) where a link of
-    /// this name is there already, or another device for this VLAN of the same link; `EOPNOTSUPP` is from a kernel
+    /// this name exists, or another device for this VLAN of the same link; `EOPNOTSUPP` is from a kernel
     /// without `CONFIG_VLAN_8021Q`.
     pub fn add_vlan_device(&mut self, device: &VlanDevice<'_>) -> Result<u32, Error> {
-        let data = InfoData::Vlan(vec![InfoVlan::Id(device.id)]);
-        let mut attributes = end(device.name, None, None);
-        attributes.push(LinkAttribute::Link(device.link));
-        attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vlan), LinkInfo::Data(data)]));
         let operation = format_args!("add VLAN device {}", device.name);
-        self.add_link(operation, device.name, attributes, device.alias)
+        self.add_link(operation, device.name, device.alias, |request| {
+            end(request, device.name, None, None);
+            request.u32(IFLA_LINK, device.link);
+            info(request, "vlan", |data| data.bytes(VLAN_ID, &device.id.to_ne_bytes()));
+        })
     }
 
     /// Makes a veth pair: this end up, and a port of its master; the other down, in its namespace. Returns
@@ -117,33 +119,36 @@ impl Socket {
     /// The far end is left down because the kernel will not set it up before the pair is complete
     /// (`ENOTCONN`).
     pub fn add_veth(&mut self, veth: &Veth<'_>) -> Result<u32, Error> {
-        let mut peer = LinkMessage::default();
-        peer.attributes = end(veth.peer.name, veth.peer.mac, veth.mtu);
-        peer.attributes.extend(one_queue());
-        peer.attributes.push(LinkAttribute::NetNsFd(veth.peer.namespace.as_raw_fd()));
-        let data = InfoData::Veth(InfoVeth::Peer(peer));
-
-        let mut attributes = end(veth.name, veth.mac, veth.mtu);
-        attributes.extend(one_queue());
-        attributes.extend(veth.master.map(LinkAttribute::Controller));
-        attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(data)]));
-        let operation = format_args!("add veth {} with peer {}", veth.name, veth.peer.name);
-        self.add_link(operation, veth.name, attributes, veth.alias)
+        let Veth { name, peer, .. } = veth;
+        let operation = format_args!("add veth {name} with peer {}", peer.name);
+        self.add_link(operation, name, veth.alias, |request| {
+            end(request, name, veth.mac, veth.mtu);
+            one_queue(request);
+            request.optional_u32(IFLA_MASTER, veth.master);
+            info(request, "veth", |data| {
+                data.attribute(VETH_PEER, |request| {
+                    request.raw(&header(0));
+                    end(request, peer.name, peer.mac, veth.mtu);
+                    one_queue(request);
+                    request.bytes(IFLA_NET_NS_FD, &peer.namespace.as_raw_fd().to_ne_bytes());
+                });
+            });
+        })
     }
 
     fn add_link(
         &mut self,
         operation: Arguments<'_>,
         name: &str,
-        attributes: Vec<LinkAttribute>,
         alias: Option<&str>,
+        fill: impl FnOnce(&mut Writer),
     ) -> Result<u32, Error> {
-        let mut request = LinkMessage::default();
-        request.header.flags = LinkFlags::Up;
-        request.header.change_mask = LinkFlags::Up;
-        request.attributes = attributes;
+        let fill = |request: &mut Writer| {
+            request.raw(&header_with_flags(0, IFF_UP, IFF_UP));
+            fill(request);
+        };
         let flags = NLM_F_CREATE | NLM_F_EXCL;
-        let index = match self.change_echoed(operation, RTM_NEWLINK, flags, &request, index)? {
+        let index = match self.change_echoed(operation, RTM_NEWLINK, flags, fill, index)? {
             Some(index) => index,
             // The kernel echoes new links since Linux 6.2.
             None => self.get_link(name)?.map(|link| link.index).ok_or_else(|| Error::Kernel {
@@ -152,7 +157,7 @@ impl Socket {
                 reason: None,
             })?,
         };
-        // Not heeded at creation (`rtnl_create_link`).
+        // The kernel ignores an alias at creation (`rtnl_create_link`).
         if let Some(alias) = alias
             && let Err(error) = self.set_alias(index, alias)
         {
@@ -164,15 +169,17 @@ impl Socket {
     }
 }
 
-fn end(name: &str, mac: Option<Mac>, mtu: Option<u32>) -> Vec<LinkAttribute> {
-    let mut attributes = vec![LinkAttribute::IfName(name.to_owned())];
-    attributes.extend(mac.map(|mac| LinkAttribute::Address(mac.octets().to_vec())));
-    attributes.extend(mtu.map(LinkAttribute::Mtu));
-    attributes
+fn end(request: &mut Writer, name: &str, mac: Option<Mac>, mtu: Option<u32>) {
+    request.string(IFLA_IFNAME, name);
+    if let Some(mac) = mac {
+        request.bytes(IFLA_ADDRESS, &mac.octets());
+    }
+    request.optional_u32(IFLA_MTU, mtu);
 }
 
 /// A queue per CPU, the kernel's default, makes a veth cost more with every core, and its containers no
 /// faster.
-fn one_queue() -> [LinkAttribute; 2] {
-    [LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)]
+fn one_queue(request: &mut Writer) {
+    request.u32(IFLA_NUM_TX_QUEUES, 1);
+    request.u32(IFLA_NUM_RX_QUEUES, 1);
 }

@@ -2,83 +2,89 @@
 
 use std::fmt::Arguments;
 
-use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use nix::errno::Errno;
 use nix::libc::{IFLA_MASTER, RTM_GETLINK};
+use wire::Writer;
+use wire::attribute::find_u32;
 
-use super::{HEADER, Link};
-use crate::attribute::{attributes, u32_at};
-use crate::error::Error;
+use super::request::{HEADER, by_name, header, without_statistics};
+use super::state::Link;
+use crate::error::{Error, unless};
 use crate::socket::Socket;
 
 impl Socket {
     /// The link of this name, or of this alternative name; `None` where there is none.
     pub fn get_link(&mut self, name: &str) -> Result<Option<Link>, Error> {
-        let mut request = LinkMessage::default();
-        request.attributes = vec![LinkAttribute::IfName(name.to_owned()), without_statistics()];
-        self.find_link(format_args!("get link {name}"), &request)
+        self.find_link(format_args!("get link {name}"), |request| by_name(request, name))
     }
 
     /// The link with this index; `None` where there is none.
     pub fn get_link_by_index(&mut self, index: u32) -> Result<Option<Link>, Error> {
-        let mut request = LinkMessage::default();
-        request.header.index = index;
-        request.attributes = vec![without_statistics()];
-        self.find_link(format_args!("get link {index}"), &request)
+        self.find_link(format_args!("get link {index}"), |request| request.raw(&header(index)))
+    }
+
+    /// Every link of the namespace. The cost grows with their number: nothing that adds or removes a container asks for it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn links(&mut self) -> Result<Vec<Link>, Error> {
+        let fill = |request: &mut Writer| {
+            request.raw(&header(0));
+            without_statistics(request);
+        };
+        self.dump(format_args!("read all links"), RTM_GETLINK, fill, Link::parse)
     }
 
     /// Whether a bridge has any port. The number of ports does not matter to the cost, as long as the socket
     /// is used by the thread that opened it; otherwise all of them are read.
     pub fn has_ports(&mut self, bridge: u32) -> Result<bool, Error> {
-        let operation = format_args!("look for ports of bridge {bridge}");
-        let mut request = LinkMessage::default();
-        // With an IFLA_EXT_MASK of any value the kernel would first measure each link there is (rtnl_calcit).
-        request.attributes = vec![LinkAttribute::Controller(bridge)];
-        let port = |body: &[u8]| master(body).filter(|&master| master == bridge);
-        // A dump cannot be called off except by closing its socket.
-        match self.sibling()? {
-            Some(socket) => socket.any(operation, RTM_GETLINK, &request, port),
-            None => self.dump(operation, RTM_GETLINK, &request, port).map(|ports| !ports.is_empty()),
-        }
+        let is_port = |body: &[u8]| Some(find_u32(body.get(HEADER..)?, IFLA_MASTER)? == bridge);
+        self.any_port(format_args!("look for ports of bridge {bridge}"), bridge, is_port)
     }
 
-    /// Whether a bridge has a port of a kind. Ports are read until there is one.
+    /// Whether a bridge has a port for which `is_it` holds. Ports are read until there is one.
     pub fn has_port_that(&mut self, bridge: u32, is_it: impl Fn(&Link) -> bool) -> Result<bool, Error> {
-        let operation = format_args!("look through ports of bridge {bridge}");
-        let mut request = LinkMessage::default();
-        request.attributes = vec![LinkAttribute::Controller(bridge)];
-        let port = |body: &[u8]| Link::parse(body).filter(|link| link.master == Some(bridge) && is_it(link));
-        match self.sibling()? {
-            Some(socket) => socket.any(operation, RTM_GETLINK, &request, port),
-            None => self.dump(operation, RTM_GETLINK, &request, port).map(|ports| !ports.is_empty()),
-        }
+        let is_port = |body: &[u8]| Link::parse(body).map(|link| link.master == Some(bridge) && is_it(&link));
+        self.any_port(format_args!("look through ports of bridge {bridge}"), bridge, is_port)
+    }
+
+    fn any_port(
+        &mut self,
+        operation: Arguments<'_>,
+        bridge: u32,
+        is_port: impl Fn(&[u8]) -> Option<bool>,
+    ) -> Result<bool, Error> {
+        let fill = |request: &mut Writer| {
+            request.raw(&header(0));
+            // With an IFLA_EXT_MASK of any value the kernel would first measure each link there is (rtnl_calcit).
+            request.u32(IFLA_MASTER, bridge);
+        };
+        self.has_any(operation, RTM_GETLINK, fill, |body| is_port(body) == Some(true))
     }
 
     /// All ports of a bridge.
     pub fn ports(&mut self, bridge: u32) -> Result<Vec<Link>, Error> {
-        let mut request = LinkMessage::default();
-        request.attributes = vec![LinkAttribute::Controller(bridge), without_statistics()];
+        let fill = |request: &mut Writer| {
+            request.raw(&header(0));
+            request.u32(IFLA_MASTER, bridge);
+            without_statistics(request);
+        };
         // Kernels before the filter (Linux 4.6) send every link.
-        self.dump(format_args!("read ports of bridge {bridge}"), RTM_GETLINK, &request, |body| {
+        self.dump(format_args!("read ports of bridge {bridge}"), RTM_GETLINK, fill, |body| {
             Link::parse(body).filter(|link| link.master == Some(bridge))
         })
     }
 
-    fn find_link(&mut self, operation: Arguments<'_>, request: &LinkMessage) -> Result<Option<Link>, Error> {
-        match self.get(operation, RTM_GETLINK, request, Link::parse) {
-            Ok(link) => Ok(Some(link)),
-            Err(error) if error.is(Errno::ENODEV) => Ok(None),
-            Err(error) => Err(error),
-        }
+    fn find_link(
+        &mut self,
+        operation: Arguments<'_>,
+        fill: impl FnOnce(&mut Writer),
+    ) -> Result<Option<Link>, Error> {
+        let fill = |request: &mut Writer| {
+            fill(request);
+            without_statistics(request);
+        };
+        let found = self.get(operation, RTM_GETLINK, fill, Link::parse);
+        unless(found, &[Errno::ENODEV])
     }
-}
-
-/// Leaves out the IPv6 counters, each of which the kernel adds up over all CPUs; nobody here reads them.
-pub(super) fn without_statistics() -> LinkAttribute {
-    LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])
-}
-
-fn master(body: &[u8]) -> Option<u32> {
-    let (_, value) = attributes(body.get(HEADER..)?).find(|(kind, _)| *kind == IFLA_MASTER)?;
-    u32_at(value, 0)
 }

@@ -1,9 +1,7 @@
-//! Whether what a bridge forwards goes through the packet filter of IP as well (`br_netfilter`).
+//! Whether frames that a bridge forwards go through the packet filter of IP as well (`br_netfilter`).
 
-use netlink_packet_route::link::{InfoBridge, InfoData, InfoKind, LinkAttribute, LinkInfo, LinkMessage};
-use nix::libc::RTM_NEWLINK;
+use wire::attribute::find;
 
-use crate::attribute::attributes;
 use crate::error::Error;
 use crate::socket::Socket;
 
@@ -26,30 +24,17 @@ impl BridgeNetfilter {
     pub const ON: Self = Self { ipv4: true, ipv6: true };
 
     pub(super) fn parse(data: &[u8]) -> Self {
-        let mut switches = Self::default();
-        for (kind, value) in attributes(data) {
-            let on = value.first().is_some_and(|&byte| byte != 0);
-            match kind {
-                CALL_IPTABLES => switches.ipv4 = on,
-                CALL_IP6TABLES => switches.ipv6 = on,
-                _ => {}
-            }
-        }
-        switches
+        let is_on = |kind| find(data, kind).and_then(<[u8]>::first).is_some_and(|&byte| byte != 0);
+        Self { ipv4: is_on(CALL_IPTABLES), ipv6: is_on(CALL_IP6TABLES) }
     }
 }
 
 impl Socket {
-    /// Sets a bridge's switches. A kernel whose bridges do not know them ignores them: [`crate::Link::netfilter`] tells.
+    /// Sets a bridge's switches. A kernel without them ignores that; [`crate::Link::netfilter`] shows it.
     pub fn set_bridge_netfilter(&mut self, index: u32, switches: BridgeNetfilter) -> Result<(), Error> {
-        let data =
-            vec![InfoBridge::NfCallIpTables(switches.ipv4), InfoBridge::NfCallIp6Tables(switches.ipv6)];
-        let mut request = LinkMessage::default();
-        request.header.index = index;
-        request.attributes = vec![LinkAttribute::LinkInfo(vec![
-            LinkInfo::Kind(InfoKind::Bridge),
-            LinkInfo::Data(InfoData::Bridge(data)),
-        ])];
-        self.change(format_args!("set netfilter switches of bridge {index}"), RTM_NEWLINK, 0, &request)
+        self.change_bridge(format_args!("set netfilter switches of bridge {index}"), index, |data| {
+            data.bytes(CALL_IPTABLES, &[switches.ipv4.into()]);
+            data.bytes(CALL_IP6TABLES, &[switches.ipv6.into()]);
+        })
     }
 }

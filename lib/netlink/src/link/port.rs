@@ -1,23 +1,22 @@
 //! The flags of a bridge's port (`IFLA_INFO_SLAVE_DATA`).
 
-use netlink_packet_route::link::{
-    BridgePortState, InfoBridgePort, InfoPortData, InfoPortKind, LinkAttribute, LinkInfo, LinkMessage,
-};
-use nix::libc::RTM_NEWLINK;
+use nix::libc::{IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINKINFO, RTM_NEWLINK};
+use wire::attribute::find;
 
-use crate::attribute::attributes;
+use super::request::header;
 use crate::error::Error;
 use crate::socket::Socket;
 
-/// `IFLA_BRPORT_STATE` (`if_link.h`), and `BR_STATE_FORWARDING` (`if_bridge.h`).
+/// `IFLA_BRPORT_STATE` (`if_link.h`), and of `if_bridge.h` `BR_STATE_DISABLED` and `BR_STATE_FORWARDING`.
 const STATE: u16 = 1;
+const DISABLED: u8 = 0;
 const FORWARDING: u8 = 3;
 /// `IFLA_BRPORT_MODE` (`if_link.h`): hairpin.
 const HAIRPIN: u16 = 4;
 /// `IFLA_BRPORT_ISOLATED` (`if_link.h`).
 const ISOLATED: u16 = 33;
 
-/// Flags of a bridge's port. What is `None` is left as it is, or was not told.
+/// Flags of a bridge's port. `None` leaves a flag as it is; of a port that was read, the kernel did not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortFlags {
     /// Whether frames may leave through the port they came in by (`IFLA_BRPORT_MODE`).
@@ -32,41 +31,36 @@ pub struct PortFlags {
 
 impl PortFlags {
     pub(super) fn parse(data: &[u8]) -> Self {
-        let mut flags = Self::default();
-        for (kind, value) in attributes(data) {
-            let on = value.first().map(|&byte| byte != 0);
-            match kind {
-                HAIRPIN => flags.hairpin = on,
-                ISOLATED => flags.isolated = on,
-                STATE => flags.forwarding = value.first().map(|&state| state == FORWARDING),
-                _ => {}
-            }
+        let byte = |kind| find(data, kind).and_then(<[u8]>::first).copied();
+        Self {
+            hairpin: byte(HAIRPIN).map(|byte| byte != 0),
+            isolated: byte(ISOLATED).map(|byte| byte != 0),
+            forwarding: byte(STATE).map(|state| state == FORWARDING),
         }
-        flags
     }
 }
 
 impl Socket {
     /// Sets flags of a bridge's port.
     pub fn set_bridge_port(&mut self, index: u32, flags: &PortFlags) -> Result<(), Error> {
-        let state = if flags.forwarding == Some(true) {
-            BridgePortState::Forwarding
-        } else {
-            BridgePortState::Disabled
-        };
+        let state = |forwarding| if forwarding { FORWARDING } else { DISABLED };
         let data = [
-            flags.hairpin.map(InfoBridgePort::HairpinMode),
-            flags.isolated.map(InfoBridgePort::Isolated),
-            flags.forwarding.map(|_| InfoBridgePort::State(state)),
+            (HAIRPIN, flags.hairpin.map(u8::from)),
+            (ISOLATED, flags.isolated.map(u8::from)),
+            (STATE, flags.forwarding.map(state)),
         ];
-        let mut request = LinkMessage::default();
-        request.header.index = index;
         // Only RTM_NEWLINK looks at IFLA_LINKINFO; RTM_SETLINK would succeed and change nothing.
-        request.attributes = vec![LinkAttribute::LinkInfo(vec![
-            LinkInfo::PortKind(InfoPortKind::Bridge),
-            LinkInfo::PortData(InfoPortData::BridgePort(data.into_iter().flatten().collect())),
-        ])];
-        self.change(format_args!("set flags of bridge port {index}"), RTM_NEWLINK, 0, &request)
+        self.change(format_args!("set flags of bridge port {index}"), RTM_NEWLINK, 0, |request| {
+            request.raw(&header(index));
+            request.attribute(IFLA_LINKINFO, |info| {
+                info.string(IFLA_INFO_SLAVE_KIND, "bridge");
+                info.attribute(IFLA_INFO_SLAVE_DATA, |port| {
+                    for (kind, value) in data.into_iter().filter_map(|(kind, value)| Some((kind, value?))) {
+                        port.bytes(kind, &[value]);
+                    }
+                });
+            });
+        })
     }
 
     /// The flags of a bridge's port; `None` where there is no such link, or it is no port of a bridge.

@@ -1,17 +1,15 @@
 //! The VLANs of a bridge and of its ports (`AF_BRIDGE`, `IFLA_BRIDGE_VLAN_INFO`).
 
-use std::fmt::{self, Arguments};
+use std::fmt;
 
-use netlink_packet_core::Emitable;
-use netlink_packet_route::AddressFamily;
-use netlink_packet_route::link::{
-    AfSpecBridge, BridgeFlag, BridgeVlanInfo, BridgeVlanInfoFlags, InfoBridge, InfoData, InfoKind,
-    LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage,
+use nix::libc::{
+    IFLA_AF_SPEC, IFLA_EXT_MASK, IFLA_MASTER, RTEXT_FILTER_BRVLAN_COMPRESSED, RTM_DELLINK, RTM_GETLINK,
+    RTM_SETLINK,
 };
-use nix::libc::{IFLA_AF_SPEC, IFLA_MASTER, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK};
+use wire::Writer;
+use wire::attribute::{attributes, find, u16_at, u32_at};
 
-use super::HEADER as LINK_HEADER;
-use crate::attribute::{attributes, u16_at, u32_at};
+use super::request::{BR_VLAN_FILTERING, HEADER as LINK_HEADER, header};
 use crate::error::Error;
 use crate::socket::Socket;
 
@@ -24,8 +22,19 @@ const HEADER: usize = 8;
 const ENTRY: u16 = 1;
 const ENTRY_INFO: u16 = 1;
 const ENTRY_RANGE: u16 = 2;
-/// `IFLA_BRIDGE_VLAN_INFO`, with a `struct bridge_vlan_info` (`if_bridge.h`).
+/// `IFLA_BRIDGE_FLAGS`, and `IFLA_BRIDGE_VLAN_INFO` with a `struct bridge_vlan_info` (`if_bridge.h`).
+const FLAGS: u16 = 0;
 const VLAN_INFO: u16 = 2;
+/// `BRIDGE_FLAGS_MASTER` and `BRIDGE_FLAGS_SELF` (`if_bridge.h`).
+const MASTER: u16 = 1;
+const SELF: u16 = 2;
+/// `BRIDGE_VLAN_INFO_*` (`if_bridge.h`).
+const PVID: u16 = 1 << 1;
+const UNTAGGED: u16 = 1 << 2;
+const RANGE_BEGIN: u16 = 1 << 3;
+const RANGE_END: u16 = 1 << 4;
+/// `AF_BRIDGE` (`socket.h`).
+const AF_BRIDGE: u8 = 7;
 
 /// One VLAN, or a run of VLANs, that a port lets through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +49,7 @@ pub struct BridgeVlan {
     pub untagged: bool,
 }
 
-/// What a VLAN is on, by its interface index.
+/// The device that a VLAN is on, by its interface index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VlanMember {
     /// A port of a bridge.
@@ -57,28 +66,31 @@ impl VlanMember {
         index
     }
 
-    /// `IFLA_BRIDGE_FLAGS`: whether the device itself is asked, or the one that it is a port of.
-    fn flag(self) -> AfSpecBridge {
-        AfSpecBridge::Flags(match self {
-            Self::Port(_) => BridgeFlag::Controller,
-            Self::Bridge(_) => BridgeFlag::LowerDev,
-        })
+    /// Whether the device itself is asked, or the one that it is a port of.
+    fn flag(self) -> u16 {
+        match self {
+            Self::Port(_) => MASTER,
+            Self::Bridge(_) => SELF,
+        }
     }
 }
 
 impl BridgeVlan {
-    fn attributes(self) -> Vec<AfSpecBridge> {
-        let mut flags = BridgeVlanInfoFlags::empty();
-        flags.set(BridgeVlanInfoFlags::Pvid, self.pvid);
-        flags.set(BridgeVlanInfoFlags::Untagged, self.untagged);
-        let info = |flags, vid| AfSpecBridge::VlanInfo(BridgeVlanInfo { flags, vid });
+    fn write(self, spec: &mut Writer) {
+        let bit = |is_set, flag| if is_set { flag } else { 0 };
+        let flags = bit(self.pvid, PVID) | bit(self.untagged, UNTAGGED);
+        let mut info = |flags: u16, id: u16| {
+            spec.attribute(VLAN_INFO, |info| {
+                info.raw(&flags.to_ne_bytes());
+                info.raw(&id.to_ne_bytes());
+            });
+        };
         if self.first == self.last {
-            return vec![info(flags, self.first)];
+            info(flags, self.first);
+        } else {
+            info(flags | RANGE_BEGIN, self.first);
+            info(flags | RANGE_END, self.last);
         }
-        vec![
-            info(flags | BridgeVlanInfoFlags::RangeBegin, self.first),
-            info(flags | BridgeVlanInfoFlags::RangeEnd, self.last),
-        ]
     }
 
     /// Reads the body of an `RTM_NEWVLAN` message; `None` where it is about another link.
@@ -90,15 +102,14 @@ impl BridgeVlan {
 
     /// Reads `BRIDGE_VLANDB_ENTRY`.
     fn parse(entry: &[u8]) -> Option<Self> {
-        let (_, info) = attributes(entry).find(|(kind, _)| *kind == ENTRY_INFO)?;
-        let flags = BridgeVlanInfoFlags::from_bits_retain(u16_at(info, 0)?);
+        let info = find(entry, ENTRY_INFO)?;
+        let flags = u16_at(info, 0)?;
         let first = u16_at(info, 2)?;
-        let range = attributes(entry).find(|(kind, _)| *kind == ENTRY_RANGE);
         Some(Self {
             first,
-            last: range.and_then(|(_, value)| u16_at(value, 0)).unwrap_or(first),
-            pvid: flags.contains(BridgeVlanInfoFlags::Pvid),
-            untagged: flags.contains(BridgeVlanInfoFlags::Untagged),
+            last: find(entry, ENTRY_RANGE).and_then(|last| u16_at(last, 0)).unwrap_or(first),
+            pvid: flags & PVID != 0,
+            untagged: flags & UNTAGGED != 0,
         })
     }
 }
@@ -117,80 +128,65 @@ impl Socket {
     /// Lets a VLAN through a bridge's port or to the bridge itself, or changes its flags there.
     pub fn add_bridge_vlan(&mut self, member: VlanMember, vlan: &BridgeVlan) -> Result<(), Error> {
         let operation = format_args!("add VLAN {vlan} to link {}", member.index());
-        self.change_vlan(operation, RTM_SETLINK, member, *vlan)
+        self.change(operation, RTM_SETLINK, 0, |request| write_membership(request, member, *vlan))
     }
 
-    /// Takes a VLAN from a bridge's port or from the bridge itself. What is not there counts as taken: the kernel does
-    /// not tell (`br_vlan_info` in `br_netlink.c`).
+    /// Takes a VLAN from a bridge's port or from the bridge itself. Succeeds also where it is not there: the
+    /// kernel does not say (`br_vlan_info` in `br_netlink.c`).
     pub fn del_bridge_vlan(&mut self, member: VlanMember, vlan: &BridgeVlan) -> Result<(), Error> {
         let operation = format_args!("delete VLAN {vlan} from link {}", member.index());
-        self.change_vlan(operation, RTM_DELLINK, member, *vlan)
+        self.change(operation, RTM_DELLINK, 0, |request| write_membership(request, member, *vlan))
     }
 
     /// Makes a bridge filter VLANs, or stop doing so; `EOPNOTSUPP` from a kernel that cannot
     /// (`CONFIG_BRIDGE_VLAN_FILTERING`).
     pub fn set_vlan_filtering(&mut self, bridge: u32, on: bool) -> Result<(), Error> {
         let operation = format_args!("set VLAN filtering of bridge {bridge}: {on}");
-        // Only RTM_NEWLINK looks at IFLA_LINKINFO.
-        self.change(operation, RTM_NEWLINK, 0, &filtering(bridge, on))
+        self.change_bridge(operation, bridge, |data| data.bytes(BR_VLAN_FILTERING, &[on.into()]))
     }
 
     /// Whether any port of a bridge is on a VLAN. The bridge itself does not count. Ports are read no further than the
     /// first that is, as long as the socket is used by the thread that opened it.
     pub fn has_vlan(&mut self, bridge: u32, vlan: u16) -> Result<bool, Error> {
         let operation = format_args!("look for VLAN {vlan} on bridge {bridge}");
-        let mut request = LinkMessage::default();
-        request.header.interface_family = AddressFamily::Bridge;
-        request.attributes = vec![LinkAttribute::ExtMask(vec![LinkExtentMask::BrvlanCompressed])];
-        let on_vlan = |body: &[u8]| is_on_vlan(body, bridge, vlan)?.then_some(());
-        match self.sibling()? {
-            Some(socket) => socket.any(operation, RTM_GETLINK, &request, on_vlan),
-            None => self.dump(operation, RTM_GETLINK, &request, on_vlan).map(|ports| !ports.is_empty()),
-        }
+        let fill = |request: &mut Writer| {
+            request.raw(&bridge_header(0));
+            request.u32(IFLA_EXT_MASK, RTEXT_FILTER_BRVLAN_COMPRESSED.cast_unsigned());
+        };
+        self.has_any(operation, RTM_GETLINK, fill, |body| is_on_vlan(body, bridge, vlan) == Some(true))
     }
 
     /// The VLANs of one bridge's port, or of the bridge itself. Needs Linux 5.6.
     pub fn bridge_vlans(&mut self, index: u32) -> Result<Vec<BridgeVlan>, Error> {
         let parse = |body: &[u8]| BridgeVlan::parse_all(body, index);
         let operation = format_args!("read VLANs of link {index}");
-        Ok(self.dump(operation, RTM_GETVLAN, &VlanQuestion { index }, parse)?.concat())
-    }
-
-    fn change_vlan(
-        &mut self,
-        operation: Arguments<'_>,
-        kind: u16,
-        member: VlanMember,
-        vlan: BridgeVlan,
-    ) -> Result<(), Error> {
-        self.change(operation, kind, 0, &membership(member, vlan))
+        let fill = |request: &mut Writer| {
+            // struct br_vlan_msg
+            request.raw(&[AF_BRIDGE, 0, 0, 0]);
+            request.raw(&index.to_ne_bytes());
+        };
+        Ok(self.dump(operation, RTM_GETVLAN, fill, parse)?.concat())
     }
 }
 
-/// The request that a VLAN be added to, or taken from, a port or a bridge.
-fn membership(member: VlanMember, vlan: BridgeVlan) -> LinkMessage {
-    let mut request = LinkMessage::default();
-    request.header.interface_family = AddressFamily::Bridge;
-    request.header.index = member.index();
-    let mut attributes = vec![member.flag()];
-    attributes.extend(vlan.attributes());
-    request.attributes = vec![LinkAttribute::AfSpecBridge(attributes)];
-    request
+/// `struct ifinfomsg` for the VLANs of a link, or of all.
+fn bridge_header(index: u32) -> [u8; LINK_HEADER] {
+    let mut header = header(index);
+    header[0] = AF_BRIDGE;
+    header
 }
 
-/// The request that a bridge filter VLANs or not.
-fn filtering(bridge: u32, on: bool) -> LinkMessage {
-    let mut request = LinkMessage::default();
-    request.header.index = bridge;
-    request.attributes = vec![LinkAttribute::LinkInfo(vec![
-        LinkInfo::Kind(InfoKind::Bridge),
-        LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::VlanFiltering(on)])),
-    ])];
-    request
+/// Appends the request that a VLAN be added to, or taken from, a port or a bridge.
+fn write_membership(request: &mut Writer, member: VlanMember, vlan: BridgeVlan) {
+    request.raw(&bridge_header(member.index()));
+    request.attribute(IFLA_AF_SPEC, |spec| {
+        spec.bytes(FLAGS, &member.flag().to_ne_bytes());
+        vlan.write(spec);
+    });
 }
 
-/// Whether what an `AF_BRIDGE` link message tells is a port of this bridge that is on this VLAN; `None` where it is too
-/// short for its header. A bridge tells its own VLANs in such a message, too.
+/// Whether an `AF_BRIDGE` link message is about a port of this bridge that is on this VLAN; `None` where it is too short
+/// for its header. There is such a message about the bridge's own VLANs, too.
 fn is_on_vlan(body: &[u8], bridge: u32, vlan: u16) -> Option<bool> {
     let (index, attribute_bytes) = (u32_at(body, 4)?, body.get(LINK_HEADER..)?);
     let mut is_port = false;
@@ -212,30 +208,13 @@ fn lists(spec: &[u8], vlan: u16) -> bool {
         let (Some(flags), Some(id)) = (u16_at(info, 0), u16_at(info, 2)) else {
             return false;
         };
-        let flags = BridgeVlanInfoFlags::from_bits_retain(flags);
-        if flags.contains(BridgeVlanInfoFlags::RangeBegin) {
+        if flags & RANGE_BEGIN != 0 {
             begin = Some(id);
             return id == vlan;
         }
-        let first = begin.take().filter(|_| flags.contains(BridgeVlanInfoFlags::RangeEnd)).unwrap_or(id);
+        let first = begin.take().filter(|_| flags & RANGE_END != 0).unwrap_or(id);
         (first..=id).contains(&vlan)
     })
-}
-
-/// `struct br_vlan_msg`, which netlink-packet-route does not have.
-struct VlanQuestion {
-    index: u32,
-}
-
-impl Emitable for VlanQuestion {
-    fn buffer_len(&self) -> usize {
-        HEADER
-    }
-
-    fn emit(&self, buffer: &mut [u8]) {
-        buffer[..4].copy_from_slice(&[AddressFamily::Bridge.into(), 0, 0, 0]);
-        buffer[4..8].copy_from_slice(&self.index.to_ne_bytes());
-    }
 }
 
 #[cfg(test)]

@@ -1,26 +1,23 @@
 //! Adding routes (`RTM_NEWROUTE`).
 
-use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
-    RouteScope, RouteType,
-};
-use nix::libc::RTM_NEWROUTE;
+use nix::errno::Errno;
+use nix::libc::{RTM_NEWROUTE, RTN_UNICAST, RTPROT_BOOT};
+use wire::message::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 
-use super::{MAIN, Route, family};
-use crate::error::Error;
+use super::{MAIN, Route};
+use crate::error::{Error, unless};
 use crate::socket::Socket;
 
 /// The metric of an IPv6 route without one (`IP6_RT_PRIO_USER`, `include/uapi/linux/ipv6_route.h`).
 const METRIC_V6: u32 = 1024;
-/// How many metrics from there on are for routes without one, each behind those that were there before.
+/// How many metrics, from there on, are for routes without one: each route gets a higher one than those before it.
 const SPAN: u32 = 256;
-/// How often a metric may be taken by somebody else while it is chosen.
+/// How often another process may take a metric while it is chosen.
 const TRIES: usize = 16;
 
 impl Socket {
-    /// Adds a route behind those that its table has to the same destination with the same metric, which go on being
-    /// preferred; false where it has this very one, by the same gateway out of the same link.
+    /// Adds a route after those that its table has to the same destination with the same metric, which stay preferred;
+    /// false where it has this very route, by the same gateway out of the same link.
     ///
     /// IPv6 knows no order among routes of one metric, but spreads packets over them: there, a route whose metric is
     /// taken gets the next free one, and of those without a metric each further route has a higher one.
@@ -37,7 +34,7 @@ impl Socket {
         self.add_route(route)
     }
 
-    /// The metric for an IPv6 route beside those that there are; `None` where it is there itself.
+    /// The metric for an IPv6 route beside the existing ones; `None` where this route exists.
     fn free_metric(&mut self, route: &Route) -> Result<Option<u32>, Error> {
         let named = route.priority.filter(|metric| *metric != 0);
         let range = named.map_or(METRIC_V6..METRIC_V6 + SPAN, |metric| metric..metric.saturating_add(1));
@@ -67,48 +64,9 @@ impl Socket {
 
     fn new_route(&mut self, route: &Route, flag: u16) -> Result<bool, Error> {
         let operation = format_args!("add route to {}", route.dst);
-        match self.change(operation, RTM_NEWROUTE, NLM_F_CREATE | flag, &request(route)) {
-            Ok(()) => Ok(true),
-            Err(error) if error.is_exists() => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-pub(super) fn request(route: &Route) -> RouteMessage {
-    let table = route.table.unwrap_or(MAIN);
-    let mut request = RouteMessage::default();
-    request.header = RouteHeader {
-        address_family: family(route.dst.ip()),
-        destination_prefix_length: route.dst.prefix(),
-        table: u8::try_from(table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC),
-        // What administrators' tools use: "boot", which no routing daemon takes for its own.
-        protocol: RouteProtocol::Boot,
-        scope: scope(route),
-        kind: RouteType::Unicast,
-        flags: if route.onlink { RouteFlags::Onlink } else { RouteFlags::empty() },
-        ..RouteHeader::default()
-    };
-    // The kernel refuses a destination with host bits.
-    let destination = RouteAttribute::Destination(RouteAddress::from(route.dst.network()));
-    let mut attributes = vec![destination, RouteAttribute::Table(table)];
-    attributes.extend(route.gateway.map(|address| RouteAttribute::Gateway(address.into())));
-    attributes.extend(route.oif.map(RouteAttribute::Oif));
-    attributes.extend(route.priority.map(RouteAttribute::Priority));
-    attributes.extend(route.src.map(|address| RouteAttribute::PrefSource(address.into())));
-    let mtu = route.mtu.map(RouteMetric::Mtu);
-    let metrics: Vec<_> = mtu.into_iter().chain(route.advmss.map(RouteMetric::Advmss)).collect();
-    if !metrics.is_empty() {
-        attributes.push(RouteAttribute::Metrics(metrics));
-    }
-    request.attributes = attributes;
-    request
-}
-
-fn scope(route: &Route) -> RouteScope {
-    match route.scope {
-        Some(scope) => scope.into(),
-        None if route.dst.is_ipv4() && route.gateway.is_none() => RouteScope::Link,
-        None => RouteScope::Universe,
+        // Boot, as administrators' tools have it: no routing daemon takes such a route for its own.
+        let fill = |request: &mut wire::Writer| route.write(request, RTPROT_BOOT, RTN_UNICAST);
+        let added = self.change(operation, RTM_NEWROUTE, NLM_F_CREATE | flag, fill);
+        unless(added, &[Errno::EEXIST]).map(|added| added.is_some())
     }
 }

@@ -1,16 +1,20 @@
 //! Asking for routes (`RTM_GETROUTE`): those out of a link or of all, and the one that a packet would take.
 
+use std::fmt::Arguments;
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
-use netlink_packet_route::AddressFamily;
-use netlink_packet_route::route::{RouteAttribute, RouteFlags, RouteMessage, RouteProtocol};
 use nix::errno::Errno;
-use nix::libc::RTM_GETROUTE;
+use nix::libc::{RTA_DST, RTA_OIF, RTA_TABLE, RTM_GETROUTE};
+use wire::Writer;
 
-use super::{MAIN, Route, family};
-use crate::error::Error;
+use super::{Header, MAIN, PROTOCOL_RA, Route};
+use crate::error::{Error, unless};
+use crate::ip::{self, Family};
 use crate::socket::Socket;
+
+/// `RTM_F_PREFIX` (`rtnetlink.h`): routes to the networks of advertised addresses.
+const PREFIX_ROUTE: u32 = 0x800;
 
 impl Socket {
     /// The main table's routes out of a link, of both families.
@@ -20,76 +24,53 @@ impl Socket {
 
     /// One table's routes out of a link, of both families.
     pub fn routes_in(&mut self, oif: u32, table: u32) -> Result<Vec<Route>, Error> {
-        let mut request = RouteMessage::default();
-        request.attributes = vec![RouteAttribute::Table(table), RouteAttribute::Oif(oif)];
         let operation = format_args!("read routes out of link {oif}");
-        self.dump(operation, RTM_GETROUTE, &request, |body| {
-            let is_asked_for = |route: &Route| route.oif == Some(oif) && route.table == Some(table);
-            Route::parse_hops(body).into_iter().filter(is_asked_for).collect::<Vec<_>>()
+        self.dump_routes(operation, &Header::default(), &[(RTA_TABLE, table), (RTA_OIF, oif)], |route| {
+            route.oif == Some(oif) && route.table == Some(table)
         })
     }
 
     /// The main table's IPv6 routes, out of all links.
     pub fn routes_v6(&mut self) -> Result<Vec<Route>, Error> {
-        let mut request = RouteMessage::default();
-        request.header.address_family = AddressFamily::Inet6;
-        request.attributes = vec![RouteAttribute::Table(MAIN)];
-        self.dump(format_args!("read IPv6 routes"), RTM_GETROUTE, &request, |body| {
-            let is_asked_for = |route: &Route| route.dst.is_ipv6() && route.table == Some(MAIN);
-            Route::parse_hops(body).into_iter().filter(is_asked_for).collect::<Vec<_>>()
+        let header = Header { family: Family::V6.number(), ..Header::default() };
+        self.dump_routes(format_args!("read IPv6 routes"), &header, &[(RTA_TABLE, MAIN)], |route| {
+            route.dst.is_ipv6() && route.table == Some(MAIN)
         })
     }
 
     /// The main table's IPv6 routes by router advertisements: default routes and those that were advertised themselves
-    /// (`RTPROT_RA`), and those to the networks of addresses that end (`RTF_PREFIX_RT`). The kernel picks them out, so that
-    /// the answer does not grow with other routes.
+    /// (`RTPROT_RA`), and those to the networks of addresses that expire (`RTM_F_PREFIX`). The kernel filters: the answer
+    /// does not grow with other routes.
     pub fn advertised_routes(&mut self) -> Result<Vec<Route>, Error> {
         let mut found = Vec::new();
-        for (protocol, flags) in
-            [(RouteProtocol::Ra, RouteFlags::empty()), (RouteProtocol::Unspec, RouteFlags::Prefix)]
-        {
-            let mut request = RouteMessage::default();
-            request.header.address_family = AddressFamily::Inet6;
-            (request.header.protocol, request.header.flags) = (protocol, flags);
-            request.attributes = vec![RouteAttribute::Table(MAIN)];
+        for (protocol, flags) in [(PROTOCOL_RA, 0), (0, PREFIX_ROUTE)] {
+            let header = Header { family: Family::V6.number(), protocol, flags, ..Header::default() };
             let operation = format_args!("read advertised routes");
-            found.extend(self.dump(operation, RTM_GETROUTE, &request, |body| {
-                let is_asked_for = |route: &Route| {
-                    let is_brought = if flags.is_empty() { route.advertised } else { route.expires };
-                    is_brought && route.dst.is_ipv6() && route.table == Some(MAIN)
-                };
-                Route::parse_hops(body).into_iter().filter(is_asked_for).collect::<Vec<_>>()
+            found.extend(self.dump_routes(operation, &header, &[(RTA_TABLE, MAIN)], |route| {
+                let is_advertised = if flags == 0 { route.advertised } else { route.expires };
+                is_advertised && route.dst.is_ipv6() && route.table == Some(MAIN)
             })?);
         }
         Ok(found)
     }
 
-    /// One table's routes to a destination, out of whichever link.
+    /// One table's routes to a destination, out of any link.
     pub(super) fn routes_to(&mut self, dst: IpNetwork, table: u32) -> Result<Vec<Route>, Error> {
-        let mut request = RouteMessage::default();
-        request.header.address_family = family(dst.ip());
-        request.attributes = vec![RouteAttribute::Table(table)];
+        let header = Header { family: Family::of(dst.ip()).number(), ..Header::default() };
         let operation = format_args!("read routes to {dst}");
         // The kernel has no filter by destination.
-        let outcome = self.dump(operation, RTM_GETROUTE, &request, |body| {
-            let is_asked_for = |route: &Route| {
-                (route.dst.ip(), route.dst.prefix()) == (dst.network(), dst.prefix())
-                    && route.table == Some(table)
-            };
-            Route::parse_hops(body).into_iter().filter(is_asked_for).collect::<Vec<_>>()
+        let routes = self.dump_routes(operation, &header, &[(RTA_TABLE, table)], |route| {
+            (route.dst.ip(), route.dst.prefix()) == (dst.network(), dst.prefix())
+                && route.table == Some(table)
         });
-        match outcome {
-            // A table of which nobody has spoken before.
-            Err(error) if error.is(Errno::ENOENT) => Ok(Vec::new()),
-            outcome => outcome,
-        }
+        // ENOENT: a table that has never had a route.
+        unless(routes, &[Errno::ENOENT]).map(Option::unwrap_or_default)
     }
 
     /// The routes of every table and both families, those of the local table among them, by which the kernel knows
     /// the addresses of this host.
     pub fn all_routes(&mut self) -> Result<Vec<Route>, Error> {
-        let request = RouteMessage::default();
-        self.dump(format_args!("read all routes"), RTM_GETROUTE, &request, Route::parse_hops)
+        self.dump_routes(format_args!("read all routes"), &Header::default(), &[], |_| true)
     }
 
     /// The route that a packet to `address` would take: its link, and its gateway unless the address is a
@@ -105,22 +86,33 @@ impl Socket {
         address: IpAddr,
         read: impl Fn(&[u8]) -> Option<T>,
     ) -> Result<Option<T>, Error> {
-        let mut request = RouteMessage::default();
-        request.header.address_family = family(address);
-        request.header.destination_prefix_length = if address.is_ipv4() { 32 } else { 128 };
-        request.attributes = vec![RouteAttribute::Destination(address.into())];
-        let operation = format_args!("look up route to {address}");
-        match self.get(operation, RTM_GETROUTE, &request, read) {
-            Ok(found) => Ok(Some(found)),
-            // The latter two: a route that prohibits, and a black hole (fib_props).
-            Err(error)
-                if [Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::EACCES, Errno::EINVAL]
-                    .iter()
-                    .any(|errno| error.is(*errno)) =>
-            {
-                Ok(None)
+        let prefix = if address.is_ipv4() { 32 } else { 128 };
+        let header = Header { family: Family::of(address).number(), prefix, ..Header::default() };
+        let fill = |request: &mut Writer| {
+            header.write(request);
+            ip::write(request, RTA_DST, address);
+        };
+        let found = self.get(format_args!("look up route to {address}"), RTM_GETROUTE, fill, read);
+        // The latter two: a route that prohibits, and a black hole (fib_props).
+        unless(found, &[Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::EACCES, Errno::EINVAL])
+    }
+
+    /// The routes that match a request, as the kernel understands it, and `is_asked_for`.
+    fn dump_routes(
+        &mut self,
+        operation: Arguments<'_>,
+        header: &Header,
+        attributes: &[(u16, u32)],
+        is_asked_for: impl Fn(&Route) -> bool,
+    ) -> Result<Vec<Route>, Error> {
+        let fill = |request: &mut Writer| {
+            header.write(request);
+            for (kind, value) in attributes {
+                request.u32(*kind, *value);
             }
-            Err(error) => Err(error),
-        }
+        };
+        self.dump(operation, RTM_GETROUTE, fill, |body| {
+            Route::parse_hops(body).into_iter().filter(|route| is_asked_for(route))
+        })
     }
 }

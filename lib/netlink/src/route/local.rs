@@ -3,13 +3,13 @@
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::route::{RouteMessage, RouteType};
 use nix::errno::Errno;
-use nix::libc::{RT_TABLE_LOCAL, RTM_DELROUTE, RTM_NEWROUTE, RTN_LOCAL};
+use nix::libc::{RT_SCOPE_HOST, RT_TABLE_LOCAL, RTM_DELROUTE, RTM_NEWROUTE, RTN_LOCAL, RTPROT_BOOT};
+use wire::Writer;
+use wire::message::{NLM_F_CREATE, NLM_F_EXCL};
 
-use super::{Route, add};
-use crate::error::Error;
+use super::Route;
+use crate::error::{Error, unless};
 use crate::socket::Socket;
 
 /// `LOOPBACK_IFINDEX` (`include/net/net_namespace.h`): `lo` in every network namespace.
@@ -18,29 +18,22 @@ const LOOPBACK: u32 = 1;
 const LOCAL: u32 = RT_TABLE_LOCAL as u32;
 /// Where `struct rtmsg` has its type.
 const KIND: usize = 7;
-/// `RT_SCOPE_HOST`, which IPv4 demands.
-const HOST: u8 = 254;
 
 impl Socket {
     /// Has the host take packets to `address` for its own, as `ip route add local ADDRESS dev lo`; false where that is so
     /// already.
     pub fn add_local(&mut self, address: IpAddr) -> Result<bool, Error> {
         let operation = format_args!("add local route to {address}");
-        match self.change(operation, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &request(address)) {
-            Ok(()) => Ok(true),
-            Err(error) if error.is_exists() => Ok(false),
-            Err(error) => Err(error),
-        }
+        let flags = NLM_F_CREATE | NLM_F_EXCL;
+        let added = self.change(operation, RTM_NEWROUTE, flags, |request| write(request, address));
+        unless(added, &[Errno::EEXIST]).map(|added| added.is_some())
     }
 
     /// Takes [`Socket::add_local`] back; false where there is nothing to take back.
     pub fn del_local(&mut self, address: IpAddr) -> Result<bool, Error> {
         let operation = format_args!("delete local route to {address}");
-        match self.change(operation, RTM_DELROUTE, 0, &request(address)) {
-            Ok(()) => Ok(true),
-            Err(error) if error.is(Errno::ESRCH) => Ok(false),
-            Err(error) => Err(error),
-        }
+        let deleted = self.change(operation, RTM_DELROUTE, 0, |request| write(request, address));
+        unless(deleted, &[Errno::ESRCH]).map(|deleted| deleted.is_some())
     }
 
     /// Whether the host takes packets to `address` for its own: an address of a link, or by a route alone. Costs the same
@@ -51,13 +44,13 @@ impl Socket {
     }
 }
 
-fn request(address: IpAddr) -> RouteMessage {
-    let mut request = add::request(&Route {
+fn write(request: &mut Writer, address: IpAddr) {
+    let route = Route {
         oif: Some(LOOPBACK),
         table: Some(LOCAL),
-        scope: Some(HOST),
+        // IPv4 demands it.
+        scope: Some(RT_SCOPE_HOST),
         ..Route::new(IpNetwork::from(address))
-    });
-    request.header.kind = RouteType::Local;
-    request
+    };
+    route.write(request, RTPROT_BOOT, RTN_LOCAL);
 }

@@ -8,13 +8,14 @@ mod local;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
-use netlink_packet_route::AddressFamily;
 use nix::libc::{
-    AF_INET, AF_INET6, RT_TABLE_MAIN, RTA_CACHEINFO, RTA_DST, RTA_GATEWAY, RTA_METRICS, RTA_MULTIPATH,
-    RTA_OIF, RTA_PREFSRC, RTA_PRIORITY, RTA_TABLE, RTN_LOCAL, RTN_UNICAST,
+    RT_SCOPE_LINK, RT_SCOPE_UNIVERSE, RT_TABLE_MAIN, RTA_CACHEINFO, RTA_DST, RTA_GATEWAY, RTA_METRICS,
+    RTA_MULTIPATH, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY, RTA_TABLE, RTN_LOCAL, RTN_UNICAST,
 };
+use wire::Writer;
+use wire::attribute::{attributes, find, find_u32, u16_at, u32_at};
 
-use crate::attribute::{attributes, ip, u16_at, u32_at};
+use crate::ip::{self, Family};
 
 /// `sizeof(struct rtmsg)`.
 const HEADER: usize = 12;
@@ -30,8 +31,8 @@ const ONLINK: u32 = 4;
 const METRIC_MTU: u16 = 2;
 const METRIC_ADVMSS: u16 = 8;
 
-/// A route. Of one that is added, `None` leaves the choice to the kernel; of one that was read, it is not
-/// there.
+/// A route. In a route to be added, `None` leaves the choice to the kernel; in one that was read, the kernel has
+/// nothing there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// The destination; `0.0.0.0/0` or `::/0` for the default route.
@@ -55,10 +56,10 @@ pub struct Route {
     pub src: Option<IpAddr>,
     /// Whether the gateway counts as a neighbour on the link although no route says so (`RTNH_F_ONLINK`).
     pub onlink: bool,
-    /// Whether a router's advertisement brought it (`RTPROT_RA`, RFC 4861). Of a route that is added it says nothing.
+    /// Whether a router advertisement made it (`RTPROT_RA`, RFC 4861). Ignored when a route is added.
     pub advertised: bool,
-    /// IPv6: whether it ends by itself, as one does that came with an address of limited lifetime. Of a route that is added
-    /// it says nothing.
+    /// IPv6: whether it expires, as does a route that came with an address of limited lifetime. Ignored when a route is
+    /// added.
     pub expires: bool,
 }
 
@@ -86,15 +87,15 @@ impl Route {
     }
 
     /// Reads the body of an `RTM_NEWROUTE` message; `None` where the route leads nowhere (unreachable,
-    /// blackhole and the like), or is of another family. Of several next hops none is told.
+    /// blackhole and the like), or is of another family. Of several next hops none is read.
     pub(crate) fn parse(body: &[u8]) -> Option<Self> {
         let &[family, prefix, _, _, table, protocol, scope, kind] = body.first_chunk()?;
         if ![RTN_UNICAST, RTN_LOCAL].contains(&kind) {
             return None;
         }
-        let unspecified = match i32::from(family) {
-            AF_INET => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            AF_INET6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        let unspecified: IpAddr = match family {
+            family if family == Family::V4.number() => Ipv4Addr::UNSPECIFIED.into(),
+            family if family == Family::V6.number() => Ipv6Addr::UNSPECIFIED.into(),
             _ => return None,
         };
         let mut route = Self {
@@ -106,14 +107,17 @@ impl Route {
         };
         for (kind, value) in attributes(body.get(HEADER..)?) {
             match kind {
-                RTA_DST => route.dst = IpNetwork::new(ip(value)?, prefix).ok()?,
-                RTA_GATEWAY => route.gateway = ip(value),
+                RTA_DST => route.dst = IpNetwork::new(ip::read(value)?, prefix).ok()?,
+                RTA_GATEWAY => route.gateway = ip::read(value),
                 RTA_OIF => route.oif = u32_at(value, 0),
                 RTA_PRIORITY => route.priority = u32_at(value, 0),
-                RTA_PREFSRC => route.src = ip(value),
+                RTA_PREFSRC => route.src = ip::read(value),
                 // The header has room for the tables below 256 only.
                 RTA_TABLE => route.table = u32_at(value, 0).or(route.table),
-                RTA_METRICS => route.read_metrics(value),
+                RTA_METRICS => {
+                    route.mtu = find_u32(value, METRIC_MTU);
+                    route.advmss = find_u32(value, METRIC_ADVMSS);
+                }
                 RTA_CACHEINFO => route.expires = u32_at(value, EXPIRES)? != 0,
                 _ => {}
             }
@@ -124,9 +128,8 @@ impl Route {
     /// As [`Route::parse`], a route for each next hop (`RTA_MULTIPATH`) where there are several.
     pub(crate) fn parse_hops(body: &[u8]) -> Vec<Self> {
         let Some(route) = Self::parse(body) else { return Vec::new() };
-        let all = attributes(body.get(HEADER..).unwrap_or_default());
-        match { all }.find(|(kind, _)| *kind == RTA_MULTIPATH) {
-            Some((_, hops)) => route.with_hops(hops),
+        match find(body.get(HEADER..).unwrap_or_default(), RTA_MULTIPATH) {
+            Some(hops) => route.with_hops(hops),
             None => vec![route],
         }
     }
@@ -138,11 +141,10 @@ impl Route {
             && let Some(hop) = hops.get(..length)
             && let Some(own) = hop.get(HOP_HEADER..)
         {
-            let gateway = attributes(own).find(|(kind, _)| *kind == RTA_GATEWAY);
             routes.push(Self {
                 oif: u32_at(hop, 4),
                 onlink: u32::from(hop[2]) & ONLINK != 0,
-                gateway: gateway.and_then(|(_, value)| ip(value)),
+                gateway: find(own, RTA_GATEWAY).and_then(ip::read),
                 ..self.clone()
             });
             hops = hops.get(length.next_multiple_of(4)..).unwrap_or_default();
@@ -150,26 +152,66 @@ impl Route {
         routes
     }
 
-    fn read_metrics(&mut self, metrics: &[u8]) {
-        for (kind, value) in attributes(metrics) {
-            match kind {
-                METRIC_MTU => self.mtu = u32_at(value, 0),
-                METRIC_ADVMSS => self.advmss = u32_at(value, 0),
-                _ => {}
-            }
+    /// Appends the body of a message about this route: of which origin (`RTPROT_*`) and kind (`RTN_*`).
+    fn write(&self, request: &mut Writer, protocol: u8, kind: u8) {
+        let table = self.table.unwrap_or(MAIN);
+        let is_direct = self.dst.is_ipv4() && self.gateway.is_none();
+        let header = Header {
+            family: Family::of(self.dst.ip()).number(),
+            prefix: self.dst.prefix(),
+            table: u8::try_from(table).unwrap_or_default(),
+            protocol,
+            scope: self.scope.unwrap_or(if is_direct { RT_SCOPE_LINK } else { RT_SCOPE_UNIVERSE }),
+            kind,
+            flags: if self.onlink { ONLINK } else { 0 },
+        };
+        header.write(request);
+        // The kernel refuses a destination with host bits.
+        ip::write(request, RTA_DST, self.dst.network());
+        request.u32(RTA_TABLE, table);
+        if let Some(gateway) = self.gateway {
+            ip::write(request, RTA_GATEWAY, gateway);
+        }
+        request.optional_u32(RTA_OIF, self.oif);
+        request.optional_u32(RTA_PRIORITY, self.priority);
+        if let Some(source) = self.src {
+            ip::write(request, RTA_PREFSRC, source);
+        }
+        if self.mtu.is_some() || self.advmss.is_some() {
+            request.attribute(RTA_METRICS, |metrics| {
+                metrics.optional_u32(METRIC_MTU, self.mtu);
+                metrics.optional_u32(METRIC_ADVMSS, self.advmss);
+            });
         }
     }
 }
 
-fn family(address: IpAddr) -> AddressFamily {
-    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+/// `struct rtmsg`.
+#[derive(Default)]
+struct Header {
+    family: u8,
+    /// The length of the destination's prefix.
+    prefix: u8,
+    /// The table, or 0 where it is above 255.
+    table: u8,
+    protocol: u8,
+    scope: u8,
+    kind: u8,
+    flags: u32,
+}
+
+impl Header {
+    fn write(&self, request: &mut Writer) {
+        request.raw(&[self.family, self.prefix, 0, 0, self.table, self.protocol, self.scope, self.kind]);
+        request.raw(&self.flags.to_ne_bytes());
+    }
 }
 
 const MAIN: u32 = Route::MAIN;
 
 #[cfg(test)]
 mod tests {
-    use netlink_packet_core::Emitable;
+    use nix::libc::RTPROT_BOOT;
 
     use super::*;
 
@@ -189,10 +231,9 @@ mod tests {
     }
 
     fn bytes(route: &Route) -> Vec<u8> {
-        let message = add::request(route);
-        let mut bytes = vec![0; message.buffer_len()];
-        message.emit(&mut bytes);
-        bytes
+        let mut body = Writer::default();
+        route.write(&mut body, RTPROT_BOOT, RTN_UNICAST);
+        body.into_bytes()
     }
 
     #[test]
@@ -201,6 +242,41 @@ mod tests {
         let plain = Route::new("::/0".parse().unwrap());
         let read = Route::parse(&bytes(&plain)).unwrap();
         assert_eq!(read, Route { table: Some(MAIN), scope: Some(0), ..plain });
+    }
+
+    #[test]
+    fn requests_are_what_another_library_writes() {
+        use netlink_packet_core::Emitable;
+        use netlink_packet_route::AddressFamily;
+        use netlink_packet_route::route::{
+            RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
+            RouteScope, RouteType,
+        };
+
+        let route = full();
+        let mut message = RouteMessage::default();
+        message.header = RouteHeader {
+            address_family: AddressFamily::Inet,
+            destination_prefix_length: 16,
+            protocol: RouteProtocol::Boot,
+            scope: RouteScope::Universe,
+            kind: RouteType::Unicast,
+            flags: RouteFlags::Onlink,
+            ..RouteHeader::default()
+        };
+        let address = |address: Option<IpAddr>| RouteAddress::from(address.unwrap());
+        message.attributes = vec![
+            RouteAttribute::Destination(RouteAddress::from(route.dst.network())),
+            RouteAttribute::Table(1000),
+            RouteAttribute::Gateway(address(route.gateway)),
+            RouteAttribute::Oif(2),
+            RouteAttribute::Priority(7),
+            RouteAttribute::PrefSource(address(route.src)),
+            RouteAttribute::Metrics(vec![RouteMetric::Mtu(1400), RouteMetric::Advmss(1360)]),
+        ];
+        let mut expected = vec![0; message.buffer_len()];
+        message.emit(&mut expected);
+        assert_eq!(bytes(&route), expected);
     }
 
     #[test]

@@ -3,7 +3,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use netlink::{Error, Inhabited, Living, Namespace, Socket, sysctl};
+use netlink::{Error, FoundNamespace, Namespace, NsidsWithProcesses, Socket, sysctl};
 
 use crate::fixture::{Container, link, sandboxed, veth};
 
@@ -89,8 +89,8 @@ sandboxed! {
         assert_eq!((found.name.as_str(), found.mac, found.peer_index), ("inner", inner.mac, Some(far.index)));
         let addresses = socket.addresses_in(number.unwrap()).unwrap();
         assert_eq!(addresses.iter().map(|(_, found)| found.network.to_string()).collect::<Vec<_>>(), ["10.1.0.5/16"]);
-        assert!(Inhabited::read(&mut socket).unwrap().is_behind(&far));
-        assert_eq!(Living::all().unwrap().len(), 1);
+        assert!(NsidsWithProcesses::read(&mut socket).unwrap().is_behind(&far));
+        assert_eq!(FoundNamespace::all().unwrap().len(), 1);
         // A pair within one namespace leads nowhere.
         socket.add_veth(&veth("near", "nearer", &Namespace::current().unwrap())).unwrap();
         let near = link(&mut socket, "near");
@@ -100,7 +100,7 @@ sandboxed! {
         let descriptor = container.namespace.as_fd().as_raw_fd();
         let kept = Namespace::open(format!("/proc/self/fd/{descriptor}").as_ref()).unwrap();
         drop((container, inside));
-        assert!(!Inhabited::read(&mut socket).unwrap().is_behind(&far));
+        assert!(!NsidsWithProcesses::read(&mut socket).unwrap().is_behind(&far));
         assert!(socket.far_end(&far).unwrap().is_some());
         drop(kept);
         // The kernel lets go of a closed netlink socket, and with it of the namespace, after a grace period.

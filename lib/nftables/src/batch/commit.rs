@@ -2,9 +2,11 @@
 
 use std::io;
 
+use wire::message::{NLM_F_ACK, set_sequence};
+use wire::{Message, Writer};
+
 use super::{BEGIN, Batch};
-use crate::attr::Writer;
-use crate::message::{self, HEADERS, Headers, NFTABLES, NLM_F_ACK};
+use crate::message::{self, NFTABLES};
 use crate::{Error, Result, Socket, operation};
 
 impl Batch {
@@ -33,12 +35,12 @@ impl Batch {
         if count == 0 {
             return Ok(());
         }
-        let first = socket.take_sequences(count + 2);
+        let first = socket.wire.take_sequences(count + 2);
         self.number(first);
         let from = self.write_begin(first, generation);
         let end = self.writer.len();
-        self.writer.raw(&marker(NFNL_MSG_BATCH_END, first + count + 1));
-        let sent = socket.send(&self.writer.as_bytes()[from..]);
+        self.writer.raw(&marker(NFNL_MSG_BATCH_END, first + count + 1, None));
+        let sent = socket.wire.send(&self.writer.as_bytes()[from..]);
         self.writer.truncate(end);
         sent.map_err(|source| self.failed(source))?;
         match socket.batch_outcome(first, count) {
@@ -60,7 +62,7 @@ impl Batch {
         let last = self.operations.last().map(|operation| operation.start);
         let bytes = self.writer.as_mut_bytes();
         for (operation, sequence) in self.operations.iter().zip(first + 1..) {
-            bytes[operation.start + 8..operation.start + 12].copy_from_slice(&sequence.to_ne_bytes());
+            set_sequence(&mut bytes[operation.start..], sequence);
         }
         if let Some(start) = last {
             let flags = &mut bytes[start + 6..start + 8];
@@ -71,18 +73,10 @@ impl Batch {
 
     /// Writes the begin marker right before the first operation, and says where it begins.
     fn write_begin(&mut self, sequence: u32, generation: Option<u32>) -> usize {
-        let bytes = self.writer.as_mut_bytes();
-        let begin = marker(NFNL_MSG_BATCH_BEGIN, sequence);
-        let Some(generation) = generation else {
-            bytes[BEGIN - HEADERS..BEGIN].copy_from_slice(&begin);
-            return BEGIN - HEADERS;
-        };
-        let mut attribute = Writer::default();
-        attribute.be32(NFNL_BATCH_GENID, generation);
-        bytes[..HEADERS].copy_from_slice(&begin);
-        bytes[..4].copy_from_slice(&LENGTH_WITH_GENERATION.to_ne_bytes());
-        bytes[HEADERS..BEGIN].copy_from_slice(attribute.as_bytes());
-        0
+        let begin = marker(NFNL_MSG_BATCH_BEGIN, sequence, generation);
+        let from = BEGIN - begin.len();
+        self.writer.as_mut_bytes()[from..BEGIN].copy_from_slice(&begin);
+        from
     }
 
     fn failed(&self, source: io::Error) -> Error {
@@ -91,7 +85,7 @@ impl Batch {
 
     fn describe(&self, index: usize) -> String {
         let operation = self.operations.get(index);
-        let message = operation.and_then(|at| message::messages(&self.writer.as_bytes()[at.start..]).next());
+        let message = operation.and_then(|at| Message::split(&mut &self.writer.as_bytes()[at.start..]));
         match (operation, message) {
             (Some(operation), Some(message)) => operation::describe(&message, operation.key_type),
             _ => format!("operation {index}"),
@@ -99,14 +93,19 @@ impl Batch {
     }
 }
 
-/// A marker without attributes; `res_id` names the subsystem that the batch is for.
-fn marker(kind: u16, sequence: u32) -> [u8; HEADERS] {
-    let what = Headers { kind, flags: 0, sequence, family: 0, version: 0, resource: NFTABLES >> 8 };
-    message::headers(LENGTH, &what)
+/// A marker for the subsystem that the batch is for, with the generation that the ruleset must be of.
+fn marker(kind: u16, sequence: u32, generation: Option<u32>) -> Vec<u8> {
+    let mut writer = Writer::default();
+    writer.message(kind, 0, |marker| {
+        marker.raw(&message::header(0, 0, NFTABLES >> 8));
+        if let Some(generation) = generation {
+            marker.be32(NFNL_BATCH_GENID, generation);
+        }
+    });
+    set_sequence(writer.as_mut_bytes(), sequence);
+    writer.into_bytes()
 }
 
 const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
 const NFNL_MSG_BATCH_END: u16 = 0x11;
 const NFNL_BATCH_GENID: u16 = 1;
-const LENGTH: u32 = 20;
-const LENGTH_WITH_GENERATION: u32 = 28;

@@ -2,9 +2,11 @@
 
 mod commit;
 
-use crate::attr::Writer;
+use wire::Writer;
+use wire::message::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
+
 use crate::element::write_list;
-use crate::message::{self, HEADERS, Headers, NFTABLES, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
+use crate::message::{self, NFTABLES};
 use crate::operation::{
     NFT_MSG_DELCHAIN, NFT_MSG_DELRULE, NFT_MSG_DELSET, NFT_MSG_DELSETELEM, NFT_MSG_DELTABLE,
     NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWSET, NFT_MSG_NEWSETELEM, NFT_MSG_NEWTABLE,
@@ -51,6 +53,12 @@ impl Batch {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.operations.is_empty()
+    }
+
+    /// How many operations there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.operations.len()
     }
 
     /// Adds a table.
@@ -180,15 +188,10 @@ impl Batch {
         let index = self.operations.len();
         self.operations.push(Operation { start: self.writer.len(), key_type });
         self.deletes |= flags & NLM_F_CREATE == 0;
-        let headers = Headers {
-            kind: NFTABLES | kind,
-            flags,
-            sequence: 0,
-            family: family.number(),
-            version: 0,
-            resource: 0,
-        };
-        message::write(&mut self.writer, &headers, fill);
+        self.writer.message(NFTABLES | kind, flags, |message| {
+            message.raw(&message::header(family.number(), 0, 0));
+            fill(message);
+        });
         if let Some(reason) = self.writer.take_fault() {
             self.fault.get_or_insert((index, reason));
         }
@@ -196,5 +199,5 @@ impl Batch {
     }
 }
 
-/// Begin marker with the attribute for the generation.
-const BEGIN: usize = HEADERS + 8;
+/// The length of a begin marker with the attribute for the generation.
+const BEGIN: usize = wire::message::HEADER + message::HEADER + 8;

@@ -1,13 +1,16 @@
-//! Which flows: criteria on both directions, matched here and told to the kernel.
+//! Which flows: criteria on both directions, compared here or by the kernel.
 
 use std::fmt;
 use std::net::IpAddr;
+
+use wire::Writer;
+use wire::attribute::find;
 
 use super::tuple::{
     CTA_IP_V4_DST, CTA_IP_V4_SRC, CTA_PROTO_DST_PORT, CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_TUPLE_IP,
     CTA_TUPLE_ORIG, CTA_TUPLE_PROTO, CTA_TUPLE_REPLY, Tuple,
 };
-use crate::attr::{Writer, find};
+
 use crate::{Family, Field};
 
 /// Which flows: those that meet every criterion given. *Original* is the direction of the first packet as it came in;
@@ -15,35 +18,16 @@ use crate::{Family, Field};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filter {
     family: Family,
-    protocol: u8,
-    orig: Side,
-    reply: Side,
+    orig: Tuple,
+    reply: Tuple,
 }
-
-/// What one direction must have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Side {
-    source: Option<IpAddr>,
-    destination: Option<IpAddr>,
-    source_port: Option<u16>,
-    destination_port: Option<u16>,
-}
-
-const ANY: Side = Side { source: None, destination: None, source_port: None, destination_port: None };
 
 impl Filter {
     /// Flows of a family ([`Family::Ip`] or [`Family::Ip6`]) and protocol (`IPPROTO_*`), to be narrowed by at least
     /// one of the other functions.
     #[must_use]
     pub const fn new(family: Family, protocol: u8) -> Self {
-        Self { family, protocol, orig: ANY, reply: ANY }
-    }
-
-    /// First sent by this address.
-    #[must_use]
-    pub const fn orig_src(mut self, address: IpAddr) -> Self {
-        self.orig.source = Some(address);
-        self
+        Self { family, orig: Tuple::of(protocol), reply: Tuple::of(protocol) }
     }
 
     /// First sent to this address: that of the host, for a published port.
@@ -81,19 +65,19 @@ impl Filter {
 
     /// Whether no criterion is left besides family and protocol.
     pub(super) fn is_everything(&self) -> bool {
-        self.orig == ANY && self.reply == ANY
+        *self == self.protocol_only()
     }
 
     /// Whether one list can serve both.
     pub(super) fn is_alike(&self, other: &Self) -> bool {
-        self.family == other.family && self.protocol == other.protocol
+        self.protocol_only() == other.protocol_only()
     }
 
     /// Whether the kernel's own comparison of every criterion is right.
     pub(super) fn kernel_compares_rightly(&self) -> bool {
         let is_v6 = |address: Option<IpAddr>| address.is_some_and(|address| address.is_ipv6());
         let sides = [self.orig, self.reply];
-        matches!(self.protocol, IPPROTO_TCP | IPPROTO_UDP)
+        matches!(self.orig.protocol, IPPROTO_TCP | IPPROTO_UDP)
             && !sides.iter().any(|side| is_v6(side.source) || is_v6(side.destination))
     }
 
@@ -106,23 +90,21 @@ impl Filter {
 
     /// Family and protocol alone.
     pub(super) const fn protocol_only(self) -> Self {
-        Self::new(self.family, self.protocol)
+        Self::new(self.family, self.orig.protocol)
     }
 
     /// Whether a flow, as the kernel lists it, meets every criterion.
     pub(super) fn matches(&self, flow: &[u8]) -> bool {
-        let side = |attribute, wanted: &Side| {
-            find(flow, attribute)
-                .and_then(Tuple::read)
-                .is_some_and(|tuple| tuple.protocol == self.protocol && wanted.matches(&tuple))
+        let is_met = |attribute, wanted: &Tuple| {
+            find(flow, attribute).and_then(Tuple::read).is_some_and(|found| wanted.matches(&found))
         };
-        side(CTA_TUPLE_ORIG, &self.orig) && side(CTA_TUPLE_REPLY, &self.reply)
+        is_met(CTA_TUPLE_ORIG, &self.orig) && is_met(CTA_TUPLE_REPLY, &self.reply)
     }
 
-    /// The criteria as the kernel is told them: both tuples, and which parts of them count.
+    /// The criteria in a request: both tuples, and which parts of them count.
     pub(super) fn write(&self, attributes: &mut Writer) {
-        let orig = self.orig.write(attributes, CTA_TUPLE_ORIG, self.protocol);
-        let reply = self.reply.write(attributes, CTA_TUPLE_REPLY, self.protocol);
+        let orig = write(&self.orig, attributes, CTA_TUPLE_ORIG);
+        let reply = write(&self.reply, attributes, CTA_TUPLE_REPLY);
         attributes.nest(CTA_FILTER, |filter| {
             filter.bytes(CTA_FILTER_ORIG_FLAGS, &orig.to_ne_bytes());
             filter.bytes(CTA_FILTER_REPLY_FLAGS, &reply.to_ne_bytes());
@@ -132,7 +114,7 @@ impl Filter {
 
 impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.family, Field::Proto(self.protocol))?;
+        write!(f, "{} {}", self.family, Field::Proto(self.orig.protocol))?;
         for (direction, side) in [("orig", &self.orig), ("reply", &self.reply)] {
             let addresses = [("src", side.source), ("dst", side.destination)];
             for (end, address) in addresses.into_iter().filter_map(|(end, address)| Some((end, address?))) {
@@ -147,50 +129,37 @@ impl fmt::Display for Filter {
     }
 }
 
-impl Side {
-    fn matches(&self, tuple: &Tuple) -> bool {
-        self.source.is_none_or(|wanted| tuple.source == Some(wanted))
-            && self.destination.is_none_or(|wanted| tuple.destination == Some(wanted))
-            && self.source_port.is_none_or(|wanted| tuple.source_port == Some(wanted))
-            && self.destination_port.is_none_or(|wanted| tuple.destination_port == Some(wanted))
-    }
-
-    const fn without_addresses(self) -> Self {
-        Self { source: None, destination: None, ..self }
-    }
-
-    /// Writes the tuple `attribute`, and returns the flags that say which parts of it count.
-    fn write(&self, attributes: &mut Writer, attribute: u16, protocol: u8) -> u32 {
-        let addresses = [
-            (CTA_IP_V4_SRC, CTA_FILTER_F_IP_SRC, self.source),
-            (CTA_IP_V4_DST, CTA_FILTER_F_IP_DST, self.destination),
-        ];
-        let ports = [
-            (CTA_PROTO_SRC_PORT, CTA_FILTER_F_PROTO_SRC_PORT, self.source_port),
-            (CTA_PROTO_DST_PORT, CTA_FILTER_F_PROTO_DST_PORT, self.destination_port),
-        ];
-        let mut flags = CTA_FILTER_F_PROTO_NUM;
-        attributes.nest(attribute, |tuple| {
-            tuple.nest(CTA_TUPLE_IP, |ip| {
-                for (kind, flag, address) in addresses {
-                    if let Some(IpAddr::V4(address)) = address {
-                        ip.bytes(kind, &address.octets());
-                        flags |= flag;
-                    }
+/// Writes a tuple as `attribute`, and returns the flags that say which parts of it count.
+fn write(tuple: &Tuple, attributes: &mut Writer, attribute: u16) -> u32 {
+    let addresses = [
+        (CTA_IP_V4_SRC, CTA_FILTER_F_IP_SRC, tuple.source),
+        (CTA_IP_V4_DST, CTA_FILTER_F_IP_DST, tuple.destination),
+    ];
+    let ports = [
+        (CTA_PROTO_SRC_PORT, CTA_FILTER_F_PROTO_SRC_PORT, tuple.source_port),
+        (CTA_PROTO_DST_PORT, CTA_FILTER_F_PROTO_DST_PORT, tuple.destination_port),
+    ];
+    let mut flags = CTA_FILTER_F_PROTO_NUM;
+    attributes.nest(attribute, |nest| {
+        nest.nest(CTA_TUPLE_IP, |ip| {
+            for (kind, flag, address) in addresses {
+                if let Some(IpAddr::V4(address)) = address {
+                    ip.bytes(kind, &address.octets());
+                    flags |= flag;
                 }
-            });
-            tuple.nest(CTA_TUPLE_PROTO, |proto| {
-                proto.bytes(CTA_PROTO_NUM, &[protocol]);
-                for (kind, flag, port) in ports {
-                    if let Some(port) = port {
-                        proto.bytes(kind, &port.to_be_bytes());
-                        flags |= flag;
-                    }
-                }
-            });
+            }
         });
-        flags
-    }
+        nest.nest(CTA_TUPLE_PROTO, |proto| {
+            proto.bytes(CTA_PROTO_NUM, &[tuple.protocol]);
+            for (kind, flag, port) in ports {
+                if let Some(port) = port {
+                    proto.bytes(kind, &port.to_be_bytes());
+                    flags |= flag;
+                }
+            }
+        });
+    });
+    flags
 }
 
 const CTA_FILTER: u16 = 25;

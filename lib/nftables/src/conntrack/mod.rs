@@ -1,4 +1,4 @@
-//! Connection tracking: removes single flows, so that the next packet is looked up in the rules anew.
+//! Connection tracking: removes single flows, so that the rules decide on the next packet.
 //!
 //! The kernel keeps sending a known UDP flow where its first packet went, even where the published port has gone or
 //! leads elsewhere. [`flush`] forgets exactly the flows that a [`Filter`] describes.
@@ -16,12 +16,13 @@ use std::io;
 use std::net::IpAddr;
 
 use nix::errno::Errno;
+use wire::attribute::{attributes, find};
+use wire::message::{NLM_F_ACK, NLM_F_DUMP};
+use wire::{Writer, is_errno};
 
 pub use filter::Filter;
 
-use crate::attr::{self, Writer};
-use crate::error::is_errno;
-use crate::message::{self, CTNETLINK, Headers, Message, NLM_F_ACK, NLM_F_DUMP, NLM_F_MULTI, NLMSG_DONE};
+use crate::message::{self, CTNETLINK};
 use crate::{Error, Family, Result, Socket};
 use tuple::{CTA_TUPLE_ORIG, Tuple};
 
@@ -62,8 +63,8 @@ pub struct Flow {
     identity: Vec<u8>,
 }
 
-/// Every flow that any of `filters` describes. Walks the whole table once a family and protocol: milliseconds. The kernel
-/// tells no others where there is one filter, and it knows how to.
+/// Every flow that any of `filters` describes. The kernel walks the whole table once a family and protocol, which takes
+/// milliseconds. Where there is one filter, and the kernel is recent, it sends no other flows.
 pub fn flows(socket: &mut Socket, filters: &[Filter]) -> Result<Vec<Flow>> {
     let mut flows = Vec::new();
     let mut left = filters.to_vec();
@@ -71,7 +72,7 @@ pub fn flows(socket: &mut Socket, filters: &[Filter]) -> Result<Vec<Flow>> {
         let (group, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|filter| filter.is_alike(&first));
         let read = |body: &[u8]| {
             let identity = flow(body, &group)?;
-            let tuple = attr::find(body, CTA_TUPLE_ORIG).and_then(Tuple::read)?;
+            let tuple = find(body, CTA_TUPLE_ORIG).and_then(Tuple::read)?;
             Some(Flow { destination: tuple.destination?, family: first.family(), identity })
         };
         flows.extend(list(socket, &group, read).map_err(|source| failed("list", &first, source))?);
@@ -80,7 +81,7 @@ pub fn flows(socket: &mut Socket, filters: &[Filter]) -> Result<Vec<Flow>> {
     Ok(flows)
 }
 
-/// Deletes these very flows; not one that has taken such a flow's place meanwhile.
+/// Deletes these very flows, not later ones with the same addresses.
 pub fn forget(socket: &mut Socket, flows: &[Flow]) -> Result<()> {
     for Flow { destination, family, identity } in flows {
         delete(socket, *family, identity).map_err(|source| {
@@ -91,7 +92,7 @@ pub fn forget(socket: &mut Socket, flows: &[Flow]) -> Result<()> {
     Ok(())
 }
 
-/// How many flows `filter` describes. Walks the whole table, as every list does: milliseconds.
+/// How many flows `filter` describes. The kernel walks the whole table, as for every list: milliseconds.
 pub fn count(socket: &mut Socket, filter: &Filter) -> Result<usize> {
     let flows = list(socket, &[*filter], |body| flow(body, &[*filter]))
         .map_err(|source| failed("count", filter, source))?;
@@ -105,12 +106,10 @@ fn failed(doing: &str, filter: &Filter, source: io::Error) -> Error {
 /// Has the kernel delete what it finds itself; `false` where it cannot (`EOPNOTSUPP`; `EINVAL` where it takes
 /// whole tuples only).
 fn delete_by_filter(socket: &mut Socket, filter: &Filter) -> io::Result<bool> {
-    let sequence = socket.take_sequences(1);
     // The family of a deletion counts from message version 1 on only; in version 0 it means every family.
-    let request = request(IPCTNL_MSG_CT_DELETE, NLM_F_ACK, 1, filter.family(), sequence, |attributes| {
-        filter.write(attributes);
-    });
-    match socket.ask(&request, sequence, |_| Ok(true)) {
+    let header = message::header(filter.family().number(), 1, 0);
+    match ask(socket, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, header, |attributes| filter.write(attributes), |_| {})
+    {
         Err(error) if is_errno(&error, Errno::EOPNOTSUPP) || is_errno(&error, Errno::EINVAL) => Ok(false),
         outcome => outcome.map(|()| true),
     }
@@ -128,11 +127,10 @@ fn delete_listed(socket: &mut Socket, filters: &[Filter]) -> io::Result<()> {
 }
 
 fn delete(socket: &mut Socket, family: Family, identity: &[u8]) -> io::Result<()> {
-    let sequence = socket.take_sequences(1);
-    let request =
-        request(IPCTNL_MSG_CT_DELETE, NLM_F_ACK, 0, family, sequence, |attributes| attributes.raw(identity));
-    match socket.ask(&request, sequence, |_| Ok(true)) {
-        // It has ended meanwhile.
+    let header = message::header(family.number(), 0, 0);
+    match ask(socket, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, header, |attributes| attributes.raw(identity), |_| {})
+    {
+        // It has ended in between.
         Err(error) if is_errno(&error, Errno::ENOENT) => Ok(()),
         outcome => outcome,
     }
@@ -143,22 +141,33 @@ fn list<T>(socket: &mut Socket, filters: &[Filter], each: impl Fn(&[u8]) -> Opti
     let Some(first) = filters.first() else {
         return Ok(Vec::new());
     };
+    // What several have in common is the protocol; the kernel need not know more than narrows the list.
+    let narrowing = if filters.len() == 1 { first.without_addresses() } else { first.protocol_only() };
+    let header = message::header(first.family().number(), 0, 0);
     let mut flows = Vec::new();
-    let read = |message: &Message| {
-        if message.kind == NLMSG_DONE {
-            return message.outcome().map(|()| false);
-        }
-        flows.extend(each(message.body()));
-        Ok(message.flags & NLM_F_MULTI != 0)
-    };
-    let sequence = socket.take_sequences(1);
-    let request = request(IPCTNL_MSG_CT_GET, NLM_F_DUMP, 0, first.family(), sequence, |attributes| {
-        // What several have in common is the protocol; the kernel need not know more than narrows the list.
-        let narrowing = if filters.len() == 1 { first.without_addresses() } else { first.protocol_only() };
-        narrowing.write(attributes);
-    });
-    socket.ask(&request, sequence, read)?;
+    let take = |body: &[u8]| flows.extend(each(body));
+    ask(socket, IPCTNL_MSG_CT_GET, NLM_F_DUMP, header, |attributes| narrowing.write(attributes), take)?;
     Ok(flows)
+}
+
+/// Sends one request, and hands the attributes of each answer to `take`.
+fn ask(
+    socket: &mut Socket,
+    kind: u16,
+    flags: u16,
+    header: [u8; message::HEADER],
+    fill: impl FnOnce(&mut Writer),
+    mut take: impl FnMut(&[u8]),
+) -> io::Result<()> {
+    let mut request = wire::request(CTNETLINK | kind, flags, |message| {
+        message.raw(&header);
+        fill(message);
+    })?;
+    socket.wire.ask(&mut request, |message| {
+        take(message::body(message));
+        false
+    })?;
+    Ok(())
 }
 
 /// The attributes that identify a flow, where any of the filters describes it.
@@ -169,7 +178,7 @@ pub(crate) fn flow(body: &[u8], filters: &[Filter]) -> Option<Vec<u8>> {
 /// Original tuple, zone and id: together they name one flow and never a later one with the same addresses.
 fn identity(flow: &[u8]) -> Vec<u8> {
     let mut identity = Writer::default();
-    for (kind, payload) in attr::attributes(flow) {
+    for (kind, payload) in attributes(flow) {
         match kind {
             CTA_TUPLE_ORIG => identity.nest(kind, |tuple| tuple.raw(payload)),
             CTA_ID | CTA_ZONE => identity.bytes(kind, payload),
@@ -177,21 +186,6 @@ fn identity(flow: &[u8]) -> Vec<u8> {
         }
     }
     identity.into_bytes()
-}
-
-fn request(
-    kind: u16,
-    flags: u16,
-    version: u8,
-    family: Family,
-    sequence: u32,
-    fill: impl FnOnce(&mut Writer),
-) -> Vec<u8> {
-    let mut writer = Writer::default();
-    let family = family.number();
-    let headers = Headers { kind: CTNETLINK | kind, flags, sequence, family, version, resource: 0 };
-    message::write(&mut writer, &headers, fill);
-    writer.into_bytes()
 }
 
 /// With more filters than this one list is cheaper than as many deletions, each of which walks the table.

@@ -1,20 +1,39 @@
-//! One direction of a flow as the kernel lists it.
+//! One direction of a flow: as the kernel lists it, or as a filter wants it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::attr::find;
+use wire::attribute::find;
 
-/// Addresses and ports of one direction of a flow; ICMP has no ports.
-#[derive(Debug, PartialEq, Eq)]
+/// Addresses and ports of one direction of a flow, as far as they are known, or as far as they matter to a filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tuple {
+    pub(super) protocol: u8,
     pub(super) source: Option<IpAddr>,
     pub(super) destination: Option<IpAddr>,
-    pub(super) protocol: u8,
+    /// ICMP has no ports.
     pub(super) source_port: Option<u16>,
     pub(super) destination_port: Option<u16>,
 }
 
 impl Tuple {
+    /// Any flow of a protocol.
+    pub(super) const fn of(protocol: u8) -> Self {
+        Self { protocol, source: None, destination: None, source_port: None, destination_port: None }
+    }
+
+    /// Whether a flow's tuple has all that this one has.
+    pub(super) fn matches(&self, found: &Self) -> bool {
+        self.protocol == found.protocol
+            && self.source.is_none_or(|wanted| found.source == Some(wanted))
+            && self.destination.is_none_or(|wanted| found.destination == Some(wanted))
+            && self.source_port.is_none_or(|wanted| found.source_port == Some(wanted))
+            && self.destination_port.is_none_or(|wanted| found.destination_port == Some(wanted))
+    }
+
+    pub(super) const fn without_addresses(self) -> Self {
+        Self { source: None, destination: None, ..self }
+    }
+
     pub(super) fn read(attributes: &[u8]) -> Option<Self> {
         let (ip, proto) = (find(attributes, CTA_TUPLE_IP)?, find(attributes, CTA_TUPLE_PROTO)?);
         let address = |v4: u16, v6: u16| {

@@ -4,23 +4,22 @@
 //! that a match needs (`meta nfproto ipv4` before `ip saddr` in an `inet` table) is added where it is missing, once a
 //! rule, as `nft` does.
 
-mod encode;
 pub(crate) mod numbers;
-mod register;
+pub(crate) mod register;
 mod selector;
 mod value;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnetwork::IpNetwork;
+
 pub use selector::{Selector, state, status};
 pub use value::Value;
 
-pub(crate) use encode::write;
-pub(crate) use register::VERDICT;
-pub(crate) use selector::Source;
+pub(crate) use selector::{Dependency, NFT_CT_LABELS, NFT_META_MARK, Source};
+pub(crate) use value::label;
 
 use crate::{Field, Set, Verdict};
-use ipnetwork::IpNetwork;
 
 /// One clause of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +83,7 @@ pub enum Expr<'a> {
         /// The address.
         address: Ipv4Addr,
     },
-    /// `ip6 daddr set fd00:1::1`: writes an address into the packet, whatever connection tracking knows of it. A match
+    /// `ip6 daddr set fd00:1::1`: writes an address into the packet, of which connection tracking knows nothing. A match
     /// of the same family must stand before it. Transport checksums follow.
     SetIp6 {
         /// [`Selector::Ip6Saddr`] or [`Selector::Ip6Daddr`].
@@ -96,7 +95,7 @@ pub enum Expr<'a> {
     Verdict(Verdict),
 }
 
-/// What the sender of a rejected packet is told.
+/// What the sender of a rejected packet is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reject {
     /// Port unreachable, by ICMP of the packet's family.

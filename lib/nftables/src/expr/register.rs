@@ -1,7 +1,7 @@
 //! The kernel's registers: sixteen of four bytes each, of which four in a row from a multiple of four are also one of
 //! sixteen bytes (`enum nft_registers`).
 
-use super::Selector;
+use super::selector::Selector;
 
 /// `NFT_REG_VERDICT`: takes the verdict.
 pub(crate) const VERDICT: u32 = 0;

@@ -39,7 +39,7 @@ pub enum Selector {
     Iifname,
     /// `oifname`.
     Oifname,
-    /// `meta protocol`: what a frame carries, behind one VLAN's tag.
+    /// `meta protocol`: what a frame carries, after one VLAN's tag.
     Protocol,
     /// `ether saddr`.
     EtherSaddr,
@@ -55,7 +55,7 @@ pub enum Selector {
     Ip6Saddr,
     /// `ip6 daddr`.
     Ip6Daddr,
-    /// `th sport`: of TCP, UDP, SCTP and whatever has its ports where they have them.
+    /// `th sport`: of TCP, UDP, SCTP and protocols that have their ports in the same place.
     ThSport,
     /// `th dport`.
     ThDport,

@@ -119,7 +119,7 @@ pub(super) fn leave(
 
 /// Adds to a transaction that no link of any bridge is open.
 pub(super) fn close_all_links(socket: &mut Socket, batch: &mut Batch) -> Result<(), Error> {
-    for chain in socket.chains(&TABLE)? {
+    for chain in socket.chain_names(&TABLE)? {
         if let Some(names) = Names::of_between(&chain) {
             chains::close_links(batch, &names.links());
         }

@@ -3,10 +3,10 @@ use super::*;
 const TRUNK: BridgeVlan = BridgeVlan { first: 100, last: 120, pvid: false, untagged: false };
 const ACCESS: BridgeVlan = BridgeVlan { first: 10, last: 10, pvid: true, untagged: true };
 
-fn bytes(attributes: &impl Emitable) -> Vec<u8> {
-    let mut bytes = vec![0; attributes.buffer_len()];
-    attributes.emit(&mut bytes);
-    bytes
+fn bytes(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    let mut writer = Writer::default();
+    write(&mut writer);
+    writer.into_bytes()
 }
 
 /// `struct ifinfomsg` of a family and an index, followed by words.
@@ -21,29 +21,27 @@ fn words<const N: usize>(words: [u16; N]) -> Vec<u8> {
 #[test]
 fn writes_the_kernels_flags() {
     // IFLA_BRIDGE_VLAN_INFO is 2; BRIDGE_VLAN_INFO_PVID is 2, _UNTAGGED 4, _RANGE_BEGIN 8, _RANGE_END 16.
-    assert_eq!(bytes(&ACCESS.attributes().as_slice()), words([8, 2, 6, 10]));
-    assert_eq!(bytes(&TRUNK.attributes().as_slice()), words([8, 2, 8, 100, 8, 2, 16, 120]));
-}
-
-#[test]
-fn names_whom_it_asks() {
-    // IFLA_BRIDGE_FLAGS is 0, and has two bytes of padding; BRIDGE_FLAGS_MASTER is 1, _SELF 2.
-    assert_eq!(bytes(&[VlanMember::Port(4).flag()].as_slice()), words([6, 0, 1, 0]));
-    assert_eq!(bytes(&[VlanMember::Bridge(4).flag()].as_slice()), words([6, 0, 2, 0]));
+    assert_eq!(bytes(|spec| ACCESS.write(spec)), words([8, 2, 6, 10]));
+    assert_eq!(bytes(|spec| TRUNK.write(spec)), words([8, 2, 8, 100, 8, 2, 16, 120]));
 }
 
 /// `AF_BRIDGE` is 7, `IFLA_AF_SPEC` 26, `IFLA_LINKINFO` 18, and within it `IFLA_INFO_KIND` 1 and `IFLA_INFO_DATA` 2.
+/// `IFLA_BRIDGE_FLAGS` is 0, and has two bytes of padding; `BRIDGE_FLAGS_MASTER` is 1, `BRIDGE_FLAGS_SELF` 2.
 #[test]
 fn requests_are_the_kernels_word_for_word() {
-    let port = bytes(&membership(VlanMember::Port(4), TRUNK));
+    let port = bytes(|request| write_membership(request, VlanMember::Port(4), TRUNK));
     assert_eq!(port, message(7, 4, [28, 26, 6, 0, 1, 0, 8, 2, 8, 100, 8, 2, 16, 120]));
-    let own = bytes(&membership(VlanMember::Bridge(5), ACCESS));
+    let own = bytes(|request| write_membership(request, VlanMember::Bridge(5), ACCESS));
     assert_eq!(own, message(7, 5, [20, 26, 6, 0, 2, 0, 8, 2, 6, 10]));
+    let filtering = bytes(|request| {
+        request.raw(&header(5));
+        super::super::request::info(request, "bridge", |data| data.bytes(BR_VLAN_FILTERING, &[1]));
+    });
     let mut expected = message(0, 5, [28, 18, 11, 1]);
     expected.extend(b"bridge\0\0");
     expected.extend(words([12, 2, 5, 7]));
     expected.extend([1, 0, 0, 0]);
-    assert_eq!(bytes(&filtering(5, true)), expected);
+    assert_eq!(filtering, expected);
 }
 
 /// `IFLA_MASTER` is 10; `IFLA_AF_SPEC` has the VLANs, a run as its begin and its end.

@@ -148,7 +148,7 @@ fn is_shared(socket: &mut Socket) -> Result<bool, Error> {
     if socket.table_uses(&TABLE)?.is_none_or(|uses| uses <= OWN) {
         return Ok(false);
     }
-    Ok(socket.chains(&TABLE)?.iter().any(|chain| ![MEMBERS.name, POST.name].contains(&chain.as_str())))
+    Ok(socket.chain_names(&TABLE)?.iter().any(|chain| ![MEMBERS.name, POST.name].contains(&chain.as_str())))
 }
 
 /// The ports of a network that something masquerades.

@@ -31,15 +31,15 @@ pub(crate) struct Frame {
     pub payload: Vec<u8>,
 }
 
-/// Reads messages, whichever way they are cut into frames.
+/// Reads messages, which may be cut into frames at any byte.
 #[derive(Debug)]
 pub(crate) struct Reader<R> {
     from: R,
-    /// What has come on each connection and is not read yet.
+    /// What was received on each connection and is not read yet.
     pending: [(u32, Pending); 2],
 }
 
-/// Bytes of which the first are read already.
+/// Received bytes, of which the first `read` are read already.
 #[derive(Debug, Default)]
 struct Pending {
     bytes: Vec<u8>,
@@ -52,8 +52,8 @@ impl<R: Read> Reader<R> {
         Self { from, pending }
     }
 
-    /// The next message; `None` where the other side has closed the connection between two. Connections that nobody here
-    /// knows are passed over.
+    /// The next message; `None` where the other side has closed the connection after a whole message. Unknown connections
+    /// are skipped.
     pub(crate) fn read(&mut self) -> Result<Option<Frame>, Error> {
         loop {
             for (connection, pending) in &mut self.pending {
@@ -72,11 +72,11 @@ impl<R: Read> Reader<R> {
                 return Err(Error::Protocol(format!("a frame of {length} bytes, more than ttrpc allows")));
             }
             let known = self.pending.iter_mut().find(|(known, _)| *known == connection);
-            let mut nobodys = Pending::default();
-            let bytes = &mut known.map_or(&mut nobodys, |(_, pending)| pending).bytes;
-            // Not before it has come: the length may be a lie.
-            let came = (&mut self.from).take(length as u64).read_to_end(bytes)?;
-            if came < length {
+            let mut skipped = Pending::default();
+            let bytes = &mut known.map_or(&mut skipped, |(_, pending)| pending).bytes;
+            // No room is made in advance: the length may be wrong.
+            let received = (&mut self.from).take(length as u64).read_to_end(bytes)?;
+            if received < length {
                 return Err(io::Error::from(ErrorKind::UnexpectedEof).into());
             }
         }
@@ -98,7 +98,7 @@ impl Pending {
                 return Ok(Some(Frame { connection, stream, kind, payload }));
             }
         }
-        // Only where there is no whole message left: moving the rest for each would take for ever where they are many.
+        // Only where no whole message is left: moving the rest after each of many messages would take too long.
         self.bytes.drain(..self.read);
         self.read = 0;
         Ok(None)
@@ -127,7 +127,7 @@ pub(crate) fn write(mut to: impl Write, frame: &Frame) -> Result<(), Error> {
     Ok(to.write_all(&bytes)?)
 }
 
-/// The big-endian number at a place that is there.
+/// The big-endian number at a place within the bytes.
 fn number(bytes: &[u8], at: usize) -> u32 {
     bytes[at..at + 4].iter().fold(0, |number, byte| number << 8 | u32::from(*byte))
 }

@@ -1,5 +1,5 @@
-//! Which network namespaces live: those that a process is in, and those that are mounted somewhere. For GC, which may walk;
-//! nothing that adds or removes a container does.
+//! Finds the network namespaces that exist: those that a process is in, and those that are mounted. That walks all of
+//! `/proc`, as only GC and the like may: nothing that adds or removes a container does.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,16 +10,16 @@ use crate::link::Link;
 use crate::namespace::Namespace;
 use crate::socket::Socket;
 
-/// A namespace besides the caller's own, and a path that leads to it.
+/// A namespace other than the caller's own, and a path that leads to it.
 #[derive(Debug)]
-pub struct Living {
-    /// That of the first process found in it, or of its mount.
+pub struct FoundNamespace {
+    /// Of the first process found in it, or of its mount.
     pub path: PathBuf,
     /// The open namespace.
     pub namespace: Namespace,
 }
 
-impl Living {
+impl FoundNamespace {
     /// The namespaces of all processes that may be looked at.
     ///
     /// # Errors
@@ -36,7 +36,7 @@ impl Living {
         distinct(paths)
     }
 
-    /// These, and those that are mounted where the caller can see it: `/run/netns`, and whatever folder a runtime has.
+    /// These, and those that are mounted where the caller sees the mount: in `/run/netns`, or in a folder of a runtime's.
     ///
     /// # Errors
     /// `/proc` or the own namespace cannot be read.
@@ -45,15 +45,15 @@ impl Living {
         let mounts = fs::read("/proc/self/mountinfo").map_err(failed)?;
         let mounted = String::from_utf8_lossy(&mounts).lines().filter_map(mounted).collect();
         let mut all = Self::of_processes()?;
-        let known: BTreeSet<_> = all.iter().filter_map(|living| living.namespace.identity().ok()).collect();
-        let is_new = |living: &Self| living.namespace.identity().is_ok_and(|id| !known.contains(&id));
+        let known: BTreeSet<_> = all.iter().filter_map(|found| found.namespace.identity().ok()).collect();
+        let is_new = |found: &Self| found.namespace.identity().is_ok_and(|id| !known.contains(&id));
         all.extend(distinct(mounted)?.into_iter().filter(is_new));
         Ok(all)
     }
 }
 
-/// Opens each namespace once. What has gone meanwhile, and what may not be opened, is passed over.
-fn distinct(paths: Vec<PathBuf>) -> Result<Vec<Living>, Error> {
+/// Opens each namespace once. What is gone by now, and what may not be opened, is skipped.
+fn distinct(paths: Vec<PathBuf>) -> Result<Vec<FoundNamespace>, Error> {
     let mut known = BTreeSet::from([Namespace::current()?.identity()?]);
     let mut all = Vec::new();
     for path in paths {
@@ -65,7 +65,7 @@ fn distinct(paths: Vec<PathBuf>) -> Result<Vec<Living>, Error> {
         if let Ok(namespace) = Namespace::open(&path)
             && known.insert(namespace.identity()?)
         {
-            all.push(Living { path, namespace });
+            all.push(FoundNamespace { path, namespace });
         }
     }
     Ok(all)
@@ -79,26 +79,26 @@ fn mounted(line: &str) -> Option<PathBuf> {
     root.starts_with("net:[").then(|| Path::new(&unescaped(point)).to_owned())
 }
 
-/// Spaces and the like are written as three octal digits behind a backslash.
+/// White space is written as a backslash and three octal digits.
 fn unescaped(text: &str) -> String {
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .into_iter()
-        .fold(text.to_owned(), |text, (code, meant)| text.replace(code, meant))
+        .fold(text.to_owned(), |text, (code, character)| text.replace(code, character))
 }
 
-/// The namespaces that processes are in, as the links of this one number them.
+/// The namespaces that processes are in, as IDs in this namespace (`nsid`, ip-netns(8)).
 #[derive(Debug, Default)]
-pub struct Inhabited(BTreeSet<i32>);
+pub struct NsidsWithProcesses(BTreeSet<i32>);
 
-impl Inhabited {
-    /// Asks for the number of each. Those without one are behind no link of this namespace.
+impl NsidsWithProcesses {
+    /// Asks for the number of each. No link of this namespace leads to one without a number.
     ///
     /// # Errors
-    /// As [`Living::of_processes`]; and what the kernel says.
+    /// As [`FoundNamespace::of_processes`]; and what the kernel says.
     pub fn read(socket: &mut Socket) -> Result<Self, Error> {
         let mut numbers = BTreeSet::new();
-        for living in Living::of_processes()? {
-            numbers.extend(socket.number_of(&living.namespace)?);
+        for found in FoundNamespace::of_processes()? {
+            numbers.extend(socket.number_of(&found.namespace)?);
         }
         Ok(Self(numbers))
     }

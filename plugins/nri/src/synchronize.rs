@@ -1,46 +1,48 @@
-//! What containers were made without: the runtime tells, when the plugin joins it, which are there.
+//! Containers that exist when the plugin joins the runtime (`Synchronize`): those that were created without it are noted
+//! for `cleat check`.
 
 use std::path::Path;
 
 use link_env::Pod;
 use registry::Registry;
 
-use crate::adjust::{HOSTS, Place, place};
+use crate::hosts_owner::{HOSTS, HostsOwner};
 use crate::log::{log, name, printable};
 use crate::request::Container;
 use crate::workers::Workers;
 
-/// More containers than a node has.
+/// How many containers are remembered: more than a node has.
 const MOST: usize = 20_000;
 
-/// The containers that the runtime has, as it tells them bit by bit.
+/// The runtime's containers, which come in several messages.
 #[derive(Debug, Default)]
-pub(crate) struct Seen(Vec<One>);
+pub(crate) struct Existing(Vec<ExistingContainer>);
 
 #[derive(Debug)]
-struct One {
+struct ExistingContainer {
     pod_id: String,
     container: String,
-    /// Whether it has the hosts file that it is given at its making.
+    /// Whether it has the hosts file that this plugin mounts.
     is_served: bool,
 }
 
-impl Seen {
-    /// Takes in some. What has an `/etc/hosts` of its own may have been given variables: of that nothing is known.
+impl Existing {
+    /// Takes in those of one message. Of a container with its author's `/etc/hosts` it cannot be known whether it was given
+    /// variables: it is left out.
     pub(crate) fn add<'a>(&mut self, state_dir: &Path, containers: impl Iterator<Item = Container<'a>>) {
         for container in containers.filter(|container| !container.is_over).take(MOST - self.0.len()) {
             let source = container.mounted(HOSTS).unwrap_or_default();
             let ours = Registry::at(state_dir).container_dir(container.pod_id).join("hosts");
             let is_served = Path::new(source) == ours;
-            let is_authors = matches!(place(container.pod_id, &container), Place::Taken(_));
-            if is_served || !is_authors {
+            let owner = HostsOwner::of(container.pod_id, &container);
+            if is_served || !matches!(owner, HostsOwner::Author(_)) {
                 let (pod_id, container) = (container.pod_id.to_owned(), container.name.to_owned());
-                self.0.push(One { pod_id, container, is_served });
+                self.0.push(ExistingContainer { pod_id, container, is_served });
             }
         }
     }
 
-    /// Keeps for `cleat check` which of them were made without the plugin, apart: the runtime does not wait for it.
+    /// Notes which of them were created without the plugin, on a thread: the runtime does not wait for it.
     pub(crate) fn keep(self, state_dir: &Path, workers: &Workers) {
         if self.0.is_empty() {
             return;
@@ -60,13 +62,13 @@ impl Seen {
         let Some(locked) = registry.lock_existing()? else {
             return Ok(());
         };
-        for One { pod_id, container, is_served } in &self.0 {
+        for ExistingContainer { pod_id, container, is_served } in &self.0 {
             let outcome = if *is_served {
                 locked.mark_served(pod_id)
             } else {
                 locked.note(pod_id, &without(container))
             };
-            // An ID that can be no folder's is of no pod here.
+            // Such as an ID that cannot be a folder's name: link-env knows no such pod.
             if let Err(error) = outcome {
                 log(&format!("pod {}: {error}", name(pod_id)));
             }
@@ -75,7 +77,7 @@ impl Seen {
     }
 }
 
-/// Notes that a container is being made with the plugin there: what was noted of the one before it is over.
+/// Notes that a container is created with the plugin: a note about its predecessor ends.
 pub(crate) fn is_served(pod: &Pod<'_>, container: &Container<'_>) {
     if let Err(error) = pod.serve(&without(container.name)) {
         log(&format!("keep for cleat check that container {} has its links: {error}", name(container.name)));

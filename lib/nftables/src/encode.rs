@@ -2,14 +2,13 @@
 
 use std::net::IpAddr;
 
+use wire::Writer;
+
 #[allow(clippy::wildcard_imports, reason = "nothing but the numbers that this file writes")]
-use super::numbers::*;
-use super::register::{self, FIRST, SECOND};
-use super::selector::{Dependency, NFT_CT_LABELS, NFT_META_MARK, Source};
-use super::value::label;
-use super::{Expr, Reject, Selector, Value};
-use crate::attr::Writer;
-use crate::{Family, Field, Set, Table, Type, key};
+use crate::expr::numbers::*;
+use crate::expr::register::{self, FIRST, SECOND};
+use crate::expr::{Dependency, NFT_CT_LABELS, NFT_META_MARK, Source, label};
+use crate::{Expr, Family, Field, Reject, Selector, Set, Table, Type, Value, key};
 
 /// Writes the expressions of one rule in `table`.
 pub(crate) fn write(list: &mut Writer, table: Table, exprs: &[Expr]) {

@@ -1,0 +1,36 @@
+//! Closing a socket after a deletion without the grace period that the kernel waits for.
+//!
+//! Closing a netfilter socket of a namespace in which something has just been deleted takes a grace period, some ten
+//! milliseconds: the kernel waits until nothing is left on its list of what is to be freed (`nft_rcv_nl_event` in
+//! `net/netfilter/nf_tables_api.c`), though all of it is out of the ruleset by then. A plugin gains nothing by that wait.
+//! It leaves the closing to the kernel's garbage collector for files in flight: the socket goes into the queue of a socket
+//! pair to which nothing but its own queue refers. Since Linux 6.10 that collector has a thread of its own
+//! (`net/unix/garbage.c`); before, it closes at once, and the wait is as long as without this.
+
+use std::io::IoSlice;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
+
+/// Keeps a socket open until this is dropped. Then the kernel closes it in its own time.
+#[derive(Debug)]
+pub(crate) struct DeferredClose {
+    /// Its queue has the socket, and itself.
+    _far: OwnedFd,
+    /// Dropped last: closing it is what calls the collector, for which the other must be in flight only.
+    _near: OwnedFd,
+}
+
+impl DeferredClose {
+    /// Refers to an open file. `None` where the kernel lets no more files be in flight (`RLIMIT_NOFILE` bounds
+    /// them): then closing it waits.
+    pub(crate) fn of(file: RawFd) -> Option<Self> {
+        let (near, far) =
+            socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC).ok()?;
+        let files = [file, far.as_raw_fd()];
+        let rights = [ControlMessage::ScmRights(&files)];
+        // Descriptors are sent with at least one byte (unix(7)).
+        sendmsg::<()>(near.as_raw_fd(), &[IoSlice::new(&[0])], &rights, MsgFlags::MSG_NOSIGNAL, None).ok()?;
+        Some(Self { _far: far, _near: near })
+    }
+}

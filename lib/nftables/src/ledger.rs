@@ -1,0 +1,231 @@
+//! What many attachments share in the packet filter: one transaction for all tables of a verb, and the only loop that
+//! tries a transaction again.
+//!
+//! A table is shared by attachments that come and go in processes of their own, side by side. It consists of a [`Skeleton`],
+//! which the first attachment makes and the last one removes, and of what each attachment has in it, an [`Entry`]. An entry
+//! reads what is there, and adds to a transaction what is missing or has to go. Where another process changed one of the
+//! tables in between, the kernel refuses the transaction, and every entry reads again.
+
+use crate::{Batch, Chain, Error, Expr, Result, Set, Socket, Table};
+
+/// How often a transaction is tried again where other processes change something in between.
+const TRIES: usize = 50;
+
+/// The longest comment that `nft` reads back, in bytes (`NFTNL_UDATA_COMMENT_MAXLEN` less the NUL).
+pub const COMMENT_MAX: usize = 127;
+
+/// All tries of a transaction met another process's change: nothing is wrong, and another time it may well succeed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("table {table} kept changing while it was to be changed")]
+pub struct Contended {
+    /// Family and name of the table, as `nft` writes them.
+    pub table: String,
+}
+
+/// One transaction that is being made up.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// The operations of all entries.
+    pub batch: Batch,
+    /// How often the transaction was tried before.
+    pub attempt: usize,
+    is_exact: bool,
+}
+
+impl Change {
+    /// Asks for the whole ruleset to be as it was read when the transaction is carried out. For an entry that depends on
+    /// more than the kernel checks by itself: that elements exist, and that nothing refers to what is deleted.
+    pub fn needs_ruleset_as_read(&mut self) {
+        self.is_exact = true;
+    }
+}
+
+/// What is to become of what an attachment has in one table. `E` is the caller's error.
+pub trait Entry<E> {
+    /// The table, for messages.
+    fn table(&self) -> Table<'static>;
+
+    /// Reads the table and adds what has to be done to a transaction: nothing where all is as it should be. Called again
+    /// for each try.
+    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> std::result::Result<(), E>;
+
+    /// Asked after the transaction: whether nothing is left to do. Two removals at the same time have each seen the other,
+    /// so that neither has removed the skeleton: then the entry is prepared once more.
+    fn is_settled(&mut self, _socket: &mut Socket) -> std::result::Result<bool, E> {
+        Ok(true)
+    }
+
+    /// The error where the kernel refuses one of the entry's own operations.
+    fn refused(&self, error: Error) -> E;
+}
+
+/// Carries out what all entries ask for in one transaction: all of it or nothing.
+///
+/// # Errors
+///
+/// What an entry could not read, what the kernel refused, or [`Contended`].
+pub fn put<E>(socket: &mut Socket, entries: &mut [&mut dyn Entry<E>]) -> std::result::Result<(), E>
+where
+    E: From<Error> + From<Contended>,
+{
+    let mut pending: Vec<&mut dyn Entry<E>> =
+        entries.iter_mut().map(|entry| &mut **entry as &mut dyn Entry<E>).collect();
+    let mut is_exact = false;
+    let mut attempt = 0;
+    while attempt < TRIES {
+        let generation = if is_exact { Some(socket.generation()?) } else { None };
+        let mut change = Change { attempt, ..Change::default() };
+        let mut ends = Vec::with_capacity(pending.len());
+        for entry in &mut pending {
+            entry.prepare(socket, &mut change)?;
+            ends.push(change.batch.len());
+        }
+        if change.is_exact && !is_exact {
+            // The generation has to be known before the first question.
+            is_exact = true;
+            continue;
+        }
+        attempt += 1;
+        let outcome = match generation {
+            Some(generation) => change.batch.commit_at(socket, generation),
+            None => change.batch.commit(socket),
+        };
+        match outcome {
+            Ok(()) => {
+                let mut unsettled = Vec::new();
+                for entry in pending {
+                    if !entry.is_settled(socket)? {
+                        unsettled.push(entry);
+                    }
+                }
+                if unsettled.is_empty() {
+                    return Ok(());
+                }
+                pending = unsettled;
+            }
+            Err(error) if error.is_of_another_change() => {}
+            Err(error) => {
+                let at = error.index().and_then(|index| ends.iter().position(|end| index < *end));
+                return Err(match at {
+                    Some(at) => pending[at].refused(error),
+                    None => error.into(),
+                });
+            }
+        }
+    }
+    let table = pending.first().map(|entry| entry.table().to_string()).unwrap_or_default();
+    Err(Contended { table }.into())
+}
+
+/// As [`put`], for what has to go: where the whole is refused, each entry goes by itself, and the first error is told.
+///
+/// # Errors
+///
+/// As those of [`put`]; what could go has gone.
+pub fn take<E>(socket: &mut Socket, entries: &mut [&mut dyn Entry<E>]) -> std::result::Result<(), E>
+where
+    E: From<Error> + From<Contended>,
+{
+    let together = put(socket, entries);
+    if together.is_ok() || entries.len() < 2 {
+        return together;
+    }
+    let mut outcome = Ok(());
+    for entry in entries {
+        outcome = outcome.and(put(socket, &mut [&mut **entry]));
+    }
+    outcome
+}
+
+/// The sets and chains of a table that all attachments share.
+#[derive(Clone, Debug)]
+pub struct Skeleton<'a> {
+    /// The table.
+    pub table: Table<'a>,
+    /// Its sets and maps.
+    pub sets: Vec<Set<'a>>,
+    /// Its chains with their rules, those first that others lead to.
+    pub chains: Vec<(Chain<'a>, Vec<Vec<Expr<'a>>>)>,
+}
+
+impl Skeleton<'_> {
+    /// Whether each chain has as many rules as it should have.
+    ///
+    /// # Errors
+    ///
+    /// A question that the kernel does not answer.
+    pub fn is_complete(&self, socket: &mut Socket) -> Result<bool> {
+        for (chain, rules) in &self.chains {
+            if socket.rules(chain)?.len() != rules.len() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes it, or makes it anew where somebody has flushed a chain.
+    pub fn make(&self, batch: &mut Batch) {
+        batch.add_table(&self.table);
+        for set in &self.sets {
+            batch.add_set(set);
+        }
+        for (chain, _) in &self.chains {
+            batch.add_chain(chain).flush_chain(chain);
+        }
+        for (chain, rules) in &self.chains {
+            for rule in rules {
+                batch.add_rule(chain, rule, None);
+            }
+        }
+    }
+
+    /// Removes it, and leaves the rest of its table. The chains go before the sets that they look into.
+    pub fn remove(&self, batch: &mut Batch) {
+        for (chain, _) in &self.chains {
+            batch.flush_chain(chain);
+        }
+        for (chain, _) in self.chains.iter().rev() {
+            batch.del_chain(chain);
+        }
+        for set in &self.sets {
+            batch.del_set(set);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Family;
+
+    struct Never;
+
+    impl Entry<Box<dyn std::error::Error>> for Never {
+        fn table(&self) -> Table<'static> {
+            Table::new(Family::Inet, "never")
+        }
+
+        fn prepare(
+            &mut self,
+            _: &mut Socket,
+            change: &mut Change,
+        ) -> std::result::Result<(), Box<dyn std::error::Error>> {
+            assert!(change.batch.is_empty());
+            Ok(())
+        }
+
+        fn is_settled(&mut self, _: &mut Socket) -> std::result::Result<bool, Box<dyn std::error::Error>> {
+            Ok(false)
+        }
+
+        fn refused(&self, error: Error) -> Box<dyn std::error::Error> {
+            error.into()
+        }
+    }
+
+    #[test]
+    fn what_never_settles_is_contended() {
+        let error = put(&mut Socket::open().unwrap(), &mut [&mut Never]).unwrap_err();
+        assert_eq!(error.to_string(), "table inet never kept changing while it was to be changed");
+    }
+}
