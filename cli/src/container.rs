@@ -1,4 +1,4 @@
-//! A container of `cleat run` from beginning to end: its namespaces, its networks, its command; and nothing of it is left.
+//! Runs a container of `cleat run`: makes its namespaces, attaches its networks, runs its command and removes all of it.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -24,7 +24,7 @@ use crate::signals::{self, Signals};
 use crate::spec::{Joined, Spec};
 use crate::way_out;
 
-/// What a container is told to be, checked before anything is made.
+/// A container that is to run: its specification, checked before anything is made, and its networks.
 pub(crate) struct Container<'a> {
     spec: &'a Spec,
     name: Option<&'a str>,
@@ -32,12 +32,12 @@ pub(crate) struct Container<'a> {
     runtime: Runtime<'a>,
     id: ContainerId,
     networks: Vec<(Joined, NetworkList)>,
-    /// Whether they are others than the command line names.
+    /// Whether the networks are others than those it was started with.
     is_moved: bool,
 }
 
 impl<'a> Container<'a> {
-    /// Finds the networks, and refuses what none of them would heed.
+    /// Finds the networks, and refuses options that none of them supports.
     pub(crate) fn new(
         spec: &'a Spec,
         name: Option<&'a str>,
@@ -51,7 +51,7 @@ impl<'a> Container<'a> {
         Ok(container)
     }
 
-    /// That of a container which is to run in the background, or again: on the networks where it was last.
+    /// A container of which there is a record: it starts on the networks where it was last.
     pub(crate) fn again(
         spec: &'a Spec,
         name: Option<&'a str>,
@@ -76,7 +76,7 @@ impl<'a> Container<'a> {
         self.networks.iter().map(|(joined, _)| joined.network.clone()).collect()
     }
 
-    /// Tells what keeps its networks' packets from being forwarded.
+    /// Reports what keeps its networks' packets from being forwarded.
     pub(crate) fn tell_obstacles(&self) {
         for (_, list) in &self.networks {
             obstacles::tell(&self.runtime.chain(list));
@@ -98,7 +98,7 @@ impl<'a> Container<'a> {
             .write()
             .and_then(|()| self.attach(sandbox.netns()))
             .and_then(|()| self.orders())
-            // Who wants it to end before it begins does not want it to begin.
+            // A signal that came before the command started ends it before it starts.
             .and_then(|go| signals.forward_held(sandbox.pid()).map(|()| go))
             .and_then(|go| sandbox.go(&go))
             .and_then(|()| started())
@@ -135,7 +135,7 @@ impl<'a> Container<'a> {
         (0..self.networks.len()).try_for_each(|index| self.endpoint(index).check(&self.networks[index].1))
     }
 
-    /// What the container tells the network at a place of itself.
+    /// The endpoint on the network with this index.
     fn endpoint(&self, index: usize) -> Endpoint<'_> {
         let publishes = self.publisher() == Some(index);
         let endpoint = self.spec.endpoint(self.hostname(), &self.networks[index].0, publishes, index == 0);

@@ -150,7 +150,7 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The container's first process reported a failure, in words of its own.
+    /// The container's first process reported a failure, with its own message.
     #[error("{message}")]
     Inside {
         /// The failure.

@@ -210,7 +210,7 @@ impl<'a> Runtime<'a> {
     }
 
     /// Waits until no other process works on the container, and keeps every other one waiting until the hold is dropped. It
-    /// comes after the lock: who waits for a hold waits for somebody who has the lock.
+    /// comes after the lock: a process that waits for a hold waits for one that has the lock.
     pub(crate) fn hold(&self, container_id: &ContainerId) -> Result<Hold, Error> {
         self.cache.hold(container_id).map_err(Error::contract(format!("hold container {container_id}")))
     }
@@ -251,7 +251,7 @@ impl<'a> Runtime<'a> {
         Ok(folder)
     }
 
-    /// What the version before locked: its commands that are still at work are waited for, and nobody else who holds it.
+    /// The lock of the version before: waits for its commands that are still at work, and for no other holder.
     fn lock_of_before(&self) -> Result<Option<File>, Error> {
         let Ok(folder) = open_folder(&self.folder) else { return Ok(None) };
         let is_free = lock::try_take(&folder, Mode::Exclusive).unwrap_or(true);

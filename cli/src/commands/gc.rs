@@ -170,7 +170,7 @@ fn table_of_kept(kept: &[Kept]) -> Table {
 }
 
 fn remove_dead(runtime: &Runtime<'_>, attached: &Attached) -> Result<(), Error> {
-    // Who is registered without an entry is nothing to a DEL: GC of the plugin that registered it sees to that.
+    // DEL ignores a member without a cache entry: GC of the plugin that registered it removes it.
     attached.entry.clone().map_or(Ok(()), |entry| remove(runtime, &attached.attachment, entry))
 }
 

@@ -37,7 +37,7 @@ impl Evidence {
     }
 }
 
-/// The program, or nothing. `netns` is the namespace's path as it was told, be there what may.
+/// The program, or nothing. `netns` is the namespace's path as the entry has it, whether or not it still exists.
 pub(super) fn of(entry: &Entry, netns: &Path, evidence: &Evidence) -> &'static str {
     let id = entry.container_id.as_str();
     if evidence.runs.contains(id) {

@@ -1,4 +1,4 @@
-//! Who is attached where: the runtimes' result cache, the registry of names and the kernel, joined into one list.
+//! All attachments: the runtimes' result cache, the registry of names and the kernel, joined into one list.
 //!
 //! The cache says that an attachment was made, and with what; the registry, by which names it is known; the kernel,
 //! whether its namespace still lives and which ports really lead to it. None of them is believed about what another one

@@ -1,4 +1,4 @@
-//! With what a container was started, so that it can be started again just so, and how it ended.
+//! The record of a container: what it is to be, so that it can be started again, and how it ended.
 
 use std::ffi::OsString;
 use std::io;

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::ports::{Exposed, Publish};
 use crate::runtime::{CacheFolder, Runtime};
 
-/// Networks that are not: the host's own, and none.
+/// Names that stand for no configured network: the host's network, and no network.
 pub(crate) const HOST: &str = "host";
 pub(crate) const NONE: &str = "none";
 

@@ -13,7 +13,7 @@ use crate::container_id::attachment;
 use crate::error::Error;
 use crate::runtime::Runtime;
 
-/// Puts the default routes of a container in the order of its networks, whoever has just made some of them.
+/// Puts the default routes of a container in the order of its networks.
 pub(crate) fn put_in_order(
     runtime: &Runtime<'_>,
     container_id: &ContainerId,

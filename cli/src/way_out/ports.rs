@@ -113,7 +113,7 @@ impl Networks<'_> {
             }
         }
         standing.keep(runtime, PORT_MAPPINGS, None)?;
-        // Who links to the container is not to be told of them here any more.
+        // Containers that link to this one must no longer find its ports here.
         let making = standing.making(netns);
         for (place, name) in standing.concerned() {
             if name == LINK_ENV {

@@ -1,4 +1,4 @@
-//! The networks that there are, and who is on one.
+//! Finds networks by name or ID, and the containers on one.
 
 use cni::NetworkList;
 
@@ -33,7 +33,7 @@ fn missing(inventory: &Inventory, text: &str) -> Error {
     Error::refused(format!("find network {text}"), "no such network", cure)
 }
 
-/// Who is on a network, for messages: names in their order, each once.
+/// The names of the containers on a network, for messages: in their order, each once.
 pub(super) fn names_on(inventory: &Inventory, network: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for attached in inventory.members_of(network).filter(|attached| !attached.is_gone()) {
