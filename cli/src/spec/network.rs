@@ -1,4 +1,4 @@
-//! The networks that a container of `cleat run` is to be on, once that is not what its command line says any more.
+//! The networks that a container of `cleat run` is to be on, once they differ from those it was started with.
 
 use std::net::IpAddr;
 
@@ -30,7 +30,7 @@ pub(crate) struct Joined {
     /// Addresses that were asked for.
     #[serde(default)]
     pub(crate) addresses: Vec<IpAddr>,
-    /// Links; without any word of them those of the command line, each on the network where its source is.
+    /// Links; `None` means those that it was started with, each on the network where its source is.
     #[serde(default)]
     pub(crate) links: Option<Vec<Link>>,
     /// `--gw-priority`.

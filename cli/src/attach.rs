@@ -1,5 +1,5 @@
-//! A container's namespace joins a network, under a free interface name. Where it is on others, the network's default
-//! routes come behind theirs (`way_out`).
+//! Attaches a container's namespace to a network, under a free interface name. Where the container is on other networks,
+//! `way_out` puts the default routes in order afterwards.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -12,24 +12,24 @@ use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::runtime::{Making, Runtime};
 
-/// One network that a container joins.
-pub(crate) struct Joining<'a> {
+/// An attachment that is to be made.
+pub(crate) struct NewAttachment<'a> {
     /// The network.
     pub(crate) list: NetworkList,
     /// The container.
     pub(crate) container_id: &'a ContainerId,
     /// Its namespace.
     pub(crate) netns: &'a Path,
-    /// What the network is told of it.
+    /// What the plugins get to know about it.
     pub(crate) endpoint: Endpoint<'a>,
-    /// The name that its interface gets; without it the next free of eth0, eth1 and so on.
+    /// The name of its interface; by default the first free one of eth0, eth1 and so on.
     pub(crate) ifname: Option<IfName>,
 }
 
-impl Joining<'_> {
-    /// Makes the attachment of a container that is held. What it was made with is what the cache keeps, so that any runtime
-    /// can check and remove it.
-    pub(crate) fn attach(self, runtime: &Runtime<'_>) -> Result<Attachment, Error> {
+impl NewAttachment<'_> {
+    /// Makes the attachment. The caller holds the container's lock. The cache keeps the configuration and the arguments,
+    /// so that any runtime can check and remove it.
+    pub(crate) fn add(self, runtime: &Runtime<'_>) -> Result<Attachment, Error> {
         let namespace = Namespace::open(self.netns)
             .map_err(|source| Error::Netns { given: self.netns.to_owned(), source })?;
         let ifname = match self.ifname {
@@ -59,8 +59,8 @@ impl Joining<'_> {
     }
 }
 
-/// The hardware address that goes with an address which is asked for: as with Docker, one has always the same. A container
-/// that comes back with its address is reached at once by neighbours that still know it.
+/// The hardware address for a requested IP address, derived from it as Docker does. A container that comes back with its
+/// address is reached at once by neighbours that still have it in their neighbour table.
 fn hardware_address(address: IpAddr) -> String {
     let octets = match address {
         IpAddr::V4(address) => address.octets(),
@@ -74,7 +74,7 @@ fn hardware_address(address: IpAddr) -> String {
     digits.join(":")
 }
 
-/// Whether somebody has chosen a hardware address already: the environment, or the network.
+/// Whether the environment or the network's configuration sets a hardware address.
 fn has_mac(runtime: &Runtime<'_>, list: &NetworkList) -> Result<bool, Error> {
     let making = runtime.making(list.clone(), PathBuf::new())?;
     let named = |plugin: &Map<String, Value>| {
@@ -113,8 +113,8 @@ pub(crate) fn add_args(plugins: &mut [Map<String, Value>], cni_args: &Map<String
     }
 }
 
-/// Asks for a port that a program of the host listens on to be refused. Other runtimes hold a socket on the very port
-/// that they publish, so this is not the plugin's own default; and nobody who repairs an attachment wants it.
+/// Has host-port refuse a port that a program of the host listens on. Other runtimes hold a socket on the port that they
+/// publish, so this is not the plugin's default. `repair` does not ask for it either: the attachment has the port already.
 fn look_for_listeners(list: &mut NetworkList) {
     for plugin in &mut list.plugins {
         if case_blind::get(plugin, "type").and_then(Value::as_str) == Some("host-port")
