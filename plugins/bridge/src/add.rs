@@ -10,12 +10,10 @@ use netlink::{Link, Mac, Namespace, Peer, PortFlags, Socket, Veth};
 use crate::advertisements::{self, Heeded};
 use crate::conf::Conf;
 use crate::error::Error;
-use crate::gate::Held;
+use crate::filter::{self, Filter, Leftover, Stage};
 use crate::hold::Hold;
-use crate::masquerade::Masquerade;
 use crate::plan::Plan;
-use crate::spoof::addresses::Given;
-use crate::{addresses, container, existing, forward, host, names, netfilter, remove, spoof};
+use crate::{addresses, container, existing, host, names, netfilter};
 
 /// Makes an attachment.
 pub(crate) fn add(request: &Request, target: &Target) -> Result<AddResult, cni::Error> {
@@ -48,11 +46,8 @@ enum Done {
         replaced: Vec<IpNetwork>,
     },
     Link(u32),
-    Masquerade(Vec<IpAddr>),
-    Guard,
-    Binding,
-    Gate,
-    Forward,
+    /// What the packet filter has, with the addresses that are known.
+    Filter(Vec<IpAddr>),
 }
 
 impl<'a> Add<'a> {
@@ -100,14 +95,13 @@ impl<'a> Add<'a> {
         let port = self.add_link(&bridge, host_mac, mac)?;
         self.done.push(Done::Link(port));
         host::leave_ipv6_to_the_bridge(&names::host_interface(&self.target.attachment));
-        if let Some(gate) = self.conf.gate() {
-            self.done.push(Done::Gate);
-            let port = names::host_interface(&self.target.attachment);
-            let addresses: Vec<IpAddr> =
-                ready.as_ref().map(|(_, plan, _)| plan.addresses().collect()).unwrap_or_default();
-            let held = Held { attachment: &self.target.attachment, port: &port, addresses: &addresses };
-            gate.add(&mut nftables::Socket::open()?, held, bridge.netfilter)?;
-        }
+        // Before the port comes up: nothing is to come through unguarded.
+        let known = ready.as_ref().map(|(_, plan, _)| plan);
+        let port_name = names::host_interface(&self.target.attachment);
+        self.done.push(Done::Filter(known.iter().flat_map(|plan| plan.addresses()).collect()));
+        let ends = (port_name.as_str(), Some(mac));
+        let filter = Filter::new(&self.conf, &self.target.attachment, ends, known);
+        let programs = filter.put(Stage::Whole, bridge.netfilter)?;
         if self.conf.keeps_apart() {
             netfilter::switch_on(&mut self.socket, &bridge)?;
         }
@@ -116,24 +110,18 @@ impl<'a> Add<'a> {
         }
         // From here on the port keeps the bridge, and its gate.
         held.release(&bridge);
-        let known: Vec<IpAddr> = ready.iter().flat_map(|(_, plan, _)| plan.addresses()).collect();
-        self.restrict(port, mac, known)?;
+        programs.run()?;
+        self.set_flags(port)?;
         let (given, plan, host_link) = if let Some(ready) = ready {
             ready
         } else {
             container::set_up(&self.container, self.target.ifname().as_str(), self.conf.heeds)?;
             host::await_forwarding(&mut self.socket, &bridge, port)?;
             let (given, plan) = self.plan()?;
-            if let Some(gate) = self.conf.gate() {
-                let (attachment, addresses) = (&self.target.attachment, plan.addresses().collect::<Vec<_>>());
-                let held =
-                    Held { attachment, port: &names::host_interface(attachment), addresses: &addresses };
-                gate.hold(&mut nftables::Socket::open()?, held)?;
-            }
             let host_link = self.ensure_gateways(&bridge, &plan)?;
-            if self.conf.address_check {
-                self.bind(mac, plan.addresses())?;
-            }
+            self.done.push(Done::Filter(plan.addresses().collect()));
+            let filter = Filter::new(&self.conf, &self.target.attachment, ends, Some(&plan));
+            filter.put(Stage::Late, bridge.netfilter)?.run()?;
             (given, plan, host_link)
         };
         host::enable_forwarding(&mut self.socket, &plan.gateways)?;
@@ -142,11 +130,6 @@ impl<'a> Add<'a> {
             let (ifname, dad, heeds) = (self.target.ifname().as_str(), self.conf.dad, self.conf.heeds);
             container::configure(&self.container, ifname, &plan, dad, heeds)?;
             host::await_forwarding(&mut self.socket, &host_link, port)?;
-        }
-        if self.conf.masquerade && !plan.ips.is_empty() {
-            let masquerade = Masquerade::new(&self.target.attachment, &self.conf, &plan);
-            self.done.push(Done::Masquerade(masquerade.addresses.clone()));
-            masquerade.add(self.conf.masquerade_backend)?;
         }
         let bridge = host::with_port(&mut self.socket, bridge)?;
         Ok(self.result(plan, given, [&bridge, &host_link], [host_mac, mac]))
@@ -174,33 +157,13 @@ impl<'a> Add<'a> {
         Ok(host_link)
     }
 
-    /// Sets the port's flags and what it may not do, before the interface is up: nothing is to come through unguarded.
-    /// `known` are the container's addresses, where they are known yet.
-    fn restrict(&mut self, port: u32, mac: Mac, known: Vec<IpAddr>) -> Result<(), Error> {
-        if self.conf.hairpin || self.conf.isolated {
-            let (hairpin, isolated) = (Some(self.conf.hairpin), Some(self.conf.isolated));
-            let flags = PortFlags { hairpin, isolated, ..PortFlags::default() };
-            self.socket.set_bridge_port(port, &flags)?;
+    fn set_flags(&mut self, port: u32) -> Result<(), Error> {
+        if !self.conf.hairpin && !self.conf.isolated {
+            return Ok(());
         }
-        if self.conf.spoof_check {
-            self.done.push(Done::Guard);
-            spoof::add(&mut nftables::Socket::open()?, &self.target.attachment, mac)?;
-        }
-        if self.conf.address_check {
-            self.done.push(Done::Binding);
-            self.bind(mac, known.into_iter())?;
-        }
-        if self.conf.forward {
-            self.done.push(Done::Forward);
-            forward::add(&mut nftables::Socket::open()?, self.conf.host_link(), &self.target.attachment)?;
-        }
-        Ok(())
-    }
-
-    /// Holds the container to its addresses.
-    fn bind(&self, mac: Mac, addresses: impl Iterator<Item = IpAddr>) -> Result<(), Error> {
-        let given = Given::new(mac, addresses, &self.conf.ipam);
-        spoof::addresses::add(&mut nftables::Socket::open()?, &self.target.attachment, &given)
+        let (hairpin, isolated) = (Some(self.conf.hairpin), Some(self.conf.isolated));
+        let flags = PortFlags { hairpin, isolated, ..PortFlags::default() };
+        Ok(self.socket.set_bridge_port(port, &flags)?)
     }
 
     /// The bridge itself, or the VLAN device on it that has the gateway's addresses.
@@ -302,11 +265,12 @@ impl<'a> Add<'a> {
                     is_gone = removed.is_ok();
                     removed.map(drop).map_err(Error::from)
                 }
-                Done::Guard => remove::del_guard(&names::host_interface(&self.target.attachment)),
-                Done::Binding => remove::del_binding(&names::host_interface(&self.target.attachment)),
-                Done::Forward => remove::del_forward(&names::host_interface(&self.target.attachment)),
-                Done::Gate => remove::del_gate(&names::host_interface(&self.target.attachment)),
-                Done::Masquerade(addresses) => remove::del_masquerade(&self.target.attachment, &addresses),
+                Done::Filter(addresses) => filter::take(Leftover {
+                    attachment: &self.target.attachment,
+                    addresses: &addresses,
+                    is_foreign: false,
+                    gated: None,
+                }),
             };
             errors.extend(outcome.err().map(cni::Error::from));
         }

@@ -14,9 +14,6 @@ use crate::error::Error;
 use crate::names::{BRIDGE_ALIAS, GATEWAY_ALIAS};
 use crate::plan::Plan;
 
-/// What an [`Error::Unheeded`] says of a host.
-pub(crate) const UNHEEDED: &str = "the host forwards IPv6 and heeds no router advertisements of";
-
 /// `accept_ra`: heeded unless the link forwards, and heeded always.
 const UNLESS_ROUTER: u32 = 1;
 const ALWAYS: &str = "2";

@@ -8,7 +8,6 @@ use serde::Deserialize;
 
 use crate::cidrs;
 use crate::error::Error;
-use crate::gate::BridgeGate;
 use crate::gateway::VlanGateway;
 use crate::ipam::Ipam;
 use crate::vlan::{TrunkKeys, Vlans};
@@ -159,11 +158,6 @@ impl Conf {
     /// Whether the bridge's ports are kept apart.
     pub(crate) fn keeps_apart(&self) -> bool {
         self.gate.is_some_and(|gate| gate.apart)
-    }
-
-    /// The gate of the bridge, where it has one.
-    pub(crate) fn gate(&self) -> Option<BridgeGate<'_>> {
-        self.gate.map(|gate| BridgeGate { gate, bridge: self.host_link(), from: &self.ingress_from })
     }
 
     /// The name of the host's own link on the network, which all that is routed passes.
@@ -338,6 +332,12 @@ impl Removal {
         let has_gate =
             says("icc", false.into()) || says("internal", true.into()) || says("ingress", "published".into());
         Self { bridge, vlan_gateway, has_gate, ipam }
+    }
+
+    /// The link that has a gate, where the network closes its bridge and its name is known.
+    pub(crate) fn gated(&self) -> Option<&str> {
+        let bridge = self.bridge.as_ref().ok().filter(|_| self.has_gate)?;
+        Some(self.vlan_gateway.as_ref().map_or(bridge, |device| &device.name).as_str())
     }
 }
 

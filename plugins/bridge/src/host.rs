@@ -141,9 +141,6 @@ pub(crate) fn keeps_mac(bridge: &Link) -> bool {
     bridge.alias.as_deref() == Some(BRIDGE_ALIAS)
 }
 
-/// What CHECK says of a parameter without which a bridge leads nowhere.
-pub(crate) const NOT_FORWARDED: &str = "is off: nothing is forwarded from and to bridge";
-
 const FORWARDING_V6: &str = "net/ipv6/conf/all/forwarding";
 
 /// Lets the host forward packets of the families that have a gateway, and keep its own IPv6 as it does.

@@ -16,13 +16,11 @@ mod container;
 mod deputy;
 mod error;
 mod existing;
-mod forward;
-mod gate;
+mod filter;
 mod gateway;
 mod hold;
 mod host;
 mod ipam;
-mod masquerade;
 mod names;
 mod neighbours;
 mod netfilter;
@@ -30,8 +28,6 @@ mod plan;
 mod port;
 mod remove;
 mod repair;
-mod spoof;
-mod tables;
 mod vlan;
 
 use std::process::ExitCode;
@@ -40,12 +36,13 @@ use cni::schema::{self, Described};
 use cni::{AddResult, Plugin, Request, Target};
 use netlink::{Family, Namespace, Socket};
 
-pub use error::{Error, is_the_hosts};
-pub use forward::OBSTACLE;
+pub use error::{Error, OBSTACLE, is_the_hosts};
 pub use names::{attachment_of, is_of_network};
 pub use repair::repair;
 
 use conf::Conf;
+use filter::gate::BridgeGate;
+use filter::{forward, masquerade};
 
 /// The program: the plugin, or what it starts itself to wait in its place.
 #[must_use]
@@ -110,7 +107,7 @@ impl Plugin for Bridge {
             if conf.spoof_check || conf.address_check || conf.gate.is_some() {
                 nftables::Socket::open()?.generation()?;
             }
-            if let (Some(gate), Some(bridge)) = (conf.gate(), &bridge) {
+            if let (Some(gate), Some(bridge)) = (BridgeGate::of(&conf), &bridge) {
                 gate.status(&mut socket, bridge, &request.conf.network)?;
             }
             if conf.gateway && forward::gives_ipv6(request) && socket.forwards(Family::V6).unwrap_or_default()

@@ -2,12 +2,21 @@
 //! without asking anybody.
 
 pub(crate) use cni::links::{BRIDGE_ALIAS, GATEWAY_ALIAS, alias_prefix, network_label};
-use cni::{Attachment, NetworkName, links};
+use cni::{Attachment, ContainerId, IfName, NetworkName, links};
 use netlink::Link;
 
 /// The host's end of an attachment's veth pair.
 pub(crate) fn host_interface(attachment: &Attachment) -> String {
     attachment.host_interface()
+}
+
+/// The host's ends of a network's attachments.
+pub(crate) fn host_interfaces(network: &NetworkName, attachments: &[(ContainerId, IfName)]) -> Vec<String> {
+    let host_interface = |(container_id, ifname): &(ContainerId, IfName)| {
+        let (container_id, ifname) = (container_id.clone(), ifname.clone());
+        host_interface(&Attachment { network: network.clone(), container_id, ifname })
+    };
+    attachments.iter().map(host_interface).collect()
 }
 
 /// Whether a link has a name of that form; other programs' veth pairs have shorter ones.
@@ -47,8 +56,6 @@ const ALIAS_MAX: usize = 255;
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-
-    use cni::{ContainerId, IfName};
 
     use super::*;
 

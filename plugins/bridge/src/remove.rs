@@ -2,14 +2,15 @@
 
 use std::net::IpAddr;
 
-use cni::{Attachment, ContainerId, IfName, NetworkName, Request, Target};
+use cni::{ContainerId, IfName, NetworkName, Request, Target};
 use netlink::{Inhabited, Link, Namespace, Socket};
 
 use crate::conf;
 use crate::deputy::Removal;
 use crate::error::Error;
+use crate::filter::{self, Leftover};
 use crate::hold::Alone;
-use crate::{container, forward, gate, host, masquerade, names, spoof};
+use crate::{container, host, names};
 
 /// Removes an attachment. What is gone already counts as removed.
 pub(crate) fn del(request: &Request, target: &Target) -> Result<(), cni::Error> {
@@ -18,7 +19,12 @@ pub(crate) fn del(request: &Request, target: &Target) -> Result<(), cni::Error> 
     let mut keep = |outcome: Result<(), Error>| errors.extend(outcome.err().map(cni::Error::from));
     // Link and rules at the same time. The link before the address: nobody may use it any more when it is given back.
     let link = begin_link(&conf, target);
-    let rules = del_rules(request, target, &conf, matches!(link, Ok(None)));
+    let rules = filter::take(Leftover {
+        attachment: &target.attachment,
+        addresses: &addresses(request, target),
+        is_foreign: matches!(link, Ok(None)),
+        gated: conf.gated(),
+    });
     let link = link.and_then(|link| finish_link(target, link));
     // Where the interface is still there, so is what uses the address: the DEL that removes the one gives the other back.
     let is_gone = link.is_ok();
@@ -48,9 +54,9 @@ pub(crate) fn gc(request: &Request) -> Result<(), cni::Error> {
     let Some(mut valid) = request.conf.valid_attachments()? else { return conf.ipam.gc(request) };
     valid.extend(inhabited(network, &valid)?);
     let request = Request { conf: request.conf.with_valid_attachments(&valid), ..request.clone() };
-    let ports = ports(network, &valid);
+    let ports = names::host_interfaces(network, &valid);
     outcomes.push(gc_links(network, &conf, &ports));
-    outcomes.push(gc_rules(network, &conf, &valid, &ports));
+    outcomes.push(filter::gc(network, &valid, conf.gated()));
     outcomes.push(del_bridge(&conf));
     let is_gone = outcomes.first().is_none_or(Result::is_ok);
     let mut errors: Vec<cni::Error> =
@@ -61,20 +67,12 @@ pub(crate) fn gc(request: &Request) -> Result<(), cni::Error> {
     cni::Error::all(errors)
 }
 
-fn ports(network: &NetworkName, attachments: &[(ContainerId, IfName)]) -> Vec<String> {
-    let host_interface = |(container_id, ifname): &(ContainerId, IfName)| {
-        let (container_id, ifname) = (container_id.clone(), ifname.clone());
-        names::host_interface(&Attachment { network: network.clone(), container_id, ifname })
-    };
-    attachments.iter().map(host_interface).collect()
-}
-
 /// The attachments of a network, besides the valid ones, whose container has a process.
 fn inhabited(
     network: &NetworkName,
     valid: &[(ContainerId, IfName)],
 ) -> Result<Vec<(ContainerId, IfName)>, Error> {
-    let known = ports(network, valid);
+    let known = names::host_interfaces(network, valid);
     let mut socket = Socket::open()?;
     let mut links = socket.links()?;
     links.retain(|link| names::is_of_network(network, link) && !known.contains(&link.name));
@@ -94,32 +92,6 @@ fn inhabited(
         living.push((attachment.container_id, attachment.ifname));
     }
     Ok(living)
-}
-
-/// Also what the configuration does not ask for any more: it may have when the container was added. Where the pair was not
-/// made by this suite, or has gone, so may what guards its port.
-fn del_rules(
-    request: &Request,
-    target: &Target,
-    conf: &conf::Removal,
-    is_foreign: bool,
-) -> Result<(), Error> {
-    let mut rules = nftables::Socket::open_if_supported()?;
-    let masquerade = masquerade::del(rules.as_mut(), &target.attachment, &addresses(request, target));
-    let Some(socket) = &mut rules else { return masquerade };
-    let port = names::host_interface(&target.attachment);
-    let guard = spoof::del_all(socket, &port);
-    let foreign = if is_foreign { spoof::reference::del(socket, &target.attachment) } else { Ok(()) };
-    // Before the gate: nothing is to come in that it kept out.
-    let forward = forward::del(socket, &port);
-    let gate = gate::del(socket, &port).and(tidy_gate(socket, Some(&port), conf));
-    gate.and(forward).and(guard).and(foreign).and(masquerade)
-}
-
-/// Removes what is left of a gate whose members somebody flushed.
-fn tidy_gate(socket: &mut nftables::Socket, port: Option<&str>, conf: &conf::Removal) -> Result<(), Error> {
-    let (true, Ok(bridge)) = (conf.has_gate, &conf.bridge) else { return Ok(()) };
-    gate::tidy(socket, port, conf.vlan_gateway.as_ref().map_or(bridge, |device| &device.name).as_str())
 }
 
 /// The host's end by its derived name, if it is there and is what an ADD made.
@@ -183,31 +155,6 @@ fn is_of_another(socket: &mut Socket, inner: &Link) -> Result<bool, Error> {
         .is_some_and(|outer| names::is_host_interface(&outer.name) && outer.peer_index == Some(inner.index)))
 }
 
-/// Removes what masquerades an attachment with these addresses.
-pub(crate) fn del_masquerade(attachment: &Attachment, addresses: &[IpAddr]) -> Result<(), Error> {
-    masquerade::del(nftables::Socket::open_if_supported()?.as_mut(), attachment, addresses)
-}
-
-/// Removes what guards the port of this name.
-pub(crate) fn del_guard(port: &str) -> Result<(), Error> {
-    spoof::del(&mut nftables::Socket::open()?, port)
-}
-
-/// Removes what holds the port of this name to its addresses.
-pub(crate) fn del_binding(port: &str) -> Result<(), Error> {
-    spoof::addresses::del(&mut nftables::Socket::open()?, port)
-}
-
-/// Takes back that other programs' chains are open for the port of this name.
-pub(crate) fn del_forward(port: &str) -> Result<(), Error> {
-    forward::del(&mut nftables::Socket::open()?, port)
-}
-
-/// Takes the port of this name off its bridge's gate.
-pub(crate) fn del_gate(port: &str) -> Result<(), Error> {
-    gate::del(&mut nftables::Socket::open()?, port)
-}
-
 /// The bridge of a name that nobody can have given stays, where there is one: no attachment is left by that.
 fn del_bridge(conf: &conf::Removal) -> Result<(), Error> {
     let Ok(bridge) = &conf.bridge else { return Ok(()) };
@@ -238,31 +185,4 @@ fn gc_links(network: &NetworkName, conf: &conf::Removal, valid: &[String]) -> Re
         }
     }
     Ok(())
-}
-
-/// Removes the rules for a network's attachments that are not valid any more; `ports` are those that are.
-fn gc_rules(
-    network: &NetworkName,
-    conf: &conf::Removal,
-    valid: &[(ContainerId, IfName)],
-    ports: &[String],
-) -> Result<(), Error> {
-    let mut rules = nftables::Socket::open_if_supported()?;
-    masquerade::gc(rules.as_mut(), network, valid)?;
-    let Some(rules) = &mut rules else { return Ok(()) };
-    let is_gone = |port: &String| !ports.contains(port);
-    for port in spoof::ports(rules, network)?.iter().filter(|port| is_gone(port)) {
-        spoof::del(rules, port)?;
-    }
-    for port in spoof::addresses::ports(rules, network)?.iter().filter(|port| is_gone(port)) {
-        spoof::addresses::del(rules, port)?;
-    }
-    spoof::reference::gc(rules, &mut Socket::open()?, valid)?;
-    for port in forward::ports(rules, network)?.iter().filter(|port| is_gone(port)) {
-        forward::del(rules, port)?;
-    }
-    for port in gate::ports(rules, network)?.iter().filter(|port| is_gone(port)) {
-        gate::del(rules, port)?;
-    }
-    tidy_gate(rules, None, conf)
 }

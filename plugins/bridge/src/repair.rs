@@ -8,19 +8,17 @@
 
 use cni::{AddResult, Args, Code, Interface, Plugin, Request, Target};
 use host_local::HostLocal;
-use netlink::{Link, Mac, Namespace, PortFlags, Socket};
+use netlink::{Mac, Namespace, PortFlags, Socket};
 use serde_json::{Map, Value, json};
 
 use crate::conf::Conf;
 use crate::error::Error;
-use crate::gate::Held;
+use crate::filter::Filter;
 use crate::hold::Hold;
 use crate::ipam::Ipam;
-use crate::masquerade::Masquerade;
 use crate::plan::Plan;
 use crate::port::{self, Port};
-use crate::spoof::addresses::Given;
-use crate::{addresses, advertisements, check, container, forward, host, netfilter, spoof};
+use crate::{addresses, advertisements, check, container, host, netfilter};
 
 /// Restores an attachment to what the previous result says of it.
 ///
@@ -85,56 +83,22 @@ fn restore(
     if let Some(vlans) = &conf.vlans {
         vlans.add(&mut socket, port)?;
     }
-    close(conf, target, result, plan, (&bridge, found))?;
+    let mac = told_mac(result, target.ifname().as_str(), false);
+    let filter = Filter::new(conf, &target.attachment, (&found.link.name, mac), Some(plan));
+    filter.restore(found, bridge.netfilter)?;
     if conf.keeps_apart() {
         netfilter::switch_on(&mut socket, &bridge)?;
     }
     held.release(&bridge);
     let (hairpin, isolated) = (Some(conf.hairpin), Some(conf.isolated));
     socket.set_bridge_port(port, &PortFlags { hairpin, isolated, ..PortFlags::default() })?;
-    if conf.forward {
-        forward::restore(&mut nftables::Socket::open()?, conf.host_link(), &target.attachment)?;
-    }
     socket.set_up(port)?;
     host::enable_forwarding(&mut socket, &plan.gateways)?;
     if !conf.keep_down {
         container::configure(inside, target.ifname().as_str(), plan, conf.dad, conf.heeds)?;
         host::await_forwarding(&mut socket, &host_link, port)?;
     }
-    if conf.masquerade && !plan.ips.is_empty() {
-        Masquerade::new(&target.attachment, conf, plan).restore(conf.masquerade_backend)?;
-    }
-    Ok(())
-}
-
-/// What is to be closed is closed before the port is known to be up.
-fn close(
-    conf: &Conf,
-    target: &Target,
-    result: &AddResult,
-    plan: &Plan,
-    (bridge, port): (&Link, &Port),
-) -> Result<(), Error> {
-    if !conf.spoof_check && !conf.address_check && conf.gate().is_none() {
-        return Ok(());
-    }
-    let mut rules = nftables::Socket::open()?;
-    let told = told_mac(result, target.ifname().as_str(), false);
-    if let Some(mac) = told.filter(|_| conf.spoof_check) {
-        spoof::restore(&mut rules, &target.attachment, port, mac)?;
-    }
-    if let Some(mac) = told.filter(|_| conf.address_check) {
-        let given = Given::new(mac, plan.addresses(), &conf.ipam);
-        spoof::addresses::restore(&mut rules, &target.attachment, port, &given)?;
-    }
-    if let Some(gate) = conf.gate() {
-        let addresses = plan.addresses().collect::<Vec<_>>();
-        let held = Held { attachment: &target.attachment, port: &port.link.name, addresses: &addresses };
-        if gate.check(&mut rules, held).is_err() {
-            gate.add(&mut rules, held, bridge.netfilter)?;
-        }
-    }
-    Ok(())
+    filter.restore_masquerade()
 }
 
 /// What the result says of the hardware address of an interface, on the host or in the container.
