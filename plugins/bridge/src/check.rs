@@ -8,9 +8,10 @@ use netlink::{Link, Namespace, Socket};
 use crate::conf::Conf;
 use crate::error::{Error, NOT_FORWARDED};
 use crate::filter::Filter;
+use crate::names;
+use crate::parts::veth::Port;
+use crate::parts::{advertisements, br_netfilter, container, forwarding, veth};
 use crate::plan::Plan;
-use crate::port::Port;
-use crate::{advertisements, container, host, netfilter, port};
 
 /// Compares an attachment with its previous result and the configuration.
 pub(crate) fn check(request: &Request, target: &Target) -> Result<(), cni::Error> {
@@ -57,20 +58,20 @@ fn host(
     }
     expect_up(&bridge)?;
     if conf.keeps_apart() {
-        netfilter::expect_on(&bridge)?;
+        br_netfilter::expect_on(&bridge)?;
     }
     if conf.promiscuous && !bridge.promisc {
         return differs(format!("bridge {name} is not in promiscuous mode"));
     }
-    let found = port::find(socket, conf, target, result)?;
-    // That of somebody else's bridge follows its ports, unless it was kept for the gateway's sake. What the reference makes
-    // gets an address from udev, behind its back.
-    let keeps_mac = found.is_ours && (conf.gateway || host::keeps_mac(&bridge));
+    let found = veth::find(socket, conf, target, result)?;
+    // That of another program's bridge follows its ports, unless it was kept for the gateway's sake. What the reference makes
+    // gets an address from udev afterwards.
+    let keeps_mac = found.is_ours && (conf.gateway || names::keeps_mac(&bridge));
     let told = result.interfaces.iter().find(|told| told.name == name && told.sandbox.is_empty());
     if let Some(told) = told.filter(|_| keeps_mac) {
         expect_mac(&bridge, told)?;
     }
-    // Beside what the reference made nobody has switched it off.
+    // Beside what the reference made it has not been switched off.
     if found.is_ours {
         advertisements::expect_refused(socket, &bridge)?;
     }
@@ -86,8 +87,8 @@ fn host(
         if let Some(missing) = plan.gateways.iter().find(|gateway| !addresses.contains(gateway)) {
             return differs(format!("bridge {} does not have gateway address {missing}", link.name));
         }
-        if let Some(parameter) = host::not_forwarded(socket, &plan.gateways)?.first() {
-            return differs(format!("{parameter} {} {name}", NOT_FORWARDED));
+        if let Some(parameter) = forwarding::missing(socket, &plan.gateways)?.first() {
+            return differs(format!("{parameter} {NOT_FORWARDED} {name}"));
         }
     }
     let port = &found.link;

@@ -8,9 +8,9 @@ use serde::Deserialize;
 
 use crate::cidrs;
 use crate::error::Error;
-use crate::gateway::VlanGateway;
-use crate::ipam::Ipam;
-use crate::vlan::{TrunkKeys, Vlans};
+use crate::parts::lease::Ipam;
+use crate::parts::vlan::{TrunkKeys, Vlans};
+use crate::parts::vlan_gateway::VlanGateway;
 
 /// The keys as they are written; the meaning and default of each is the reference plugin's.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -191,7 +191,7 @@ impl Conf {
                 return Err(config(&format!("forward {other:?} is unknown"), "use \"host\" or \"accept\""));
             }
         };
-        // Whoever has his firewall opened for a network means what the network publishes, unless he says otherwise.
+        // To open the firewall for a network is to mean what the network publishes, unless the configuration says otherwise.
         let ingress = if forward && keys.ingress.is_empty() { "published" } else { &keys.ingress };
         let edge = match (keys.internal, ingress) {
             (true, _) => Edge::Internal,
@@ -325,7 +325,7 @@ impl Removal {
         let ipam = match (conf.value(&["ipam"]), conf.value(&["ipam", "type"])) {
             (None | Some(serde_json::Value::Object(_)), None) => Ipam::None,
             (_, Some(serde_json::Value::String(plugin))) => Ipam::new(plugin.clone()),
-            // Nobody could have had this plugin's ADD with it. The folder that most addresses are leased in tells more.
+            // No ADD of this plugin can have succeeded with it. Most addresses are leased by host-local.
             _ => Ipam::HostLocal,
         };
         let says = |key: &str, word: serde_json::Value| conf.value(&[key]) == Some(&word);

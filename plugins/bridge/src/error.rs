@@ -6,7 +6,7 @@ use cni::Code;
 use ipnetwork::IpNetwork;
 use nftables::ledger::Contended;
 
-/// By these words of STATUS and CHECK an obstacle is told from everything else that may be wrong.
+/// The words of STATUS and CHECK by which an obstacle is recognised.
 pub const OBSTACLE: &str = "drops what is forwarded from and to bridge";
 /// What an [`Error::Unheeded`] says of a host.
 const UNHEEDED: &str = "the host forwards IPv6 and heeds no router advertisements of";
@@ -86,7 +86,7 @@ pub enum Error {
     },
     /// `icc: false` cannot be kept to on a bridge that filters VLANs.
     #[error(
-        "bridge {0} filters VLANs, and br_netfilter passes over what is on one, so \"icc\": false cannot be kept to"
+        "bridge {0} filters VLANs, and br_netfilter skips packets that are on one, so \"icc\": false cannot be kept to"
     )]
     ApartOnVlans(String),
     /// `icc: false` cannot be kept to.
@@ -125,7 +125,7 @@ pub enum Error {
     /// CHECK found a difference.
     #[error("{0}")]
     Differs(String),
-    /// Somebody holds the lock of the bridge.
+    /// Another process holds the lock of the bridge.
     #[error("{0}")]
     Busy(#[from] lock::Busy),
     /// Others changed, or removed, what was being set up or taken down.

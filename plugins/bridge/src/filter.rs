@@ -21,8 +21,8 @@ use nftables::ledger::{self, Entry};
 use crate::conf::{Conf, MasqueradeBackend};
 use crate::error::Error;
 use crate::names;
+use crate::parts::veth::Port;
 use crate::plan::Plan;
-use crate::port::Port;
 
 use gate::{BridgeGate, Held};
 use masquerade::{Masquerade, Members};
@@ -41,13 +41,16 @@ pub(crate) struct Filter<'a> {
     masquerade: Option<Masquerade<'a>>,
 }
 
-/// Which entries an ADD puts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// Everything, before the port comes up.
+/// Which entries are put.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stage<'a> {
+    /// All of them: of an ADD, before the port comes up.
     Whole,
-    /// What needs the addresses, which an IPAM program has given late.
+    /// Those that need the addresses, which an IPAM program has given late.
     Late,
+    /// Those of this port that CHECK misses, and what else the host's firewall drops. Masquerading is not among them: see
+    /// [`Filter::restore_masquerade`].
+    Repair(&'a Port),
 }
 
 impl<'a> Filter<'a> {
@@ -80,88 +83,65 @@ impl<'a> Filter<'a> {
         self.mac.filter(|_| self.conf.spoof_check)
     }
 
-    /// The socket for all entries, where there are any. Without a backend of choice, masquerading is an entry where the
-    /// kernel has nftables.
-    fn socket(&self) -> Result<Option<Socket>, Error> {
+    /// Whether anything but masquerading is asked for, which iptables could do.
+    fn needs_nftables(&self) -> bool {
         let Conf { gate, spoof_check, address_check, forward, masquerade_backend, .. } = self.conf;
-        if gate.is_some() || *spoof_check || *address_check || *forward {
+        let by_choice = self.masquerade.is_some() && *masquerade_backend == Some(MasqueradeBackend::Nftables);
+        gate.is_some() || *spoof_check || *address_check || *forward || by_choice
+    }
+
+    /// The socket for all entries, where there are any.
+    fn socket(&self) -> Result<Option<Socket>, Error> {
+        if self.needs_nftables() {
             return Ok(Some(Socket::open()?));
         }
-        match masquerade_backend {
-            _ if self.masquerade.is_none() => Ok(None),
-            Some(MasqueradeBackend::Iptables) => Ok(None),
-            Some(MasqueradeBackend::Nftables) => Ok(Some(Socket::open()?)),
-            None => Ok(Socket::open_if_supported()?),
+        match self.conf.masquerade_backend {
+            None if self.masquerade.is_some() => Ok(Socket::open_if_supported()?),
+            _ => Ok(None),
         }
     }
 
-    /// Puts all entries in one transaction. `switches` are what the bridge had of `br_netfilter` before. Returns what is left
-    /// for the programs of iptables.
+    /// Puts the entries of a stage in one transaction. `switches` are what the bridge had of `br_netfilter` before. Returns
+    /// what is left for the programs of iptables.
     pub(crate) fn put(&self, stage: Stage, switches: Option<BridgeNetfilter>) -> Result<Programs<'_>, Error> {
+        let Self { conf, attachment, .. } = *self;
+        let (is_late, is_repair) = (matches!(stage, Stage::Late), matches!(stage, Stage::Repair(_)));
+        let masquerade = self.masquerade.as_ref().filter(|_| !is_repair);
         let Some(mut socket) = self.socket()? else {
-            return Ok(Programs { forward: None, masquerade: self.masquerade.as_ref() });
+            return Ok(Programs { forward: None, masquerade });
         };
-        let is_whole = stage == Stage::Whole;
-        let (mac, given) = (self.guarded().filter(|_| is_whole), self.given());
-        let by_nftables = self.conf.masquerade_backend != Some(MasqueradeBackend::Iptables);
-        let mut gate = BridgeGate::of(self.conf).map(|gate| gate::Put::new(gate, self.held(), switches));
-        let mut spoof = (mac.is_some() || given.is_some()).then_some(spoof::Put {
-            attachment: self.attachment,
-            mac,
-            given,
-        });
-        let mut forward = (self.conf.forward && is_whole)
-            .then(|| forward::Put::new(self.conf.host_link(), self.attachment, false));
-        let mut masquerade =
-            self.masquerade.as_ref().filter(|_| by_nftables).map(|it| masquerade::Put::new(Members::new(it)));
-        let mut entries: Vec<&mut dyn Entry<Error>> = Vec::new();
-        entries.extend(gate.as_mut().map(|entry| entry as &mut dyn Entry<Error>));
-        entries.extend(spoof.as_mut().map(|entry| entry as &mut dyn Entry<Error>));
-        entries.extend(forward.as_mut().map(|entry| entry as &mut dyn Entry<Error>));
-        entries.extend(masquerade.as_mut().map(|entry| entry as &mut dyn Entry<Error>));
-        ledger::put(&mut socket, &mut entries)?;
-        Ok(Programs { forward, masquerade: self.masquerade.as_ref().filter(|_| !by_nftables) })
+        let mut spoof = match stage {
+            Stage::Whole => spoof::Put::new(attachment, self.guarded(), self.given()),
+            Stage::Late => spoof::Put::new(attachment, None, self.given()),
+            Stage::Repair(port) => {
+                spoof::restore(&mut socket, attachment, port, (self.guarded(), self.given()))?
+            }
+        };
+        let mut gate = BridgeGate::of(conf)
+            .filter(|gate| !is_repair || gate.check(&mut socket, self.held()).is_err())
+            .map(|gate| gate::Put::new(gate, self.held(), switches));
+        let mut forward =
+            (conf.forward && !is_late).then(|| forward::Put::new(conf.host_link(), attachment, is_repair));
+        let by_iptables = conf.masquerade_backend == Some(MasqueradeBackend::Iptables);
+        let mut table = masquerade.filter(|_| !by_iptables).map(|it| masquerade::Put::new(Members::new(it)));
+        let entries = [entry(&mut gate), entry(&mut spoof), entry(&mut forward), entry(&mut table)];
+        ledger::put(&mut socket, &mut entries.into_iter().flatten().collect::<Vec<_>>())?;
+        Ok(Programs { forward, masquerade: masquerade.filter(|_| by_iptables) })
     }
 
     /// Names what differs from what [`Filter::put`] set up.
     pub(crate) fn check(&self, port: &Port) -> Result<(), Error> {
-        let Conf { gate, spoof_check, address_check, forward, .. } = self.conf;
-        if gate.is_some() || *spoof_check || *address_check || *forward {
+        if self.needs_nftables() {
             let mut socket = Socket::open()?;
             if let Some(gate) = BridgeGate::of(self.conf) {
                 gate.check(&mut socket, self.held())?;
             }
-            if *forward {
+            if self.conf.forward {
                 forward::check(&mut socket, self.conf.host_link(), self.attachment)?;
             }
-            let held_to = (self.guarded(), self.given());
-            spoof::check(&mut socket, self.attachment, port, (held_to.0, held_to.1.as_ref()))?;
+            spoof::check(&mut socket, self.attachment, port, (self.guarded(), self.given().as_ref()))?;
         }
         self.masquerade.as_ref().map_or(Ok(()), |it| it.check(self.conf.masquerade_backend))
-    }
-
-    /// Puts back what [`Filter::check`] misses of what keeps the port closed, and opens the host's firewall: before the port
-    /// is known to be up.
-    pub(crate) fn restore(&self, port: &Port, switches: Option<BridgeNetfilter>) -> Result<(), Error> {
-        let Conf { gate, spoof_check, address_check, forward, .. } = self.conf;
-        if !(gate.is_some() || *spoof_check || *address_check || *forward) {
-            return Ok(());
-        }
-        let mut socket = Socket::open()?;
-        let mut spoof = spoof::restore(&mut socket, self.attachment, port, (self.guarded(), self.given()))?;
-        let mut gate = match BridgeGate::of(self.conf) {
-            Some(gate) if gate.check(&mut socket, self.held()).is_err() => {
-                Some(gate::Put::new(gate, self.held(), switches))
-            }
-            _ => None,
-        };
-        let mut forward = forward.then(|| forward::Put::new(self.conf.host_link(), self.attachment, true));
-        let mut entries: Vec<&mut dyn Entry<Error>> = Vec::new();
-        entries.extend(gate.as_mut().map(|entry| entry as &mut dyn Entry<Error>));
-        entries.extend(spoof.as_mut().map(|entry| entry as &mut dyn Entry<Error>));
-        entries.extend(forward.as_mut().map(|entry| entry as &mut dyn Entry<Error>));
-        ledger::put(&mut socket, &mut entries)?;
-        forward.map_or(Ok(()), |forward| forward.open_legacy())
     }
 
     /// Puts back what masquerades the attachment.
@@ -190,8 +170,9 @@ impl Programs<'_> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Leftover<'a> {
     pub attachment: &'a Attachment,
-    /// The attachment's addresses, where the runtime still tells them.
-    pub addresses: &'a [IpAddr],
+    /// The addresses whose masquerading goes; none in the list are all of the container's. Without a list nothing has been
+    /// masqueraded.
+    pub masqueraded: Option<&'a [IpAddr]>,
     /// The pair was made by another program, or has gone: its port may be guarded by the reference's chains.
     pub is_foreign: bool,
     /// The link that has a gate by the configuration.
@@ -201,29 +182,28 @@ pub(crate) struct Leftover<'a> {
 /// Removes what an attachment has in the packet filter, in one transaction; where the kernel refuses that, each concern by
 /// itself. Also what the configuration does not ask for any more: it may have when the container was added.
 pub(crate) fn take(leftover: Leftover) -> Result<(), Error> {
-    let Leftover { attachment, addresses, is_foreign, gated } = leftover;
-    let Some(mut socket) = Socket::open_if_supported()? else {
-        return masquerade::del_legacy(attachment, addresses);
-    };
+    let Leftover { attachment, masqueraded, is_foreign, gated } = leftover;
+    let del_legacy = || masqueraded.map_or(Ok(()), |addresses| masquerade::del_legacy(attachment, addresses));
+    let Some(mut socket) = Socket::open_if_supported()? else { return del_legacy() };
     let port = names::host_interface(attachment);
     let chain = masquerade::chain_name(&attachment.network, &attachment.container_id);
-    let mut table = masquerade::Take::new(&port, addresses);
-    let mut chains = masquerade::take_chains(&chain, addresses);
-    let mut reference = masquerade::take_reference(attachment);
+    let mut table = masqueraded.map(|addresses| masquerade::Take::new(&port, addresses));
+    let mut chains = masqueraded.map(|addresses| masquerade::take_chains(&chain, addresses));
+    let mut reference = masqueraded.map(|_| masquerade::take_reference(attachment));
     let mut spoof = spoof::Take::new(&port);
     let mut foreign = is_foreign.then(|| spoof::reference::take(attachment));
     let mut forward = forward::Take::new(&port);
     let mut gate = gate::Take::new(Some(&port), gated);
-    let mut entries: Vec<&mut dyn Entry<Error>> = vec![&mut table, &mut chains, &mut reference, &mut spoof];
-    entries.extend(foreign.as_mut().map(|entry| entry as &mut dyn Entry<Error>));
     // Should they go one by one, the gate is last: nothing is to come in that it kept out.
-    entries.extend([&mut forward as &mut dyn Entry<Error>, &mut gate]);
+    let mut entries: Vec<&mut dyn Entry<Error>> = Vec::new();
+    entries.extend([entry(&mut table), entry(&mut chains), entry(&mut reference)].into_iter().flatten());
+    entries.extend(entry(&mut foreign));
+    entries.extend([&mut spoof as &mut dyn Entry<Error>, &mut forward, &mut gate]);
     let taken = ledger::take(&mut socket, &mut entries);
     let closed = forward.close_legacy();
     // What the table has masqueraded, legacy chains have not: only here a program would be started.
-    let is_known = taken.is_ok() && table.was_there();
-    let legacy = if is_known { Ok(()) } else { masquerade::del_legacy(attachment, addresses) };
-    taken.and(closed).and(legacy)
+    let is_known = taken.is_ok() && table.is_some_and(|table| table.was_there());
+    taken.and(closed).and(if is_known { Ok(()) } else { del_legacy() })
 }
 
 /// Removes what a network's attachments have that are not `valid` any more, each in one transaction. `gated` is the link that
@@ -259,4 +239,8 @@ pub(crate) fn gc(
         ledger::put(socket, &mut [&mut gate::Take::new(None, gated)])?;
     }
     masquerade::gc(socket.as_mut(), network, valid)
+}
+
+fn entry<T: Entry<Error>>(entry: &mut Option<T>) -> Option<&mut dyn Entry<Error>> {
+    entry.as_mut().map(|entry| entry as &mut dyn Entry<Error>)
 }

@@ -1,6 +1,6 @@
 //! `forward: accept`: what the host's firewall would drop by default of a network's forwarded packets, it lets through.
 //!
-//! A packet is forwarded only where no base chain at that hook drops it, whoever made the chain: Docker and ufw have
+//! A packet is forwarded only where no base chain at that hook drops it, whichever program made the chain: Docker and ufw have
 //! iptables' chain `FORWARD` drop what it has no rule for, others end a chain of their own by rejecting the rest. So two
 //! rules for the bridge go to the head of each such chain, `iifname "br0" accept` and `oifname "br0" accept`, in the form
 //! that both `nft` and iptables read back. What may come in is for the network's `gate`, which drops in a table of its own.

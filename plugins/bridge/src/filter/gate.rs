@@ -22,7 +22,7 @@
 //! of them is the bridge's own: where it is missing, the map has been flushed, and the kernel's ports count instead.
 //!
 //! Each ADD reads the chains of its bridge, whatever made them, and puts back what is not as above, for the members that are
-//! there as well; STATUS and CHECK read the same. A gate of another boot, whose rules somebody saved and loaded, is emptied
+//! there as well; STATUS and CHECK read the same. A gate of another boot, whose rules were saved and loaded again, is emptied
 //! of members and links first: names and addresses are others' by now. Links are also closed where it cannot be said any
 //! more which port an address belongs to; `cleat repair` opens them again.
 //!
@@ -42,8 +42,8 @@
 //!     }
 //! ```
 //!
-//! `br_netfilter` brings it here (see `parts::br_netfilter`; the element of `into` notes what was switched on), and `frames` sees to
-//! what that module passes over.
+//! `br_netfilter` brings it here (see `parts::br_netfilter`; the element of `into` notes what was switched on), and `frames` filters
+//! what that module skips.
 
 mod chains;
 mod frames;

@@ -116,8 +116,8 @@ pub(crate) fn status(backend: Option<MasqueradeBackend>) -> Result<(), Error> {
     }
 }
 
-/// Removes what the legacy variant of iptables has for an attachment. `addresses` tells its rules from those of the same
-/// container's other interfaces in chains that they share; without, all of them go.
+/// Removes what the legacy variant of iptables has for an attachment. In chains that it shares with the same container's other
+/// interfaces only the rules for these `addresses` go, where there are any.
 pub(super) fn del_legacy(attachment: &Attachment, addresses: &[IpAddr]) -> Result<(), Error> {
     chains::del_legacy(&chains::name(&attachment.network, &attachment.container_id), addresses)
 }

@@ -15,18 +15,25 @@ use nftables::{Chain, Socket, Table};
 use super::owner::{interface, ports_of};
 use crate::error::Error;
 use crate::names;
-use crate::port::Port;
+use crate::parts::veth::Port;
 
 pub(crate) use binding::Given;
 
 /// What an attachment's port is to be held to. What an earlier ADD of the same attachment left is replaced.
 #[derive(Debug)]
 pub(super) struct Put<'a> {
-    pub attachment: &'a Attachment,
+    attachment: &'a Attachment,
     /// `macspoofchk`: the hardware address.
-    pub mac: Option<Mac>,
+    mac: Option<Mac>,
     /// `ipspoofchk`: the addresses.
-    pub given: Option<Given>,
+    given: Option<Given>,
+}
+
+impl<'a> Put<'a> {
+    /// None where the port is to be held to nothing.
+    pub(super) fn new(attachment: &'a Attachment, mac: Option<Mac>, given: Option<Given>) -> Option<Self> {
+        (mac.is_some() || given.is_some()).then_some(Self { attachment, mac, given })
+    }
 }
 
 impl Entry<Error> for Put<'_> {
@@ -166,7 +173,7 @@ pub(super) fn restore<'a>(
         Err(Error::Differs(said)) => return Err(Error::Differs(format!("{said}: DEL and ADD"))),
         outcome => outcome.map(|()| None)?,
     };
-    Ok((mac.is_some() || given.is_some()).then_some(Put { attachment, mac, given }))
+    Ok(Put::new(attachment, mac, given))
 }
 
 /// The ports of a network that are held to anything.

@@ -92,13 +92,13 @@ impl Search<'_> {
         for rule in rules {
             let is_for_all = rule.words().first().is_some_and(|word| word == "-j");
             let accepts = match rule.target() {
-                // No packet comes to what is behind it.
+                // No packet comes to what is after it.
                 Some("DROP" | "REJECT" | "RETURN") if is_for_all => return Ok(false),
                 None
                 | Some("DROP" | "REJECT" | "RETURN" | "LOG" | "NFLOG" | "MARK" | "CONNMARK" | "TCPMSS") => {
                     false
                 }
-                Some(_) if self.passes_over(&rule)? => false,
+                Some(_) if self.skips(&rule)? => false,
                 Some("ACCEPT") => true,
                 Some(target) => self.may_accept(target)?,
             };
@@ -110,7 +110,7 @@ impl Search<'_> {
     }
 
     /// Whether a rule certainly does not match such a packet, or does not let it leave the host's own bridges.
-    fn passes_over(&mut self, rule: &Rule) -> Result<bool, Error> {
+    fn skips(&mut self, rule: &Rule) -> Result<bool, Error> {
         if excludes(rule, self.bridge) {
             return Ok(true);
         }
@@ -131,14 +131,14 @@ fn excludes(rule: &Rule, bridge: &str) -> bool {
     rule.option("-i").is_some_and(|name| !is_name(name))
         || rule.option("-p").is_some_and(|protocol| !matches!(protocol, "tcp" | "all"))
         || states().is_some_and(|states| states.split(',').all(|state| state != "NEW"))
-        // A new connection has not been translated at this point unless somebody published something.
+        // A new connection has not been translated at this point unless it is for a published port.
         || rule.option("--ctstatus").is_some()
-        // Packets that nobody has marked have none.
+        // Unmarked packets have no mark.
         || rule.option("--mark").is_some_and(|mark| !mark.starts_with("0x0"))
         || is_negated("-i") && words_after(rule, "-i").is_some_and(is_name)
 }
 
-/// The word behind an option, negated or not.
+/// The word after an option, negated or not.
 fn words_after<'a>(rule: &'a Rule, option: &str) -> Option<&'a str> {
     let at = rule.words().iter().position(|word| word == option)?;
     rule.words().get(at + 1).map(String::as_str)
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_certain_is_passed_over() {
+    fn only_what_is_certain_is_skipped() {
         for (words, is_certain) in [
             ("-i docker0 ! -o docker0 -j ACCEPT", true),
             ("-i br0 -j ACCEPT", false),

@@ -2,7 +2,7 @@
 
 use cni::{Attachment, IfName, NetworkName, token};
 use nftables::ledger::{self, Change, Entry};
-use nftables::{Batch, Chain, Data, Element, Expr, Family, Set, Socket, Table, Type, Verdict};
+use nftables::{Chain, Data, Element, Expr, Family, Set, Socket, Table, Type, Verdict};
 
 use super::chains::{all_chains, chains_of_iptables, closed, obstacle, open, ours};
 use super::legacy;
@@ -53,11 +53,21 @@ impl Entry<Error> for Put<'_> {
         self.is_first = !has_members(socket, self.bridge)?;
         let chains =
             if self.is_first || self.is_repair { all_chains(socket)? } else { chains_of_iptables(socket)? };
+        let batch = &mut change.batch;
         if !is_counted {
-            join(socket, &mut change.batch, self.bridge, self.attachment, self.is_first)?;
+            if !socket.has_table(&TABLE)? {
+                batch.create_table(&TABLE).add_set(&MEMBERS).add_chain(&BRIDGES);
+            }
+            let name = chain(self.bridge);
+            if self.is_first {
+                let chain = Chain::new(TABLE, &name);
+                batch.create_chain(&chain).add_rule(&chain, &[Expr::jump(BRIDGES.name)], None);
+            }
+            let member = Element::new(&[interface(&port)?]).verdict(Verdict::goto(name));
+            batch.create_element(&MEMBERS, &member.comment(comment(self.bridge, self.attachment)));
         }
         for chain in closed(socket, self.bridge, chains)? {
-            open(&mut change.batch, &chain.as_chain(), self.bridge)?;
+            open(batch, &chain.as_chain(), self.bridge)?;
         }
         Ok(())
     }
@@ -69,28 +79,6 @@ impl Entry<Error> for Put<'_> {
         }
         error.into()
     }
-}
-
-/// Counts a port among its bridge's.
-fn join(
-    socket: &mut Socket,
-    batch: &mut Batch,
-    bridge: &IfName,
-    attachment: &Attachment,
-    is_first: bool,
-) -> Result<(), Error> {
-    if !socket.has_table(&TABLE)? {
-        batch.create_table(&TABLE).add_set(&MEMBERS).add_chain(&BRIDGES);
-    }
-    let name = chain(bridge);
-    if is_first {
-        let chain = Chain::new(TABLE, &name);
-        batch.create_chain(&chain).add_rule(&chain, &[Expr::jump(BRIDGES.name)], None);
-    }
-    let port = interface(&names::host_interface(attachment))?;
-    let member = Element::new(&[port]).verdict(Verdict::goto(name)).comment(comment(bridge, attachment));
-    batch.create_element(&MEMBERS, &member);
-    Ok(())
 }
 
 /// The removal of a port from its bridge's; with the last one the rules go.

@@ -29,11 +29,11 @@ impl<'a> Search<'a> {
             return Ok(false);
         }
         for rule in self.rules.rules(chain)? {
-            // No packet comes to what is behind it.
+            // No packet comes to what is after it.
             if drops_all(&rule) {
                 return Ok(false);
             }
-            if self.passes_over(chain.table, &rule)? {
+            if self.skips(chain.table, &rule)? {
                 continue;
             }
             let accepts = match rule.verdict() {
@@ -95,7 +95,7 @@ impl<'a> Search<'a> {
     }
 
     /// Whether a rule certainly does not match such a packet.
-    fn passes_over(&mut self, table: Table<'_>, rule: &Rule) -> Result<bool, Error> {
+    fn skips(&mut self, table: Table<'_>, rule: &Rule) -> Result<bool, Error> {
         for clause in &rule.clauses {
             if let Clause::Lookup { selector, set, negated } = clause {
                 let is_excluded = match self.look_up(table, *selector, set) {
@@ -157,9 +157,9 @@ fn excludes(clause: &Clause, bridge: &str) -> bool {
             Selector::L4Proto => (bytes[..] == [TCP]) == *negated,
             // Only the form with bits: `ct state established,related`.
             Selector::CtState => *negated && is_zero(bytes) && !has_bit(mask.as_ref(), state::NEW),
-            // A new connection has not been translated at this point unless somebody published something.
+            // A new connection has not been translated at this point unless it is for a published port.
             Selector::CtStatus => *negated && is_zero(bytes),
-            // Packets that nobody has marked have none.
+            // Unmarked packets have no mark.
             Selector::Mark => !*negated && !is_zero(bytes),
             _ => false,
         },
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_certain_is_passed_over() {
+    fn only_what_is_certain_is_skipped() {
         let zero = [0; 4];
         for (clause, is_certain) in [
             (compare(Selector::Iifname, None, false, b"docker0\0"), true),

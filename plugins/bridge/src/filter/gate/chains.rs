@@ -84,7 +84,7 @@ impl Names {
     }
 
     /// The chains that a gate consists of, with those that all share. `boot` is the mark that it has; without, the gate is
-    /// as versions before made it.
+    /// as older versions made it.
     pub(super) fn parts<'a>(
         &'a self,
         gate: Gate,
@@ -110,7 +110,7 @@ impl Names {
     }
 
     /// What may pass between ports that are kept apart. Each packet of a link's own direction is looked up, not only the
-    /// first of a flow: a link that is taken away ends at once, and nobody inherits its flows with an address. Of errors
+    /// first of a flow: a link that is taken away ends at once, and no flow is inherited with an address. Of errors
     /// pass those that a link's source sends to its recipient about a packet of that link, and of other packets that are
     /// related to a flow (what a helper of connection tracking expects, errors of third parties) none.
     fn between(&self, is_strict: bool) -> Vec<Vec<Expr<'_>>> {

@@ -28,7 +28,7 @@
 //! One element of `apart` and of `ports` is the bridge's own, and one of each `held` an address that no packet on a wire has:
 //! where it is missing, the set has been flushed. The table goes with the last element that leads to `plain`.
 //!
-//! Versions before had `apart`, `plain` and `forward`. Not every kernel tells the bridge of a port (`meta ibrname`).
+//! Older versions had `apart`, `plain` and `forward`. Not every kernel knows the bridge of a port (`meta ibrname`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -82,12 +82,12 @@ fn parts() -> [Part<'static>; 4] {
         held(&[Oifname], &[IpDaddr], &[Oifname, IpDaddr], 0),
         held(&[Oifname], &[Ip6Daddr], &[Oifname, Ip6Daddr], 1),
     ];
-    let [plain, forward] = parts_of_before();
+    let [plain, forward] = parts_of_older_versions();
     [plain, forward, Part::new(PRE, pre), Part::new(POST, post)]
 }
 
-/// Those that versions before made.
-fn parts_of_before() -> [Part<'static>; 2] {
+/// Those that older versions made.
+fn parts_of_older_versions() -> [Part<'static>; 2] {
     let sides: [&[Selector]; 2] = [&[Selector::Iifname], &[Selector::Oifname]];
     let forward = sides.map(|side| vec![Expr::vmap(side, APART)]);
     [plain(), Part::new(FORWARD, forward.into())]
@@ -124,9 +124,9 @@ pub(super) fn flushed(socket: &mut Socket, bridge: Field) -> Result<Option<&'sta
     Ok(element(socket, &PORTS, &[bridge])?.is_none().then_some(PORTS.name))
 }
 
-/// Whether the table is as versions before made it.
-pub(super) fn is_of_before(socket: &mut Socket) -> Result<bool, Error> {
-    Ok(layout::fault(socket, &TABLE, &parts_of_before())?.is_none())
+/// Whether the table is as older versions made it.
+pub(super) fn is_of_an_older_version(socket: &mut Socket) -> Result<bool, Error> {
+    Ok(layout::fault(socket, &TABLE, &parts_of_older_versions())?.is_none())
 }
 
 /// Adds to a transaction what is missing of the table, and for the bridge and its ports.
@@ -219,7 +219,7 @@ impl Holding<'_> {
         Ok(None)
     }
 
-    /// Whether an earlier life of the attachment left another one.
+    /// Whether an earlier ADD of the attachment left another one.
     pub(super) fn replaces(&self, socket: &mut Socket) -> Result<bool, Error> {
         let found = element(socket, &PORTS, &[interface(self.derived)?])?;
         Ok(found.is_some_and(|found| found.comment.as_deref() != Some(&self.comment())))
@@ -234,7 +234,7 @@ impl Holding<'_> {
         Ok(keys.collect())
     }
 
-    /// What DEL finds all by again: as many addresses as there is room for, which are those that anybody has.
+    /// By this DEL finds the rest: as many addresses as there is room for, which is more than containers have.
     fn comment(&self) -> String {
         let mut text = format!("{} {}", self.bridge, self.held);
         for address in self.addresses {
@@ -270,7 +270,7 @@ pub(super) fn forget(
         batch.del_element(&PORTS, &[interface(held)?]);
     }
     for (set, key) in (Holding { bridge, derived, held, addresses: &addresses }).keys()? {
-        // Somebody may have flushed a set, or the address is another port's by now.
+        // Another program may have flushed a set, or the address is another port's by now.
         let is_own = element(socket, &set, &key)?.is_some_and(|found| found.comment.as_deref() == Some(held));
         if is_own && !gone.contains(&(set, key.clone())) {
             batch.del_element(&set, &key);
@@ -281,7 +281,7 @@ pub(super) fn forget(
 }
 
 /// Adds to a transaction that a port is not held to plain packets any more, and says how many elements that takes. A port
-/// that another program made has a name that nobody derives: it is looked for by its comment.
+/// that another program made has no derived name: it is looked for by its comment.
 pub(super) fn del(
     socket: &mut Socket,
     batch: &mut Batch,

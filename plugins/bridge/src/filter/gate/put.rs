@@ -17,7 +17,8 @@ use super::table::{FROM, INTO, MEMBERS, TABLE, boot, chain_of, mark, members};
 use crate::conf::{Conf, Gate};
 use crate::error::Error;
 use crate::filter::owner::{comment, element, interface};
-use crate::{names, netfilter as br_netfilter};
+use crate::names;
+use crate::parts::br_netfilter;
 
 /// The gate of a bridge, as one attachment needs it.
 #[derive(Debug)]
@@ -75,7 +76,7 @@ impl<'a> BridgeGate<'a> {
         Ok(())
     }
 
-    /// Adds to a transaction what is missing of the gate, and says which addresses are nobody's any more.
+    /// Adds to a transaction what is missing of the gate, and says which addresses are free again.
     fn mend(
         &self,
         socket: &mut Socket,
@@ -89,7 +90,7 @@ impl<'a> BridgeGate<'a> {
         let is_there = socket.has_chain(&names.chain())?;
         let mark = mark(socket, &names.chain())?;
         let is_current = mark.as_deref() == Some(&boot);
-        // Of versions before, or flushed: of this boot where one of its members is still there.
+        // Of an older version, or flushed: of this boot where one of its members is still there.
         let members = if is_current { Vec::new() } else { members(socket, &names.gate)? };
         let lives = |port: &String| living.iter().any(|living| living.name == *port);
         let is_stale = !is_current && (mark.is_some() || !members.iter().any(lives));
@@ -108,7 +109,7 @@ impl<'a> BridgeGate<'a> {
             if is_stale || !is_there {
                 chains::close_links(batch, &names.links());
             } else if is_current && lost.is_some() {
-                // They may be links of any bridge whose addresses are nobody's any more.
+                // They may be links of any bridge whose addresses are free again.
                 close_all_links(socket, batch)?;
             }
         }
@@ -157,14 +158,14 @@ impl<'a> BridgeGate<'a> {
         Ok(None)
     }
 
-    /// Whether the gate is whole as versions before made it: so it stays until the next ADD or repair.
+    /// Whether the gate is whole as an older version made it: it stays so until the next ADD or repair.
     fn is_of_an_older_version(&self, socket: &mut Socket) -> Result<bool, Error> {
         let (names, bridge) = (self.names(), interface(self.bridge.as_str())?);
         let parts = names.parts(self.gate, bridge, None, &[]);
         Ok(mark(socket, &names.chain())?.is_none()
             && layout::fault(socket, &TABLE, &parts)?.is_none()
             && self.leads(socket, bridge)?.is_none()
-            && (!self.gate.apart || frames::is_of_before(socket)?))
+            && (!self.gate.apart || frames::is_of_an_older_version(socket)?))
     }
 
     /// Refuses a bridge that another network closes otherwise; removes the gate that another boot left for it.

@@ -7,10 +7,10 @@ use super::chains::{self, Names};
 use super::frames;
 use super::ports::{self, Port};
 use super::table::{FROM, GATES, INTO, MEMBERS, TABLE, chain_of, mark};
+use crate::bridge_lock::Exclusive;
 use crate::error::Error;
 use crate::filter::owner::{element, first_word, interface};
-use crate::hold::Alone;
-use crate::netfilter as br_netfilter;
+use crate::parts::br_netfilter;
 
 /// The removal of a port from its bridge's gate; the gate goes with the last port.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(in crate::filter) struct Take<'a> {
     /// The chain and the bridge of the gate.
     left: Option<(String, String)>,
     /// Keeps ADDs from the bridge until its gate is gone, where that ends `br_netfilter` for it.
-    alone: Option<Alone>,
+    alone: Option<Exclusive>,
 }
 
 impl<'a> Take<'a> {
@@ -116,7 +116,7 @@ fn open_if_unused(
     name: &str,
     bridge: &str,
     leaving: Leaving,
-) -> Result<Option<Alone>, Error> {
+) -> Result<Option<Exclusive>, Error> {
     let chain = Chain::new(TABLE, name);
     let Some(references) = socket.references(&chain)? else { return Ok(None) };
     let (gates, own) = elements_of(socket, name, bridge)?;
@@ -215,7 +215,7 @@ fn elements_of(socket: &mut Socket, name: &str, bridge: &str) -> Result<(Vec<Lea
     Ok((gates, leads(&MEMBERS)?.is_some()))
 }
 
-/// Adds ports to those of a gate, with the element that tells that nobody has flushed them since.
+/// Adds ports to those of a gate, with the element whose presence shows that the map has not been flushed.
 pub(super) fn enter(batch: &mut Batch, name: &str, bridge: &str, ports: Vec<&Port>) -> Result<(), Error> {
     let leads = |key: &str| -> Result<Element, Error> {
         Ok(Element::new(&[interface(key)?]).verdict(Verdict::goto(name)))

@@ -1,4 +1,4 @@
-//! The table of all gates: its maps, and what its elements and rules tell.
+//! The table of all gates: its maps, and how its elements and rules are read.
 
 use nftables::{Chain, Data, Element, Family, HookPoint, Kind, Set, Socket, Table, Type, priority};
 
@@ -16,13 +16,13 @@ pub(super) const FORWARD: Chain =
 /// What the comment of each gate's first rule begins with, before the boot's ID.
 pub(super) const BOOT: &str = "boot ";
 
-/// What tells this boot of the host from others: the first part of the kernel's own ID of it.
+/// The ID of this boot of the host: the first part of the kernel's.
 pub(super) fn boot() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.chars().take_while(char::is_ascii_hexdigit).collect()
 }
 
-/// The boot that a gate's rules are of; `None` where they do not tell, as those of versions before.
+/// The boot that a gate's rules are of; `None` where they do not say, as those of older versions.
 pub(super) fn mark(socket: &mut Socket, chain: &Chain) -> Result<Option<String>, Error> {
     let rules = socket.rules(chain)?;
     let mut comments = rules.iter().filter_map(|rule| rule.comment.as_deref());

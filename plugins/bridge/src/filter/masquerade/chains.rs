@@ -78,7 +78,7 @@ impl Wanted {
         change
     }
 
-    /// What is missing beside what an earlier life of the attachment left, or what another interface of the container
+    /// What is missing beside what an earlier ADD of the attachment left, or what another interface of the container
     /// on the same network has, which shares the chain.
     fn beside(&self, chain: &[Rule], base: &[Rule]) -> Transaction {
         let mut change = Transaction::new(TABLE);

@@ -1,5 +1,5 @@
 //! What the reference's bridge leaves with its own nftables backend (from version 1.6 on): a rule an address in a chain
-//! that all networks share, told apart by how its comment begins. Its table stays, as with the reference.
+//! that all networks share, recognised by how its comment begins. Its table stays, as with the reference.
 
 use std::net::IpAddr;
 

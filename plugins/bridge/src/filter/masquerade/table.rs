@@ -1,8 +1,8 @@
 //! Masquerading in one table of the suite's own.
 //!
 //! Two sets have each container's address, one of them together with the interface of the host that its network is
-//! behind: what leaves by another interface is masqueraded. A third one remembers under the name of the container's port
-//! what it has, so that DEL needs to know nothing else:
+//! behind: what leaves by another interface is masqueraded. A map has a record under the name of the container's port,
+//! so that DEL needs to know nothing else:
 //!
 //! ```text
 //! table inet cleat_bridge {

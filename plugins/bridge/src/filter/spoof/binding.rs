@@ -23,7 +23,7 @@
 //! }
 //! ```
 //!
-//! The solicitation from `::` and the ARP request from 0.0.0.0 ask whether somebody else has an address before it is used. The
+//! The solicitation from `::` and the ARP request from 0.0.0.0 ask whether another node has an address before it is used. The
 //! kernel has taken a VLAN's tag off by then, so frames with a tag are held to the same. `given` says which elements are an
 //! attachment's: DEL needs to know nothing else.
 
@@ -39,7 +39,8 @@ use nftables::{
 use super::guard::TABLE;
 use crate::error::Error;
 use crate::filter::owner::{comment, first_word};
-use crate::ipam::Ipam;
+use crate::mac;
+use crate::parts::lease::Ipam;
 
 /// The ports that are held to their addresses.
 pub(super) const BOUND: Set = Set::vmap(TABLE, "bound", &[Type::Ifname]);
@@ -64,7 +65,7 @@ impl Given {
     /// The addresses that IPAM gave, the link-local one that follows from the hardware address, and the unspecified one
     /// where a server of DHCP is asked.
     pub(crate) fn new(mac: Mac, given: impl Iterator<Item = IpAddr>, ipam: &Ipam) -> Self {
-        let mut addresses = vec![IpAddr::V6(link_local(mac))];
+        let mut addresses = vec![IpAddr::V6(mac::link_local(mac))];
         if ipam.asks_a_server() {
             addresses.push(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         }
@@ -88,13 +89,6 @@ impl Given {
             ([port, Field::Mark(number)], some.join(" "))
         })
     }
-}
-
-/// The address that the kernel gives a link from its hardware address (RFC 4291, appendix A).
-fn link_local(mac: Mac) -> Ipv6Addr {
-    let [first, .., last] = mac.octets();
-    let [_, second, third, fourth, fifth, _] = mac.octets();
-    Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, first ^ 2, second, third, 0xff, 0xfe, fourth, fifth, last])
 }
 
 /// What all ports share.
@@ -212,13 +206,6 @@ pub(super) fn missing(socket: &mut Socket, port: Field, given: &Given) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_link_local_address_follows_from_the_hardware_address() {
-        let mac: Mac = "02:00:00:00:00:01".parse().unwrap();
-        assert_eq!(link_local(mac).to_string(), "fe80::ff:fe00:1");
-        assert_eq!(link_local("86:08:aa:bc:9c:70".parse().unwrap()).to_string(), "fe80::8408:aaff:febc:9c70");
-    }
 
     #[test]
     fn every_address_is_recorded() {

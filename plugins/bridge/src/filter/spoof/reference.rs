@@ -77,8 +77,8 @@ fn del_chain(socket: &mut Socket, name: &str) -> Result<(), Error> {
     ledger::put(socket, &mut [&mut Removal::new(TABLE, removal)])
 }
 
-/// Removes what guards nobody any more: rules for interfaces that the host does not have. Whose they are stands there as
-/// container and interface, without the network; so what has its interface stays, whoever's it is, and so does what is
+/// Removes what is left of guards: rules for interfaces that the host does not have. Their owner stands there as
+/// container and interface, without the network; so what has its interface stays, whichever network it is of, and so does what is
 /// `valid`.
 pub(crate) fn gc(
     socket: &mut Socket,

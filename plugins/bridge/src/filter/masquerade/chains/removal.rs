@@ -40,7 +40,7 @@ pub(in crate::filter) fn take(
 pub(in crate::filter) fn del_legacy(chain: &str, addresses: &[IpAddr]) -> Result<(), Error> {
     for program in legacy_programs(TABLE)? {
         let mut outcome = Ok(());
-        // Somebody else may take a rule away between the look and the change.
+        // Another program may delete a rule between the listing and the change.
         for _ in 0..LEGACY_TRIES {
             let Some(change) = legacy_removal(&program, chain, addresses)? else {
                 outcome = Ok(());

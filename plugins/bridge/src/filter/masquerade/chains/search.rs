@@ -25,7 +25,7 @@ pub(in crate::filter) fn is_from(rule: &Rule, addresses: &[IpAddr]) -> bool {
         || addresses.iter().any(|address| rule.clauses.iter().any(|clause| compares(clause, address)))
 }
 
-/// Whether a rule gives packets the address of the host, in words of `nft` or of iptables.
+/// Whether a rule gives packets the address of the host, as `nft` or iptables writes it.
 pub(in crate::filter) fn masquerades(rule: &Rule) -> bool {
     rule.clauses.iter().any(|clause| match clause {
         Clause::Other(name) => name == "masq",

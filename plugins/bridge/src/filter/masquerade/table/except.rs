@@ -9,7 +9,7 @@
 //! }
 //! ```
 //!
-//! A set's name follows from the network. Sets and rules stay until the table goes: an empty one excepts nobody.
+//! A set's name follows from the network. Sets and rules stay until the table goes: an empty one excepts no address.
 
 use ipnetwork::IpNetwork;
 use nftables::{Batch, Expr, Rule, Selector, Set, Socket, Verdict};

@@ -18,13 +18,13 @@ pub(super) struct Heir {
 }
 
 impl Heir {
-    /// Whether it needs an element. One that is named and does not remember everything may need any.
+    /// Whether it needs an element. One that is named and whose record had no room for everything may need any.
     fn needs(&self, place: &Place) -> Result<bool, Error> {
         Ok(self.is_named && self.record.is_cut() || owned_places(&self.record)?.contains(place))
     }
 }
 
-/// Who needs what an owner has when that one goes: by its record, and where that does not tell, by everybody else's.
+/// Who needs what an owner has when that one goes: by its record, and where that had no room, by all others'.
 pub(super) fn heirs(
     socket: &mut Socket,
     owner: &str,
@@ -46,13 +46,13 @@ pub(super) fn heirs(
             }
         }
     }
-    // What somebody has written over may name what is no interface: that one needs nothing.
+    // What another program has written over may name what is no interface: that one needs nothing.
     heirs.retain(|heir| going.iter().any(|place| heir.needs(place).unwrap_or_default()));
     Ok(heirs)
 }
 
 /// Adds to a transaction that takes elements out that some of them stay, as an heir's. The first takes what it needs, and
-/// remembers those behind it.
+/// its record names those after it.
 pub(super) fn bequeath(batch: &mut Batch, going: &[Place], heirs: &[Heir]) -> Result<(), Error> {
     let mut left: Vec<&Place> = going.iter().collect();
     for (at, heir) in heirs.iter().enumerate() {
@@ -65,18 +65,18 @@ pub(super) fn bequeath(batch: &mut Batch, going: &[Place], heirs: &[Heir]) -> Re
         for place in &taken {
             batch.create_element(&place.set(), &Element::new(&place.key).comment(comment.trim_end()));
         }
-        let mut behind = Vec::new();
+        let mut after = Vec::new();
         for other in &heirs[at + 1..] {
             let mut shares = false;
             for place in &taken {
                 shares |= other.needs(place)?;
             }
             if shares && !record.heirs().any(|heir| heir == other.name) {
-                behind.push(other.name.as_str());
+                after.push(other.name.as_str());
             }
         }
-        if !behind.is_empty() {
-            let record = record.with_heirs(record.heirs().chain(behind));
+        if !after.is_empty() {
+            let record = record.with_heirs(record.heirs().chain(after));
             batch.del_element(&OWNERS, &[interface(name)?]);
             batch.create_element(&OWNERS, &owner_element(name, &record)?);
         }

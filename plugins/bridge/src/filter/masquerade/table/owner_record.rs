@@ -44,7 +44,7 @@ impl Record {
         self.0.ends_with(MORE)
     }
 
-    /// Whether the host's interface and the network are there, without which nothing can be told.
+    /// Whether the host's interface and the network are there, without which the rest means nothing.
     pub(super) fn is_readable(&self) -> bool {
         self.0.split(' ').count() > 2
     }

@@ -20,7 +20,7 @@ use crate::filter::masquerade::wanted::Masquerade;
 use crate::filter::owner::{comment, first_word, interface};
 use crate::names;
 
-/// For longer no DEL of the other one goes on that has asked before it had an heir.
+/// No DEL of the other one that read its record before it named an heir goes on for longer.
 const SETTLED: Duration = Duration::from_millis(2);
 
 /// What the table has for one attachment.
@@ -46,7 +46,7 @@ impl<'a> Members<'a> {
         Self { owner, label: names::network_label(&attachment.network), home, comment, addresses, except }
     }
 
-    /// Where the elements are, that of the owner excepted.
+    /// Where the elements are, but for the owner's.
     fn places(&self) -> Result<Vec<Place>, Error> {
         let words: Vec<String> = self.except.iter().map(exception_word).collect();
         let places = |address: &IpAddr| places(*address, self.home, words.iter().map(String::as_str));
@@ -140,15 +140,26 @@ impl<'a> Members<'a> {
             batch.create_chain(&MEMBERS);
             add_rules(batch)?;
         }
-        except::prepare(socket, batch, &self.except, !has_table)?;
-        for place in self.places()? {
+        self.enter_elements(socket, batch, self.places()?, !has_table)
+    }
+
+    /// The elements of these places, and the owner's; `is_new` where nothing is there yet.
+    fn enter_elements(
+        &self,
+        socket: &mut Socket,
+        batch: &mut Batch,
+        places: Vec<Place>,
+        is_new: bool,
+    ) -> Result<(), Error> {
+        except::prepare(socket, batch, &self.except, is_new)?;
+        for place in places {
             batch.create_element(&place.set(), &Element::new(&place.key).comment(self.comment.as_str()));
         }
         batch.create_element(&OWNERS, &owner_element(&self.owner, &self.record())?);
         Ok(())
     }
 
-    /// The elements beside those of others who live and have the same addresses. Says whether there are such others.
+    /// The elements beside those of others that are still there and have the same addresses. Says whether there are any.
     fn enter_beside(&self, socket: &mut Socket, change: &mut Change) -> Result<bool, Error> {
         let mut living = Living::new()?;
         let (mut free, mut others) = (Vec::new(), Vec::new());
@@ -168,20 +179,15 @@ impl<'a> Members<'a> {
             return Ok(false);
         }
         change.needs_ruleset_as_read();
-        let batch = &mut change.batch;
-        except::prepare(socket, batch, &self.except, false)?;
-        for place in free {
-            batch.create_element(&place.set(), &Element::new(&place.key).comment(self.comment.as_str()));
-        }
         for other in &others {
-            self.become_heir(socket, batch, other)?;
+            self.become_heir(socket, &mut change.batch, other)?;
         }
-        batch.create_element(&OWNERS, &owner_element(&self.owner, &self.record())?);
+        self.enter_elements(socket, &mut change.batch, free, false)?;
         Ok(true)
     }
 
-    /// Takes out what is there of the owner, and what stands under the addresses with whatever else its owner has, unless
-    /// that one lives.
+    /// Removes what is there of the owner, and what stands under the addresses with all that its owner has, unless that one is
+    /// still there.
     fn clear(&self, socket: &mut Socket) -> Result<(), Error> {
         take(socket, &self.owner, self.addresses)?;
         let mut living = Living::new()?;
@@ -233,7 +239,7 @@ impl<'a> Members<'a> {
 }
 
 /// Masquerades an attachment. What stands under one of its addresses is mostly left of a container that has gone, since IPAM
-/// gave the address away anew, and is replaced; but who lives keeps it.
+/// gave the address away anew, and is replaced; the elements of a container that is still there stay.
 #[derive(Debug)]
 pub(in crate::filter) struct Put<'a> {
     members: Members<'a>,
@@ -278,7 +284,7 @@ impl Entry<Error> for Put<'_> {
     }
 }
 
-/// Tells which owners live: those whose interface the kernel still has.
+/// Which owners are still there: those whose interface the kernel has.
 struct Living {
     links: netlink::Socket,
     known: HashMap<String, bool>,

@@ -19,15 +19,15 @@ use crate::filter::owner::{first_word, interface, ports_of};
 #[derive(Debug)]
 pub(in crate::filter) struct Take<'a> {
     owner: &'a str,
-    /// The owner's addresses as others tell them. Where it has no record, they lead to what it has.
-    told: &'a [IpAddr],
+    /// The owner's addresses by `prevResult`. Where it has no record, they lead to what it has.
+    addresses: &'a [IpAddr],
     was_there: bool,
 }
 
 impl<'a> Take<'a> {
     /// Nothing there is nothing to do.
-    pub(in crate::filter) fn new(owner: &'a str, told: &'a [IpAddr]) -> Self {
-        Self { owner, told, was_there: false }
+    pub(in crate::filter) fn new(owner: &'a str, addresses: &'a [IpAddr]) -> Self {
+        Self { owner, addresses, was_there: false }
     }
 
     /// Whether there was something, once the entry has been taken.
@@ -46,9 +46,9 @@ impl Entry<Error> for Take<'_> {
         let record = socket.get_element(&OWNERS, &key)?.map(|element| Record::of(element.comment));
         let candidates = match &record {
             Some(record) if record.is_cut() => search(socket, owner)?,
-            // One that another program has written over tells nothing.
+            // One that another program has written over names nothing.
             Some(record) => owned_places(record).or_else(|_| search(socket, owner))?,
-            None if is_any_of(socket, owner, self.told)? => search(socket, owner)?,
+            None if is_any_of(socket, owner, self.addresses)? => search(socket, owner)?,
             None if self.was_there => Vec::new(),
             None => return Ok(()),
         };
@@ -83,8 +83,8 @@ impl Entry<Error> for Take<'_> {
 }
 
 /// Removes what masquerades one owner.
-pub(super) fn take(socket: &mut Socket, owner: &str, told: &[IpAddr]) -> Result<(), Error> {
-    ledger::put(socket, &mut [&mut Take::new(owner, told)])
+pub(super) fn take(socket: &mut Socket, owner: &str, addresses: &[IpAddr]) -> Result<(), Error> {
+    ledger::put(socket, &mut [&mut Take::new(owner, addresses)])
 }
 
 fn is_of(socket: &mut Socket, owner: &str, place: &Place) -> Result<bool, Error> {
@@ -125,7 +125,7 @@ fn search(socket: &mut Socket, owner: &str) -> Result<Vec<Place>, Error> {
     Ok(places)
 }
 
-/// Whether nobody uses the table any more once so many owners, and these elements, have gone. Another program may have
+/// Whether the table is unused once that many owners, and these elements, have gone. Another program may have
 /// flushed the owners; what they had is still in use.
 fn is_left(socket: &mut Socket, owners: usize, going: &[Place]) -> Result<bool, Error> {
     if socket.references(&MEMBERS)? != Some(owners) {
@@ -138,7 +138,7 @@ fn is_left(socket: &mut Socket, owners: usize, going: &[Place]) -> Result<bool, 
     Ok(others == going.iter().filter(|place| !place.is_exception()).count())
 }
 
-/// Whether somebody else has chains in the table, which is then not ours to delete.
+/// Whether another program has chains in the table, which is then not ours to delete.
 fn is_shared(socket: &mut Socket) -> Result<bool, Error> {
     /// Two chains, four sets and a map; the sets of exceptions may be more.
     const OWN: u32 = 7;

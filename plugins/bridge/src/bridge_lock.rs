@@ -1,12 +1,12 @@
-//! Keeping each other from a bridge: an ADD that is about to add a port, and who removes the bridge with its last port, or what
-//! looks like an unfinished port of it.
+//! The lock of a bridge: an ADD that is about to add a port holds it shared; the removal of the bridge with its last port, or of
+//! what looks like an unfinished port, takes it exclusively.
 //!
 //! By a lock file for each bridge, `/run/cleat.<bridge>.lock`, which only root can open. The first ADD makes it, and it goes
 //! with the bridge; of a bridge that is not ours, with the ADD. Where none can be made, as in a user namespace that has no
 //! `/run` of its own, it is the network namespace that is locked: a process that could open that one is of the same user there.
 //!
-//! The version before locked the namespace everywhere, which any process of the host can do. Where a bridge is to be
-//! removed, those of its ADDs that are still at work are minded, and nobody else.
+//! An older version locked the namespace everywhere, which any process of the host can do. Where a bridge is to be removed,
+//! ADDs of that version that still run keep it, and no other process's lock does.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,34 +15,34 @@ use lock::{LockFile, Mode};
 use netlink::{Link, Namespace, NamespaceLock};
 
 use crate::error::Error;
-use crate::host;
+use crate::names;
 
-/// How long an ADD waits for the lock on a namespace. Others could hold that one, so the ADD then goes on without it.
+/// How long an ADD waits for the lock on a namespace, before it goes on without: any process can hold that one.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 fn path(bridge: &str) -> PathBuf {
     PathBuf::from(format!("/run/cleat.{bridge}.lock"))
 }
 
-/// Keeps everybody from removing a bridge that has no port yet, while the guard lives.
+/// The lock of an ADD: nothing removes a bridge that has no port yet while it is held.
 #[derive(Debug)]
 #[must_use = "the lock is released at once unless it is kept"]
-pub(crate) struct Hold {
+pub(crate) struct Shared {
     file: Option<LockFile>,
     _namespace: Option<NamespaceLock>,
 }
 
-/// Keeps every ADD from a bridge while it lives.
+/// The lock of a removal: no ADD begins on the bridge while it is held.
 #[derive(Debug)]
 #[must_use = "the lock is released at once unless it is kept"]
-pub(crate) struct Alone {
+pub(crate) struct Exclusive {
     bridge: String,
     file: Option<LockFile>,
     _namespace: Option<NamespaceLock>,
 }
 
-impl Hold {
-    /// Waits until nobody is removing the bridge, which takes the kernel some 35 ms.
+impl Shared {
+    /// Waits until no removal of the bridge runs, which takes the kernel some 35 ms.
     pub(crate) fn take(host: &Namespace, bridge: &str) -> Result<Self, Error> {
         match LockFile::take(&path(bridge), Mode::Shared) {
             Ok(file) => Ok(Self { file: Some(file), _namespace: None }),
@@ -54,7 +54,7 @@ impl Hold {
     /// Gives the lock up once the bridge has the port.
     pub(crate) fn release(self, bridge: &Link) {
         if let Some(file) = self.file
-            && !host::keeps_mac(bridge)
+            && !names::keeps_mac(bridge)
         {
             // What stays is removed by the next DEL.
             let _ = file.remove();
@@ -62,7 +62,7 @@ impl Hold {
     }
 }
 
-impl Alone {
+impl Exclusive {
     /// Takes the lock where no ADD is at work on the bridge; `None` where one is.
     pub(crate) fn take(host: &Namespace, bridge: &str) -> Result<Option<Self>, Error> {
         let file = match LockFile::try_take(&path(bridge), Mode::Exclusive, true) {

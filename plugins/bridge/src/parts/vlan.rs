@@ -30,7 +30,7 @@ pub(crate) struct Vlans {
     pub native: Option<u16>,
     /// The VLANs that it is on with tags: runs that neither overlap nor touch, in order.
     trunk: Vec<BridgeVlan>,
-    /// Whether the VLANs stay that the bridge puts every new port on, VLAN 1 unless somebody changed it.
+    /// Whether the VLANs stay that the bridge puts every new port on, VLAN 1 unless changed by hand.
     keep_default: bool,
 }
 

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use ipnetwork::IpNetwork;
 use netlink::{AddressFlags, Link, Namespace, Socket, sysctl};
 
-use crate::advertisements;
 use crate::error::Error;
-use crate::neighbours::await_solicitable;
+use crate::parts::advertisements;
 use crate::plan::Plan;
+use crate::solicited_node::await_solicitable;
 
 /// How long duplicate address detection may take, as in the reference.
 const DAD_PATIENCE: Duration = Duration::from_secs(5);

@@ -1,10 +1,10 @@
-//! Has a link removed by a process of its own, and goes on as soon as nobody can see the link any more.
+//! Removes a link by a process of its own, and goes on as soon as the link is off every list.
 //!
-//! The kernel takes a link off every list within a millisecond, tells everybody so, and only then answers the
+//! The kernel takes a link off every list within a millisecond, notifies listeners, and only then answers the
 //! request: once all processors have passed through a grace period, so that it can free the memory (`netdev_run_todo`
 //! and its `rcu_barrier`; 13 of 14 ms). No signal ends that wait, and a process with a thread in it cannot end
-//! either. So the request is sent by this same program, started a second time; init reaps it. Its failure is no
-//! error: the link is then removed as any other.
+//! either. So this same program, started a second time, sends the request; init reaps it. Where that fails, the link is
+//! removed as any other.
 
 use std::ffi::OsString;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -15,33 +15,33 @@ use netlink::Socket;
 
 use crate::error::Error;
 
-/// The first argument of the deputy. Runtimes give plugins none.
-const ERRAND: &str = "remove-link";
+/// The first argument of the process that removes a link. Runtimes give plugins none.
+const REMOVE_LINK: &str = "remove-link";
 
-/// Between two looks at whether the link is gone.
+/// Poll interval while the link is there.
 const PAUSE: Duration = Duration::from_micros(50);
 
 /// A link that is being removed.
 pub(crate) struct Removal {
     index: u32,
-    deputy: Option<Child>,
+    process: Option<Child>,
 }
 
 impl Removal {
-    /// Sends for the removal of a link of the current network namespace.
+    /// Starts the removal of a link of the current network namespace.
     pub(crate) fn begin(index: u32) -> Self {
-        Self { index, deputy: start(index) }
+        Self { index, process: start(index) }
     }
 
-    /// Returns once the link is gone for everybody, with the kernel's error if it is not.
+    /// Returns once the link is off every list, with the kernel's error if it is not.
     pub(crate) fn finish(mut self, socket: &mut Socket) -> Result<(), Error> {
-        while let Some(deputy) = &mut self.deputy {
+        while let Some(process) = &mut self.process {
             if socket.get_link_by_index(self.index)?.is_none() {
                 return Ok(());
             }
-            match deputy.try_wait() {
+            match process.try_wait() {
                 Ok(None) => thread::sleep(PAUSE),
-                Ok(Some(_)) | Err(_) => self.deputy = None,
+                Ok(Some(_)) | Err(_) => self.process = None,
             }
         }
         socket.del_link(self.index)?;
@@ -56,20 +56,20 @@ pub(crate) fn remove(socket: &mut Socket, index: u32) -> Result<(), Error> {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "no other way leaves the wait for the grace period to somebody else"
+    reason = "only another process can wait for the grace period in this one's place"
 )]
 fn start(index: u32) -> Option<Child> {
     // The program as it runs, even where its file has just been replaced. Nothing of the caller's is kept open: a
     // runtime reads the output to its end.
     let mut command = Command::new("/proc/self/exe");
-    command.arg(ERRAND).arg(index.to_string()).env_clear();
+    command.arg(REMOVE_LINK).arg(index.to_string()).env_clear();
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().ok()
 }
 
-/// The whole run of a deputy; `None` where this process is none.
+/// The whole run of the process that removes a link; `None` where this is not that process.
 pub(crate) fn serve(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
-    if arguments.nth(1)? != ERRAND {
+    if arguments.nth(1)? != REMOVE_LINK {
         return None;
     }
     let index = arguments.next().and_then(|text| text.to_str()?.parse().ok());

@@ -108,7 +108,7 @@ impl VlanGateway {
         Ok(link)
     }
 
-    /// Whether nobody uses a device any more that an ADD made. The bridge's ports are looked through until one is found
+    /// Whether a device that an ADD made is unused. The bridge's ports are looked through until one is found
     /// that is on the VLAN.
     pub(crate) fn is_unused(&self, socket: &mut Socket, bridge: &Link) -> Result<bool, Error> {
         let is_ours = |link: &Link| link.alias.as_deref() == Some(GATEWAY_ALIAS) && link.vlan_id.is_some();

@@ -1,4 +1,4 @@
-//! Router advertisements (RFC 4861): the host heeds no container's, and goes on heeding those of its uplinks when it becomes a
+//! Router advertisements (RFC 4861): the host heeds no container's, and still heeds those of its uplinks when it becomes a
 //! router.
 //!
 //! When IPv6 forwarding is switched on, the kernel drops the default routes that advertisements brought, and heeds no further
@@ -18,7 +18,7 @@ use crate::plan::Plan;
 const UNLESS_ROUTER: u32 = 1;
 const ALWAYS: &str = "2";
 
-/// That the host may heed advertisements by a network's bridge, as it cannot be told not to.
+/// That the host may heed advertisements by a network's bridge, as that cannot be switched off.
 #[derive(Debug)]
 pub(crate) struct Heeded {
     accepted: u32,
@@ -61,7 +61,7 @@ pub(crate) fn refuse_inside(link: &Link) {
     }
 }
 
-/// Names a link of the host by which containers' advertisements are heeded again, where that can be mended.
+/// Names a link of the host by which containers' advertisements are heeded again, where that can be set right.
 pub(crate) fn expect_refused(socket: &mut Socket, link: &Link) -> Result<(), Error> {
     let is_heeded = link.advertisements.is_some_and(Advertisements::are_heeded);
     if !is_heeded || is_way_out(socket, link)? || !sysctl::is_writable(&parameter(link)) {
@@ -84,14 +84,14 @@ fn is_way_out(socket: &mut Socket, link: &Link) -> Result<bool, Error> {
 }
 
 /// Has the uplinks whose advertisements brought the host something heed them although it forwards, before it does where
-/// it does not yet (`forwards`). One that forwards already, by another program or a version before, has lost its default routes
+/// it does not yet (`forwards`). One that forwards already, by another program or an older version, has lost its default routes
 /// and gets them back by the next advertisement.
 pub(crate) fn keep(socket: &mut Socket, forwards: bool) -> Result<(), Error> {
     let brought = socket.advertised_routes()?;
     for link in uplinks(socket, &brought)? {
         let parameter = parameter(&link);
         match sysctl::write(&parameter, ALWAYS) {
-            // No network is worse off by what was so before: STATUS tells it.
+            // What was so before makes no network worse: STATUS reports it.
             Err(source) if !forwards => return Err(Error::Sysctl { parameter, value: ALWAYS, source }),
             _ => {}
         }
@@ -100,7 +100,7 @@ pub(crate) fn keep(socket: &mut Socket, forwards: bool) -> Result<(), Error> {
 }
 
 /// Names an uplink whose advertisements the host has heeded and does not heed any more, since it forwards. Before the
-/// network has a bridge there is nothing to tell where the first ADD will see to it: a runtime would never come to that ADD.
+/// network has a bridge there is nothing to report where the first ADD will set it: a runtime would never come to that ADD.
 pub(crate) fn status(socket: &mut Socket, has_bridge: bool) -> Result<(), Error> {
     let brought = socket.advertised_routes()?;
     let mut unheeded = uplinks(socket, &brought)?;

@@ -45,7 +45,7 @@ pub(crate) fn adapt(socket: &mut Socket, conf: &Conf, found: &Link) -> Result<bo
 }
 
 /// The MTU that a bridge is to be given. Beside ports it stays as it is: the kernel keeps it at the least of theirs, unless
-/// somebody has set it by hand and answers for that.
+/// it was set by hand, on the operator's own responsibility.
 fn other_mtu(socket: &mut Socket, conf: &Conf, bridge: &Link) -> Result<Option<u32>, Error> {
     match conf.mtu {
         Some(mtu) if mtu != bridge.mtu && !socket.has_ports(bridge.index)? => Ok(Some(mtu)),
@@ -53,7 +53,7 @@ fn other_mtu(socket: &mut Socket, conf: &Conf, bridge: &Link) -> Result<Option<u
     }
 }
 
-/// Takes back what [`adapt`] changed, unless somebody else relies on it by now: then the bridge has ports.
+/// Takes back what [`adapt`] changed, unless another ADD relies on it by now: then the bridge has ports.
 pub(crate) fn restore(socket: &mut Socket, before: &Link) -> Result<(), Error> {
     let Some(now) = socket.get_link_by_index(before.index)? else {
         return Ok(());

@@ -3,19 +3,20 @@
 //! Where the operator wants it (`forceAddress`), they take the place of addresses that conflict with them. What else is on the
 //! link stays: the kernel would drop all further addresses of an IPv4 network with its first one.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use netlink::{AddressFlags, Link, Mac, Socket};
 
 use crate::conf::Conf;
 use crate::error::Error;
-use crate::neighbours::await_solicitable;
+use crate::mac;
+use crate::solicited_node::await_solicitable;
 
 const NODAD: AddressFlags = AddressFlags { nodad: true, noprefixroute: false };
 
 /// Gives the host's link a gateway's address. `None` where it has it; otherwise the addresses that had to go for it.
-pub(crate) fn ensure_gateway(
+pub(crate) fn ensure(
     socket: &mut Socket,
     conf: &Conf,
     link: &Link,
@@ -50,13 +51,8 @@ pub(crate) fn ensure_gateway(
     }
 }
 
-/// Takes back what [`ensure_gateway`] has done: the address goes, and those come back that it replaced.
-pub(crate) fn restore(
-    socket: &mut Socket,
-    link: u32,
-    replaced: &[IpNetwork],
-    gateway: IpNetwork,
-) -> Result<(), Error> {
+/// Takes back what [`ensure`] has done: the address goes, and those come back that it replaced.
+fn restore(socket: &mut Socket, link: u32, replaced: &[IpNetwork], gateway: IpNetwork) -> Result<(), Error> {
     for address in replaced {
         socket.add_address(link, *address, NODAD)?;
     }
@@ -64,6 +60,20 @@ pub(crate) fn restore(
         Some(first) => replace(socket, link, &[gateway], *first),
         None => Ok(socket.del_address(link, gateway).map(drop)?),
     }
+}
+
+/// As [`restore`], for an ADD that fails. Another ADD may rely on the address by now: it stays where the bridge has ports,
+/// unless these rely on another one that it took the place of.
+pub(crate) fn undo(
+    socket: &mut Socket,
+    [bridge, link]: [u32; 2],
+    replaced: &[IpNetwork],
+    gateway: IpNetwork,
+) -> Result<(), Error> {
+    if replaced.is_empty() && socket.has_ports(bridge)? {
+        return Ok(());
+    }
+    restore(socket, link, replaced, gateway)
 }
 
 /// Removes addresses from a link, and has one that it has already be the first of its network.
@@ -74,7 +84,7 @@ fn replace(socket: &mut Socket, link: u32, old: &[IpNetwork], new: IpNetwork) ->
     for address in old {
         socket.del_address(link, *address)?;
     }
-    // Those that were there before it have been promoted: each is put behind it.
+    // Those that were there before it have been promoted: each is put after it.
     let is_of_network = |found: IpNetwork| {
         found.is_ipv4() && (found.network(), found.prefix()) == (new.network(), new.prefix())
     };
@@ -90,30 +100,17 @@ fn replace(socket: &mut Socket, link: u32, old: &[IpNetwork], new: IpNetwork) ->
 /// What the kernel does itself after a second of duplicate address detection. Until there is a link-local address it
 /// solicits no neighbour for packets that it forwards (`ndisc_send_ns`), so they would be lost.
 fn ensure_link_local(socket: &mut Socket, link: u32, mac: Mac) -> Result<(), Error> {
-    let own = link_local(mac);
+    let own = IpAddr::V6(mac::link_local(mac));
+    let own = IpNetwork::new(own, 64).unwrap_or(IpNetwork::from(own));
     if socket.add_address(link, own, NODAD)? {
         return Ok(());
     }
-    // A link that has a carrier from the start, as a VLAN device, may have it already, and in the midst of detection.
+    // A link that has a carrier from the start, as a VLAN device, may have it already, still tentative.
     if socket.addresses(link)?.iter().any(|address| address.network == own && address.tentative) {
         socket.del_address(link, own)?;
         socket.add_address(link, own, NODAD)?;
     }
     Ok(())
-}
-
-/// The link-local address that the kernel derives from a hardware address (RFC 4291, appendix A).
-fn link_local(mac: Mac) -> IpNetwork {
-    let mut octets = [0; 16];
-    octets[..2].copy_from_slice(&[0xfe, 0x80]);
-    let mac = mac.octets();
-    let (maker, number) = mac.split_at(3);
-    octets[8..11].copy_from_slice(maker);
-    octets[8] ^= 2;
-    octets[11..13].copy_from_slice(&[0xff, 0xfe]);
-    octets[13..].copy_from_slice(number);
-    let address = Ipv6Addr::from(octets);
-    IpNetwork::new(address.into(), 64).unwrap_or(IpNetwork::from(IpAddr::V6(address)))
 }
 
 /// The reference's rule: one IPv4 address a bridge; several IPv6 addresses where their subnets do not overlap.
@@ -130,14 +127,6 @@ fn conflicts(found: IpNetwork, wanted: IpNetwork) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn link_local_addresses_are_the_kernels() {
-        assert_eq!(
-            link_local(Mac::new([0x02, 0x11, 0x22, 0x33, 0x44, 0x55])).to_string(),
-            "fe80::11:22ff:fe33:4455/64"
-        );
-    }
 
     #[test]
     fn one_ipv4_address_and_disjoint_ipv6_subnets() {

@@ -1,15 +1,15 @@
 //! `br_netfilter`: what lets the packet filter see packets between ports of one bridge, switched on for single bridges.
 //!
-//! A bridge has its switches whether the kernel has `br_netfilter` or not, and they read as set either way. That the
-//! module is there is told by its sysctls alone. What is on a VLAN it passes over, also where the bridge itself has put it
-//! there (`br_nf_pre_routing` in `net/bridge/br_netfilter_hooks.c`), so it is of no use to a bridge that filters VLANs.
+//! A bridge has its switches whether the kernel has `br_netfilter` or not, and they read as set either way: only the
+//! module's sysctls show that it is there. It skips packets on a VLAN, also where the bridge itself has put them on
+//! it (`br_nf_pre_routing` in `net/bridge/br_netfilter_hooks.c`), so it is of no use to a bridge that filters VLANs.
 
 use std::path::Path;
 
 use netlink::{BridgeNetfilter, Link, Namespace, Socket};
 
+use crate::bridge_lock::Exclusive;
 use crate::error::Error;
-use crate::hold::Alone;
 
 /// A sysctl of the module's own. Linux before 5.3 has them in the initial network namespace only.
 const MODULE: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
@@ -44,7 +44,7 @@ pub(crate) fn expect_on(bridge: &Link) -> Result<(), Error> {
     )))
 }
 
-/// Refuses a bridge that filters VLANs: it tags every frame within, and the module passes over what is tagged.
+/// Refuses a bridge that filters VLANs: it tags every frame within, and the module skips tagged frames.
 fn expect_untagged(bridge: &Link) -> Result<(), Error> {
     if bridge.vlan_filtering != Some(true) {
         return Ok(());
@@ -62,14 +62,14 @@ pub(crate) fn note(before: Option<BridgeNetfilter>) -> Option<String> {
 
 /// Sets switches back as the [`note`] says, for a gate that is about to go. No ADD may come between: until the guard
 /// goes there is none, and where there is one the switches stay as they are.
-pub(crate) fn switch_back(bridge: &str, note: &str) -> Result<Option<Alone>, Error> {
+pub(crate) fn switch_back(bridge: &str, note: &str) -> Result<Option<Exclusive>, Error> {
     let switched = |name: &str| note.split(' ').any(|word| word == name);
     let (ipv4, ipv6) = (!switched("nf_call_iptables"), !switched("nf_call_ip6tables"));
     let mut socket = Socket::open()?;
     let Some(link) = socket.get_link(bridge)?.filter(|link| link.kind.as_deref() == Some("bridge")) else {
         return Ok(None);
     };
-    let alone = Alone::take(&Namespace::current()?, bridge)?;
+    let alone = Exclusive::take(&Namespace::current()?, bridge)?;
     if alone.is_some() {
         socket.set_bridge_netfilter(link.index, BridgeNetfilter { ipv4, ipv6 })?;
     }
