@@ -4,7 +4,7 @@
 use std::fs;
 
 use nix::libc;
-use sandbox::tracer::{Job, Outcome};
+use sandbox::tracer::{Job, Outcome, SystemCall};
 use sandbox::{Call, Host, Namespaced, isolated};
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ const BUDGETS: [(&str, usize); 14] = [
     ("host-port DEL", 73),
     ("host-port ADD of UDP", 59),
     ("host-port DEL of UDP", 75),
-    ("bridge DEL", 170),
+    ("bridge DEL", 168),
     ("loopback DEL", 69),
     ("cleat add", 572),
     ("cleat del", 581),
@@ -96,6 +96,33 @@ fn system_calls_for_udp_do_not_grow_with_the_links() {
                 !name.contains("host-port") || many <= few + ALLOWANCE,
                 "{name} makes {few} system calls beside few links and {many} beside 200 more"
             );
+        }
+    });
+}
+
+/// What an attachment has in the packet filter comes in one transaction, and goes in one.
+#[test]
+fn all_rules_of_an_attachment_come_and_go_in_one_transaction() {
+    isolated(|| {
+        let _host = Host::new();
+        let conf = json!({"cniVersion": "1.0.0", "name": "whole", "type": "bridge", "bridge": "whole0",
+            "isGateway": true, "ipMasq": true, "ipMasqBackend": "nftables", "macspoofchk": true, "ipspoofchk": true,
+            "ingress": "published", "forward": "accept", "ipam": {"type": "host-local",
+                "ranges": [[{"subnet": "10.1.0.0/16"}], [{"subnet": "fd00:1::/64"}]]}});
+        let netns = Namespaced::new("whole");
+        let count = |verb: &str, id: &str| {
+            let call = Call::new(program("bridge"), verb, &conf);
+            let outcome = call.of(id, &netns, &format!("to-{id}")).job().watch();
+            let said =
+                [outcome.stdout, outcome.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+            assert_eq!(outcome.code, Some(0), "{verb} of {id}: {said:?}");
+            let count =
+                |is_it: fn(&SystemCall) -> bool| outcome.calls.iter().filter(|call| is_it(call)).count();
+            (count(SystemCall::opens_netfilter), count(SystemCall::sends_batch))
+        };
+        // The first makes the tables, and the last removes them.
+        for (verb, id) in [("ADD", "first"), ("ADD", "second"), ("DEL", "second"), ("DEL", "first")] {
+            assert_eq!(count(verb, id), (1, 1), "sockets and transactions of {verb} of {id}");
         }
     });
 }

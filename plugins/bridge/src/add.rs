@@ -1,21 +1,20 @@
-//! ADD: one attachment, one transaction. What fails is undone in reverse, and what cannot be undone is told.
+//! ADD: one attachment, all of it or nothing. What fails is undone in reverse, and what cannot be undone is reported.
 
 use std::net::IpAddr;
-use std::os::fd::AsFd;
 
 use cni::{AddResult, Interface, Request, Target};
-use ipnetwork::IpNetwork;
-use netlink::{Link, Mac, Namespace, Peer, PortFlags, Socket, Veth};
+use netlink::{Link, Mac, Namespace, Socket};
 
-use crate::advertisements::{self, Heeded};
+use crate::bridge_lock::Shared;
 use crate::conf::Conf;
 use crate::error::Error;
-use crate::gate::Held;
-use crate::hold::Hold;
-use crate::masquerade::Masquerade;
+use crate::filter::{self, Filter, Leftover, Stage};
+use crate::parts::advertisements::{self, Heeded};
+use crate::parts::bridge::{self, existing};
+use crate::parts::veth::{self, Macs};
+use crate::parts::{br_netfilter, container, forwarding, gateway};
 use crate::plan::Plan;
-use crate::spoof::addresses::Given;
-use crate::{addresses, container, existing, forward, host, names, netfilter, remove, spoof};
+use crate::{mac, names};
 
 /// Makes an attachment.
 pub(crate) fn add(request: &Request, target: &Target) -> Result<AddResult, cni::Error> {
@@ -30,30 +29,15 @@ struct Add<'a> {
     host: Namespace,
     container: Namespace,
     socket: Socket,
-    done: Vec<Done>,
+    /// What takes back what was done, in the order in which it was done.
+    undo: Vec<Undo>,
+    /// The host's end of the pair, from when it may be there.
+    port: Option<u32>,
     /// That the host may heed router advertisements by the network's bridge.
     heeded: Option<Heeded>,
 }
 
-/// What an ADD has done, and a failing one undoes in reverse.
-enum Done {
-    Addresses,
-    Bridge,
-    Adapted(Link),
-    VlanGateway,
-    /// The gateway's address, on the second of the links, and those that had to go for it.
-    Gateway {
-        links: [u32; 2],
-        gateway: IpNetwork,
-        replaced: Vec<IpNetwork>,
-    },
-    Link(u32),
-    Masquerade(Vec<IpAddr>),
-    Guard,
-    Binding,
-    Gate,
-    Forward,
-}
+type Undo = Box<dyn FnOnce(&mut Add) -> Result<(), Error>>;
 
 impl<'a> Add<'a> {
     fn new(request: &'a Request, target: &'a Target) -> Result<Self, cni::Error> {
@@ -62,13 +46,23 @@ impl<'a> Add<'a> {
             Ok((Namespace::current()?, Namespace::open(target.netns()?)?, Socket::open()?))
         };
         let (host, container, socket) = open()?;
-        Ok(Self { request, target, conf, host, container, socket, done: Vec::new(), heeded: None })
+        Ok(Self {
+            request,
+            target,
+            conf,
+            host,
+            container,
+            socket,
+            undo: Vec::new(),
+            port: None,
+            heeded: None,
+        })
     }
 
     fn run(mut self) -> Result<AddResult, cni::Error> {
         self.set_up().map_err(|error| {
             let error = cni::Error::from(error);
-            match cni::Error::all(self.undo()) {
+            match cni::Error::all(self.take_back()) {
                 Ok(()) => error,
                 Err(further) => error.undo_failed(&further),
             }
@@ -77,16 +71,18 @@ impl<'a> Add<'a> {
 
     fn set_up(&mut self) -> Result<AddResult, Error> {
         if self.conf.keeps_apart() {
-            netfilter::expect()?;
+            br_netfilter::expect()?;
         }
         // A program may need the interface to ask through, as dhcp does; what needs nothing refuses before anything is made.
         let planned = if self.conf.ipam.is_program() { None } else { Some(self.plan()?) };
-        let held = Hold::take(&self.host, self.conf.bridge.as_str())?;
+        let lock = Shared::take(&self.host, self.conf.bridge.as_str())?;
         // Also where it fails half-way, or was made and the kernel's answer is lost.
-        self.done.push(Done::Bridge);
-        let host::Ensured { link: bridge, before, heeded } =
-            host::ensure_bridge(&mut self.socket, &self.conf, None)?;
-        self.done.extend(before.map(Done::Adapted));
+        self.on_failure(remove_bridge);
+        let bridge::Ensured { link: bridge, before, heeded } =
+            bridge::ensure(&mut self.socket, &self.conf, None)?;
+        if let Some(before) = before {
+            self.on_failure(move |add| existing::restore(&mut add.socket, &before));
+        }
         self.heeded = heeded;
         // The gateway's addresses before the bridge's port, where they are known: what a container can reach is complete.
         let ready = match planned {
@@ -96,165 +92,115 @@ impl<'a> Add<'a> {
             }
             None => None,
         };
-        let (host_mac, mac) = (host::random_mac(), self.conf.mac.unwrap_or_else(host::random_mac));
-        let port = self.add_link(&bridge, host_mac, mac)?;
-        self.done.push(Done::Link(port));
-        host::leave_ipv6_to_the_bridge(&names::host_interface(&self.target.attachment));
-        if let Some(gate) = self.conf.gate() {
-            self.done.push(Done::Gate);
-            let port = names::host_interface(&self.target.attachment);
-            let addresses: Vec<IpAddr> =
-                ready.as_ref().map(|(_, plan, _)| plan.addresses().collect()).unwrap_or_default();
-            let held = Held { attachment: &self.target.attachment, port: &port, addresses: &addresses };
-            gate.add(&mut nftables::Socket::open()?, held, bridge.netfilter)?;
-        }
+        let macs = Macs { host: mac::random(), container: self.conf.mac.unwrap_or_else(mac::random) };
+        let Self { conf, target, container, socket, port, .. } = self;
+        let port = veth::add(socket, conf, target, container, &bridge, macs, port)?;
+        veth::leave_ipv6_to_the_bridge(&names::host_interface(&self.target.attachment));
+        // Before the port comes up: nothing is to come through unguarded.
+        let known = ready.as_ref().map(|(_, plan, _)| plan);
+        self.take_filter_on_failure(known);
+        let name = names::host_interface(&self.target.attachment);
+        let ends = (name.as_str(), Some(macs.container));
+        let filter = Filter::new(&self.conf, &self.target.attachment, ends, known);
+        let programs = filter.put(Stage::Whole, bridge.netfilter)?;
         if self.conf.keeps_apart() {
-            netfilter::switch_on(&mut self.socket, &bridge)?;
+            br_netfilter::switch_on(&mut self.socket, &bridge)?;
         }
         if let Some(vlans) = &self.conf.vlans {
             vlans.add(&mut self.socket, port)?;
         }
         // From here on the port keeps the bridge, and its gate.
-        held.release(&bridge);
-        let known: Vec<IpAddr> = ready.iter().flat_map(|(_, plan, _)| plan.addresses()).collect();
-        self.restrict(port, mac, known)?;
+        lock.release(&bridge);
+        programs.run()?;
+        veth::set_flags(&mut self.socket, &self.conf, port, true)?;
         let (given, plan, host_link) = if let Some(ready) = ready {
             ready
         } else {
             container::set_up(&self.container, self.target.ifname().as_str(), self.conf.heeds)?;
-            host::await_forwarding(&mut self.socket, &bridge, port)?;
+            veth::await_forwarding(&mut self.socket, &bridge, port)?;
             let (given, plan) = self.plan()?;
-            if let Some(gate) = self.conf.gate() {
-                let (attachment, addresses) = (&self.target.attachment, plan.addresses().collect::<Vec<_>>());
-                let held =
-                    Held { attachment, port: &names::host_interface(attachment), addresses: &addresses };
-                gate.hold(&mut nftables::Socket::open()?, held)?;
-            }
             let host_link = self.ensure_gateways(&bridge, &plan)?;
-            if self.conf.address_check {
-                self.bind(mac, plan.addresses())?;
-            }
+            self.take_filter_on_failure(Some(&plan));
+            let filter = Filter::new(&self.conf, &self.target.attachment, ends, Some(&plan));
+            filter.put(Stage::Late, bridge.netfilter)?.run()?;
             (given, plan, host_link)
         };
-        host::enable_forwarding(&mut self.socket, &plan.gateways)?;
+        forwarding::enable(&mut self.socket, &plan.gateways)?;
         self.heeded.take().map_or(Ok(()), |heeded| heeded.matters(&plan))?;
         if !self.conf.keep_down {
             let (ifname, dad, heeds) = (self.target.ifname().as_str(), self.conf.dad, self.conf.heeds);
             container::configure(&self.container, ifname, &plan, dad, heeds)?;
-            host::await_forwarding(&mut self.socket, &host_link, port)?;
+            veth::await_forwarding(&mut self.socket, &host_link, port)?;
         }
-        if self.conf.masquerade && !plan.ips.is_empty() {
-            let masquerade = Masquerade::new(&self.target.attachment, &self.conf, &plan);
-            self.done.push(Done::Masquerade(masquerade.addresses.clone()));
-            masquerade.add(self.conf.masquerade_backend)?;
-        }
-        let bridge = host::with_port(&mut self.socket, bridge)?;
-        Ok(self.result(plan, given, [&bridge, &host_link], [host_mac, mac]))
+        let bridge = bridge::with_port(&mut self.socket, bridge)?;
+        Ok(self.result(plan, given, [&bridge, &host_link], macs))
     }
 
     /// Gets the addresses, and decides what they lead to.
     fn plan(&mut self) -> Result<(AddResult, Plan), Error> {
         let given = self.conf.ipam.add(self.request, self.target)?;
-        self.done.push(Done::Addresses);
+        self.on_failure(|add| match add.port {
+            // Where the interface is still there, so is what uses the address.
+            Some(_) => Ok(()),
+            None => add.conf.ipam.del(add.request, add.target).map_err(Error::from),
+        });
         let plan = Plan::new(&self.conf, &given)?;
         Ok((given, plan))
     }
 
-    /// Gives the host's own link its addresses, and returns it.
+    /// Gives the host's own link its addresses, and returns it: the bridge itself, or the VLAN device on it.
     fn ensure_gateways(&mut self, bridge: &Link, plan: &Plan) -> Result<Link, Error> {
-        let host_link = self.ensure_host_link(bridge)?;
-        for gateway in &plan.gateways {
-            let added = addresses::ensure_gateway(&mut self.socket, &self.conf, &host_link, *gateway)?;
+        let mut host_link = bridge.clone();
+        if self.conf.vlan_gateway.is_some() {
+            // A failure in the middle is undone as well.
+            self.on_failure(remove_bridge);
+        }
+        if let Some(device) = &self.conf.vlan_gateway {
+            host_link = device.ensure(&mut self.socket, bridge)?;
+            let heeded = advertisements::refuse(&mut self.socket, &host_link)?;
+            self.heeded = self.heeded.take().or(heeded);
+        }
+        for gateway in plan.gateways.iter().copied() {
+            let added = gateway::ensure(&mut self.socket, &self.conf, &host_link, gateway)?;
             if let Some(replaced) = added {
                 let links = [bridge.index, host_link.index];
-                self.done.push(Done::Gateway { links, gateway: *gateway, replaced });
-                host::pin_mac(&mut self.socket, bridge)?;
+                self.on_failure(move |add| gateway::undo(&mut add.socket, links, &replaced, gateway));
+                bridge::pin_mac(&mut self.socket, bridge)?;
             }
         }
         Ok(host_link)
     }
 
-    /// Sets the port's flags and what it may not do, before the interface is up: nothing is to come through unguarded.
-    /// `known` are the container's addresses, where they are known yet.
-    fn restrict(&mut self, port: u32, mac: Mac, known: Vec<IpAddr>) -> Result<(), Error> {
-        if self.conf.hairpin || self.conf.isolated {
-            let (hairpin, isolated) = (Some(self.conf.hairpin), Some(self.conf.isolated));
-            let flags = PortFlags { hairpin, isolated, ..PortFlags::default() };
-            self.socket.set_bridge_port(port, &flags)?;
-        }
-        if self.conf.spoof_check {
-            self.done.push(Done::Guard);
-            spoof::add(&mut nftables::Socket::open()?, &self.target.attachment, mac)?;
-        }
-        if self.conf.address_check {
-            self.done.push(Done::Binding);
-            self.bind(mac, known.into_iter())?;
-        }
-        if self.conf.forward {
-            self.done.push(Done::Forward);
-            forward::add(&mut nftables::Socket::open()?, self.conf.host_link(), &self.target.attachment)?;
-        }
-        Ok(())
+    fn on_failure(&mut self, undo: impl FnOnce(&mut Add) -> Result<(), Error> + 'static) {
+        self.undo.push(Box::new(undo));
     }
 
-    /// Holds the container to its addresses.
-    fn bind(&self, mac: Mac, addresses: impl Iterator<Item = IpAddr>) -> Result<(), Error> {
-        let given = Given::new(mac, addresses, &self.conf.ipam);
-        spoof::addresses::add(&mut nftables::Socket::open()?, &self.target.attachment, &given)
+    fn take_filter_on_failure(&mut self, plan: Option<&Plan>) {
+        let masqueraded = plan.filter(|plan| self.conf.masquerade && !plan.ips.is_empty());
+        let masqueraded = masqueraded.map(|plan| plan.addresses().collect::<Vec<IpAddr>>());
+        self.on_failure(move |add| {
+            let (attachment, masqueraded) = (&add.target.attachment, masqueraded.as_deref());
+            filter::take(Leftover { attachment, masqueraded, is_foreign: false, gated: None })
+        });
     }
 
-    /// The bridge itself, or the VLAN device on it that has the gateway's addresses.
-    fn ensure_host_link(&mut self, bridge: &Link) -> Result<Link, Error> {
-        let Some(gateway) = &self.conf.vlan_gateway else {
-            return Ok(bridge.clone());
-        };
-        // A failure in the middle is undone as well.
-        self.done.push(Done::VlanGateway);
-        let link = gateway.ensure(&mut self.socket, bridge)?;
-        let heeded = advertisements::refuse(&mut self.socket, &link)?;
-        self.heeded = self.heeded.take().or(heeded);
-        Ok(link)
-    }
-
-    fn add_link(&mut self, bridge: &Link, host_mac: Mac, mac: Mac) -> Result<u32, Error> {
-        let (name, ifname) = (names::host_interface(&self.target.attachment), self.target.ifname().as_str());
-        let alias = names::alias(&self.target.attachment);
-        let veth = Veth {
-            name: &name,
-            mac: Some(host_mac),
-            mtu: self.conf.mtu,
-            master: Some(bridge.index),
-            alias: Some(&alias),
-            peer: Peer { name: ifname, mac: Some(mac), namespace: self.container.as_fd() },
-        };
-        match self.socket.add_veth(&veth) {
-            Ok(index) => Ok(index),
-            // Either end's name may be the one that is taken.
-            Err(error) if error.is_exists() => Err(match self.socket.get_link(&name)? {
-                Some(_) => Error::Attached(self.target.attachment.to_string()),
-                None => Error::InterfaceExists(ifname.to_owned()),
-            }),
-            Err(error) if error.errno() == Some(EXFULL) => Err(Error::Full(bridge.name.clone())),
-            Err(error) => {
-                // It may be there all the same, where the kernel's answer was lost: then it has no alias yet. Whatever
-                // has one is an attachment of before.
-                if let Ok(Some(link)) = self.socket.get_link(&name)
-                    && link.alias.is_none()
-                {
-                    self.done.push(Done::Link(link.index));
-                }
-                Err(error.into())
+    /// Takes everything back that was done, past errors, which are returned.
+    fn take_back(&mut self) -> Vec<cni::Error> {
+        let mut errors = Vec::new();
+        // The pair first: what containers share goes when no port uses it any more, and so does the address.
+        if let Some(port) = self.port {
+            match self.socket.del_link(port) {
+                Ok(_) => self.port = None,
+                Err(error) => errors.push(Error::from(error).into()),
             }
         }
+        while let Some(undo) = self.undo.pop() {
+            errors.extend(undo(self).err().map(cni::Error::from));
+        }
+        errors
     }
 
-    fn result(
-        &self,
-        plan: Plan,
-        given: AddResult,
-        [bridge, host_link]: [&Link; 2],
-        [host_mac, mac]: [Mac; 2],
-    ) -> AddResult {
+    fn result(&self, plan: Plan, given: AddResult, [bridge, host_link]: [&Link; 2], macs: Macs) -> AddResult {
         let interface = |name: &str, mac: Option<Mac>, sandbox: String| Interface {
             name: name.to_owned(),
             mac: mac.map(|mac| mac.to_string()).unwrap_or_default(),
@@ -267,8 +213,8 @@ impl<'a> Add<'a> {
             self.target.netns.as_deref().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
         let mut interfaces = vec![
             interface(&bridge.name, bridge.mac, String::new()),
-            interface(&names::host_interface(attachment), Some(host_mac), String::new()),
-            interface(attachment.ifname.as_str(), Some(mac), sandbox),
+            interface(&names::host_interface(attachment), Some(macs.host), String::new()),
+            interface(attachment.ifname.as_str(), Some(macs.container), sandbox),
         ];
         if host_link.index != bridge.index {
             interfaces.push(interface(&host_link.name, host_link.mac, String::new()));
@@ -276,57 +222,13 @@ impl<'a> Add<'a> {
         AddResult {
             interfaces,
             ips: plan.ips.into_iter().map(|ip| cni::Ip { interface: Some(2), ..ip }).collect(),
-            routes: plan.told_routes,
+            routes: plan.result_routes,
             dns: if self.conf.dns.is_empty() { given.dns } else { self.conf.dns.clone() },
         }
     }
-
-    /// Takes everything back that was done, past errors, which are returned.
-    fn undo(&mut self) -> Vec<cni::Error> {
-        let (mut errors, mut is_gone) = (Vec::new(), true);
-        // The link first: what containers share goes when no port uses it any more, and so does the address.
-        self.done.sort_by_key(|done| matches!(done, Done::Link(_)));
-        while let Some(done) = self.done.pop() {
-            let outcome: Result<(), Error> = match done {
-                Done::Addresses if !is_gone => Ok(()),
-                Done::Addresses => self.conf.ipam.del(self.request, self.target).map_err(Error::from),
-                Done::Bridge | Done::VlanGateway => {
-                    let Conf { bridge, vlan_gateway, .. } = &self.conf;
-                    let (host, socket) = (&self.host, &mut self.socket);
-                    host::remove_bridge_if_unused(host, socket, bridge.as_str(), vlan_gateway.as_ref())
-                }
-                Done::Adapted(before) => existing::restore(&mut self.socket, &before),
-                Done::Gateway { links, gateway, replaced } => self.remove_gateway(links, gateway, &replaced),
-                Done::Link(index) => {
-                    let removed = self.socket.del_link(index);
-                    is_gone = removed.is_ok();
-                    removed.map(drop).map_err(Error::from)
-                }
-                Done::Guard => remove::del_guard(&names::host_interface(&self.target.attachment)),
-                Done::Binding => remove::del_binding(&names::host_interface(&self.target.attachment)),
-                Done::Forward => remove::del_forward(&names::host_interface(&self.target.attachment)),
-                Done::Gate => remove::del_gate(&names::host_interface(&self.target.attachment)),
-                Done::Masquerade(addresses) => remove::del_masquerade(&self.target.attachment, &addresses),
-            };
-            errors.extend(outcome.err().map(cni::Error::from));
-        }
-        errors
-    }
-
-    /// Another ADD may rely on the address by now: it stays where the bridge has ports, unless these rely on another one that
-    /// it took the place of.
-    fn remove_gateway(
-        &mut self,
-        [bridge, link]: [u32; 2],
-        gateway: IpNetwork,
-        replaced: &[IpNetwork],
-    ) -> Result<(), Error> {
-        if replaced.is_empty() && self.socket.has_ports(bridge)? {
-            return Ok(());
-        }
-        addresses::restore(&mut self.socket, link, replaced, gateway)
-    }
 }
 
-/// `EXFULL` (asm-generic/errno.h): what the kernel answers for the 1,024th port.
-const EXFULL: i32 = 54;
+fn remove_bridge(add: &mut Add) -> Result<(), Error> {
+    let Conf { bridge, vlan_gateway, .. } = &add.conf;
+    bridge::remove_if_unused(&add.host, &mut add.socket, bridge.as_str(), vlan_gateway.as_ref())
+}

@@ -6,13 +6,12 @@ use ipnetwork::IpNetwork;
 use netlink::{Link, Namespace, Socket};
 
 use crate::conf::Conf;
-use crate::error::Error;
-use crate::gate::Held;
-use crate::masquerade::Masquerade;
+use crate::error::{Error, NOT_FORWARDED};
+use crate::filter::Filter;
+use crate::names;
+use crate::parts::veth::Port;
+use crate::parts::{advertisements, br_netfilter, container, forwarding, veth};
 use crate::plan::Plan;
-use crate::port::Port;
-use crate::spoof::addresses::Given;
-use crate::{advertisements, container, forward, host, netfilter, port, spoof};
 
 /// Compares an attachment with its previous result and the configuration.
 pub(crate) fn check(request: &Request, target: &Target) -> Result<(), cni::Error> {
@@ -35,32 +34,13 @@ pub(crate) fn check(request: &Request, target: &Target) -> Result<(), cni::Error
 
 /// Compares the packet filter's side.
 fn rules(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan, port: &Port) -> Result<(), Error> {
-    if let Some(gate) = conf.gate() {
-        let addresses: Vec<_> = plan.addresses().collect();
-        let held = Held { attachment: &target.attachment, port: &port.link.name, addresses: &addresses };
-        gate.check(&mut nftables::Socket::open()?, held)?;
-    }
-    if conf.forward {
-        forward::check(&mut nftables::Socket::open()?, conf.host_link(), &target.attachment)?;
-    }
+    let mut mac = None;
     if conf.spoof_check || conf.address_check {
         let told = container_interface(result, target)?;
-        let mac = told
-            .mac
-            .parse()
-            .map_err(|_| Error::Differs(format!("prevResult has no MAC address for {}", told.name)))?;
-        let mut rules = nftables::Socket::open()?;
-        if conf.spoof_check {
-            spoof::check(&mut rules, &target.attachment, port, mac)?;
-        }
-        if conf.address_check {
-            spoof::addresses::check(&mut rules, port, &Given::new(mac, plan.addresses(), &conf.ipam))?;
-        }
+        let none = |_| Error::Differs(format!("prevResult has no MAC address for {}", told.name));
+        mac = Some(told.mac.parse().map_err(none)?);
     }
-    if conf.masquerade && !plan.ips.is_empty() {
-        Masquerade::new(&target.attachment, conf, plan).check(conf.masquerade_backend)?;
-    }
-    Ok(())
+    Filter::new(conf, &target.attachment, (&port.link.name, mac), Some(plan)).check(port)
 }
 
 /// Compares the host's side, and returns the host's end of the pair.
@@ -78,20 +58,20 @@ fn host(
     }
     expect_up(&bridge)?;
     if conf.keeps_apart() {
-        netfilter::expect_on(&bridge)?;
+        br_netfilter::expect_on(&bridge)?;
     }
     if conf.promiscuous && !bridge.promisc {
         return differs(format!("bridge {name} is not in promiscuous mode"));
     }
-    let found = port::find(socket, conf, target, result)?;
-    // That of somebody else's bridge follows its ports, unless it was kept for the gateway's sake. What the reference makes
-    // gets an address from udev, behind its back.
-    let keeps_mac = found.is_ours && (conf.gateway || host::keeps_mac(&bridge));
+    let found = veth::find(socket, conf, target, result)?;
+    // That of another program's bridge follows its ports, unless it was kept for the gateway's sake. What the reference makes
+    // gets an address from udev afterwards.
+    let keeps_mac = found.is_ours && (conf.gateway || names::keeps_mac(&bridge));
     let told = result.interfaces.iter().find(|told| told.name == name && told.sandbox.is_empty());
     if let Some(told) = told.filter(|_| keeps_mac) {
         expect_mac(&bridge, told)?;
     }
-    // Beside what the reference made nobody has switched it off.
+    // Beside what the reference made it has not been switched off.
     if found.is_ours {
         advertisements::expect_refused(socket, &bridge)?;
     }
@@ -107,8 +87,8 @@ fn host(
         if let Some(missing) = plan.gateways.iter().find(|gateway| !addresses.contains(gateway)) {
             return differs(format!("bridge {} does not have gateway address {missing}", link.name));
         }
-        if let Some(parameter) = host::not_forwarded(socket, &plan.gateways)?.first() {
-            return differs(format!("{parameter} {} {name}", host::NOT_FORWARDED));
+        if let Some(parameter) = forwarding::missing(socket, &plan.gateways)?.first() {
+            return differs(format!("{parameter} {NOT_FORWARDED} {name}"));
         }
     }
     let port = &found.link;

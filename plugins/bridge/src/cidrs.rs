@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_told_with_its_place() {
+    fn what_is_no_network_is_refused_with_its_place() {
         for (text, words) in [
             ("10.244.0.0", "has no prefix length"),
             ("10.244.0.0/33", "is no address with a prefix length"),

@@ -1,6 +1,6 @@
 //! Whether a network's subnet is another link's too: then the host has two ways to one address, and takes the first.
 //!
-//! It is asked where somebody wants to know, in STATUS and by `cleat check`, and refuses no ADD: a node on which it works
+//! STATUS and `cleat check` report it, and no ADD is refused for it: a node on which it works
 //! all the same goes on working.
 
 use ipnetwork::IpNetwork;

@@ -8,10 +8,9 @@ use serde::Deserialize;
 
 use crate::cidrs;
 use crate::error::Error;
-use crate::gate::BridgeGate;
-use crate::gateway::VlanGateway;
-use crate::ipam::Ipam;
-use crate::vlan::{TrunkKeys, Vlans};
+use crate::parts::lease::Ipam;
+use crate::parts::vlan::{TrunkKeys, Vlans};
+use crate::parts::vlan_gateway::VlanGateway;
 
 /// The keys as they are written; the meaning and default of each is the reference plugin's.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -161,11 +160,6 @@ impl Conf {
         self.gate.is_some_and(|gate| gate.apart)
     }
 
-    /// The gate of the bridge, where it has one.
-    pub(crate) fn gate(&self) -> Option<BridgeGate<'_>> {
-        self.gate.map(|gate| BridgeGate { gate, bridge: self.host_link(), from: &self.ingress_from })
-    }
-
     /// The name of the host's own link on the network, which all that is routed passes.
     pub(crate) fn host_link(&self) -> &IfName {
         self.vlan_gateway.as_ref().map_or(&self.bridge, |gateway| &gateway.name)
@@ -197,7 +191,7 @@ impl Conf {
                 return Err(config(&format!("forward {other:?} is unknown"), "use \"host\" or \"accept\""));
             }
         };
-        // Whoever has his firewall opened for a network means what the network publishes, unless he says otherwise.
+        // To open the firewall for a network is to mean what the network publishes, unless the configuration says otherwise.
         let ingress = if forward && keys.ingress.is_empty() { "published" } else { &keys.ingress };
         let edge = match (keys.internal, ingress) {
             (true, _) => Edge::Internal,
@@ -331,13 +325,19 @@ impl Removal {
         let ipam = match (conf.value(&["ipam"]), conf.value(&["ipam", "type"])) {
             (None | Some(serde_json::Value::Object(_)), None) => Ipam::None,
             (_, Some(serde_json::Value::String(plugin))) => Ipam::new(plugin.clone()),
-            // Nobody could have had this plugin's ADD with it. The folder that most addresses are leased in tells more.
+            // No ADD of this plugin can have succeeded with it. Most addresses are leased by host-local.
             _ => Ipam::HostLocal,
         };
         let says = |key: &str, word: serde_json::Value| conf.value(&[key]) == Some(&word);
         let has_gate =
             says("icc", false.into()) || says("internal", true.into()) || says("ingress", "published".into());
         Self { bridge, vlan_gateway, has_gate, ipam }
+    }
+
+    /// The link that has a gate, where the network closes its bridge and its name is known.
+    pub(crate) fn gated(&self) -> Option<&str> {
+        let bridge = self.bridge.as_ref().ok().filter(|_| self.has_gate)?;
+        Some(self.vlan_gateway.as_ref().map_or(bridge, |device| &device.name).as_str())
     }
 }
 

@@ -4,9 +4,14 @@ use std::net::IpAddr;
 
 use cni::Code;
 use ipnetwork::IpNetwork;
+use nftables::ledger::Contended;
 
-use crate::advertisements::UNHEEDED;
-use crate::host::NOT_FORWARDED;
+/// The words of STATUS and CHECK by which an obstacle is recognised.
+pub const OBSTACLE: &str = "drops what is forwarded from and to bridge";
+/// What an [`Error::Unheeded`] says of a host.
+const UNHEEDED: &str = "the host forwards IPv6 and heeds no router advertisements of";
+/// What CHECK says of a parameter without which a bridge leads nowhere.
+pub(crate) const NOT_FORWARDED: &str = "is off: nothing is forwarded from and to bridge";
 
 /// A failure of the bridge plugin.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +86,7 @@ pub enum Error {
     },
     /// `icc: false` cannot be kept to on a bridge that filters VLANs.
     #[error(
-        "bridge {0} filters VLANs, and br_netfilter passes over what is on one, so \"icc\": false cannot be kept to"
+        "bridge {0} filters VLANs, and br_netfilter skips packets that are on one, so \"icc\": false cannot be kept to"
     )]
     ApartOnVlans(String),
     /// `icc: false` cannot be kept to.
@@ -120,7 +125,7 @@ pub enum Error {
     /// CHECK found a difference.
     #[error("{0}")]
     Differs(String),
-    /// Somebody holds the lock of the bridge.
+    /// Another process holds the lock of the bridge.
     #[error("{0}")]
     Busy(#[from] lock::Busy),
     /// Others changed, or removed, what was being set up or taken down.
@@ -144,13 +149,19 @@ pub enum Error {
 #[must_use]
 pub fn is_the_hosts(error: &cni::Error) -> bool {
     let said = error.to_string();
-    [UNHEEDED, NOT_FORWARDED, crate::OBSTACLE].iter().any(|words| said.contains(words))
+    [UNHEEDED, NOT_FORWARDED, OBSTACLE].iter().any(|words| said.contains(words))
 }
 
 impl Error {
     /// A failure to make a bridge, or to make one filter VLANs, with what is missing where the kernel cannot do it at all.
     pub(crate) fn vlan_filtering(error: netlink::Error) -> Self {
         if error.is_unsupported() { Self::NoVlans(error) } else { Self::Netlink(error) }
+    }
+}
+
+impl From<Contended> for Error {
+    fn from(contended: Contended) -> Self {
+        Self::Passing(contended.to_string())
     }
 }
 
@@ -201,5 +212,17 @@ impl From<Error> for cni::Error {
                 .details("set \"ipMasqBackend\": \"nftables\", which needs no program"),
             Error::Netlink(_) | Error::Nftables(_) | Error::Iptables(_) => Self::new(Code::Kernel, text),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_contended_table_is_for_another_time() {
+        let contended = Contended { table: "inet cleat_bridge".to_owned() };
+        let error = cni::Error::from(Error::from(contended));
+        assert_eq!(error.code(), Code::TryAgain.number());
     }
 }

@@ -1,38 +1,25 @@
 //! The `bridge` plugin: connects a container to a Linux bridge by a veth pair, gives it addresses and routes, makes the
 //! bridge its gateway, and masquerades what leaves the network.
 //!
-//! `conf` and `vlan` read and validate, `plan` decides, `port` finds what is there, `host`, `existing`, `gateway`, `vlan`,
-//! `container`, `masquerade`, `gate`, `netfilter`, `addresses`, `advertisements`, `forward`, `spoof` and `deputy` act and look;
-//! `add`, `remove` and `check` are the verbs made of them.
+//! `conf` reads and validates, `plan` decides, [`parts`] make and check the interfaces, addresses and sysctls, [`filter`] what the
+//! packet filter has; `add`, `remove`, `check` and `repair` are the verbs made of them.
 
 mod add;
-mod addresses;
-mod advertisements;
+mod bridge_lock;
 mod check;
 mod cidrs;
 mod clash;
 mod conf;
-mod container;
-mod deputy;
 mod error;
-mod existing;
-mod forward;
-mod gate;
-mod gateway;
-mod hold;
-mod host;
-mod ipam;
-mod masquerade;
+mod filter;
+mod link_removal;
+mod mac;
 mod names;
-mod neighbours;
-mod netfilter;
+mod parts;
 mod plan;
-mod port;
 mod remove;
 mod repair;
-mod spoof;
-mod tables;
-mod vlan;
+mod solicited_node;
 
 use std::process::ExitCode;
 
@@ -40,17 +27,19 @@ use cni::schema::{self, Described};
 use cni::{AddResult, Plugin, Request, Target};
 use netlink::{Family, Namespace, Socket};
 
-pub use error::{Error, is_the_hosts};
-pub use forward::OBSTACLE;
+pub use error::{Error, OBSTACLE, is_the_hosts};
 pub use names::{attachment_of, is_of_network};
 pub use repair::repair;
 
 use conf::Conf;
+use filter::gate::BridgeGate;
+use filter::{forward, masquerade};
+use parts::{advertisements, br_netfilter, bridge};
 
 /// The program: the plugin, or what it starts itself to wait in its place.
 #[must_use]
 pub fn main() -> ExitCode {
-    deputy::serve(std::env::args_os()).unwrap_or_else(cni::run::<Bridge>)
+    link_removal::serve(std::env::args_os()).unwrap_or_else(cni::run::<Bridge>)
 }
 
 /// Says which other link has addresses of the network's subnets, if one has.
@@ -92,7 +81,7 @@ impl Plugin for Bridge {
         let conf = Conf::new(request, None)?;
         conf.ipam.status(request)?;
         if conf.keeps_apart() {
-            netfilter::expect()?;
+            br_netfilter::expect()?;
         }
         let unavailable = |error: Error| match error {
             Error::Clash { .. } => error.into(),
@@ -103,14 +92,14 @@ impl Plugin for Bridge {
             socket.expect_privilege()?;
             Namespace::current()?.enter(|| ())?;
             let bridge = socket.get_link(conf.bridge.as_str())?;
-            bridge.as_ref().map_or(Ok(()), host::expect_bridge)?;
+            bridge.as_ref().map_or(Ok(()), bridge::expect)?;
             if conf.masquerade {
                 masquerade::status(conf.masquerade_backend)?;
             }
             if conf.spoof_check || conf.address_check || conf.gate.is_some() {
                 nftables::Socket::open()?.generation()?;
             }
-            if let (Some(gate), Some(bridge)) = (conf.gate(), &bridge) {
+            if let (Some(gate), Some(bridge)) = (BridgeGate::of(&conf), &bridge) {
                 gate.status(&mut socket, bridge, &request.conf.network)?;
             }
             if conf.gateway && forward::gives_ipv6(request) && socket.forwards(Family::V6).unwrap_or_default()

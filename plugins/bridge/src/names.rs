@@ -1,13 +1,22 @@
 //! Names of kernel objects, derived from what identifies an attachment or a network, so that DEL and GC find them
-//! without asking anybody.
+//! without any record.
 
 pub(crate) use cni::links::{BRIDGE_ALIAS, GATEWAY_ALIAS, alias_prefix, network_label};
-use cni::{Attachment, NetworkName, links};
+use cni::{Attachment, ContainerId, IfName, NetworkName, links};
 use netlink::Link;
 
 /// The host's end of an attachment's veth pair.
 pub(crate) fn host_interface(attachment: &Attachment) -> String {
     attachment.host_interface()
+}
+
+/// The host's ends of a network's attachments.
+pub(crate) fn host_interfaces(network: &NetworkName, attachments: &[(ContainerId, IfName)]) -> Vec<String> {
+    let host_interface = |(container_id, ifname): &(ContainerId, IfName)| {
+        let (container_id, ifname) = (container_id.clone(), ifname.clone());
+        host_interface(&Attachment { network: network.clone(), container_id, ifname })
+    };
+    attachments.iter().map(host_interface).collect()
 }
 
 /// Whether a link has a name of that form; other programs' veth pairs have shorter ones.
@@ -17,12 +26,17 @@ pub(crate) fn is_host_interface(name: &str) -> bool {
     })
 }
 
-/// What a link of this suite carries as its alias: people read it in `ip link`, GC tells networks apart by it.
+/// What a link of this suite carries as its alias: people read it in `ip link`, GC finds a network's links by it.
 pub(crate) fn alias(attachment: &Attachment) -> String {
     let Attachment { network, container_id, ifname } = attachment;
     let mut text = format!("{} {ifname} {container_id}", alias_prefix(network));
     text.truncate(ALIAS_MAX);
     text
+}
+
+/// Whether a bridge's hardware address is its own for sure: an ADD made the bridge, and gave it the address.
+pub(crate) fn keeps_mac(bridge: &Link) -> bool {
+    bridge.alias.as_deref() == Some(BRIDGE_ALIAS)
 }
 
 /// The attachment of a network that a link belongs to, by its alias and its name; `None` where it is none of the network's,
@@ -47,8 +61,6 @@ const ALIAS_MAX: usize = 255;
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-
-    use cni::{ContainerId, IfName};
 
     use super::*;
 

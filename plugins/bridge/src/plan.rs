@@ -1,4 +1,4 @@
-//! From configuration and addresses to what will be set up: pure, without a look at the kernel.
+//! From configuration and addresses to what will be set up: pure, without questions to the kernel.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,10 +11,10 @@ use crate::error::Error;
 /// What an ADD sets up, once the addresses are known.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// The container's addresses with their gateways, as the result tells them.
+    /// The container's addresses with their gateways, as the result has them.
     pub ips: Vec<Ip>,
-    /// The container's routes as the result tells them: without a gateway where the configuration had none.
-    pub told_routes: Vec<cni::Route>,
+    /// The container's routes as the result has them: without a gateway where the configuration had none.
+    pub result_routes: Vec<cni::Route>,
     /// The container's routes as the kernel gets them, each with its gateway; the link is not known yet.
     pub routes: Vec<netlink::Route>,
     /// The addresses of the bridge: one for each gateway, with its subnet's prefix length.
@@ -31,13 +31,13 @@ impl Plan {
             });
         }
         let mut ips = ipam.ips.clone();
-        let mut told_routes = ipam.routes.clone();
+        let mut result_routes = ipam.routes.clone();
         let mut gateways = Vec::new();
         for ip in &mut ips {
             if conf.gateway && ip.gateway.is_none() {
                 ip.gateway = Some(first_host(ip.address)?);
             }
-            // An unspecified one is nobody's address, as with the reference.
+            // An unspecified one is no address, as with the reference.
             let named = ip.gateway.filter(|gateway| !gateway.is_unspecified());
             let Some(gateway) = named.filter(|_| conf.gateway) else {
                 continue;
@@ -48,12 +48,12 @@ impl Plan {
             }
             let default = default_route(gateway);
             let is_it = |route: &cni::Route| route.dst == default && is_of_main_table(route);
-            if conf.default_gateway && !told_routes.iter().any(is_it) {
-                told_routes.push(cni::Route::new(default, Some(gateway)));
+            if conf.default_gateway && !result_routes.iter().any(is_it) {
+                result_routes.push(cni::Route::new(default, Some(gateway)));
             }
         }
-        let routes = told_routes.iter().map(|route| kernel_route(route, &ips)).collect();
-        Ok(Self { ips, told_routes, routes, gateways })
+        let routes = result_routes.iter().map(|route| kernel_route(route, &ips)).collect();
+        Ok(Self { ips, result_routes, routes, gateways })
     }
 
     /// The container's addresses.
@@ -122,7 +122,7 @@ fn with_length(address: IpAddr, length: u8) -> Option<IpNetwork> {
     IpNetwork::new(address, length).ok()
 }
 
-/// The first host of a subnet, which is the gateway where nobody names one.
+/// The first host of a subnet, which is the gateway where none is named.
 fn first_host(address: IpNetwork) -> Result<IpAddr, Error> {
     let next = match address.network() {
         IpAddr::V4(network) => u32::from(network).checked_add(1).map(|next| IpAddr::V4(next.into())),
@@ -173,7 +173,7 @@ mod tests {
         let plan = plan(&json!({"isGateway": true}), &dual()).unwrap();
         let gateways: Vec<_> = plan.routes.iter().map(|route| route.gateway.unwrap().to_string()).collect();
         assert_eq!(gateways, ["10.1.0.1", "fd00::7"]);
-        assert_eq!(plan.told_routes[0].gw, None, "the result repeats what IPAM said");
+        assert_eq!(plan.result_routes[0].gw, None, "the result repeats what IPAM said");
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(gateways, wanted.map(|gateway| gateway.map(str::to_owned)));
         assert_eq!(text(&plan.gateways), ["10.1.0.1/24"]);
         assert_eq!(
-            plan.told_routes[0].gw,
+            plan.result_routes[0].gw,
             Some("0.0.0.0".parse().unwrap()),
             "the result repeats what IPAM said"
         );
@@ -199,7 +199,7 @@ mod tests {
     fn a_default_gateway_adds_only_the_missing_default_routes() {
         let plan = plan(&json!({"isDefaultGateway": true}), &dual()).unwrap();
         let told: Vec<_> =
-            plan.told_routes.iter().map(|r| (r.dst.to_string(), r.gw.map(|gw| gw.to_string()))).collect();
+            plan.result_routes.iter().map(|r| (r.dst.to_string(), r.gw.map(|gw| gw.to_string()))).collect();
         let wanted = [("0.0.0.0/0", None), ("fd99::/16", Some("fd00::7")), ("::/0", Some("fd00::9"))];
         assert_eq!(told, wanted.map(|(dst, gw)| (dst.to_owned(), gw.map(str::to_owned))));
     }

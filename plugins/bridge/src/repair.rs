@@ -8,19 +8,18 @@
 
 use cni::{AddResult, Args, Code, Interface, Plugin, Request, Target};
 use host_local::HostLocal;
-use netlink::{Link, Mac, Namespace, PortFlags, Socket};
+use netlink::{Mac, Namespace, Socket};
 use serde_json::{Map, Value, json};
 
+use crate::bridge_lock::Shared;
+use crate::check;
 use crate::conf::Conf;
 use crate::error::Error;
-use crate::gate::Held;
-use crate::hold::Hold;
-use crate::ipam::Ipam;
-use crate::masquerade::Masquerade;
+use crate::filter::{Filter, Stage};
+use crate::parts::lease::Ipam;
+use crate::parts::veth::{self, Port};
+use crate::parts::{advertisements, br_netfilter, bridge, container, forwarding, gateway};
 use crate::plan::Plan;
-use crate::port::{self, Port};
-use crate::spoof::addresses::Given;
-use crate::{addresses, advertisements, check, container, forward, host, netfilter, spoof};
 
 /// Restores an attachment to what the previous result says of it.
 ///
@@ -37,7 +36,7 @@ pub fn repair(request: &Request, target: &Target) -> Result<(), cni::Error> {
     let inner = container::observe(&inside, ifname, &[])?.link;
     let gone =
         |why: &str| cni::Error::new(Code::UnknownContainer, format!("{} has gone{why}", target.attachment));
-    let port = match port::find(&mut Socket::open().map_err(Error::from)?, &conf, target, result) {
+    let port = match veth::find(&mut Socket::open().map_err(Error::from)?, &conf, target, result) {
         Ok(port) if inner.is_some() => port,
         Ok(_) => return Err(gone("")),
         Err(Error::Differs(why)) => return Err(gone(&format!(": {why}"))),
@@ -45,7 +44,7 @@ pub fn repair(request: &Request, target: &Target) -> Result<(), cni::Error> {
     };
     if !port.is_ours {
         // Where nothing but the host's own settings is wrong, the rest is left as it is.
-        host::enable_forwarding(&mut Socket::open().map_err(Error::from)?, &plan.gateways)?;
+        forwarding::enable(&mut Socket::open().map_err(Error::from)?, &plan.gateways)?;
         if check::check(request, target).is_ok() {
             return Ok(());
         }
@@ -65,10 +64,10 @@ fn restore(
     let port = found.link.index;
     let mut socket = Socket::open()?;
     let here = Namespace::current()?;
-    let held = Hold::take(&here, conf.bridge.as_str())?;
+    let lock = Shared::take(&here, conf.bridge.as_str())?;
     // With the hardware address that the neighbours know.
-    let mac = told_mac(result, conf.bridge.as_str(), true);
-    let host::Ensured { link: bridge, heeded, .. } = host::ensure_bridge(&mut socket, conf, mac)?;
+    let mac = mac_of(result, conf.bridge.as_str(), true);
+    let bridge::Ensured { link: bridge, heeded, .. } = bridge::ensure(&mut socket, conf, mac)?;
     let (host_link, heeded_there) = match &conf.vlan_gateway {
         Some(device) => {
             let link = device.ensure(&mut socket, &bridge)?;
@@ -79,66 +78,32 @@ fn restore(
     };
     heeded.or(heeded_there).map_or(Ok(()), |heeded| heeded.matters(plan))?;
     for gateway in &plan.gateways {
-        addresses::ensure_gateway(&mut socket, conf, &host_link, *gateway)?;
+        gateway::ensure(&mut socket, conf, &host_link, *gateway)?;
     }
     socket.set_master(port, Some(bridge.index))?;
     if let Some(vlans) = &conf.vlans {
         vlans.add(&mut socket, port)?;
     }
-    close(conf, target, result, plan, (&bridge, found))?;
+    let mac = mac_of(result, target.ifname().as_str(), false);
+    let filter = Filter::new(conf, &target.attachment, (&found.link.name, mac), Some(plan));
+    let programs = filter.put(Stage::Repair(found), bridge.netfilter)?;
     if conf.keeps_apart() {
-        netfilter::switch_on(&mut socket, &bridge)?;
+        br_netfilter::switch_on(&mut socket, &bridge)?;
     }
-    held.release(&bridge);
-    let (hairpin, isolated) = (Some(conf.hairpin), Some(conf.isolated));
-    socket.set_bridge_port(port, &PortFlags { hairpin, isolated, ..PortFlags::default() })?;
-    if conf.forward {
-        forward::restore(&mut nftables::Socket::open()?, conf.host_link(), &target.attachment)?;
-    }
+    lock.release(&bridge);
+    programs.run()?;
+    veth::set_flags(&mut socket, conf, port, false)?;
     socket.set_up(port)?;
-    host::enable_forwarding(&mut socket, &plan.gateways)?;
+    forwarding::enable(&mut socket, &plan.gateways)?;
     if !conf.keep_down {
         container::configure(inside, target.ifname().as_str(), plan, conf.dad, conf.heeds)?;
-        host::await_forwarding(&mut socket, &host_link, port)?;
+        veth::await_forwarding(&mut socket, &host_link, port)?;
     }
-    if conf.masquerade && !plan.ips.is_empty() {
-        Masquerade::new(&target.attachment, conf, plan).restore(conf.masquerade_backend)?;
-    }
-    Ok(())
-}
-
-/// What is to be closed is closed before the port is known to be up.
-fn close(
-    conf: &Conf,
-    target: &Target,
-    result: &AddResult,
-    plan: &Plan,
-    (bridge, port): (&Link, &Port),
-) -> Result<(), Error> {
-    if !conf.spoof_check && !conf.address_check && conf.gate().is_none() {
-        return Ok(());
-    }
-    let mut rules = nftables::Socket::open()?;
-    let told = told_mac(result, target.ifname().as_str(), false);
-    if let Some(mac) = told.filter(|_| conf.spoof_check) {
-        spoof::restore(&mut rules, &target.attachment, port, mac)?;
-    }
-    if let Some(mac) = told.filter(|_| conf.address_check) {
-        let given = Given::new(mac, plan.addresses(), &conf.ipam);
-        spoof::addresses::restore(&mut rules, &target.attachment, port, &given)?;
-    }
-    if let Some(gate) = conf.gate() {
-        let addresses = plan.addresses().collect::<Vec<_>>();
-        let held = Held { attachment: &target.attachment, port: &port.link.name, addresses: &addresses };
-        if gate.check(&mut rules, held).is_err() {
-            gate.add(&mut rules, held, bridge.netfilter)?;
-        }
-    }
-    Ok(())
+    filter.restore_masquerade()
 }
 
 /// What the result says of the hardware address of an interface, on the host or in the container.
-fn told_mac(result: &AddResult, name: &str, on_host: bool) -> Option<Mac> {
+fn mac_of(result: &AddResult, name: &str, on_host: bool) -> Option<Mac> {
     let is_it = |told: &&Interface| told.name == name && told.sandbox.is_empty() == on_host;
     result.interfaces.iter().find(is_it).and_then(|told| told.mac.parse().ok())
 }
@@ -157,7 +122,7 @@ fn restore_leases(conf: &Conf, request: &Request, target: &Target, plan: &Plan) 
         runtime.remove("ips");
     }
     let conf = cni::Conf::from_object(keys)?;
-    // What was asked for once is what it has, or was passed over by a version of before.
+    // What was asked for once is what it has, or an older version ignored it.
     let target = Target { args: Args::default(), ..target.clone() };
     HostLocal::add(&Request { conf, ..request.clone() }, &target).map(|_| ())
 }

@@ -54,9 +54,26 @@ pub struct SystemCall {
     pub number: i64,
     /// Its first arguments.
     pub args: [u64; 3],
+    /// The first bytes of what it sends, where it is sendto(2).
+    pub sends: [u8; 8],
 }
 
 impl SystemCall {
+    /// Whether it opens a socket of netfilter's.
+    #[must_use]
+    pub fn opens_netfilter(&self) -> bool {
+        let netfilter = [libc::AF_NETLINK, libc::NETLINK_NETFILTER].map(|word| u64::try_from(word).ok());
+        self.number == libc::SYS_socket && [self.args[0], self.args[2]].map(Some) == netfilter
+    }
+
+    /// Whether it sends a transaction to the packet filter: a message `NFNL_MSG_BATCH_BEGIN`, whose number is that of
+    /// rtnetlink's `RTM_NEWLINK` too, but not its length.
+    #[must_use]
+    pub fn sends_batch(&self) -> bool {
+        let [a, b, c, d, low, high, ..] = self.sends;
+        u16::from_ne_bytes([low, high]) == 0x10 && matches!(u32::from_ne_bytes([a, b, c, d]), 20 | 28)
+    }
+
     /// How many of its kind were begun before it.
     #[must_use]
     pub fn place(&self, before: &[Self]) -> usize {
@@ -229,6 +246,11 @@ impl<'a> Run<'a> {
         let call = SystemCall {
             number: registers.orig_rax.cast_signed(),
             args: [registers.rdi, registers.rsi, registers.rdx],
+            sends: if registers.orig_rax.cast_signed() == libc::SYS_sendto {
+                ptrace::read(pid, registers.rsi as ptrace::AddressType).unwrap_or_default().to_ne_bytes()
+            } else {
+                [0; 8]
+            },
         };
         if call.number == libc::SYS_exit_group {
             self.peak_memory = self.peak_memory.max(peak_memory(pid));

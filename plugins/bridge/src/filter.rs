@@ -1,0 +1,246 @@
+//! The packet filter: what an attachment has in tables that it shares with others, and in those of other programs.
+//!
+//! Each concern is data and an [`Entry`]: [`gate`], [`spoof`], [`forward`] and [`masquerade`]. A verb puts, or takes, the
+//! entries of all concerns in one transaction by one socket ([`ledger`]). What iptables' legacy variant has is changed by its
+//! program, after that transaction.
+
+pub(crate) mod forward;
+pub(crate) mod gate;
+pub(crate) mod masquerade;
+mod owner;
+mod spoof;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use cni::{Attachment, ContainerId, IfName, NetworkName};
+use netlink::{BridgeNetfilter, Mac};
+use nftables::Socket;
+use nftables::ledger::{self, Entry};
+
+use crate::conf::{Conf, MasqueradeBackend};
+use crate::error::Error;
+use crate::names;
+use crate::parts::veth::Port;
+use crate::plan::Plan;
+
+use gate::{BridgeGate, Held};
+use masquerade::{Masquerade, Members};
+use spoof::Given;
+
+/// What an attachment is to have in the packet filter.
+#[derive(Debug)]
+pub(crate) struct Filter<'a> {
+    conf: &'a Conf,
+    attachment: &'a Attachment,
+    /// The name by which the kernel knows the attachment's port.
+    port: &'a str,
+    /// The hardware address of the container's interface, where it is known.
+    mac: Option<Mac>,
+    addresses: Vec<IpAddr>,
+    masquerade: Option<Masquerade<'a>>,
+}
+
+/// Which entries are put.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stage<'a> {
+    /// All of them: of an ADD, before the port comes up.
+    Whole,
+    /// Those that need the addresses, which an IPAM program has given late.
+    Late,
+    /// Those of this port that CHECK misses, and what else the host's firewall drops. Masquerading is not among them: see
+    /// [`Filter::restore_masquerade`].
+    Repair(&'a Port),
+}
+
+impl<'a> Filter<'a> {
+    /// Without a plan the addresses are not known yet.
+    pub(crate) fn new(
+        conf: &'a Conf,
+        attachment: &'a Attachment,
+        (port, mac): (&'a str, Option<Mac>),
+        plan: Option<&Plan>,
+    ) -> Self {
+        let addresses = plan.iter().flat_map(|plan| plan.addresses()).collect();
+        let masquerade = plan
+            .filter(|plan| conf.masquerade && !plan.ips.is_empty())
+            .map(|plan| Masquerade::new(attachment, conf, plan));
+        Self { conf, attachment, port, mac, addresses, masquerade }
+    }
+
+    fn held(&self) -> Held<'_> {
+        Held { attachment: self.attachment, port: self.port, addresses: &self.addresses }
+    }
+
+    /// What `ipspoofchk` holds the port to.
+    fn given(&self) -> Option<Given> {
+        let mac = self.mac.filter(|_| self.conf.address_check)?;
+        Some(Given::new(mac, self.addresses.iter().copied(), &self.conf.ipam))
+    }
+
+    /// What `macspoofchk` holds the port to.
+    fn guarded(&self) -> Option<Mac> {
+        self.mac.filter(|_| self.conf.spoof_check)
+    }
+
+    /// Whether anything but masquerading is asked for, which iptables could do.
+    fn needs_nftables(&self) -> bool {
+        let Conf { gate, spoof_check, address_check, forward, masquerade_backend, .. } = self.conf;
+        let by_choice = self.masquerade.is_some() && *masquerade_backend == Some(MasqueradeBackend::Nftables);
+        gate.is_some() || *spoof_check || *address_check || *forward || by_choice
+    }
+
+    /// The socket for all entries, where there are any.
+    fn socket(&self) -> Result<Option<Socket>, Error> {
+        if self.needs_nftables() {
+            return Ok(Some(Socket::open()?));
+        }
+        match self.conf.masquerade_backend {
+            None if self.masquerade.is_some() => Ok(Socket::open_if_supported()?),
+            _ => Ok(None),
+        }
+    }
+
+    /// Puts the entries of a stage in one transaction. `switches` are what the bridge had of `br_netfilter` before. Returns
+    /// what is left for the programs of iptables.
+    pub(crate) fn put(&self, stage: Stage, switches: Option<BridgeNetfilter>) -> Result<Programs<'_>, Error> {
+        let Self { conf, attachment, .. } = *self;
+        let (is_late, is_repair) = (matches!(stage, Stage::Late), matches!(stage, Stage::Repair(_)));
+        let masquerade = self.masquerade.as_ref().filter(|_| !is_repair);
+        let Some(mut socket) = self.socket()? else {
+            return Ok(Programs { forward: None, masquerade });
+        };
+        let mut spoof = match stage {
+            Stage::Whole => spoof::Put::new(attachment, self.guarded(), self.given()),
+            Stage::Late => spoof::Put::new(attachment, None, self.given()),
+            Stage::Repair(port) => {
+                spoof::restore(&mut socket, attachment, port, (self.guarded(), self.given()))?
+            }
+        };
+        let mut gate = BridgeGate::of(conf)
+            .filter(|gate| !is_repair || gate.check(&mut socket, self.held()).is_err())
+            .map(|gate| gate::Put::new(gate, self.held(), switches));
+        let mut forward =
+            (conf.forward && !is_late).then(|| forward::Put::new(conf.host_link(), attachment, is_repair));
+        let by_iptables = conf.masquerade_backend == Some(MasqueradeBackend::Iptables);
+        let mut table = masquerade.filter(|_| !by_iptables).map(|it| masquerade::Put::new(Members::new(it)));
+        let entries = [entry(&mut gate), entry(&mut spoof), entry(&mut forward), entry(&mut table)];
+        ledger::put(&mut socket, &mut entries.into_iter().flatten().collect::<Vec<_>>())?;
+        Ok(Programs { forward, masquerade: masquerade.filter(|_| by_iptables) })
+    }
+
+    /// Names what differs from what [`Filter::put`] set up.
+    pub(crate) fn check(&self, port: &Port) -> Result<(), Error> {
+        if self.needs_nftables() {
+            let mut socket = Socket::open()?;
+            if let Some(gate) = BridgeGate::of(self.conf) {
+                gate.check(&mut socket, self.held())?;
+            }
+            if self.conf.forward {
+                forward::check(&mut socket, self.conf.host_link(), self.attachment)?;
+            }
+            spoof::check(&mut socket, self.attachment, port, (self.guarded(), self.given().as_ref()))?;
+        }
+        self.masquerade.as_ref().map_or(Ok(()), |it| it.check(self.conf.masquerade_backend))
+    }
+
+    /// Puts back what masquerades the attachment.
+    pub(crate) fn restore_masquerade(&self) -> Result<(), Error> {
+        self.masquerade.as_ref().map_or(Ok(()), |it| it.restore(self.conf.masquerade_backend))
+    }
+}
+
+/// What the programs of iptables have to do after the transaction.
+#[derive(Debug)]
+#[must_use = "without it the legacy variant of iptables goes on dropping packets"]
+pub(crate) struct Programs<'a> {
+    forward: Option<forward::Put<'a>>,
+    masquerade: Option<&'a Masquerade<'a>>,
+}
+
+impl Programs<'_> {
+    /// Starts them where there is anything to do.
+    pub(crate) fn run(self) -> Result<(), Error> {
+        self.forward.map_or(Ok(()), |forward| forward.open_legacy())?;
+        self.masquerade.map_or(Ok(()), masquerade::add_chains)
+    }
+}
+
+/// What is to be removed of an attachment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leftover<'a> {
+    pub attachment: &'a Attachment,
+    /// The addresses whose masquerading goes; none in the list are all of the container's. Without a list nothing has been
+    /// masqueraded.
+    pub masqueraded: Option<&'a [IpAddr]>,
+    /// The pair was made by another program, or has gone: its port may be guarded by the reference's chains.
+    pub is_foreign: bool,
+    /// The link that has a gate by the configuration.
+    pub gated: Option<&'a str>,
+}
+
+/// Removes what an attachment has in the packet filter, in one transaction; where the kernel refuses that, each concern by
+/// itself. Also what the configuration does not ask for any more: it may have when the container was added.
+pub(crate) fn take(leftover: Leftover) -> Result<(), Error> {
+    let Leftover { attachment, masqueraded, is_foreign, gated } = leftover;
+    let del_legacy = || masqueraded.map_or(Ok(()), |addresses| masquerade::del_legacy(attachment, addresses));
+    let Some(mut socket) = Socket::open_if_supported()? else { return del_legacy() };
+    let port = names::host_interface(attachment);
+    let chain = masquerade::chain_name(&attachment.network, &attachment.container_id);
+    let mut table = masqueraded.map(|addresses| masquerade::Take::new(&port, addresses));
+    let mut chains = masqueraded.map(|addresses| masquerade::take_chains(&chain, addresses));
+    let mut reference = masqueraded.map(|_| masquerade::take_reference(attachment));
+    let mut spoof = spoof::Take::new(&port);
+    let mut foreign = is_foreign.then(|| spoof::reference::take(attachment));
+    let mut forward = forward::Take::new(&port);
+    let mut gate = gate::Take::new(Some(&port), gated);
+    // Should they go one by one, the gate is last: nothing is to come in that it kept out.
+    let mut entries: Vec<&mut dyn Entry<Error>> = Vec::new();
+    entries.extend([entry(&mut table), entry(&mut chains), entry(&mut reference)].into_iter().flatten());
+    entries.extend(entry(&mut foreign));
+    entries.extend([&mut spoof as &mut dyn Entry<Error>, &mut forward, &mut gate]);
+    let taken = ledger::take(&mut socket, &mut entries);
+    let closed = forward.close_legacy();
+    // What the table has masqueraded, legacy chains have not: only here a program would be started.
+    let is_known = taken.is_ok() && table.is_some_and(|table| table.was_there());
+    taken.and(closed).and(if is_known { Ok(()) } else { del_legacy() })
+}
+
+/// Removes what a network's attachments have that are not `valid` any more, each in one transaction. `gated` is the link that
+/// has a gate by the configuration.
+pub(crate) fn gc(
+    network: &NetworkName,
+    valid: &[(ContainerId, IfName)],
+    gated: Option<&str>,
+) -> Result<(), Error> {
+    let mut socket = Socket::open_if_supported()?;
+    if let Some(socket) = &mut socket {
+        let mut ports: BTreeSet<String> = masquerade::owners(socket, network)?.into_iter().collect();
+        ports.extend(spoof::ports(socket, network)?);
+        ports.extend(forward::ports(socket, network)?);
+        ports.extend(gate::ports(socket, network)?);
+        for port in names::host_interfaces(network, valid) {
+            ports.remove(&port);
+        }
+        for port in &ports {
+            let mut forward = forward::Take::new(port);
+            ledger::take(
+                socket,
+                &mut [
+                    &mut masquerade::Take::new(port, &[]),
+                    &mut spoof::Take::new(port),
+                    &mut forward,
+                    &mut gate::Take::new(Some(port), None),
+                ],
+            )?;
+            forward.close_legacy()?;
+        }
+        spoof::reference::gc(socket, &mut netlink::Socket::open()?, valid)?;
+        ledger::put(socket, &mut [&mut gate::Take::new(None, gated)])?;
+    }
+    masquerade::gc(socket.as_mut(), network, valid)
+}
+
+fn entry<T: Entry<Error>>(entry: &mut Option<T>) -> Option<&mut dyn Entry<Error>> {
+    entry.as_mut().map(|entry| entry as &mut dyn Entry<Error>)
+}

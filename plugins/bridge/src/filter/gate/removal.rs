@@ -1,0 +1,228 @@
+//! Taking ports off a bridge's gate, and the gate away with the last one.
+
+use nftables::ledger::{Change, Entry};
+use nftables::{Batch, Chain, Element, Set, Socket, Table, Verdict};
+
+use super::chains::{self, Names};
+use super::frames;
+use super::ports::{self, Port};
+use super::table::{FROM, GATES, INTO, MEMBERS, TABLE, chain_of, mark};
+use crate::bridge_lock::Exclusive;
+use crate::error::Error;
+use crate::filter::owner::{element, first_word, interface};
+use crate::parts::br_netfilter;
+
+/// The removal of a port from its bridge's gate; the gate goes with the last port.
+#[derive(Debug)]
+pub(in crate::filter) struct Take<'a> {
+    /// The port; without, only what the bridge has left is looked at.
+    port: Option<&'a str>,
+    /// The bridge that has a gate by the configuration. Where another program has flushed the members, the gate of a bridge
+    /// that has no port of ours any more is found by it.
+    configured: Option<&'a str>,
+    /// The chain and the bridge of the gate.
+    left: Option<(String, String)>,
+    /// Keeps ADDs from the bridge until its gate is gone, where that ends `br_netfilter` for it.
+    alone: Option<Exclusive>,
+}
+
+impl<'a> Take<'a> {
+    /// Nothing there is nothing to do.
+    pub(in crate::filter) fn new(port: Option<&'a str>, configured: Option<&'a str>) -> Self {
+        Self { port, configured, left: None, alone: None }
+    }
+
+    /// Adds to a transaction that the port is no member any more, and says what of it leaves the gate.
+    fn leave<'p>(&mut self, socket: &mut Socket, batch: &mut Batch) -> Result<Leaving<'p>, Error>
+    where
+        'a: 'p,
+    {
+        let mut leaving = Leaving { port: self.port, ..Leaving::default() };
+        if let Some(port) = self.port {
+            let member = interface(port)?;
+            if let Some(found) = element(socket, &MEMBERS, &[member])? {
+                let (Some(chain), Some(bridge)) = (chain_of(&found), first_word(&found)) else {
+                    return Ok(leaving);
+                };
+                batch.del_element(&MEMBERS, &[member]);
+                leaving.is_member = true;
+                if chains::keeps_apart(&chain) {
+                    frames::forget(socket, batch, port, &mut Vec::new())?;
+                    leaving.held = frames::del(socket, batch, member, found.comment.as_deref())?;
+                }
+                self.left = Some((chain, bridge.to_owned()));
+                return Ok(leaving);
+            }
+        }
+        let Some(bridge) = self.configured.filter(|_| self.left.is_none()) else { return Ok(leaving) };
+        if let Some(port) = self.port {
+            frames::forget(socket, batch, port, &mut Vec::new())?;
+            leaving.held = frames::del(socket, batch, interface(port)?, None)?;
+        }
+        for map in [&INTO, &FROM] {
+            if let Some(chain) =
+                element(socket, map, &[interface(bridge)?])?.and_then(|found| chain_of(&found))
+            {
+                self.left = Some((chain, bridge.to_owned()));
+                break;
+            }
+        }
+        Ok(leaving)
+    }
+}
+
+impl Entry<Error> for Take<'_> {
+    fn table(&self) -> Table<'static> {
+        TABLE
+    }
+
+    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<(), Error> {
+        self.alone = None;
+        let (start, batch) = (change.batch.len(), &mut change.batch);
+        let leaving = self.leave(socket, batch)?;
+        let Some((chain, bridge)) = &self.left else { return Ok(()) };
+        self.alone = open_if_unused(socket, batch, chain, bridge, leaving)?;
+        if batch.len() == start && chains::keeps_apart(chain) && frames::is_unused(socket)? {
+            frames::remove(batch);
+        }
+        Ok(())
+    }
+
+    fn is_settled(&mut self, socket: &mut Socket) -> Result<bool, Error> {
+        self.alone = None;
+        let Some((chain, bridge)) = &self.left else { return Ok(true) };
+        if is_unused(socket, chain, bridge)? {
+            return Ok(false);
+        }
+        Ok(!chains::keeps_apart(chain) || !frames::is_unused(socket)?)
+    }
+}
+
+/// What of a port leaves a gate by a transaction.
+#[derive(Clone, Copy, Debug, Default)]
+struct Leaving<'a> {
+    port: Option<&'a str>,
+    /// It is one of the members.
+    is_member: bool,
+    /// How many elements by which ports are held to plain packets.
+    held: usize,
+}
+
+/// Adds the removal of a gate that has no members besides what is `leaving`, and with the last gate the table's. Where that
+/// ends a bridge's `br_netfilter`, the guard is to be kept until the gate is gone.
+fn open_if_unused(
+    socket: &mut Socket,
+    batch: &mut Batch,
+    name: &str,
+    bridge: &str,
+    leaving: Leaving,
+) -> Result<Option<Exclusive>, Error> {
+    let chain = Chain::new(TABLE, name);
+    let Some(references) = socket.references(&chain)? else { return Ok(None) };
+    let (gates, own) = elements_of(socket, name, bridge)?;
+    if references != gates.len() + usize::from(own) + usize::from(leaving.is_member) {
+        return Ok(None);
+    }
+    // Where the members were flushed, those that are there are members.
+    let is_flushed = !own && element(socket, &MEMBERS, &[interface(bridge)?])?.is_none();
+    if is_flushed && mark(socket, &chain)?.is_some() {
+        let living = ports::on(bridge)?;
+        let others: Vec<&Port> = living.iter().filter(|port| leaving.port != Some(&port.name)).collect();
+        if !others.is_empty() {
+            enter(batch, name, bridge, others)?;
+            return Ok(None);
+        }
+    }
+    let note = gates.into_iter().find_map(|(_, found)| found.comment);
+    remove(socket, batch, name, bridge, leaving.held)?;
+    note.map_or(Ok(None), |note| br_netfilter::switch_back(bridge, &note))
+}
+
+/// Whether a gate is there, and nothing leads to it but what it has of its own.
+fn is_unused(socket: &mut Socket, name: &str, bridge: &str) -> Result<bool, Error> {
+    let Some(references) = socket.references(&Chain::new(TABLE, name))? else { return Ok(false) };
+    let (gates, own) = elements_of(socket, name, bridge)?;
+    Ok(references == gates.len() + usize::from(own))
+}
+
+/// Adds to a transaction that ports leave a gate, and says how many of them were held to plain packets, and which addresses
+/// they had.
+pub(super) fn leave(
+    socket: &mut Socket,
+    batch: &mut Batch,
+    ports: &[String],
+) -> Result<(usize, Vec<frames::Key>), Error> {
+    let (mut removed, mut gone) = (0, Vec::new());
+    for port in ports {
+        let key = interface(port)?;
+        batch.del_element(&MEMBERS, &[key]);
+        frames::forget(socket, batch, port, &mut gone)?;
+        removed += frames::del(socket, batch, key, None)?;
+    }
+    Ok((removed, gone))
+}
+
+/// Adds to a transaction that no link of any bridge is open.
+pub(super) fn close_all_links(socket: &mut Socket, batch: &mut Batch) -> Result<(), Error> {
+    for chain in socket.chain_names(&TABLE)? {
+        if let Some(names) = Names::of_between(&chain) {
+            chains::close_links(batch, &names.links());
+        }
+    }
+    Ok(())
+}
+
+/// Adds to a transaction the removal of a gate that nothing leads to but what it has of its own, besides `removed`
+/// elements that hold ports to plain packets, which the transaction deletes.
+pub(super) fn remove(
+    socket: &mut Socket,
+    batch: &mut Batch,
+    name: &str,
+    bridge: &str,
+    removed: usize,
+) -> Result<(), Error> {
+    let port = interface(bridge)?;
+    let (gates, own) = elements_of(socket, name, bridge)?;
+    for (map, _) in &gates {
+        batch.del_element(map, &[port]);
+    }
+    if own {
+        batch.del_element(&MEMBERS, &[port]);
+    }
+    Names::of(name, bridge).del(batch);
+    if chains::keeps_apart(name) {
+        frames::del_bridge(socket, batch, bridge, removed)?;
+    }
+    if socket.references(&GATES)? == Some(1) {
+        batch.del_chain(&GATES).del_table(&TABLE);
+    }
+    Ok(())
+}
+
+/// A map with its element that leads a bridge to its gate.
+type Leading = (&'static Set<'static>, Element);
+
+/// The maps' elements that lead a bridge to its gate, and whether it has one of its own among the members.
+fn elements_of(socket: &mut Socket, name: &str, bridge: &str) -> Result<(Vec<Leading>, bool), Error> {
+    let key = [interface(bridge)?];
+    let mut leads = |map| -> Result<_, Error> {
+        Ok(element(socket, map, &key)?.filter(|found| chain_of(found).as_deref() == Some(name)))
+    };
+    let mut gates = Vec::new();
+    for map in [&INTO, &FROM] {
+        gates.extend(leads(map)?.map(|found| (map, found)));
+    }
+    Ok((gates, leads(&MEMBERS)?.is_some()))
+}
+
+/// Adds ports to those of a gate, with the element whose presence shows that the map has not been flushed.
+pub(super) fn enter(batch: &mut Batch, name: &str, bridge: &str, ports: Vec<&Port>) -> Result<(), Error> {
+    let leads = |key: &str| -> Result<Element, Error> {
+        Ok(Element::new(&[interface(key)?]).verdict(Verdict::goto(name)))
+    };
+    batch.add_element(&MEMBERS, &leads(bridge)?);
+    for port in ports {
+        batch.add_element(&MEMBERS, &leads(&port.name)?.comment(port.comment(bridge)));
+    }
+    Ok(())
+}

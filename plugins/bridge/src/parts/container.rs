@@ -1,0 +1,170 @@
+//! The container's side: addresses, routes and parameters of its interface, set from within its namespace.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ipnetwork::IpNetwork;
+use netlink::{AddressFlags, Link, Namespace, Socket, sysctl};
+
+use crate::error::Error;
+use crate::parts::advertisements;
+use crate::plan::Plan;
+use crate::solicited_node::await_solicitable;
+
+/// How long duplicate address detection may take, as in the reference.
+const DAD_PATIENCE: Duration = Duration::from_secs(5);
+const DAD_PAUSE: Duration = Duration::from_millis(20);
+
+/// Sets the container's interface up, without any address; `heeds` as with [`configure`].
+pub(crate) fn set_up(namespace: &Namespace, ifname: &str, heeds: bool) -> Result<(), Error> {
+    namespace.enter(|| {
+        let mut socket = Socket::open()?;
+        let link = expect(&mut socket, ifname)?;
+        if !heeds {
+            advertisements::refuse_inside(&link);
+        }
+        Ok(socket.set_up(link.index)?)
+    })?
+}
+
+fn expect(socket: &mut Socket, ifname: &str) -> Result<Link, Error> {
+    let gone = || Error::Passing(format!("interface {ifname} went away while it was set up"));
+    socket.get_link(ifname)?.ok_or_else(gone)
+}
+
+/// Brings the container's interface to what was planned. Unless it `heeds` router advertisements, none gives it an address or
+/// a route: who shares the network could send them.
+pub(crate) fn configure(
+    namespace: &Namespace,
+    ifname: &str,
+    plan: &Plan,
+    dad: bool,
+    heeds: bool,
+) -> Result<(), Error> {
+    namespace.enter(|| {
+        let mut socket = Socket::open()?;
+        let link = expect(&mut socket, ifname)?;
+        let has_v6 = plan.ips.iter().any(|ip| ip.address.is_ipv6());
+        if !plan.ips.is_empty() {
+            // The neighbours learn at once that an address has moved here (gratuitous ARP, kernel's ip-sysctl).
+            socket.announce_addresses(link.index)?;
+        }
+        if !heeds {
+            advertisements::refuse_inside(&link);
+        }
+        if has_v6 {
+            configure_ipv6(ifname, dad)?;
+        }
+        for ip in &plan.ips {
+            // IPAM has made sure that nobody else has the address; detection would cost a second.
+            let flags = AddressFlags { nodad: !dad && ip.address.is_ipv6(), ..AddressFlags::default() };
+            socket.add_address(link.index, ip.address, flags)?;
+        }
+        socket.set_up(link.index)?;
+        if dad && has_v6 {
+            await_dad(&mut socket, &link)?;
+        }
+        for route in &plan.routes {
+            let route = netlink::Route { oif: Some(link.index), ..route.clone() };
+            // Where the container is on another network already, that one's stay the preferred ones.
+            socket.append_route(&route)?;
+        }
+        await_solicitable(ifname, plan.ips.iter().map(|ip| ip.address));
+        Ok(())
+    })?
+}
+
+fn configure_ipv6(ifname: &str, dad: bool) -> Result<(), Error> {
+    // Runtimes make namespaces with IPv6 switched off by default. A kernel without IPv6 says so of the address.
+    for link in ["lo", ifname] {
+        let parameter = format!("net/ipv6/conf/{link}/disable_ipv6");
+        match sysctl::set(&parameter, "0") {
+            Err(source) if !source.is_not_found() => {
+                return Err(Error::Sysctl { parameter, value: "0", source });
+            }
+            _ => {}
+        }
+    }
+    // The link-local address as well.
+    let accept_dad = if dad { "1" } else { "0" };
+    let wanted = [("keep_addr_on_down", "1"), ("accept_dad", accept_dad), ("enhanced_dad", "1")];
+    for (name, value) in wanted.into_iter().filter(|(name, _)| dad || *name != "enhanced_dad") {
+        // Without them it works too: a second later, and as long as nobody sets the interface down.
+        let _ = sysctl::set(&format!("net/ipv6/conf/{ifname}/{name}"), value);
+    }
+    Ok(())
+}
+
+fn await_dad(socket: &mut Socket, link: &Link) -> Result<(), Error> {
+    let deadline = Instant::now() + DAD_PATIENCE;
+    loop {
+        let addresses = socket.addresses(link.index)?;
+        if let Some(duplicate) = addresses.iter().find(|address| address.dadfailed) {
+            return Err(Error::Duplicate(duplicate.network.ip()));
+        }
+        let Some(tentative) = addresses.iter().find(|address| address.tentative) else {
+            return Ok(());
+        };
+        if Instant::now() >= deadline {
+            return Err(Error::Passing(format!("address {} is still tentative", tentative.network)));
+        }
+        thread::sleep(DAD_PAUSE);
+    }
+}
+
+/// Removes the interface from within, as for an attachment that another program made. Anything but a veth was not
+/// made by a bridge plugin and stays, as does what `is_of_another` attachment.
+pub(crate) fn remove(
+    namespace: &Namespace,
+    ifname: &str,
+    is_of_another: impl FnOnce(&Link) -> Result<bool, Error>,
+) -> Result<(), Error> {
+    let mut socket = namespace.socket()?;
+    if let Some(link) = socket.get_link(ifname)?
+        && link.kind.as_deref() == Some("veth")
+        && !is_of_another(&link)?
+    {
+        socket.del_link(link.index)?;
+    }
+    Ok(())
+}
+
+/// The interface as it is now, with its addresses and routes.
+#[derive(Debug)]
+pub(crate) struct Observed {
+    /// The interface; `None` where there is none.
+    pub link: Option<Link>,
+    /// Its addresses.
+    pub addresses: Vec<IpNetwork>,
+    /// The routes out of it.
+    pub routes: Vec<netlink::Route>,
+}
+
+impl Observed {
+    /// Whether the interface has a planned route: of its table, to its destination, by its gateway. Its metric the kernel
+    /// chooses beside other networks' routes.
+    pub(crate) fn has_route(&self, wanted: &netlink::Route) -> bool {
+        self.routes.iter().any(|there| {
+            (there.dst, there.gateway, table(there)) == (wanted.dst, wanted.gateway, table(wanted))
+        })
+    }
+}
+
+/// A route's table; the kernel takes 0 for the main one.
+fn table(route: &netlink::Route) -> u32 {
+    route.table.filter(|table| *table != 0).unwrap_or(netlink::Route::MAIN)
+}
+
+/// Looks at the interface; `tables` are the routing tables of interest besides the main one.
+pub(crate) fn observe(namespace: &Namespace, ifname: &str, tables: &[u32]) -> Result<Observed, Error> {
+    let mut socket = namespace.socket()?;
+    let Some(link) = socket.get_link(ifname)? else {
+        return Ok(Observed { link: None, addresses: Vec::new(), routes: Vec::new() });
+    };
+    let addresses = socket.addresses(link.index)?.into_iter().map(|address| address.network).collect();
+    let mut routes = socket.routes(link.index)?;
+    for table in tables {
+        routes.extend(socket.routes_in(link.index, *table)?);
+    }
+    Ok(Observed { link: Some(link), addresses, routes })
+}
