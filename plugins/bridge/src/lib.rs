@@ -1,7 +1,7 @@
 //! The `bridge` plugin: connects a container to a Linux bridge by a veth pair, gives it addresses and routes, makes the
 //! bridge its gateway, and masquerades what leaves the network.
 //!
-//! `conf` reads and validates, `plan` decides, [`parts`] make and check the interfaces, addresses and sysctls, [`filter`] what the
+//! `conf` reads and validates, `plan` decides, `parts` make and check the interfaces, addresses and sysctls, `filter` what the
 //! packet filter has; `add`, `remove`, `check` and `repair` are the verbs made of them.
 
 mod add;
