@@ -8,6 +8,7 @@
 mod apart;
 mod architecture;
 mod bridge;
+mod circles;
 mod clashes;
 mod conf;
 mod contract;

@@ -14,14 +14,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::error::Error;
-use crate::range::{Range, RangeFault, RangeSet};
+use crate::range::{MAX_RANGES, Range, RangeFault, RangeSet};
 use crate::store::Demand;
 
 /// Where leases are kept unless `dataDir` says otherwise; the reference's folder.
 const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";
-
-/// How many ranges a network may have.
-pub(crate) const MAX_RANGES: usize = 1024;
 
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 
 use cni::{Attachment, Code, Version};
 
-use crate::conf::MAX_RANGES;
-use crate::range::{RangeFault, RangeSet};
+use crate::range::{MAX_RANGES, RangeFault, RangeSet};
 use crate::store::lease;
 
 /// Every failure of this crate.

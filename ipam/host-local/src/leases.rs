@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use cni::Request;
 use serde::Serialize;
 
-use crate::boot_id;
+use crate::boot::boot_id;
 use crate::conf::{self, Conf};
 use crate::error::Error;
 use crate::store::{Store, lease};

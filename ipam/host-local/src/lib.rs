@@ -6,6 +6,7 @@
 //! It configures no interface: that is the calling plugin's part.
 
 mod allocate;
+mod boot;
 mod conf;
 mod error;
 mod leases;
@@ -13,8 +14,6 @@ mod range;
 mod resolv;
 mod store;
 
-use std::fs::File;
-use std::io::Read;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use cni::{AddResult, Dns, Ip, Plugin, Request, Target};
 
 pub use leases::{Lease, Leases, forget, leases};
 
+use boot::boot_id;
 use conf::Conf;
 use error::Error;
 use range::RangeSet;
@@ -74,16 +74,6 @@ impl Described for HostLocal {
     fn validate(request: &Request, target: Option<&Target>) -> Result<(), cni::Error> {
         Ok(Conf::read(request, target.map(|target| &target.args)).map(|_| ())?)
     }
-}
-
-/// The kernel's random ID of this boot (random(4)). Where /proc does not show it, leases are kept over a reboot, as
-/// the reference keeps them.
-fn boot_id() -> Option<String> {
-    // A UUID and a line feed, which the kernel hands over in one read.
-    let mut buffer = [0; 64];
-    let length = File::open("/proc/sys/kernel/random/boot_id").ok()?.read(&mut buffer).ok()?;
-    let text = std::str::from_utf8(&buffer[..length]).ok()?.trim();
-    (!text.is_empty()).then(|| text.to_owned())
 }
 
 fn add(request: &Request, target: &Target, boot_id: Option<&str>) -> Result<AddResult, Error> {

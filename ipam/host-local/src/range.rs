@@ -12,6 +12,9 @@ use ipnetwork::IpNetwork;
 pub(crate) use fault::RangeFault;
 use fault::longest_prefix;
 
+/// How many ranges a network may have.
+pub(crate) const MAX_RANGES: usize = 1024;
+
 /// An address as a number within its family; an IPv4 address written as IPv6 counts as IPv4.
 pub(crate) fn number(address: IpAddr) -> u128 {
     match address.to_canonical() {

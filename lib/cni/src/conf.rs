@@ -243,8 +243,8 @@ fn network_of(object: &Map<String, Value>) -> Result<NetworkName, Error> {
 /// The version that a configuration names.
 pub(crate) fn version_of(object: &Map<String, Value>) -> Result<Version, Error> {
     match case_blind::get(object, "cniVersion") {
-        None | Some(Value::Null) => Version::parse(""),
-        Some(Value::String(text)) => Version::parse(text),
+        None | Some(Value::Null) => Ok(Version::parse("")?),
+        Some(Value::String(text)) => Ok(Version::parse(text)?),
         Some(other) => Err(Error::new(Code::Decode, format!("cniVersion must be a string, not {other}"))),
     }
 }

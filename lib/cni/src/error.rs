@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::printable::printable;
-use crate::version::Version;
+use crate::version::{UnsupportedVersion, Version};
 
 /// Error codes of the specification (section "Error"), and those of this suite from 100 on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +158,14 @@ impl Error {
         };
         // Strings and a number: serialising them cannot fail.
         serde_json::to_string(&object).unwrap_or_default()
+    }
+}
+
+impl From<UnsupportedVersion> for Error {
+    fn from(error: UnsupportedVersion) -> Self {
+        let known: Vec<&str> = Version::ALL.iter().map(|version| version.as_str()).collect();
+        Self::new(Code::IncompatibleVersion, error.to_string())
+            .details(format!("supported versions: {}", known.join(", ")))
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::error::{Code, Error};
+/// A `cniVersion` that is none of [`Version::ALL`]: code 1.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unsupported cniVersion {0:?}")]
+pub struct UnsupportedVersion(String);
 
 /// One released version of the CNI specification, oldest first so that versions compare by age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,15 +52,12 @@ impl Version {
     ///
     /// # Errors
     /// Code 1 where the version is not one of [`Version::ALL`].
-    pub fn parse(text: &str) -> Result<Self, Error> {
+    pub fn parse(text: &str) -> Result<Self, UnsupportedVersion> {
         if text.is_empty() {
             return Ok(Self::V0_1_0);
         }
-        Self::ALL.into_iter().find(|version| version.as_str() == text).ok_or_else(|| {
-            let known: Vec<&str> = Self::ALL.iter().map(|version| version.as_str()).collect();
-            Error::new(Code::IncompatibleVersion, format!("unsupported cniVersion {text:?}"))
-                .details(format!("supported versions: {}", known.join(", ")))
-        })
+        let version = Self::ALL.into_iter().find(|version| version.as_str() == text);
+        version.ok_or_else(|| UnsupportedVersion(text.to_owned()))
     }
 }
 
@@ -78,7 +78,7 @@ mod tests {
         }
         assert_eq!(Version::parse("").unwrap(), Version::V0_1_0);
         let error = Version::parse("1.2.0").unwrap_err();
-        assert_eq!(error.code(), 1);
+        assert_eq!(crate::Error::from(error.clone()).code(), 1);
         assert!(error.to_string().contains("\"1.2.0\""), "{error}");
     }
 }

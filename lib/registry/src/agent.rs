@@ -11,9 +11,10 @@ use std::path::PathBuf;
 
 use crate::error::Error;
 use crate::folder::{FILE, Folder};
+use crate::layout::CONTAINERS;
 use crate::locked::Locked;
 use crate::notes;
-use crate::store::{CONTAINERS, Registry};
+use crate::store::Registry;
 
 /// Who has the lock writes its process ID here.
 const LOCK: &str = "lock";

@@ -59,6 +59,7 @@ mod error;
 mod file_name;
 mod folder;
 mod index;
+mod layout;
 mod lines;
 mod locked;
 mod member;

@@ -6,14 +6,12 @@ use std::time::SystemTime;
 use crate::around;
 use crate::error::Error;
 use crate::folder::Folder;
+use crate::layout::{CONTAINERS, NETWORKS, read};
 use crate::member::Member;
 use crate::network::Network;
 use crate::notes;
 use crate::patch::Patch;
 use crate::roll::{INDEX as ROLL_INDEX, MEMBERS, Roll, of_tenant};
-#[cfg(doc)]
-use crate::store::Registry;
-use crate::store::{CONTAINERS, NETWORKS, read};
 
 /// Which networks a container is on: a name a line, in the order of joining.
 const INDEX: &str = "networks";
@@ -249,7 +247,7 @@ impl Locked {
         self.containers.patch_in_child(container_id, file, start, patch, since)
     }
 
-    /// As [`Registry::note`], for who has the lock.
+    /// As [`crate::Registry::note`], for who has the lock.
     pub fn note(&self, container_id: &str, text: &str) -> Result<(), Error> {
         self.container(container_id)?.map_or(Ok(()), |folder| notes::add(&folder, text))
     }

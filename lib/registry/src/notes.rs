@@ -2,7 +2,6 @@
 
 use crate::error::Error;
 use crate::folder::Folder;
-use crate::store::{CONTAINERS, Registry};
 
 /// A line a note, oldest first.
 const NOTES: &str = "notes";
@@ -43,25 +42,10 @@ fn line(text: &str) -> String {
     format!("{}\n", text.replace(['\n', '\r'], " "))
 }
 
-impl Registry {
-    /// Adds a note about a container that has files here; about any other there is nothing to keep it with. Without the
-    /// lock: it may be just that the lock was not to be had.
-    pub fn note(&self, container_id: &str, text: &str) -> Result<(), Error> {
-        self.container_folder(container_id)?.map_or(Ok(()), |folder| add(&folder, text))
-    }
-
-    /// The notes about a container, oldest first, each once. They go with its files.
-    pub fn notes(&self, container_id: &str) -> Result<Vec<String>, Error> {
-        let notes = match self.container_folder(container_id)? {
-            Some(folder) => folder.read(NOTES)?.unwrap_or_default(),
-            None => Vec::new(),
-        };
-        Ok(String::from_utf8_lossy(&notes).lines().map(str::to_owned).collect())
-    }
-
-    fn container_folder(&self, container_id: &str) -> Result<Option<Folder>, Error> {
-        Ok(self.trusted(CONTAINERS)?.map(|containers| containers.child(container_id)).transpose()?.flatten())
-    }
+/// The notes of a container's folder, oldest first, each once.
+pub(crate) fn all(folder: &Folder) -> Result<Vec<String>, Error> {
+    let notes = folder.read(NOTES)?.unwrap_or_default();
+    Ok(String::from_utf8_lossy(&notes).lines().map(str::to_owned).collect())
 }
 
 #[cfg(test)]
@@ -69,6 +53,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::store::Registry;
 
     #[test]
     fn notes_are_kept_once_with_the_containers_files_and_are_bounded() {

@@ -9,15 +9,13 @@ use nix::unistd::geteuid;
 
 use crate::error::Error;
 use crate::folder::Folder;
+use crate::layout::{CONTAINERS, NETWORKS, read, read_all};
 use crate::locked::Locked;
 use crate::network::Network;
-use crate::roll::{self, MEMBERS};
+use crate::notes;
 
 /// The state folder where a configuration names none.
 pub const DEFAULT_STATE_DIR: &str = "/run/cleat";
-
-pub(crate) const NETWORKS: &str = "registry";
-pub(crate) const CONTAINERS: &str = "containers";
 
 /// The registry of one state folder. Nothing is touched before something is asked of it.
 #[derive(Clone, Debug)]
@@ -127,6 +125,21 @@ impl Registry {
         Err(Error::Untrusted { path: self.state_dir.clone(), reason })
     }
 
+    /// Adds a note about a container that has files here; about any other there is nothing to keep it with. Without the
+    /// lock: it may be just that the lock was not to be had.
+    pub fn note(&self, container_id: &str, text: &str) -> Result<(), Error> {
+        self.container_folder(container_id)?.map_or(Ok(()), |folder| notes::add(&folder, text))
+    }
+
+    /// The notes about a container, oldest first, each once. They go with its files.
+    pub fn notes(&self, container_id: &str) -> Result<Vec<String>, Error> {
+        self.container_folder(container_id)?.map_or(Ok(Vec::new()), |folder| notes::all(&folder))
+    }
+
+    fn container_folder(&self, container_id: &str) -> Result<Option<Folder>, Error> {
+        Ok(self.trusted(CONTAINERS)?.map(|containers| containers.child(container_id)).transpose()?.flatten())
+    }
+
     fn networks_folder(&self) -> Result<Option<Folder>, Error> {
         self.trusted(NETWORKS)
     }
@@ -143,24 +156,4 @@ impl Registry {
     fn failed(&self, verb: &'static str, source: io::Error) -> Error {
         Error::Io { verb, path: self.state_dir.clone(), source }
     }
-}
-
-/// A network; `None` where it has no members.
-pub(crate) fn read(folder: &Folder, network: &str) -> Result<Option<Network>, Error> {
-    let Some(network_folder) = folder.child(network)? else {
-        return Ok(None);
-    };
-    let Some(members) = network_folder.child(MEMBERS)? else {
-        return Ok(None);
-    };
-    let members = roll::all(&members)?;
-    Ok((!members.is_empty()).then(|| Network { members, ..Network::new(network) }))
-}
-
-/// All networks in a folder, by name. One that goes while the folder is being read is left out.
-pub(crate) fn read_all(folder: &Folder) -> Result<Vec<Network>, Error> {
-    let mut names = folder.entries()?;
-    names.retain(|name| !name.starts_with('.'));
-    names.sort_unstable();
-    names.iter().filter_map(|name| read(folder, name).transpose()).collect()
 }
