@@ -1,4 +1,4 @@
-//! A container of `cleat run` from beginning to end: its namespaces, its networks, its command; and nothing of it is left.
+//! Runs a container of `cleat run`: makes its namespaces, attaches its networks, runs its command and removes all of it.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -9,50 +9,61 @@ use cni::{ContainerId, NetworkList, case_blind, file};
 use registry::{DEFAULT_STATE_DIR, Registry};
 use serde_json::Value;
 
-use crate::commands::run::Args;
+use crate::attach::NewAttachment;
 use crate::container_id;
 use crate::endpoint::{self, Endpoint, LINK_ENV};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::handshake::Go;
 use crate::inventory::Inventory;
-use crate::joining::Joining;
 use crate::network::obstacles;
-use crate::runs::{Joined, Run};
+use crate::runs::Run;
 use crate::runtime::{Lock, Runtime};
 use crate::sandbox::Sandbox;
 use crate::signals::{self, Signals};
+use crate::spec::{Joined, Spec};
 use crate::way_out;
 
-/// What a container is told to be, checked before anything is made.
+/// A container that is to run: its specification, checked before anything is made, and its networks.
 pub(crate) struct Container<'a> {
-    args: &'a Args,
+    spec: &'a Spec,
+    name: Option<&'a str>,
     environment: &'a Environment,
     runtime: Runtime<'a>,
     id: ContainerId,
     networks: Vec<(Joined, NetworkList)>,
-    /// Whether they are others than the command line names.
+    /// Whether the networks are others than those it was started with.
     is_moved: bool,
 }
 
 impl<'a> Container<'a> {
-    /// Finds the networks, and refuses what none of them would heed.
-    pub(crate) fn new(args: &'a Args, environment: &'a Environment, id: ContainerId) -> Result<Self, Error> {
-        let runtime = Runtime::new(environment, &args.cache);
-        let networks = find(&runtime, args.networks(&runtime)?)?;
-        let container = Self { args, environment, runtime, id, networks, is_moved: false };
+    /// Finds the networks, and refuses options that none of them supports.
+    pub(crate) fn new(
+        spec: &'a Spec,
+        name: Option<&'a str>,
+        environment: &'a Environment,
+        id: ContainerId,
+    ) -> Result<Self, Error> {
+        let runtime = Runtime::new(environment, &spec.cache);
+        let networks = find(&runtime, spec.networks(&runtime)?)?;
+        let container = Self { spec, name, environment, runtime, id, networks, is_moved: false };
         container.check()?;
         Ok(container)
     }
 
-    /// That of a container which is to run in the background, or again: on the networks where it was last.
-    pub(crate) fn again(args: &'a Args, environment: &'a Environment, run: &Run) -> Result<Self, Error> {
+    /// A container of which there is a record: it starts on the networks where it was last.
+    pub(crate) fn again(
+        spec: &'a Spec,
+        name: Option<&'a str>,
+        environment: &'a Environment,
+        run: &Run,
+    ) -> Result<Self, Error> {
         let Some(networks) = run.networks()? else {
-            return Self::new(args, environment, run.container_id()?);
+            return Self::new(spec, name, environment, run.container_id()?);
         };
-        let runtime = Runtime::new(environment, &args.cache);
+        let runtime = Runtime::new(environment, &spec.cache);
         let networks = find(&runtime, networks.joined)?;
-        Ok(Self { args, environment, runtime, id: run.container_id()?, networks, is_moved: true })
+        Ok(Self { spec, name, environment, runtime, id: run.container_id()?, networks, is_moved: true })
     }
 
     /// As [`Runtime::lock_shared`].
@@ -65,7 +76,7 @@ impl<'a> Container<'a> {
         self.networks.iter().map(|(joined, _)| joined.network.clone()).collect()
     }
 
-    /// Tells what keeps its networks' packets from being forwarded.
+    /// Reports what keeps its networks' packets from being forwarded.
     pub(crate) fn tell_obstacles(&self) {
         for (_, list) in &self.networks {
             obstacles::tell(&self.runtime.chain(list));
@@ -80,14 +91,14 @@ impl<'a> Container<'a> {
         started: impl FnOnce() -> Result<(), Error>,
     ) -> Result<u8, Error> {
         let signals = Signals::hold()?;
-        let mut sandbox = Sandbox::start(self.hostname(), &self.args.command, self.args.is_on_host())?;
+        let mut sandbox = Sandbox::start(self.hostname(), &self.spec.command, self.spec.is_on_host())?;
         run.record.keeper = i32::try_from(std::process::id()).ok();
         run.record.process = Some(sandbox.pid().as_raw());
         let ran = run
             .write()
             .and_then(|()| self.attach(sandbox.netns()))
             .and_then(|()| self.orders())
-            // Who wants it to end before it begins does not want it to begin.
+            // A signal that came before the command started ends it before it starts.
             .and_then(|go| signals.forward_held(sandbox.pid()).map(|()| go))
             .and_then(|go| sandbox.go(&go))
             .and_then(|()| started())
@@ -114,20 +125,21 @@ impl<'a> Container<'a> {
     }
 
     fn hostname(&self) -> &str {
-        self.args.hostname.as_deref().unwrap_or_else(|| container_id::short(&self.id))
+        self.spec.hostname.as_deref().unwrap_or_else(|| container_id::short(&self.id))
     }
 
     fn check(&self) -> Result<(), Error> {
-        if let Some(network) = self.args.no_network() {
-            return self.args.check_without_network(network);
+        if let Some(network) = self.spec.no_network() {
+            return self.spec.check_without_network(network);
         }
         (0..self.networks.len()).try_for_each(|index| self.endpoint(index).check(&self.networks[index].1))
     }
 
-    /// What the container tells the network at a place of itself.
+    /// The endpoint on the network with this index.
     fn endpoint(&self, index: usize) -> Endpoint<'_> {
         let publishes = self.publisher() == Some(index);
-        self.args.endpoint(self.hostname(), &self.networks[index].0, publishes, index == 0)
+        let endpoint = self.spec.endpoint(self.hostname(), &self.networks[index].0, publishes, index == 0);
+        Endpoint { name: self.name, ..endpoint }
     }
 
     /// Ports are published on the network that can and has the highest priority, the first of several. Where none can, the
@@ -151,7 +163,7 @@ impl<'a> Container<'a> {
             let ifname = (index == 0).then(|| self.environment.ifname()).transpose()?;
             let list = list.clone();
             let _hold = self.runtime.hold(&self.id)?;
-            Joining { list, container_id: &self.id, netns, endpoint, ifname }.attach(&self.runtime)?;
+            NewAttachment { list, container_id: &self.id, netns, endpoint, ifname }.add(&self.runtime)?;
         }
         if self.networks.len() < 2 {
             return Ok(());
@@ -162,7 +174,7 @@ impl<'a> Container<'a> {
     /// A link is a matter of the network that its source is on. One whose source is nowhere is the first network's,
     /// which says why it is refused.
     fn links_on(&self, list: &NetworkList, is_first: bool) -> Result<Vec<endpoint::Link>, Error> {
-        let links = &self.args.link;
+        let links = &self.spec.link;
         if self.networks.len() < 2 || links.is_empty() {
             return Ok(links.clone());
         }
@@ -189,7 +201,7 @@ impl<'a> Container<'a> {
             env.extend(link_variables(&folder.join("env.json"))?);
         }
         env.push(("HOSTNAME".to_owned(), self.hostname().to_owned()));
-        env.extend(self.args.env.iter().map(|variable| (variable.key.clone(), variable.value.clone())));
+        env.extend(self.spec.env.iter().map(|variable| (variable.key.clone(), variable.value.clone())));
         Ok(Go { hosts, env })
     }
 }

@@ -1,9 +1,10 @@
-//! Container IDs: the one that `cnitool` derives from a namespace's path, and random ones for `run`.
+//! Container IDs: the one that `cnitool` derives from a namespace's path, and random ones for `run`; and what identifies an
+//! attachment, from the three texts that files keep.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use cni::{ContainerId, hex};
+use cni::{Attachment, ContainerId, IfName, NetworkName, hex};
 use sha2::{Digest, Sha512};
 
 use crate::error::Error;
@@ -11,6 +12,18 @@ use crate::random;
 
 /// How much of a container ID people are shown, and a container without a host name is called.
 const SHORT: usize = 12;
+
+/// The attachment of a network, a container and an interface.
+///
+/// # Errors
+/// One of them is no valid name.
+pub(crate) fn attachment(network: &str, container_id: &str, ifname: &str) -> Result<Attachment, cni::Error> {
+    Ok(Attachment {
+        network: NetworkName::new(network)?,
+        container_id: ContainerId::new(container_id)?,
+        ifname: IfName::new(ifname)?,
+    })
+}
 
 /// The ID for a namespace that has no other: `cnitool-` and the first ten bytes of the SHA-512 of its absolute path.
 pub(crate) fn for_namespace(netns: &Path) -> Result<ContainerId, Error> {

@@ -1,7 +1,7 @@
-//! What `run` says of its container to the plugins: capability arguments, and the endpoint for link-env.
+//! What the plugins get to know about a container of `run`: capability arguments, and the endpoint for link-env.
 //!
-//! Pure: options and a network in, arguments out. An option that no plugin of the network would heed is refused
-//! here, before anything is made, as it would be lost without a word otherwise.
+//! Pure: options and a network in, arguments out. An option that no plugin of the network supports is refused here, before
+//! anything is made: the plugins would ignore it silently.
 
 mod network_option;
 mod words;
@@ -18,7 +18,7 @@ pub(crate) use words::{ExtraHost, Link, Variable};
 use crate::error::Error;
 use crate::network::subnets_of;
 use crate::ports::{Exposed, PortMapping, Publish};
-use crate::way_out;
+use crate::way_out::priority;
 
 /// The plugin that knows names and links, and the key of `args.cni` under which it is spoken to.
 pub(crate) const LINK_ENV: &str = "link-env";
@@ -40,7 +40,7 @@ pub(crate) struct Endpoint<'a> {
     pub(crate) expose: &'a [Exposed],
     /// `--link`.
     pub(crate) links: &'a [Link],
-    /// `-e`: what is offered to those who link to this container.
+    /// `-e`: variables that containers with a link to this one get.
     pub(crate) env: &'a [Variable],
     /// `-p`.
     pub(crate) publish: &'a [Publish],
@@ -75,10 +75,14 @@ impl<'a> Endpoint<'a> {
     /// Refuses options that nothing on the network would heed.
     pub(crate) fn check(&self, list: &NetworkList) -> Result<(), Error> {
         if self.publish_all && self.expose.is_empty() {
-            return Err(Error::NothingExposed);
+            return Err(Error::refused(
+                "publish all exposed ports",
+                "no port is exposed",
+                "add --expose PORT, or name the ports with -p",
+            ));
         }
-        let refuse = |option, lack, cure| {
-            Err(Error::Unsupported { option, network: list.name.to_string(), lack, cure })
+        let refuse = |option: &str, lack: &str, cure: &str| {
+            Err(Error::refused(format!("use {option} on network {}", list.name), lack, cure))
         };
         if (self.publish_all || !self.publish.is_empty()) && !publishes(list) {
             let option = if self.publish_all { "-P" } else { "-p" };
@@ -116,7 +120,7 @@ impl<'a> Endpoint<'a> {
         if let Some(mappings) = self.port_mappings() {
             capabilities.insert(PORT_MAPPINGS.into(), mappings);
         }
-        capabilities.extend(way_out::priority(self.gw_priority));
+        capabilities.extend(priority(self.gw_priority));
         if !self.aliases.is_empty() {
             capabilities.insert(ALIASES.into(), json!({ list.name.as_str(): self.aliases }));
         }

@@ -82,12 +82,6 @@ pub enum Error {
         #[source]
         source: netlink::Error,
     },
-    /// An attachment is there already.
-    #[error("add {attachment}: the interface is there already")]
-    Attached {
-        /// What was to be attached.
-        attachment: Box<cni::Attachment>,
-    },
     /// An environment variable has no acceptable value.
     #[error("read {name} {text:?}: {reason}")]
     Variable {
@@ -112,21 +106,6 @@ pub enum Error {
         /// The networks in it.
         names: Vec<String>,
     },
-    /// An option of `run` needs a plugin that the network does not have.
-    #[error("use {option} on network {network}: {lack}")]
-    Unsupported {
-        /// The option.
-        option: &'static str,
-        /// The network's name.
-        network: String,
-        /// What the network lacks.
-        lack: &'static str,
-        /// What to add to it.
-        cure: &'static str,
-    },
-    /// `-P` without anything to publish.
-    #[error("publish all exposed ports: no port is exposed")]
-    NothingExposed,
     /// No container has this name or ID.
     #[error("find container {container}: no attachment has this name or ID")]
     NoContainer {
@@ -171,7 +150,7 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The container's first process reported a failure, in words of its own.
+    /// The container's first process reported a failure, with its own message.
     #[error("{message}")]
     Inside {
         /// The failure.
@@ -180,12 +159,6 @@ pub enum Error {
         cure: Option<String>,
         /// The exit code.
         code: u8,
-    },
-    /// The container's first process ended without a word.
-    #[error("start container: its first process ended early ({status})")]
-    Ended {
-        /// How it ended.
-        status: String,
     },
 }
 
@@ -256,16 +229,11 @@ impl Error {
             Self::Removal { attachment, .. } => {
                 format!("`cleat gc {}` removes what is left", attachment.network)
             }
-            Self::Attached { attachment } => {
-                format!("`cleat del {} …` removes it first", attachment.network)
-            }
             Self::Choice { names, .. } if names.is_empty() => {
                 "put a *.conflist there, or set NETCONFPATH to another folder".to_owned()
             }
             Self::Choice { .. } => "name one with --network".to_owned(),
-            Self::Unsupported { cure, .. } => (*cure).to_owned(),
             Self::SeveralContainers { .. } => "give more of the ID".to_owned(),
-            Self::NothingExposed => "add --expose PORT, or name the ports with -p".to_owned(),
             Self::Inside { cure, .. } | Self::Refused { cure, .. } => return cure.clone(),
             Self::Several(errors) => return errors.iter().find_map(Self::cure),
             Self::Left { source, .. } | Self::NotRun(source) => return source.cure(),
@@ -319,9 +287,11 @@ mod tests {
         let execute = |errno: Errno| Error::Execute { program: "x".into(), source: errno.into() };
         assert_eq!(execute(Errno::ENOENT).exit_code(), 127);
         assert_eq!(execute(Errno::EACCES).exit_code(), 126);
-        assert_eq!(Error::NothingExposed.exit_code(), 1);
-        assert_eq!(Error::NothingExposed.not_run().exit_code(), 125);
-        assert!(Error::NothingExposed.not_run().cure().is_some());
+        let refused =
+            || Error::refused("publish all exposed ports", "no port is exposed", "add --expose PORT");
+        assert_eq!(refused().exit_code(), 1);
+        assert_eq!(refused().not_run().exit_code(), 125);
+        assert!(refused().not_run().cure().is_some());
         assert_eq!(execute(Errno::ENOENT).not_run().exit_code(), 127);
         assert_eq!(execute(Errno::ENOENT).to_string(), "execute x: no such file or directory");
     }

@@ -13,6 +13,7 @@
 //! contract fits: `repair` of a bridge, the leases of a network, the published ports.
 
 mod age;
+mod attach;
 mod commands;
 mod conf;
 mod container;
@@ -24,7 +25,6 @@ mod error;
 mod graph;
 mod handshake;
 mod inventory;
-mod joining;
 mod mounts;
 mod netns;
 mod network;
@@ -36,12 +36,13 @@ mod runs;
 mod runtime;
 mod sandbox;
 mod signals;
+mod spec;
 mod suggestion;
 mod way_out;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use cni::shorten;
 
 use commands::Verb;
@@ -75,7 +76,7 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(refusal) => return usage(&refusal, std::env::args_os().nth(1).is_some_and(|verb| verb == "run")),
     };
-    let outcome = Environment::read().and_then(|environment| cli.verb.execute(&environment));
+    let outcome = Environment::read().and_then(|environment| cli.verb.execute(&environment, &Cli::command()));
     outcome.unwrap_or_else(|error| {
         output::fail(&shorten(error.to_string()), error.cure().as_deref());
         ExitCode::from(error.exit_code())
@@ -119,7 +120,7 @@ mod tests {
         let Verb::Run(args) = Cli::try_parse_from(line.split(' ')).unwrap().verb else {
             panic!("another verb");
         };
-        assert_eq!(args.command, ["sh", "-c", "-p"]);
+        assert_eq!(args.spec.command, ["sh", "-c", "-p"]);
         assert_eq!(args.name.as_deref(), Some("web"));
         assert!(Cli::try_parse_from(["cleat", "run", "--", "-odd"]).is_ok());
         assert!(refuses("cleat run --name web").contains("COMMAND"));

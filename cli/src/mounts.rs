@@ -28,7 +28,7 @@ pub(crate) fn show_hosts(process: i32, hosts: &Path) -> Result<(), Error> {
     }
     thread::scope(|scope| {
         let thread = thread::Builder::new().spawn_scoped(scope, || {
-            // Threads share their folder and root, and who shares them may not go elsewhere.
+            // Threads share their folder and root, and setns(2) refuses a thread that shares them.
             unshare(CloneFlags::CLONE_FS)?;
             #[allow(clippy::disallowed_methods, reason = "on a thread that ends here")]
             setns(&namespace, CloneFlags::CLONE_NEWNS)?;

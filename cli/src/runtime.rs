@@ -7,19 +7,20 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use cni::cache::{DEFAULT_FOLDER, Entry, Hold};
-use cni::{
-    Attachment, Cache, Chain, Command, ContainerId, IfName, NetworkList, NetworkName, Parameters, case_blind,
-};
+use cni::{Attachment, Cache, Chain, Command, ContainerId, NetworkList, Parameters, case_blind};
 use lock::{Holder, Mode};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::container_id::attachment;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::network::is_created;
 use crate::place::Place;
 
 /// Where results are kept.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Serialize, Deserialize, clap::Args)]
+#[serde(transparent)]
 pub(crate) struct CacheFolder {
     /// Where the results of attachments are kept
     #[arg(long = "cache-dir", value_name = "FOLDER", default_value = DEFAULT_FOLDER)]
@@ -184,16 +185,9 @@ impl<'a> Runtime<'a> {
         let (entries, damaged) =
             self.cache.all_of(container_id).map_err(Error::contract("read the result cache"))?;
         let remove = |entry: Entry| -> Result<(), Error> {
-            let attachment = Attachment {
-                network: NetworkName::new(entry.network.as_str())
-                    .map_err(Error::contract("read the result cache"))?,
-                container_id: container_id.clone(),
-                ifname: IfName::new(entry.ifname.as_str())
-                    .map_err(Error::contract("read the result cache"))?,
-            };
-            let making = Making::of(entry)?;
-            let removed = self.chain(&making.list).del(&making.parameters(&attachment));
-            removed.map_err(|source| Error::Removal { attachment: Box::new(attachment), source })
+            let attachment = attachment(&entry.network, container_id.as_str(), &entry.ifname)
+                .map_err(Error::contract("read the result cache"))?;
+            self.remove(&Making::of(entry)?, &attachment)
         };
         // The last one first, as a failed ADD is undone.
         let mut errors: Vec<Error> =
@@ -203,17 +197,20 @@ impl<'a> Runtime<'a> {
             let candidates = networks.iter().flat_map(|list| file.candidates(&list.name));
             candidates.filter(|attachment| attachment.container_id == *container_id)
         }) {
-            let removed = self.recall_to_remove(&attachment, None).and_then(|making| {
-                let removed = self.chain(&making.list).del(&making.parameters(&attachment));
-                removed.map_err(|source| Error::Removal { attachment: Box::new(attachment), source })
-            });
-            errors.extend(removed.err());
+            let making = self.recall_to_remove(&attachment, None);
+            errors.extend(making.and_then(|making| self.remove(&making, &attachment)).err());
         }
         Error::all(errors)
     }
 
+    /// Removes an attachment of a container; what is left of it on failure is for `gc`.
+    pub(crate) fn remove(&self, making: &Making, attachment: &Attachment) -> Result<(), Error> {
+        let removed = self.chain(&making.list).del(&making.parameters(attachment));
+        removed.map_err(|source| Error::Removal { attachment: Box::new(attachment.clone()), source })
+    }
+
     /// Waits until no other process works on the container, and keeps every other one waiting until the hold is dropped. It
-    /// comes after the lock: who waits for a hold waits for somebody who has the lock.
+    /// comes after the lock: a process that waits for a hold waits for one that has the lock.
     pub(crate) fn hold(&self, container_id: &ContainerId) -> Result<Hold, Error> {
         self.cache.hold(container_id).map_err(Error::contract(format!("hold container {container_id}")))
     }
@@ -254,7 +251,7 @@ impl<'a> Runtime<'a> {
         Ok(folder)
     }
 
-    /// What the version before locked: its commands that are still at work are waited for, and nobody else who holds it.
+    /// The lock of the version before: waits for its commands that are still at work, and for no other holder.
     fn lock_of_before(&self) -> Result<Option<File>, Error> {
         let Ok(folder) = open_folder(&self.folder) else { return Ok(None) };
         let is_free = lock::try_take(&folder, Mode::Exclusive).unwrap_or(true);

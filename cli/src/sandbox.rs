@@ -43,7 +43,8 @@ impl Sandbox {
             Some(failure) => return Err(failure.into_error()),
             None => {
                 let status = sandbox.reap()?.to_string();
-                return Err(Error::Ended { status });
+                let reason = format!("its first process ended early ({status})");
+                return Err(Error::Refused { doing: "start container".to_owned(), reason, cure: None });
             }
         }
         Ok(sandbox)

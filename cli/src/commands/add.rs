@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::AttachmentOptions;
+use super::attachment::AttachmentOptions;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::runtime::Runtime;
@@ -33,7 +33,8 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     // A second ADD would fail and then be undone, and the first one's work with it. An entry without the interface is
     // from a namespace that had this path before.
     if kept.is_some() && namespace.socket()?.get_link(attachment.ifname.as_str())?.is_some() {
-        return Err(Error::Attached { attachment: Box::new(attachment) });
+        let cure = format!("`cleat del {} …` removes it first", attachment.network);
+        return Err(Error::refused(format!("add {attachment}"), "the interface is there already", cure));
     }
     let chain = runtime.chain(&making.list);
     let result = chain.add(&making.parameters(&attachment)).map_err(Error::contract(doing.as_str()))?;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use cni::Attachment;
 use serde_json::{Value, json};
 
-use super::AttachmentOptions;
+use super::attachment::AttachmentOptions;
 use super::clash::Clashes;
 use crate::environment::Environment;
 use crate::error::Error;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::AttachmentOptions;
+use super::attachment::AttachmentOptions;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::netns;

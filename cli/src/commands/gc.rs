@@ -50,7 +50,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         runs::sweep()?;
         let inventory = Inventory::read(&runtime)?;
         let kernel = Kernel::at_rest()?;
-        let kept = kernel.survivors(&inventory, &list)?;
+        let kept = inventory.survivors(&kernel, &list)?;
         tell_kept(inventory.members_of(list.name.as_str()));
         tell_survivors(&kept);
         return collect(&runtime, &inventory, &list, &kept);
@@ -61,7 +61,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     let mut errors = Vec::new();
     let mut survivors: Vec<(&NetworkList, Vec<Kept>)> = Vec::new();
     for list in &inventory.networks {
-        match kernel.survivors(&inventory, list) {
+        match inventory.survivors(&kernel, list) {
             Ok(kept) => survivors.push((list, kept)),
             Err(error) => errors.push(error),
         }
@@ -170,7 +170,7 @@ fn table_of_kept(kept: &[Kept]) -> Table {
 }
 
 fn remove_dead(runtime: &Runtime<'_>, attached: &Attached) -> Result<(), Error> {
-    // Who is registered without an entry is nothing to a DEL: GC of the plugin that registered it sees to that.
+    // DEL ignores a member without a cache entry: GC of the plugin that registered it removes it.
     attached.entry.clone().map_or(Ok(()), |entry| remove(runtime, &attached.attachment, entry))
 }
 

@@ -4,13 +4,12 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use clap::{Command, CommandFactory, ValueEnum};
+use clap::{Command, ValueEnum};
 use clap_complete::{Shell, generate};
 use clap_mangen::Man;
 
 use crate::conf;
 use crate::error::Error;
-use crate::{Cli, VARIABLES};
 
 /// The arguments of `cleat generate`.
 #[derive(Debug, clap::Args)]
@@ -29,13 +28,13 @@ enum Kind {
     Schemas,
 }
 
-/// Writes the files.
-pub(crate) fn execute(args: &Args) -> Result<(), Error> {
+/// Writes the files. `all` is the definition of the command line.
+pub(crate) fn execute(args: &Args, all: &Command) -> Result<(), Error> {
     let folder = &args.folder;
     let written = match args.kind {
         Kind::Schemas => schemas(folder),
-        Kind::Share => completions(folder)
-            .and_then(|()| manual(&folder.join("man/man1")))
+        Kind::Share => completions(all, folder)
+            .and_then(|()| manual(all, &folder.join("man/man1")))
             .and_then(|()| schemas(&folder.join("cleat/schema"))),
     };
     written.map_err(|error| Error::io(format!("write to folder {}", folder.display()), error))
@@ -50,7 +49,7 @@ fn schemas(folder: &Path) -> io::Result<()> {
 }
 
 /// Completions, each where its shell looks for it.
-fn completions(share: &Path) -> io::Result<()> {
+fn completions(all: &Command, share: &Path) -> io::Result<()> {
     for (shell, file) in [
         (Shell::Bash, "bash-completion/completions/cleat"),
         (Shell::Zsh, "zsh/site-functions/_cleat"),
@@ -58,31 +57,31 @@ fn completions(share: &Path) -> io::Result<()> {
     ] {
         let file = share.join(file);
         fs::create_dir_all(file.parent().unwrap_or(share))?;
-        generate(shell, &mut shown(), "cleat", &mut File::create(file)?);
+        generate(shell, &mut shown(all), "cleat", &mut File::create(file)?);
     }
     Ok(())
 }
 
 /// Manual pages, one a verb.
-fn manual(folder: &Path) -> io::Result<()> {
+fn manual(all: &Command, folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    let mut command = shown().disable_help_subcommand(true);
+    let mut command = shown(all).disable_help_subcommand(true);
     command.build();
-    pages(command, folder)
+    let variables = all.get_after_help().map(ToString::to_string).unwrap_or_default();
+    pages(command, &variables, folder)
 }
 
 /// The command line without its hidden verbs, which completions would offer otherwise.
-fn shown() -> Command {
-    let all = Cli::command();
+fn shown(all: &Command) -> Command {
     let shown = Command::new("cleat").bin_name("cleat").version(env!("CARGO_PKG_VERSION"));
     let shown = shown.about(all.get_about().cloned().unwrap_or_default());
     shown.subcommands(all.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned())
 }
 
 /// The page of a command and those of its verbs.
-fn pages(command: Command, folder: &Path) -> io::Result<()> {
+fn pages(command: Command, variables: &str, folder: &Path) -> io::Result<()> {
     for verb in command.get_subcommands() {
-        pages(verb.clone(), folder)?;
+        pages(verb.clone(), variables, folder)?;
     }
     let has_verbs = command.has_subcommands();
     let has_more = command.get_after_help().is_some();
@@ -101,14 +100,14 @@ fn pages(command: Command, folder: &Path) -> io::Result<()> {
     if has_more {
         page.render_extra_section(&mut text)?;
     }
-    environment(&mut text)?;
+    environment(variables, &mut text)?;
     fs::write(folder.join(name), text)
 }
 
 /// The variables as a section of a page, one paragraph each.
-fn environment(page: &mut Vec<u8>) -> io::Result<()> {
+fn environment(variables: &str, page: &mut Vec<u8>) -> io::Result<()> {
     writeln!(page, ".SH ENVIRONMENT")?;
-    for line in VARIABLES.lines().skip(1) {
+    for line in variables.lines().skip(1) {
         let (name, meaning) = line.trim().split_once(' ').unwrap_or((line, ""));
         writeln!(page, ".TP\n\\fB{name}\\fR\n{}", meaning.trim())?;
     }

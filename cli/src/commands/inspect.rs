@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
-use super::run::Args as RunArgs;
 use crate::age;
 use crate::docker;
 use crate::environment::Environment;
@@ -75,7 +74,7 @@ impl<'a> Subject<'a> {
 
 /// The network that is none, where it was started on one.
 fn no_network(run: &Run) -> Result<Option<String>, Error> {
-    Ok(RunArgs::of_record(&run.record)?.no_network().map(str::to_owned))
+    Ok(run.record.spec()?.no_network().map(str::to_owned))
 }
 
 fn table_alone(run: &Run) -> Result<Table, Error> {
@@ -98,7 +97,7 @@ fn object_alone(run: &Run) -> Result<Value, Error> {
     // Docker has an endpoint for them all the same.
     let all: Map<String, Value> =
         none.iter().map(|name| (name.clone(), json!({"NetworkID": id(name), "IPAddress": ""}))).collect();
-    let hostname = RunArgs::of_record(&run.record)?.hostname.unwrap_or_else(|| short.clone());
+    let hostname = run.record.spec()?.hostname.unwrap_or_else(|| short.clone());
     Ok(json!({
         "Id": container_id,
         "Created": age::timestamp(*created),

@@ -1,6 +1,7 @@
 //! The verbs of the command line, one a file.
 
 mod add;
+mod attachment;
 mod check;
 mod clash;
 mod conf;
@@ -18,27 +19,24 @@ mod ps;
 mod repair;
 mod restart;
 mod rm;
-pub(crate) mod run;
+mod run;
 mod status;
 mod stop;
 mod supervise;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use cni::{Attachment, NetworkName};
 
-use crate::container_id;
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::runtime::CacheFolder;
+use crate::spec::Options;
 
 /// A verb with its arguments.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Run a command in a network namespace of its own, attached to a network
-    Run(run::Args),
+    Run(Options),
     /// End containers of `run`
     Stop(stop::Args),
     /// Start a container of `run -d` again
@@ -87,8 +85,12 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    /// Does what the verb says.
-    pub(crate) fn execute(self, environment: &Environment) -> Result<ExitCode, Error> {
+    /// Does what the verb says. `command_line` is the definition of all verbs.
+    pub(crate) fn execute(
+        self,
+        environment: &Environment,
+        command_line: &clap::Command,
+    ) -> Result<ExitCode, Error> {
         let done = match self {
             Self::Run(args) => return run::execute(&args, environment),
             Self::Conf(verb) => return conf::execute(&verb, environment),
@@ -109,40 +111,9 @@ impl Verb {
             Self::Leases(args) => leases::execute(&args, environment),
             Self::Ps(args) => ps::execute(&args, environment),
             Self::Graph(args) => graph::execute(&args, environment),
-            Self::Generate(args) => generate::execute(&args),
+            Self::Generate(args) => generate::execute(&args, command_line),
             Self::Port(args) => port::execute(&args, environment),
         };
         done.map(|()| ExitCode::SUCCESS)
     }
-}
-
-/// The options of the verbs about one attachment.
-#[derive(Debug, clap::Args)]
-struct AttachmentOptions {
-    /// Container ID [default: derived from NETNS as cnitool does]
-    #[arg(long)]
-    id: Option<String>,
-    #[command(flatten)]
-    cache: CacheFolder,
-}
-
-impl AttachmentOptions {
-    /// The attachment that these options, the environment and an absolute namespace stand for.
-    fn attachment(
-        &self,
-        network: &str,
-        netns: Option<&Path>,
-        environment: &Environment,
-    ) -> Result<Attachment, Error> {
-        let container_id = match (&self.id, netns) {
-            (Some(id), _) => container_id::new(id.as_str())?,
-            // The command line demands the one or the other.
-            (None, netns) => container_id::for_namespace(netns.unwrap_or(Path::new("")))?,
-        };
-        Ok(Attachment { network: network_name(network)?, container_id, ifname: environment.ifname()? })
-    }
-}
-
-fn network_name(text: &str) -> Result<NetworkName, Error> {
-    NetworkName::new(text).map_err(Error::contract("name network"))
 }

@@ -56,7 +56,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     let runtime = Runtime::new(environment, &args.cache);
     let inventory = Inventory::read(&runtime)?;
     let attachments = match inventory.container(&args.container) {
-        // Who is on no network has no ports, and is there all the same.
+        // A container on no network has no ports, but exists.
         Err(Error::NoContainer { .. }) if runs::running(&args.container)?.is_some() => Vec::new(),
         found => found?,
     };

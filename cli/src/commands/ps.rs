@@ -33,25 +33,20 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         let is_its =
             |attached: &Attached| attached.attachment.container_id.as_str() == run.record.container_id;
         if run.record.exit_code.is_some() {
-            ended.push(run);
+            ended.extend(args.all.then_some(run));
         } else if !inventory.attachments.iter().any(is_its) && run.is_alive()? {
             apart.push(run);
         }
     }
-    if !args.all {
-        ended.clear();
-    }
-    let objects = || -> Vec<Value> {
-        let further = apart.iter().map(apart_object).chain(ended.iter().map(ended_object));
-        attachments.iter().copied().map(object).chain(further).collect()
-    };
-    args.form.show(objects, || {
-        let mut table = table(&attachments);
-        for row in apart.iter().map(apart_row).chain(ended.iter().map(ended_row)) {
-            table.row(row);
-        }
-        table
-    })
+    let alone: Vec<Run> = apart.into_iter().chain(ended).collect();
+    args.form.show(
+        || attachments.iter().copied().map(object).chain(alone.iter().map(object_alone)).collect::<Vec<_>>(),
+        || {
+            let mut table = table(&attachments);
+            alone.iter().map(row_alone).for_each(|row| table.row(row));
+            table
+        },
+    )
 }
 
 /// A row each, but for the loopback interface of a container that has another one.
@@ -110,44 +105,34 @@ fn object(attached: &Attached) -> Value {
     })
 }
 
-/// A running container on no network.
-fn apart_row(run: &Run) -> [Cell; 8] {
+/// A container of `cleat run` that is on no network, or has ended.
+fn row_alone(run: &Run) -> [Cell; 8] {
     let record = &run.record;
+    let (networks, state) = match record.exit_code {
+        None => (String::new(), Cell::styled(age::since(record.created), FAINT)),
+        Some(code) => {
+            let style = if code == 0 { FAINT } else { BAD };
+            (record.networks.join(", "), Cell::styled(format!("exited ({code})"), style))
+        }
+    };
     [
         registry::short_id(&record.container_id).into(),
         record.name.clone().unwrap_or_default().into(),
         Cell::styled("cleat", FAINT),
+        networks.into(),
         "".into(),
         "".into(),
         "".into(),
-        "".into(),
-        Cell::styled(age::since(record.created), FAINT),
+        state,
     ]
 }
 
-fn apart_object(run: &Run) -> Value {
+fn object_alone(run: &Run) -> Value {
     let record = &run.record;
+    if record.exit_code.is_some() {
+        return json!({"id": record.container_id, "name": record.name, "runtime": "cleat",
+            "networks": record.networks, "exitCode": record.exit_code, "command": record.command});
+    }
     json!({"id": record.container_id, "name": record.name, "runtime": "cleat", "network": null, "interface": null,
         "addresses": [], "ports": [], "gone": false, "since": age::timestamp(record.created)})
-}
-
-fn ended_row(run: &Run) -> [Cell; 8] {
-    let record = &run.record;
-    let code = record.exit_code.unwrap_or_default();
-    [
-        registry::short_id(&record.container_id).into(),
-        record.name.clone().unwrap_or_default().into(),
-        Cell::styled("cleat", FAINT),
-        record.networks.join(", ").into(),
-        "".into(),
-        "".into(),
-        "".into(),
-        Cell::styled(format!("exited ({code})"), if code == 0 { FAINT } else { BAD }),
-    ]
-}
-
-fn ended_object(run: &Run) -> Value {
-    let record = &run.record;
-    json!({"id": record.container_id, "name": record.name, "runtime": "cleat", "networks": record.networks,
-        "exitCode": record.exit_code, "command": record.command})
 }

@@ -129,7 +129,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The state in which it is now, in a word, and what there is to say of it.
+    /// Its state now, and the reasons.
     fn state(&self) -> (&'static str, String) {
         match self {
             Self::Unknown(_, reason) => ("unknown", reason.clone()),

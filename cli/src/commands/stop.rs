@@ -66,7 +66,7 @@ pub(crate) fn end(run: &Run, patience: Patience) -> Result<(), Error> {
     ))
 }
 
-/// Who has gone meanwhile needs no signal.
+/// Sends a signal. A process that has ended meanwhile is no error.
 fn send(process: i32, signal: Signal) -> Result<(), Errno> {
     match kill(Pid::from_raw(process), signal) {
         Err(errno) if errno != Errno::ESRCH => Err(errno),

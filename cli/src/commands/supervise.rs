@@ -10,7 +10,6 @@ use std::process::{Command, ExitCode, Stdio};
 
 use nix::unistd::setsid;
 
-use super::run::Args as RunArgs;
 use crate::container::Container;
 use crate::environment::Environment;
 use crate::error::Error;
@@ -130,8 +129,8 @@ fn run_in(
     environment: &Environment,
     started: impl FnOnce() -> Result<(), Error>,
 ) -> Result<u8, Error> {
-    let args = RunArgs::of_record(&run.record)?;
-    let container = Container::again(&args, environment, run)?;
+    let (spec, name) = (run.record.spec()?, run.record.name.clone());
+    let container = Container::again(&spec, name.as_deref(), environment, run)?;
     run.record.networks = container.networks();
     run.record.exit_code = None;
     container.run(run, started)

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::document::{Content, Node};
 use crate::suggestion::nearest;
 
-/// So many faults come with the word that was meant, which takes its time to find: nobody reads more of them.
+/// How many faults suggest the key that was meant. Finding it takes time, and people read no more of them.
 const SUGGESTED: usize = 1000;
 
 /// What is wrong, and where.

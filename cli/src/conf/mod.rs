@@ -5,22 +5,23 @@
 //! host (`subnets`). Plugins of others are only looked for: their keys are theirs to judge.
 
 mod document;
+mod file;
 mod keys;
 mod plugins;
 mod schemas;
 mod subnets;
 
 use std::collections::HashSet;
-use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use cni::{MAX_INPUT, NetworkList, file};
+use cni::{MAX_INPUT, NetworkList};
 use ipnetwork::IpNetwork;
-use serde::Serialize;
 
 use document::{Node, Place, place};
+pub use file::Finding;
+use file::Network;
 use keys::Fault;
 pub(crate) use plugins::expect_acceptable;
 pub(crate) use schemas::files as schema_files;
@@ -32,75 +33,6 @@ pub(crate) struct Surroundings {
     pub(crate) path: Vec<PathBuf>,
     /// Destinations of the host's routes, with the link that each leads out of.
     pub(crate) routes: Vec<(IpNetwork, String)>,
-}
-
-/// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Finding {
-    file: PathBuf,
-    line: usize,
-    column: usize,
-    message: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    cure: String,
-}
-
-impl Finding {
-    fn new(file: &Path, place: Place, message: String, cure: String) -> Self {
-        Self { file: file.to_owned(), line: place.line, column: place.column, message, cure }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, line, column, message, cure } = self;
-        write!(f, "{}:{line}:{column}: {message}", file.display())?;
-        if cure.is_empty() { Ok(()) } else { write!(f, " ({cure})") }
-    }
-}
-
-/// How many mistakes of a file are told.
-const MOST: usize = 100;
-
-/// A file that holds a network.
-struct Network {
-    file: PathBuf,
-    text: String,
-    root: Node,
-    /// The name; empty where there is none.
-    name: String,
-}
-
-impl Network {
-    /// The objects of its plugins: those of a list, or a single configuration itself.
-    fn plugins(&self) -> &[Node] {
-        match self.root.get("plugins") {
-            Some(plugins) => plugins.items(),
-            None => std::slice::from_ref(&self.root),
-        }
-    }
-
-    /// No more than somebody would read; finding each one's place takes a look at the whole text.
-    fn findings(&self, mut faults: Vec<Fault>) -> impl Iterator<Item = Finding> {
-        if let Some(further) = faults.len().checked_sub(MOST).filter(|further| *further > 0) {
-            faults.sort_by_key(|fault| fault.at);
-            faults.truncate(MOST);
-            let told = format!("and {further} further mistakes in this file");
-            let at = faults.last().map_or(0, |fault| fault.at + 1);
-            faults.push(Fault::new(at, told, "mend those above first"));
-        }
-        faults.into_iter().map(|fault| self.finding(fault))
-    }
-
-    fn finding(&self, fault: Fault) -> Finding {
-        Finding::new(&self.file, place(&self.text, fault.at), fault.problem, fault.cure)
-    }
-
-    /// `file:line:column` of a byte, for messages about two places.
-    fn at(&self, at: usize) -> String {
-        let Place { line, column } = place(&self.text, at);
-        format!("{}:{line}:{column}", self.file.display())
-    }
 }
 
 /// Checks files, in the order given. Without surroundings they are judged by themselves.
@@ -147,9 +79,9 @@ fn findings(
 
 fn read(path: &Path) -> Result<Network, Finding> {
     let content = if is_descriptor(path) {
-        File::open(path).and_then(|pipe| file::read_at_most(pipe, MAX_INPUT))
+        File::open(path).and_then(|pipe| cni::file::read_at_most(pipe, MAX_INPUT))
     } else {
-        file::read(path, MAX_INPUT)
+        cni::file::read(path, MAX_INPUT)
     };
     let failed = |error: io::Error| {
         const START: Place = Place { line: 1, column: 1 };

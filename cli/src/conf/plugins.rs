@@ -10,8 +10,8 @@ use cni::{
 };
 use serde_json::{Map, Value, json};
 
-use super::Network;
 use super::document::Node;
+use super::file::Network;
 use super::keys::{self, Fault};
 use super::schemas::Known;
 use crate::network::obstacles::obstacle;

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use super::document::Node;
+use super::file::{Finding, Network};
 use super::keys::Fault;
-use super::{Finding, Network};
 
 /// How many ranges of a plugin are compared.
 const MAX_RANGES: usize = 1024;

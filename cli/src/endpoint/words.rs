@@ -34,7 +34,7 @@ impl FromStr for Link {
 }
 
 /// One `-e KEY=value`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Variable {
     /// The name.
     pub(crate) key: String,
@@ -56,7 +56,7 @@ impl FromStr for Variable {
 }
 
 /// One `--add-host NAME:ADDRESS`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct ExtraHost(String);
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Card, Lane, Picture};
+use super::picture::{Card, Lane, Picture};
 
 pub(super) fn draw(picture: &Picture) -> String {
     let mut text = String::from(

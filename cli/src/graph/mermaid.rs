@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Lane, Picture};
+use super::picture::{Lane, Picture};
 
 pub(super) fn draw(picture: &Picture) -> String {
     let mut text = String::from("flowchart LR\n  host([\"host\"])\n");

@@ -10,7 +10,7 @@ mod canvas;
 use arrange::{Arrangement, BAR, CARD, HOST, PortRow, Spot};
 use canvas::Canvas;
 
-use super::Picture;
+use super::picture::Picture;
 
 /// How far below a card's top its wire is.
 const WIRE: i32 = 20;

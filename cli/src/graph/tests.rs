@@ -1,5 +1,6 @@
 //! The picture of an example, and how it is handed on.
 
+use super::picture::{Card, Lane, Link, Port};
 use super::*;
 
 /// Two networks: one with a published web server that links to a database, one that is empty.

@@ -11,8 +11,7 @@ use registry::{Member, qualify, short_id};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::caller::{self, Evidence};
-use super::kernel::{self, Kernel};
+use super::caller::{self, Evidence, argument};
 use super::ports::{self, PortView};
 use crate::endpoint;
 use crate::error::Error;
@@ -120,16 +119,6 @@ impl Attached {
         }
         attached.damage = Some(reason.to_owned());
         attached
-    }
-
-    /// Takes back that it is gone where the kernel shows that it lives. Where that is, nothing tells for certain.
-    pub(super) fn doubt(&mut self, kernel: &Kernel) {
-        if self.life == Life::Gone
-            && let Some(evidence) = kernel.finds(self)
-        {
-            self.life = Life::Unknown(kernel::elsewhere(&self.netns, &evidence));
-            self.netns = PathBuf::new();
-        }
     }
 
     /// With what it was made, and its namespace where that is certain; `None` where no cache has it.
@@ -253,10 +242,4 @@ fn is_loopback(list: &NetworkList) -> bool {
     list.plugins
         .iter()
         .all(|plugin| case_blind::get(plugin, "type").and_then(Value::as_str) == Some("loopback"))
-}
-
-/// A value of `CNI_ARGS` as the cache keeps them.
-pub(super) fn argument<'a>(entry: &'a Entry, key: &str) -> Option<&'a str> {
-    let pair = entry.args.iter().flatten().find(|(known, _)| known == key);
-    pair.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
 }

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use cni::cache::Entry;
 
-use super::attached::argument;
 use crate::container_id;
 use crate::error::Error;
 use crate::runs;
@@ -38,7 +37,7 @@ impl Evidence {
     }
 }
 
-/// The program, or nothing. `netns` is the namespace's path as it was told, be there what may.
+/// The program, or nothing. `netns` is the namespace's path as the entry has it, whether or not it still exists.
 pub(super) fn of(entry: &Entry, netns: &Path, evidence: &Evidence) -> &'static str {
     let id = entry.container_id.as_str();
     if evidence.runs.contains(id) {
@@ -89,6 +88,12 @@ fn is_random(id: &str) -> bool {
 fn is_uuid(text: &str) -> bool {
     let is_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
     text.split('-').all(is_digits) && text.split('-').map(str::len).eq([8, 4, 4, 4, 12])
+}
+
+/// A value of `CNI_ARGS` as the cache keeps them.
+pub(super) fn argument<'a>(entry: &'a Entry, key: &str) -> Option<&'a str> {
+    let pair = entry.args.iter().flatten().find(|(known, _)| known == key);
+    pair.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use cni::case_blind;
 use registry::Protocol;
 use serde_json::{Map, Value};
 
-use super::{Attached, PortView};
+use super::attached::Attached;
+use super::ports::PortView;
 use crate::runtime::Making;
 
 /// Fills the numbers in that an attachment has been given.

@@ -5,16 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cni::{Attachment, ContainerId, IfName, NetworkList};
+use cni::{Attachment, NetworkList};
 use host_local::Lease;
 use netlink::{FoundNamespace, Link, Mac, Namespace, Socket};
 
-use super::{Attached, Inventory};
+use super::attached::Attached;
+use crate::container_id::attachment;
 use crate::error::Error;
+use crate::netns::Life;
 use crate::network::leases;
 
 /// How long a namespace that no process is in, and that is mounted nowhere, may take to go.
@@ -143,9 +145,20 @@ impl Kernel {
         Ok(())
     }
 
+    /// Takes back that an attachment is gone where the kernel shows that it lives. Where its namespace is, nothing tells.
+    pub(super) fn doubt(&self, attached: &mut Attached) {
+        if attached.life == Life::Gone
+            && let Some(evidence) = self.finds(attached)
+        {
+            let place = attached.netns.display();
+            attached.life = Life::Unknown(format!("nothing is at {place} any more, but {evidence}"));
+            attached.netns = PathBuf::new();
+        }
+    }
+
     /// Why an attachment lives whose namespace is not where it was told to be: a process is in it, or it is mounted. That
     /// somebody holds it open is not enough against what its own runtime said.
-    pub(super) fn finds(&self, attached: &Attached) -> Option<String> {
+    fn finds(&self, attached: &Attached) -> Option<String> {
         let Attachment { network, ifname, .. } = &attached.attachment;
         let (own, told) = (attached.attachment.host_interface(), attached.host_interface());
         let mac: Option<Mac> = attached.mac().parse().ok();
@@ -165,11 +178,15 @@ impl Kernel {
         Some(format!("interface {} is in a namespace that lives", other.name))
     }
 
-    /// The attachments of a network that live, and that nothing else tells of.
+    /// The attachments of a network that live and are not among the known ones.
     ///
     /// # Errors
     /// A link of the network lives, and nothing tells whose it is, so that nothing may be removed there.
-    pub(crate) fn survivors(&self, inventory: &Inventory, list: &NetworkList) -> Result<Vec<Kept>, Error> {
+    pub(super) fn survivors(
+        &self,
+        known: &BTreeSet<&Attachment>,
+        list: &NetworkList,
+    ) -> Result<Vec<Kept>, Error> {
         let network = &list.name;
         let mut kept: BTreeMap<Attachment, String> = BTreeMap::new();
         let told = |outer: &Link, ifname: &str| {
@@ -182,15 +199,15 @@ impl Kernel {
             }
         }
         for lease in leases(list)?.into_iter().flat_map(|set| set.used) {
-            let Ok(container_id) = ContainerId::new(lease.container_id.as_str()) else { continue };
             // Leases of old programs do not name the interface.
             let names = match &lease.ifname {
                 Some(name) => vec![name.clone()],
                 None => self.inner_names(),
             };
-            for ifname in names.into_iter().filter_map(|name| IfName::new(name).ok()) {
-                let attachment =
-                    Attachment { network: network.clone(), container_id: container_id.clone(), ifname };
+            for ifname in names {
+                let Ok(attachment) = attachment(network.as_str(), &lease.container_id, &ifname) else {
+                    continue;
+                };
                 let reason = self.leads_to(&attachment).map(|outer| told(outer, attachment.ifname.as_str()));
                 if let Some(reason) = reason.or_else(|| self.holds(&lease)) {
                     kept.entry(attachment).or_insert(reason);
@@ -198,20 +215,16 @@ impl Kernel {
             }
         }
         for published in self.published.iter().filter(|published| published.network == network.as_str()) {
-            let (Ok(container_id), Ok(ifname)) =
-                (ContainerId::new(published.container_id.as_str()), IfName::new(published.ifname.as_str()))
+            let Ok(attachment) = attachment(network.as_str(), &published.container_id, &published.ifname)
             else {
                 continue;
             };
-            let attachment = Attachment { network: network.clone(), container_id, ifname };
             let outer = self.pairs.iter().find(|pair| pair.outer.name == published.interface);
             if let (true, Some(pair)) = (attachment.token() == published.owner, outer) {
                 let reason = told(&pair.outer, attachment.ifname.as_str());
                 kept.entry(attachment).or_insert(reason);
             }
         }
-        let known: BTreeSet<&Attachment> =
-            inventory.members_of(network.as_str()).map(|attached| &attached.attachment).collect();
         let names: BTreeSet<String> =
             known.iter().copied().chain(kept.keys()).map(Attachment::host_interface).collect();
         let is_nobodys =
@@ -246,9 +259,4 @@ impl Kernel {
     fn holds(&self, lease: &Lease) -> Option<String> {
         Some(format!("{}: {}", lease.address, self.addresses.get(&lease.address)?))
     }
-}
-
-/// What is said of a namespace that is not where it was, though the kernel shows that it lives.
-pub(super) fn elsewhere(told: &Path, evidence: &str) -> String {
-    format!("nothing is at {} any more, but {evidence}", told.display())
 }

@@ -1,4 +1,4 @@
-//! Who is attached where: the runtimes' result cache, the registry of names and the kernel, joined into one list.
+//! All attachments: the runtimes' result cache, the registry of names and the kernel, joined into one list.
 //!
 //! The cache says that an attachment was made, and with what; the registry, by which names it is known; the kernel,
 //! whether its namespace still lives and which ports really lead to it. None of them is believed about what another one
@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use cni::cache::Damaged;
-use cni::{Attachment, ContainerId, IfName, NetworkList, NetworkName, case_blind};
+use cni::{Attachment, ContainerId, NetworkList, case_blind};
 use registry::{DEFAULT_STATE_DIR, Link, Member, Network, Registry};
 use serde_json::Value;
 
@@ -27,6 +27,7 @@ pub(crate) use kernel::{Kept, Kernel};
 pub(crate) use ports::PortView;
 use served::Inhabited;
 
+use crate::container_id::attachment;
 use crate::endpoint::{LINK_ENV, plugin};
 use crate::error::Error;
 use crate::output;
@@ -70,7 +71,7 @@ impl Inventory {
             (Vec::new(), Vec::new())
         });
         for entry in entries {
-            let Some(attachment) = attachment(&entry.network, &entry.container_id, &entry.ifname) else {
+            let Ok(attachment) = attachment(&entry.network, &entry.container_id, &entry.ifname) else {
                 continue;
             };
             let member = members.remove(&attachment);
@@ -92,7 +93,7 @@ impl Inventory {
         if attachments.iter().any(Attached::is_gone) {
             let kernel = Kernel::read()?;
             for attached in &mut attachments {
-                attached.doubt(&kernel);
+                kernel.doubt(attached);
             }
         }
         attachments.sort_by(|one, other| one.attachment.cmp(&other.attachment));
@@ -139,6 +140,15 @@ impl Inventory {
     /// The attachments of a network.
     pub(crate) fn members_of<'a>(&'a self, network: &'a str) -> impl Iterator<Item = &'a Attached> {
         self.attachments.iter().filter(move |attached| attached.attachment.network.as_str() == network)
+    }
+
+    /// The attachments of a network that live according to the kernel, though nothing else knows of them.
+    ///
+    /// # Errors
+    /// A link of the network lives, and nothing tells whose it is, so that nothing may be removed there.
+    pub(crate) fn survivors(&self, kernel: &Kernel, list: &NetworkList) -> Result<Vec<Kept>, Error> {
+        let known = self.members_of(list.name.as_str()).map(|attached| &attached.attachment).collect();
+        kernel.survivors(&known, list)
     }
 
     /// The attachments of one container, which is given by its name, its ID, or the beginning of its ID. What is given
@@ -220,7 +230,7 @@ fn members(
         });
         for network in networks {
             for member in &network.members {
-                if let Some(known) = attachment(&network.name, &member.container_id, &member.ifname) {
+                if let Ok(known) = attachment(&network.name, &member.container_id, &member.ifname) {
                     let links = loose_links(&network, member);
                     if !links.is_empty() {
                         loose.insert(known.clone(), links);
@@ -267,12 +277,4 @@ fn likeliest(
     // The longest of several networks' names that it may begin with.
     candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.network.as_str().len()));
     candidates.into_iter().next()
-}
-
-fn attachment(network: &str, container_id: &str, ifname: &str) -> Option<Attachment> {
-    Some(Attachment {
-        network: NetworkName::new(network).ok()?,
-        container_id: ContainerId::new(container_id).ok()?,
-        ifname: IfName::new(ifname).ok()?,
-    })
 }

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use registry::{Presence, Registry};
 
-use super::attached::{Attached, argument};
+use super::attached::Attached;
+use super::caller::argument;
 
 /// The process that holds a pod's namespaces is no container's. This is its name everywhere.
 const PAUSE: &str = "pause\n";

@@ -56,7 +56,7 @@ impl Wanted<'_> {
         let ranges = self.pools.iter().map(|pool| [Range::of(pool)]).collect();
         // Nothing leads out of an internal network, so its members need no route.
         let pools = if self.internal { &[] } else { self.pools };
-        // Who has filters opened means what is published, unless he says otherwise.
+        // Opened filters mean published ports, unless ingress is set.
         let ingress = match self.ingress {
             _ if self.internal => None,
             Ingress::Published => Some("published"),

@@ -1,4 +1,4 @@
-//! A network as people and scripts ask for it: read from its conflist, whoever wrote that.
+//! A network as people and scripts ask for it: read from its conflist, which any program may have written.
 
 use std::net::IpAddr;
 use std::time::SystemTime;

@@ -115,7 +115,7 @@ impl Taken {
         self.0.iter().find(|(taken, _)| overlap(*taken, subnet)).map(|(_, holder)| holder.as_str())
     }
 
-    /// A free IPv4 subnet, of the ranges that Docker takes its networks from; behind them, of 10.192.0.0/10.
+    /// A free IPv4 subnet, of the ranges that Docker takes its networks from; after them, of 10.192.0.0/10.
     pub(crate) fn free_v4(&self) -> Option<IpNetwork> {
         let large = (18..32).map(|second| (Ipv4Addr::new(172, second, 0, 0), 16));
         let middle = (0..16).map(|third| (Ipv4Addr::new(192, 168, third * 16, 0), 20));

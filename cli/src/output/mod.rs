@@ -1,6 +1,6 @@
-//! What verbs tell: tables for people, JSON for programs, both on standard output.
+//! The output of verbs: tables for people, JSON for programs, both on standard output.
 //!
-//! Names, addresses, messages and whatever else is told may have been chosen by somebody who means harm: here, and nowhere
+//! Names, addresses and messages may have been chosen by an attacker: here, and nowhere
 //! else, what could steer a terminal is written out. Nothing but this module and `logs` writes to standard output.
 //!
 //! Colours appear on terminals only, and not where `NO_COLOR` is set (<https://no-color.org>): `anstream` sees to that.

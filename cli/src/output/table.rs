@@ -71,7 +71,7 @@ impl fmt::Display for Table {
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         for row in &self.rows {
-            // Nothing is written behind the last cell that has something.
+            // No spaces follow the last cell with text.
             let last = row.iter().rposition(|cell| !cell.text.is_empty()).unwrap_or_default();
             for (column, cell) in row.iter().enumerate().take(last + 1) {
                 write!(f, "{}{}{:#}", cell.style, cell.text, cell.style)?;

@@ -7,7 +7,7 @@
 //!
 //! Not in `/run`, which is memory. Where `/var/log` cannot be written, `log.<number>` of 1 MiB each are in the container's
 //! folder below `/run/cleat/runs`. There a link `log` leads to the file that is being written; the version before had all in
-//! a file of this name, which is read as the first one. Numbers only grow, so that who follows a log knows which file comes
+//! a file of this name, which is read as the first one. Numbers only grow, so that a reader who follows a log knows which file comes
 //! next, and whether one is missing.
 
 use std::fs::{self, DirBuilder, File};

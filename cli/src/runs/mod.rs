@@ -2,15 +2,14 @@
 //!
 //! ```text
 //! /run/cleat/runs/<container ID>/      locked (flock) by the process that looks after the container while it does
-//!     run.json                         with what it was started, and how it ended
+//!     run.json                         what it is to be (`spec`), and how it ended
 //!     networks.json                    its networks, once they are others than it was started with
 //! ```
 //!
 //! What it wrote is elsewhere: see `log`.
 //!
-//! A lock is let go of by the kernel however its holder ends, so that it tells, unlike a process number, who is alive.
+//! The kernel releases the lock however its holder ends: unlike a process number, it shows reliably what is alive.
 
-mod joined;
 mod log;
 mod record;
 
@@ -24,12 +23,12 @@ use std::time::{Duration, Instant};
 use cni::ContainerId;
 use registry::{DEFAULT_STATE_DIR, Folder};
 
-pub(crate) use joined::{Joined, Networks};
 pub(crate) use log::{Log, Part, Writer};
-pub(crate) use record::Record;
+pub(crate) use record::{Record, Start};
 
 use crate::container_id;
 use crate::error::Error;
+use crate::spec::Networks;
 
 const RUNS: &str = "runs";
 const RECORD: &str = "run.json";
@@ -143,7 +142,7 @@ impl Run {
         }
         let folder = runs().join(&record.container_id);
         let make = || DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-        // Who finds the folders above it empty removes them.
+        // Another process may have removed the folders above it, as they were empty.
         make()
             .or_else(|_| make())
             .map_err(|error| Error::io(format!("create folder {}", folder.display()), error))?;

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Networks, Standing};
+use super::networks::Networks;
+use super::standing::Standing;
 use crate::endpoint::{self, LINK_ENV, PORT_MAPPINGS};
 use crate::error::Error;
 use crate::inventory::{Attached, keep_ports};
@@ -112,7 +113,7 @@ impl Networks<'_> {
             }
         }
         standing.keep(runtime, PORT_MAPPINGS, None)?;
-        // Who links to the container is not to be told of them here any more.
+        // Containers that link to this one must no longer find its ports here.
         let making = standing.making(netns);
         for (place, name) in standing.concerned() {
             if name == LINK_ENV {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use netlink::{Namespace, Route, Socket};
 
-use super::Standing;
+use super::standing::Standing;
 use crate::error::Error;
 
 /// What the kernel takes for an IPv6 route without a metric (`IP6_RT_PRIO_USER`).

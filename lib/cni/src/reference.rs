@@ -27,6 +27,21 @@ pub fn comment(prefix: &str, network: &NetworkName, container_id: &ContainerId) 
     text
 }
 
+/// The container that a chain is for, by the comment of a rule that leads to it; `None` where that is no chain of the network's.
+/// The prefixes are those of [`chain`] and [`comment`].
+#[must_use]
+pub fn container(
+    comment_prefix: &str,
+    chain_prefix: &str,
+    network: &NetworkName,
+    chain: &str,
+    comment: &str,
+) -> Option<ContainerId> {
+    let start = format!("{comment_prefix}name: \"{network}\" id: \"");
+    let id = ContainerId::new(comment.strip_prefix(&start)?.strip_suffix('"')?).ok()?;
+    (self::chain(chain_prefix, network, &id) == chain).then_some(id)
+}
+
 /// Sixteen hexadecimal digits for a text: how the reference's nftables rules begin their comments.
 #[must_use]
 pub fn short_hash(text: &str) -> String {
@@ -53,6 +68,14 @@ mod tests {
         assert_eq!(comment("", &network, &id), r#"name: "net" id: "c1""#);
         assert_eq!(comment("dnat ", &network, &id), r#"dnat name: "net" id: "c1""#);
         assert_eq!(short_hash("netc1"), "623e1c388032b205");
+        let container =
+            |text: &str| container("dnat ", "DN-", &network, "CNI-DN-623e1c388032b20529218", text);
+        assert_eq!(container(r#"dnat name: "net" id: "c1""#), Some(id));
+        for other in
+            [r#"dnat name: "net" id: "c2""#, r#"dnat name: "net2" id: "c1""#, r#"name: "net" id: "c1""#]
+        {
+            assert_eq!(container(other), None, "{other}");
+        }
         let long = ContainerId::new("c".repeat(255)).unwrap();
         assert_eq!(comment("", &network, &long).len(), COMMENT_MAX);
     }

@@ -36,7 +36,7 @@ pub enum Error {
         /// What it wrote on standard error, or how it ended.
         said: String,
     },
-    /// Somebody held the lock of the legacy variant all the time; nothing was changed.
+    /// Another process held the lock of the legacy variant all the time; nothing was changed.
     #[error(transparent)]
     Busy(#[from] lock::Busy),
     /// The programs' format has no way to say it; nothing was started.
@@ -49,7 +49,7 @@ pub enum Error {
     },
 }
 
-/// What the programs say to whoever is not allowed to is that root is needed, where two capabilities are.
+/// Names the capabilities that are needed: the programs say that root is.
 fn lack(said: &str) -> &'static str {
     let refusals = ["Permission denied", "Operation not permitted"];
     if refusals.iter().any(|refusal| said.contains(refusal)) {

@@ -1,6 +1,6 @@
 //! The iptables programs of a host, for rules that other programs must find where iptables keeps them.
 //!
-//! The one room that starts them. [`Iptables`] is one family's program: whether it is there, which variant it is, what
+//! No other crate starts them. [`Iptables`] is one family's program: whether it is there, which variant it is, what
 //! a chain holds. A [`Transaction`] changes one table, all or nothing, by one start of `iptables-restore --noflush`.
 //!
 //! Starting a program takes two to three milliseconds; [`legacy_tables`] answers without one whether the legacy variant

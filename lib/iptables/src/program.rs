@@ -104,6 +104,36 @@ impl Iptables {
         Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()))
     }
 
+    /// The chains that rules of a base chain lead to, each with the comment of such a rule: whose the chain is.
+    pub fn entries(&self, table: &str, base: &str) -> Result<Vec<(String, String)>> {
+        let rules = self.rules(table, base)?.unwrap_or_default();
+        let entry = |rule: &Rule| Some((rule.target()?.to_owned(), rule.comment()?.to_owned()));
+        Ok(rules.iter().filter_map(entry).collect())
+    }
+
+    /// Carries out the changes that `prepare` asks for, all or none; `None` is nothing to do. Where the program refuses them,
+    /// another process may have changed the table in between: `prepare` is called again, with the number of the attempt, from 0.
+    ///
+    /// # Errors
+    ///
+    /// What `prepare` could not read, or the last refusal.
+    pub fn put<E: From<Error>>(
+        &self,
+        mut prepare: impl FnMut(usize) -> std::result::Result<Option<Transaction>, E>,
+    ) -> std::result::Result<(), E> {
+        /// How often a change is tried, the first time included.
+        const TRIES: usize = 6;
+        let mut attempt = 0;
+        loop {
+            let Some(change) = prepare(attempt)? else { return Ok(()) };
+            attempt += 1;
+            match self.commit(&change) {
+                Err(_) if attempt < TRIES => {}
+                outcome => return Ok(outcome?),
+            }
+        }
+    }
+
     /// Carries out all changes of a transaction, or none.
     ///
     /// The words with which the programs refuse differ from variant to variant, and legacy ones mostly have none: a
@@ -179,7 +209,7 @@ fn is_program(file: &Path) -> bool {
     file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-/// Runs a program. It is over in any case when this returns: whoever undoes what it did must not meet it at work.
+/// Runs a program. It has ended in any case when this returns: an undo must not run beside it.
 ///
 /// What it says of errors goes to a file in memory, so that two pipes need not be read at once: by `Child::wait_with_output`,
 /// which panics where reading fails, or by a thread, which does where memory for its stack is lacking.

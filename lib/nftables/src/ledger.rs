@@ -49,6 +49,12 @@ pub trait Entry<E> {
     /// for each try.
     fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> std::result::Result<(), E>;
 
+    /// Whether [`Change::needs_ruleset_as_read`] is going to be asked for. The generation of the ruleset has to be known before
+    /// the first question: an entry that says so here is not prepared twice for it.
+    fn is_exact(&self) -> bool {
+        false
+    }
+
     /// Asked after the transaction: whether nothing is left to do. Two removals at the same time have each seen the other,
     /// so that neither has removed the skeleton: then the entry is prepared once more.
     fn is_settled(&mut self, _socket: &mut Socket) -> std::result::Result<bool, E> {
@@ -56,7 +62,50 @@ pub trait Entry<E> {
     }
 
     /// The error where the kernel refuses one of the entry's own operations.
-    fn refused(&self, error: Error) -> E;
+    fn refused(&self, error: Error) -> E
+    where
+        E: From<Error>,
+    {
+        error.into()
+    }
+
+    /// The error where all tries are used up.
+    fn contended(&self) -> E
+    where
+        E: From<Contended>,
+    {
+        Contended { table: self.table().to_string() }.into()
+    }
+}
+
+/// An entry that one function makes up: the removal of something that leaves nothing else to remove.
+#[derive(Debug)]
+pub struct Removal<F> {
+    table: Table<'static>,
+    prepare: F,
+}
+
+impl<F> Removal<F> {
+    /// `prepare` is [`Entry::prepare`].
+    pub fn new<E>(table: Table<'static>, prepare: F) -> Self
+    where
+        F: FnMut(&mut Socket, &mut Change) -> std::result::Result<(), E>,
+    {
+        Self { table, prepare }
+    }
+}
+
+impl<E, F> Entry<E> for Removal<F>
+where
+    F: FnMut(&mut Socket, &mut Change) -> std::result::Result<(), E>,
+{
+    fn table(&self) -> Table<'static> {
+        self.table
+    }
+
+    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> std::result::Result<(), E> {
+        (self.prepare)(socket, change)
+    }
 }
 
 /// Carries out what all entries ask for in one transaction: all of it or nothing.
@@ -70,7 +119,7 @@ where
 {
     let mut pending: Vec<&mut dyn Entry<E>> =
         entries.iter_mut().map(|entry| &mut **entry as &mut dyn Entry<E>).collect();
-    let mut is_exact = false;
+    let mut is_exact = pending.iter().any(|entry| entry.is_exact());
     let mut attempt = 0;
     while attempt < TRIES {
         let generation = if is_exact { Some(socket.generation()?) } else { None };
@@ -86,7 +135,8 @@ where
             continue;
         }
         attempt += 1;
-        let outcome = match generation {
+        // An entry may go without it after some tries.
+        let outcome = match generation.filter(|_| change.is_exact) {
             Some(generation) => change.batch.commit_at(socket, generation),
             None => change.batch.commit(socket),
         };
@@ -113,11 +163,10 @@ where
             }
         }
     }
-    let table = pending.first().map(|entry| entry.table().to_string()).unwrap_or_default();
-    Err(Contended { table }.into())
+    pending.first().map_or(Ok(()), |entry| Err(entry.contended()))
 }
 
-/// As [`put`], for what has to go: where the whole is refused, each entry goes by itself, and the first error is told.
+/// As [`put`], for what has to go: where the whole is refused, each entry goes by itself, and the first error is returned.
 ///
 /// # Errors
 ///
@@ -163,7 +212,19 @@ impl Skeleton<'_> {
         Ok(true)
     }
 
-    /// Makes it, or makes it anew where somebody has flushed a chain.
+    /// Makes it unless it is complete.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Skeleton::is_complete`].
+    pub fn ensure(&self, socket: &mut Socket, batch: &mut Batch) -> Result<()> {
+        if !self.is_complete(socket)? {
+            self.make(batch);
+        }
+        Ok(())
+    }
+
+    /// Makes it, or makes it anew where another program has flushed a chain.
     pub fn make(&self, batch: &mut Batch) {
         batch.add_table(&self.table);
         for set in &self.sets {
@@ -216,10 +277,6 @@ mod tests {
 
         fn is_settled(&mut self, _: &mut Socket) -> std::result::Result<bool, Box<dyn std::error::Error>> {
             Ok(false)
-        }
-
-        fn refused(&self, error: Error) -> Box<dyn std::error::Error> {
-            error.into()
         }
     }
 

@@ -40,6 +40,7 @@ mod datatype;
 mod deferred_close;
 mod element;
 mod encode;
+mod entries;
 mod error;
 mod expr;
 mod field;

@@ -75,11 +75,11 @@ pub(crate) enum Backend {
 }
 
 /// What only the iptables backend has.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ChainKeys {
     /// The bit of the mark that asks for masquerading; `None` for the default.
     pub mark_bit: Option<u32>,
-    /// Somebody else's chain that sets a mark, which somebody else masquerades by.
+    /// Another program's chain, which sets the mark that the other program masquerades by.
     pub mark_chain: Option<String>,
     /// Further matches of the rules that lead to the container's chain.
     pub conditions_v4: Vec<String>,
@@ -88,7 +88,7 @@ pub(crate) struct ChainKeys {
 }
 
 /// A valid configuration.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Conf {
     /// What was asked for, by name or by keys that only it has; `None` for the better one that there is.
     pub backend: Option<Backend>,
@@ -96,7 +96,7 @@ pub(crate) struct Conf {
     pub chains: ChainKeys,
     /// The host itself and the container's own network reach the port as well, by masquerading.
     pub snat: bool,
-    /// Whoever reaches the port is masqueraded.
+    /// Every client is masqueraded.
     pub masq_all: bool,
     /// A port that a process of the host listens on is refused.
     pub check_listeners: bool,
@@ -147,20 +147,10 @@ impl Conf {
             mappings,
         })
     }
-}
 
-impl Conf {
     /// What is left of it where iptables publishes the ports, and only localhost leads to them by nftables.
     pub(crate) fn for_localhost(&self) -> Self {
-        Self {
-            backend: self.backend,
-            chains: ChainKeys::default(),
-            snat: false,
-            masq_all: false,
-            check_listeners: false,
-            free_ports: None,
-            mappings: self.mappings.clone(),
-        }
+        Self { backend: self.backend, mappings: self.mappings.clone(), ..Self::default() }
     }
 }
 

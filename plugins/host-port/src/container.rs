@@ -6,10 +6,12 @@ use netlink::{Link, Socket};
 
 use crate::conf::Conf;
 use crate::error::Error;
-use crate::localhost::{self, LO, LO4};
+use crate::nftables::localhost;
+use crate::nftables::table::{LO, LO4};
 use crate::plan;
 
 /// The container of an attachment.
+#[derive(Clone)]
 pub(crate) struct Container {
     /// Its addresses that ports lead to, one a family.
     pub addresses: Vec<IpNetwork>,
@@ -75,7 +77,7 @@ impl Container {
     }
 
     /// The interfaces that packets to the container leave by: that of the route, and the container's own bridge, where the
-    /// route leads by another one. Then two networks have subnets that meet, and one of them gets its way when the other goes.
+    /// route leads by another one. Then two networks have subnets that overlap, and the route changes when one of them goes.
     fn routing(&self) -> Result<Vec<Link>, Error> {
         let Some(address) = self.addresses.first() else {
             return Ok(Vec::new());

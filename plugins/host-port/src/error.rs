@@ -29,7 +29,7 @@ pub enum Error {
     Taken {
         /// The port that was asked for.
         port: Port,
-        /// Who has it: container and network.
+        /// The container and network that have it.
         holder: String,
     },
     /// A process of the host has the port (`checkHostListeners`).
@@ -51,8 +51,8 @@ pub enum Error {
         last: u16,
     },
     /// Others changed the ruleset during every attempt.
-    #[error("{0}: the ruleset kept changing")]
-    Contended(&'static str),
+    #[error(transparent)]
+    Contended(#[from] nftables::ledger::Contended),
     /// CHECK found a difference.
     #[error("{0}")]
     Differs(String),

@@ -11,7 +11,17 @@ use nix::sys::socket::{
     sockopt,
 };
 
+use crate::conf::Conf;
+use crate::error::Error;
 use crate::port::{Port, Protocol};
+
+/// With `checkHostListeners`, fails where a process of the host has one of the ports.
+pub(crate) fn refuse<'a>(conf: &Conf, mut ports: impl Iterator<Item = &'a Port>) -> Result<(), Error> {
+    match ports.find(|port| conf.check_listeners && is_bound(port)) {
+        Some(port) => Err(Error::Listened { port: *port, address: address(port) }),
+        None => Ok(()),
+    }
+}
 
 /// Whether a process of the host has the port: then it cannot be bound. Not so for an address that the host does not
 /// have.
@@ -39,14 +49,14 @@ fn try_bind(port: &Port) -> Result<(), Errno> {
         SocketAddr::V6(address) => {
             let socket = open(AddressFamily::Inet6)?;
             reuse(&socket, port)?;
-            // Who listens on an address of IPv4 is not in the way.
+            // A listener on an address of IPv4 does not conflict.
             setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
             bind(socket.as_raw_fd(), &SockaddrIn6::from(address))
         }
     }
 }
 
-/// Connections that have ended, and linger for a minute, are not in the way of TCP; of UDP this would hide who listens.
+/// Lets TCP bind past connections in `TIME_WAIT`. For UDP it would hide a listener.
 fn reuse(socket: &impl std::os::fd::AsFd, port: &Port) -> Result<(), Errno> {
     if port.protocol == Protocol::Udp { Ok(()) } else { setsockopt(socket, sockopt::ReuseAddr, &true) }
 }

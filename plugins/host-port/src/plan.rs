@@ -1,22 +1,14 @@
-//! What an attachment needs in the table, decided from the configuration and the container's addresses alone.
+//! What the configuration and the previous result ask for: the container's addresses, and the ports that lead there. Pure.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use cni::{AddResult, Attachment};
+use cni::AddResult;
 use ipnetwork::IpNetwork;
-use nftables::{Element, Set, Verdict};
 
 use crate::conf::{Conf, Mapping};
 use crate::error::Error;
-use crate::holder::{Holder, Owner};
-use crate::localhost;
-use crate::memory::{self, Place};
-use crate::names;
 use crate::port::Port;
-use crate::ruleset::{LOCAL6, NetworkChain};
-use crate::spare;
-use crate::way::Before;
 
 /// The addresses of the container that ports lead to: the first of each family, as in the reference.
 pub(crate) fn addresses(result: &AddResult, ifname: &str) -> Vec<IpNetwork> {
@@ -46,154 +38,6 @@ pub(crate) fn host_interface<'a>(result: &'a AddResult, ifname: &str) -> Option<
         .iter()
         .rfind(|interface| interface.sandbox.is_empty())
         .map(|interface| interface.name.as_str())
-}
-
-/// What is to be in the table.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    pub owner: Owner,
-    pub chain: NetworkChain,
-    /// The ports, with the index of the mapping of [`Conf::mappings`] that each comes from.
-    pub ports: Vec<(usize, Port)>,
-    /// Those of them that another of the container's networks has.
-    pub spares: HashSet<Port>,
-    /// The container's addresses that lead to the network's chain.
-    pub hair: Vec<IpAddr>,
-    /// Those of them that another container has as well, and had first.
-    pub shared: Vec<IpAddr>,
-    /// Who has what this one has to spare or shares.
-    pub before: Vec<Owner>,
-    /// The interface of the host that goes with the container.
-    pub interface: String,
-    /// Iptables publishes the ports; only localhost leads to them by this table.
-    pub by_chains: bool,
-    /// Ports whose place for localhost another of the container's networks has, though not the port.
-    pub lent: HashSet<Port>,
-    /// What the network's chain was called by the first version.
-    old_chain: String,
-    comment: String,
-}
-
-impl Plan {
-    /// Decides it. Every mapping must have its host port by now; `locals` are the interfaces by which localhost is to
-    /// lead to the container by this plugin, and `interface` is that which goes with the container.
-    pub(crate) fn new(
-        attachment: &Attachment,
-        conf: &Conf,
-        addresses: &[IpNetwork],
-        interface: &str,
-        locals: Vec<String>,
-    ) -> Result<Self, Error> {
-        let ports = ports(&conf.mappings, addresses)?;
-        let subnets: Vec<IpNetwork> = addresses.iter().filter_map(subnet).collect();
-        let mut depends_on: Vec<String> = subnets.iter().map(ToString::to_string).collect();
-        depends_on.push(conf.masq_all.to_string());
-        depends_on.extend(locals.iter().cloned());
-        let old_chain = names::chain(&attachment.network, &depends_on);
-        // The layout of the chain's rules.
-        depends_on.push("2".to_owned());
-        Ok(Self {
-            owner: Owner::of(attachment),
-            chain: NetworkChain {
-                name: names::chain(&attachment.network, &depends_on),
-                subnets,
-                masq_all: conf.masq_all,
-                locals,
-                is_old: false,
-            },
-            by_chains: false,
-            lent: HashSet::new(),
-            old_chain,
-            hair: if conf.snat { addresses.iter().map(IpNetwork::ip).collect() } else { Vec::new() },
-            ports,
-            spares: HashSet::new(),
-            shared: Vec::new(),
-            before: Vec::new(),
-            interface: interface.to_owned(),
-            comment: Holder::new(attachment, interface).comment(),
-        })
-    }
-
-    /// Every element but that in `owners`, with its place and, where it is of a port, the index of that in `ports`.
-    pub(crate) fn elements(&self) -> impl Iterator<Item = (Place, Element, Option<usize>)> {
-        let ports = self.ports.iter().enumerate().filter(|(_, (_, port))| !self.spares.contains(port));
-        let published = ports
-            .clone()
-            .filter(|_| !self.by_chains)
-            .map(|(at, (_, port))| ((port.map(), port.key()), port.element(&self.comment), Some(at)));
-        // A port on all addresses and the same on [::1] share an element.
-        let mut seen = BTreeSet::new();
-        let localhost = ports
-            .filter_map(move |(at, (_, port))| {
-                let is_own = |(set, _): &Place| self.has_localhost(set) && !self.lent.contains(port);
-                let place = port.localhost().filter(is_own)?;
-                let is_new = *place.0 != LOCAL6 || seen.insert((port.protocol, port.host_port));
-                is_new.then_some((at, place))
-            })
-            .map(|(at, (set, key))| {
-                let element = Element::new(&key).comment(self.comment.as_str());
-                ((set, key), element, Some(at))
-            });
-        let others = self.ports.iter().map(|(_, port)| port).filter(|port| self.spares.contains(port));
-        let spares = others.filter_map(|port| spare::element(&self.owner, port, &self.comment));
-        let spares = spares.map(|(place, element)| (place, element, None));
-        let own = self.hair.iter().filter(|address| !self.shared.contains(address));
-        let hair = own.map(|&address| {
-            let (map, key) = memory::hair_place(address);
-            let element = Element::new(&key)
-                .verdict(Verdict::goto(self.chain.name.as_str()))
-                .comment(self.comment.as_str());
-            ((map, key), element, None)
-        });
-        // Who only waits for a place needs an element all the same: its comment says whose the place is then.
-        let waiting = self.lent.iter().filter(|_| self.by_chains).map(|port| {
-            let place = memory::waiting_place(port);
-            let element = Element::new(&place.1).comment(self.comment.as_str());
-            (place, element, None)
-        });
-        published.chain(localhost).chain(spares).chain(hair).chain(waiting)
-    }
-
-    /// Whether localhost leads to ports of such a set.
-    fn has_localhost(&self, set: &Set<'_>) -> bool {
-        self.chain.locals.iter().any(|local| local == localhost::of_set(set))
-    }
-
-    /// The same as it was made in an earlier layout, if that is the chain's name.
-    pub(crate) fn made_as(mut self, chain: Option<&str>) -> Self {
-        if chain == Some(&self.old_chain) {
-            self.chain.name.clone_from(&self.old_chain);
-            self.chain.is_old = true;
-        }
-        self
-    }
-
-    /// Goes without what somebody has before it; the same is asked for again once that one has gone.
-    pub(crate) fn yield_to(&mut self, Before { owner, port, localhost, address }: Before) {
-        self.spares.extend(port);
-        self.lent.extend(localhost);
-        self.shared.extend(address);
-        if let Some(owner) = owner.filter(|owner| !self.before.contains(owner)) {
-            self.before.push(owner);
-        }
-    }
-
-    /// The element in `owners`.
-    pub(crate) fn memory(&self) -> Result<Element, Error> {
-        let all = self.ports.iter().map(|(_, port)| *port);
-        let (spares, ports): (Vec<Port>, Vec<Port>) = all.partition(|port| self.spares.contains(port));
-        let NetworkChain { name, locals, .. } = &self.chain;
-        if self.by_chains {
-            let lent: Vec<Port> = ports.iter().filter(|port| self.lent.contains(port)).copied().collect();
-            return memory::of_localhost(&self.owner, name, locals, &ports, &lent);
-        }
-        memory::element(&self.owner, name, locals, &self.hair, &ports, &spares)
-    }
-}
-
-/// The network that an address is in.
-fn subnet(address: &IpNetwork) -> Option<IpNetwork> {
-    IpNetwork::new(address.network(), address.prefix()).ok()
 }
 
 /// The ports that mappings with a host port each publish.
@@ -240,6 +84,3 @@ pub(crate) fn ports(mappings: &[Mapping], addresses: &[IpNetwork]) -> Result<Vec
     }
     Ok(ports)
 }
-
-#[cfg(test)]
-mod tests;

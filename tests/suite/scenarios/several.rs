@@ -172,7 +172,7 @@ fn a_restart_keeps_the_networks_that_a_container_has() {
     });
 }
 
-/// A record of the version before has no word of networks but the command line
+/// A record of the version before has the command line, and no other word of networks
 #[test]
 fn a_container_of_the_version_before_is_connected_and_restarted() {
     story(|_| {
@@ -180,26 +180,43 @@ fn a_container_of_the_version_before_is_connected_and_restarted() {
         ok("network create m");
         let id = stays("--name web --network n --network-alias www", &serving(80, "web"));
         let file = format!("/run/cleat/runs/{id}/run.json");
-        let record: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-        let keys: Vec<&str> = record.as_object().unwrap().keys().map(String::as_str).collect();
-        let wanted = [
-            "arguments",
-            "command",
-            "containerID",
-            "created",
-            "detached",
-            "environment",
-            "exitCode",
-            "folder",
-            "keeper",
-            "name",
-            "networks",
-            "process",
-            "vanishes",
-        ];
-        assert_eq!(keys, wanted, "the record of the version before, which this test stands for");
+        let command = serving(80, "web");
+        let line = ["cleat", "run", "-d", "--name", "web", "--network", "n", "--network-alias", "www"];
+        let line = line.into_iter().chain(["--", "sh", "-c", &command]);
+        let line: Vec<Value> = line.map(|word| value!({"Unix": word.as_bytes()})).collect();
+        let as_it_was = || {
+            let mut record: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+            let keys = record.as_object_mut().unwrap();
+            assert!(keys.remove("spec").is_some());
+            keys.insert("arguments".to_owned(), value!(line));
+            let keys: Vec<&str> = keys.keys().map(String::as_str).collect();
+            let wanted = [
+                "arguments",
+                "command",
+                "containerID",
+                "created",
+                "detached",
+                "environment",
+                "exitCode",
+                "folder",
+                "keeper",
+                "name",
+                "networks",
+                "process",
+                "vanishes",
+            ];
+            assert_eq!(keys, wanted, "the record of the version before, which this test stands for");
+            fs::write(&file, record.to_string()).unwrap();
+        };
+        as_it_was();
+        assert_eq!(json("inspect web")[0]["Id"], id);
+        assert!(json("ps").as_array().unwrap().iter().any(|row| row["name"] == "web"));
         assert!(!fs::exists(format!("/run/cleat/runs/{id}/networks.json")).unwrap());
         ok("network connect m web");
+        ok("stop -t 1 web");
+        // Its keeper was of that version as well.
+        as_it_was();
+        assert!(json("ps --all").as_array().unwrap().iter().any(|row| row["name"] == "web"));
         ok("restart -t 1 web");
         for network in ["n", "m"] {
             assert!(!address_on("web", network).is_empty(), "{network}");

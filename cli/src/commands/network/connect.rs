@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 
 use super::container::{self, Container};
-use super::find;
+use super::known::find;
+use crate::attach::NewAttachment;
 use crate::endpoint::Link;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::Inventory;
-use crate::joining::Joining;
 use crate::runtime::{CacheFolder, Runtime};
 use crate::way_out::{Networks, numbered};
 
@@ -73,14 +73,14 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     if Networks::read(&runtime, &container.id, &container.netns)?.has(&list.name) {
         return Err(there());
     }
-    let joining = Joining {
+    let new = NewAttachment {
         list: list.clone(),
         container_id: &container.id,
         netns: &container.netns,
         endpoint,
         ifname: None,
     };
-    let attachment = joining.attach(&runtime)?;
+    let attachment = new.add(&runtime)?;
     let settle = || -> Result<(), Error> {
         let mut networks = Networks::read(&runtime, &container.id, &container.netns)?;
         networks.settle_ports(published, container.wanted_ports()?)?;
@@ -95,8 +95,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     settle().map_err(|error| {
         let remove = || {
             let making = runtime.recall(&attachment, Some(&container.netns))?;
-            let removed = runtime.chain(&making.list).del(&making.parameters(&attachment));
-            removed.map_err(|source| Error::Removal { attachment: Box::new(attachment.clone()), source })
+            runtime.remove(&making, &attachment)
         };
         match remove() {
             Ok(()) => error,

@@ -7,14 +7,14 @@ use cni::{ContainerId, case_blind};
 use registry::{DEFAULT_STATE_DIR, Registry};
 use serde_json::Value;
 
-use crate::commands::run::Args as RunArgs;
 use crate::endpoint::{self, Endpoint, LINK_ENV, Link};
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
 use crate::mounts;
 use crate::ports::Exposed;
-use crate::runs::{self, Joined, Networks, Run};
+use crate::runs::{self, Run};
 use crate::runtime::Runtime;
+use crate::spec::{HOST, Joined, NONE, Networks, Spec};
 
 /// Docker's words.
 const ON_HOST: &str = "container cannot be disconnected from host network or connected to host network";
@@ -28,7 +28,7 @@ pub(super) struct Container<'a> {
     /// The networks that it is on.
     pub(super) attachments: Vec<&'a Attached>,
     /// What `cleat run` keeps of it, and with what it was started.
-    pub(super) run: Option<(Run, RunArgs)>,
+    pub(super) run: Option<(Run, Spec)>,
 }
 
 impl<'a> Container<'a> {
@@ -43,8 +43,8 @@ impl<'a> Container<'a> {
             None => runs::running(container)?,
         };
         // With what another version started it is told by its attachments alone.
-        let run = run.and_then(|run| RunArgs::of_record(&run.record).ok().map(|args| (run, args)));
-        if run.as_ref().is_some_and(|(_, args)| args.is_on_host()) {
+        let run = run.and_then(|run| run.record.spec().ok().map(|spec| (run, spec)));
+        if run.as_ref().is_some_and(|(_, spec)| spec.is_on_host()) {
             return Err(Error::Refused { doing: doing.to_owned(), reason: ON_HOST.to_owned(), cure: None });
         }
         let alive = attachments.iter().find(|known| !known.is_gone() && !known.netns.as_os_str().is_empty());
@@ -63,8 +63,8 @@ impl<'a> Container<'a> {
 
     /// The name that it has on other networks, unless that is but its ID.
     pub(super) fn name(&self) -> Option<String> {
-        if let Some((_, args)) = &self.run {
-            return args.name.clone();
+        if let Some((run, _)) = &self.run {
+            return run.record.name.clone();
         }
         let names = self.attachments.iter().map(|attached| (attached.name(), attached.short_id()));
         names.into_iter().find_map(|(name, short)| (name != short).then_some(name))
@@ -76,7 +76,7 @@ impl<'a> Container<'a> {
 
     /// Its host name.
     pub(super) fn hostname(&self) -> String {
-        let told = self.run.as_ref().and_then(|(_, args)| args.hostname.clone());
+        let told = self.run.as_ref().and_then(|(_, spec)| spec.hostname.clone());
         let told = told.or_else(|| self.member().map(|member| member.hostname.clone()));
         told.unwrap_or_else(|| registry::short_id(self.id.as_str()))
     }
@@ -93,8 +93,8 @@ impl<'a> Container<'a> {
         (name, hostname, exposed): (&'b Option<String>, &'b str, &'b [Exposed]),
         joined: &'b Joined,
     ) -> Endpoint<'b> {
-        if let Some((_, args)) = &self.run {
-            return args.endpoint(hostname, joined, false, false);
+        if let Some((_, spec)) = &self.run {
+            return Endpoint { name: name.as_deref(), ..spec.endpoint(hostname, joined, false, false) };
         }
         Endpoint {
             name: name.as_deref(),
@@ -110,9 +110,9 @@ impl<'a> Container<'a> {
     /// What it wants to be published, as far as `cleat run` knows: by the numbers that it had last, or where those are taken
     /// by now, as it was asked for.
     pub(super) fn wanted_ports(&self) -> Result<Vec<Value>, Error> {
-        let Some((run, args)) = &self.run else { return Ok(Vec::new()) };
+        let Some((run, spec)) = &self.run else { return Ok(Vec::new()) };
         let kept = run.networks()?.and_then(|networks| networks.port_mappings);
-        Ok(kept.into_iter().chain(args.port_mappings()).collect())
+        Ok(kept.into_iter().chain(spec.port_mappings()).collect())
     }
 
     /// Keeps with a container of `cleat run` on which networks it is, for when it is started again. The container is held.
@@ -121,10 +121,10 @@ impl<'a> Container<'a> {
         runtime: &Runtime<'_>,
         change: impl FnOnce(&mut Networks),
     ) -> Result<(), Error> {
-        let Some((run, args)) = &self.run else { return Ok(()) };
+        let Some((run, spec)) = &self.run else { return Ok(()) };
         let mut networks = match run.networks()? {
             Some(networks) => networks,
-            None => Networks { joined: args.networks(runtime)?, port_mappings: None },
+            None => Networks { joined: spec.networks(runtime)?, port_mappings: None },
         };
         change(&mut networks);
         run.write_networks(&networks)
@@ -162,8 +162,8 @@ pub(super) fn joined(
 /// Refuses the networks that are none.
 pub(super) fn refuse_built_in(network: &str, doing: &str) -> Result<(), Error> {
     let reason = match network {
-        crate::commands::run::HOST => ON_HOST,
-        crate::commands::run::NONE => {
+        HOST => ON_HOST,
+        NONE => {
             "container cannot be connected to multiple networks with one of the networks in private (none) mode"
         }
         _ => return Ok(()),

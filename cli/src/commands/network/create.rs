@@ -9,7 +9,7 @@ use clap::builder::RangedU64ValueParser;
 use cni::{IfName, NetworkList, NetworkName, delegate};
 use ipnetwork::IpNetwork;
 
-use super::BUILT_IN;
+use super::known::BUILT_IN;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::network::{Described, Folder, Ingress, Pool, Taken, Wanted, obstacles};

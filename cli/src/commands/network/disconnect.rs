@@ -1,12 +1,12 @@
 //! `cleat network disconnect`: a running container leaves a network.
 
 use super::container::{self, Container};
-use super::find;
-use crate::commands::run::{HOST, NONE};
+use super::known::find;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
 use crate::runtime::{CacheFolder, Runtime};
+use crate::spec::{HOST, NONE};
 use crate::way_out::{Networks, numbered};
 
 /// The arguments of `cleat network disconnect`.

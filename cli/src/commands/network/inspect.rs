@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::find;
+use super::known::find;
 use crate::age;
 use crate::environment::Environment;
 use crate::error::Error;

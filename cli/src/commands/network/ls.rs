@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::BUILT_IN;
+use super::known::BUILT_IN;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::Inventory;

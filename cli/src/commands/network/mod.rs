@@ -5,6 +5,7 @@ mod container;
 mod create;
 mod disconnect;
 mod inspect;
+mod known;
 mod ls;
 mod prune;
 mod rm;
@@ -13,8 +14,6 @@ use clap::Subcommand;
 
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::inventory::Inventory;
-use crate::network::Described;
 
 /// A verb about networks with its arguments.
 #[derive(Debug, Subcommand)]
@@ -50,42 +49,4 @@ impl Verb {
             Self::Disconnect(args) => disconnect::execute(args, environment),
         }
     }
-}
-
-/// Networks that are there without a configuration, with the driver that Docker names: the host's own, and none at all.
-const BUILT_IN: [(&str, &str); 2] = [("host", "host"), ("none", "null")];
-
-/// The network of a name, or of the beginning of an ID.
-fn find<'a>(inventory: &'a Inventory, text: &str) -> Result<&'a cni::NetworkList, Error> {
-    if let Some(list) = inventory.network(text) {
-        return Ok(list);
-    }
-    let by_id = |list: &&cni::NetworkList| text.len() >= 4 && Described::of(list).id.starts_with(text);
-    let mut found = inventory.networks.iter().filter(by_id);
-    match (found.next(), found.next()) {
-        (Some(list), None) => Ok(list),
-        _ => Err(missing(inventory, text)),
-    }
-}
-
-fn missing(inventory: &Inventory, text: &str) -> Error {
-    let names: Vec<&str> = inventory.networks.iter().map(|list| list.name.as_str()).collect();
-    let cure = match crate::suggestion::nearest(text, names.iter().copied()) {
-        Some(nearest) => format!("did you mean {nearest}?"),
-        None if names.is_empty() => format!("there is none: `cleat network create {text}` makes it"),
-        None => format!("there are {}", names.join(", ")),
-    };
-    Error::refused(format!("find network {text}"), "no such network", cure)
-}
-
-/// Who is on a network, for messages: names in their order, each once.
-fn names_on(inventory: &Inventory, network: &str) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for attached in inventory.members_of(network).filter(|attached| !attached.is_gone()) {
-        let name = attached.called();
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    names
 }

@@ -4,7 +4,8 @@ use std::io::{self, BufRead, IsTerminal};
 
 use cni::NetworkList;
 
-use super::{names_on, rm};
+use super::known::names_on;
+use super::rm;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::Inventory;

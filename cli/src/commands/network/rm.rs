@@ -2,7 +2,7 @@
 
 use cni::NetworkList;
 
-use super::{find, names_on};
+use super::known::{find, names_on};
 use crate::commands::gc;
 use crate::environment::Environment;
 use crate::error::Error;
@@ -53,7 +53,7 @@ pub(super) fn remove(
         ));
     }
     // Of a runtime whose cache is elsewhere.
-    if let Some(Kept { attachment, reason }) = Kernel::at_rest()?.survivors(inventory, list)?.first() {
+    if let Some(Kept { attachment, reason }) = inventory.survivors(&Kernel::at_rest()?, list)?.first() {
         return Err(Error::refused(
             format!("remove network {name}"),
             format!("container {} is on it: {reason}", registry::short_id(attachment.container_id.as_str())),

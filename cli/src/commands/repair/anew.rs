@@ -4,10 +4,10 @@ use cni::{Command, Request};
 use netlink::Namespace;
 use serde_json::{Map, json};
 
+use crate::attach::add_args;
 use crate::conf;
 use crate::error::Error;
 use crate::inventory::Attached;
-use crate::joining::add_args;
 use crate::runtime::{Making, Runtime};
 
 /// Refuses an ADD that is bound to fail, before anything is removed: its namespace opens, its programs are there, and its

@@ -1,5 +1,5 @@
-//! What a container in the background writes comes by a pipe, and goes to its log: so that the log has a bound, and nobody
-//! who writes is kept waiting by a disk that is full.
+//! The output of a container in the background comes by a pipe and goes to its log. So the log has a bound, and a full disk
+//! does not block the container.
 
 use std::fs::File;
 use std::io::{self, PipeWriter, Read};
@@ -17,7 +17,7 @@ use crate::runs::Writer;
 
 /// A pipe of the usual size has that much.
 const CHUNK: usize = 64 << 10;
-/// No more than this is taken within [`WINDOW`], 64 MiB a second: who writes without end waits, by milliseconds, for its turn
+/// No more than this is taken within [`WINDOW`], 64 MiB a second: a command that writes without end waits a few milliseconds,
 /// and does not keep the host busy.
 const BUDGET: usize = 1 << 20;
 const WINDOW: Duration = Duration::from_millis(16);

@@ -1,6 +1,6 @@
 //! Where everything stands, in pixels from the top left corner: pure arithmetic.
 
-use super::super::{Lane, Picture, Port};
+use super::super::picture::{Lane, Picture, Port};
 use super::canvas;
 
 /// Around the drawing, and between lanes.

@@ -83,7 +83,7 @@ pub(super) fn bold_width(text: &str) -> i32 {
     width(text) / 8 * 10
 }
 
-/// A text of at most so many characters.
+/// A text, cut to a number of characters.
 pub(super) fn cut(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();

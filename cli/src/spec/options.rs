@@ -1,0 +1,200 @@
+//! The options of `cleat run`, and of those the ones that say what its container is.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use clap::Parser;
+use clap::builder::NonEmptyStringValueParser;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::network::Joined;
+use crate::endpoint::{Endpoint, ExtraHost, Link, Named, NetworkOption, Variable};
+use crate::error::Error;
+use crate::ports::{Exposed, Publish};
+use crate::runtime::{CacheFolder, Runtime};
+
+/// Names that stand for no configured network: the host's network, and no network.
+pub(crate) const HOST: &str = "host";
+pub(crate) const NONE: &str = "none";
+
+/// The options of `cleat run`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Run in the background and print the container's ID; `cleat logs` shows what it writes
+    #[arg(short = 'd', long)]
+    pub(crate) detach: bool,
+    /// Keep nothing of a container in the background when it has ended
+    #[arg(long)]
+    pub(crate) rm: bool,
+    /// Name by which others on the network find the container
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) spec: Spec,
+}
+
+/// What a container is to be. It can be made again from this, and from the environment and the folder it was made in.
+#[derive(Clone, Debug, Serialize, Deserialize, clap::Args)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Spec {
+    /// Network to attach to, also as A:B or name=A,gw-priority=1 (with alias, ip, ip6), again for further ones; `host` or
+    /// `none` for no network of its own, or no network at all [default: the only one that there is]
+    #[arg(long)]
+    network: Vec<NetworkOption>,
+    /// Address on the first network [default: a free one]
+    #[arg(long, value_name = "IPV4")]
+    ip: Option<Ipv4Addr>,
+    /// IPv6 address on the first network [default: a free one]
+    #[arg(long, value_name = "IPV6")]
+    ip6: Option<Ipv6Addr>,
+    /// Publish a port or a range; without a host port, on a free one. Again for further ports
+    #[arg(short = 'p', long, value_name = "[[IP:][HOSTPORT]:]PORT[/PROTOCOL]")]
+    publish: Vec<Publish>,
+    /// Publish all exposed ports on free ones
+    #[arg(short = 'P', long)]
+    publish_all: bool,
+    /// Tell others of a port or a range that the command listens on
+    #[arg(long, value_name = "PORT[/PROTOCOL]")]
+    expose: Vec<Exposed>,
+    /// Make another container known to the command, in its environment and hosts file
+    #[arg(long, value_name = "SOURCE[:ALIAS]")]
+    pub(crate) link: Vec<Link>,
+    /// A further name of the container
+    #[arg(long, value_name = "NAME")]
+    network_alias: Vec<String>,
+    /// Host name of the container [default: the first 12 digits of its ID]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) hostname: Option<String>,
+    /// A name of the command's own for an address
+    #[arg(long, value_name = "NAME:ADDRESS")]
+    add_host: Vec<ExtraHost>,
+    /// A variable for the command, and for containers that link to it
+    #[arg(short = 'e', long, value_name = "KEY=VALUE")]
+    pub(crate) env: Vec<Variable>,
+    #[command(flatten)]
+    pub(crate) cache: CacheFolder,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+impl Options {
+    /// Reads the command line that versions up to 0.1 kept in `run.json`; `None` where it is not understood.
+    pub(crate) fn of_command_line(arguments: &[OsString]) -> Option<Self> {
+        #[derive(Parser)]
+        struct Run {
+            #[command(flatten)]
+            options: Options,
+        }
+        // `cleat run` and its options, or nothing that a container was started with.
+        let words = arguments.get(1..).filter(|words| words.first().is_some_and(|verb| verb == "run"))?;
+        Run::try_parse_from(words).ok().map(|run| run.options)
+    }
+}
+
+impl Spec {
+    fn named(&self) -> impl Iterator<Item = &Named> {
+        self.network.iter().flat_map(|option| &option.0)
+    }
+
+    /// The network that is none, where one was named: the host's own, or none at all.
+    pub(crate) fn no_network(&self) -> Option<&str> {
+        let mut named = self.named();
+        match (named.next(), named.next()) {
+            (Some(one), None) if one.name == HOST || one.name == NONE => Some(&one.name),
+            _ => None,
+        }
+    }
+
+    /// Whether it has the host's network.
+    pub(crate) fn is_on_host(&self) -> bool {
+        self.no_network() == Some(HOST)
+    }
+
+    /// The networks that were named, or the one that there is, and what is asked of each.
+    pub(crate) fn networks(&self, runtime: &Runtime<'_>) -> Result<Vec<Joined>, Error> {
+        if self.network.is_empty() {
+            let only = Named { name: runtime.only()?.name.to_string(), ..Named::default() };
+            return Ok(vec![self.joined(&only, true)]);
+        }
+        if self.no_network().is_some() {
+            return Ok(Vec::new());
+        }
+        let mut all: Vec<Joined> = Vec::new();
+        for named in self.named() {
+            let name = &named.name;
+            let (reason, cure) = if name == HOST || name == NONE {
+                ("it goes with no other network", "name it alone")
+            } else if all.iter().any(|joined| joined.network == *name) {
+                ("it is named twice", "name it once")
+            } else {
+                all.push(self.joined(named, all.is_empty()));
+                continue;
+            };
+            return Err(Error::refused(format!("use network {name}"), reason, cure));
+        }
+        Ok(all)
+    }
+
+    fn joined(&self, named: &Named, is_first: bool) -> Joined {
+        let addresses = self.ip.map(IpAddr::V4).into_iter().chain(self.ip6.map(IpAddr::V6));
+        Joined {
+            network: named.name.clone(),
+            aliases: self.network_alias.iter().chain(&named.aliases).cloned().collect(),
+            addresses: addresses.filter(|_| is_first).chain(named.addresses.iter().copied()).collect(),
+            links: None,
+            gw_priority: named.gw_priority,
+        }
+    }
+
+    /// What a network is told of the container, but for its name.
+    pub(crate) fn endpoint<'a>(
+        &'a self,
+        hostname: &'a str,
+        joined: &'a Joined,
+        publishes: bool,
+        is_first: bool,
+    ) -> Endpoint<'a> {
+        Endpoint {
+            name: None,
+            hostname,
+            aliases: &joined.aliases,
+            expose: &self.expose,
+            links: joined.links.as_deref().unwrap_or(&self.link),
+            env: &self.env,
+            publish: if publishes { &self.publish } else { &[] },
+            publish_all: publishes && self.publish_all,
+            extra_hosts: if is_first { &self.add_host } else { &[] },
+            addresses: joined.addresses.clone(),
+            gw_priority: joined.gw_priority,
+        }
+    }
+
+    /// What is to be published, as the capability says it; nothing where there is nothing.
+    pub(crate) fn port_mappings(&self) -> Option<Value> {
+        let publish = Endpoint { expose: &self.expose, publish: &self.publish, ..Endpoint::of_host("") };
+        Endpoint { publish_all: self.publish_all, ..publish }.port_mappings()
+    }
+
+    /// Refuses options that mean something on a network only.
+    pub(crate) fn check_without_network(&self, network: &str) -> Result<(), Error> {
+        let options = [
+            ("-p", !self.publish.is_empty()),
+            ("-P", self.publish_all),
+            ("--link", !self.link.is_empty()),
+            ("--ip", self.ip.is_some()),
+            ("--ip6", self.ip6.is_some()),
+            ("--network-alias", !self.network_alias.is_empty()),
+            ("--add-host", !self.add_host.is_empty()),
+        ];
+        match options.into_iter().find(|(_, is_used)| *is_used) {
+            Some((option, _)) => Err(Error::refused(
+                format!("use {option} with --network {network}"),
+                if network == HOST { "the host's network is used as it is" } else { "there is no network" },
+                "leave it out, or name another network",
+            )),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The verbs of this backend.
+
+use nftables::{Socket, Table};
+
+use super::add::Publish;
+use super::table::TABLE;
+use super::{check, rules};
+use crate::backend::{Backend, Place, Wanted};
+use crate::error::Error;
+use crate::iptables::taken;
+use crate::other_backend;
+
+/// The backend that is chosen where the kernel has `nf_tables` and nothing else was asked for.
+pub(crate) struct Nftables {
+    rules: Socket,
+    /// The tables that have chains of the other backend, once they have been looked for.
+    framed: Vec<Table<'static>>,
+}
+
+impl Nftables {
+    /// By a socket.
+    pub(crate) const fn new(rules: Socket) -> Self {
+        Self { rules, framed: Vec::new() }
+    }
+}
+
+impl Backend for Nftables {
+    fn rules(&mut self) -> Option<&mut Socket> {
+        Some(&mut self.rules)
+    }
+
+    fn others(&mut self, wanted: &Wanted) -> Result<Vec<Place>, Error> {
+        self.framed = taken::framed(&mut self.rules, &wanted.container.addresses)?;
+        other_backend::places(Some(&mut self.rules), &self.framed, wanted.attachment, &wanted.container)
+    }
+
+    fn has_ports(&mut self, wanted: &Wanted) -> Result<bool, Error> {
+        Ok(check::record(&mut self.rules, wanted.attachment)?.is_some())
+    }
+
+    fn publish(&mut self, wanted: &Wanted) -> Result<(), Error> {
+        let Wanted { attachment, conf, container } = wanted;
+        Publish::new(&mut self.rules, attachment, conf.clone(), container, false)?
+            .run(&mut self.rules, &self.framed)
+    }
+
+    fn check(&mut self, wanted: Wanted) -> Result<(), Error> {
+        if let Some(record) = check::record(&mut self.rules, wanted.attachment)? {
+            let Wanted { attachment, conf, container } = wanted;
+            return check::check(&mut self.rules, attachment, conf, &container, &record);
+        }
+        let places = self.others(&wanted)?;
+        if places.is_empty() {
+            return check::nothing(&mut self.rules, wanted.attachment);
+        }
+        other_backend::check(Some(&mut self.rules), &places, &wanted)
+    }
+
+    fn status(&mut self) -> Result<(), Error> {
+        if !self.rules.has_table(&TABLE)? {
+            return rules::try_out(&mut self.rules);
+        }
+        rules::incomplete_chain(&mut self.rules)?.map_or(Ok(()), check::lacks_rules)
+    }
+}
