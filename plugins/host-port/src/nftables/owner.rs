@@ -5,14 +5,12 @@
 
 use std::fmt;
 
+use cni::host_ports::DIGITS;
 use cni::{Attachment, ContainerId};
 use nftables::ledger::COMMENT_MAX;
 use nftables::{Field, Ifname};
 
 use crate::error::Error;
-
-/// Digits of [`Attachment::token`] that the key of the map `owners` has room for, after a letter (`IFNAMSIZ`).
-const DIGITS: usize = 14;
 
 /// What identifies an attachment in this table: the first 56 bits of its [`Attachment::token`].
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -40,9 +40,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use cni::host_ports;
 use nftables::{Chain, Family, HookPoint, Kind, Set, Table, Type, priority};
 
-pub(crate) const TABLE: Table = Table::new(Family::Inet, "cleat_host_port");
+pub(crate) const TABLE: Table = Table::new(Family::Inet, host_ports::TABLE);
 
 const PORT: &[Type] = &[Type::InetProto, Type::InetService];
 const TO4: &[Type] = &[Type::Ipv4Addr, Type::InetService];
@@ -81,7 +82,7 @@ pub(crate) const LOCALHOST: [&Set<'static>; 3] = [&LOCAL4, &AT4, &LOCAL6];
 /// The last free port that was chosen, by protocol.
 pub(crate) const CHOSEN: Set = Set::map(TABLE, "chosen", &[Type::InetProto], &[Type::InetService]);
 /// What each attachment has, for DEL.
-pub(crate) const OWNERS: Set = Set::vmap(TABLE, "owners", &[Type::Ifname]);
+pub(crate) const OWNERS: Set = Set::vmap(TABLE, host_ports::OWNERS, &[Type::Ifname]);
 
 /// Empty: what every network's and interface's chain jumps to.
 pub(crate) const NETWORKS: Chain = Chain::new(TABLE, "networks");
