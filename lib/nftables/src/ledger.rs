@@ -29,6 +29,8 @@ pub struct Change {
     pub batch: Batch,
     /// How often the transaction was tried before.
     pub attempt: usize,
+    /// The last try failed at an operation of this entry: what it was to create exists, or what it was to delete is in use.
+    pub is_blocked: bool,
     is_exact: bool,
 }
 
@@ -120,12 +122,14 @@ where
     let mut pending: Vec<&mut dyn Entry<E>> =
         entries.iter_mut().map(|entry| &mut **entry as &mut dyn Entry<E>).collect();
     let mut is_exact = pending.iter().any(|entry| entry.is_exact());
+    let mut blocked = None;
     let mut attempt = 0;
     while attempt < TRIES {
         let generation = if is_exact { Some(socket.generation()?) } else { None };
         let mut change = Change { attempt, ..Change::default() };
         let mut ends = Vec::with_capacity(pending.len());
-        for entry in &mut pending {
+        for (at, entry) in pending.iter_mut().enumerate() {
+            change.is_blocked = blocked == Some(at);
             entry.prepare(socket, &mut change)?;
             ends.push(change.batch.len());
         }
@@ -152,14 +156,18 @@ where
                     return Ok(());
                 }
                 pending = unsettled;
+                blocked = None;
             }
-            Err(error) if error.is_of_another_change() => {}
             Err(error) => {
                 let at = error.index().and_then(|index| ends.iter().position(|end| index < *end));
-                return Err(match at {
-                    Some(at) => pending[at].refused(error),
-                    None => error.into(),
-                });
+                if !error.is_of_another_change() {
+                    return Err(match at {
+                        Some(at) => pending[at].refused(error),
+                        None => error.into(),
+                    });
+                }
+                // Older kernels call a key busy that exists with other data.
+                blocked = at.filter(|_| error.is_exists() || error.is_busy());
             }
         }
     }

@@ -34,6 +34,15 @@ pub(crate) enum Place {
     Tables,
 }
 
+/// What an ADD of the attachment's builds on that is there already.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// The ports that an earlier ADD published, where some were its choice.
+    pub ports: Vec<Port>,
+    /// By what localhost is to lead to the container, as far as this plugin switches it.
+    pub locals: Vec<String>,
+}
+
 /// Where ports are published.
 pub(crate) trait Backend {
     /// The socket for `nf_tables`; `None` where the kernel has none.
@@ -45,8 +54,11 @@ pub(crate) trait Backend {
     /// Whether the attachment has ports by this backend already, so that another's rules are to be replaced.
     fn has_ports(&mut self, wanted: &Wanted) -> Result<bool, Error>;
 
+    /// Reads what [`Backend::publish`] builds on. A failure is nothing to undo: what is there goes on serving.
+    fn known(&mut self, wanted: &Wanted) -> Result<Known, Error>;
+
     /// ADD. What a failure leaves is for the caller to undo.
-    fn publish(&mut self, wanted: &Wanted) -> Result<(), Error>;
+    fn publish(&mut self, wanted: &Wanted, known: Known) -> Result<(), Error>;
 
     /// CHECK: names the first difference.
     fn check(&mut self, wanted: Wanted) -> Result<(), Error>;

@@ -167,8 +167,9 @@ fn add(conf: Conf, result: &AddResult, target: &Target) -> Result<(), cni::Error
     {
         return Ok(());
     }
+    let known = backend.known(&wanted)?;
     let published = backend
-        .publish(&wanted)
+        .publish(&wanted, known)
         .and_then(|()| other_backend::remove(backend.rules(), &others, &wanted))
         .and_then(|()| match backend.rules() {
             // The other backend's chains may have been the last that needed route_localnet.

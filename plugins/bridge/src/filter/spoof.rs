@@ -51,7 +51,7 @@ impl Entry<Error> for Put<'_> {
         if let Some(given) = &self.given {
             binding::skeleton().ensure(socket, &mut change.batch)?;
             // Where another program has flushed the map alone, the other elements are there, and in the way.
-            if !binding::leave(socket, &mut change.batch, port)? && change.attempt > 0 {
+            if !binding::leave(socket, &mut change.batch, port)? && change.is_blocked {
                 binding::leave_elements(socket, &mut change.batch, port, given)?;
             }
             binding::enter(&mut change.batch, port, self.attachment, given);

@@ -4,9 +4,9 @@ use nftables::Socket;
 
 use super::add::{add, refuse_unsupported};
 use super::{check, taken};
-use crate::backend::{Backend, Place, Wanted};
+use crate::backend::{Backend, Known, Place, Wanted};
 use crate::error::Error;
-use crate::nftables::add::{Publish, clear_ports, enable};
+use crate::nftables::add::{self as table_add, Publish, clear_ports, enable};
 use crate::nftables::check as table_check;
 use crate::nftables::route_localnet;
 use crate::nftables::table::LO;
@@ -30,7 +30,11 @@ impl Backend for Iptables {
         Ok(false)
     }
 
-    fn publish(&mut self, wanted: &Wanted) -> Result<(), Error> {
+    fn known(&mut self, _: &Wanted) -> Result<Known, Error> {
+        Ok(Known::default())
+    }
+
+    fn publish(&mut self, wanted: &Wanted, _: Known) -> Result<(), Error> {
         let Wanted { attachment, conf, container } = wanted;
         let ports = wanted.ports()?;
         if ports.is_empty() {
@@ -44,7 +48,10 @@ impl Backend for Iptables {
         if let Some(rules) = self.0.as_mut() {
             clear_ports(rules, attachment, conf, &container)?;
             if !container.localnets.is_empty() {
-                Publish::new(rules, attachment, conf.for_localhost(), &container, true)?.commit(rules)?;
+                // Only now: what was in the way may have been this attachment's own.
+                let conf = conf.for_localhost();
+                let known = table_add::known(rules, attachment, &conf, &container)?;
+                Publish::new(rules, attachment, conf, &container, known, true)?.commit(rules)?;
             }
         }
         enable(&container.localnets, &mut links)?;

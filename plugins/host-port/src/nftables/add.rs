@@ -13,6 +13,7 @@ use super::owner::Owner;
 use super::plan::Plan;
 use super::table::{OWNERS, TABLE};
 use super::{holdings, localhost, owner_record as record, route_localnet, rules as ruleset, standby};
+use crate::backend::Known;
 use crate::conf::{Conf, Mapping};
 use crate::container::Container;
 use crate::error::Error;
@@ -36,8 +37,6 @@ pub(crate) struct Publish<'a> {
     losses: u32,
     /// Whether this ADD repeats one, as to put back what is missing.
     repeats: bool,
-    /// The last attempt of the transaction before which the way was cleared.
-    cleared: usize,
     plan: Plan,
 }
 
@@ -49,27 +48,18 @@ impl<'a> Publish<'a> {
         attachment: &'a Attachment,
         mut conf: Conf,
         container: &'a Container,
+        Known { ports, locals }: Known,
         by_chains: bool,
     ) -> Result<Self, Error> {
         let open: Vec<bool> = conf.mappings.iter().map(|mapping| mapping.host_port.is_none()).collect();
-        if open.contains(&true)
-            && let Some(own) = holdings::recall(rules, &Owner::of(attachment), &[])?
-        {
-            // An ADD that is repeated keeps the ports that it chose.
-            free_ports::recall(&mut conf.mappings, &own.ports);
-        }
-        let mut locals = Vec::with_capacity(container.localnets.len());
-        for interface in &container.localnets {
-            if container.off.contains(interface) || localhost::is_ours(rules, interface)? {
-                locals.push(interface.clone());
-            }
-        }
+        // An ADD that is repeated keeps the ports that it chose.
+        free_ports::recall(&mut conf.mappings, &ports);
         let Container { addresses, interface, .. } = container;
         let mut plan = Plan::new(attachment, &conf, addresses, interface, locals.clone())?;
         plan.by_chains = by_chains;
-        let (candidates, losses, repeats, cleared) = (BTreeMap::new(), 0, false, 0);
+        let (candidates, losses, repeats) = (BTreeMap::new(), 0, false);
         let mut publish =
-            Self { attachment, container, locals, conf, open, candidates, losses, repeats, cleared, plan };
+            Self { attachment, container, locals, conf, open, candidates, losses, repeats, plan };
         publish.choose_open(rules)?;
         Ok(publish)
     }
@@ -190,9 +180,7 @@ impl Entry<Error> for Publish<'_> {
     }
 
     fn prepare(&mut self, rules: &mut Socket, change: &mut Change) -> Result<(), Error> {
-        // The last attempt was refused: something has the same key, or what an element leads to has just been removed.
-        if change.attempt > self.cleared {
-            self.cleared = change.attempt;
+        if change.is_blocked {
             self.resolve(rules)?;
         }
         if !self.plan.earlier.is_empty() {
@@ -211,6 +199,27 @@ impl Entry<Error> for Publish<'_> {
         }
         Ok(())
     }
+}
+
+/// Reads what an attachment's ADD builds on.
+pub(crate) fn known(
+    rules: &mut Socket,
+    attachment: &Attachment,
+    conf: &Conf,
+    container: &Container,
+) -> Result<Known, Error> {
+    let mut known = Known::default();
+    if conf.mappings.iter().any(|mapping| mapping.host_port.is_none())
+        && let Some(own) = holdings::recall(rules, &Owner::of(attachment), &[])?
+    {
+        known.ports = own.ports;
+    }
+    for interface in &container.localnets {
+        if container.off.contains(interface) || localhost::is_ours(rules, interface)? {
+            known.locals.push(interface.clone());
+        }
+    }
+    Ok(known)
 }
 
 /// Has localhost lead through interfaces, and returns those that it did not lead through before.

@@ -2,10 +2,10 @@
 
 use nftables::{Socket, Table};
 
-use super::add::Publish;
+use super::add::{self, Publish};
 use super::table::TABLE;
 use super::{check, rules};
-use crate::backend::{Backend, Place, Wanted};
+use crate::backend::{Backend, Known, Place, Wanted};
 use crate::error::Error;
 use crate::iptables::taken;
 use crate::other_backend;
@@ -38,9 +38,13 @@ impl Backend for Nftables {
         Ok(check::record(&mut self.rules, wanted.attachment)?.is_some())
     }
 
-    fn publish(&mut self, wanted: &Wanted) -> Result<(), Error> {
+    fn known(&mut self, wanted: &Wanted) -> Result<Known, Error> {
+        add::known(&mut self.rules, wanted.attachment, &wanted.conf, &wanted.container)
+    }
+
+    fn publish(&mut self, wanted: &Wanted, known: Known) -> Result<(), Error> {
         let Wanted { attachment, conf, container } = wanted;
-        Publish::new(&mut self.rules, attachment, conf.clone(), container, false)?
+        Publish::new(&mut self.rules, attachment, conf.clone(), container, known, false)?
             .run(&mut self.rules, &self.framed)
     }
 

@@ -262,11 +262,11 @@ impl Entry<Error> for Put<'_> {
     fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<(), Error> {
         // To try and be refused would cost the kernel a grace period, some ten milliseconds.
         let has_table = socket.has_chain(&MEMBERS)?;
-        self.is_beside = false;
-        if has_table && change.attempt > 0 {
+        let is_in_the_way = has_table && (change.is_blocked || self.is_beside);
+        if is_in_the_way {
             self.members.clear(socket)?;
-            self.is_beside = self.members.enter_beside(socket, change)?;
         }
+        self.is_beside = is_in_the_way && self.members.enter_beside(socket, change)?;
         if self.is_beside { Ok(()) } else { self.members.enter(socket, &mut change.batch, has_table) }
     }
 
