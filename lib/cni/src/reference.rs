@@ -76,6 +76,17 @@ mod tests {
         {
             assert_eq!(container(other), None, "{other}");
         }
+        let masqueraded =
+            |text: &str| super::container("", "", &network, "CNI-623e1c388032b20529218ecc", text);
+        assert_eq!(
+            masqueraded(&comment("", &network, &ContainerId::new("c1").unwrap())),
+            Some(ContainerId::new("c1").unwrap())
+        );
+        for foreign in
+            ["name: \"net\" id: \"c2\"", "name: \"net2\" id: \"c1\"", "name: \"net\" id: \"c1", "c1"]
+        {
+            assert_eq!(masqueraded(foreign), None, "{foreign}");
+        }
         let long = ContainerId::new("c".repeat(255)).unwrap();
         assert_eq!(comment("", &network, &long).len(), COMMENT_MAX);
     }

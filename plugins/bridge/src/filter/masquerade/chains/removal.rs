@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use cni::{ContainerId, NetworkName};
+use cni::{ContainerId, NetworkName, reference};
 use ipnetwork::IpNetwork;
 use iptables::{Iptables, Transaction, legacy_programs};
 use nftables::ledger::{self, Change, Removal};
-use nftables::{Chain, Rule, Socket, Verdict};
+use nftables::{Chain, Rule, Socket};
 
-use super::place::{BASE, TABLE, TABLES, name};
+use super::place::{BASE, TABLE, TABLES};
 use super::search::is_from;
 use crate::error::Error;
 
@@ -39,19 +39,7 @@ pub(in crate::filter) fn take(
 /// As [`take`], for what the legacy variant has: by its program, which is only started where it has the table.
 pub(in crate::filter) fn del_legacy(chain: &str, addresses: &[IpAddr]) -> Result<(), Error> {
     for program in legacy_programs(TABLE)? {
-        let mut outcome = Ok(());
-        // Another program may delete a rule between the listing and the change.
-        for _ in 0..LEGACY_TRIES {
-            let Some(change) = legacy_removal(&program, chain, addresses)? else {
-                outcome = Ok(());
-                break;
-            };
-            outcome = program.commit(&change);
-            if outcome.is_ok() {
-                break;
-            }
-        }
-        outcome?;
+        program.put(|_| legacy_removal(&program, chain, addresses))?;
     }
     Ok(())
 }
@@ -83,8 +71,6 @@ fn legacy_removal(
     Ok(Some(change))
 }
 
-const LEGACY_TRIES: usize = 5;
-
 /// Removes the chains of a network's containers that are not valid any more. Whose a chain is stands in the comment of
 /// the rule that leads to it.
 pub(in crate::filter) fn gc(
@@ -93,13 +79,9 @@ pub(in crate::filter) fn gc(
     valid: &[&ContainerId],
 ) -> Result<(), Error> {
     for table in TABLES {
-        for rule in socket.rules(&Chain::new(table, BASE))? {
-            if let Some(Verdict::Jump(chain)) = rule.verdict()
-                && let Some(id) =
-                    rule.iptables_comment().and_then(|comment| container(&comment, network, chain))
-                && !valid.contains(&&id)
-            {
-                ledger::put(socket, &mut [&mut take(chain, &[])])?;
+        for (chain, comment) in socket.entries(&Chain::new(table, BASE))? {
+            if is_stale(&chain, &comment, network, valid) {
+                ledger::put(socket, &mut [&mut take(&chain, &[])])?;
             }
         }
     }
@@ -109,42 +91,15 @@ pub(in crate::filter) fn gc(
 /// As [`gc`], for what the legacy variant has.
 pub(in crate::filter) fn gc_legacy(network: &NetworkName, valid: &[&ContainerId]) -> Result<(), Error> {
     for program in legacy_programs(TABLE)? {
-        for rule in program.rules(TABLE, BASE)?.unwrap_or_default() {
-            if let (Some(chain), Some(comment)) = (rule.target(), rule.comment())
-                && let Some(id) = container(comment, network, chain)
-                && !valid.contains(&&id)
-            {
-                del_legacy(chain, &[])?;
+        for (chain, comment) in program.entries(TABLE, BASE)? {
+            if is_stale(&chain, &comment, network, valid) {
+                del_legacy(&chain, &[])?;
             }
         }
     }
     Ok(())
 }
 
-/// The container that a rule is for, by its comment, if it is one of the network and the chain is that container's.
-fn container(comment: &str, network: &NetworkName, chain: &str) -> Option<ContainerId> {
-    let id = comment.strip_prefix(&format!("name: \"{network}\" id: \""))?.strip_suffix('"')?;
-    let id = ContainerId::new(id).ok()?;
-    (name(network, &id) == chain).then_some(id)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rule_tells_whose_it_is_only_where_all_agrees() {
-        let network = NetworkName::new("net").unwrap();
-        let chain = "CNI-623e1c388032b20529218ecc";
-        let of = |comment: &str| container(comment, &network, chain).map(|id| id.to_string());
-        assert_eq!(
-            of(&cni::reference::comment("", &network, &ContainerId::new("c1").unwrap())).as_deref(),
-            Some("c1")
-        );
-        for foreign in
-            ["name: \"net\" id: \"c2\"", "name: \"net2\" id: \"c1\"", "name: \"net\" id: \"c1", "c1"]
-        {
-            assert_eq!(of(foreign), None, "{foreign}");
-        }
-    }
+fn is_stale(chain: &str, comment: &str, network: &NetworkName, valid: &[&ContainerId]) -> bool {
+    reference::container("", "", network, chain, comment).is_some_and(|id| !valid.contains(&&id))
 }
