@@ -206,10 +206,6 @@ impl Entry<Error> for Elements<'_> {
         }
         Ok(())
     }
-
-    fn refused(&self, error: nftables::Error) -> Error {
-        error.into()
-    }
 }
 
 /// Commits changes of elements, in transactions of limited size. Opens no socket where there are none.
