@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::unistd::geteuid;
+use serde::{Deserialize, Serialize};
 
 /// What is missing where something is refused: to root it is capabilities.
 fn privileges() -> &'static str {
@@ -120,14 +121,6 @@ pub enum Error {
         /// The IDs of those that it could be.
         ids: Vec<String>,
     },
-    /// The port that was asked for is not published.
-    #[error("port {port} of container {container} is not published")]
-    NotPublished {
-        /// The container as it was given.
-        container: String,
-        /// The port with its protocol.
-        port: String,
-    },
     /// What was asked for cannot be, for a reason that is told in full where it is found.
     #[error("{doing}: {reason}")]
     Refused {
@@ -150,16 +143,23 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The container's first process reported a failure, with its own message.
-    #[error("{message}")]
-    Inside {
-        /// The failure.
-        message: String,
-        /// What the user can do about it.
-        cure: Option<String>,
-        /// The exit code.
-        code: u8,
-    },
+    /// The container's first process, or its supervisor, reported a failure.
+    #[error("{}", .0.message)]
+    Inside(Failure),
+}
+
+/// An error as one process reports it to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    message: String,
+    cure: Option<String>,
+    code: u8,
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        Self { message: error.to_string(), cure: error.cure(), code: error.exit_code() }
+    }
 }
 
 /// The exit code of a `run` that did not come to its command, as with other container tools.
@@ -195,7 +195,15 @@ impl Error {
         Self::Refused { doing: doing.into(), reason: reason.into(), cure: Some(cure.into()) }
     }
 
-    /// Success where nothing went wrong, and otherwise all that did.
+    /// This error, with that of the undoing where that failed as well.
+    pub(crate) fn and(self, undone: Result<(), Self>) -> Self {
+        match undone {
+            Ok(()) => self,
+            Err(further) => Self::Both { first: Box::new(self), further: Box::new(further) },
+        }
+    }
+
+    /// Success where there are no errors.
     pub(crate) fn all(mut errors: Vec<Self>) -> Result<(), Self> {
         match errors.len() {
             0 => Ok(()),
@@ -234,7 +242,7 @@ impl Error {
             }
             Self::Choice { .. } => "name one with --network".to_owned(),
             Self::SeveralContainers { .. } => "give more of the ID".to_owned(),
-            Self::Inside { cure, .. } | Self::Refused { cure, .. } => return cure.clone(),
+            Self::Inside(Failure { cure, .. }) | Self::Refused { cure, .. } => return cure.clone(),
             Self::Several(errors) => return errors.iter().find_map(Self::cure),
             Self::Left { source, .. } | Self::NotRun(source) => return source.cure(),
             Self::Both { first, further } => return first.cure().or_else(|| further.cure()),
@@ -249,7 +257,7 @@ impl Error {
         match self {
             Self::Execute { source, .. } if source.kind() == io::ErrorKind::NotFound => 127,
             Self::Execute { .. } => 126,
-            Self::Inside { code, .. } => *code,
+            Self::Inside(failure) => failure.code,
             Self::NotRun(_) => NOT_RUN,
             Self::Left { status, .. } => (*status).max(1),
             Self::Both { first, .. } => first.exit_code(),

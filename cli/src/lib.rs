@@ -31,7 +31,6 @@ mod network;
 mod output;
 mod place;
 mod ports;
-mod random;
 mod runs;
 mod runtime;
 mod sandbox;

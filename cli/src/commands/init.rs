@@ -21,7 +21,7 @@ use nix::unistd::sethostname;
 
 use crate::error::Error;
 use crate::handshake::{self, Go, Report};
-use crate::mounts::HOSTS;
+use crate::mounts;
 use crate::signals::Signals;
 
 /// The arguments of `cleat init`.
@@ -46,34 +46,28 @@ pub(crate) struct Args {
 
 /// Becomes the command, or reports why not.
 pub(crate) fn execute(args: &Args) -> ExitCode {
-    let Ok(mut report) = handshake::inherit(args.report, File::options().write(true)) else {
+    let Ok(mut report) = handshake::inherit(args.report, "reports", File::options().write(true)) else {
         return ExitCode::FAILURE;
     };
-    let error = match become_command(args, &mut report) {
-        Ok(never) => match never {},
-        Err(error) => error,
-    };
-    let code = error.exit_code();
-    let failure = Report::Failed { message: error.to_string(), cure: error.cure(), code };
+    let Err(error) = become_command(args, &mut report);
     // Where the pipe is broken `cleat run` has gone, and nobody is left to tell.
-    let _ = handshake::send(&mut report, &failure);
-    ExitCode::from(code)
+    let _ = handshake::send(&mut report, &Report::Err((&error).into()));
+    ExitCode::from(error.exit_code())
 }
 
 fn become_command(args: &Args, report: &mut File) -> Result<Infallible, Error> {
     // `cleat run` cannot be outlived, however it ends. Where it has ended already, the orders do below.
     set_pdeathsig(Signal::SIGKILL).map_err(|errno| Error::io("follow cleat to its end", errno))?;
-    let orders = handshake::inherit(args.orders, File::options().read(true))
-        .map_err(|error| Error::io("open pipe of orders", error))?;
+    let orders = handshake::inherit(args.orders, "orders", File::options().read(true))?;
     Signals::release()?;
     make_namespaces(&args.hostname, args.host_network)?;
-    let ready = Report::Ready { netns: own_netns()? };
-    handshake::send(report, &ready).map_err(|error| Error::io("report to cleat", error))?;
+    handshake::send(report, &Report::Ok(own_netns()?))
+        .map_err(|error| Error::io("report to cleat", error))?;
     let go: Go = handshake::receive(&mut BufReader::new(orders))
         .and_then(|go| go.ok_or(io::ErrorKind::UnexpectedEof.into()))
         .map_err(|error| Error::io("wait for orders of cleat", error))?;
     if let Some(hosts) = &go.hosts {
-        mount_hosts(hosts)?;
+        mounts::bind_hosts(hosts).map_err(mounts::failed(hosts))?;
     }
     Err(run(&args.command, go.env))
 }
@@ -105,17 +99,11 @@ fn own_netns() -> Result<PathBuf, Error> {
     Ok(Path::new("/proc").join(number).join("ns/net"))
 }
 
-fn mount_hosts(hosts: &Path) -> Result<(), Error> {
-    let none = None::<&str>;
-    mount(Some(hosts), HOSTS, none, MsFlags::MS_BIND, none)
-        .map_err(|errno| Error::io(format!("mount hosts file {} over {HOSTS}", hosts.display()), errno))
-}
-
 /// Executes the command in this process's place; returns why that did not work.
 #[expect(clippy::disallowed_methods, reason = "nothing is spawned: this process becomes the command")]
 fn run(command: &[OsString], env: Vec<(String, String)>) -> Error {
-    let (program, args) =
-        command.split_first().map_or((OsString::new(), command), |(program, args)| (program.clone(), args));
-    let source = Command::new(&program).args(args).envs(env).exec();
+    // The command line demands one word at least.
+    let program = command.first().cloned().unwrap_or_default();
+    let source = Command::new(&program).args(command.iter().skip(1)).envs(env).exec();
     Error::Execute { program, source }
 }

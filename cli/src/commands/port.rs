@@ -64,10 +64,9 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     if let Some(wanted) = args.port {
         ports.retain(|port| (port.container_port, port.protocol) == (wanted.number, wanted.protocol));
         if ports.is_empty() {
-            return Err(Error::NotPublished {
-                container: args.container.clone(),
-                port: format!("{}/{}", wanted.number, wanted.protocol),
-            });
+            let Port { number, protocol } = wanted;
+            let reason = format!("port {number}/{protocol} of container {} is not published", args.container);
+            return Err(Error::Argument { reason });
         }
     }
     if args.form.is_json() {

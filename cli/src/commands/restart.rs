@@ -41,7 +41,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
             ));
         }
         stop::end(&run, args.patience)?;
-        // Where its keeper was killed, attachments are left that would be in the way.
+        // Where its supervisor was killed, attachments are left that would be in the way.
         rm::detach(&run, environment, &args.cache)?;
         supervise::start(&run)?;
         output::text(&format!("{container}\n"))

@@ -22,10 +22,10 @@ pub(crate) fn execute(options: &Options, environment: &Environment) -> Result<Ex
 fn run(options: &Options, environment: &Environment) -> Result<ExitCode, Error> {
     let container_id = container_id::random()?;
     let name = options.name.as_deref();
-    let container = Container::new(&options.spec, name, environment, container_id.clone())?;
+    let container = Container::new(&options.spec, name, environment, container_id.clone(), None)?;
     let record = record(options, &container_id, container.networks())?;
     container.tell_obstacles();
-    let lock = container.keep_gc_away()?;
+    let lock = container.runtime.lock_shared()?;
     let (mut run, guard) = Run::create(record)?;
     if options.detach {
         // The supervisor takes this lock.
@@ -38,7 +38,7 @@ fn run(options: &Options, environment: &Environment) -> Result<ExitCode, Error> 
         return Ok(ExitCode::SUCCESS);
     }
     drop(lock);
-    let ran = container.run(&mut run, || Ok(()));
+    let ran = container.run(&mut run, || ());
     let forgotten = run.forget();
     let code = ran?;
     forgotten.map(|()| ExitCode::from(code))
@@ -57,7 +57,7 @@ fn record(options: &Options, container_id: &ContainerId, networks: Vec<String>) 
         detached: options.detach,
         vanishes: options.rm || !options.detach,
         created: SystemTime::now(),
-        keeper: None,
+        supervisor: None,
         process: None,
         exit_code: None,
     })

@@ -41,20 +41,20 @@ pub(crate) fn execute(args: &Args) -> Result<(), Error> {
     Error::all(args.containers.iter().filter_map(|container| stop(container).err()).collect())
 }
 
-/// Ends one, as its keeper would hand on a SIGTERM, and waits until nothing of it is left. One that has ended is ended.
+/// Ends one, as its supervisor would hand on a SIGTERM, and waits until nothing of it is left. One that has ended is ended.
 pub(crate) fn end(run: &Run, patience: Patience) -> Result<(), Error> {
     let doing = || format!("stop container {}", run.record.container_id);
     if !run.is_alive()? {
         return Ok(());
     }
-    let (Some(keeper), Some(process)) = (run.record.keeper, run.record.process) else {
+    let (Some(supervisor), Some(process)) = (run.record.supervisor, run.record.process) else {
         return Err(Error::refused(doing(), "it is only just starting", "try again"));
     };
-    send(keeper, Signal::SIGTERM).map_err(|errno| Error::io(doing(), errno))?;
+    send(supervisor, Signal::SIGTERM).map_err(|errno| Error::io(doing(), errno))?;
     if run.ends_within(Duration::from_secs(patience.seconds))? {
         return Ok(());
     }
-    // The command, not its keeper, which has the attachments to remove.
+    // The command, not its supervisor, which has the attachments to remove.
     send(process, Signal::SIGKILL).map_err(|errno| Error::io(doing(), errno))?;
     if run.ends_within(CLEAN_UP)? {
         return Ok(());

@@ -1,13 +1,12 @@
 //! A running container whose networks are to change, whichever runtime it is of and however many networks it is on.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
-use cni::{ContainerId, case_blind};
-use registry::{DEFAULT_STATE_DIR, Registry};
+use cni::{ContainerId, NetworkList};
 use serde_json::Value;
 
-use crate::endpoint::{self, Endpoint, LINK_ENV, Link};
+use crate::container::registry_folder;
+use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
 use crate::mounts;
@@ -48,17 +47,13 @@ impl<'a> Container<'a> {
             return Err(Error::Refused { doing: doing.to_owned(), reason: ON_HOST.to_owned(), cure: None });
         }
         let alive = attachments.iter().find(|known| !known.is_gone() && !known.netns.as_os_str().is_empty());
-        let netns = match (alive, &run) {
-            (Some(known), _) => known.netns.clone(),
-            (None, Some((run, _))) => run.netns().unwrap_or_default(),
-            (None, None) => PathBuf::new(),
-        };
+        let netns = alive.map(|known| known.netns.clone()).or_else(|| run.as_ref()?.0.netns());
         let id = match (attachments.first(), &run) {
             (Some(attached), _) => attached.attachment.container_id.clone(),
             (None, Some((run, _))) => run.container_id()?,
             (None, None) => return Err(Error::NoContainer { container: container.to_owned() }),
         };
-        Ok(Self { id, netns, attachments, run })
+        Ok(Self { id, netns: netns.unwrap_or_default(), attachments, run })
     }
 
     /// The name that it has on other networks, unless that is but its ID.
@@ -131,31 +126,11 @@ impl<'a> Container<'a> {
     }
 
     /// Has a container of `cleat run` see the hosts file that the plugins keep for it by now.
-    pub(super) fn show_hosts(&self, list: &cni::NetworkList) -> Result<(), Error> {
-        let (Some((run, _)), Some(plugin)) = (&self.run, endpoint::plugin(list, LINK_ENV)) else {
-            return Ok(());
-        };
-        let Some(process) = run.record.process else { return Ok(()) };
-        let state = case_blind::get(plugin, "stateDir").and_then(Value::as_str);
-        let folder = Registry::at(state.unwrap_or(DEFAULT_STATE_DIR)).container_dir(self.id.as_str());
-        mounts::show_hosts(process, &folder.join("hosts"))
-    }
-}
-
-/// What `network connect` asks of the network.
-pub(super) fn joined(
-    network: &str,
-    aliases: &[String],
-    addresses: impl Iterator<Item = IpAddr>,
-    links: &[Link],
-    gw_priority: i64,
-) -> Joined {
-    Joined {
-        network: network.to_owned(),
-        aliases: aliases.to_vec(),
-        addresses: addresses.collect(),
-        links: Some(links.to_vec()),
-        gw_priority,
+    pub(super) fn show_hosts(&self, list: &NetworkList) -> Result<(), Error> {
+        let process = self.run.as_ref().and_then(|(run, _)| run.record.process);
+        let Some((process, folder)) = process.zip(registry_folder(list, &self.id)) else { return Ok(()) };
+        let hosts = folder.join("hosts");
+        mounts::show_hosts(process, &hosts).map_err(mounts::failed(&hosts))
     }
 }
 
