@@ -203,10 +203,16 @@ impl<'a> Runtime<'a> {
         Error::all(errors)
     }
 
-    /// Removes an attachment of a container; what is left of it on failure is for `gc`.
+    /// As [`del`](Self::del), with `gc` as the cure of a failure.
     pub(crate) fn remove(&self, making: &Making, attachment: &Attachment) -> Result<(), Error> {
         let removed = self.chain(&making.list).del(&making.parameters(attachment));
         removed.map_err(|source| Error::Removal { attachment: Box::new(attachment.clone()), source })
+    }
+
+    /// Removes an attachment with what it was made with.
+    pub(crate) fn del(&self, making: &Making, attachment: &Attachment) -> Result<(), Error> {
+        let removed = self.chain(&making.list).del(&making.parameters(attachment));
+        removed.map_err(Error::contract(format!("remove {attachment}")))
     }
 
     /// Waits until no other process works on the container, and keeps every other one waiting until the hold is dropped. It

@@ -28,8 +28,5 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     let _lock = runtime.lock_shared()?;
     let _hold = runtime.hold(&attachment.container_id)?;
     let making = runtime.recall_to_remove(&attachment, netns.as_deref())?;
-    runtime
-        .chain(&making.list)
-        .del(&making.parameters(&attachment))
-        .map_err(Error::contract(format!("remove {attachment}")))
+    runtime.del(&making, &attachment)
 }

@@ -60,8 +60,10 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
             networks.port_mappings.clone_from(&published);
         }
     })?;
-    let mut errors: Vec<Error> =
-        on_it.iter().filter_map(|attached| remove(&runtime, attached).err()).collect();
+    let remove = |Attached { attachment, netns, .. }: &Attached| -> Result<(), Error> {
+        runtime.del(&runtime.recall_to_remove(attachment, Some(netns))?, attachment)
+    };
+    let mut errors: Vec<Error> = on_it.iter().filter_map(|attached| remove(attached).err()).collect();
     if has_heir == Some(true) {
         errors.extend(networks.publish().err());
     }
@@ -69,11 +71,4 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         errors.extend(networks.order_routes().err());
     }
     Error::all(errors)
-}
-
-fn remove(runtime: &Runtime<'_>, attached: &Attached) -> Result<(), Error> {
-    let attachment = &attached.attachment;
-    let making = runtime.recall_to_remove(attachment, Some(attached.netns.as_path()))?;
-    let chain = runtime.chain(&making.list);
-    chain.del(&making.parameters(attachment)).map_err(Error::contract(format!("remove {attachment}")))
 }

@@ -54,24 +54,13 @@ fn properties(network: &Described) -> Table {
     pairs.push(("Members may talk", yes(network.icc)));
     pairs.push(("Masquerading", yes(network.masquerade)));
     pairs.extend(network.mtu.map(|mtu| ("MTU", mtu.to_string())));
-    Table::of_pairs(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)))
+    Table::of_pairs(pairs)
 }
 
 fn members<'a>(members: impl Iterator<Item = &'a Attached>) -> Table {
-    let mut table = Table::new(&[
-        "CONTAINER ID",
-        "NAME",
-        "INTERFACE",
-        "ON HOST",
-        "MAC",
-        "ADDRESS",
-        "PORTS",
-        "ALIASES",
-        "LINKS",
-    ]);
-    for attached in members {
+    let row = |attached: &Attached| {
         let ports: Vec<String> = attached.ports.iter().map(ToString::to_string).collect();
-        table.row([
+        [
             attached.short_id().into(),
             attached.called().into(),
             attached.attachment.ifname.as_str().into(),
@@ -81,9 +70,11 @@ fn members<'a>(members: impl Iterator<Item = &'a Attached>) -> Table {
             ports.join(", ").into(),
             attached.aliases().join(", ").into(),
             attached.links().join(", ").into(),
-        ]);
-    }
-    table
+        ]
+    };
+    let heading =
+        ["CONTAINER ID", "NAME", "INTERFACE", "ON HOST", "MAC", "ADDRESS", "PORTS", "ALIASES", "LINKS"];
+    Table::of(heading, members.map(row))
 }
 
 /// The object of `docker network inspect`; what each container has beyond it stands behind Docker's keys.
@@ -119,10 +110,9 @@ fn object(network: &Described, inventory: &Inventory) -> Value {
 }
 
 fn container(attached: &Attached) -> Value {
-    let address = |v4: bool| {
-        let addresses = attached.addresses();
-        addresses.into_iter().find(|address| address.contains(':') != v4).unwrap_or_default()
-    };
+    let addresses = attached.addresses();
+    let address =
+        |v4: bool| addresses.iter().find(|address| address.contains(':') != v4).cloned().unwrap_or_default();
     json!({
         "Name": attached.name(),
         "Namespace": attached.namespace,
@@ -140,9 +130,7 @@ fn container(attached: &Attached) -> Value {
 
 /// The options of a bridge by Docker's names, as text.
 fn options(network: &Described) -> Map<String, Value> {
-    let Some(bridge) = &network.bridge else {
-        return Map::new();
-    };
+    let Some(bridge) = &network.bridge else { return Map::new() };
     let mut options = vec![
         ("bridge.name", bridge.clone()),
         ("bridge.enable_icc", network.icc.to_string()),
