@@ -78,18 +78,18 @@ impl<'a> Container<'a> {
         let signals = Signals::hold()?;
         let mut sandbox = Sandbox::start(&self.hostname, &self.spec.command, self.spec.is_on_host())?;
         run.record.supervisor = i32::try_from(std::process::id()).ok();
-        run.record.process = Some(sandbox.pid().as_raw());
+        run.record.process = Some(sandbox.pid.as_raw());
         let ran = run
             .write()
-            .and_then(|()| self.attach(sandbox.netns()))
+            .and_then(|()| self.attach(&sandbox.netns))
             .and_then(|()| self.orders())
             // A signal that came before the command started ends it before it starts.
-            .and_then(|go| signals.forward_held(sandbox.pid()).map(|()| go))
+            .and_then(|go| signals.forward_held(sandbox.pid).map(|()| go))
             .and_then(|go| sandbox.go(&go))
             .inspect(|()| started())
-            .and_then(|()| signals.forward_to(sandbox.pid()));
+            .and_then(|()| signals.forward_to(sandbox.pid));
         // The namespace goes with the process, and no plugin can meet another one at its path until it is reaped.
-        let ran = ran.inspect_err(|_| signals::end(sandbox.pid()));
+        let ran = ran.inspect_err(|_| signals::end(sandbox.pid));
         let removed = self.remove();
         let status = exit_code(sandbox.reap()?);
         match ran {

@@ -1,7 +1,7 @@
 //! What `cleat` takes from its environment: the variables of `cnitool`, with their defaults.
 //!
-//! The only module that reads variables. Values are read where they are used, so that a damaged `CAP_ARGS` does not
-//! stand in the way of a verb that has no use for it.
+//! The only module that reads variables. Values are parsed where they are used, so that a verb without a use for `CAP_ARGS` does
+//! not fail because of it.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -31,14 +31,12 @@ pub(crate) struct Environment {
 impl Environment {
     /// Reads the process's variables; an empty one counts as absent, as for `cnitool`.
     pub(crate) fn read() -> Result<Self, Error> {
-        let text = |name| match variable(name).map(OsString::into_string) {
-            None => Ok(None),
-            Some(Ok(text)) => Ok(Some(text)),
-            Some(Err(bytes)) => Err(Error::Variable {
+        let text = |name| {
+            variable(name).map(OsString::into_string).transpose().map_err(|bytes| Error::Variable {
                 name,
                 text: bytes.to_string_lossy().into_owned(),
                 reason: "it is not UTF-8 text".to_owned(),
-            }),
+            })
         };
         let path = variable("CNI_PATH").unwrap_or_else(|| DEFAULT_PATH.into());
         Ok(Self {
@@ -61,7 +59,7 @@ impl Environment {
         Ok(args.pairs().to_vec())
     }
 
-    /// The pairs of `CNI_ARGS`, without what is none.
+    /// The pairs of `CNI_ARGS`, without parts that are not pairs.
     pub(crate) fn pairs(&self) -> Vec<(String, String)> {
         cni::Args::read(&self.args).pairs().to_vec()
     }

@@ -1,4 +1,4 @@
-//! What can go wrong, as `doing what to which: cause`, and what the user can do about it.
+//! Errors, as `doing what to which: cause`, and what the user can do about each.
 
 use std::ffi::OsString;
 use std::io;
@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
-/// What is missing where something is refused: to root it is capabilities.
+/// The cure where the kernel refuses something for lack of privileges. Root lacks capabilities.
 fn privileges() -> &'static str {
     if geteuid().is_root() {
         "CAP_NET_ADMIN and CAP_SYS_ADMIN are needed, and CAP_SYS_PTRACE for the namespace of another's process"
@@ -21,7 +21,7 @@ fn privileges() -> &'static str {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A plugin, a network configuration or the result cache said no.
+    /// A plugin failed, or a network configuration or the result cache is not usable.
     #[error("{doing}: {source}")]
     Contract {
         /// What was being done, such as `add container a interface eth0 on network n`.
@@ -56,7 +56,7 @@ pub enum Error {
         /// Why something of it is left.
         further: Box<Error>,
     },
-    /// The command of a container was not run, for a reason that is not its own.
+    /// The command of a container was not run, because something else failed.
     #[error(transparent)]
     NotRun(Box<Error>),
     /// A system call failed.
@@ -68,7 +68,7 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// A lock was not to be had.
+    /// A lock could not be taken.
     #[error(transparent)]
     Lock(#[from] lock::Error),
     /// The kernel refused something about a network namespace or a link in it.
@@ -93,7 +93,7 @@ pub enum Error {
         /// What is wrong with it, and the cure.
         reason: String,
     },
-    /// The value of an option is not acceptable. The option and its value are named by the reader of the command line.
+    /// The value of an option is not acceptable. The parser of the command line adds the option and its value.
     #[error("{reason}")]
     Argument {
         /// What is wrong with it, and the cure.
@@ -113,7 +113,7 @@ pub enum Error {
         /// What was given.
         container: String,
     },
-    /// The beginning of an ID, or a name, is that of several containers.
+    /// Several containers have this name, or IDs that begin so.
     #[error("find container {container}: it could be {}", .ids.join(", "))]
     SeveralContainers {
         /// What was given.
@@ -121,7 +121,7 @@ pub enum Error {
         /// The IDs of those that it could be.
         ids: Vec<String>,
     },
-    /// What was asked for cannot be, for a reason that is told in full where it is found.
+    /// Something cannot be done, for a reason that is known only where it was tried.
     #[error("{doing}: {reason}")]
     Refused {
         /// What was to be done.
@@ -131,7 +131,7 @@ pub enum Error {
         /// What the user can do about it.
         cure: Option<String>,
     },
-    /// Several things went wrong, each of which is told.
+    /// Several errors, one a line.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\ncleat: "))]
     Several(Vec<Error>),
     /// The command could not be executed.
@@ -177,7 +177,7 @@ impl Error {
         |source| Self::Contract { doing, source }
     }
 
-    /// That which kept a container's command from being run, so that its exit code is told from those of commands.
+    /// This error as the one because of which a command was not run, with an exit code that no command has.
     pub(crate) fn not_run(self) -> Self {
         match self {
             Self::Left { .. } => self,
@@ -205,11 +205,7 @@ impl Error {
 
     /// Success where there are no errors.
     pub(crate) fn all(mut errors: Vec<Self>) -> Result<(), Self> {
-        match errors.len() {
-            0 => Ok(()),
-            1 => Err(errors.remove(0)),
-            _ => Err(Self::Several(errors)),
-        }
+        if errors.len() > 1 { Err(Self::Several(errors)) } else { errors.pop().map_or(Ok(()), Err) }
     }
 
     /// What the user can do about it, where that is known.
@@ -223,8 +219,9 @@ impl Error {
                 privileges().to_owned()
             }
             Self::Lock(lock::Error::Busy(busy)) => busy.cure(),
-            Self::Netlink(source) if is_refusal(source.errno()) => privileges().to_owned(),
-            Self::Netns { source, .. } if is_refusal(source.errno()) => privileges().to_owned(),
+            Self::Netlink(source) | Self::Netns { source, .. } if is_refusal(source.errno()) => {
+                privileges().to_owned()
+            }
             Self::Netns { given, .. } => {
                 let named = PathBuf::from("/run/netns").join(given);
                 if given.is_relative() && named.exists() {

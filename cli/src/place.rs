@@ -1,8 +1,8 @@
-//! Which namespace an attachment is in, and whether it still lives: the one place that decides it for every verb.
+//! Which namespace an attachment is in, and whether it still lives. It is decided here for all verbs.
 //!
-//! libcni keeps the path since 1.2.0 only. containerd up to 1.7 and podman 4 have an older one: there the path stands in the
-//! result, with the interface, or in the registry. Such a path was written by plugins for another purpose, so that it is
-//! believed only where the interface behind it has the hardware address that the result tells.
+//! libcni keeps the path since 1.2.0 only. containerd up to 1.7 and podman 4 have an older one: there the path is in the
+//! result, with the interface, or in the registry. Plugins wrote it there for another purpose, so that it is used only where
+//! the interface in that namespace has the hardware address of the result.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -17,13 +17,13 @@ use crate::netns::{Life, leads_nowhere};
 /// An attachment's namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// The path as it was told; empty where nothing tells one.
+    /// The path as the cache, the result or the registry has it; empty where none has.
     pub(crate) told: PathBuf,
     /// What became of the namespace there.
     pub(crate) life: Life,
 }
 
-/// What tells the container's interface from others of the same name.
+/// What distinguishes the container's interface from others of the same name.
 #[derive(Debug)]
 struct Mark {
     ifname: String,
@@ -45,41 +45,40 @@ impl Place {
         }
         let sandbox = interface.map(|interface| PathBuf::from(interface.sandbox));
         let registered = member.and_then(|member| member.netns.clone());
-        // What is no path, such as the name of a virtual machine, cannot be looked at.
+        // Some runtimes have the name of a virtual machine here.
         let mut told: Vec<PathBuf> =
             sandbox.into_iter().chain(registered).filter(|path| path.is_absolute()).collect();
         told.dedup();
-        let mut places: Vec<Self> = told.into_iter().map(|path| Self::guarded(path, &mark)).collect();
-        places.sort_by_key(|place| match place.life {
+        let places = told.into_iter().map(|path| Self::guarded(path, &mark));
+        let best = places.min_by_key(|place| match place.life {
             Life::Alive => 0,
             Life::Unreadable(_) => 1,
             Life::Unknown(_) => 2,
             Life::Gone => 3,
         });
-        places.into_iter().next().unwrap_or_else(Self::nowhere)
+        best.unwrap_or_else(Self::nowhere)
     }
 
-    /// That of an attachment that the registry alone knows.
+    /// That of an attachment that only the registry knows.
     pub(crate) fn of_member(member: &Member) -> Self {
         member.netns.clone().map_or_else(Self::nowhere, |told| Self { life: Life::of(&told), told })
     }
 
-    /// The path to work with; empty where it may be another's. That of a namespace which has gone goes on naming what was
-    /// kept by it.
+    /// The path to work with; empty where it may lead to another container's namespace. Where the namespace has gone, it still
+    /// is the path that other records have.
     pub(crate) fn certain(&self) -> &Path {
         if matches!(self.life, Life::Unknown(_)) { Path::new("") } else { &self.told }
     }
 
-    /// The runtime itself has kept this path for this purpose. A process's number may have gone to another container.
+    /// The runtime kept this path as that of the namespace. The process number in it may be another container's by now.
     fn kept(told: PathBuf, mark: &Mark) -> Self {
-        let life = match Life::of(&told) {
-            Life::Alive if told.starts_with("/proc") => match Namespace::open(&told).map(|it| mark.find(&it))
-            {
-                Ok(Ok(Found::Another(reason))) => Life::Unknown(in_words(&told, &reason)),
-                _ => Life::Alive,
-            },
-            life => life,
-        };
+        let mut life = Life::of(&told);
+        if life == Life::Alive
+            && told.starts_with("/proc")
+            && let Ok(Found::Another(reason)) = Namespace::open(&told).and_then(|it| mark.find(&it))
+        {
+            life = Life::Unknown(in_words(&told, &reason));
+        }
         Self { told, life }
     }
 
@@ -115,7 +114,7 @@ fn in_words(told: &Path, reason: &str) -> String {
 /// What is in a namespace.
 #[derive(Debug)]
 enum Found {
-    /// The interface that was told.
+    /// The container's interface.
     Itself,
     /// Another one of its name.
     Another(String),

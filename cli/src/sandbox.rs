@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufReader, PipeReader, PipeWriter};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 
 use nix::unistd::Pid;
@@ -18,10 +18,12 @@ pub(crate) const SELF: &str = "/proc/self/exe";
 #[derive(Debug)]
 pub(crate) struct Sandbox {
     child: Child,
-    pid: Pid,
+    /// Its first process.
+    pub(crate) pid: Pid,
     reports: BufReader<PipeReader>,
     go: PipeWriter,
-    netns: PathBuf,
+    /// The path of its network namespace.
+    pub(crate) netns: PathBuf,
 }
 
 impl Sandbox {
@@ -44,16 +46,6 @@ impl Sandbox {
         };
         sandbox.netns = netns;
         Ok(sandbox)
-    }
-
-    /// The path of the network namespace.
-    pub(crate) fn netns(&self) -> &Path {
-        &self.netns
-    }
-
-    /// The process.
-    pub(crate) fn pid(&self) -> Pid {
-        self.pid
     }
 
     /// Has the process execute the command, and waits until it does. A process that was killed meanwhile is no error here:

@@ -69,11 +69,8 @@ fn files(named: &[PathBuf], environment: &Environment) -> Result<Vec<PathBuf>, E
         }
         return Ok(files);
     }
-    let mut files = Vec::new();
-    for path in named {
-        if path.is_dir() { files.extend(all(path)?) } else { files.push(path.clone()) }
-    }
-    Ok(files)
+    let files = named.iter().map(|path| if path.is_dir() { all(path) } else { Ok(vec![path.clone()]) });
+    Ok(files.collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 /// Where this host has routes to, and by which link. The default route is everybody's.

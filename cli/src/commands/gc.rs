@@ -9,14 +9,15 @@ use std::path::PathBuf;
 use cni::{Attachment, NetworkList};
 use serde::Serialize;
 
+use super::View;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory, Kept, Kernel};
 use crate::netns::Life;
 use crate::network::leases;
-use crate::output::{self, Cell, Form, Table};
+use crate::output::{self, Cell, Table};
 use crate::runs;
-use crate::runtime::{CacheFolder, Making, Runtime};
+use crate::runtime::{Making, Runtime};
 
 const CAUTION: &str = "Plugins remove everything of a network but what is in the result cache or registered by name with a \
 namespace that lives, and what the kernel shows to lead to one, whichever program made it. What a damaged file of the \
@@ -35,14 +36,12 @@ pub(crate) struct Args {
     #[arg(short, long, visible_alias = "yes")]
     force: bool,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    cache: CacheFolder,
+    view: View,
 }
 
 /// One network, or all of them; all are only looked at, unless forced.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
-    let runtime = Runtime::new(environment, &args.cache);
+    let runtime = Runtime::new(environment, &args.view.cache);
     let one = args.network.as_ref().map(|network| runtime.find(network)).transpose()?;
     let _lock = runtime.lock_exclusive()?;
     let inventory = Inventory::read(&runtime)?;
@@ -64,7 +63,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     }
     let left = left(&inventory, &survivors)?;
     let kept: Vec<Kept> = survivors.iter().flat_map(|(_, kept)| kept.iter().cloned()).collect();
-    if args.form.is_json() {
+    if args.view.form.is_json() {
         output::json(&left)?;
         tell_survivors(&kept);
     } else if kept.is_empty() {
@@ -74,7 +73,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     }
     tell_unknown(&inventory.attachments);
     if !args.force {
-        if !left.is_empty() && !args.form.is_json() {
+        if !left.is_empty() && !args.view.form.is_json() {
             output::tell("cleat: nothing was removed: --force does it\n");
         }
         return Error::all(errors);

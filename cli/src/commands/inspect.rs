@@ -4,15 +4,16 @@ use cni::Ip;
 use registry::Member;
 use serde_json::{Map, Value, json};
 
+use super::View;
 use crate::age;
 use crate::docker;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
 use crate::network::id;
-use crate::output::{self, Form, Table};
+use crate::output::{self, Table};
 use crate::runs::{self, Record, Run};
-use crate::runtime::{CacheFolder, Runtime};
+use crate::runtime::Runtime;
 
 /// The arguments of `cleat inspect`.
 #[derive(Debug, clap::Args)]
@@ -21,17 +22,15 @@ pub(crate) struct Args {
     #[arg(required = true)]
     containers: Vec<String>,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    cache: CacheFolder,
+    view: View,
 }
 
 /// Describes each one.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
-    let inventory = Inventory::read(&Runtime::new(environment, &args.cache))?;
+    let inventory = Inventory::read(&Runtime::new(environment, &args.view.cache))?;
     let described = args.containers.iter().map(|container| describe(&inventory, container));
     let (tables, objects): (Vec<_>, Vec<_>) = described.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
-    if args.form.is_json() { output::json(&objects) } else { output::tables(&tables) }
+    if args.view.form.is_json() { output::json(&objects) } else { output::tables(&tables) }
 }
 
 fn describe(inventory: &Inventory, container: &str) -> Result<(Table, Value), Error> {

@@ -4,12 +4,13 @@ use cni::Attachment;
 use host_local::{Lease, Leases};
 use serde_json::{Value, json};
 
+use super::View;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
 use crate::network::leases;
-use crate::output::{self, BAD, Cell, Form, GOOD, Table};
-use crate::runtime::{CacheFolder, Runtime};
+use crate::output::{self, BAD, Cell, GOOD, Table};
+use crate::runtime::Runtime;
 
 /// The arguments of `cleat leases`.
 #[derive(Debug, clap::Args)]
@@ -17,14 +18,12 @@ pub(crate) struct Args {
     /// Name of the network
     network: String,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    cache: CacheFolder,
+    view: View,
 }
 
 /// Lists the ranges, then the leases. A lease whose container has gone is stale: `cleat gc` removes it.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
-    let runtime = Runtime::new(environment, &args.cache);
+    let runtime = Runtime::new(environment, &args.view.cache);
     let list = runtime.find(&args.network)?;
     let sets = leases(&list)?;
     if sets.is_empty() {
@@ -36,7 +35,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     }
     let inventory = Inventory::read(&runtime)?;
     let members: Vec<&Attached> = inventory.members_of(list.name.as_str()).collect();
-    if args.form.is_json() {
+    if args.view.form.is_json() {
         return output::json(&sets.iter().map(|set| object(set, &members)).collect::<Vec<Value>>());
     }
     output::tables(&[ranges(&sets, &members), table(&sets, &members)])

@@ -30,7 +30,8 @@ use clap::Subcommand;
 
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::output;
+use crate::output::{self, Form};
+use crate::runtime::CacheFolder;
 use crate::spec::Options;
 
 /// A verb with its arguments.
@@ -83,6 +84,15 @@ pub(crate) enum Verb {
     /// The first process of a container, which `run` starts
     #[command(hide = true)]
     Init(init::Args),
+}
+
+/// The options of verbs that list or describe something.
+#[derive(Debug, clap::Args)]
+struct View {
+    #[command(flatten)]
+    form: Form,
+    #[command(flatten)]
+    cache: CacheFolder,
 }
 
 /// Does something to each container, and prints the names of those with which it succeeded. Goes on after a failure.

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::View;
 use crate::age;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
-use crate::output::{BAD, Cell, FAINT, Form, Table};
+use crate::output::{BAD, Cell, FAINT, Table};
 use crate::runs::{self, Record, Run};
-use crate::runtime::{CacheFolder, Runtime};
+use crate::runtime::Runtime;
 
 const HEADING: [&str; 8] =
     ["CONTAINER ID", "NAME", "RUNTIME", "NETWORK", "INTERFACE", "ADDRESS", "PORTS", "AGE"];
@@ -22,14 +23,12 @@ pub(crate) struct Args {
     #[arg(short, long)]
     all: bool,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    cache: CacheFolder,
+    view: View,
 }
 
 /// Lists them by network and container, then those of `cleat run` that are on no network.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
-    let inventory = Inventory::read(&Runtime::new(environment, &args.cache))?;
+    let inventory = Inventory::read(&Runtime::new(environment, &args.view.cache))?;
     let attachments = rows(&inventory.attachments);
     let (mut apart, mut ended) = (Vec::new(), Vec::new());
     for run in runs::all()? {
@@ -42,7 +41,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         }
     }
     apart.extend(ended);
-    args.form.show(
+    args.view.form.show(
         || attachments.iter().map(|it| object(it)).chain(apart.iter().map(object_alone)).collect::<Vec<_>>(),
         || {
             let rows = attachments.iter().map(|it| row(it)).chain(apart.iter().map(row_alone));

@@ -12,12 +12,13 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::View;
 use super::verdict::{BROKEN, REPAIRED, UNKNOWN, Verdict};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
-use crate::output::{self, Form, Table};
-use crate::runtime::{CacheFolder, Runtime};
+use crate::output::{self, Table};
+use crate::runtime::Runtime;
 use crate::way_out;
 
 use attachment::Repair;
@@ -34,14 +35,12 @@ pub(crate) struct Args {
     #[arg(short, long)]
     force: bool,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    cache: CacheFolder,
+    view: View,
 }
 
 /// Repairs what is broken, and reports it. The exit code is 1 where something is left.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode, Error> {
-    let runtime = Runtime::new(environment, &args.cache);
+    let runtime = Runtime::new(environment, &args.view.cache);
     let _lock = runtime.lock_exclusive()?;
     let inventory = Inventory::read(&runtime)?;
     if args.force {
@@ -93,7 +92,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
     }
     outcomes.extend(all.into_iter().filter_map(Outcome::of));
     outcomes.sort_by_key(|outcome| &outcome.verdict.attached.attachment);
-    args.form.show(|| outcomes.iter().map(Outcome::object).collect::<Vec<_>>(), || table(&outcomes))?;
+    args.view.form.show(|| outcomes.iter().map(Outcome::object).collect::<Vec<_>>(), || table(&outcomes))?;
     let is_left = outcomes.iter().any(|outcome| outcome.verdict.state == BROKEN);
     Ok(if is_left { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -33,12 +33,8 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         container::refuse_built_in(HOST, &doing)?;
     }
     let container = Container::find(&inventory, &args.container, &doing)?;
-    let on_it: Vec<&Attached> = container
-        .attachments
-        .iter()
-        .copied()
-        .filter(|attached| attached.attachment.network.as_str() == name)
-        .collect();
+    let is_on_it = |attached: &&Attached| attached.attachment.network.as_str() == name;
+    let on_it: Vec<&Attached> = container.attachments.iter().copied().filter(is_on_it).collect();
     if on_it.is_empty() {
         // That is how a container of Docker's leaves it, to join another.
         if args.network == NONE && container.attachments.is_empty() {

@@ -4,12 +4,13 @@ use serde_json::{Map, Value, json};
 
 use super::known::find;
 use crate::age;
+use crate::commands::View;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
 use crate::network::Described;
-use crate::output::{self, Form, Table};
-use crate::runtime::{CacheFolder, Runtime};
+use crate::output::{self, Table};
+use crate::runtime::Runtime;
 
 /// The arguments of `cleat network inspect`.
 #[derive(Debug, clap::Args)]
@@ -18,17 +19,15 @@ pub(crate) struct Args {
     #[arg(required = true)]
     networks: Vec<String>,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    cache: CacheFolder,
+    view: View,
 }
 
 /// Describes each one.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
-    let inventory = Inventory::read(&Runtime::new(environment, &args.cache))?;
+    let inventory = Inventory::read(&Runtime::new(environment, &args.view.cache))?;
     let lists = args.networks.iter().map(|name| find(&inventory, name)).collect::<Result<Vec<_>, _>>()?;
     let networks: Vec<Described> = lists.into_iter().map(Described::of).collect();
-    if args.form.is_json() {
+    if args.view.form.is_json() {
         let objects: Vec<Value> = networks.iter().map(|network| object(network, &inventory)).collect();
         return output::json(&objects);
     }

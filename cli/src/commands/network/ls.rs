@@ -3,12 +3,13 @@
 use serde_json::{Value, json};
 
 use super::known::BUILT_IN;
+use crate::commands::View;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::Inventory;
 use crate::network::{Described, id};
-use crate::output::{self, Cell, FAINT, Form, Table};
-use crate::runtime::{CacheFolder, Runtime};
+use crate::output::{self, Cell, FAINT, Table};
+use crate::runtime::Runtime;
 
 /// How much of an ID people are shown.
 const SHORT: usize = 12;
@@ -20,14 +21,12 @@ pub(crate) struct Args {
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    cache: CacheFolder,
+    view: View,
 }
 
 /// Lists them by name.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
-    let inventory = Inventory::read(&Runtime::new(environment, &args.cache))?;
+    let inventory = Inventory::read(&Runtime::new(environment, &args.view.cache))?;
     let mut networks: Vec<Described> = inventory.networks.iter().map(Described::of).collect();
     networks.sort_by(|one, other| one.name.cmp(&other.name));
     if args.quiet {
@@ -35,7 +34,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         return output::text(&names);
     }
     let members = |network: &Described| inventory.members_of(&network.name).count();
-    args.form.show(|| objects(&networks, members), || table(&networks, members))
+    args.view.form.show(|| objects(&networks, members), || table(&networks, members))
 }
 
 fn table(networks: &[Described], members: impl Fn(&Described) -> usize) -> Table {
