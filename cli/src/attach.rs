@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use cni::{Attachment, ContainerId, IfName, NetworkList, case_blind};
-use netlink::Namespace;
+use netlink::{Mac, Namespace};
 use serde_json::{Map, Value};
 
 use crate::endpoint::Endpoint;
@@ -56,16 +56,14 @@ impl NewAttachment<'_> {
 /// The hardware address for a requested IP address, derived from it as Docker does. So the entries of neighbour tables stay
 /// valid when a container is made again with the same address.
 fn hardware_address(address: IpAddr) -> String {
-    let octets = match address {
+    let [a, b, c, d] = match address {
         IpAddr::V4(address) => address.octets(),
         IpAddr::V6(address) => {
             let [.., a, b, c, d] = address.octets();
             [a, b, c, d]
         }
     };
-    let digits: Vec<String> =
-        [0x02, 0x42].iter().chain(&octets).map(|octet| format!("{octet:02x}")).collect();
-    digits.join(":")
+    Mac::new([0x02, 0x42, a, b, c, d]).to_string()
 }
 
 /// Whether the environment or the network's configuration sets a hardware address.

@@ -30,15 +30,6 @@ pub enum Error {
         #[source]
         source: cni::Error,
     },
-    /// An attachment could not be removed.
-    #[error("remove {attachment}: {source}")]
-    Removal {
-        /// The attachment that is left.
-        attachment: Box<cni::Attachment>,
-        /// What the plugins said.
-        #[source]
-        source: cni::Error,
-    },
     /// The command ran, but something of its container is left.
     #[error("{source}")]
     Left {
@@ -82,16 +73,6 @@ pub enum Error {
         /// Why it cannot be opened.
         #[source]
         source: netlink::Error,
-    },
-    /// An environment variable has no acceptable value.
-    #[error("read {name} {text:?}: {reason}")]
-    Variable {
-        /// The variable.
-        name: &'static str,
-        /// Its value.
-        text: String,
-        /// What is wrong with it, and the cure.
-        reason: String,
     },
     /// The value of an option is not acceptable. The parser of the command line adds the option and its value.
     #[error("{reason}")]
@@ -162,7 +143,7 @@ impl From<&Error> for Failure {
     }
 }
 
-/// The exit code of a `run` that did not come to its command, as with other container tools.
+/// The exit code of a `run` whose command was not run, as with other container tools.
 pub(crate) const NOT_RUN: u8 = 125;
 
 impl Error {
@@ -230,9 +211,6 @@ impl Error {
                     "`ip netns add NAME` makes one at /run/netns/NAME; a process has its own at /proc/PID/ns/net"
                         .to_owned()
                 }
-            }
-            Self::Removal { attachment, .. } => {
-                format!("`cleat gc {}` removes what is left", attachment.network)
             }
             Self::Choice { names, .. } if names.is_empty() => {
                 "put a *.conflist there, or set NETCONFPATH to another folder".to_owned()
