@@ -5,7 +5,7 @@ use nftables::{Socket, Table};
 use super::add::{self, Publish};
 use super::table::TABLE;
 use super::{check, rules};
-use crate::backend::{Backend, Known, Place, Wanted};
+use crate::backend::{Backend, Known, Other, Wanted};
 use crate::error::Error;
 use crate::iptables::taken;
 use crate::other_backend;
@@ -29,9 +29,9 @@ impl Backend for Nftables {
         Some(&mut self.rules)
     }
 
-    fn others(&mut self, wanted: &Wanted) -> Result<Vec<Place>, Error> {
+    fn others(&mut self, wanted: &Wanted) -> Result<Vec<Other>, Error> {
         self.framed = taken::framed(&mut self.rules, &wanted.container.addresses)?;
-        other_backend::places(Some(&mut self.rules), &self.framed, wanted.attachment, &wanted.container)
+        other_backend::find(Some(&mut self.rules), &self.framed, wanted)
     }
 
     fn has_ports(&mut self, wanted: &Wanted) -> Result<bool, Error> {
@@ -39,25 +39,22 @@ impl Backend for Nftables {
     }
 
     fn known(&mut self, wanted: &Wanted) -> Result<Known, Error> {
-        add::known(&mut self.rules, wanted.attachment, &wanted.conf, &wanted.container)
+        add::known(&mut self.rules, wanted)
     }
 
     fn publish(&mut self, wanted: &Wanted, known: Known) -> Result<(), Error> {
-        let Wanted { attachment, conf, container } = wanted;
-        Publish::new(&mut self.rules, attachment, conf.clone(), container, known, false)?
-            .run(&mut self.rules, &self.framed)
+        Publish::new(&mut self.rules, wanted, known, false)?.run(&mut self.rules, &self.framed)
     }
 
-    fn check(&mut self, wanted: Wanted) -> Result<(), Error> {
+    fn check(&mut self, wanted: &Wanted) -> Result<(), Error> {
         if let Some(record) = check::record(&mut self.rules, wanted.attachment)? {
-            let Wanted { attachment, conf, container } = wanted;
-            return check::check(&mut self.rules, attachment, conf, &container, &record);
+            return check::check(&mut self.rules, wanted, &record);
         }
-        let places = self.others(&wanted)?;
-        if places.is_empty() {
+        let others = self.others(wanted)?;
+        if others.is_empty() {
             return check::nothing(&mut self.rules, wanted.attachment);
         }
-        other_backend::check(Some(&mut self.rules), &places, &wanted)
+        other_backend::check(Some(&mut self.rules), &others, wanted)
     }
 
     fn status(&mut self) -> Result<(), Error> {

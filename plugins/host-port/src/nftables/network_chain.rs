@@ -30,22 +30,12 @@ impl NetworkChain {
             let name = names::local_chain(interface);
             let local = Chain::new(TABLE, &name);
             let has_local = socket.has_chain(&local)?;
-            if has_local && !is_there {
-                continue;
+            if is_there || !has_local {
+                begin(batch, &local, has_local).add_rule(&local, &[Expr::jump(NETWORKS.name)], None);
             }
-            if has_local {
-                batch.flush_chain(&local);
-            } else {
-                batch.create_chain(&local);
-            }
-            batch.add_rule(&local, &[Expr::jump(NETWORKS.name)], None);
         }
         let chain = Chain::new(TABLE, &self.name);
-        if is_there {
-            batch.flush_chain(&chain);
-        } else {
-            batch.create_chain(&chain);
-        }
+        begin(batch, &chain, is_there);
         for exprs in self.rules() {
             batch.add_rule(&chain, &exprs, None);
         }
@@ -84,4 +74,9 @@ impl NetworkChain {
         }
         rules
     }
+}
+
+/// Empties a chain that is there, or creates it.
+fn begin<'b>(batch: &'b mut Batch, chain: &Chain, is_there: bool) -> &'b mut Batch {
+    if is_there { batch.flush_chain(chain) } else { batch.create_chain(chain) }
 }

@@ -3,78 +3,44 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::{IpNetwork, Ipv4Network};
+use nftables::ledger::Skeleton;
 use nftables::{Batch, Chain, Expr, Field, Ifname, Selector, Socket, status};
 
 use super::table::{
-    AT4, AWAY, BACK, CHAINS, GUARD, HAIR4, HAIR6, HOST4, HOST6, LOCAL4, LOCAL6, LOCALLY, PORT4, PORT6, POST,
-    PRE, PUBLISH, SETS, STAND_IN, STAND_IN4, TABLE,
+    AT4, AWAY, BACK, CHOSEN, GUARD, HAIR4, HAIR6, HOST4, HOST6, LOCAL4, LOCAL6, LOCALLY, NETWORKS,
+    OF_ATTACHMENTS, OWNERS, PORT4, PORT6, POST, PRE, PUBLISH, STAND_IN, STAND_IN4, TABLE,
 };
 use crate::error::Error;
-
-/// Adds everything that does not depend on a network. Fails where the table exists.
-pub(crate) fn create_table(batch: &mut Batch) -> Result<(), Error> {
-    batch.create_table(&TABLE);
-    fill_table(batch)
-}
-
-/// Puts back what of it is missing, in a table that is there.
-pub(crate) fn restore_table(batch: &mut Batch) -> Result<(), Error> {
-    for chain in CHAINS {
-        // Adding leaves a chain that is there as it is; flushing fails where it is not.
-        batch.add_chain(chain).flush_chain(chain);
-    }
-    fill_table(batch)
-}
 
 /// Says what the kernel lacks for the table, where it is not there to show for itself: by a transaction that must fail
 /// at its end, and only there.
 pub(crate) fn try_out(socket: &mut Socket) -> Result<(), Error> {
     let mut batch = Batch::new();
-    create_table(&mut batch)?;
+    skeleton()?.make(&mut batch);
     let network = Chain::new(TABLE, "try_out");
     batch.add_chain(&network).add_rule(&network, &[Expr::from_local(), Expr::Masquerade], None);
     match batch.create_table(&TABLE).commit(socket) {
-        // Of that name there is one by then, and nothing is left of either.
+        // The first operation made it, and nothing is left of either.
         Err(error) if error.is_exists() => Ok(()),
         outcome => Ok(outcome?),
     }
 }
 
-fn fill_table(batch: &mut Batch) -> Result<(), Error> {
-    for set in SETS {
-        batch.add_set(set);
-    }
-    for chain in CHAINS {
-        batch.add_chain(chain);
-    }
-    for (chain, exprs) in rules()? {
-        batch.add_rule(&chain, &exprs, None);
-    }
-    Ok(())
-}
-
 /// Says which chain that does not depend on a network lacks rules, if any does.
 pub(crate) fn incomplete_chain(socket: &mut Socket) -> Result<Option<&'static str>, Error> {
-    let rules = rules()?;
     let mut of_before = None;
-    for chain in CHAINS {
-        let expected = rules.iter().filter(|(of, _)| of == chain).count();
-        let found = socket.rules(chain)?.len();
-        if found == expected {
-            continue;
-        }
+    for (chain, rules) in skeleton()?.chains {
+        let found = socket.rules(&chain)?.len();
         // Versions before this one had fewer: the first in these two, all in the others.
         let fewer: &[usize] = match chain {
-            chain if *chain == PUBLISH => &[1],
-            chain if *chain == POST => &[1, 2],
-            chain if *chain == AWAY => &[2],
-            chain if *chain == BACK => &[1],
-            chain if *chain == GUARD => &[2],
+            POST => &[1, 2],
+            AWAY | GUARD => &[2],
+            PUBLISH | BACK => &[1],
             _ => &[],
         };
-        if fewer.iter().any(|fewer| found + fewer == expected) {
+        if fewer.iter().any(|fewer| found + fewer == rules.len()) {
             of_before = Some(chain.name);
-        } else {
+        } else if found != rules.len() {
             return Ok(Some(chain.name));
         }
     }
@@ -89,8 +55,8 @@ pub(crate) fn is_of_this_version(socket: &mut Socket) -> Result<bool, Error> {
     Ok(socket.has_set(&LOCAL4)?)
 }
 
-/// The rules that do not depend on a network.
-fn rules() -> Result<Vec<(Chain<'static>, Vec<Expr<'static>>)>, Error> {
+/// All that does not depend on a network.
+pub(crate) fn skeleton() -> Result<Skeleton<'static>, Error> {
     let stand_in4 = |selector| Expr::eq(selector, Field::Ipv4(STAND_IN4));
     let by_stand_in4 = |to: &'static [Selector], set| {
         let [from, loopback] = [
@@ -112,50 +78,57 @@ fn rules() -> Result<Vec<(Chain<'static>, Vec<Expr<'static>>)>, Error> {
     };
     let [away_from, away_to] = set_both(STAND_IN);
     let [back_from, back_to] = set_both(Ipv6Addr::LOCALHOST);
-    Ok(vec![
+    let publish = vec![
         // What of [::1] no port is published for is the host's own.
-        (PUBLISH, vec![localhost6(Selector::Ip6Daddr), Expr::to_caller()]),
-        (PUBLISH, vec![Expr::dnat_map(&[Selector::IpDaddr, Selector::L4Proto, Selector::ThDport], HOST4)]),
-        (PUBLISH, vec![Expr::dnat_map(BY_PORT, PORT4)]),
-        (PUBLISH, vec![Expr::dnat_map(&[Selector::Ip6Daddr, Selector::L4Proto, Selector::ThDport], HOST6)]),
-        (PUBLISH, vec![Expr::dnat_map(BY_PORT, PORT6)]),
-        (PUBLISH, vec![Expr::SetLabel(NO_PORT)]),
-        // Packets that are only forwarded are none of this plugin's business.
-        (PRE, vec![Expr::to_local(), Expr::SetLabel(FOR_HOST), Expr::jump(PUBLISH.name)]),
-        (LOCALLY, vec![Expr::to_local(), Expr::SetLabel(FOR_HOST), Expr::jump(PUBLISH.name)]),
+        vec![localhost6(Selector::Ip6Daddr), Expr::to_caller()],
+        vec![Expr::dnat_map(BY_ADDRESS4, HOST4)],
+        vec![Expr::dnat_map(BY_PORT, PORT4)],
+        vec![Expr::dnat_map(&[Selector::Ip6Daddr, Selector::L4Proto, Selector::ThDport], HOST6)],
+        vec![Expr::dnat_map(BY_PORT, PORT6)],
+        vec![Expr::SetLabel(NO_PORT)],
+    ];
+    // Packets that are only forwarded are none of this plugin's business.
+    let for_host = || vec![vec![Expr::to_local(), Expr::SetLabel(FOR_HOST), Expr::jump(PUBLISH.name)]];
+    let post = vec![
         // What stands in for localhost leaves no host.
-        (POST, vec![outwards()?, stand_in4(Selector::IpSaddr), Expr::Masquerade]),
+        vec![outwards()?, stand_in4(Selector::IpSaddr), Expr::Masquerade],
         // What others have translated is theirs to masquerade.
-        (POST, vec![Expr::label(NO_PORT), Expr::to_caller()]),
-        (POST, by_address(&[Selector::IpDaddr], HAIR4)),
-        (POST, by_address(&[Selector::Ip6Daddr], HAIR6)),
-        // Neighbours must not reach what listens on, or is published on, the host's own addresses.
-        (GUARD, vec![outside()?, Expr::within(Selector::IpDaddr, LOOPBACK), Expr::drop()]),
-        (GUARD, vec![outside()?, Expr::within(Selector::IpSaddr, LOOPBACK), Expr::drop()]),
-        (GUARD, vec![outside()?, stand_in4(Selector::IpDaddr), Expr::drop()]),
-        (GUARD, vec![outside()?, stand_in(Selector::Ip6Daddr), Expr::drop()]),
-        (AWAY, by_stand_in4(BY_PORT, LOCAL4)),
-        (AWAY, by_stand_in4(&[Selector::IpDaddr, Selector::L4Proto, Selector::ThDport], AT4)),
-        (
-            AWAY,
-            vec![
-                localhost6(Selector::Ip6Saddr),
-                localhost6(Selector::Ip6Daddr),
-                Expr::in_set(BY_PORT, LOCAL6),
-                away_from,
-                away_to,
-            ],
-        ),
-        (
-            BACK,
-            vec![
-                Expr::within(Selector::IpSaddr, LOOPBACK),
-                stand_in4(Selector::IpDaddr),
-                Expr::SetIp4 { selector: Selector::IpDaddr, address: Ipv4Addr::LOCALHOST },
-            ],
-        ),
-        (BACK, vec![stand_in(Selector::Ip6Saddr), stand_in(Selector::Ip6Daddr), back_from, back_to]),
-    ])
+        vec![Expr::label(NO_PORT), Expr::to_caller()],
+        by_address(&[Selector::IpDaddr], HAIR4),
+        by_address(&[Selector::Ip6Daddr], HAIR6),
+    ];
+    // Neighbours must not reach what listens on, or is published on, the host's own addresses.
+    let guard = vec![
+        vec![outside()?, Expr::within(Selector::IpDaddr, LOOPBACK), Expr::drop()],
+        vec![outside()?, Expr::within(Selector::IpSaddr, LOOPBACK), Expr::drop()],
+        vec![outside()?, stand_in4(Selector::IpDaddr), Expr::drop()],
+        vec![outside()?, stand_in(Selector::Ip6Daddr), Expr::drop()],
+    ];
+    let [from, to] = [Selector::Ip6Saddr, Selector::Ip6Daddr].map(localhost6);
+    let away = vec![
+        by_stand_in4(BY_PORT, LOCAL4),
+        by_stand_in4(BY_ADDRESS4, AT4),
+        vec![from, to, Expr::in_set(BY_PORT, LOCAL6), away_from, away_to],
+    ];
+    let to_localhost = Expr::SetIp4 { selector: Selector::IpDaddr, address: Ipv4Addr::LOCALHOST };
+    let back = vec![
+        vec![Expr::within(Selector::IpSaddr, LOOPBACK), stand_in4(Selector::IpDaddr), to_localhost],
+        vec![stand_in(Selector::Ip6Saddr), stand_in(Selector::Ip6Daddr), back_from, back_to],
+    ];
+    Ok(Skeleton {
+        table: TABLE,
+        sets: OF_ATTACHMENTS.into_iter().chain([&CHOSEN, &OWNERS]).copied().collect(),
+        chains: vec![
+            (NETWORKS, Vec::new()),
+            (PUBLISH, publish),
+            (PRE, for_host()),
+            (LOCALLY, for_host()),
+            (POST, post),
+            (GUARD, guard),
+            (AWAY, away),
+            (BACK, back),
+        ],
+    })
 }
 
 /// The label of flows that came for an address of this host. Labels are bits that leave marks to their users; it costs a flow
@@ -164,6 +137,7 @@ const FOR_HOST: u8 = 93;
 /// The label of those that came for no port of this table.
 const NO_PORT: u8 = 94;
 
+const BY_ADDRESS4: &[Selector] = &[Selector::IpDaddr, Selector::L4Proto, Selector::ThDport];
 const BY_PORT: &[Selector] = &[Selector::L4Proto, Selector::ThDport];
 
 /// 127.0.0.0/8 (RFC 1122, 3.2.1.3).
