@@ -64,7 +64,7 @@ impl Iptables {
         &self.program
     }
 
-    /// Which variant it is, by what it says of itself. Programs before 1.8 say nothing and are legacy.
+    /// Which variant it is, by its `--version`. Programs before 1.8 name none and are legacy.
     pub fn variant(&self) -> Result<Variant> {
         let doing = "tell its version";
         let output = self.start(&self.program, &["--version"], "", doing)?;

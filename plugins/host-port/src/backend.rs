@@ -36,7 +36,7 @@ pub(crate) enum Other {
     ReferenceTables,
 }
 
-/// What an ADD of the attachment's builds on that is there already.
+/// What is there already and an ADD builds on.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     /// The ports that an earlier ADD published, where some were its choice.

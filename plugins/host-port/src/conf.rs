@@ -76,7 +76,7 @@ pub(crate) enum Backend {
 
 /// What only the iptables backend has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ChainKeys {
+pub(crate) struct IptablesKeys {
     /// The bit of the mark that asks for masquerading; `None` for the default.
     pub mark_bit: Option<u32>,
     /// Another program's chain, which sets the mark that the other program masquerades by.
@@ -90,10 +90,10 @@ pub(crate) struct ChainKeys {
 /// A valid configuration.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Conf {
-    /// What was asked for, by name or by keys that only it has; `None` for the better one that there is.
+    /// What was asked for, by name or by keys that only it has; `None`: nftables, where the kernel has it.
     pub backend: Option<Backend>,
     /// For the iptables backend.
-    pub chains: ChainKeys,
+    pub iptables: IptablesKeys,
     /// The host itself and the container's own network reach the port as well, by masquerading.
     pub snat: bool,
     /// Every client is masqueraded.
@@ -125,8 +125,8 @@ impl Conf {
     /// Reads the configuration.
     pub(crate) fn new(request: &Request) -> Result<Self, Error> {
         let keys: Keys = request.conf.parse()?;
-        let chains = keys.chains()?;
-        let backend = keys.backend(&chains)?;
+        let iptables = keys.iptables()?;
+        let backend = keys.backend(&iptables)?;
         let mut mappings = Vec::with_capacity(keys.runtime_config.port_mappings.len());
         for (index, mapping) in keys.runtime_config.port_mappings.iter().enumerate() {
             mapping.read(index, &mut mappings)?;
@@ -139,7 +139,7 @@ impl Conf {
         }
         Ok(Self {
             backend,
-            chains,
+            iptables,
             snat: keys.snat.unwrap_or(true),
             masq_all: keys.masq_all,
             check_listeners: keys.check_host_listeners,
@@ -166,7 +166,7 @@ impl Keys {
         })
     }
 
-    fn chains(&self) -> Result<ChainKeys, Error> {
+    fn iptables(&self) -> Result<IptablesKeys, Error> {
         let not_a_bit =
             |bit| Error::Config(format!("markMasqBit {bit} is no bit of a packet's mark"), "use 0 to 31");
         let read = |bit| u32::try_from(bit).ok().filter(|bit| *bit < 32).ok_or_else(|| not_a_bit(bit));
@@ -175,7 +175,7 @@ impl Keys {
             let problem = "markMasqBit and externalSetMarkChain exclude each other".to_owned();
             return Err(Error::Config(problem, "leave one of them out"));
         }
-        Ok(ChainKeys {
+        Ok(IptablesKeys {
             mark_bit,
             mark_chain: Some(self.mark_chain.clone()).filter(|chain| !chain.is_empty()),
             conditions_v4: self.conditions_v4.clone(),
@@ -183,7 +183,7 @@ impl Keys {
         })
     }
 
-    fn backend(&self, chains: &ChainKeys) -> Result<Option<Backend>, Error> {
+    fn backend(&self, iptables: &IptablesKeys) -> Result<Option<Backend>, Error> {
         let named = match self.backend.as_str() {
             "" => None,
             "nftables" => Some(Backend::Nftables),
@@ -195,8 +195,9 @@ impl Keys {
                 ));
             }
         };
-        let conditions = [("conditionsV4", &chains.conditions_v4), ("conditionsV6", &chains.conditions_v6)];
-        let mut needs_iptables = chains.mark_chain.is_some();
+        let conditions =
+            [("conditionsV4", &iptables.conditions_v4), ("conditionsV6", &iptables.conditions_v6)];
+        let mut needs_iptables = iptables.mark_chain.is_some();
         for (key, words) in conditions.into_iter().filter(|(_, words)| !words.is_empty()) {
             needs_iptables = true;
             // Conditions are words of either program, as with the reference.

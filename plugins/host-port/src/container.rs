@@ -64,7 +64,7 @@ impl Container {
     }
 
     /// The interfaces that need `route_localnet` where chains of iptables lead 127.0.0.1 to the container.
-    pub(crate) fn localnets_of_chains(&self) -> Result<Vec<Link>, Error> {
+    pub(crate) fn localnets_by_iptables(&self) -> Result<Vec<Link>, Error> {
         if self.needs_v4 { self.routing() } else { Ok(Vec::new()) }
     }
 

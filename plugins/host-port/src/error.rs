@@ -40,7 +40,7 @@ pub enum Error {
         /// The last one.
         last: u16,
     },
-    /// Others changed the ruleset during every attempt.
+    /// Other processes changed the ruleset during every attempt.
     #[error(transparent)]
     Contended(#[from] nftables::ledger::Contended),
     /// CHECK found a difference.
@@ -55,7 +55,7 @@ pub enum Error {
     /// A program of iptables failed.
     #[error(transparent)]
     Iptables(#[from] iptables::Error),
-    /// The contract was broken.
+    /// The request or the previous result is not valid.
     #[error(transparent)]
     Cni(#[from] cni::Error),
 }

@@ -9,7 +9,7 @@
 //! - A port on one host address is looked up before the same port on all of them, and both may be published.
 //! - 127.0.0.1 leads to published ports without `route_localnet`, so that nothing is open to neighbours whatever becomes of
 //!   the rules (`nftables::localhost`). What a version before this one switched on goes off with the last container that needs it.
-//! - A container's port that several of its networks publish is served by one of them; the others keep it to spare, and
+//! - A container's port that several of its networks publish is served by one of them; the others have it on standby, and
 //!   when the one goes, the next takes over in the same transaction (`nftables::standby`).
 //! - The container sees a client's own address, also that of the host where it comes by one of the host's addresses.
 //!   Localhost and the container's own network are masqueraded; what others have translated, such as kube-proxy, is not.

@@ -11,21 +11,21 @@ use crate::error::Error;
 use crate::iptables::names::TABLE;
 use crate::iptables::removal as chains;
 use crate::iptables::{check as chains_check, taken};
-use crate::nftables::check::localhost_of_chains;
+use crate::nftables::check::localhost_by_iptables;
 use crate::reference_tables;
 
-/// The backends by which an attachment has ports on its container's addresses, the table excepted; `framed` are the tables of
+/// The backends by which an attachment has ports on its container's addresses, the table excepted; `nat_tables` are the tables of
 /// nftables that have chains of iptables at all. Where there are none, that takes one question a family; a program is started
 /// only where the legacy variant has rules.
 pub(crate) fn find(
     rules: Option<&mut Socket>,
-    framed: &[Table],
+    nat_tables: &[Table],
     wanted: &Wanted,
 ) -> Result<Vec<Other>, Error> {
     let mut others = Vec::new();
     let chain = names::chain("DN-", &wanted.attachment.network, &wanted.attachment.container_id);
     if let Some(rules) = rules {
-        for table in framed {
+        for table in nat_tables {
             if rules.has_chain(&Chain::new(*table, &chain))? {
                 others.push(Other::Iptables(Variant::Nft));
                 break;
@@ -50,11 +50,11 @@ pub(crate) fn find(
 
 /// The same for the backend of iptables, without the variant that it uses itself.
 pub(crate) fn others(mut rules: Option<&mut Socket>, wanted: &Wanted) -> Result<Vec<Other>, Error> {
-    let framed = match rules.as_deref_mut() {
-        Some(rules) => taken::framed(rules, &wanted.container.addresses)?,
+    let nat_tables = match rules.as_deref_mut() {
+        Some(rules) => taken::nat_tables(rules, &wanted.container.addresses)?,
         None => Vec::new(),
     };
-    let mut others = find(rules, &framed, wanted)?;
+    let mut others = find(rules, &nat_tables, wanted)?;
     if others.iter().any(|other| matches!(other, Other::Iptables(_))) {
         let chosen = Iptables::find(Family::V4)?.variant()?;
         others.retain(|other| *other != Other::Iptables(chosen));
@@ -71,7 +71,7 @@ pub(crate) fn check(mut rules: Option<&mut Socket>, others: &[Other], wanted: &W
             (Other::ReferenceTables, Some(rules)) => reference_tables::check(rules, wanted),
             (Other::ReferenceTables, None) => Ok(()),
         };
-        outcome = outcome.and_then(|()| localhost_of_chains(rules.as_deref_mut(), wanted));
+        outcome = outcome.and_then(|()| localhost_by_iptables(rules.as_deref_mut(), wanted));
         if outcome.is_ok() {
             break;
         }

@@ -28,8 +28,8 @@ pub(crate) fn needs_localhost(conf: &Conf, addresses: &[IpNetwork], is_ipv4: boo
     conf.snat && has_address && conf.mappings.iter().any(reaches_it)
 }
 
-/// The interface of the host that goes when the container goes, as the previous result tells it: the last one named
-/// before the container's, which behind a bridge is the veth.
+/// The interface of the host that goes when the container goes, by the previous result: the last one before the
+/// container's, which on a bridge is the veth.
 pub(crate) fn host_interface<'a>(result: &'a AddResult, ifname: &str) -> Option<&'a str> {
     let interfaces = &result.interfaces;
     let container =

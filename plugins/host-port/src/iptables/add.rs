@@ -29,19 +29,19 @@ pub(crate) fn refuse_unsupported(wanted: &Wanted) -> Result<(), Error> {
 pub(crate) fn add(rules: Option<&mut Socket>, wanted: &Wanted) -> Result<(), Error> {
     let layouts = Layout::of_families(wanted)?;
     // Most nodes have the common chains by now: to see that costs no program where they are in nf_tables.
-    let has_frame = match rules {
+    let has_common_chains = match rules {
         Some(rules) => rules.has_chain(&nftables::Chain::new(TABLES[0], DNAT))?,
         None => false,
     };
     for layout in &layouts {
         let program = Iptables::find(layout.family)?;
         program.put(|attempt| match attempt {
-            0 if has_frame => Ok(Some(layout.container())),
+            0 if has_common_chains => Ok(Some(layout.container())),
             0 => missing(layout, |_| Ok(None)).map(Some),
             _ => missing(layout, |chain| program.rules(TABLE, chain)).map(Some),
         })?;
     }
-    if wanted.conf.chains.conditions_v4.is_empty() && wanted.conf.chains.conditions_v6.is_empty() {
+    if wanted.conf.iptables.conditions_v4.is_empty() && wanted.conf.iptables.conditions_v6.is_empty() {
         layouts.iter().try_for_each(conflict::check)?;
     }
     Ok(())
@@ -58,7 +58,7 @@ fn missing(
             change.new_chain(chain);
         }
     }
-    for (chain, words, at_head) in layout.frame() {
+    for (chain, words, at_head) in layout.common_rules() {
         let there = rules_of(chain)?.unwrap_or_default();
         if there.iter().any(|rule| is_like(rule, &words)) {
             continue;
@@ -69,7 +69,7 @@ fn missing(
             change.append(chain, &words)
         };
     }
-    // What an earlier life of the container left for the same ports goes.
+    // Rules that an earlier container with this ID left for the same ports go.
     let base = rules_of(DNAT)?.unwrap_or_default();
     for rule in base.iter().filter(|rule| rule.target() == Some(&layout.chain) && layout.replaces(rule)) {
         change.delete_rule(rule);

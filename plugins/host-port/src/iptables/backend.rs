@@ -58,18 +58,18 @@ impl Backend for Iptables {
 
     fn check(&mut self, wanted: &Wanted) -> Result<(), Error> {
         let missing = match check::check(wanted, None) {
-            Ok(()) => return table_check::localhost_of_chains(self.0.as_mut(), wanted),
+            Ok(()) => return table_check::localhost_by_iptables(self.0.as_mut(), wanted),
             Err(missing @ Error::Differs(_)) => missing,
             Err(error) => return Err(error),
         };
-        let mut framed = Vec::new();
+        let mut nat_tables = Vec::new();
         if let Some(rules) = self.0.as_mut() {
             if let Some(record) = table_check::record(rules, wanted.attachment)? {
                 return table_check::check(rules, wanted, &record);
             }
-            framed = taken::framed(rules, &wanted.container.addresses)?;
+            nat_tables = taken::nat_tables(rules, &wanted.container.addresses)?;
         }
-        let others = other_backend::find(self.0.as_mut(), &framed, wanted)?;
+        let others = other_backend::find(self.0.as_mut(), &nat_tables, wanted)?;
         if others.is_empty() {
             return Err(missing);
         }

@@ -18,7 +18,7 @@ pub(crate) fn check(wanted: &Wanted, variant: Option<Variant>) -> Result<(), Err
             let (path, rule) = (program.path().display(), words.join(" "));
             error::differs(format!("{path} -t {TABLE} has no rule \"{rule}\" in chain {chain}"))
         };
-        for (chain, words, _) in layout.frame() {
+        for (chain, words, _) in layout.common_rules() {
             let there = program.rules(TABLE, chain)?.unwrap_or_default();
             if !there.iter().any(|rule| is_like(rule, &words)) {
                 return differs(chain, &words);

@@ -6,7 +6,7 @@ use iptables::{Family, Rule, Transaction};
 
 use super::names::{DNAT, MASQ, SETMARK, TABLE};
 use crate::backend::Wanted;
-use crate::conf::{ChainKeys, Conf};
+use crate::conf::{Conf, IptablesKeys};
 use crate::error::Error;
 use crate::port::{Port, Protocol};
 
@@ -48,7 +48,7 @@ impl Layout {
         let (network, id) = (&attachment.network, &attachment.container_id);
         let chain = reference::chain("DN-", network, id);
         let comment = reference::comment("dnat ", network, id);
-        let ChainKeys { mark_bit, mark_chain, conditions_v4, conditions_v6 } = &conf.chains;
+        let IptablesKeys { mark_bit, mark_chain, conditions_v4, conditions_v6 } = &conf.iptables;
         let is_v4 = address.is_ipv4();
         let conditions = if is_v4 { conditions_v4 } else { conditions_v6 };
         let masquerades = mark_chain.as_deref().unwrap_or(SETMARK);
@@ -73,20 +73,20 @@ impl Layout {
     }
 
     /// The rules that all containers share: chain, words, and whether at the chain's head.
-    pub(super) fn frame(&self) -> Vec<(&'static str, Vec<String>, bool)> {
+    pub(super) fn common_rules(&self) -> Vec<(&'static str, Vec<String>, bool)> {
         let to_dnat = || words("-m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT");
-        let mut frame = vec![("PREROUTING", to_dnat(), false), ("OUTPUT", to_dnat(), false)];
+        let mut rules = vec![("PREROUTING", to_dnat(), false), ("OUTPUT", to_dnat(), false)];
         if let Some(mark) = &self.mark {
             let comment = |text: &str| ["-m", "comment", "--comment", text].map(str::to_owned);
             let marking =
                 [&comment("CNI portfwd masquerade mark")[..], &words(&format!("-j MARK --set-xmark {mark}"))];
             let masquerading =
                 [&comment("CNI portfwd requiring masquerade")[..], &words("-j CNI-HOSTPORT-MASQ")];
-            frame.push((SETMARK, marking.concat(), false));
-            frame.push((MASQ, words(&format!("-m mark --mark {mark} -j MASQUERADE")), false));
-            frame.push(("POSTROUTING", masquerading.concat(), true));
+            rules.push((SETMARK, marking.concat(), false));
+            rules.push((MASQ, words(&format!("-m mark --mark {mark} -j MASQUERADE")), false));
+            rules.push(("POSTROUTING", masquerading.concat(), true));
         }
-        frame
+        rules
     }
 
     /// The container's part, where the common chains are there.

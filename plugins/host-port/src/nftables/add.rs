@@ -10,7 +10,7 @@ use super::owner::Owner;
 use super::owner_record::Record;
 use super::plan::Plan;
 use super::table::{OWNERS, TABLE};
-use super::{holdings, localhost, route_localnet, rules as ruleset, standby};
+use super::{holdings, localhost, route_localnet, skeleton, standby};
 use crate::backend::{Known, Wanted};
 use crate::conf::Mapping;
 use crate::error::Error;
@@ -47,14 +47,14 @@ impl<'a> Publish<'a> {
     }
 
     /// Publishes the ports. A failure before the transaction leaves nothing behind; one after it is for the caller to
-    /// undo, by removing the owner. `framed` are the tables of iptables that may have published a port before.
-    pub(crate) fn run(mut self, rules: &mut Socket, framed: &[Table]) -> Result<(), Error> {
+    /// undo, by removing the owner. `nat_tables` are those of iptables that may have published a port before.
+    pub(crate) fn run(mut self, rules: &mut Socket, nat_tables: &[Table]) -> Result<(), Error> {
         if self.plan.ports.is_empty() {
             return Ok(());
         }
         let Wanted { attachment, conf, container } = self.wanted;
         listener::refuse(conf, self.plan.ports.iter().map(|(_, port)| port))?;
-        taken::refuse_taken(rules, framed, attachment, &self.plan.ports)?;
+        taken::refuse_taken(rules, nat_tables, attachment, &self.plan.ports)?;
         self.commit(rules)?;
         if !container.localnets.is_empty() {
             let mut links = netlink::Socket::open()?;
@@ -98,8 +98,8 @@ impl<'a> Publish<'a> {
         let plan = &self.plan;
         let has_chain = rules.has_chain(&Chain::new(TABLE, &plan.chain.name))?;
         if !has_chain || self.repeats {
-            if self.repeats || !ruleset::is_of_this_version(rules)? {
-                ruleset::skeleton()?.make(batch);
+            if self.repeats || !skeleton::is_of_this_version(rules)? {
+                skeleton::skeleton()?.make(batch);
             }
             plan.chain.put(batch, rules, has_chain)?;
         }

@@ -4,7 +4,7 @@ use nftables::{Socket, Table};
 
 use super::add::{self, Publish};
 use super::table::TABLE;
-use super::{check, rules};
+use super::{check, skeleton};
 use crate::backend::{Backend, Known, Other, Wanted};
 use crate::error::Error;
 use crate::iptables::taken;
@@ -13,14 +13,14 @@ use crate::other_backend;
 /// The backend that is chosen where the kernel has `nf_tables` and nothing else was asked for.
 pub(crate) struct Nftables {
     rules: Socket,
-    /// The tables that have chains of the other backend, once they have been looked for.
-    framed: Vec<Table<'static>>,
+    /// The tables `nat` that have chains of the other backend, once they have been looked for.
+    nat_tables: Vec<Table<'static>>,
 }
 
 impl Nftables {
     /// By a socket.
     pub(crate) const fn new(rules: Socket) -> Self {
-        Self { rules, framed: Vec::new() }
+        Self { rules, nat_tables: Vec::new() }
     }
 }
 
@@ -30,8 +30,8 @@ impl Backend for Nftables {
     }
 
     fn others(&mut self, wanted: &Wanted) -> Result<Vec<Other>, Error> {
-        self.framed = taken::framed(&mut self.rules, &wanted.container.addresses)?;
-        other_backend::find(Some(&mut self.rules), &self.framed, wanted)
+        self.nat_tables = taken::nat_tables(&mut self.rules, &wanted.container.addresses)?;
+        other_backend::find(Some(&mut self.rules), &self.nat_tables, wanted)
     }
 
     fn has_ports(&mut self, wanted: &Wanted) -> Result<bool, Error> {
@@ -43,7 +43,7 @@ impl Backend for Nftables {
     }
 
     fn publish(&mut self, wanted: &Wanted, known: Known) -> Result<(), Error> {
-        Publish::new(&mut self.rules, wanted, known, false)?.run(&mut self.rules, &self.framed)
+        Publish::new(&mut self.rules, wanted, known, false)?.run(&mut self.rules, &self.nat_tables)
     }
 
     fn check(&mut self, wanted: &Wanted) -> Result<(), Error> {
@@ -59,8 +59,8 @@ impl Backend for Nftables {
 
     fn status(&mut self) -> Result<(), Error> {
         if !self.rules.has_table(&TABLE)? {
-            return rules::try_out(&mut self.rules);
+            return skeleton::try_out(&mut self.rules);
         }
-        rules::incomplete_chain(&mut self.rules)?.map_or(Ok(()), check::lacks_rules)
+        skeleton::incomplete_chain(&mut self.rules)?.map_or(Ok(()), check::lacks_rules)
     }
 }

@@ -9,7 +9,7 @@ use super::owner_record::Record;
 use super::place::{Place, standby_of};
 use super::plan::Plan;
 use super::table::{LO, LO4, TABLE};
-use super::{free_ports, holdings, localhost, route_localnet, rules as ruleset};
+use super::{free_ports, holdings, localhost, route_localnet, skeleton};
 use crate::backend::Wanted;
 use crate::conf::Mapping;
 use crate::error::{Error, differs};
@@ -32,7 +32,7 @@ pub(crate) fn nothing(rules: &mut Socket, attachment: &Attachment) -> Result<(),
 /// Compares, for an attachment with an owner record.
 pub(crate) fn check(rules: &mut Socket, wanted: &Wanted, record: &Record) -> Result<(), Error> {
     let Wanted { attachment, container, .. } = wanted;
-    if let Some(chain) = ruleset::incomplete_chain(rules)? {
+    if let Some(chain) = skeleton::incomplete_chain(rules)? {
         return lacks_rules(chain);
     }
     let mappings = recall_choices(rules, wanted)?;
@@ -100,8 +100,8 @@ fn opened(interface: Option<&String>, attachment: &Attachment) -> Result<(), Err
 
 /// Names what is missing for 127.0.0.1 to lead to an attachment whose ports iptables publishes, by chains of this program or of
 /// the reference.
-pub(crate) fn localhost_of_chains(rules: Option<&mut Socket>, wanted: &Wanted) -> Result<(), Error> {
-    let links = wanted.container.localnets_of_chains()?;
+pub(crate) fn localhost_by_iptables(rules: Option<&mut Socket>, wanted: &Wanted) -> Result<(), Error> {
+    let links = wanted.container.localnets_by_iptables()?;
     if links.is_empty() {
         return Ok(());
     }

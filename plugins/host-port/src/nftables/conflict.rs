@@ -71,7 +71,8 @@ pub(crate) fn resolve(
         evict(rules, &found, place)?;
         return Ok(Conflict::Removed);
     }
-    Ok(if earlier.owners.is_empty() { Conflict::None } else { Conflict::Earlier(earlier) })
+    let is_empty = earlier.owners.is_empty() && earlier.addresses.is_empty();
+    Ok(if is_empty { Conflict::None } else { Conflict::Earlier(earlier) })
 }
 
 /// Whether an element leads from a port to the same port of the same container, by another of its networks.

@@ -36,7 +36,7 @@ fn stand_in(local: &str) -> Option<IpAddr> {
     }
 }
 
-/// Whether it is this plugin's to switch, where it is on: on by this plugin.
+/// Whether this plugin switches it: it has a stand-in, or was switched on by this plugin.
 pub(crate) fn is_ours(socket: &mut Socket, interface: &str) -> Result<bool, Error> {
     Ok(stand_in(interface).is_some()
         || has_chain(socket, &names::local_chain(interface))?

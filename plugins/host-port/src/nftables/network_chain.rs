@@ -4,7 +4,7 @@ use ipnetwork::IpNetwork;
 use nftables::{Batch, Chain, Expr, Field, Selector, Socket};
 
 use super::names;
-use super::rules::LOOPBACK;
+use super::skeleton::LOOPBACK;
 use super::table::{NETWORKS, STAND_IN, TABLE};
 use crate::error::Error;
 

@@ -1,4 +1,4 @@
-//! The table: what it consists of, and how its fixed parts and a network's chain are made and removed.
+//! The table: what it consists of, and the names of its parts.
 //!
 //! ```text
 //! table inet cleat_host_port {
@@ -36,7 +36,8 @@
 //! renews such a table; chains of networks stay as they were for the containers that they were made for.
 //!
 //! The kernel counts references, and refuses to delete a chain that anything leads to. An element of `owners`, a map
-//! that no rule looks into, keeps its network's chain; that keeps the chain that stands for what localhost needs; and each of these keeps the empty chain `networks`, and by it the table with its guard.
+//! that no rule looks into, keeps its network's chain; that keeps the chain that stands for what localhost needs; and each of
+//! these keeps the empty chain `networks`, and by it the table with its guard.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

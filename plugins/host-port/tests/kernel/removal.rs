@@ -105,7 +105,7 @@ fn a_udp_flow_to_an_address_that_is_local_by_a_route_alone_follows() {
         traffic::serve_udp(Some(&web.namespace), "web", "[fd00:1::11]:53");
         let outside = Some(&world.host.outside);
         let flows = ["198.51.100.7:53", "[2001:db8:51::7]:53"].map(|to| traffic::Datagrams::new(outside, to));
-        // Nobody listens yet, and the kernel has not told each of them so.
+        // Nobody listens yet, and not each of them has got the kernel's answer to that.
         for flow in &flows {
             let _ = flow.ask();
         }

@@ -12,8 +12,8 @@ use super::table::{
 };
 use crate::error::Error;
 
-/// Says what the kernel lacks for the table, where it is not there to show for itself: by a transaction that must fail
-/// at its end, and only there.
+/// Names what the kernel lacks for the table where there is none yet: by a transaction that fails at its end at the latest, so
+/// that nothing is left of it.
 pub(crate) fn try_out(socket: &mut Socket) -> Result<(), Error> {
     let mut batch = Batch::new();
     skeleton()?.make(&mut batch);
