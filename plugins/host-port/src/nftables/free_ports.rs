@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::RangeInclusive;
 
+use cni::Protocol;
 use ipnetwork::IpNetwork;
 use netlink::sysctl;
 use nftables::{Batch, Data, Element, Field, Socket};
@@ -14,7 +15,7 @@ use crate::conf::Mapping;
 use crate::error::Error;
 use crate::listener;
 use crate::plan::ports;
-use crate::port::{Port, Protocol};
+use crate::port::Port;
 
 /// The choice of the host ports that a configuration leaves open.
 #[derive(Debug)]

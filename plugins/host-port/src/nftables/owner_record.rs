@@ -11,6 +11,7 @@
 
 use std::net::IpAddr;
 
+use cni::host_ports;
 use nftables::ledger::COMMENT_MAX;
 use nftables::{Data, Element, Socket, Verdict};
 
@@ -18,7 +19,7 @@ use super::owner::Owner;
 use super::place::{Place, hair_place, localhost_of, place_of, standby_of};
 use super::table::{AT4, HOST4, OWNERS};
 use crate::error::Error;
-use crate::port::{Port, Protocol};
+use crate::port::Port;
 
 /// Stands where there is no interface.
 const NONE: &str = "-";
@@ -186,17 +187,11 @@ fn places(owner: &Owner, word: &str) -> Vec<Place> {
 
 /// The places in the maps of ports that a word stands for.
 fn published(word: &str) -> Vec<Place> {
-    let mut parts = word.rsplit('/');
-    let port = parts.next().and_then(|part| part.parse().ok());
-    let protocol = parts.next().and_then(Protocol::parse);
-    let (Some(port), Some(protocol)) = (port, protocol) else {
-        return Vec::new();
-    };
-    match parts.next().map(str::parse::<IpAddr>) {
+    let places = host_ports::ports(word).map(|(host_ip, protocol, port)| match host_ip {
+        Some(address) => vec![place_of(host_ip, address.is_ipv4(), protocol, port)],
         None => [true, false].map(|is_ipv4| place_of(None, is_ipv4, protocol, port)).into(),
-        Some(Ok(address)) => vec![place_of(Some(address), address.is_ipv4(), protocol, port)],
-        Some(Err(_)) => Vec::new(),
-    }
+    });
+    places.flatten().collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Records as text, and the places that their words stand for.
 
+use cni::Protocol;
+
 use super::super::table::{LOCAL4, LOCAL6};
 use super::*;
 
