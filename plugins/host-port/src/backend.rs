@@ -36,15 +36,6 @@ pub(crate) enum Other {
     ReferenceTables,
 }
 
-/// What is there already and an ADD builds on.
-#[derive(Debug, Default)]
-pub(crate) struct Known {
-    /// The ports that an earlier ADD published, where some were its choice.
-    pub ports: Vec<Port>,
-    /// By what localhost is to lead to the container, as far as this plugin switches it.
-    pub locals: Vec<String>,
-}
-
 /// Where ports are published.
 pub(crate) trait Backend {
     /// The socket for `nf_tables`; `None` where the kernel has none.
@@ -58,13 +49,14 @@ pub(crate) trait Backend {
         Ok(false)
     }
 
-    /// Reads what [`Backend::publish`] builds on. A failure is not undone: what is there goes on serving.
-    fn known(&mut self, _: &Wanted) -> Result<Known, Error> {
-        Ok(Known::default())
+    /// The ports that an earlier ADD published, where some were its choice. A failure is not undone: what is there goes on
+    /// serving.
+    fn known(&mut self, _: &Wanted) -> Result<Vec<Port>, Error> {
+        Ok(Vec::new())
     }
 
-    /// ADD. What a failure leaves is for the caller to undo.
-    fn publish(&mut self, wanted: &Wanted, known: Known) -> Result<(), Error>;
+    /// ADD, with the [`Backend::known`] ports. What a failure leaves is for the caller to undo.
+    fn publish(&mut self, wanted: &Wanted, known: &[Port]) -> Result<(), Error>;
 
     /// CHECK: names the first difference.
     fn check(&mut self, wanted: &Wanted) -> Result<(), Error>;

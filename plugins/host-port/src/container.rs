@@ -20,8 +20,6 @@ pub(crate) struct Container {
     /// By what localhost is to lead to the container: [`LO4`] and [`LO`], or, where the kernel has no nftables, the interfaces
     /// that need `route_localnet`.
     pub localnets: Vec<String>,
-    /// Those interfaces that have `route_localnet` off.
-    pub off: Vec<String>,
     /// 127.0.0.1 is to lead there.
     pub needs_v4: bool,
     /// The host's interfaces that the previous result names.
@@ -47,12 +45,7 @@ impl Container {
         let by_interface = needs_v4 && !has_nftables;
         let routing = if by_interface || named.is_none() { found.routing()? } else { Vec::new() };
         found.interface = named.or(routing.first().map(|link| link.name.clone())).unwrap_or_default();
-        for link in routing.into_iter().filter(|_| by_interface) {
-            if link.route_localnet != Some(true) {
-                found.off.push(link.name.clone());
-            }
-            found.localnets.push(link.name);
-        }
+        found.localnets.extend(routing.into_iter().filter(|_| by_interface).map(|link| link.name));
         let by_stand_in = [(needs_v4 && has_nftables).then_some(LO4), needs_v6.then_some(LO)];
         found.localnets.extend(by_stand_in.into_iter().flatten().map(str::to_owned));
         Ok(found)

@@ -165,8 +165,8 @@ fn add(backend: &mut dyn Backend, wanted: &Wanted) -> Result<(), cni::Error> {
         return Ok(());
     }
     let known = backend.known(wanted)?;
-    let publish = || {
-        backend.publish(wanted, known)?;
+    let mut publish = || {
+        backend.publish(wanted, &known)?;
         other_backend::remove(backend.rules(), &others, wanted)?;
         match backend.rules() {
             // The other backend's chains may have been the last that needed route_localnet.

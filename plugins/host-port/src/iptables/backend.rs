@@ -4,13 +4,14 @@ use nftables::Socket;
 
 use super::add::{add, refuse_unsupported};
 use super::{check, taken};
-use crate::backend::{Backend, Known, Other, Wanted};
+use crate::backend::{Backend, Other, Wanted};
 use crate::error::Error;
-use crate::nftables::add::{self as table_add, Publish, clear_ports};
+use crate::nftables::add::{Publish, clear_ports};
 use crate::nftables::check as table_check;
 use crate::nftables::table::LO;
 use crate::nftables::{localhost, route_localnet};
 use crate::other_backend;
+use crate::port::Port;
 use crate::{flows, listener};
 
 /// The backend on request, and on a kernel without `nf_tables`. With a socket where the kernel has `nf_tables` as well.
@@ -26,7 +27,7 @@ impl Backend for Iptables {
         other_backend::others(self.0.as_mut(), wanted)
     }
 
-    fn publish(&mut self, wanted: &Wanted, _: Known) -> Result<(), Error> {
+    fn publish(&mut self, wanted: &Wanted, _: &[Port]) -> Result<(), Error> {
         let ports = wanted.ports()?;
         if ports.is_empty() {
             return Ok(());
@@ -41,8 +42,7 @@ impl Backend for Iptables {
             clear_ports(rules, &wanted)?;
             if !container.localnets.is_empty() {
                 // Only now: what was in the way may have been this attachment's own.
-                let known = table_add::known(rules, &wanted)?;
-                Publish::new(rules, &wanted, known, true)?.commit(rules)?;
+                Publish::new(rules, &wanted, &[], true)?.commit(rules)?;
             }
         }
         for interface in &container.localnets {

@@ -11,10 +11,11 @@ use super::owner_record::Record;
 use super::plan::Plan;
 use super::table::{OWNERS, TABLE};
 use super::{holdings, localhost, route_localnet, skeleton, standby};
-use crate::backend::{Known, Wanted};
+use crate::backend::Wanted;
 use crate::conf::Mapping;
 use crate::error::Error;
 use crate::iptables::taken;
+use crate::port::Port;
 use crate::{flows, listener};
 
 /// The ADD of an attachment: what is to be in the table, and what was decided for it so far.
@@ -34,15 +35,15 @@ impl<'a> Publish<'a> {
     pub(crate) fn new(
         rules: &mut Socket,
         wanted: &'a Wanted<'a>,
-        known: Known,
+        known: &[Port],
         by_iptables: bool,
     ) -> Result<Self, Error> {
         let mut mappings = wanted.conf.mappings.clone();
         let mut choice = Choice::new(&mappings);
         // An ADD that is repeated keeps the ports that it chose.
-        free_ports::recall(&mut mappings, &known.ports);
+        free_ports::recall(&mut mappings, known);
         choice.fill(rules, wanted, &mut mappings)?;
-        let plan = Plan::new(wanted, &mappings, known.locals, by_iptables)?;
+        let plan = Plan::new(wanted, &mappings, wanted.container.localnets.clone(), by_iptables)?;
         Ok(Self { wanted, mappings, choice, repeats: false, plan })
     }
 
@@ -59,7 +60,7 @@ impl<'a> Publish<'a> {
         if !container.localnets.is_empty() {
             let mut links = netlink::Socket::open()?;
             for interface in &container.localnets {
-                if localhost::enable(&mut links, interface)? && self.plan.chain.locals.contains(interface) {
+                if localhost::enable(&mut links, interface)? {
                     localhost::take_back(rules, interface)?;
                 }
             }
@@ -135,21 +136,16 @@ impl Entry<Error> for Publish<'_> {
     }
 }
 
-/// Reads what an attachment's ADD builds on.
-pub(crate) fn known(rules: &mut Socket, wanted: &Wanted) -> Result<Known, Error> {
-    let Wanted { attachment, conf, container } = wanted;
-    let mut known = Known::default();
-    if conf.mappings.iter().any(|mapping| mapping.host_port.is_none())
-        && let Some(own) = holdings::recall(rules, &Owner::of(attachment), &[])?
-    {
-        known.ports = own.ports;
+/// The ports that an earlier ADD published, where some were its choice.
+pub(crate) fn known(
+    rules: &mut Socket,
+    Wanted { attachment, conf, .. }: &Wanted,
+) -> Result<Vec<Port>, Error> {
+    if conf.mappings.iter().all(|mapping| mapping.host_port.is_some()) {
+        return Ok(Vec::new());
     }
-    for interface in &container.localnets {
-        if container.off.contains(interface) || localhost::is_ours(rules, interface)? {
-            known.locals.push(interface.clone());
-        }
-    }
-    Ok(known)
+    let own = holdings::recall(rules, &Owner::of(attachment), &[])?;
+    Ok(own.unwrap_or_default().ports)
 }
 
 /// For the backend of iptables: fails where a port is another container's in the table. What is this one's own, or was left

@@ -5,10 +5,11 @@ use nftables::{Socket, Table};
 use super::add::{self, Publish};
 use super::table::TABLE;
 use super::{check, skeleton};
-use crate::backend::{Backend, Known, Other, Wanted};
+use crate::backend::{Backend, Other, Wanted};
 use crate::error::Error;
 use crate::iptables::taken;
 use crate::other_backend;
+use crate::port::Port;
 
 /// The backend that is chosen where the kernel has `nf_tables` and nothing else was asked for.
 pub(crate) struct Nftables {
@@ -38,11 +39,11 @@ impl Backend for Nftables {
         Ok(check::record(&mut self.rules, wanted.attachment)?.is_some())
     }
 
-    fn known(&mut self, wanted: &Wanted) -> Result<Known, Error> {
+    fn known(&mut self, wanted: &Wanted) -> Result<Vec<Port>, Error> {
         add::known(&mut self.rules, wanted)
     }
 
-    fn publish(&mut self, wanted: &Wanted, known: Known) -> Result<(), Error> {
+    fn publish(&mut self, wanted: &Wanted, known: &[Port]) -> Result<(), Error> {
         Publish::new(&mut self.rules, wanted, known, false)?.run(&mut self.rules, &self.nat_tables)
     }
 

@@ -3,13 +3,14 @@
 use cni::Attachment;
 use nftables::{Element, Socket};
 
+use super::add::known;
 use super::conflict::{is_left_behind, is_own};
 use super::owner::{Holder, Owner};
 use super::owner_record::Record;
 use super::place::{Place, standby_of};
 use super::plan::Plan;
 use super::table::{LO, LO4, TABLE};
-use super::{free_ports, holdings, localhost, route_localnet, skeleton};
+use super::{free_ports, localhost, route_localnet, skeleton};
 use crate::backend::Wanted;
 use crate::conf::Mapping;
 use crate::error::{Error, differs};
@@ -141,15 +142,10 @@ fn is_on_standby(
 }
 
 /// The mappings with the host ports that ADD chose: those of this attachment that lead to the mapping's port.
-fn recall_choices(
-    rules: &mut Socket,
-    Wanted { attachment, conf, container }: &Wanted,
-) -> Result<Vec<Mapping>, Error> {
+fn recall_choices(rules: &mut Socket, wanted: &Wanted) -> Result<Vec<Mapping>, Error> {
+    let Wanted { attachment, conf, container } = wanted;
     let mut mappings = conf.mappings.clone();
-    if mappings.iter().any(|mapping| mapping.host_port.is_none()) {
-        let own = holdings::recall(rules, &Owner::of(attachment), &[])?.unwrap_or_default();
-        free_ports::recall(&mut mappings, &own.ports);
-    }
+    free_ports::recall(&mut mappings, &known(rules, wanted)?);
     for mapping in mappings.iter().filter(|mapping| mapping.host_port.is_none()) {
         if !plan::ports(&[*mapping], &container.addresses)?.is_empty() {
             return differs(format!(

@@ -16,7 +16,7 @@ pub(crate) struct NetworkChain {
     pub subnets: Vec<IpNetwork>,
     /// Everybody is masqueraded.
     pub masq_all: bool,
-    /// By what localhost leads to the container, as far as this plugin switches it.
+    /// By what localhost leads to the container: [`super::table::LO4`], [`super::table::LO`], or interfaces of an old version.
     pub locals: Vec<String>,
     /// The chain is one of the first version, which masqueraded whatever the host itself sends.
     pub is_old: bool,

@@ -55,8 +55,7 @@ pub(crate) struct Earlier {
 }
 
 impl Plan {
-    /// Decides it. Every mapping must have its host port by now; `locals` are the interfaces by which localhost is to
-    /// lead to the container by this plugin.
+    /// Decides it. Every mapping must have its host port by now; `locals` is by what localhost is to lead to the container.
     pub(crate) fn new(
         Wanted { attachment, conf, container }: &Wanted,
         mappings: &[Mapping],
