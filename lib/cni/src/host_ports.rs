@@ -14,8 +14,8 @@
 
 use std::net::IpAddr;
 
-use crate::attachment::Attachment;
 use crate::port::Protocol;
+use crate::spec::attachment::Attachment;
 
 /// The table, of family `inet`.
 pub const TABLE: &str = "cleat_host_port";

@@ -18,7 +18,7 @@
 //! The host's ends of the bridge plugin's pairs say whose they are: by a name that follows from the attachment, and by an
 //! alias, `cleat <network> <hash> <interface> <container ID>`, which is cut where the kernel has no more room.
 
-use crate::attachment::{Attachment, ContainerId, IfName, NetworkName, token};
+use crate::spec::attachment::{Attachment, ContainerId, IfName, NetworkName, token};
 
 /// The longest part of a network's name that is shown.
 const SHOWN: usize = 48;

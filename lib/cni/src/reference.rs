@@ -3,7 +3,7 @@
 
 use sha2::{Digest, Sha512};
 
-use crate::attachment::{ContainerId, NetworkName, hex};
+use crate::spec::attachment::{ContainerId, NetworkName, hex};
 
 /// The longest name of an iptables chain (`XT_EXTENSION_MAXNAMELEN` less the NUL).
 const CHAIN_MAX: usize = 28;

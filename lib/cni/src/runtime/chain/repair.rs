@@ -2,12 +2,12 @@
 
 use super::Chain;
 use super::Parameters;
-use crate::args::Args;
-use crate::attachment::Attachment;
-use crate::conf::Conf;
-use crate::error::{Code, Error};
-use crate::request::{Command, Request, Target};
-use crate::result::AddResult;
+use crate::plugin::args::Args;
+use crate::plugin::request::{Command, Request, Target};
+use crate::spec::attachment::Attachment;
+use crate::spec::conf::Conf;
+use crate::spec::error::{Code, Error};
+use crate::spec::result::AddResult;
 
 impl Chain<'_> {
     /// Has every plugin compare the attachment with its kept result, whatever the others say.

@@ -54,13 +54,13 @@ pub struct Ip {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "index")]
     pub interface: Option<usize>,
     /// The address with the length of its subnet's prefix.
-    #[serde(with = "crate::cidr")]
+    #[serde(with = "crate::spec::cidr")]
     pub address: IpNetwork,
     /// The subnet's gateway.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
-        deserialize_with = "crate::cidr::optional_address"
+        deserialize_with = "crate::spec::cidr::optional_address"
     )]
     pub gateway: Option<IpAddr>,
 }
@@ -69,14 +69,14 @@ pub struct Ip {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Route {
     /// The destination.
-    #[serde(with = "crate::cidr")]
+    #[serde(with = "crate::spec::cidr")]
     #[schemars(with = "String")]
     pub dst: IpNetwork,
     /// The next hop; without it the plugin takes the gateway of the address of the same family.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
-        deserialize_with = "crate::cidr::optional_address"
+        deserialize_with = "crate::spec::cidr::optional_address"
     )]
     #[schemars(with = "String")]
     pub gw: Option<IpAddr>,

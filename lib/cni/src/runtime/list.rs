@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::attachment::NetworkName;
-use crate::case_blind;
-use crate::conf;
-use crate::error::{Code, Error};
 use crate::file;
-use crate::version::Version;
+use crate::spec::attachment::NetworkName;
+use crate::spec::case_blind;
+use crate::spec::conf;
+use crate::spec::error::{Code, Error};
+use crate::spec::version::Version;
 
 /// A network: a name, and the plugins that make its attachments, in order.
 #[derive(Clone, Debug)]

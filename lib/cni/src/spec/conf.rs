@@ -4,11 +4,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::attachment::{ContainerId, IfName, NetworkName};
-use crate::case_blind;
-use crate::error::{Code, Error};
-use crate::result::AddResult;
-use crate::version::Version;
+use crate::spec::attachment::{ContainerId, IfName, NetworkName};
+use crate::spec::case_blind;
+use crate::spec::error::{Code, Error};
+use crate::spec::result::AddResult;
+use crate::spec::version::Version;
 
 /// The most that is read from standard input, in bytes. A GC with 5,000 attachments takes about one mebibyte.
 pub const MAX_INPUT: usize = 2 << 20;

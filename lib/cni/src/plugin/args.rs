@@ -4,7 +4,7 @@
 //! container had. Here unknown keys are ignored always. What is no pair stops only those who read the variable, and
 //! only where something is made or compared: loopback and host-port never look, as the reference's never do.
 
-use crate::error::{Code, Error};
+use crate::spec::error::{Code, Error};
 
 /// Runtimes give half a dozen.
 const MAX_PAIRS: usize = 1024;

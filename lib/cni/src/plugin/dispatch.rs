@@ -11,14 +11,14 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::args::Args;
-use crate::attachment::{Attachment, ContainerId, IfName};
-use crate::conf::{self, Conf, MAX_INPUT};
-use crate::error::{Code, Error};
-use crate::removal;
-use crate::request::{Command, Request, Target, missing};
-use crate::result::AddResult;
-use crate::version::Version;
+use crate::plugin::args::Args;
+use crate::plugin::request::{Command, Request, Target, missing};
+use crate::plugin::{removal, trace};
+use crate::spec::attachment::{Attachment, ContainerId, IfName};
+use crate::spec::conf::{self, Conf, MAX_INPUT};
+use crate::spec::error::{Code, Error};
+use crate::spec::result::AddResult;
+use crate::spec::version::Version;
 
 /// A CNI plugin: what remains when the contract is taken care of.
 pub trait Plugin {
@@ -77,8 +77,13 @@ pub struct Boundary<'a> {
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 pub fn run<P: Plugin>() -> ExitCode {
-    crate::panic_hook::install();
+    crate::plugin::panic_hook::install();
     lock::share_limit();
+    if let Some(path) = std::env::var_os(trace::VARIABLE)
+        && let Err(error) = trace::start(P::NAME, &path)
+    {
+        let _ = writeln!(io::stderr(), "{}: {} {}: {error}", P::NAME, trace::VARIABLE, path.display());
+    }
     let env = |name: &str| {
         std::env::var_os(name).map(|value| value.into_string().map_err(|raw| format!("{}", raw.display())))
     };
@@ -102,6 +107,12 @@ pub fn dispatch<P: Plugin>(boundary: &mut Boundary<'_>) -> ExitCode {
         Ok(text) => Command::parse(&text).and_then(|command| call::<P>(command, boundary, &mut version)),
         Err(error) => Err(error),
     };
+    match &outcome {
+        Ok(_) => trace::decided("outcome", &[("is", &"done")]),
+        Err(error) => {
+            trace::decided("outcome", &[("is", &"failed"), ("code", &error.code()), ("error", error)]);
+        }
+    }
     let (document, code) = match outcome {
         Ok(None) => return ExitCode::SUCCESS,
         Ok(Some(value)) => (value.to_string(), ExitCode::SUCCESS),
@@ -157,12 +168,14 @@ fn call<P: Plugin>(
         .filter(|p| !p.as_os_str().is_empty())
         .collect();
     let request = Request { command, conf, path };
+    trace::call(&request, None);
     match command {
         Command::Gc => return P::gc(&request).map(|()| None),
         Command::Status => return P::status(&request).map(|()| None),
         _ => {}
     }
     let target = target::<P>(&request, boundary)?;
+    trace::call(&request, Some(&target));
     match command {
         Command::Add => add::<P>(request, &target).map(Some),
         Command::Check => P::check(&request, &target).map(|()| None),

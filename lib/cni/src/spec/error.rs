@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::printable::printable;
-use crate::version::{UnsupportedVersion, Version};
+use crate::spec::version::{UnsupportedVersion, Version};
 
 /// Error codes of the specification (section "Error"), and those of this suite from 100 on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,21 +1,21 @@
 //! Runs a network's plugins as a runtime does (specification, section 3): in order for ADD, each with the result of
 //! the one before; in reverse for DEL; with the capabilities each one asks for.
 
-mod each;
+mod repair;
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use crate::attachment::{Attachment, ContainerId, IfName};
-use crate::cache::{Cache, Entry};
-use crate::case_blind;
-use crate::delegate::{self, Invocation};
-use crate::error::{Code, Error};
-use crate::list::NetworkList;
-use crate::request::Command;
-use crate::result::AddResult;
-use crate::version::Version;
+use crate::plugin::request::Command;
+use crate::runtime::cache::{Cache, Entry};
+use crate::runtime::delegate::{self, Invocation};
+use crate::runtime::list::NetworkList;
+use crate::spec::attachment::{Attachment, ContainerId, IfName};
+use crate::spec::case_blind;
+use crate::spec::error::{Code, Error};
+use crate::spec::result::AddResult;
+use crate::spec::version::Version;
 
 /// A runtime's side of the contract, for one network.
 #[derive(Clone, Debug)]

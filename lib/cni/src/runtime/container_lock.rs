@@ -7,13 +7,13 @@ use std::os::unix::fs::DirBuilderExt;
 
 use lock::{LockFile, Mode};
 
-use super::Cache;
-use crate::attachment::{ContainerId, token};
-use crate::error::{Code, Error};
+use crate::runtime::cache::Cache;
+use crate::spec::attachment::{ContainerId, token};
+use crate::spec::error::{Code, Error};
 
 /// A container that no other process of this program works on until this is dropped.
 #[derive(Debug)]
-pub struct Hold(Option<LockFile>);
+pub struct ContainerLock(Option<LockFile>);
 
 impl Cache {
     /// Waits until nobody else holds the container, as long as [`lock::LIMIT`] says: by flock(2) on a file that is there for as
@@ -24,21 +24,23 @@ impl Cache {
     ///
     /// # Errors
     /// Code 11 where somebody holds it all the time, code 5 where the file cannot be made or locked for another reason.
-    pub fn hold(&self, container_id: &ContainerId) -> Result<Hold, Error> {
+    pub fn hold(&self, container_id: &ContainerId) -> Result<ContainerLock, Error> {
         // Beside the results: whoever counts those is not to see it.
-        let path = self.folder.with_file_name(format!(".{}", token(&[container_id.as_str()])));
+        let path = self.folder().with_file_name(format!(".{}", token(&[container_id.as_str()])));
         let failed = |error: &io::Error| Error::new(Code::Io, format!("lock {}: {error}", path.display()));
         loop {
             match LockFile::take(&path, Mode::Exclusive) {
-                Ok(file) => return Ok(Hold(Some(file))),
+                Ok(file) => return Ok(ContainerLock(Some(file))),
                 Err(lock::Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
+                    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(self.folder());
                     match made {
-                        Err(error) if is_unwritable(error.kind()) => return Ok(Hold(None)),
+                        Err(error) if is_unwritable(error.kind()) => return Ok(ContainerLock(None)),
                         made => made.map_err(|error| failed(&error))?,
                     }
                 }
-                Err(lock::Error::Io { source, .. }) if is_unwritable(source.kind()) => return Ok(Hold(None)),
+                Err(lock::Error::Io { source, .. }) if is_unwritable(source.kind()) => {
+                    return Ok(ContainerLock(None));
+                }
                 Err(lock::Error::Busy(busy)) => {
                     return Err(Error::new(Code::TryAgain, busy.to_string()).details(busy.cure()));
                 }
@@ -48,7 +50,7 @@ impl Cache {
     }
 }
 
-impl Drop for Hold {
+impl Drop for ContainerLock {
     fn drop(&mut self) {
         // A file that stays does no harm, and goes with GC.
         let _ = self.0.take().map(LockFile::remove);

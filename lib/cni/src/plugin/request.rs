@@ -3,11 +3,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::args::Args;
-use crate::attachment::{Attachment, ContainerId, IfName};
-use crate::conf::Conf;
-use crate::error::{Code, Error};
-use crate::version::Version;
+use crate::plugin::args::Args;
+use crate::spec::attachment::{Attachment, ContainerId, IfName};
+use crate::spec::conf::Conf;
+use crate::spec::error::{Code, Error};
+use crate::spec::version::Version;
 
 /// The verbs of the specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::conf::{expect_bounded, read_object};
-use crate::error::Error;
+use crate::spec::conf::{expect_bounded, read_object};
+use crate::spec::error::Error;
 
 /// The most that is read from standard input, in bytes: what another plugin's result adds to a configuration is passed
 /// over where it is too long, as long as it fits into a cache's file.

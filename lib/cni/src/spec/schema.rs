@@ -9,9 +9,9 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::dispatch::Plugin;
-use crate::error::Error;
-use crate::request::{Request, Target};
+use crate::plugin::dispatch::Plugin;
+use crate::plugin::request::{Request, Target};
+use crate::spec::error::Error;
 
 /// A plugin whose configuration can be judged without a call of it, and without looking at the host.
 pub trait Described: Plugin {
