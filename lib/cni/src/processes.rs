@@ -1,4 +1,4 @@
-//! Which network namespaces processes are in. For GC, which may walk; nothing that adds or removes a container does.
+//! Which network namespaces have processes. Walks over all processes: for GC alone, never for ADD or DEL.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -20,14 +20,14 @@ use crate::spec::error::{Code, Error};
 use crate::spec::result::AddResult;
 use crate::spec::version::Version;
 
-/// A CNI plugin: what remains when the contract is taken care of.
+/// The verbs of a CNI plugin; [`run`] does the rest of the contract.
 pub trait Plugin {
     /// The program's name, which is the `type` in configurations.
     const NAME: &'static str;
 
-    /// Whether the plugin enters the container's network namespace. To those that do not, `CNI_NETNS` is a text: it may lead
-    /// to what cannot be opened here, or nowhere, as when a plugin of another data plane calls host-local. That it must not
-    /// be the plugin's own holds for all, as in the reference 1.9, which says so only when it has done its work.
+    /// Whether the plugin enters the container's network namespace. For one that does not, `CNI_NETNS` is only a text: the path
+    /// may not be accessible here, or not exist, as when a plugin of another data plane calls host-local. For every plugin it
+    /// must not be the plugin's own namespace, as in the reference 1.9.
     const ENTERS_NETNS: bool = true;
 
     /// Makes the attachment; on failure nothing of it may remain.
@@ -223,7 +223,7 @@ fn check_required(command: Command, boundary: &Boundary<'_>) -> Result<(), Error
 
 fn read_input(boundary: &mut Boundary<'_>, most: usize) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::with_capacity(4096);
-    // One byte more than is allowed tells that there was too much.
+    // One byte over the limit shows that there was too much.
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     match boundary.stdin.take(limit).read_to_end(&mut bytes) {
         Ok(_) => Ok(bytes),

@@ -16,7 +16,7 @@ use crate::spec::error::{Code, Error};
 pub use damaged::Damaged;
 pub use entry::Entry;
 
-/// The folder that libcni uses unless told otherwise; the files are in `results` below it.
+/// The default folder of libcni; the files are in `results` below it.
 pub const DEFAULT_FOLDER: &str = "/var/lib/cni";
 
 /// The cache in a folder.
@@ -69,7 +69,7 @@ impl Cache {
         let write = || -> io::Result<()> {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
             let bytes = serde_json::to_vec(entry)?;
-            // libcni passes over what is not one of its entries, so the temporary file does no harm to it.
+            // libcni skips what is not one of its entries, such as the temporary file.
             let temporary = self.unfinished(attachment);
             // What a killed process left, or somebody else put there, is never written through.
             let _ = fs::remove_file(&temporary);
@@ -139,7 +139,7 @@ impl Cache {
         fs::metadata(self.file(attachment)).and_then(|metadata| metadata.modified()).ok()
     }
 
-    /// Forgets an attachment; one that is not there is forgotten already.
+    /// Removes the entry of an attachment; one that is not there counts as removed.
     ///
     /// # Errors
     /// Code 5 where the file cannot be removed.
@@ -155,7 +155,7 @@ impl Cache {
         }
     }
 
-    /// Every readable entry, in the order of file names. What is no entry is passed over, as libcni does.
+    /// Every readable entry, in the order of file names. What is no entry is skipped, as libcni does.
     ///
     /// # Errors
     /// Code 5 where the folder cannot be read; a missing folder holds nothing.

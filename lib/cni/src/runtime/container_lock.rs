@@ -1,5 +1,5 @@
-//! One operation at a time on a container, as the specification demands of runtimes (section 2): an ADD and a DEL of
-//! one container side by side would each undo half of what the other does.
+//! One operation at a time on a container, as the specification demands of runtimes (section 2). An ADD and a DEL of one
+//! container at the same time would each undo half of the other.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -11,7 +11,7 @@ use crate::runtime::cache::Cache;
 use crate::spec::attachment::{ContainerId, token};
 use crate::spec::error::{Code, Error};
 
-/// A container that no other process of this program works on until this is dropped.
+/// The lock of a container: until it is dropped, no other process of this program works on the container.
 #[derive(Debug)]
 pub struct ContainerLock(Option<LockFile>);
 
@@ -19,13 +19,13 @@ impl Cache {
     /// Waits until nobody else holds the container, as long as [`lock::LIMIT`] says: by flock(2) on a file that is there for as
     /// long as somebody does.
     ///
-    /// Where no file can be made, on a disk that is full or read-only, nobody is waited for: a DEL is to remove what it
-    /// can, and an ADD is refused when it comes to keep its result.
+    /// On a full or read-only disk, where no file can be made, there is no lock: a DEL is to remove what it can, and an ADD
+    /// fails when it writes its result.
     ///
     /// # Errors
-    /// Code 11 where somebody holds it all the time, code 5 where the file cannot be made or locked for another reason.
+    /// Code 11 where another process keeps the lock, code 5 where the file cannot be made or locked for another reason.
     pub fn hold(&self, container_id: &ContainerId) -> Result<ContainerLock, Error> {
-        // Beside the results: whoever counts those is not to see it.
+        // Beside the results, which other programs count.
         let path = self.folder().with_file_name(format!(".{}", token(&[container_id.as_str()])));
         let failed = |error: &io::Error| Error::new(Code::Io, format!("lock {}: {error}", path.display()));
         loop {

@@ -96,7 +96,7 @@ impl NetworkList {
     }
 
     /// Finds a network by name in a folder: the first list of that name in the order of file names, then the
-    /// first single configuration. Files that cannot be read are passed over, unless nothing else fits.
+    /// first single configuration. Files that cannot be read are skipped; the error has them.
     ///
     /// # Errors
     /// Code 7 with the names that the folder does have; code 5 where it cannot be read.

@@ -94,7 +94,7 @@ impl Error {
         self
     }
 
-    /// The same error, told as part of something larger: `context: message`.
+    /// The same error with its context in front: `context: message`.
     #[must_use]
     pub fn within(mut self, context: &str) -> Self {
         self.msg = format!("{context}: {}", self.msg);

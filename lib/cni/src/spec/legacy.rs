@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::spec::case_blind;
 use crate::spec::error::{Code, Error};
-use crate::spec::result::{AddResult, Dns, Ip, Route, empty_object};
+use crate::spec::result::{AddResult, Dns, Ip, Route};
 
 /// The shape of 0.1.0 and 0.2.0: one address a family, each with its own routes.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ pub(crate) fn to_value(result: &AddResult) -> Result<Value, Error> {
         )
         .details("configure an ipam plugin, or a newer cniVersion"));
     }
-    Ok(serde_json::to_value(&old).unwrap_or_else(|_| empty_object()))
+    serde_json::to_value(&old).map_err(|error| Error::new(Code::Internal, format!("encode result: {error}")))
 }
 
 /// Takes out what only 1.1.0 knows. A route keeps all its keys, as with the reference's library: without its table CHECK

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value};
 
 /// What an ADD set up (specification 1.1.0, "ADD Success").
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,9 +144,4 @@ impl AddResult {
             None => true,
         })
     }
-}
-
-/// An empty object, for results that carry nothing.
-pub(crate) fn empty_object() -> Value {
-    Value::Object(Map::new())
 }

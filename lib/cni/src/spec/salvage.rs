@@ -1,4 +1,4 @@
-//! What is left of a result that is not one: written by a later version, cut off, or by somebody who did not look.
+//! What can be read of a damaged result: of a later version, cut off, or malformed.
 
 use ipnetwork::IpNetwork;
 use serde::de::DeserializeOwned;

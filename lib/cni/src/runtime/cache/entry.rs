@@ -69,13 +69,13 @@ impl Entry {
         }
     }
 
-    /// The interface inside the container as the result tells it, with the path of its namespace. Results before 0.3.0
-    /// tell of no interfaces.
+    /// The interface inside the container, from the result, with the path of its namespace. Results before 0.3.0 have no
+    /// interfaces.
     #[must_use]
     pub fn interface(&self) -> Option<Interface> {
-        let told = case_blind::get(self.result.as_ref()?.as_object()?, "interfaces")?.as_array()?;
+        let listed = case_blind::get(self.result.as_ref()?.as_object()?, "interfaces")?.as_array()?;
         // What else is wrong with the result does not matter here.
-        let mut interfaces = told.iter().filter_map(|one| case_blind::from_value::<Interface>(one).ok());
+        let mut interfaces = listed.iter().filter_map(|one| case_blind::from_value::<Interface>(one).ok());
         interfaces.rfind(|interface| interface.name == self.ifname && !interface.sandbox.is_empty())
     }
 }
