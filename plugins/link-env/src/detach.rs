@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use cni::{Inhabited, Request, Target};
+use cni::{NamespacesWithProcesses, Request, Target};
 use registry::{Locked, Member, Network};
 
 use crate::delivery::Delivery;
@@ -49,8 +49,8 @@ pub(crate) fn gc(request: &Request) -> Result<(), Error> {
     };
     // The list is that of one runtime, and another one may have containers on a network of this name: a member with a
     // process in its namespace stays.
-    let inhabited = Inhabited::read();
-    let lives = |member: &Member| member.netns.as_deref().is_some_and(|netns| inhabited.has(netns));
+    let found = NamespacesWithProcesses::read();
+    let lives = |member: &Member| member.netns.as_deref().is_some_and(|netns| found.has(netns));
     let left = leave(&locked, &delivery, &before, |member| {
         !is_valid(&member.container_id, Some(&member.ifname)) && !lives(member)
     });

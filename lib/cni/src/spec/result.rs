@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value};
 
 /// What an ADD set up (specification 1.1.0, "ADD Success").
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,13 +53,13 @@ pub struct Ip {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "index")]
     pub interface: Option<usize>,
     /// The address with the length of its subnet's prefix.
-    #[serde(with = "crate::cidr")]
+    #[serde(with = "crate::spec::cidr")]
     pub address: IpNetwork,
     /// The subnet's gateway.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
-        deserialize_with = "crate::cidr::optional_address"
+        deserialize_with = "crate::spec::cidr::optional_address"
     )]
     pub gateway: Option<IpAddr>,
 }
@@ -69,14 +68,14 @@ pub struct Ip {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Route {
     /// The destination.
-    #[serde(with = "crate::cidr")]
+    #[serde(with = "crate::spec::cidr")]
     #[schemars(with = "String")]
     pub dst: IpNetwork,
     /// The next hop; without it the plugin takes the gateway of the address of the same family.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
-        deserialize_with = "crate::cidr::optional_address"
+        deserialize_with = "crate::spec::cidr::optional_address"
     )]
     #[schemars(with = "String")]
     pub gw: Option<IpAddr>,
@@ -145,9 +144,4 @@ impl AddResult {
             None => true,
         })
     }
-}
-
-/// An empty object, for results that carry nothing.
-pub(crate) fn empty_object() -> Value {
-    Value::Object(Map::new())
 }

@@ -1,13 +1,11 @@
-//! One plugin of a chain at a time, over an attachment that is there: for programs that mend what others broke.
+//! One plugin of a chain at a time, for an attachment that is there: what `cleat repair` and `cleat check` are made of.
 
 use super::Chain;
 use super::Parameters;
-use crate::args::Args;
-use crate::attachment::Attachment;
-use crate::conf::Conf;
-use crate::error::{Code, Error};
-use crate::request::{Command, Request, Target};
-use crate::result::AddResult;
+use crate::plugin::args::Args;
+use crate::plugin::request::{Command, Request, Target};
+use crate::spec::conf::Conf;
+use crate::spec::error::{Code, Error};
 
 impl Chain<'_> {
     /// Has every plugin compare the attachment with its kept result, whatever the others say.
@@ -16,7 +14,7 @@ impl Chain<'_> {
     /// Code 3 where nothing is known of the attachment.
     pub fn check_each(&self, parameters: &Parameters<'_>) -> Result<Vec<Result<(), Error>>, Error> {
         let result = self.kept(parameters.attachment)?;
-        let check = |plugin| self.call(Command::Check, plugin, Some(parameters), Some(&result)).map(|_| ());
+        let check = |plugin| self.ask(Command::Check, plugin, Some(parameters), Some(&result));
         Ok(self.list.plugins.iter().map(check).collect())
     }
 
@@ -26,11 +24,7 @@ impl Chain<'_> {
     /// # Errors
     /// The plugin's; code 3 where nothing is known of the attachment.
     pub fn add_again(&self, place: usize, parameters: &Parameters<'_>) -> Result<(), Error> {
-        let result = self.kept(parameters.attachment)?;
-        let plugin = self.list.plugins.get(place).filter(|_| place > 0);
-        plugin.map_or(Ok(()), |plugin| {
-            self.call(Command::Add, plugin, Some(parameters), Some(&result)).map(|_| ())
-        })
+        self.ask_one(Command::Add, place, parameters)
     }
 
     /// Calls the plugin at a place with DEL and leaves the rest of the attachment as it is. Sound only for a plugin that the
@@ -39,15 +33,18 @@ impl Chain<'_> {
     /// # Errors
     /// The plugin's; code 3 where nothing is known of the attachment.
     pub fn del_alone(&self, place: usize, parameters: &Parameters<'_>) -> Result<(), Error> {
+        self.ask_one(Command::Del, place, parameters)
+    }
+
+    /// Calls a plugin that is not the first one.
+    fn ask_one(&self, command: Command, place: usize, parameters: &Parameters<'_>) -> Result<(), Error> {
         let result = self.kept(parameters.attachment)?;
         let plugin = self.list.plugins.get(place).filter(|_| place > 0);
-        plugin.map_or(Ok(()), |plugin| {
-            self.call(Command::Del, plugin, Some(parameters), Some(&result)).map(|_| ())
-        })
+        plugin.map_or(Ok(()), |plugin| self.ask(command, plugin, Some(parameters), Some(&result)))
     }
 
     /// Asks the plugins that are wanted whether they could ADD, whatever the list's version: one that does not know
-    /// STATUS is passed over. Each one that answered comes by its place, with its reason where it said no.
+    /// STATUS is skipped. Each one that answered comes by its place, with its reason where it said no.
     #[must_use]
     pub fn status_each(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<(usize, Result<(), Error>)> {
         let list = self.raised(Command::Status);
@@ -57,15 +54,15 @@ impl Chain<'_> {
             if !is_wanted(super::type_of(plugin)) {
                 continue;
             }
-            match chain.call(Command::Status, plugin, None, None) {
+            match chain.ask(Command::Status, plugin, None, None) {
                 Err(error) if self.is_unknown(Command::Status, &error) => {}
-                outcome => answers.push((place, outcome.map(|_| ()))),
+                outcome => answers.push((place, outcome)),
             }
         }
         answers
     }
 
-    /// What the plugin at a place would be given with a CHECK, for those who have it as a library.
+    /// What the plugin at a place would be given with a CHECK, for callers that have the plugin as a library.
     ///
     /// # Errors
     /// Code 3 where nothing is known of the attachment, 7 where there is no such plugin.
@@ -83,13 +80,5 @@ impl Chain<'_> {
             raw_args,
         };
         Ok((Request { command: Command::Check, conf, path: self.path.to_vec() }, target))
-    }
-
-    /// The kept result, without which there is nothing to compare with.
-    pub(super) fn kept(&self, attachment: &Attachment) -> Result<AddResult, Error> {
-        self.cached_result(attachment)?.ok_or_else(|| {
-            Error::new(Code::UnknownContainer, format!("no result is kept for {attachment}"))
-                .details("it was never added, or by a runtime with another cache")
-        })
     }
 }

@@ -1,21 +1,22 @@
 //! Runs a network's plugins as a runtime does (specification, section 3): in order for ADD, each with the result of
 //! the one before; in reverse for DEL; with the capabilities each one asks for.
 
-mod each;
+mod repair;
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use crate::attachment::{Attachment, ContainerId, IfName};
-use crate::cache::{Cache, Entry};
-use crate::case_blind;
-use crate::delegate::{self, Invocation};
-use crate::error::{Code, Error};
-use crate::list::NetworkList;
-use crate::request::Command;
-use crate::result::AddResult;
-use crate::version::Version;
+use crate::plugin::request::Command;
+use crate::runtime::cache::{Cache, Entry};
+use crate::runtime::delegate::{self, Invocation};
+use crate::runtime::list::NetworkList;
+use crate::spec::attachment::{Attachment, ContainerId, IfName};
+use crate::spec::case_blind;
+use crate::spec::conf;
+use crate::spec::error::{Code, Error};
+use crate::spec::result::AddResult;
+use crate::spec::version::Version;
 
 /// A runtime's side of the contract, for one network.
 #[derive(Clone, Debug)]
@@ -82,12 +83,8 @@ impl Chain<'_> {
     fn del_all(&self, parameters: &Parameters<'_>, result: Option<&AddResult>) -> Result<(), Error> {
         // Before 0.4.0 DEL had no prevResult.
         let result = result.filter(|_| self.list.version >= Version::V0_4_0);
-        let calls = self
-            .list
-            .plugins
-            .iter()
-            .rev()
-            .map(|plugin| self.call(Command::Del, plugin, Some(parameters), result));
+        let plugins = self.list.plugins.iter().rev();
+        let calls = plugins.map(|plugin| self.call(Command::Del, plugin, Some(parameters), result));
         Error::all(calls.filter_map(Result::err).collect())
     }
 
@@ -100,9 +97,10 @@ impl Chain<'_> {
             return Ok(());
         }
         let result = self.kept(parameters.attachment)?;
-        self.list.plugins.iter().try_for_each(|plugin| {
-            self.call(Command::Check, plugin, Some(parameters), Some(&result)).map(|_| ())
-        })
+        self.list
+            .plugins
+            .iter()
+            .try_for_each(|plugin| self.ask(Command::Check, plugin, Some(parameters), Some(&result)))
     }
 
     /// Why the first of the list's programs is not to be found, where one is not.
@@ -125,10 +123,7 @@ impl Chain<'_> {
     /// # Errors
     /// The first plugin's reason against; code 1 before 1.1.0.
     pub fn status(&self) -> Result<(), Error> {
-        self.list
-            .plugins
-            .iter()
-            .try_for_each(|plugin| self.call(Command::Status, plugin, None, None).map(|_| ()))
+        self.list.plugins.iter().try_for_each(|plugin| self.ask(Command::Status, plugin, None, None))
     }
 
     /// Removes what is kept or left of attachments that are not in the list: DEL for those with a kept
@@ -166,24 +161,16 @@ impl Chain<'_> {
     }
 
     /// Has every plugin remove what no valid attachment has. A list of an older version, as most are, says nothing about
-    /// what its plugins can do: they are asked all the same, and those that do not know the verb are passed over.
+    /// what its plugins can do: they are asked all the same, and those that do not know the verb are skipped.
     fn gc_plugins(&self, valid: &[(ContainerId, IfName)]) -> Vec<Error> {
         let list = self.raised(Command::Gc);
         let chain = Chain { list: &list, ..self.clone() };
-        let valid: Vec<Value> = valid
-            .iter()
-            .map(|(id, name)| json!({"containerID": id.as_str(), "ifname": name.as_str()}))
-            .collect();
-        let mut errors = Vec::new();
-        for plugin in &self.list.plugins {
+        let calls = self.list.plugins.iter().map(|plugin| {
             let mut conf = plugin.clone();
-            conf.insert("cni.dev/valid-attachments".into(), Value::Array(valid.clone()));
-            match chain.call(Command::Gc, &conf, None, None) {
-                Err(error) if self.is_unknown(Command::Gc, &error) => {}
-                outcome => errors.extend(outcome.err()),
-            }
-        }
-        errors
+            conf::set_valid_attachments(&mut conf, valid);
+            chain.ask(Command::Gc, &conf, None, None)
+        });
+        calls.filter_map(Result::err).filter(|error| !self.is_unknown(Command::Gc, error)).collect()
     }
 
     /// The list in a version that has the verb.
@@ -198,16 +185,30 @@ impl Chain<'_> {
         self.list.version < command.since() && unknown.map(Code::number).contains(&error.code())
     }
 
-    fn cached_result(&self, attachment: &Attachment) -> Result<Option<AddResult>, Error> {
-        let entry = self.cache.read(attachment)?;
-        let result = entry.and_then(|entry| entry.result);
-        result.map(|value| AddResult::parse(&value, self.list.version)).transpose()
+    /// The kept result, without which there is nothing to compare with.
+    fn kept(&self, attachment: &Attachment) -> Result<AddResult, Error> {
+        match self.cache.read(attachment)?.and_then(|entry| entry.result) {
+            Some(value) => AddResult::parse(&value, self.list.version),
+            None => Err(Error::new(Code::UnknownContainer, format!("no result is kept for {attachment}"))
+                .details("it was never added, or by a runtime with another cache")),
+        }
     }
 
     /// The kept result for DEL, which takes what can be read, and does without where nothing can.
     fn result_to_remove(&self, attachment: &Attachment) -> Option<AddResult> {
         let value = self.cache.read(attachment).ok().flatten()?.result?;
         Some(AddResult::parse(&value, self.list.version).unwrap_or_else(|_| AddResult::salvage(&value)))
+    }
+
+    /// Calls a plugin with a verb that has no result.
+    fn ask(
+        &self,
+        command: Command,
+        plugin: &Map<String, Value>,
+        parameters: Option<&Parameters<'_>>,
+        prev_result: Option<&AddResult>,
+    ) -> Result<(), Error> {
+        self.call(command, plugin, parameters, prev_result).map(drop)
     }
 
     fn call(

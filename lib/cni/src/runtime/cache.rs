@@ -1,8 +1,8 @@
 //! The result cache of libcni: one file an attachment, in the place and format of libcni, so that what one program
 //! added another can delete.
 
-mod base64_bytes;
-mod hold;
+mod damaged;
+mod entry;
 
 use std::fs;
 use std::io::{self, Write};
@@ -10,85 +10,14 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use crate::spec::attachment::{Attachment, ContainerId};
+use crate::spec::error::{Code, Error};
 
-use crate::attachment::{Attachment, ContainerId, IfName, NetworkName};
-use crate::case_blind;
-use crate::conf;
-use crate::error::{Code, Error};
-use crate::file;
-use crate::result::Interface;
+pub use damaged::Damaged;
+pub use entry::Entry;
 
-pub use hold::Hold;
-
-/// The folder that libcni uses unless told otherwise; the files are in `results` below it.
+/// The default folder of libcni; the files are in `results` below it.
 pub const DEFAULT_FOLDER: &str = "/var/lib/cni";
-
-const KIND: &str = "cniCacheV1";
-
-/// In bytes. A list is as long as a configuration may be, and takes four thirds of that in here; so does a result.
-const LONGEST: usize = 8 << 20;
-/// What was offered came to plugins within a configuration; the result is as long as one at most.
-const CONFIGURATIONS: usize = 2;
-
-/// What the cache keeps of an attachment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    kind: String,
-    /// The container's ID.
-    #[serde(rename = "containerId")]
-    pub container_id: String,
-    #[serde(with = "base64_bytes")]
-    /// The network list, byte for byte as it was when the attachment was made.
-    pub config: Vec<u8>,
-    /// The interface inside the container.
-    #[serde(rename = "ifName")]
-    pub ifname: String,
-    /// The network's name.
-    #[serde(rename = "networkName")]
-    pub network: String,
-    /// The container's network namespace. libcni before 1.2.0 keeps none: see [`Entry::interface`].
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub netns: String,
-    /// `CNI_ARGS` as pairs.
-    #[serde(rename = "cniArgs", default, skip_serializing_if = "Option::is_none")]
-    pub args: Option<Vec<(String, String)>>,
-    /// What the runtime offered by capability.
-    #[serde(rename = "capabilityArgs", default, skip_serializing_if = "Option::is_none")]
-    pub capability_args: Option<Map<String, Value>>,
-    /// The result of the whole ADD.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub result: Option<Value>,
-}
-
-impl Entry {
-    /// An entry for an attachment whose ADD has succeeded.
-    #[must_use]
-    pub fn new(attachment: &Attachment, netns: &Path, config: &[u8], result: Value) -> Self {
-        Self {
-            kind: KIND.to_owned(),
-            container_id: attachment.container_id.to_string(),
-            config: config.to_vec(),
-            ifname: attachment.ifname.to_string(),
-            network: attachment.network.to_string(),
-            netns: netns.to_string_lossy().into_owned(),
-            args: None,
-            capability_args: None,
-            result: Some(result),
-        }
-    }
-
-    /// The interface inside the container as the result tells it, with the path of its namespace. Results before 0.3.0
-    /// tell of no interfaces.
-    #[must_use]
-    pub fn interface(&self) -> Option<Interface> {
-        let told = case_blind::get(self.result.as_ref()?.as_object()?, "interfaces")?.as_array()?;
-        // What else is wrong with the result does not matter here.
-        let mut interfaces = told.iter().filter_map(|one| case_blind::from_value::<Interface>(one).ok());
-        interfaces.rfind(|interface| interface.name == self.ifname && !interface.sandbox.is_empty())
-    }
-}
 
 /// The cache in a folder.
 #[derive(Clone, Debug)]
@@ -140,7 +69,7 @@ impl Cache {
         let write = || -> io::Result<()> {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
             let bytes = serde_json::to_vec(entry)?;
-            // libcni passes over what is not one of its entries, so the temporary file does no harm to it.
+            // libcni skips what is not one of its entries, such as the temporary file.
             let temporary = self.unfinished(attachment);
             // What a killed process left, or somebody else put there, is never written through.
             let _ = fs::remove_file(&temporary);
@@ -201,7 +130,7 @@ impl Cache {
     /// # Errors
     /// Code 5 where the file cannot be read, code 6 where it is not an entry.
     pub fn read(&self, attachment: &Attachment) -> Result<Option<Entry>, Error> {
-        read_entry(&self.file(attachment))
+        entry::read(&self.file(attachment))
     }
 
     /// When an attachment's entry was written, which is when its ADD succeeded; `None` where that is unknown.
@@ -210,7 +139,7 @@ impl Cache {
         fs::metadata(self.file(attachment)).and_then(|metadata| metadata.modified()).ok()
     }
 
-    /// Forgets an attachment; one that is not there is forgotten already.
+    /// Removes the entry of an attachment; one that is not there counts as removed.
     ///
     /// # Errors
     /// Code 5 where the file cannot be removed.
@@ -226,7 +155,7 @@ impl Cache {
         }
     }
 
-    /// Every readable entry, in the order of file names. What is no entry is passed over, as libcni does.
+    /// Every readable entry, in the order of file names. What is no entry is skipped, as libcni does.
     ///
     /// # Errors
     /// Code 5 where the folder cannot be read; a missing folder holds nothing.
@@ -279,7 +208,7 @@ impl Cache {
         names.sort();
         let (mut entries, mut damaged) = (Vec::new(), Vec::new());
         for name in names {
-            match read_entry(&self.folder.join(&name)) {
+            match entry::read(&self.folder.join(&name)) {
                 Ok(entry) => entries.extend(entry),
                 Err(error) => damaged
                     .push(Damaged { file: name.to_string_lossy().into_owned(), reason: error.to_string() }),
@@ -289,56 +218,12 @@ impl Cache {
     }
 }
 
-/// A file of the cache that cannot be read, or is no entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damaged {
-    /// The file's name.
-    pub file: String,
-    /// What is wrong with it, with its path.
-    pub reason: String,
-}
-
-impl Damaged {
-    /// The attachments of a network that the file may be of. Network, container and interface may have hyphens
-    /// themselves, so that there may be several. Those with the longest container ID, which are the likeliest, come first.
-    #[must_use]
-    pub fn candidates(&self, network: &NetworkName) -> Vec<Attachment> {
-        let rest = self.file.strip_prefix(network.as_str()).and_then(|rest| rest.strip_prefix('-'));
-        let rest = rest.unwrap_or_default();
-        let splits = rest.rmatch_indices('-').map(|(at, _)| (&rest[..at], &rest[at + 1..]));
-        let attachment = |(container_id, ifname): (&str, &str)| {
-            Some(Attachment {
-                network: network.clone(),
-                container_id: ContainerId::new(container_id).ok()?,
-                ifname: IfName::new(ifname).ok()?,
-            })
-        };
-        splits.filter_map(attachment).collect()
-    }
-}
-
-fn read_entry(file: &Path) -> Result<Option<Entry>, Error> {
-    let bytes = match file::read(file, LONGEST) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            return Err(Error::new(Code::Io, format!("read result cache {}: {error}", file.display())));
-        }
-    };
-    let broken =
-        |why: &str| Error::new(Code::Decode, format!("result cache {} is damaged: {why}", file.display()));
-    if let Some(more) = conf::beyond(&bytes, CONFIGURATIONS) {
-        return Err(broken(&format!("it has {more}")));
-    }
-    let entry: Entry = serde_json::from_slice(&bytes).map_err(|error| broken(&error.to_string()))?;
-    if entry.kind == KIND { Ok(Some(entry)) } else { Err(broken("it is of another kind")) }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::spec::attachment::{IfName, NetworkName};
 
     fn attachment() -> Attachment {
         Attachment {
@@ -413,20 +298,20 @@ mod tests {
     fn the_result_tells_the_interface_where_older_libcnis_keep_no_namespace() {
         let entry = |recorded: &str| serde_json::from_str::<Entry>(recorded).unwrap();
         for (recorded, netns, sandbox) in [
-            (include_str!("../../../tests/data/caches/containerd-1.6.json"), "", "/var/run/netns/cni-"),
+            (include_str!("../../../../tests/data/caches/containerd-1.6.json"), "", "/var/run/netns/cni-"),
             (
-                include_str!("../../../tests/data/caches/containerd-1.6-loopback.json"),
+                include_str!("../../../../tests/data/caches/containerd-1.6-loopback.json"),
                 "",
                 "/var/run/netns/cni-",
             ),
             (
-                include_str!("../../../tests/data/caches/containerd-2.1.json"),
+                include_str!("../../../../tests/data/caches/containerd-2.1.json"),
                 "/var/run/netns/cni-",
                 "/var/run/netns/cni-",
             ),
-            (include_str!("../../../tests/data/caches/ctr-1.6.json"), "", "/proc/"),
-            (include_str!("../../../tests/data/caches/podman-4.3.json"), "", "/run/netns/netns-"),
-            (include_str!("../../../tests/data/caches/libcni-1.1.json"), "", "/run/netns/web"),
+            (include_str!("../../../../tests/data/caches/ctr-1.6.json"), "", "/proc/"),
+            (include_str!("../../../../tests/data/caches/podman-4.3.json"), "", "/run/netns/netns-"),
+            (include_str!("../../../../tests/data/caches/libcni-1.1.json"), "", "/run/netns/web"),
         ] {
             let entry = entry(recorded);
             let interface = entry.interface().unwrap();
@@ -434,7 +319,7 @@ mod tests {
             assert!(interface.mac.len() == 17 && entry.netns.starts_with(netns), "{recorded}");
             assert_eq!(entry.netns.is_empty(), netns.is_empty(), "{recorded}");
         }
-        let mut old = entry(include_str!("../../../tests/data/caches/podman-4.3.json"));
+        let mut old = entry(include_str!("../../../../tests/data/caches/podman-4.3.json"));
         // As many as there may be, in any state.
         let eth0 = |sandbox: &str| json!({"name": "eth0", "sandbox": sandbox});
         old.result = Some(json!({"Interfaces": [7, eth0("/a"), {"name": []}, eth0("/b"), eth0("")]}));

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::printable::printable;
-use crate::version::{UnsupportedVersion, Version};
+use crate::spec::version::{UnsupportedVersion, Version};
 
 /// Error codes of the specification (section "Error"), and those of this suite from 100 on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl Error {
         self
     }
 
-    /// The same error, told as part of something larger: `context: message`.
+    /// The same error with its context in front: `context: message`.
     #[must_use]
     pub fn within(mut self, context: &str) -> Self {
         self.msg = format!("{context}: {}", self.msg);

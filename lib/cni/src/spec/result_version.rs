@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use crate::case_blind;
-use crate::error::{Code, Error};
-use crate::legacy;
-use crate::result::AddResult;
-use crate::salvage;
-use crate::version::Version;
+use crate::spec::case_blind;
+use crate::spec::error::{Code, Error};
+use crate::spec::legacy;
+use crate::spec::result::AddResult;
+use crate::spec::salvage;
+use crate::spec::version::Version;
 
 impl AddResult {
     /// Reads a result of any version, as its own `cniVersion` says; `fallback` where it has none.

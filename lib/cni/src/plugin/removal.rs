@@ -1,15 +1,15 @@
-//! Configurations of DEL and GC: whatever is wrong with them, what is not needed to remove does not keep from it.
+//! Configurations of DEL and GC: a mistake in what a removal does not need does not stop it.
 //!
 //! The network's name is needed, and that the input is a JSON object. The version is not, as neither verb answers a
 //! result; nor is the previous result, of which is taken what can be read.
 
 use serde_json::{Map, Value};
 
-use crate::conf::{expect_bounded, read_object};
-use crate::error::Error;
+use crate::spec::conf::{expect_bounded, read_object};
+use crate::spec::error::Error;
 
-/// The most that is read from standard input, in bytes: what another plugin's result adds to a configuration is passed
-/// over where it is too long, as long as it fits into a cache's file.
+/// The most that is read from standard input, in bytes: a previous result that is too
+/// long is left out, up to the size of a file of the result cache.
 pub(crate) const MAX_INPUT: usize = 8 << 20;
 
 /// Reads bytes as one JSON object, without its `prevResult` where that makes it larger than a configuration may be.
@@ -56,7 +56,7 @@ fn without(bytes: &[u8], key: &[u8]) -> Option<Vec<u8>> {
     Some(kept)
 }
 
-/// Behind the closing quotation mark of a text that begins here.
+/// The position after the closing quotation mark of a text that begins here.
 fn end_of_text(bytes: &[u8], begin: usize) -> Option<usize> {
     let mut at = begin + 1;
     while *bytes.get(at)? != b'"' {
@@ -65,13 +65,13 @@ fn end_of_text(bytes: &[u8], begin: usize) -> Option<usize> {
     Some(at + 1)
 }
 
-/// Behind a colon that comes next.
+/// The position after a colon that comes next.
 fn colon(bytes: &[u8], at: usize) -> Option<usize> {
     let space = bytes[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
     (bytes.get(at + space) == Some(&b':')).then_some(at + space + 1)
 }
 
-/// Behind a value: at the comma or the bracket that closes what it is in.
+/// The position after a value: the comma or bracket that follows it.
 fn end_of_value(bytes: &[u8], begin: usize) -> Option<usize> {
     let (mut at, mut depth) = (begin, 0_usize);
     loop {

@@ -1,14 +1,16 @@
 //! The network configuration that comes on standard input: the keys that every plugin shares.
 
+use std::fmt;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::attachment::{ContainerId, IfName, NetworkName};
-use crate::case_blind;
-use crate::error::{Code, Error};
-use crate::result::AddResult;
-use crate::version::Version;
+use crate::spec::attachment::{ContainerId, IfName, NetworkName};
+use crate::spec::case_blind;
+use crate::spec::error::{Code, Error};
+use crate::spec::result::AddResult;
+use crate::spec::version::Version;
 
 /// The most that is read from standard input, in bytes. A GC with 5,000 attachments takes about one mebibyte.
 pub const MAX_INPUT: usize = 2 << 20;
@@ -30,8 +32,8 @@ pub struct Conf {
     pub network: NetworkName,
     /// The plugin's `type`, which is its program's name.
     pub plugin: String,
-    /// What can be read of the result of the plugins before this one (ADD), or of the whole ADD (CHECK, DEL, GC). Who makes
-    /// or compares something by it asks for [`Conf::previous`].
+    /// What can be read of the result of the plugins before this one (ADD), or of the whole ADD (CHECK, DEL, GC). ADD and
+    /// CHECK use [`Conf::previous`], which refuses a damaged one.
     pub prev_result: Option<AddResult>,
     /// What is wrong with it.
     odd: Option<Error>,
@@ -119,7 +121,7 @@ impl Conf {
         self.odd.clone().map_or(Ok(self.prev_result.as_ref()), Err)
     }
 
-    /// The previous result, for plugins that only work behind another one.
+    /// The previous result, for plugins that only work after another one.
     ///
     /// # Errors
     /// As [`Conf::previous`], and code 7 where there is none.
@@ -148,31 +150,32 @@ impl Conf {
         else {
             return Ok(None);
         };
-        let list: Option<Vec<Valid>> = case_blind::from_value(value).map_err(|error| {
+        let invalid = |error: &dyn fmt::Display| {
             Error::new(Code::InvalidConfig, format!("cni.dev/valid-attachments: {error}"))
-        })?;
-        let pairs = list.unwrap_or_default().into_iter().map(|valid| {
-            let invalid =
-                |error: Error| Error::new(Code::InvalidConfig, format!("cni.dev/valid-attachments: {error}"));
-            Ok((
-                ContainerId::new(valid.container_id).map_err(invalid)?,
-                IfName::new(valid.ifname).map_err(invalid)?,
-            ))
-        });
-        pairs.collect::<Result<_, _>>().map(Some)
+        };
+        let list: Option<Vec<Valid>> = case_blind::from_value(value).map_err(|error| invalid(&error))?;
+        let pairs = list
+            .unwrap_or_default()
+            .into_iter()
+            .map(|valid| Ok((ContainerId::new(valid.container_id)?, IfName::new(valid.ifname)?)));
+        pairs.collect::<Result<_, Error>>().map(Some).map_err(|error| invalid(&error))
     }
 
     /// The same configuration with that list of valid attachments, for a plugin that GC is handed on to.
     #[must_use]
     pub fn with_valid_attachments(&self, valid: &[(ContainerId, IfName)]) -> Self {
-        let valid: Vec<Value> = valid
-            .iter()
-            .map(|(id, ifname)| serde_json::json!({"containerID": id.as_str(), "ifname": ifname.as_str()}))
-            .collect();
         let mut conf = self.clone();
-        conf.raw.insert("cni.dev/valid-attachments".to_owned(), Value::Array(valid));
+        set_valid_attachments(&mut conf.raw, valid);
         conf
     }
+}
+
+/// Writes the list of valid attachments into a configuration of GC.
+pub(crate) fn set_valid_attachments(conf: &mut Map<String, Value>, valid: &[(ContainerId, IfName)]) {
+    let list = valid
+        .iter()
+        .map(|(id, ifname)| serde_json::json!({"containerID": id.as_str(), "ifname": ifname.as_str()}));
+    conf.insert("cni.dev/valid-attachments".to_owned(), list.collect());
 }
 
 /// Refuses text that would take more memory, once read as JSON, than a configuration ever needs.

@@ -1,12 +1,12 @@
-//! What is left of a result that is not one: written by a later version, cut off, or by somebody who did not look.
+//! What can be read of a damaged result: of a later version, cut off, or malformed.
 
 use ipnetwork::IpNetwork;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::case_blind;
-use crate::cidr;
-use crate::result::{AddResult, Interface, Ip};
+use crate::spec::case_blind;
+use crate::spec::cidr;
+use crate::spec::result::{AddResult, Interface, Ip};
 
 /// Every part that can be read by itself, in the shape of whichever version.
 pub(crate) fn result(value: &Value) -> AddResult {
@@ -47,7 +47,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::version::Version;
+    use crate::spec::version::Version;
 
     #[test]
     fn what_can_be_read_is_kept() {

@@ -1,7 +1,7 @@
 //! Addresses and prefixes as text, read as Go's `net.ParseIP` and `net.ParseCIDR` read them: without zones, without leading
 //! zeros, prefix lengths in digits; IPv4 written as IPv6 (`::ffff:10.1.0.5/120`) is IPv4 (`10.1.0.5/24`). A bare address
 //! where a prefix length belongs is refused, as in the reference: `ipnetwork` would read `10.1.2.3` as `10.1.2.3/32`,
-//! which is hardly ever what was meant.
+//! which is rarely meant.
 
 use std::net::IpAddr;
 

@@ -1,6 +1,6 @@
 //! JSON Schemas (draft 7, which editors know best) of configurations, made from the very types that read them.
 //!
-//! A schema is strict where a plugin is tolerant: a plugin passes over keys that it does not know, as the specification
+//! A schema is strict where a plugin is tolerant: a plugin ignores keys that it does not know, as the specification
 //! asks of it, but who writes a configuration wants to hear of them.
 
 use std::collections::BTreeMap;
@@ -9,9 +9,9 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::dispatch::Plugin;
-use crate::error::Error;
-use crate::request::{Request, Target};
+use crate::plugin::dispatch::Plugin;
+use crate::plugin::request::{Request, Target};
+use crate::spec::error::Error;
 
 /// A plugin whose configuration can be judged without a call of it, and without looking at the host.
 pub trait Described: Plugin {
@@ -98,7 +98,7 @@ pub fn of<T: JsonSchema>() -> Value {
     let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
     if let Some(object) = schema.as_object_mut() {
         object.remove("title");
-        // The type's own words are for those who read its code.
+        // The type's own description is for readers of the code.
         object.remove("description");
     }
     close(&mut schema);

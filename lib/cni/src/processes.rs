@@ -1,4 +1,4 @@
-//! Which network namespaces processes are in. For GC, which may walk; nothing that adds or removes a container does.
+//! Which network namespaces have processes. Walks over all processes: for GC alone, never for ADD or DEL.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,9 +7,9 @@ use std::path::Path;
 
 /// The namespaces of all processes but those of the caller's own, as they are when it is made.
 #[derive(Debug, Default)]
-pub struct Inhabited(BTreeSet<(u64, u64)>);
+pub struct NamespacesWithProcesses(BTreeSet<(u64, u64)>);
 
-impl Inhabited {
+impl NamespacesWithProcesses {
     /// Looks at every process that may be looked at.
     #[must_use]
     pub fn read() -> Self {
@@ -39,8 +39,8 @@ mod tests {
 
     #[test]
     fn the_own_namespace_counts_as_nobodys_and_no_file_as_a_namespace() {
-        let inhabited = Inhabited::read();
-        assert!(!inhabited.has(Path::new("/proc/self/ns/net")));
-        assert!(!inhabited.has(Path::new("/nowhere")));
+        let found = NamespacesWithProcesses::read();
+        assert!(!found.has(Path::new("/proc/self/ns/net")));
+        assert!(!found.has(Path::new("/nowhere")));
     }
 }

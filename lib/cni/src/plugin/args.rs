@@ -1,10 +1,10 @@
 //! `CNI_ARGS`: `KEY=value` pairs separated by semicolons.
 //!
 //! The reference errors on unknown keys unless `IgnoreUnknown=1`, even on DEL, which strands what the
-//! container had. Here unknown keys are ignored always. What is no pair stops only those who read the variable, and
-//! only where something is made or compared: loopback and host-port never look, as the reference's never do.
+//! container had. Here unknown keys are ignored always. A malformed pair fails only plugins that read the variable, and
+//! only in ADD and CHECK: loopback and host-port never read it, like the reference's.
 
-use crate::error::{Code, Error};
+use crate::spec::error::{Code, Error};
 
 /// Runtimes give half a dozen.
 const MAX_PAIRS: usize = 1024;
@@ -45,7 +45,7 @@ impl Args {
         args.expect_pairs().map(|()| args)
     }
 
-    /// Refuses what is no pair: for those who read several keys, to whom it may have been said.
+    /// Refuses a malformed pair, for plugins that read several keys: it may have been meant for one of them.
     ///
     /// # Errors
     /// Code 4 for a pair that is not `KEY=value`, and for more than 1,024 of them.
@@ -56,8 +56,8 @@ impl Args {
         }
     }
 
-    /// The value of a key as [`Args::get`] has it, for those who read nothing else. What is no pair is none of their
-    /// business, unless it begins with the key, as `IP:10.1.0.5`.
+    /// The value of a key as [`Args::get`] has it, for plugins that read no other key. A malformed pair matters only where it
+    /// begins with the key, such as `IP:10.1.0.5`.
     ///
     /// # Errors
     /// Code 4 for such a pair, and for more than 1,024 of them.
@@ -76,8 +76,8 @@ impl Args {
 
     fn expect_all(&self) -> Result<(), Error> {
         if self.is_cut {
-            let told = format!("CNI_ARGS have more than {MAX_PAIRS} pairs");
-            return Err(Error::new(Code::InvalidEnvironment, told));
+            let message = format!("CNI_ARGS have more than {MAX_PAIRS} pairs");
+            return Err(Error::new(Code::InvalidEnvironment, message));
         }
         Ok(())
     }

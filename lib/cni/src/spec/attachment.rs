@@ -7,7 +7,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use crate::error::{Code, Error};
+use crate::spec::error::{Code, Error};
 
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident, $parse:expr) => {

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::args::Args;
-use crate::attachment::{Attachment, ContainerId, IfName};
-use crate::conf::Conf;
-use crate::error::{Code, Error};
-use crate::version::Version;
+use crate::plugin::args::Args;
+use crate::spec::attachment::{Attachment, ContainerId, IfName};
+use crate::spec::conf::Conf;
+use crate::spec::error::{Code, Error};
+use crate::spec::version::Version;
 
 /// The verbs of the specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ pub struct Target {
     pub attachment: Attachment,
     /// The container's network namespace: there for ADD and CHECK; on DEL it may be missing, or the path dead.
     pub netns: Option<PathBuf>,
-    /// `CNI_ARGS`, read: those who want something of it say how much of it must be pairs.
+    /// `CNI_ARGS`, parsed; see [`Args::wanted`] and [`Args::expect_pairs`] for what counts as an error.
     pub args: Args,
     /// `CNI_ARGS` as it came, for delegates.
     pub raw_args: String,

@@ -12,11 +12,11 @@ use std::time::Duration;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde_json::{Map, Value};
 
-use crate::case_blind;
-use crate::conf::MAX_INPUT;
-use crate::error::{Code, Error};
-use crate::request::{Command, Request, Target};
-use crate::result::AddResult;
+use crate::plugin::request::{Command, Request, Target};
+use crate::spec::case_blind;
+use crate::spec::conf::MAX_INPUT;
+use crate::spec::error::{Code, Error};
+use crate::spec::result::AddResult;
 
 /// The environment of one call.
 #[derive(Clone, Debug)]
@@ -110,7 +110,7 @@ pub fn exec(
     }
     let value: Value =
         serde_json::from_slice(&output.stdout).map_err(|_| failed("answered no JSON result"))?;
-    let version = crate::conf::version_of(conf)?;
+    let version = crate::spec::conf::version_of(conf)?;
     AddResult::parse(&value, version).map(Some).map_err(|error| error.within(&format!("plugin {plugin:?}")))
 }
 

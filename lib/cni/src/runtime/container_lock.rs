@@ -1,5 +1,5 @@
-//! One operation at a time on a container, as the specification demands of runtimes (section 2): an ADD and a DEL of
-//! one container side by side would each undo half of what the other does.
+//! One operation at a time on a container, as the specification demands of runtimes (section 2). An ADD and a DEL of one
+//! container at the same time would each undo half of the other.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -7,38 +7,40 @@ use std::os::unix::fs::DirBuilderExt;
 
 use lock::{LockFile, Mode};
 
-use super::Cache;
-use crate::attachment::{ContainerId, token};
-use crate::error::{Code, Error};
+use crate::runtime::cache::Cache;
+use crate::spec::attachment::{ContainerId, token};
+use crate::spec::error::{Code, Error};
 
-/// A container that no other process of this program works on until this is dropped.
+/// The lock of a container: until it is dropped, no other process of this program works on the container.
 #[derive(Debug)]
-pub struct Hold(Option<LockFile>);
+pub struct ContainerLock(Option<LockFile>);
 
 impl Cache {
     /// Waits until nobody else holds the container, as long as [`lock::LIMIT`] says: by flock(2) on a file that is there for as
     /// long as somebody does.
     ///
-    /// Where no file can be made, on a disk that is full or read-only, nobody is waited for: a DEL is to remove what it
-    /// can, and an ADD is refused when it comes to keep its result.
+    /// On a full or read-only disk, where no file can be made, there is no lock: a DEL is to remove what it can, and an ADD
+    /// fails when it writes its result.
     ///
     /// # Errors
-    /// Code 11 where somebody holds it all the time, code 5 where the file cannot be made or locked for another reason.
-    pub fn hold(&self, container_id: &ContainerId) -> Result<Hold, Error> {
-        // Beside the results: whoever counts those is not to see it.
-        let path = self.folder.with_file_name(format!(".{}", token(&[container_id.as_str()])));
+    /// Code 11 where another process keeps the lock, code 5 where the file cannot be made or locked for another reason.
+    pub fn hold(&self, container_id: &ContainerId) -> Result<ContainerLock, Error> {
+        // Beside the results, which other programs count.
+        let path = self.folder().with_file_name(format!(".{}", token(&[container_id.as_str()])));
         let failed = |error: &io::Error| Error::new(Code::Io, format!("lock {}: {error}", path.display()));
         loop {
             match LockFile::take(&path, Mode::Exclusive) {
-                Ok(file) => return Ok(Hold(Some(file))),
+                Ok(file) => return Ok(ContainerLock(Some(file))),
                 Err(lock::Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
+                    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(self.folder());
                     match made {
-                        Err(error) if is_unwritable(error.kind()) => return Ok(Hold(None)),
+                        Err(error) if is_unwritable(error.kind()) => return Ok(ContainerLock(None)),
                         made => made.map_err(|error| failed(&error))?,
                     }
                 }
-                Err(lock::Error::Io { source, .. }) if is_unwritable(source.kind()) => return Ok(Hold(None)),
+                Err(lock::Error::Io { source, .. }) if is_unwritable(source.kind()) => {
+                    return Ok(ContainerLock(None));
+                }
                 Err(lock::Error::Busy(busy)) => {
                     return Err(Error::new(Code::TryAgain, busy.to_string()).details(busy.cure()));
                 }
@@ -48,7 +50,7 @@ impl Cache {
     }
 }
 
-impl Drop for Hold {
+impl Drop for ContainerLock {
     fn drop(&mut self) {
         // A file that stays does no harm, and goes with GC.
         let _ = self.0.take().map(LockFile::remove);

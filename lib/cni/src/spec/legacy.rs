@@ -6,9 +6,9 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::case_blind;
-use crate::error::{Code, Error};
-use crate::result::{AddResult, Dns, Ip, Route, empty_object};
+use crate::spec::case_blind;
+use crate::spec::error::{Code, Error};
+use crate::spec::result::{AddResult, Dns, Ip, Route};
 
 /// The shape of 0.1.0 and 0.2.0: one address a family, each with its own routes.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -23,12 +23,12 @@ struct Old {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct OldIp {
-    #[serde(with = "crate::cidr")]
+    #[serde(with = "crate::spec::cidr")]
     ip: IpNetwork,
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
-        deserialize_with = "crate::cidr::optional_address"
+        deserialize_with = "crate::spec::cidr::optional_address"
     )]
     gateway: Option<IpAddr>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -68,7 +68,7 @@ pub(crate) fn to_value(result: &AddResult) -> Result<Value, Error> {
         )
         .details("configure an ipam plugin, or a newer cniVersion"));
     }
-    Ok(serde_json::to_value(&old).unwrap_or_else(|_| empty_object()))
+    serde_json::to_value(&old).map_err(|error| Error::new(Code::Internal, format!("encode result: {error}")))
 }
 
 /// Takes out what only 1.1.0 knows. A route keeps all its keys, as with the reference's library: without its table CHECK
@@ -95,8 +95,8 @@ pub(crate) fn add_ip_versions(value: &mut Value, result: &AddResult) {
 mod tests {
     use serde_json::json;
 
-    use crate::result::AddResult;
-    use crate::version::Version;
+    use crate::spec::result::AddResult;
+    use crate::spec::version::Version;
 
     fn full() -> AddResult {
         AddResult::parse(

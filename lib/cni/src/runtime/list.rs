@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::attachment::NetworkName;
-use crate::case_blind;
-use crate::conf;
-use crate::error::{Code, Error};
 use crate::file;
-use crate::version::Version;
+use crate::spec::attachment::NetworkName;
+use crate::spec::case_blind;
+use crate::spec::conf;
+use crate::spec::error::{Code, Error};
+use crate::spec::version::Version;
 
 /// A network: a name, and the plugins that make its attachments, in order.
 #[derive(Clone, Debug)]
@@ -96,7 +96,7 @@ impl NetworkList {
     }
 
     /// Finds a network by name in a folder: the first list of that name in the order of file names, then the
-    /// first single configuration. Files that cannot be read are passed over, unless nothing else fits.
+    /// first single configuration. Files that cannot be read are skipped; the error has them.
     ///
     /// # Errors
     /// Code 7 with the names that the folder does have; code 5 where it cannot be read.

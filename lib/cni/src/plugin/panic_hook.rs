@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::panic::PanicHookInfo;
 
-use crate::error::{Code, Error};
-use crate::version::Version;
+use crate::spec::error::{Code, Error};
+use crate::spec::version::Version;
 
 /// From now on a panic writes an error object with code 999 on standard output and ends the process.
 pub(crate) fn install() {

@@ -11,23 +11,23 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::args::Args;
-use crate::attachment::{Attachment, ContainerId, IfName};
-use crate::conf::{self, Conf, MAX_INPUT};
-use crate::error::{Code, Error};
-use crate::removal;
-use crate::request::{Command, Request, Target, missing};
-use crate::result::AddResult;
-use crate::version::Version;
+use crate::plugin::args::Args;
+use crate::plugin::request::{Command, Request, Target, missing};
+use crate::plugin::{removal, trace};
+use crate::spec::attachment::{Attachment, ContainerId, IfName};
+use crate::spec::conf::{self, Conf, MAX_INPUT};
+use crate::spec::error::{Code, Error};
+use crate::spec::result::AddResult;
+use crate::spec::version::Version;
 
-/// A CNI plugin: what remains when the contract is taken care of.
+/// The verbs of a CNI plugin; [`run`] does the rest of the contract.
 pub trait Plugin {
     /// The program's name, which is the `type` in configurations.
     const NAME: &'static str;
 
-    /// Whether the plugin enters the container's network namespace. To those that do not, `CNI_NETNS` is a text: it may lead
-    /// to what cannot be opened here, or nowhere, as when a plugin of another data plane calls host-local. That it must not
-    /// be the plugin's own holds for all, as in the reference 1.9, which says so only when it has done its work.
+    /// Whether the plugin enters the container's network namespace. For one that does not, `CNI_NETNS` is only a text: the path
+    /// may not be accessible here, or not exist, as when a plugin of another data plane calls host-local. For every plugin it
+    /// must not be the plugin's own namespace, as in the reference 1.9.
     const ENTERS_NETNS: bool = true;
 
     /// Makes the attachment; on failure nothing of it may remain.
@@ -77,8 +77,13 @@ pub struct Boundary<'a> {
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 pub fn run<P: Plugin>() -> ExitCode {
-    crate::panic_hook::install();
+    crate::plugin::panic_hook::install();
     lock::share_limit();
+    if let Some(path) = std::env::var_os(trace::VARIABLE)
+        && let Err(error) = trace::start(P::NAME, &path)
+    {
+        let _ = writeln!(io::stderr(), "{}: {} {}: {error}", P::NAME, trace::VARIABLE, path.display());
+    }
     let env = |name: &str| {
         std::env::var_os(name).map(|value| value.into_string().map_err(|raw| format!("{}", raw.display())))
     };
@@ -102,6 +107,12 @@ pub fn dispatch<P: Plugin>(boundary: &mut Boundary<'_>) -> ExitCode {
         Ok(text) => Command::parse(&text).and_then(|command| call::<P>(command, boundary, &mut version)),
         Err(error) => Err(error),
     };
+    match &outcome {
+        Ok(_) => trace::decided("outcome", &[("is", &"done")]),
+        Err(error) => {
+            trace::decided("outcome", &[("is", &"failed"), ("code", &error.code()), ("error", error)]);
+        }
+    }
     let (document, code) = match outcome {
         Ok(None) => return ExitCode::SUCCESS,
         Ok(Some(value)) => (value.to_string(), ExitCode::SUCCESS),
@@ -157,12 +168,14 @@ fn call<P: Plugin>(
         .filter(|p| !p.as_os_str().is_empty())
         .collect();
     let request = Request { command, conf, path };
+    trace::call(&request, None);
     match command {
         Command::Gc => return P::gc(&request).map(|()| None),
         Command::Status => return P::status(&request).map(|()| None),
         _ => {}
     }
     let target = target::<P>(&request, boundary)?;
+    trace::call(&request, Some(&target));
     match command {
         Command::Add => add::<P>(request, &target).map(Some),
         Command::Check => P::check(&request, &target).map(|()| None),
@@ -210,7 +223,7 @@ fn check_required(command: Command, boundary: &Boundary<'_>) -> Result<(), Error
 
 fn read_input(boundary: &mut Boundary<'_>, most: usize) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::with_capacity(4096);
-    // One byte more than is allowed tells that there was too much.
+    // One byte over the limit shows that there was too much.
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     match boundary.stdin.take(limit).read_to_end(&mut bytes) {
         Ok(_) => Ok(bytes),
