@@ -7,7 +7,7 @@ use netlink::{Link, Mac, Namespace, Socket};
 
 use crate::bridge_lock::Shared;
 use crate::conf::Conf;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::filter::{self, Filter, Leftover, Stage};
 use crate::parts::advertisements::{self, Heeded};
 use crate::parts::bridge::{self, existing};
@@ -37,12 +37,12 @@ struct Add<'a> {
     heeded: Option<Heeded>,
 }
 
-type Undo = Box<dyn FnOnce(&mut Add) -> Result<(), Error>>;
+type Undo = Box<dyn FnOnce(&mut Add) -> Result<()>>;
 
 impl<'a> Add<'a> {
     fn new(request: &'a Request, target: &'a Target) -> Result<Self, cni::Error> {
         let conf = Conf::new(request, Some(target))?;
-        let open = || -> Result<_, Error> {
+        let open = || -> Result<_> {
             Ok((Namespace::current()?, Namespace::open(target.netns()?)?, Socket::open()?))
         };
         let (host, container, socket) = open()?;
@@ -69,7 +69,7 @@ impl<'a> Add<'a> {
         })
     }
 
-    fn set_up(&mut self) -> Result<AddResult, Error> {
+    fn set_up(&mut self) -> Result<AddResult> {
         if self.conf.keeps_apart() {
             br_netfilter::expect()?;
         }
@@ -127,8 +127,9 @@ impl<'a> Add<'a> {
         };
         forwarding::enable(&mut self.socket, &plan.gateways)?;
         self.heeded.take().map_or(Ok(()), |heeded| heeded.matters(&plan))?;
-        if !self.conf.keep_down {
-            let (ifname, dad, heeds) = (self.target.ifname().as_str(), self.conf.dad, self.conf.heeds);
+        if !self.conf.keys.disable_container_interface {
+            let (ifname, dad, heeds) =
+                (self.target.ifname().as_str(), self.conf.keys.enabledad, self.conf.heeds);
             container::configure(&self.container, ifname, &plan, dad, heeds)?;
             veth::await_forwarding(&mut self.socket, &host_link, port)?;
         }
@@ -137,7 +138,7 @@ impl<'a> Add<'a> {
     }
 
     /// Gets the addresses, and decides what they lead to.
-    fn plan(&mut self) -> Result<(AddResult, Plan), Error> {
+    fn plan(&mut self) -> Result<(AddResult, Plan)> {
         let given = self.conf.ipam.add(self.request, self.target)?;
         self.on_failure(|add| match add.port {
             // Where the interface is still there, so is what uses the address.
@@ -149,7 +150,7 @@ impl<'a> Add<'a> {
     }
 
     /// Gives the host's own link its addresses, and returns it: the bridge itself, or the VLAN device on it.
-    fn ensure_gateways(&mut self, bridge: &Link, plan: &Plan) -> Result<Link, Error> {
+    fn ensure_gateways(&mut self, bridge: &Link, plan: &Plan) -> Result<Link> {
         let mut host_link = bridge.clone();
         if self.conf.vlan_gateway.is_some() {
             // A failure in the middle is undone as well.
@@ -171,12 +172,12 @@ impl<'a> Add<'a> {
         Ok(host_link)
     }
 
-    fn on_failure(&mut self, undo: impl FnOnce(&mut Add) -> Result<(), Error> + 'static) {
+    fn on_failure(&mut self, undo: impl FnOnce(&mut Add) -> Result<()> + 'static) {
         self.undo.push(Box::new(undo));
     }
 
     fn take_filter_on_failure(&mut self, plan: Option<&Plan>) {
-        let masqueraded = plan.filter(|plan| self.conf.masquerade && !plan.ips.is_empty());
+        let masqueraded = plan.filter(|plan| self.conf.keys.ip_masq && !plan.ips.is_empty());
         let masqueraded = masqueraded.map(|plan| plan.addresses().collect::<Vec<IpAddr>>());
         self.on_failure(move |add| {
             let (attachment, masqueraded) = (&add.target.attachment, masqueraded.as_deref());
@@ -223,12 +224,12 @@ impl<'a> Add<'a> {
             interfaces,
             ips: plan.ips.into_iter().map(|ip| cni::Ip { interface: Some(2), ..ip }).collect(),
             routes: plan.result_routes,
-            dns: if self.conf.dns.is_empty() { given.dns } else { self.conf.dns.clone() },
+            dns: if self.conf.keys.dns.is_empty() { given.dns } else { self.conf.keys.dns.clone() },
         }
     }
 }
 
-fn remove_bridge(add: &mut Add) -> Result<(), Error> {
+fn remove_bridge(add: &mut Add) -> Result<()> {
     let Conf { bridge, vlan_gateway, .. } = &add.conf;
     bridge::remove_if_unused(&add.host, &mut add.socket, bridge.as_str(), vlan_gateway.as_ref())
 }

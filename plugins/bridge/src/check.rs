@@ -6,7 +6,7 @@ use ipnetwork::IpNetwork;
 use netlink::{Link, Namespace, Socket};
 
 use crate::conf::Conf;
-use crate::error::{Error, NOT_FORWARDED};
+use crate::error::{Error, NOT_FORWARDED, Result, differs};
 use crate::filter::Filter;
 use crate::names;
 use crate::parts::veth::Port;
@@ -33,9 +33,9 @@ pub(crate) fn check(request: &Request, target: &Target) -> Result<(), cni::Error
 }
 
 /// Compares the packet filter's side.
-fn rules(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan, port: &Port) -> Result<(), Error> {
+fn rules(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan, port: &Port) -> Result<()> {
     let mut mac = None;
-    if conf.spoof_check || conf.address_check {
+    if conf.checks_spoofing() {
         let told = container_interface(result, target)?;
         let none = |_| Error::Differs(format!("prevResult has no MAC address for {}", told.name));
         mac = Some(told.mac.parse().map_err(none)?);
@@ -44,13 +44,7 @@ fn rules(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan, port: &P
 }
 
 /// Compares the host's side, and returns the host's end of the pair.
-fn host(
-    socket: &mut Socket,
-    conf: &Conf,
-    target: &Target,
-    result: &AddResult,
-    plan: &Plan,
-) -> Result<Port, Error> {
+fn host(socket: &mut Socket, conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> Result<Port> {
     let name = conf.bridge.as_str();
     let bridge = expect_link(socket, name)?;
     if bridge.kind.as_deref() != Some("bridge") {
@@ -60,7 +54,7 @@ fn host(
     if conf.keeps_apart() {
         br_netfilter::expect_on(&bridge)?;
     }
-    if conf.promiscuous && !bridge.promisc {
+    if conf.keys.promisc_mode && !bridge.promisc {
         return differs(format!("bridge {name} is not in promiscuous mode"));
     }
     let found = veth::find(socket, conf, target, result)?;
@@ -107,9 +101,10 @@ fn host(
         vlans.check(socket, port.index, &port.name)?;
     }
     let flags = port.port.unwrap_or_default();
-    for (key, wanted, found) in
-        [("hairpinMode", conf.hairpin, flags.hairpin), ("portIsolation", conf.isolated, flags.isolated)]
-    {
+    for (key, wanted, found) in [
+        ("hairpinMode", conf.keys.hairpin_mode, flags.hairpin),
+        ("portIsolation", conf.keys.port_isolation, flags.isolated),
+    ] {
         if wanted != found.unwrap_or_default() {
             return differs(format!("interface {} does not have {key} {wanted}", port.name));
         }
@@ -118,7 +113,7 @@ fn host(
 }
 
 /// Compares the container's side.
-fn container(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> Result<(), Error> {
+fn container(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> Result<()> {
     let (path, ifname) = (target.netns()?, target.ifname().as_str());
     let tables: Vec<u32> = plan.routes.iter().filter_map(|route| route.table).collect();
     let found = container::observe(&Namespace::open(path)?, ifname, &tables)?;
@@ -128,7 +123,7 @@ fn container(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> R
     if link.kind.as_deref() != Some("veth") {
         return differs(format!("the container's interface {ifname} is no veth"));
     }
-    if !conf.keep_down {
+    if !conf.keys.disable_container_interface {
         expect_up(link)?;
     }
     let told = container_interface(result, target)?;
@@ -145,28 +140,24 @@ fn container(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> R
 }
 
 /// What the previous result says of the container's interface.
-fn container_interface<'a>(result: &'a AddResult, target: &Target) -> Result<&'a Interface, Error> {
+fn container_interface<'a>(result: &'a AddResult, target: &Target) -> Result<&'a Interface> {
     let ifname = target.ifname().as_str();
     let told = result.interfaces.iter().find(|told| told.name == ifname && !told.sandbox.is_empty());
     told.ok_or_else(|| Error::Differs(format!("prevResult has no interface {ifname} in a sandbox")))
 }
 
-fn expect_link(socket: &mut Socket, name: &str) -> Result<Link, Error> {
+fn expect_link(socket: &mut Socket, name: &str) -> Result<Link> {
     socket.get_link(name)?.ok_or_else(|| Error::Differs(format!("link {name} does not exist")))
 }
 
-fn expect_up(link: &Link) -> Result<(), Error> {
+fn expect_up(link: &Link) -> Result<()> {
     if link.up { Ok(()) } else { differs(format!("link {} is down", link.name)) }
 }
 
-fn expect_mac(link: &Link, told: &Interface) -> Result<(), Error> {
+fn expect_mac(link: &Link, told: &Interface) -> Result<()> {
     let found = link.mac.map(|mac| mac.to_string()).unwrap_or_default();
     if told.mac.is_empty() || told.mac.parse().ok() == link.mac {
         return Ok(());
     }
     differs(format!("link {} has MAC address {found}, prevResult says {}", link.name, told.mac))
-}
-
-fn differs<T>(text: String) -> Result<T, Error> {
-    Err(Error::Differs(text))
 }

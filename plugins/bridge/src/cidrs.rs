@@ -2,15 +2,17 @@
 
 use ipnetwork::IpNetwork;
 
-use crate::error::Error;
+use crate::error::{Result, config};
 
 /// Reads a list: each a network of either family without host bits, and none twice.
-pub(crate) fn parse(key: &str, texts: &[String]) -> Result<Vec<IpNetwork>, Error> {
+pub(crate) fn parse(key: &str, texts: &[String]) -> Result<Vec<IpNetwork>> {
     let mut networks = Vec::new();
     for (place, text) in texts.iter().enumerate() {
-        let network = one(text).map_err(|problem| Error::Config {
-            problem: format!("{key}[{place}]: {problem}"),
-            cure: "write each network as address/length, such as 10.244.0.0/16 or fd00:244::/48",
+        let network = one(text).map_err(|problem| {
+            config(
+                format!("{key}[{place}]: {problem}"),
+                "write each network as address/length, such as 10.244.0.0/16 or fd00:244::/48",
+            )
         })?;
         if !networks.contains(&network) {
             networks.push(network);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use cni::Request;
 
 use crate::conf::Conf;
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 /// Names another link that has an address of one of the network's subnets; `None` where the host's way to them is the
 /// network's own.
@@ -19,7 +19,7 @@ use crate::error::Error;
 /// A network without a gateway on the host concerns no route of it. A single address (`/32`, as of flannel's device or of
 /// kube-proxy's) gives no way to others; and that of a wider network, as the host's own uplink may have, gives way to the
 /// narrower one, unless it is another bridge's, which gives the same addresses to containers of its own.
-pub(crate) fn find(socket: &mut Socket, request: &Request, conf: &Conf) -> Result<Option<Error>, Error> {
+pub(crate) fn find(socket: &mut Socket, request: &Request, conf: &Conf) -> Result<Option<Error>> {
     let subnets = subnets(request);
     if !conf.gateway || subnets.is_empty() {
         return Ok(None);

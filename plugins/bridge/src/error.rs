@@ -13,6 +13,9 @@ const UNHEEDED: &str = "the host forwards IPv6 and heeds no router advertisement
 /// What CHECK says of a parameter without which a bridge leads nowhere.
 pub(crate) const NOT_FORWARDED: &str = "is off: nothing is forwarded from and to bridge";
 
+/// What may fail within the plugin.
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
 /// A failure of the bridge plugin.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -150,6 +153,16 @@ pub enum Error {
 pub fn is_the_hosts(error: &cni::Error) -> bool {
     let said = error.to_string();
     [UNHEEDED, NOT_FORWARDED, OBSTACLE].iter().any(|words| said.contains(words))
+}
+
+/// A contradiction in the configuration, with what to write instead.
+pub(crate) fn config(problem: impl Into<String>, cure: &'static str) -> Error {
+    Error::Config { problem: problem.into(), cure }
+}
+
+/// A difference that CHECK has found.
+pub(crate) fn differs<T>(text: impl Into<String>) -> Result<T> {
+    Err(Error::Differs(text.into()))
 }
 
 impl Error {

@@ -87,16 +87,16 @@ impl Plugin for Bridge {
             Error::Clash { .. } => error.into(),
             error => cni::Error::new(cni::Code::NotAvailable, error.to_string()),
         };
-        let status = || -> Result<(), Error> {
+        let status = || -> error::Result<()> {
             let mut socket = Socket::open()?;
             socket.expect_privilege()?;
             Namespace::current()?.enter(|| ())?;
             let bridge = socket.get_link(conf.bridge.as_str())?;
             bridge.as_ref().map_or(Ok(()), bridge::expect)?;
-            if conf.masquerade {
+            if conf.keys.ip_masq {
                 masquerade::status(conf.masquerade_backend)?;
             }
-            if conf.spoof_check || conf.address_check || conf.gate.is_some() {
+            if conf.checks_spoofing() || conf.gate.is_some() {
                 nftables::Socket::open()?.generation()?;
             }
             if let (Some(gate), Some(bridge)) = (BridgeGate::of(&conf), &bridge) {

@@ -6,7 +6,7 @@ use cni::{AddResult, Ip};
 use ipnetwork::IpNetwork;
 
 use crate::conf::Conf;
-use crate::error::Error;
+use crate::error::{Result, config};
 
 /// What an ADD sets up, once the addresses are known.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,12 +23,12 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Plans an attachment with the addresses and routes that IPAM gave.
-    pub(crate) fn new(conf: &Conf, ipam: &AddResult) -> Result<Self, Error> {
+    pub(crate) fn new(conf: &Conf, ipam: &AddResult) -> Result<Self> {
         if ipam.ips.is_empty() && !conf.ipam.is_none() {
-            return Err(Error::Config {
-                problem: "the ipam plugin gave no address".into(),
-                cure: "configure a range, or leave \"ipam\" out for a port without addresses",
-            });
+            return Err(config(
+                "the ipam plugin gave no address",
+                "configure a range, or leave \"ipam\" out for a port without addresses",
+            ));
         }
         let mut ips = ipam.ips.clone();
         let mut result_routes = ipam.routes.clone();
@@ -48,7 +48,7 @@ impl Plan {
             }
             let default = default_route(gateway);
             let is_it = |route: &cni::Route| route.dst == default && is_of_main_table(route);
-            if conf.default_gateway && !result_routes.iter().any(is_it) {
+            if conf.keys.is_default_gateway && !result_routes.iter().any(is_it) {
                 result_routes.push(cni::Route::new(default, Some(gateway)));
             }
         }
@@ -110,11 +110,13 @@ fn subnet(address: IpNetwork) -> IpNetwork {
     with_length(address.network(), address.prefix()).unwrap_or(address)
 }
 
-fn with_prefix_of(gateway: IpAddr, address: IpNetwork) -> Result<IpNetwork, Error> {
+fn with_prefix_of(gateway: IpAddr, address: IpNetwork) -> Result<IpNetwork> {
     let of_family = Some(gateway).filter(|gateway| gateway.is_ipv4() == address.is_ipv4());
-    of_family.and_then(|gateway| with_length(gateway, address.prefix())).ok_or_else(|| Error::Config {
-        problem: format!("gateway {gateway} is of another family than address {address}"),
-        cure: "give each range a gateway of its own family",
+    of_family.and_then(|gateway| with_length(gateway, address.prefix())).ok_or_else(|| {
+        config(
+            format!("gateway {gateway} is of another family than address {address}"),
+            "give each range a gateway of its own family",
+        )
     })
 }
 
@@ -123,14 +125,16 @@ fn with_length(address: IpAddr, length: u8) -> Option<IpNetwork> {
 }
 
 /// The first host of a subnet, which is the gateway where none is named.
-fn first_host(address: IpNetwork) -> Result<IpAddr, Error> {
+fn first_host(address: IpNetwork) -> Result<IpAddr> {
     let next = match address.network() {
         IpAddr::V4(network) => u32::from(network).checked_add(1).map(|next| IpAddr::V4(next.into())),
         IpAddr::V6(network) => u128::from(network).checked_add(1).map(|next| IpAddr::V6(next.into())),
     };
-    next.filter(|next| address.contains(*next)).ok_or_else(|| Error::Config {
-        problem: format!("subnet {address} has no room for a gateway"),
-        cure: "name a gateway, or use a larger subnet",
+    next.filter(|next| address.contains(*next)).ok_or_else(|| {
+        config(
+            format!("subnet {address} has no room for a gateway"),
+            "name a gateway, or use a larger subnet",
+        )
     })
 }
 
@@ -141,7 +145,7 @@ mod tests {
 
     use super::*;
 
-    fn plan(keys: &Value, ipam: &Value) -> Result<Plan, Error> {
+    fn plan(keys: &Value, ipam: &Value) -> Result<Plan> {
         let mut conf = json!({"cniVersion": "1.0.0", "name": "net", "type": "bridge", "ipam": {"type": "x"}});
         for (key, value) in keys.as_object().unwrap() {
             conf[key] = value.clone();

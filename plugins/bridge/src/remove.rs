@@ -6,7 +6,7 @@ use cni::{Request, Target};
 use netlink::{Namespace, Socket};
 
 use crate::conf;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::filter::{self, Leftover};
 use crate::names;
 use crate::parts::bridge;
@@ -16,7 +16,7 @@ use crate::parts::veth::removal;
 pub(crate) fn del(request: &Request, target: &Target) -> Result<(), cni::Error> {
     let conf = conf::Removal::new(request);
     let mut errors: Vec<cni::Error> = Vec::new();
-    let mut keep = |outcome: Result<(), Error>| errors.extend(outcome.err().map(cni::Error::from));
+    let mut keep = |outcome: Result<()>| errors.extend(outcome.err().map(cni::Error::from));
     // Link and rules at the same time. The link before the address: it must be unused when it is given back.
     let link = removal::begin(&conf, target);
     let rules = filter::take(Leftover {
@@ -68,7 +68,7 @@ pub(crate) fn gc(request: &Request) -> Result<(), cni::Error> {
 }
 
 /// Without a valid name of the bridge there is nothing to do: no ADD can have succeeded with that configuration.
-fn del_bridge(conf: &conf::Removal) -> Result<(), Error> {
+fn del_bridge(conf: &conf::Removal) -> Result<()> {
     let Ok(bridge) = &conf.bridge else { return Ok(()) };
     let (name, gateway) = (bridge.as_str(), conf.vlan_gateway.as_ref());
     bridge::remove_if_unused(&Namespace::current()?, &mut Socket::open()?, name, gateway)

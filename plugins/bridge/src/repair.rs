@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::bridge_lock::Shared;
 use crate::check;
 use crate::conf::Conf;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::filter::{Filter, Stage};
 use crate::parts::lease::Ipam;
 use crate::parts::veth::{self, Port};
@@ -60,7 +60,7 @@ fn restore(
     plan: &Plan,
     inside: &Namespace,
     found: &Port,
-) -> Result<(), Error> {
+) -> Result<()> {
     let port = found.link.index;
     let mut socket = Socket::open()?;
     let here = Namespace::current()?;
@@ -95,8 +95,8 @@ fn restore(
     veth::set_flags(&mut socket, conf, port, false)?;
     socket.set_up(port)?;
     forwarding::enable(&mut socket, &plan.gateways)?;
-    if !conf.keep_down {
-        container::configure(inside, target.ifname().as_str(), plan, conf.dad, conf.heeds)?;
+    if !conf.keys.disable_container_interface {
+        container::configure(inside, target.ifname().as_str(), plan, conf.keys.enabledad, conf.heeds)?;
         veth::await_forwarding(&mut socket, &host_link, port)?;
     }
     filter.restore_masquerade()

@@ -58,13 +58,13 @@ use cni::NetworkName;
 use nftables::Socket;
 
 use super::owner::ports_of;
-use crate::error::Error;
+use crate::error::Result;
 
 pub(crate) use put::BridgeGate;
 pub(super) use put::{Held, Put};
 pub(super) use removal::Take;
 
 /// The ports of a network that have a gate.
-pub(super) fn ports(socket: &mut Socket, network: &NetworkName) -> Result<Vec<String>, Error> {
+pub(super) fn ports(socket: &mut Socket, network: &NetworkName) -> Result<Vec<String>> {
     ports_of(socket, &table::MEMBERS, network)
 }

@@ -16,7 +16,7 @@ use nftables::Socket;
 use nftables::ledger;
 
 use crate::conf::MasqueradeBackend;
-use crate::error::Error;
+use crate::error::Result;
 use crate::names;
 
 pub(super) use chains::{add as add_chains, name as chain_name, take as take_chains};
@@ -27,7 +27,7 @@ pub(super) use wanted::Masquerade;
 impl Masquerade<'_> {
     /// Names what differs from what an ADD set up. What another program, or another configuration, made
     /// counts as well: it is looked for where that is missing.
-    pub(in crate::filter) fn check(&self, backend: Option<MasqueradeBackend>) -> Result<(), Error> {
+    pub(in crate::filter) fn check(&self, backend: Option<MasqueradeBackend>) -> Result<()> {
         let chosen = choose(backend).and_then(|chosen| match chosen {
             Chosen::Nftables(mut socket) => Members::new(self).check(&mut socket),
             Chosen::Iptables => chains::check(self),
@@ -39,7 +39,7 @@ impl Masquerade<'_> {
     }
 
     /// Whether each address is masqueraded by one thing or another.
-    fn is_made_otherwise(&self) -> Result<bool, Error> {
+    fn is_made_otherwise(&self) -> Result<bool> {
         // Nothing else knows of exceptions.
         if !self.except.is_empty() {
             return Ok(false);
@@ -60,7 +60,7 @@ impl Masquerade<'_> {
     }
 
     /// Puts back what [`Masquerade::check`] misses: all of it, in place of what may be there of another kind.
-    pub(in crate::filter) fn restore(&self, backend: Option<MasqueradeBackend>) -> Result<(), Error> {
+    pub(in crate::filter) fn restore(&self, backend: Option<MasqueradeBackend>) -> Result<()> {
         if self.check(backend).is_ok() {
             return Ok(());
         }
@@ -100,7 +100,7 @@ enum Chosen {
 }
 
 /// The backend asked for; failing that nftables, where the kernel has it.
-fn choose(backend: Option<MasqueradeBackend>) -> Result<Chosen, Error> {
+fn choose(backend: Option<MasqueradeBackend>) -> Result<Chosen> {
     Ok(match backend {
         Some(MasqueradeBackend::Iptables) => Chosen::Iptables,
         Some(MasqueradeBackend::Nftables) => Chosen::Nftables(Socket::open()?),
@@ -109,7 +109,7 @@ fn choose(backend: Option<MasqueradeBackend>) -> Result<Chosen, Error> {
 }
 
 /// Says why no attachment could be masqueraded at present.
-pub(crate) fn status(backend: Option<MasqueradeBackend>) -> Result<(), Error> {
+pub(crate) fn status(backend: Option<MasqueradeBackend>) -> Result<()> {
     match choose(backend)? {
         Chosen::Nftables(mut socket) => Ok(socket.generation().map(|_| ())?),
         Chosen::Iptables => chains::status(),
@@ -118,7 +118,7 @@ pub(crate) fn status(backend: Option<MasqueradeBackend>) -> Result<(), Error> {
 
 /// Removes what the legacy variant of iptables has for an attachment. In chains that it shares with the same container's other
 /// interfaces only the rules for these `addresses` go, where there are any.
-pub(super) fn del_legacy(attachment: &Attachment, addresses: &[IpAddr]) -> Result<(), Error> {
+pub(super) fn del_legacy(attachment: &Attachment, addresses: &[IpAddr]) -> Result<()> {
     chains::del_legacy(&chains::name(&attachment.network, &attachment.container_id), addresses)
 }
 
@@ -128,7 +128,7 @@ pub(super) fn gc(
     socket: Option<&mut Socket>,
     network: &NetworkName,
     valid: &[(ContainerId, IfName)],
-) -> Result<(), Error> {
+) -> Result<()> {
     let ids: Vec<&ContainerId> = valid.iter().map(|(id, _)| id).collect();
     if let Some(socket) = socket {
         reference::gc(socket, network, valid)?;

@@ -11,7 +11,7 @@ use cni::{Attachment, NetworkName};
 use nftables::ledger::COMMENT_MAX;
 use nftables::{Element, Field, Ifname, Set, Socket};
 
-use crate::error::Error;
+use crate::error::Result;
 use crate::names;
 
 /// The comment of an attachment's element.
@@ -36,11 +36,7 @@ pub(super) fn first_word(element: &Element) -> Option<&str> {
 }
 
 /// The ports of a network among the keys of a set whose elements have a [`comment`].
-pub(super) fn ports_of(
-    socket: &mut Socket,
-    set: &Set<'_>,
-    network: &NetworkName,
-) -> Result<Vec<String>, Error> {
+pub(super) fn ports_of(socket: &mut Socket, set: &Set<'_>, network: &NetworkName) -> Result<Vec<String>> {
     let label = names::network_label(network);
     let of_network = |element: &&Element| {
         let rest = element.comment.as_deref().and_then(|comment| comment.split_once(' '));
@@ -56,12 +52,12 @@ pub(super) fn key_of(element: &Element) -> Option<String> {
 }
 
 /// An interface as the key of an element.
-pub(super) fn interface(name: &str) -> Result<Field, Error> {
+pub(super) fn interface(name: &str) -> Result<Field> {
     Ok(Field::Ifname(Ifname::new(name)?))
 }
 
 /// The element with that key. None also where the set has other types, because another program made it.
-pub(super) fn element(socket: &mut Socket, set: &Set, key: &[Field]) -> Result<Option<Element>, Error> {
+pub(super) fn element(socket: &mut Socket, set: &Set, key: &[Field]) -> Result<Option<Element>> {
     match socket.get_element(set, key) {
         Err(_) if socket.is_as_set(set)? != Some(true) => Ok(None),
         found => Ok(found?),

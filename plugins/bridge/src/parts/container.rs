@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ipnetwork::IpNetwork;
 use netlink::{AddressFlags, Link, Namespace, Socket, sysctl};
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::parts::advertisements;
 use crate::plan::Plan;
 use crate::solicited_node::await_solicitable;
@@ -16,7 +16,7 @@ const DAD_PATIENCE: Duration = Duration::from_secs(5);
 const DAD_PAUSE: Duration = Duration::from_millis(20);
 
 /// Sets the container's interface up, without any address; `heeds` as with [`configure`].
-pub(crate) fn set_up(namespace: &Namespace, ifname: &str, heeds: bool) -> Result<(), Error> {
+pub(crate) fn set_up(namespace: &Namespace, ifname: &str, heeds: bool) -> Result<()> {
     namespace.enter(|| {
         let mut socket = Socket::open()?;
         let link = expect(&mut socket, ifname)?;
@@ -27,7 +27,7 @@ pub(crate) fn set_up(namespace: &Namespace, ifname: &str, heeds: bool) -> Result
     })?
 }
 
-fn expect(socket: &mut Socket, ifname: &str) -> Result<Link, Error> {
+fn expect(socket: &mut Socket, ifname: &str) -> Result<Link> {
     let gone = || Error::Passing(format!("interface {ifname} went away while it was set up"));
     socket.get_link(ifname)?.ok_or_else(gone)
 }
@@ -40,7 +40,7 @@ pub(crate) fn configure(
     plan: &Plan,
     dad: bool,
     heeds: bool,
-) -> Result<(), Error> {
+) -> Result<()> {
     namespace.enter(|| {
         let mut socket = Socket::open()?;
         let link = expect(&mut socket, ifname)?;
@@ -74,7 +74,7 @@ pub(crate) fn configure(
     })?
 }
 
-fn configure_ipv6(ifname: &str, dad: bool) -> Result<(), Error> {
+fn configure_ipv6(ifname: &str, dad: bool) -> Result<()> {
     // Runtimes make namespaces with IPv6 switched off by default. A kernel without IPv6 says so of the address.
     for link in ["lo", ifname] {
         let parameter = format!("net/ipv6/conf/{link}/disable_ipv6");
@@ -95,7 +95,7 @@ fn configure_ipv6(ifname: &str, dad: bool) -> Result<(), Error> {
     Ok(())
 }
 
-fn await_dad(socket: &mut Socket, link: &Link) -> Result<(), Error> {
+fn await_dad(socket: &mut Socket, link: &Link) -> Result<()> {
     let deadline = Instant::now() + DAD_PATIENCE;
     loop {
         let addresses = socket.addresses(link.index)?;
@@ -117,8 +117,8 @@ fn await_dad(socket: &mut Socket, link: &Link) -> Result<(), Error> {
 pub(crate) fn remove(
     namespace: &Namespace,
     ifname: &str,
-    is_of_another: impl FnOnce(&Link) -> Result<bool, Error>,
-) -> Result<(), Error> {
+    is_of_another: impl FnOnce(&Link) -> Result<bool>,
+) -> Result<()> {
     let mut socket = namespace.socket()?;
     if let Some(link) = socket.get_link(ifname)?
         && link.kind.as_deref() == Some("veth")
@@ -156,7 +156,7 @@ fn table(route: &netlink::Route) -> u32 {
 }
 
 /// Looks at the interface; `tables` are the routing tables of interest besides the main one.
-pub(crate) fn observe(namespace: &Namespace, ifname: &str, tables: &[u32]) -> Result<Observed, Error> {
+pub(crate) fn observe(namespace: &Namespace, ifname: &str, tables: &[u32]) -> Result<Observed> {
     let mut socket = namespace.socket()?;
     let Some(link) = socket.get_link(ifname)? else {
         return Ok(Observed { link: None, addresses: Vec::new(), routes: Vec::new() });

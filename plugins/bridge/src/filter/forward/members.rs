@@ -6,7 +6,7 @@ use nftables::{Chain, Data, Element, Expr, Family, Set, Socket, Table, Type, Ver
 
 use super::chains::{all_chains, chains_of_iptables, closed, obstacle, open, ours};
 use super::legacy;
-use crate::error::Error;
+use crate::error::{Error, Result, differs};
 use crate::filter::owner::{comment, first_word, interface, ports_of};
 use crate::names;
 
@@ -32,7 +32,7 @@ impl<'a> Put<'a> {
     }
 
     /// Opens the chain of iptables' legacy variant, once the entry has been put.
-    pub(in crate::filter) fn open_legacy(&self) -> Result<(), Error> {
+    pub(in crate::filter) fn open_legacy(&self) -> Result<()> {
         if self.is_first || self.is_repair { legacy::open(self.bridge) } else { Ok(()) }
     }
 }
@@ -42,7 +42,7 @@ impl Entry<Error> for Put<'_> {
         TABLE
     }
 
-    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<(), Error> {
+    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<()> {
         let port = names::host_interface(self.attachment);
         let found = socket.get_element(&MEMBERS, &[interface(&port)?])?;
         let is_counted = self.is_repair && found.as_ref().is_some_and(|found| leads_to(found, self.bridge));
@@ -97,7 +97,7 @@ impl<'a> Take<'a> {
     }
 
     /// Removes the rules of iptables' legacy variant, once the entry has been taken.
-    pub(in crate::filter) fn close_legacy(&self) -> Result<(), Error> {
+    pub(in crate::filter) fn close_legacy(&self) -> Result<()> {
         match &self.left {
             Some((_, bridge)) if self.is_last => legacy::close(bridge),
             _ => Ok(()),
@@ -110,7 +110,7 @@ impl Entry<Error> for Take<'_> {
         TABLE
     }
 
-    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<(), Error> {
+    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<()> {
         self.is_last = false;
         let (key, mut leaving) = ([interface(self.port)?], 0);
         if let Some(found) = socket.get_element(&MEMBERS, &key)?
@@ -138,7 +138,7 @@ impl Entry<Error> for Take<'_> {
         Ok(())
     }
 
-    fn is_settled(&mut self, socket: &mut Socket) -> Result<bool, Error> {
+    fn is_settled(&mut self, socket: &mut Socket) -> Result<bool> {
         match &self.left {
             Some((chain, _)) if !self.is_last => Ok(socket.references(&Chain::new(TABLE, chain))? != Some(0)),
             _ => Ok(true),
@@ -146,40 +146,33 @@ impl Entry<Error> for Take<'_> {
     }
 }
 
-fn take(socket: &mut Socket, port: &str) -> Result<(), Error> {
+fn take(socket: &mut Socket, port: &str) -> Result<()> {
     let mut entry = Take::new(port);
     ledger::put(socket, &mut [&mut entry])?;
     entry.close_legacy()
 }
 
 /// Names what differs from what [`Put`] set up.
-pub(in crate::filter) fn check(
-    socket: &mut Socket,
-    bridge: &IfName,
-    attachment: &Attachment,
-) -> Result<(), Error> {
+pub(in crate::filter) fn check(socket: &mut Socket, bridge: &IfName, attachment: &Attachment) -> Result<()> {
     let port = names::host_interface(attachment);
     let found = socket.get_element(&MEMBERS, &[interface(&port)?])?;
     if !found.is_some_and(|found| leads_to(&found, bridge)) {
-        return Err(Error::Differs(format!(
-            "map {} of table {TABLE} does not have port {port}",
-            MEMBERS.name
-        )));
+        return differs(format!("map {} of table {TABLE} does not have port {port}", MEMBERS.name));
     }
     let chains = all_chains(socket)?;
     match closed(socket, bridge, chains)?.first() {
-        Some(chain) => Err(Error::Differs(obstacle(&chain.as_chain(), bridge.as_str()))),
+        Some(chain) => differs(obstacle(&chain.as_chain(), bridge.as_str())),
         None => Ok(()),
     }
 }
 
 /// The ports of a network that the host's firewall is open for.
-pub(in crate::filter) fn ports(socket: &mut Socket, network: &NetworkName) -> Result<Vec<String>, Error> {
+pub(in crate::filter) fn ports(socket: &mut Socket, network: &NetworkName) -> Result<Vec<String>> {
     ports_of(socket, &MEMBERS, network)
 }
 
 /// Whether the host's firewall has been opened for a bridge.
-pub(super) fn has_members(socket: &mut Socket, bridge: &IfName) -> Result<bool, Error> {
+pub(super) fn has_members(socket: &mut Socket, bridge: &IfName) -> Result<bool> {
     Ok(socket.has_chain(&Chain::new(TABLE, &chain(bridge)))?)
 }
 

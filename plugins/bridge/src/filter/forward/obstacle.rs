@@ -14,10 +14,10 @@ use super::legacy;
 use super::members::has_members;
 use super::search::Search;
 use crate::conf::Conf;
-use crate::error::{Error, OBSTACLE};
+use crate::error::{Error, OBSTACLE, Result};
 
 /// Names what drops the packets of a network, as far as an ADD would not do something about it.
-pub(crate) fn status(request: &Request, conf: &Conf) -> Result<(), Error> {
+pub(crate) fn status(request: &Request, conf: &Conf) -> Result<()> {
     if !conf.routed && !conf.forward {
         return Ok(());
     }
@@ -39,7 +39,7 @@ pub(crate) fn status(request: &Request, conf: &Conf) -> Result<(), Error> {
 
 /// The first chain of `nf_tables` that drops a network's packets; of a network that others let through, the first that does
 /// not any more.
-fn in_nftables(socket: &mut Socket, conf: &Conf, families: &[Family]) -> Result<Option<String>, Error> {
+fn in_nftables(socket: &mut Socket, conf: &Conf, families: &[Family]) -> Result<Option<String>> {
     let bridge = conf.host_link();
     let chains = all_chains(socket)?;
     for chain in closed(socket, bridge, chains)? {
@@ -59,7 +59,7 @@ fn in_nftables(socket: &mut Socket, conf: &Conf, families: &[Family]) -> Result<
 }
 
 /// The same of iptables' legacy variant.
-fn in_legacy(conf: &Conf, families: &[Family]) -> Result<Option<String>, Error> {
+fn in_legacy(conf: &Conf, families: &[Family]) -> Result<Option<String>> {
     let bridge = conf.host_link();
     for (family, of_nftables) in [(iptables::Family::V4, Family::Ip), (iptables::Family::V6, Family::Ip6)] {
         if families.contains(&of_nftables)

@@ -7,7 +7,7 @@ use nftables::{
 };
 
 use super::chains::drops_all;
-use crate::error::Error;
+use crate::error::Result;
 
 /// The search for a rule that could accept the first packet of a connection from a bridge.
 pub(super) struct Search<'a> {
@@ -19,12 +19,12 @@ pub(super) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    pub(super) fn new(rules: &'a mut Socket, bridge: &'a str) -> Result<Self, Error> {
+    pub(super) fn new(rules: &'a mut Socket, bridge: &'a str) -> Result<Self> {
         Ok(Self { rules, links: netlink::Socket::open()?, bridge, seen: HashSet::new() })
     }
 
     /// Whether a chain has such a rule, or leads to one that has.
-    pub(super) fn may_accept(&mut self, chain: &Chain) -> Result<bool, Error> {
+    pub(super) fn may_accept(&mut self, chain: &Chain) -> Result<bool> {
         if !self.seen.insert(chain.name.to_owned()) {
             return Ok(false);
         }
@@ -47,7 +47,7 @@ impl<'a> Search<'a> {
         Ok(false)
     }
 
-    fn leads_to_acceptance(&mut self, table: Table<'_>, verdict: &Verdict) -> Result<bool, Error> {
+    fn leads_to_acceptance(&mut self, table: Table<'_>, verdict: &Verdict) -> Result<bool> {
         match verdict {
             Verdict::Accept => Ok(true),
             Verdict::Jump(to) | Verdict::Goto(to) => self.may_accept(&Chain::new(table, to)),
@@ -57,7 +57,7 @@ impl<'a> Search<'a> {
 
     /// Whether a rule without a verdict of its own may accept: by a map of verdicts, a queue, a target of iptables, whatever
     /// is not known to leave packets alone.
-    fn accepts_otherwise(&mut self, table: Table<'_>, rule: &Rule) -> Result<bool, Error> {
+    fn accepts_otherwise(&mut self, table: Table<'_>, rule: &Rule) -> Result<bool> {
         for clause in &rule.clauses {
             let accepts = match clause {
                 Clause::Lookup { selector, set, .. } => match self.look_up(table, *selector, set) {
@@ -95,7 +95,7 @@ impl<'a> Search<'a> {
     }
 
     /// Whether a rule certainly does not match such a packet.
-    fn skips(&mut self, table: Table<'_>, rule: &Rule) -> Result<bool, Error> {
+    fn skips(&mut self, table: Table<'_>, rule: &Rule) -> Result<bool> {
         for clause in &rule.clauses {
             if let Clause::Lookup { selector, set, negated } = clause {
                 let is_excluded = match self.look_up(table, *selector, set) {
@@ -115,7 +115,7 @@ impl<'a> Search<'a> {
     }
 
     /// What may enter other containers' networks is still not let out.
-    fn leads_to_another_bridge(&mut self, clause: &Clause) -> Result<bool, Error> {
+    fn leads_to_another_bridge(&mut self, clause: &Clause) -> Result<bool> {
         let Clause::Compare { selector: Some(Selector::Oifname), negated: false, bytes, .. } = clause else {
             return Ok(false);
         };

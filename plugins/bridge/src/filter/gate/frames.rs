@@ -39,7 +39,7 @@ use nftables::{
 
 use super::layout::{self, Part};
 use super::ports::Port;
-use crate::error::Error;
+use crate::error::Result;
 use crate::filter::owner::{element, interface, key_of};
 
 const TABLE: Table = Table::new(Family::Bridge, "cleat_gate");
@@ -102,7 +102,7 @@ fn plain() -> Part<'static> {
 }
 
 /// Names what differs for a bridge, besides what single ports have.
-pub(super) fn fault(socket: &mut Socket, bridge: Field) -> Result<Option<String>, Error> {
+pub(super) fn fault(socket: &mut Socket, bridge: Field) -> Result<Option<String>> {
     if let Some(fault) = layout::fault(socket, &TABLE, &parts())? {
         return Ok(Some(fault));
     }
@@ -115,7 +115,7 @@ pub(super) fn fault(socket: &mut Socket, bridge: Field) -> Result<Option<String>
 }
 
 /// A set of those that hold addresses to ports that does not have the bridge's own element any more.
-pub(super) fn flushed(socket: &mut Socket, bridge: Field) -> Result<Option<&'static str>, Error> {
+pub(super) fn flushed(socket: &mut Socket, bridge: Field) -> Result<Option<&'static str>> {
     for (set, address) in HELD.iter().zip(NOBODYS) {
         if element(socket, set, &[address.into()])?.is_none() {
             return Ok(Some(set.name));
@@ -125,17 +125,12 @@ pub(super) fn flushed(socket: &mut Socket, bridge: Field) -> Result<Option<&'sta
 }
 
 /// Whether the table is as older versions made it.
-pub(super) fn is_of_an_older_version(socket: &mut Socket) -> Result<bool, Error> {
+pub(super) fn is_of_an_older_version(socket: &mut Socket) -> Result<bool> {
     Ok(layout::fault(socket, &TABLE, &parts_of_older_versions())?.is_none())
 }
 
 /// Adds to a transaction what is missing of the table, and for the bridge and its ports.
-pub(super) fn mend(
-    socket: &mut Socket,
-    batch: &mut Batch,
-    bridge: &str,
-    ports: &[&Port],
-) -> Result<(), Error> {
+pub(super) fn mend(socket: &mut Socket, batch: &mut Batch, bridge: &str, ports: &[&Port]) -> Result<()> {
     layout::mend(socket, batch, &TABLE, &SETS, &parts())?;
     batch.add_element(&APART, &leads(interface(bridge)?));
     batch.add_element(&PORTS, &Element::new(&[interface(bridge)?]));
@@ -175,7 +170,7 @@ impl Holding<'_> {
         batch: &mut Batch,
         comment: String,
         gone: &[Key],
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let derived = interface(self.derived)?;
         batch.add_element(&APART, &leads(interface(self.held)?).comment(comment));
         batch.add_element(&PORTS, &Element::new(&[derived]).comment(self.comment()));
@@ -197,7 +192,7 @@ impl Holding<'_> {
     }
 
     /// Names the first address that others may have.
-    pub(super) fn fault(&self, socket: &mut Socket) -> Result<Option<String>, Error> {
+    pub(super) fn fault(&self, socket: &mut Socket) -> Result<Option<String>> {
         for set in [&APART, &PORTS] {
             if element(socket, set, &[interface(self.held)?])?.is_none() {
                 return Ok(Some(format!(
@@ -220,12 +215,12 @@ impl Holding<'_> {
     }
 
     /// Whether an earlier ADD of the attachment left another one.
-    pub(super) fn replaces(&self, socket: &mut Socket) -> Result<bool, Error> {
+    pub(super) fn replaces(&self, socket: &mut Socket) -> Result<bool> {
         let found = element(socket, &PORTS, &[interface(self.derived)?])?;
         Ok(found.is_some_and(|found| found.comment.as_deref() != Some(&self.comment())))
     }
 
-    fn keys(&self) -> Result<Vec<Key>, Error> {
+    fn keys(&self) -> Result<Vec<Key>> {
         let held = interface(self.held)?;
         let keys = self.addresses.iter().flat_map(|address| {
             let (family, address) = (usize::from(address.is_ipv6()), Field::from(*address));
@@ -254,7 +249,7 @@ pub(super) fn forget(
     batch: &mut Batch,
     derived: &str,
     gone: &mut Vec<Key>,
-) -> Result<(), Error> {
+) -> Result<()> {
     let port = interface(derived)?;
     let own = (PORTS, vec![port]);
     let Some(found) = element(socket, &PORTS, &[port])?.filter(|_| !gone.contains(&own)) else {
@@ -287,7 +282,7 @@ pub(super) fn del(
     batch: &mut Batch,
     port: Field,
     comment: Option<&str>,
-) -> Result<usize, Error> {
+) -> Result<usize> {
     let held = if element(socket, &APART, &[port])?.is_some() { Some(port) } else { find(socket, comment)? };
     if let Some(port) = held {
         batch.del_element(&APART, &[port]);
@@ -295,7 +290,7 @@ pub(super) fn del(
     Ok(usize::from(held.is_some()))
 }
 
-fn find(socket: &mut Socket, comment: Option<&str>) -> Result<Option<Field>, Error> {
+fn find(socket: &mut Socket, comment: Option<&str>) -> Result<Option<Field>> {
     let Some(comment) = comment else { return Ok(None) };
     let elements = socket.elements(&APART)?;
     let found = elements.iter().find(|element| element.comment.as_deref() == Some(comment));
@@ -304,12 +299,7 @@ fn find(socket: &mut Socket, comment: Option<&str>) -> Result<Option<Field>, Err
 
 /// Adds to a transaction that removes that many of a bridge's elements, the last ones, what the bridge itself has, and the
 /// table where it was the last bridge.
-pub(super) fn del_bridge(
-    socket: &mut Socket,
-    batch: &mut Batch,
-    bridge: &str,
-    removed: usize,
-) -> Result<(), Error> {
+pub(super) fn del_bridge(socket: &mut Socket, batch: &mut Batch, bridge: &str, removed: usize) -> Result<()> {
     let bridge = interface(bridge)?;
     let own = element(socket, &APART, &[bridge])?.is_some();
     if own {
@@ -326,7 +316,7 @@ pub(super) fn del_bridge(
 }
 
 /// Whether the table is there, and nothing needs it.
-pub(super) fn is_unused(socket: &mut Socket) -> Result<bool, Error> {
+pub(super) fn is_unused(socket: &mut Socket) -> Result<bool> {
     Ok(socket.references(&PLAIN)? == Some(0))
 }
 

@@ -7,7 +7,7 @@ use ipnetwork::IpNetwork;
 use nftables::{Batch, Chain, Expr, Field, Set, Socket, Table, WholeRule};
 
 use super::ingress;
-use crate::error::Error;
+use crate::error::Result;
 
 /// What the fault begins with by which nothing is open.
 pub(super) const LETS_NOT: &str = "does not let";
@@ -61,7 +61,7 @@ impl<'a> Part<'a> {
 }
 
 /// Names the first thing by which a table differs.
-pub(super) fn fault(socket: &mut Socket, table: &Table, parts: &[Part]) -> Result<Option<String>, Error> {
+pub(super) fn fault(socket: &mut Socket, table: &Table, parts: &[Part]) -> Result<Option<String>> {
     match socket.is_dormant(table)? {
         None => return Ok(Some(format!("table {table} does not exist"))),
         Some(true) => return Ok(Some(format!("table {table} is switched off (flags dormant)"))),
@@ -91,7 +91,7 @@ pub(super) fn mend(
     table: &Table,
     sets: &[Set],
     parts: &[Part],
-) -> Result<(), Error> {
+) -> Result<()> {
     match socket.is_dormant(table)? {
         None => drop(batch.create_table(table)),
         // The kernel takes no base chain in the transaction that switches its table on.

@@ -15,7 +15,7 @@ use super::ports::{self, Port};
 use super::removal::{Take, close_all_links, enter, leave, remove};
 use super::table::{FROM, INTO, MEMBERS, TABLE, boot, chain_of, mark, members};
 use crate::conf::{Conf, Gate};
-use crate::error::Error;
+use crate::error::{Error, Result, config, differs};
 use crate::filter::owner::{comment, element, interface};
 use crate::names;
 use crate::parts::br_netfilter;
@@ -56,7 +56,7 @@ impl<'a> BridgeGate<'a> {
         (held, derived): (Held, &str),
         switches: Option<BridgeNetfilter>,
         has_fault: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let mut gone = Vec::new();
         if has_fault {
             gone = self.mend(socket, batch, held.attachment, switches)?;
@@ -83,7 +83,7 @@ impl<'a> BridgeGate<'a> {
         batch: &mut Batch,
         attachment: &Attachment,
         switches: Option<BridgeNetfilter>,
-    ) -> Result<Vec<frames::Key>, Error> {
+    ) -> Result<Vec<frames::Key>> {
         let (names, bridge, boot) = (self.names(), interface(self.bridge.as_str())?, boot());
         let living = ports::on(self.bridge.as_str())?;
         self.remove_another(socket, &living)?;
@@ -127,7 +127,7 @@ impl<'a> BridgeGate<'a> {
     }
 
     /// Names the first thing by which the gate is not as it should be.
-    fn fault(&self, socket: &mut Socket) -> Result<Option<String>, Error> {
+    fn fault(&self, socket: &mut Socket) -> Result<Option<String>> {
         let (names, bridge) = (self.names(), interface(self.bridge.as_str())?);
         let parts = names.parts(self.gate, bridge, Some(&boot()), self.from);
         if let Some(fault) = layout::fault(socket, &TABLE, &parts)? {
@@ -144,7 +144,7 @@ impl<'a> BridgeGate<'a> {
     }
 
     /// Names the map that does not lead to the gate.
-    fn leads(&self, socket: &mut Socket, bridge: Field) -> Result<Option<String>, Error> {
+    fn leads(&self, socket: &mut Socket, bridge: Field) -> Result<Option<String>> {
         let chain = self.names().gate;
         for map in chains::maps(self.gate) {
             let found = element(socket, map, &[bridge])?.and_then(|found| found.data);
@@ -159,7 +159,7 @@ impl<'a> BridgeGate<'a> {
     }
 
     /// Whether the gate is whole as an older version made it: it stays so until the next ADD or repair.
-    fn is_of_an_older_version(&self, socket: &mut Socket) -> Result<bool, Error> {
+    fn is_of_an_older_version(&self, socket: &mut Socket) -> Result<bool> {
         let (names, bridge) = (self.names(), interface(self.bridge.as_str())?);
         let parts = names.parts(self.gate, bridge, None, &[]);
         Ok(mark(socket, &names.chain())?.is_none()
@@ -169,7 +169,7 @@ impl<'a> BridgeGate<'a> {
     }
 
     /// Refuses a bridge that another network closes otherwise; removes the gate that another boot left for it.
-    fn remove_another(&self, socket: &mut Socket, living: &[Port]) -> Result<(), Error> {
+    fn remove_another(&self, socket: &mut Socket, living: &[Port]) -> Result<()> {
         let bridge = interface(self.bridge.as_str())?;
         for map in [&INTO, &FROM] {
             let Some(found) = element(socket, map, &[bridge])? else { continue };
@@ -188,13 +188,13 @@ impl<'a> BridgeGate<'a> {
     }
 
     fn another(&self) -> Error {
-        Error::Config {
-            problem: format!(
+        config(
+            format!(
                 "bridge {} belongs to a network with other \"ingress\", \"internal\" or \"icc\"",
                 self.bridge
             ),
-            cure: "give this network a bridge of its own",
-        }
+            "give this network a bridge of its own",
+        )
     }
 
     /// Says what is open of a network that has members.
@@ -203,7 +203,7 @@ impl<'a> BridgeGate<'a> {
         links: &mut netlink::Socket,
         bridge: &Link,
         network: &NetworkName,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let prefix = names::alias_prefix(network);
         let is_member = |port: &Link| {
             port.carrier && port.alias.as_deref().is_some_and(|alias| alias.starts_with(&prefix))
@@ -225,7 +225,7 @@ impl<'a> BridgeGate<'a> {
     }
 
     /// Names what differs from what [`Put`] set up.
-    pub(in crate::filter) fn check(&self, socket: &mut Socket, held: Held) -> Result<(), Error> {
+    pub(in crate::filter) fn check(&self, socket: &mut Socket, held: Held) -> Result<()> {
         let derived = names::host_interface(held.attachment);
         let mut fault = self.fault(socket)?;
         if fault.is_none() && self.gate.apart {
@@ -238,9 +238,9 @@ impl<'a> BridgeGate<'a> {
         }
         match fault {
             Some(fault) if fault.starts_with(layout::LETS_NOT) => {
-                Err(Error::Differs(format!("bridge {} {fault}", self.bridge)))
+                differs(format!("bridge {} {fault}", self.bridge))
             }
-            Some(fault) => Err(Error::Differs(format!("bridge {} is not closed: {fault}", self.bridge))),
+            Some(fault) => differs(format!("bridge {} is not closed: {fault}", self.bridge)),
             None => Ok(()),
         }
     }
@@ -281,7 +281,7 @@ impl Entry<Error> for Put<'_> {
         TABLE
     }
 
-    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<(), Error> {
+    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<()> {
         // A member of another gate, by an earlier ADD of the same attachment.
         let found = element(socket, &MEMBERS, &[interface(&self.derived)?])?;
         if found.is_some_and(|found| chain_of(&found) != Some(self.gate.names().gate)) {
@@ -293,7 +293,7 @@ impl Entry<Error> for Put<'_> {
     }
 
     /// What was put in place is read as well.
-    fn is_settled(&mut self, socket: &mut Socket) -> Result<bool, Error> {
+    fn is_settled(&mut self, socket: &mut Socket) -> Result<bool> {
         Ok(self.fault.is_none() || self.gate.fault(socket)?.is_none())
     }
 

@@ -8,7 +8,7 @@ use super::frames;
 use super::ports::{self, Port};
 use super::table::{FROM, GATES, INTO, MEMBERS, TABLE, chain_of, mark};
 use crate::bridge_lock::Exclusive;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::filter::owner::{element, first_word, interface};
 use crate::parts::br_netfilter;
 
@@ -33,7 +33,7 @@ impl<'a> Take<'a> {
     }
 
     /// Adds to a transaction that the port is no member any more, and says what of it leaves the gate.
-    fn leave<'p>(&mut self, socket: &mut Socket, batch: &mut Batch) -> Result<Leaving<'p>, Error>
+    fn leave<'p>(&mut self, socket: &mut Socket, batch: &mut Batch) -> Result<Leaving<'p>>
     where
         'a: 'p,
     {
@@ -76,7 +76,7 @@ impl Entry<Error> for Take<'_> {
         TABLE
     }
 
-    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<(), Error> {
+    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<()> {
         self.alone = None;
         let (start, batch) = (change.batch.len(), &mut change.batch);
         let leaving = self.leave(socket, batch)?;
@@ -88,7 +88,7 @@ impl Entry<Error> for Take<'_> {
         Ok(())
     }
 
-    fn is_settled(&mut self, socket: &mut Socket) -> Result<bool, Error> {
+    fn is_settled(&mut self, socket: &mut Socket) -> Result<bool> {
         self.alone = None;
         let Some((chain, bridge)) = &self.left else { return Ok(true) };
         if is_unused(socket, chain, bridge)? {
@@ -116,7 +116,7 @@ fn open_if_unused(
     name: &str,
     bridge: &str,
     leaving: Leaving,
-) -> Result<Option<Exclusive>, Error> {
+) -> Result<Option<Exclusive>> {
     let chain = Chain::new(TABLE, name);
     let Some(references) = socket.references(&chain)? else { return Ok(None) };
     let (gates, own) = elements_of(socket, name, bridge)?;
@@ -139,7 +139,7 @@ fn open_if_unused(
 }
 
 /// Whether a gate is there, and nothing leads to it but what it has of its own.
-fn is_unused(socket: &mut Socket, name: &str, bridge: &str) -> Result<bool, Error> {
+fn is_unused(socket: &mut Socket, name: &str, bridge: &str) -> Result<bool> {
     let Some(references) = socket.references(&Chain::new(TABLE, name))? else { return Ok(false) };
     let (gates, own) = elements_of(socket, name, bridge)?;
     Ok(references == gates.len() + usize::from(own))
@@ -151,7 +151,7 @@ pub(super) fn leave(
     socket: &mut Socket,
     batch: &mut Batch,
     ports: &[String],
-) -> Result<(usize, Vec<frames::Key>), Error> {
+) -> Result<(usize, Vec<frames::Key>)> {
     let (mut removed, mut gone) = (0, Vec::new());
     for port in ports {
         let key = interface(port)?;
@@ -163,7 +163,7 @@ pub(super) fn leave(
 }
 
 /// Adds to a transaction that no link of any bridge is open.
-pub(super) fn close_all_links(socket: &mut Socket, batch: &mut Batch) -> Result<(), Error> {
+pub(super) fn close_all_links(socket: &mut Socket, batch: &mut Batch) -> Result<()> {
     for chain in socket.chain_names(&TABLE)? {
         if let Some(names) = Names::of_between(&chain) {
             chains::close_links(batch, &names.links());
@@ -180,7 +180,7 @@ pub(super) fn remove(
     name: &str,
     bridge: &str,
     removed: usize,
-) -> Result<(), Error> {
+) -> Result<()> {
     let port = interface(bridge)?;
     let (gates, own) = elements_of(socket, name, bridge)?;
     for (map, _) in &gates {
@@ -203,9 +203,9 @@ pub(super) fn remove(
 type Leading = (&'static Set<'static>, Element);
 
 /// The maps' elements that lead a bridge to its gate, and whether it has one of its own among the members.
-fn elements_of(socket: &mut Socket, name: &str, bridge: &str) -> Result<(Vec<Leading>, bool), Error> {
+fn elements_of(socket: &mut Socket, name: &str, bridge: &str) -> Result<(Vec<Leading>, bool)> {
     let key = [interface(bridge)?];
-    let mut leads = |map| -> Result<_, Error> {
+    let mut leads = |map| -> Result<_> {
         Ok(element(socket, map, &key)?.filter(|found| chain_of(found).as_deref() == Some(name)))
     };
     let mut gates = Vec::new();
@@ -216,10 +216,9 @@ fn elements_of(socket: &mut Socket, name: &str, bridge: &str) -> Result<(Vec<Lea
 }
 
 /// Adds ports to those of a gate, with the element whose presence shows that the map has not been flushed.
-pub(super) fn enter(batch: &mut Batch, name: &str, bridge: &str, ports: Vec<&Port>) -> Result<(), Error> {
-    let leads = |key: &str| -> Result<Element, Error> {
-        Ok(Element::new(&[interface(key)?]).verdict(Verdict::goto(name)))
-    };
+pub(super) fn enter(batch: &mut Batch, name: &str, bridge: &str, ports: Vec<&Port>) -> Result<()> {
+    let leads =
+        |key: &str| -> Result<Element> { Ok(Element::new(&[interface(key)?]).verdict(Verdict::goto(name))) };
     batch.add_element(&MEMBERS, &leads(bridge)?);
     for port in ports {
         batch.add_element(&MEMBERS, &leads(&port.name)?.comment(port.comment(bridge)));

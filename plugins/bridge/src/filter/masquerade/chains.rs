@@ -19,7 +19,7 @@ use ipnetwork::IpNetwork;
 use iptables::{Family, Iptables, Rule, Transaction, Variant};
 
 use super::wanted::Masquerade;
-use crate::error::Error;
+use crate::error::{Result, differs};
 
 pub(in crate::filter) use place::name;
 use place::{BASE, TABLE};
@@ -113,7 +113,7 @@ impl Wanted {
 }
 
 /// Sets up what masquerades an attachment.
-pub(in crate::filter) fn add(masquerade: &Masquerade<'_>) -> Result<(), Error> {
+pub(in crate::filter) fn add(masquerade: &Masquerade<'_>) -> Result<()> {
     for family in Family::ALL {
         let Some(wanted) = Wanted::new(masquerade, family) else { continue };
         let program = Iptables::find(family)?;
@@ -130,20 +130,20 @@ pub(in crate::filter) fn add(masquerade: &Masquerade<'_>) -> Result<(), Error> {
 }
 
 /// As [`add`]; says whether the programs are of the legacy variant.
-pub(in crate::filter) fn add_and_tell_legacy(masquerade: &Masquerade<'_>) -> Result<bool, Error> {
+pub(in crate::filter) fn add_and_tell_legacy(masquerade: &Masquerade<'_>) -> Result<bool> {
     add(masquerade)?;
     Ok(Iptables::find(Family::V4)?.variant()? == Variant::Legacy)
 }
 
 /// Names what differs from what [`add`] set up.
-pub(in crate::filter) fn check(masquerade: &Masquerade<'_>) -> Result<(), Error> {
+pub(in crate::filter) fn check(masquerade: &Masquerade<'_>) -> Result<()> {
     for family in Family::ALL {
         let Some(wanted) = Wanted::new(masquerade, family) else { continue };
         let program = Iptables::find(family)?;
         let base = program.rules(TABLE, BASE)?.unwrap_or_default();
         let differs = |what: String| {
             let program = program.path().display();
-            Err(Error::Differs(format!("{what} is not masqueraded: {program} -t {TABLE} has no rule for it")))
+            differs(format!("{what} is not masqueraded: {program} -t {TABLE} has no rule for it"))
         };
         let leads = |source: &&String| base.iter().any(|rule| wanted.leads(rule, source));
         if let Some(missing) = wanted.sources.iter().find(|source| !leads(source)) {
@@ -159,18 +159,18 @@ pub(in crate::filter) fn check(masquerade: &Masquerade<'_>) -> Result<(), Error>
             chain.iter().any(is_it)
         };
         if let Some(missing) = wanted.except.iter().find(|network| !keeps(network)) {
-            return Err(Error::Differs(format!(
+            return differs(format!(
                 "packets to {missing} do not keep their source: chain {} of {} has no rule for it",
                 wanted.chain,
                 program.path().display()
-            )));
+            ));
         }
     }
     Ok(())
 }
 
 /// Whether the programs are there and work.
-pub(in crate::filter) fn status() -> Result<(), Error> {
+pub(in crate::filter) fn status() -> Result<()> {
     for family in Family::ALL {
         let program = Iptables::find(family)?;
         // A kernel without IPv6 has no table for it either.

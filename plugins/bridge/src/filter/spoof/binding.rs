@@ -37,7 +37,7 @@ use nftables::{
 };
 
 use super::guard::TABLE;
-use crate::error::Error;
+use crate::error::Result;
 use crate::filter::owner::{comment, first_word};
 use crate::mac;
 use crate::parts::lease::Ipam;
@@ -149,7 +149,7 @@ pub(super) fn enter(batch: &mut Batch, port: Field, attachment: &Attachment, giv
 }
 
 /// Deletes the elements of a port, and says whether there are any. What another program has flushed is skipped.
-pub(super) fn leave(socket: &mut Socket, batch: &mut Batch, port: Field) -> Result<bool, Error> {
+pub(super) fn leave(socket: &mut Socket, batch: &mut Batch, port: Field) -> Result<bool> {
     let Some(bound) = socket.get_element(&BOUND, &[port])? else { return Ok(false) };
     batch.del_element(&BOUND, &[port]);
     let (mac, count) = first_word(&bound).and_then(|word| word.split_once('/')).unwrap_or_default();
@@ -173,7 +173,7 @@ pub(super) fn leave_elements(
     batch: &mut Batch,
     port: Field,
     given: &Given,
-) -> Result<(), Error> {
+) -> Result<()> {
     for (set, key) in given.elements(port) {
         del_if_present(socket, batch, &set, &key)?;
     }
@@ -183,7 +183,7 @@ pub(super) fn leave_elements(
     Ok(())
 }
 
-fn del_if_present(socket: &mut Socket, batch: &mut Batch, set: &Set, key: &[Field]) -> Result<(), Error> {
+fn del_if_present(socket: &mut Socket, batch: &mut Batch, set: &Set, key: &[Field]) -> Result<()> {
     if socket.get_element(set, key)?.is_some() {
         batch.del_element(set, key);
     }
@@ -191,7 +191,7 @@ fn del_if_present(socket: &mut Socket, batch: &mut Batch, set: &Set, key: &[Fiel
 }
 
 /// The first thing that a port is not held to.
-pub(super) fn missing(socket: &mut Socket, port: Field, given: &Given) -> Result<Option<String>, Error> {
+pub(super) fn missing(socket: &mut Socket, port: Field, given: &Given) -> Result<Option<String>> {
     if !skeleton().is_complete(socket)? || socket.get_element(&BOUND, &[port])?.is_none() {
         return Ok(Some("its addresses".to_owned()));
     }

@@ -19,7 +19,7 @@ use nftables::{
     priority,
 };
 
-use crate::error::Error;
+use crate::error::Result;
 use crate::filter::owner::{comment, first_word};
 
 /// The table of both checks.
@@ -52,7 +52,7 @@ pub(super) fn enter(batch: &mut Batch, port: Field, attachment: &Attachment, mac
 }
 
 /// Deletes the elements of a port, and says whether there are any.
-pub(super) fn leave(socket: &mut Socket, batch: &mut Batch, port: Field) -> Result<bool, Error> {
+pub(super) fn leave(socket: &mut Socket, batch: &mut Batch, port: Field) -> Result<bool> {
     let Some(guarded) = socket.get_element(&GUARDED, &[port])? else { return Ok(false) };
     batch.del_element(&GUARDED, &[port]);
     // Another program may have flushed the set.
@@ -66,7 +66,7 @@ pub(super) fn leave(socket: &mut Socket, batch: &mut Batch, port: Field) -> Resu
 }
 
 /// Whether a port may send from this hardware address only.
-pub(super) fn is_held(socket: &mut Socket, port: Field, mac: Mac) -> Result<bool, Error> {
+pub(super) fn is_held(socket: &mut Socket, port: Field, mac: Mac) -> Result<bool> {
     Ok(skeleton().is_complete(socket)?
         && socket.get_element(&GUARDED, &[port])?.is_some()
         && socket.get_element(&ADDRESSES, &[port, Field::Ether(mac.octets())])?.is_some())

@@ -5,13 +5,13 @@ use ipnetwork::IpNetwork;
 use netlink::{Link, Socket};
 
 use crate::conf::Conf;
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 /// Brings a bridge to the configuration. Says whether anything had to be changed; [`restore`] takes it back.
-pub(crate) fn adapt(socket: &mut Socket, conf: &Conf, found: &Link) -> Result<bool, Error> {
+pub(crate) fn adapt(socket: &mut Socket, conf: &Conf, found: &Link) -> Result<bool> {
     let mtu = other_mtu(socket, conf, found)?;
     let filter = conf.vlans.is_some() && found.vlan_filtering != Some(true);
-    let promiscuous = conf.promiscuous && !found.promisc;
+    let promiscuous = conf.keys.promisc_mode && !found.promisc;
     if mtu.is_none() && !filter && !promiscuous && found.up {
         return Ok(false);
     }
@@ -46,7 +46,7 @@ pub(crate) fn adapt(socket: &mut Socket, conf: &Conf, found: &Link) -> Result<bo
 
 /// The MTU that a bridge is to be given. Beside ports it stays as it is: the kernel keeps it at the least of theirs, unless
 /// it was set by hand, on the operator's own responsibility.
-fn other_mtu(socket: &mut Socket, conf: &Conf, bridge: &Link) -> Result<Option<u32>, Error> {
+fn other_mtu(socket: &mut Socket, conf: &Conf, bridge: &Link) -> Result<Option<u32>> {
     match conf.mtu {
         Some(mtu) if mtu != bridge.mtu && !socket.has_ports(bridge.index)? => Ok(Some(mtu)),
         _ => Ok(None),
@@ -54,7 +54,7 @@ fn other_mtu(socket: &mut Socket, conf: &Conf, bridge: &Link) -> Result<Option<u
 }
 
 /// Takes back what [`adapt`] changed, unless another ADD relies on it by now: then the bridge has ports.
-pub(crate) fn restore(socket: &mut Socket, before: &Link) -> Result<(), Error> {
+pub(crate) fn restore(socket: &mut Socket, before: &Link) -> Result<()> {
     let Some(now) = socket.get_link_by_index(before.index)? else {
         return Ok(());
     };
@@ -77,7 +77,7 @@ pub(crate) fn restore(socket: &mut Socket, before: &Link) -> Result<(), Error> {
 }
 
 /// Whether a link has IPv6 addresses of its own, which the kernel takes away when it is set down.
-fn loses_addresses(socket: &mut Socket, link: u32) -> Result<bool, Error> {
+fn loses_addresses(socket: &mut Socket, link: u32) -> Result<bool> {
     let is_its_own =
         |network: IpNetwork| matches!(network, IpNetwork::V6(v6) if !v6.ip().is_unicast_link_local());
     Ok(socket.addresses(link)?.iter().any(|address| is_its_own(address.network)))

@@ -10,14 +10,14 @@ use nftables::{Chain, Rule, Socket};
 
 use super::place::{BASE, TABLE, TABLES};
 use super::search::is_from;
-use crate::error::Error;
+use crate::error::Result;
 
 /// The removal of a chain of `nf_tables` with the rules that lead to it; where addresses are given, only of the rules for
 /// those, and of the chain with the last. Costs two questions where there is no such chain.
 pub(in crate::filter) fn take(
     chain: &str,
     addresses: &[IpAddr],
-) -> Removal<impl FnMut(&mut Socket, &mut Change) -> Result<(), Error>> {
+) -> Removal<impl FnMut(&mut Socket, &mut Change) -> Result<()>> {
     Removal::new(TABLES[0], move |socket, change| {
         for table in TABLES {
             let (chain, base) = (Chain::new(table, chain), Chain::new(table, BASE));
@@ -37,7 +37,7 @@ pub(in crate::filter) fn take(
 }
 
 /// As [`take`], for what the legacy variant has: by its program, which is only started where it has the table.
-pub(in crate::filter) fn del_legacy(chain: &str, addresses: &[IpAddr]) -> Result<(), Error> {
+pub(in crate::filter) fn del_legacy(chain: &str, addresses: &[IpAddr]) -> Result<()> {
     for program in legacy_programs(TABLE)? {
         program.put(|_| legacy_removal(&program, chain, addresses))?;
     }
@@ -45,11 +45,7 @@ pub(in crate::filter) fn del_legacy(chain: &str, addresses: &[IpAddr]) -> Result
 }
 
 /// What [`del_legacy`] has to change as things are; `None` where there is no such chain.
-fn legacy_removal(
-    program: &Iptables,
-    chain: &str,
-    addresses: &[IpAddr],
-) -> Result<Option<Transaction>, Error> {
+fn legacy_removal(program: &Iptables, chain: &str, addresses: &[IpAddr]) -> Result<Option<Transaction>> {
     let Some(rules) = program.rules(TABLE, chain)? else { return Ok(None) };
     let base = program.rules(TABLE, BASE)?.unwrap_or_default();
     let is_ours = |rule: &iptables::Rule| {
@@ -77,7 +73,7 @@ pub(in crate::filter) fn gc(
     socket: &mut Socket,
     network: &NetworkName,
     valid: &[&ContainerId],
-) -> Result<(), Error> {
+) -> Result<()> {
     for table in TABLES {
         for (chain, comment) in socket.entries(&Chain::new(table, BASE))? {
             if is_stale(&chain, &comment, network, valid) {
@@ -89,7 +85,7 @@ pub(in crate::filter) fn gc(
 }
 
 /// As [`gc`], for what the legacy variant has.
-pub(in crate::filter) fn gc_legacy(network: &NetworkName, valid: &[&ContainerId]) -> Result<(), Error> {
+pub(in crate::filter) fn gc_legacy(network: &NetworkName, valid: &[&ContainerId]) -> Result<()> {
     for program in legacy_programs(TABLE)? {
         for (chain, comment) in program.entries(TABLE, BASE)? {
             if is_stale(&chain, &comment, network, valid) {

@@ -8,7 +8,7 @@ use iptables::legacy_programs;
 use nftables::{Chain, Clause, Rule, Selector, Socket};
 
 use super::place::{BASE, TABLE, TABLES};
-use crate::error::Error;
+use crate::error::Result;
 
 /// Whether a rule is for packets from one of some addresses; where none are given, from any.
 pub(in crate::filter) fn is_from(rule: &Rule, addresses: &[IpAddr]) -> bool {
@@ -39,7 +39,7 @@ pub(in crate::filter) fn not_masqueraded(
     socket: &mut Socket,
     chain: &str,
     mut addresses: Vec<IpAddr>,
-) -> Result<Vec<IpAddr>, Error> {
+) -> Result<Vec<IpAddr>> {
     for table in TABLES {
         if addresses.is_empty() || !socket.rules(&Chain::new(table, chain))?.iter().any(masquerades) {
             continue;
@@ -57,7 +57,7 @@ pub(in crate::filter) fn not_masqueraded(
 pub(in crate::filter) fn not_masqueraded_by_legacy(
     chain: &str,
     mut addresses: Vec<IpAddr>,
-) -> Result<Vec<IpAddr>, Error> {
+) -> Result<Vec<IpAddr>> {
     for program in legacy_programs(TABLE)? {
         let rules = program.rules(TABLE, chain)?.unwrap_or_default();
         if !rules.iter().any(|rule| rule.target() == Some("MASQUERADE")) {

@@ -11,7 +11,7 @@ use nftables::{
 };
 
 use super::owner_record::Record;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::filter::owner::interface;
 
 pub(super) const TABLE: Table = Table::new(Family::Inet, "cleat_bridge");
@@ -67,7 +67,7 @@ pub(super) fn places<'e>(
     address: IpAddr,
     home: &str,
     exceptions: impl Iterator<Item = &'e str>,
-) -> Result<Vec<Place>, Error> {
+) -> Result<Vec<Place>> {
     let homes = if address.is_ipv4() { &HOME4 } else { &HOME6 };
     let mut places = vec![
         Place::of(members(address), vec![address.into()]),
@@ -86,7 +86,7 @@ pub(super) fn members(address: IpAddr) -> &'static Set<'static> {
 pub(super) const RULES: usize = 2;
 
 /// Adds the rules that masquerade, in place of all others of their chain.
-pub(super) fn add_rules(batch: &mut Batch) -> Result<(), Error> {
+pub(super) fn add_rules(batch: &mut Batch) -> Result<()> {
     batch.add_chain(&POST).flush_chain(&POST);
     let families = [
         (Selector::IpSaddr, MASQ4, HOME4, Selector::IpDaddr, "224.0.0.0/4"),
@@ -130,7 +130,7 @@ pub(super) fn types(is_ipv4: bool) -> &'static [Type] {
 }
 
 /// The places that an owner's record names.
-pub(super) fn owned_places(record: &Record) -> Result<Vec<Place>, Error> {
+pub(super) fn owned_places(record: &Record) -> Result<Vec<Place>> {
     let mut all = Vec::new();
     for address in record.addresses() {
         all.extend(places(address, record.home(), record.exceptions())?);
@@ -139,7 +139,7 @@ pub(super) fn owned_places(record: &Record) -> Result<Vec<Place>, Error> {
 }
 
 /// The element of an owner.
-pub(super) fn owner_element(owner: &str, record: &Record) -> Result<Element, Error> {
+pub(super) fn owner_element(owner: &str, record: &Record) -> Result<Element> {
     let element = Element::new(&[interface(owner)?]).verdict(Verdict::goto(MEMBERS.name));
     Ok(element.comment(record.as_str()))
 }

@@ -15,7 +15,7 @@ use super::layout::{
 };
 use super::owner_record::Record;
 use super::removal::take;
-use crate::error::Error;
+use crate::error::{Error, Result, differs};
 use crate::filter::masquerade::wanted::Masquerade;
 use crate::filter::owner::{comment, first_word, interface};
 use crate::names;
@@ -47,10 +47,10 @@ impl<'a> Members<'a> {
     }
 
     /// Where the elements are, but for the owner's.
-    fn places(&self) -> Result<Vec<Place>, Error> {
+    fn places(&self) -> Result<Vec<Place>> {
         let words: Vec<String> = self.except.iter().map(exception_word).collect();
         let places = |address: &IpAddr| places(*address, self.home, words.iter().map(String::as_str));
-        Ok(self.addresses.iter().map(places).collect::<Result<Vec<_>, Error>>()?.concat())
+        Ok(self.addresses.iter().map(places).collect::<Result<Vec<_>>>()?.concat())
     }
 
     fn record(&self) -> Record {
@@ -58,7 +58,7 @@ impl<'a> Members<'a> {
     }
 
     /// Names what differs from what [`Put`] set up.
-    pub(in crate::filter) fn check(&self, socket: &mut Socket) -> Result<(), Error> {
+    pub(in crate::filter) fn check(&self, socket: &mut Socket) -> Result<()> {
         for place in self.places()? {
             let (set, key) = (place.set(), &place.key);
             let found = socket.get_element(&set, key)?;
@@ -67,26 +67,26 @@ impl<'a> Members<'a> {
                 None => false,
             };
             if !is_there && place.is_exception() {
-                return Err(Error::Differs(format!(
+                return differs(format!(
                     "packets of {} do not keep their source: set {} of table {TABLE} does not have it for {}",
                     key[0], set.name, self.owner
-                )));
+                ));
             }
             if !is_there {
-                return Err(Error::Differs(format!(
+                return differs(format!(
                     "address {} is not masqueraded: set {} of table {TABLE} does not have it for {}",
                     key[0], set.name, self.owner
-                )));
+                ));
             }
         }
         if socket.get_element(&OWNERS, &[interface(&self.owner)?])?.is_none() {
-            return Err(Error::Differs(format!(
+            return differs(format!(
                 "nobody would end masquerading: map {} of table {TABLE} does not have port {}",
                 OWNERS.name, self.owner
-            )));
+            ));
         }
         match self.wrong_rules(&socket.rules(&POST)?) {
-            Some(wrong) => Err(Error::Differs(wrong)),
+            Some(wrong) => differs(wrong),
             None => Ok(()),
         }
     }
@@ -111,7 +111,7 @@ impl<'a> Members<'a> {
     }
 
     /// Puts back what is missing.
-    pub(in crate::filter) fn restore(&self, socket: &mut Socket) -> Result<(), Error> {
+    pub(in crate::filter) fn restore(&self, socket: &mut Socket) -> Result<()> {
         self.clear(socket)?;
         ledger::put(socket, &mut [&mut Put::new(self.clone())])?;
         let rules = socket.rules(&POST)?;
@@ -131,7 +131,7 @@ impl<'a> Members<'a> {
     }
 
     /// The table, unless it is there, and the elements. A table without its chain is filled up.
-    fn enter(&self, socket: &mut Socket, batch: &mut Batch, has_table: bool) -> Result<(), Error> {
+    fn enter(&self, socket: &mut Socket, batch: &mut Batch, has_table: bool) -> Result<()> {
         if !has_table {
             batch.add_table(&TABLE);
             for set in ADDRESSES.into_iter().chain([&OWNERS]) {
@@ -150,7 +150,7 @@ impl<'a> Members<'a> {
         batch: &mut Batch,
         places: Vec<Place>,
         is_new: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         except::prepare(socket, batch, &self.except, is_new)?;
         for place in places {
             batch.create_element(&place.set(), &Element::new(&place.key).comment(self.comment.as_str()));
@@ -160,7 +160,7 @@ impl<'a> Members<'a> {
     }
 
     /// The elements beside those of others that are still there and have the same addresses. Says whether there are any.
-    fn enter_beside(&self, socket: &mut Socket, change: &mut Change) -> Result<bool, Error> {
+    fn enter_beside(&self, socket: &mut Socket, change: &mut Change) -> Result<bool> {
         let mut living = Living::new()?;
         let (mut free, mut others) = (Vec::new(), Vec::new());
         for place in self.places()? {
@@ -188,7 +188,7 @@ impl<'a> Members<'a> {
 
     /// Removes what is there of the owner, and what stands under the addresses with all that its owner has, unless that one is
     /// still there.
-    fn clear(&self, socket: &mut Socket) -> Result<(), Error> {
+    fn clear(&self, socket: &mut Socket) -> Result<()> {
         take(socket, &self.owner, self.addresses)?;
         let mut living = Living::new()?;
         for place in self.places()? {
@@ -207,7 +207,7 @@ impl<'a> Members<'a> {
                 None => left.is_none(),
             };
             if !is_anybodys {
-                let removal = |socket: &mut Socket, change: &mut Change| -> Result<(), Error> {
+                let removal = |socket: &mut Socket, change: &mut Change| -> Result<()> {
                     if socket.get_element(&set, key)? == left {
                         change.batch.del_element(&set, key);
                     }
@@ -220,7 +220,7 @@ impl<'a> Members<'a> {
     }
 
     /// Has another owner's record name this one as an heir. Heirs that have gone are left out.
-    fn become_heir(&self, socket: &mut Socket, batch: &mut Batch, other: &str) -> Result<(), Error> {
+    fn become_heir(&self, socket: &mut Socket, batch: &mut Batch, other: &str) -> Result<()> {
         let key = [interface(other)?];
         // Where the other has no record, its heirs are looked for when it goes.
         let Some(found) = socket.get_element(&OWNERS, &key)? else { return Ok(()) };
@@ -259,7 +259,7 @@ impl Entry<Error> for Put<'_> {
         TABLE
     }
 
-    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<(), Error> {
+    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<()> {
         // To try and be refused would cost the kernel a grace period, some ten milliseconds.
         let has_table = socket.has_chain(&MEMBERS)?;
         let is_in_the_way = has_table && (change.is_blocked || self.is_beside);
@@ -270,7 +270,7 @@ impl Entry<Error> for Put<'_> {
         if self.is_beside { Ok(()) } else { self.members.enter(socket, &mut change.batch, has_table) }
     }
 
-    fn is_settled(&mut self, socket: &mut Socket) -> Result<bool, Error> {
+    fn is_settled(&mut self, socket: &mut Socket) -> Result<bool> {
         if !self.is_beside {
             return Ok(true);
         }
@@ -291,11 +291,11 @@ struct Living {
 }
 
 impl Living {
-    fn new() -> Result<Self, Error> {
+    fn new() -> Result<Self> {
         Ok(Self { links: netlink::Socket::open()?, known: HashMap::new() })
     }
 
-    fn has(&mut self, owner: &str) -> Result<bool, Error> {
+    fn has(&mut self, owner: &str) -> Result<bool> {
         if let Some(known) = self.known.get(owner) {
             return Ok(*known);
         }

@@ -12,7 +12,7 @@ use super::layout::{
     ADDRESSES, MEMBERS, OWNERS, POST, Place, TABLE, exception_set, members, owned_places, types,
 };
 use super::owner_record::Record;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::filter::owner::{first_word, interface, ports_of};
 
 /// The removal of what masquerades an attachment: its elements, the table with the last owner.
@@ -41,7 +41,7 @@ impl Entry<Error> for Take<'_> {
         TABLE
     }
 
-    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<(), Error> {
+    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<()> {
         let (owner, key) = (self.owner, [interface(self.owner)?]);
         let record = socket.get_element(&OWNERS, &key)?.map(|element| Record::of(element.comment));
         let candidates = match &record {
@@ -77,21 +77,21 @@ impl Entry<Error> for Take<'_> {
         Ok(())
     }
 
-    fn is_settled(&mut self, socket: &mut Socket) -> Result<bool, Error> {
+    fn is_settled(&mut self, socket: &mut Socket) -> Result<bool> {
         Ok(!self.was_there || !is_left(socket, 0, &[])? || is_shared(socket)?)
     }
 }
 
 /// Removes what masquerades one owner.
-pub(super) fn take(socket: &mut Socket, owner: &str, addresses: &[IpAddr]) -> Result<(), Error> {
+pub(super) fn take(socket: &mut Socket, owner: &str, addresses: &[IpAddr]) -> Result<()> {
     ledger::put(socket, &mut [&mut Take::new(owner, addresses)])
 }
 
-fn is_of(socket: &mut Socket, owner: &str, place: &Place) -> Result<bool, Error> {
+fn is_of(socket: &mut Socket, owner: &str, place: &Place) -> Result<bool> {
     Ok(socket.get_element(&place.set(), &place.key)?.as_ref().and_then(first_word) == Some(owner))
 }
 
-fn is_any_of(socket: &mut Socket, owner: &str, addresses: &[IpAddr]) -> Result<bool, Error> {
+fn is_any_of(socket: &mut Socket, owner: &str, addresses: &[IpAddr]) -> Result<bool> {
     for address in addresses {
         let set = members(*address);
         if is_of(socket, owner, &Place::of(set, vec![(*address).into()]))? {
@@ -102,7 +102,7 @@ fn is_any_of(socket: &mut Socket, owner: &str, addresses: &[IpAddr]) -> Result<b
 }
 
 /// The places of all elements that name an owner: the slow way, for containers with more than a few addresses.
-fn search(socket: &mut Socket, owner: &str) -> Result<Vec<Place>, Error> {
+fn search(socket: &mut Socket, owner: &str) -> Result<Vec<Place>> {
     let mut places = Vec::new();
     let mut sets: Vec<Place> = ADDRESSES.iter().map(|set| Place::of(set, Vec::new())).collect();
     let excepted = socket.rules(&POST)?;
@@ -127,7 +127,7 @@ fn search(socket: &mut Socket, owner: &str) -> Result<Vec<Place>, Error> {
 
 /// Whether the table is unused once that many owners, and these elements, have gone. Another program may have
 /// flushed the owners; what they had is still in use.
-fn is_left(socket: &mut Socket, owners: usize, going: &[Place]) -> Result<bool, Error> {
+fn is_left(socket: &mut Socket, owners: usize, going: &[Place]) -> Result<bool> {
     if socket.references(&MEMBERS)? != Some(owners) {
         return Ok(false);
     }
@@ -139,7 +139,7 @@ fn is_left(socket: &mut Socket, owners: usize, going: &[Place]) -> Result<bool, 
 }
 
 /// Whether another program has chains in the table, which is then not ours to delete.
-fn is_shared(socket: &mut Socket) -> Result<bool, Error> {
+fn is_shared(socket: &mut Socket) -> Result<bool> {
     /// Two chains, four sets and a map; the sets of exceptions may be more.
     const OWN: u32 = 7;
     if socket.table_uses(&TABLE)?.is_none_or(|uses| uses <= OWN) {
@@ -149,6 +149,6 @@ fn is_shared(socket: &mut Socket) -> Result<bool, Error> {
 }
 
 /// The ports of a network that something masquerades.
-pub(in crate::filter) fn owners(socket: &mut Socket, network: &NetworkName) -> Result<Vec<String>, Error> {
+pub(in crate::filter) fn owners(socket: &mut Socket, network: &NetworkName) -> Result<Vec<String>> {
     ports_of(socket, &OWNERS, network)
 }
