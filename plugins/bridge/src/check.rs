@@ -1,7 +1,7 @@
 //! CHECK: what ADD set up against what there is. Differences are named; what a later plugin of the chain may change
 //! is taken from the previous result, which that plugin has amended.
 
-use cni::{AddResult, Interface, Request, Target};
+use cni::{AddResult, Command, Interface, Request, Target};
 use ipnetwork::IpNetwork;
 use netlink::{Link, Namespace, Socket};
 
@@ -17,10 +17,8 @@ use crate::plan::Plan;
 pub(crate) fn check(request: &Request, target: &Target) -> Result<(), cni::Error> {
     let conf = Conf::new(request, Some(target))?;
     let result = request.conf.require_prev_result()?;
-    conf.ipam.check(request, target)?;
-    let ips = result.container_ips(target.ifname().as_str()).cloned().collect();
-    let routes = result.routes.clone();
-    let plan = Plan::new(&conf, &AddResult { ips, routes, ..AddResult::default() })?;
+    conf.ipam.call(Command::Check, request, Some(target))?;
+    let plan = Plan::of_existing(&conf, result, target.ifname().as_str())?;
     let mut socket = Socket::open().map_err(Error::from)?;
     let port = host(&mut socket, &conf, target, result, &plan)?;
     container(&conf, target, result, &plan)?;
@@ -61,8 +59,7 @@ fn host(socket: &mut Socket, conf: &Conf, target: &Target, result: &AddResult, p
     // That of another program's bridge follows its ports, unless it was kept for the gateway's sake. What the reference makes
     // gets an address from udev afterwards.
     let keeps_mac = found.is_ours && (conf.gateway || names::keeps_mac(&bridge));
-    let told = result.interfaces.iter().find(|told| told.name == name && told.sandbox.is_empty());
-    if let Some(told) = told.filter(|_| keeps_mac) {
+    if let Some(told) = interface(result, name, true).filter(|_| keeps_mac) {
         expect_mac(&bridge, told)?;
     }
     // Beside what the reference made it has not been switched off.
@@ -90,8 +87,7 @@ fn host(socket: &mut Socket, conf: &Conf, target: &Target, result: &AddResult, p
     if port.master != Some(bridge.index) {
         return differs(format!("interface {} is not a port of bridge {name}", port.name));
     }
-    let told = result.interfaces.iter().find(|told| told.name == port.name && told.sandbox.is_empty());
-    if let Some(told) = told.filter(|_| found.is_ours) {
+    if let Some(told) = interface(result, &port.name, true).filter(|_| found.is_ours) {
         expect_mac(port, told)?;
     }
     if let Some(vlans) = &conf.vlans {
@@ -139,11 +135,16 @@ fn container(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> R
     Ok(())
 }
 
-/// What the previous result says of the container's interface.
+/// What a result says of an interface, on the host or in the container.
+pub(crate) fn interface<'a>(result: &'a AddResult, name: &str, on_host: bool) -> Option<&'a Interface> {
+    result.interfaces.iter().find(|told| told.name == name && told.sandbox.is_empty() == on_host)
+}
+
+/// What the previous result says of the container's interface, which it has to name.
 fn container_interface<'a>(result: &'a AddResult, target: &Target) -> Result<&'a Interface> {
     let ifname = target.ifname().as_str();
-    let told = result.interfaces.iter().find(|told| told.name == ifname && !told.sandbox.is_empty());
-    told.ok_or_else(|| Error::Differs(format!("prevResult has no interface {ifname} in a sandbox")))
+    let missing = || Error::Differs(format!("prevResult has no interface {ifname} in a sandbox"));
+    interface(result, ifname, false).ok_or_else(missing)
 }
 
 fn expect_link(socket: &mut Socket, name: &str) -> Result<Link> {

@@ -186,7 +186,7 @@ pub(crate) fn take(leftover: Leftover) -> Result<()> {
     let Leftover { attachment, masqueraded, is_foreign, gated } = leftover;
     let del_legacy = || masqueraded.map_or(Ok(()), |addresses| masquerade::del_legacy(attachment, addresses));
     let Some(mut socket) = Socket::open_if_supported()? else { return del_legacy() };
-    let port = names::host_interface(attachment);
+    let port = attachment.host_interface();
     let chain = masquerade::chain_name(&attachment.network, &attachment.container_id);
     let mut table = masqueraded.map(|addresses| masquerade::Take::new(&port, addresses));
     let mut chains = masqueraded.map(|addresses| masquerade::take_chains(&chain, addresses));

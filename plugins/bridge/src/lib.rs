@@ -24,7 +24,7 @@ mod solicited_node;
 use std::process::ExitCode;
 
 use cni::schema::{self, Described};
-use cni::{AddResult, Plugin, Request, Target};
+use cni::{AddResult, Command, Plugin, Request, Target};
 use netlink::{Family, Namespace, Socket};
 
 pub use error::{Error, OBSTACLE, is_the_hosts};
@@ -79,7 +79,7 @@ impl Plugin for Bridge {
 
     fn status(request: &Request) -> Result<(), cni::Error> {
         let conf = Conf::new(request, None)?;
-        conf.ipam.status(request)?;
+        conf.ipam.call(Command::Status, request, None)?;
         if conf.keeps_apart() {
             br_netfilter::expect()?;
         }

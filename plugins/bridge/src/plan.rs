@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use cni::{AddResult, Ip};
+use cni::{AddResult, Dns, Ip};
 use ipnetwork::IpNetwork;
 
 use crate::conf::Conf;
@@ -17,6 +17,8 @@ pub(crate) struct Plan {
     pub result_routes: Vec<cni::Route>,
     /// The container's routes as the kernel gets them, each with its gateway; the link is not known yet.
     pub routes: Vec<netlink::Route>,
+    /// The name servers of the result: the configuration's, or those that IPAM gave.
+    pub dns: Dns,
     /// The addresses of the bridge: one for each gateway, with its subnet's prefix length.
     pub gateways: Vec<IpNetwork>,
 }
@@ -53,7 +55,14 @@ impl Plan {
             }
         }
         let routes = result_routes.iter().map(|route| kernel_route(route, &ips)).collect();
-        Ok(Self { ips, result_routes, routes, gateways })
+        let dns = if conf.keys.dns.is_empty() { &ipam.dns } else { &conf.keys.dns };
+        Ok(Self { ips, result_routes, routes, dns: dns.clone(), gateways })
+    }
+
+    /// The plan of an attachment that exists, as a previous result has it.
+    pub(crate) fn of_existing(conf: &Conf, result: &AddResult, ifname: &str) -> Result<Self> {
+        let (ips, routes) = (result.container_ips(ifname).cloned().collect(), result.routes.clone());
+        Self::new(conf, &AddResult { ips, routes, ..AddResult::default() })
     }
 
     /// The container's addresses.

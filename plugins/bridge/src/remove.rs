@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use cni::{Request, Target};
+use cni::{Command, Request, Target};
 use netlink::{Namespace, Socket};
 
 use crate::conf;
@@ -31,7 +31,7 @@ pub(crate) fn del(request: &Request, target: &Target) -> Result<(), cni::Error> 
     keep(link);
     keep(rules);
     if is_gone {
-        keep(conf.ipam.del(request, target).map_err(Error::from));
+        keep(conf.ipam.call(Command::Del, request, Some(target)).map(drop).map_err(Error::from));
     }
     keep(del_bridge(&conf));
     cni::Error::all(errors)
@@ -51,7 +51,9 @@ fn addresses(request: &Request, target: &Target) -> Vec<IpAddr> {
 pub(crate) fn gc(request: &Request) -> Result<(), cni::Error> {
     let conf = conf::Removal::new(request);
     let (network, mut outcomes) = (&request.conf.network, Vec::new());
-    let Some(mut valid) = request.conf.valid_attachments()? else { return conf.ipam.gc(request) };
+    let Some(mut valid) = request.conf.valid_attachments()? else {
+        return conf.ipam.call(Command::Gc, request, None).map(drop);
+    };
     valid.extend(removal::inhabited(network, &valid)?);
     let request = Request { conf: request.conf.with_valid_attachments(&valid), ..request.clone() };
     let ports = names::host_interfaces(network, &valid);
@@ -62,7 +64,7 @@ pub(crate) fn gc(request: &Request) -> Result<(), cni::Error> {
     let mut errors: Vec<cni::Error> =
         outcomes.into_iter().filter_map(Result::err).map(cni::Error::from).collect();
     if is_gone {
-        errors.extend(conf.ipam.gc(&request).err());
+        errors.extend(conf.ipam.call(Command::Gc, &request, None).err());
     }
     cni::Error::all(errors)
 }

@@ -17,7 +17,6 @@ use nftables::ledger;
 
 use crate::conf::MasqueradeBackend;
 use crate::error::Result;
-use crate::names;
 
 pub(super) use chains::{add as add_chains, name as chain_name, take as take_chains};
 pub(super) use reference::take as take_reference;
@@ -76,7 +75,7 @@ impl Masquerade<'_> {
             Chosen::Iptables => {
                 let is_legacy = chains::add_and_tell_legacy(self)?;
                 if let Some(mut socket) = Socket::open_if_supported()? {
-                    let owner = names::host_interface(self.attachment);
+                    let owner = self.attachment.host_interface();
                     let (mut table, mut reference) =
                         (Take::new(&owner, addresses), reference::take(self.attachment));
                     ledger::put(&mut socket, &mut [&mut table, &mut reference])?;

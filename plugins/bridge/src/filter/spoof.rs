@@ -14,7 +14,6 @@ use nftables::{Chain, Socket, Table};
 
 use super::owner::{interface, ports_of};
 use crate::error::{Error, Result, differs};
-use crate::names;
 use crate::parts::veth::Port;
 
 pub(crate) use binding::Given;
@@ -42,7 +41,7 @@ impl Entry<Error> for Put<'_> {
     }
 
     fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<()> {
-        let port = interface(&names::host_interface(self.attachment))?;
+        let port = interface(&self.attachment.host_interface())?;
         if let Some(mac) = self.mac {
             guard::skeleton().ensure(socket, &mut change.batch)?;
             guard::leave(socket, &mut change.batch, port)?;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use ipnetwork::IpNetwork;
 use netlink::{AddressFlags, Link, Namespace, Socket, sysctl};
 
+use crate::conf::Conf;
 use crate::error::{Error, Result};
 use crate::parts::advertisements;
 use crate::plan::Plan;
@@ -34,13 +35,8 @@ fn expect(socket: &mut Socket, ifname: &str) -> Result<Link> {
 
 /// Brings the container's interface to what was planned. Unless it `heeds` router advertisements, none gives it an address or
 /// a route: who shares the network could send them.
-pub(crate) fn configure(
-    namespace: &Namespace,
-    ifname: &str,
-    plan: &Plan,
-    dad: bool,
-    heeds: bool,
-) -> Result<()> {
+pub(crate) fn configure(namespace: &Namespace, ifname: &str, conf: &Conf, plan: &Plan) -> Result<()> {
+    let dad = conf.keys.enabledad;
     namespace.enter(|| {
         let mut socket = Socket::open()?;
         let link = expect(&mut socket, ifname)?;
@@ -49,7 +45,7 @@ pub(crate) fn configure(
             // The neighbours learn at once that an address has moved here (gratuitous ARP, kernel's ip-sysctl).
             socket.announce_addresses(link.index)?;
         }
-        if !heeds {
+        if !conf.heeds {
             advertisements::refuse_inside(&link);
         }
         if has_v6 {

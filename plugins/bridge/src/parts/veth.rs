@@ -40,7 +40,7 @@ pub(crate) fn add(
     macs: Macs,
     made: &mut Option<u32>,
 ) -> Result<u32> {
-    let (name, ifname) = (names::host_interface(&target.attachment), target.ifname().as_str());
+    let (name, ifname) = (target.attachment.host_interface(), target.ifname().as_str());
     let alias = names::alias(&target.attachment);
     let veth = Veth {
         name: &name,
@@ -133,7 +133,7 @@ pub(crate) struct Port {
 
 /// Finds the host's end. What is not there, or is not what the previous result names, is a difference.
 pub(crate) fn find(socket: &mut Socket, conf: &Conf, target: &Target, result: &AddResult) -> Result<Port> {
-    let own = names::host_interface(&target.attachment);
+    let own = target.attachment.host_interface();
     // Anybody may have a link of that name for himself.
     if let Some(link) = socket.get_link(&own)?.filter(|link| link.kind.as_deref() == Some("veth")) {
         return Ok(Port { link, is_ours: true });

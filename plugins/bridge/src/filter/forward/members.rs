@@ -8,7 +8,6 @@ use super::chains::{all_chains, chains_of_iptables, closed, obstacle, open, ours
 use super::legacy;
 use crate::error::{Error, Result, differs};
 use crate::filter::owner::{comment, first_word, interface, ports_of};
-use crate::names;
 
 const TABLE: Table = Table::new(Family::Inet, "cleat_forward");
 const MEMBERS: Set = Set::vmap(TABLE, "members", &[Type::Ifname]);
@@ -43,7 +42,7 @@ impl Entry<Error> for Put<'_> {
     }
 
     fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<()> {
-        let port = names::host_interface(self.attachment);
+        let port = self.attachment.host_interface();
         let found = socket.get_element(&MEMBERS, &[interface(&port)?])?;
         let is_counted = self.is_repair && found.as_ref().is_some_and(|found| leads_to(found, self.bridge));
         if found.is_some() && !is_counted {
@@ -154,7 +153,7 @@ fn take(socket: &mut Socket, port: &str) -> Result<()> {
 
 /// Names what differs from what [`Put`] set up.
 pub(in crate::filter) fn check(socket: &mut Socket, bridge: &IfName, attachment: &Attachment) -> Result<()> {
-    let port = names::host_interface(attachment);
+    let port = attachment.host_interface();
     let found = socket.get_element(&MEMBERS, &[interface(&port)?])?;
     if !found.is_some_and(|found| leads_to(&found, bridge)) {
         return differs(format!("map {} of table {TABLE} does not have port {port}", MEMBERS.name));

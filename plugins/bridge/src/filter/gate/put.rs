@@ -99,7 +99,7 @@ impl<'a> BridgeGate<'a> {
         layout::mend(socket, batch, &TABLE, &names.sets(), &parts)?;
         // A gate of this boot whose members were flushed may have had them of several networks.
         let label = names::network_label(&attachment.network);
-        let own = names::host_interface(attachment);
+        let own = attachment.host_interface();
         let is_other = |port: &&Port| port.name != own && (is_current || port.is_of(&label));
         let living: Vec<&Port> = living.iter().filter(is_other).collect();
         let dead: &[String] = if is_stale { &members } else { &[] };
@@ -226,7 +226,7 @@ impl<'a> BridgeGate<'a> {
 
     /// Names what differs from what [`Put`] set up.
     pub(in crate::filter) fn check(&self, socket: &mut Socket, held: Held) -> Result<()> {
-        let derived = names::host_interface(held.attachment);
+        let derived = held.attachment.host_interface();
         let mut fault = self.fault(socket)?;
         if fault.is_none() && self.gate.apart {
             fault = self.holding(held, &derived).fault(socket)?;
@@ -268,7 +268,7 @@ impl<'a> Put<'a> {
         held: Held<'a>,
         switches: Option<BridgeNetfilter>,
     ) -> Self {
-        Self { gate, held, derived: names::host_interface(held.attachment), switches, fault: None }
+        Self { gate, held, derived: held.attachment.host_interface(), switches, fault: None }
     }
 
     fn open(&self, fault: String) -> Error {

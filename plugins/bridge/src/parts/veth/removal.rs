@@ -13,7 +13,7 @@ use crate::names;
 /// The host's end by its derived name, if it is there and is what an ADD made.
 pub(crate) fn begin(conf: &conf::Removal, target: &Target) -> Result<Option<Removal>> {
     let mut socket = Socket::open()?;
-    match socket.get_link(&names::host_interface(&target.attachment))? {
+    match socket.get_link(&target.attachment.host_interface())? {
         Some(link) if is_own(&mut socket, &link, conf, target)? => Ok(Some(Removal::begin(link.index))),
         _ => Ok(None),
     }

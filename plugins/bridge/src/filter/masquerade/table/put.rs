@@ -39,7 +39,7 @@ impl<'a> Members<'a> {
     /// What the table has for an attachment.
     pub(in crate::filter) fn new(masquerade: &'a Masquerade<'_>) -> Self {
         let Masquerade { attachment, home, addresses, except, .. } = masquerade;
-        let owner = names::host_interface(attachment);
+        let owner = attachment.host_interface();
         let comment = comment(&owner, attachment);
         let has_family = |network: &IpNetwork| addresses.iter().any(|ip| ip.is_ipv4() == network.is_ipv4());
         let except = except.iter().copied().filter(has_family).collect();
