@@ -25,7 +25,7 @@ use crate::parts::veth::Port;
 use crate::plan::Plan;
 
 use gate::{BridgeGate, Held};
-use masquerade::{Masquerade, Members};
+use masquerade::Masquerade;
 use spoof::Given;
 
 /// What an attachment is to have in the packet filter.
@@ -62,9 +62,7 @@ impl<'a> Filter<'a> {
         plan: Option<&Plan>,
     ) -> Self {
         let addresses = plan.iter().flat_map(|plan| plan.addresses()).collect();
-        let masquerade = plan
-            .filter(|plan| conf.keys.ip_masq && !plan.ips.is_empty())
-            .map(|plan| Masquerade::new(attachment, conf, plan));
+        let masquerade = plan.and_then(|plan| Masquerade::new(attachment, conf, plan));
         Self { conf, attachment, port, mac, addresses, masquerade }
     }
 
@@ -124,7 +122,7 @@ impl<'a> Filter<'a> {
         let mut forward =
             (conf.forward && !is_late).then(|| forward::Put::new(conf.host_link(), attachment, is_repair));
         let by_iptables = conf.masquerade_backend == Some(MasqueradeBackend::Iptables);
-        let mut table = masquerade.filter(|_| !by_iptables).map(|it| masquerade::Put::new(Members::new(it)));
+        let mut table = masquerade.filter(|_| !by_iptables).map(masquerade::Put::new);
         let entries = [entry(&mut gate), entry(&mut spoof), entry(&mut forward), entry(&mut table)];
         ledger::put(&mut socket, &mut entries.into_iter().flatten().collect::<Vec<_>>())?;
         Ok(Programs { forward, masquerade: masquerade.filter(|_| by_iptables) })
@@ -184,10 +182,10 @@ pub(crate) struct Leftover<'a> {
 /// itself. Also what the configuration does not ask for any more: it may have when the container was added.
 pub(crate) fn take(leftover: Leftover) -> Result<()> {
     let Leftover { attachment, masqueraded, is_foreign, gated } = leftover;
-    let del_legacy = || masqueraded.map_or(Ok(()), |addresses| masquerade::del_legacy(attachment, addresses));
+    let chain = masquerade::chain_of(attachment);
+    let del_legacy = || masqueraded.map_or(Ok(()), |addresses| masquerade::del_legacy(&chain, addresses));
     let Some(mut socket) = Socket::open_if_supported()? else { return del_legacy() };
     let port = attachment.host_interface();
-    let chain = masquerade::chain_name(&attachment.network, &attachment.container_id);
     let mut table = masqueraded.map(|addresses| masquerade::Take::new(&port, addresses));
     let mut chains = masqueraded.map(|addresses| masquerade::take_chains(&chain, addresses));
     let mut reference = masqueraded.map(|_| masquerade::take_reference(attachment));

@@ -3,13 +3,12 @@
 use std::net::IpAddr;
 
 use cni::{ContainerId, NetworkName, reference};
-use ipnetwork::IpNetwork;
 use iptables::{Iptables, Transaction, legacy_programs};
 use nftables::ledger::{self, Change, Removal};
 use nftables::{Chain, Rule, Socket};
 
-use super::place::{BASE, TABLE, TABLES};
 use super::search::is_from;
+use super::{BASE, TABLE, TABLES, source};
 use crate::error::Result;
 
 /// The removal of a chain of `nf_tables` with the rules that lead to it; where addresses are given, only of the rules for
@@ -49,8 +48,7 @@ fn legacy_removal(program: &Iptables, chain: &str, addresses: &[IpAddr]) -> Resu
     let Some(rules) = program.rules(TABLE, chain)? else { return Ok(None) };
     let base = program.rules(TABLE, BASE)?.unwrap_or_default();
     let is_ours = |rule: &iptables::Rule| {
-        let source = rule.option("-s").and_then(|source| source.parse::<IpNetwork>().ok());
-        addresses.is_empty() || source.is_some_and(|source| addresses.contains(&source.ip()))
+        addresses.is_empty() || source(rule).is_some_and(|source| addresses.contains(&source))
     };
     let (ours, others): (Vec<_>, Vec<_>) =
         base.iter().filter(|rule| rule.target() == Some(chain)).partition(|rule| is_ours(rule));

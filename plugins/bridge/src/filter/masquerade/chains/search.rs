@@ -3,11 +3,10 @@
 
 use std::net::IpAddr;
 
-use ipnetwork::IpNetwork;
 use iptables::legacy_programs;
 use nftables::{Chain, Clause, Rule, Selector, Socket};
 
-use super::place::{BASE, TABLE, TABLES};
+use super::{BASE, TABLE, TABLES, source};
 use crate::error::Result;
 
 /// Whether a rule is for packets from one of some addresses; where none are given, from any.
@@ -65,8 +64,7 @@ pub(in crate::filter) fn not_masqueraded_by_legacy(
         }
         let base = program.rules(TABLE, BASE)?.unwrap_or_default();
         let leads = |rule: &iptables::Rule, address: &IpAddr| {
-            let source = rule.option("-s").and_then(|source| source.parse::<IpNetwork>().ok());
-            rule.target() == Some(chain) && source.is_some_and(|source| source.ip() == *address)
+            rule.target() == Some(chain) && source(rule) == Some(*address)
         };
         addresses.retain(|address| !base.iter().any(|rule| leads(rule, address)));
     }
