@@ -47,7 +47,6 @@
 
 mod chains;
 mod frames;
-mod ingress;
 mod layout;
 mod ports;
 mod put;

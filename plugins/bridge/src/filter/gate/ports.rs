@@ -43,3 +43,8 @@ pub(super) fn on(host_link: &str) -> Result<Vec<Port>> {
     };
     Ok(socket.ports(bridge)?.into_iter().filter_map(Port::new).collect())
 }
+
+/// Whether one of some ports is there.
+pub(super) fn has_any(there: &[Port], names: &[String]) -> bool {
+    there.iter().any(|port| names.contains(&port.name))
+}
