@@ -10,7 +10,7 @@ use crate::error::{Error, NOT_FORWARDED, Result, differs};
 use crate::filter::Filter;
 use crate::names;
 use crate::parts::veth::Port;
-use crate::parts::{advertisements, br_netfilter, container, forwarding, veth};
+use crate::parts::{advertisements, br_netfilter, container, expect_link, expect_up, forwarding, veth};
 use crate::plan::Plan;
 
 /// Compares an attachment with its previous result and the configuration.
@@ -145,14 +145,6 @@ fn container_interface<'a>(result: &'a AddResult, target: &Target) -> Result<&'a
     let ifname = target.ifname().as_str();
     let missing = || Error::Differs(format!("prevResult has no interface {ifname} in a sandbox"));
     interface(result, ifname, false).ok_or_else(missing)
-}
-
-fn expect_link(socket: &mut Socket, name: &str) -> Result<Link> {
-    socket.get_link(name)?.ok_or_else(|| Error::Differs(format!("link {name} does not exist")))
-}
-
-fn expect_up(link: &Link) -> Result<()> {
-    if link.up { Ok(()) } else { differs(format!("link {} is down", link.name)) }
 }
 
 fn expect_mac(link: &Link, told: &Interface) -> Result<()> {

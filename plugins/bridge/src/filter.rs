@@ -15,8 +15,8 @@ use std::net::IpAddr;
 
 use cni::{Attachment, ContainerId, IfName, NetworkName};
 use netlink::{BridgeNetfilter, Mac};
-use nftables::Socket;
 use nftables::ledger::{self, Entry};
+use nftables::{Set, Socket};
 
 use crate::conf::{Conf, MasqueradeBackend};
 use crate::error::{Error, Result};
@@ -27,6 +27,9 @@ use crate::plan::Plan;
 use gate::{BridgeGate, Held};
 use masquerade::Masquerade;
 use spoof::Given;
+
+/// The maps that have an element for each port that they are about.
+const BY_PORT: [Set; 5] = [masquerade::OWNERS, spoof::GUARDED, spoof::BOUND, forward::MEMBERS, gate::MEMBERS];
 
 /// What an attachment is to have in the packet filter.
 #[derive(Debug)]
@@ -210,10 +213,10 @@ pub(crate) fn take(leftover: Leftover) -> Result<()> {
 pub(crate) fn gc(network: &NetworkName, valid: &[(ContainerId, IfName)], gated: Option<&str>) -> Result<()> {
     let mut socket = Socket::open_if_supported()?;
     if let Some(socket) = &mut socket {
-        let mut ports: BTreeSet<String> = masquerade::owners(socket, network)?.into_iter().collect();
-        ports.extend(spoof::ports(socket, network)?);
-        ports.extend(forward::ports(socket, network)?);
-        ports.extend(gate::ports(socket, network)?);
+        let mut ports = BTreeSet::new();
+        for map in &BY_PORT {
+            ports.extend(owner::ports_of(socket, map, network)?);
+        }
         for port in names::host_interfaces(network, valid) {
             ports.remove(&port);
         }

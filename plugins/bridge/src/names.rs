@@ -1,7 +1,8 @@
 //! Names of kernel objects, derived from what identifies an attachment or a network, so that DEL and GC find them
 //! without any record.
 
-pub(crate) use cni::links::{BRIDGE_ALIAS, GATEWAY_ALIAS, alias_prefix, network_label};
+use cni::links::alias_prefix;
+pub(crate) use cni::links::{BRIDGE_ALIAS, GATEWAY_ALIAS, network_label};
 use cni::{Attachment, ContainerId, IfName, NetworkName, links};
 use netlink::Link;
 

@@ -1,10 +1,11 @@
 //! From configuration and addresses to what will be set up: pure, without questions to the kernel.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use cni::{AddResult, Dns, Ip};
 use ipnetwork::IpNetwork;
 
+use crate::cidrs::{network_of, with_length};
 use crate::conf::Conf;
 use crate::error::{Result, config};
 
@@ -48,7 +49,7 @@ impl Plan {
             if !gateways.contains(&on_bridge) {
                 gateways.push(on_bridge);
             }
-            let default = default_route(gateway);
+            let default = network_of(with_length(gateway, 0));
             let is_it = |route: &cni::Route| route.dst == default && is_of_main_table(route);
             if conf.keys.is_default_gateway && !result_routes.iter().any(is_it) {
                 result_routes.push(cni::Route::new(default, Some(gateway)));
@@ -72,20 +73,11 @@ impl Plan {
 
     /// The subnets that the addresses are of, without repetition: what is not masqueraded among members.
     pub(crate) fn subnets(&self) -> Vec<IpNetwork> {
-        let mut subnets: Vec<IpNetwork> = self.ips.iter().map(|ip| subnet(ip.address)).collect();
+        let mut subnets: Vec<IpNetwork> = self.ips.iter().map(|ip| network_of(ip.address)).collect();
         subnets.sort();
         subnets.dedup();
         subnets
     }
-}
-
-/// The default route's destination in a gateway's family.
-fn default_route(gateway: IpAddr) -> IpNetwork {
-    let any = match gateway {
-        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
-    with_length(any, 0).unwrap_or(IpNetwork::from(any))
 }
 
 /// Whether a route is for all packets, rather than for those that a rule sends to a table of its own.
@@ -110,27 +102,18 @@ fn kernel_route(route: &cni::Route, ips: &[Ip]) -> netlink::Route {
         table: route.table,
         scope: route.scope.or((named != gateway).then_some(0)),
         // The kernel refuses host bits in a destination.
-        ..netlink::Route::new(subnet(route.dst))
+        ..netlink::Route::new(network_of(route.dst))
     }
 }
 
-/// The network that an address is in.
-fn subnet(address: IpNetwork) -> IpNetwork {
-    with_length(address.network(), address.prefix()).unwrap_or(address)
-}
-
 fn with_prefix_of(gateway: IpAddr, address: IpNetwork) -> Result<IpNetwork> {
-    let of_family = Some(gateway).filter(|gateway| gateway.is_ipv4() == address.is_ipv4());
-    of_family.and_then(|gateway| with_length(gateway, address.prefix())).ok_or_else(|| {
-        config(
-            format!("gateway {gateway} is of another family than address {address}"),
-            "give each range a gateway of its own family",
-        )
-    })
-}
-
-fn with_length(address: IpAddr, length: u8) -> Option<IpNetwork> {
-    IpNetwork::new(address, length).ok()
+    if gateway.is_ipv4() == address.is_ipv4() {
+        return Ok(with_length(gateway, address.prefix()));
+    }
+    Err(config(
+        format!("gateway {gateway} is of another family than address {address}"),
+        "give each range a gateway of its own family",
+    ))
 }
 
 /// The first host of a subnet, which is the gateway where none is named.

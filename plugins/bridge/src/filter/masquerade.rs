@@ -23,7 +23,7 @@ use crate::plan::Plan;
 
 pub(super) use chains::{add as add_chains, del_legacy, take as take_chains};
 pub(super) use reference::take as take_reference;
-pub(super) use table::{Put, Take, owners};
+pub(super) use table::{OWNERS, Put, Take};
 
 /// What masquerades one attachment.
 #[derive(Debug)]

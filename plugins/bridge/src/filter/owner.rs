@@ -9,7 +9,7 @@
 
 use cni::{Attachment, NetworkName};
 use nftables::ledger::COMMENT_MAX;
-use nftables::{Element, Field, Ifname, Set, Socket};
+use nftables::{Batch, Element, Field, Ifname, Set, Socket};
 
 use crate::error::Result;
 use crate::names;
@@ -62,6 +62,20 @@ pub(super) fn element(socket: &mut Socket, set: &Set, key: &[Field]) -> Result<O
         Err(_) if socket.is_as_set(set)? != Some(true) => Ok(None),
         found => Ok(found?),
     }
+}
+
+/// Adds to a transaction the removal of an element that another program may have removed. Says whether it is there.
+pub(super) fn del_if_present(
+    socket: &mut Socket,
+    batch: &mut Batch,
+    set: &Set,
+    key: &[Field],
+) -> Result<bool> {
+    let is_there = element(socket, set, key)?.is_some();
+    if is_there {
+        batch.del_element(set, key);
+    }
+    Ok(is_there)
 }
 
 #[cfg(test)]

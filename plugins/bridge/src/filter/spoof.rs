@@ -7,16 +7,18 @@ mod binding;
 mod guard;
 pub(crate) mod reference;
 
-use cni::{Attachment, NetworkName};
+use cni::Attachment;
 use netlink::Mac;
 use nftables::ledger::{Change, Entry};
 use nftables::{Chain, Socket, Table};
 
-use super::owner::{interface, ports_of};
+use super::owner::interface;
 use crate::error::{Error, Result, differs};
 use crate::parts::veth::Port;
 
+pub(super) use binding::BOUND;
 pub(crate) use binding::Given;
+pub(super) use guard::GUARDED;
 
 /// What an attachment's port is to be held to. What an earlier ADD of the same attachment left is replaced.
 #[derive(Debug)]
@@ -173,11 +175,4 @@ pub(super) fn restore<'a>(
         outcome => outcome.map(|()| None)?,
     };
     Ok(Put::new(attachment, mac, given))
-}
-
-/// The ports of a network that are held to anything.
-pub(super) fn ports(socket: &mut Socket, network: &NetworkName) -> Result<Vec<String>> {
-    let mut ports = ports_of(socket, &guard::GUARDED, network)?;
-    ports.extend(ports_of(socket, &binding::BOUND, network)?);
-    Ok(ports)
 }

@@ -10,8 +10,8 @@ use netlink::{AddressFlags, Link, Mac, Socket};
 
 use crate::conf::Conf;
 use crate::error::{Error, Result};
-use crate::mac;
 use crate::solicited_node::await_solicitable;
+use crate::{cidrs, mac};
 
 const NODAD: AddressFlags = AddressFlags { nodad: true, noprefixroute: false };
 
@@ -100,8 +100,7 @@ fn replace(socket: &mut Socket, link: u32, old: &[IpNetwork], new: IpNetwork) ->
 /// What the kernel does itself after a second of duplicate address detection. Until there is a link-local address it
 /// solicits no neighbour for packets that it forwards (`ndisc_send_ns`), so they would be lost.
 fn ensure_link_local(socket: &mut Socket, link: u32, mac: Mac) -> Result<()> {
-    let own = IpAddr::V6(mac::link_local(mac));
-    let own = IpNetwork::new(own, 64).unwrap_or(IpNetwork::from(own));
+    let own = cidrs::with_length(IpAddr::V6(mac::link_local(mac)), 64);
     if socket.add_address(link, own, NODAD)? {
         return Ok(());
     }
@@ -115,13 +114,7 @@ fn ensure_link_local(socket: &mut Socket, link: u32, mac: Mac) -> Result<()> {
 
 /// The reference's rule: one IPv4 address a bridge; several IPv6 addresses where their subnets do not overlap.
 fn conflicts(found: IpNetwork, wanted: IpNetwork) -> bool {
-    match (found, wanted) {
-        (IpNetwork::V4(_), IpNetwork::V4(_)) => true,
-        (IpNetwork::V6(found), IpNetwork::V6(wanted)) => {
-            found.contains(wanted.ip()) || wanted.contains(found.ip())
-        }
-        _ => false,
-    }
+    found.is_ipv4() && wanted.is_ipv4() || cidrs::overlap(found, wanted)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use cni::IfName;
 use netlink::{BridgeVlan, Link, Socket, VlanDevice, VlanMember};
 
+use super::{expect_link, expect_up};
 use crate::error::{Error, Result, config, differs};
 use crate::names::GATEWAY_ALIAS;
 
@@ -93,13 +94,9 @@ impl VlanGateway {
 
     /// Names what differs from what [`VlanGateway::ensure`] set up, and returns the link.
     pub(crate) fn check(&self, socket: &mut Socket, bridge: &Link) -> Result<Link> {
-        let name = self.name.as_str();
-        let link =
-            socket.get_link(name)?.ok_or_else(|| Error::Differs(format!("link {name} does not exist")))?;
+        let link = expect_link(socket, self.name.as_str())?;
         self.expect(socket, &link, bridge).map_err(|error| Error::Differs(error.to_string()))?;
-        if !link.up {
-            return differs(format!("link {name} is down"));
-        }
+        expect_up(&link)?;
         if link.vlan_id.is_some() && !socket.bridge_vlans(bridge.index)?.iter().any(|own| self.is_on(*own)) {
             return differs(format!("bridge {} is not on VLAN {} itself", bridge.name, self.vlan));
         }

@@ -1,16 +1,17 @@
 //! The table that counts a bridge's ports, and opens and closes the host's firewall with the first and the last of them.
 
-use cni::{Attachment, IfName, NetworkName, token};
+use cni::{Attachment, IfName, token};
 use nftables::ledger::{self, Change, Entry};
 use nftables::{Chain, Data, Element, Expr, Family, Set, Socket, Table, Type, Verdict};
 
 use super::chains::{all_chains, chains_of_iptables, closed, obstacle, open, ours};
 use super::legacy;
 use crate::error::{Error, Result, differs};
-use crate::filter::owner::{comment, first_word, interface, ports_of};
+use crate::filter::owner::{comment, first_word, interface};
 
 const TABLE: Table = Table::new(Family::Inet, "cleat_forward");
-const MEMBERS: Set = Set::vmap(TABLE, "members", &[Type::Ifname]);
+/// The ports that the host's firewall is open for.
+pub(in crate::filter) const MEMBERS: Set = Set::vmap(TABLE, "members", &[Type::Ifname]);
 const BRIDGES: Chain = Chain::new(TABLE, "bridges");
 
 /// Has what drops by default let a bridge's packets through. The first port of a bridge looks at all chains, a later one only
@@ -163,11 +164,6 @@ pub(in crate::filter) fn check(socket: &mut Socket, bridge: &IfName, attachment:
         Some(chain) => differs(obstacle(&chain.as_chain(), bridge.as_str())),
         None => Ok(()),
     }
-}
-
-/// The ports of a network that the host's firewall is open for.
-pub(in crate::filter) fn ports(socket: &mut Socket, network: &NetworkName) -> Result<Vec<String>> {
-    ports_of(socket, &MEMBERS, network)
 }
 
 /// Whether the host's firewall has been opened for a bridge.

@@ -21,7 +21,7 @@ pub(crate) fn status(request: &Request, conf: &Conf) -> Result<()> {
     if !conf.routed && !conf.forward {
         return Ok(());
     }
-    let families = families(request.conf.raw().get("ipam").unwrap_or(&Value::Null));
+    let families = families(request.conf.value(&["ipam"]).unwrap_or(&Value::Null));
     let cure = if conf.forward { RELOADED } else { CURE };
     let mut found = None;
     if let Some(mut socket) = Socket::open_if_supported()? {
@@ -73,7 +73,7 @@ fn in_legacy(conf: &Conf, families: &[Family]) -> Result<Option<String>> {
 
 /// Whether the network's IPAM plugin may give IPv6 addresses, by its configuration.
 pub(crate) fn gives_ipv6(request: &Request) -> bool {
-    families(request.conf.raw().get("ipam").unwrap_or(&Value::Null)).contains(&Family::Ip6)
+    families(request.conf.value(&["ipam"]).unwrap_or(&Value::Null)).contains(&Family::Ip6)
 }
 
 /// The families of the subnets and addresses that the configuration of an IPAM plugin names, whichever it is; IPv4 where

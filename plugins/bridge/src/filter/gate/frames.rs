@@ -40,7 +40,7 @@ use nftables::{
 use super::layout::{self, Wanted};
 use super::ports::Port;
 use crate::error::{Result, differs};
-use crate::filter::owner::{element, interface, key_of};
+use crate::filter::owner::{del_if_present, element, interface, key_of};
 
 const TABLE: Table = Table::new(Family::Bridge, "cleat_gate");
 const APART: Set = Set::vmap(TABLE, "apart", &[Type::Ifname]);
@@ -248,8 +248,8 @@ pub(super) fn forget(
     let mut words = comment.split(' ');
     let (Some(bridge), Some(held)) = (words.next(), words.next()) else { return Ok(()) };
     let addresses: Vec<IpAddr> = words.filter_map(|word| word.parse().ok()).collect();
-    if held != derived && element(socket, &PORTS, &[interface(held)?])?.is_some() {
-        batch.del_element(&PORTS, &[interface(held)?]);
+    if held != derived {
+        del_if_present(socket, batch, &PORTS, &[interface(held)?])?;
     }
     for (set, key) in (Holding { bridge, derived, held, addresses: &addresses }).keys()? {
         // Another program may have flushed a set, or the address is another port's by now.
@@ -285,14 +285,11 @@ pub(super) fn leave(
 /// table where it was the last bridge.
 pub(super) fn del_bridge(socket: &mut Socket, batch: &mut Batch, bridge: &str, removed: usize) -> Result<()> {
     let bridge = interface(bridge)?;
-    let own = element(socket, &APART, &[bridge])?.is_some();
-    if own {
-        batch.del_element(&APART, &[bridge]);
-    }
+    let own = del_if_present(socket, batch, &APART, &[bridge])?;
     if socket.references(&PLAIN)? == Some(removed + usize::from(own)) {
         remove(batch);
-    } else if element(socket, &PORTS, &[bridge])?.is_some() {
-        batch.del_element(&PORTS, &[bridge]);
+    } else {
+        del_if_present(socket, batch, &PORTS, &[bridge])?;
     }
     Ok(())
 }

@@ -34,5 +34,6 @@ mod owner_record;
 mod put;
 mod removal;
 
+pub(in crate::filter) use layout::OWNERS;
 pub(in crate::filter) use put::Put;
-pub(in crate::filter) use removal::{Take, owners};
+pub(in crate::filter) use removal::Take;

@@ -38,12 +38,12 @@ use nftables::{
 
 use super::guard::TABLE;
 use crate::error::Result;
-use crate::filter::owner::{comment, first_word};
+use crate::filter::owner::{comment, del_if_present, first_word};
 use crate::mac;
 use crate::parts::lease::Ipam;
 
 /// The ports that are held to their addresses.
-pub(super) const BOUND: Set = Set::vmap(TABLE, "bound", &[Type::Ifname]);
+pub(in crate::filter) const BOUND: Set = Set::vmap(TABLE, "bound", &[Type::Ifname]);
 const GIVEN: Set = Set::new(TABLE, "given", &[Type::Ifname, Type::Mark]);
 const BOUND4: Set = Set::new(TABLE, "bound4", &[Type::Ifname, Type::EtherAddr, Type::Ipv4Addr]);
 const BOUND6: Set = Set::new(TABLE, "bound6", &[Type::Ifname, Type::EtherAddr, Type::Ipv6Addr]);
@@ -179,13 +179,6 @@ pub(super) fn leave_elements(
     }
     for (key, _) in given.record(port) {
         del_if_present(socket, batch, &GIVEN, &key)?;
-    }
-    Ok(())
-}
-
-fn del_if_present(socket: &mut Socket, batch: &mut Batch, set: &Set, key: &[Field]) -> Result<()> {
-    if socket.get_element(set, key)?.is_some() {
-        batch.del_element(set, key);
     }
     Ok(())
 }

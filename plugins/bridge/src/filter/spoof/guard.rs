@@ -20,12 +20,12 @@ use nftables::{
 };
 
 use crate::error::Result;
-use crate::filter::owner::{comment, first_word};
+use crate::filter::owner::{comment, del_if_present, first_word};
 
 /// The table of both checks.
 pub(super) const TABLE: Table = Table::new(Family::Bridge, "cleat_bridge");
 /// The guarded ports.
-pub(super) const GUARDED: Set = Set::vmap(TABLE, "guarded", &[Type::Ifname]);
+pub(in crate::filter) const GUARDED: Set = Set::vmap(TABLE, "guarded", &[Type::Ifname]);
 const ADDRESSES: Set = Set::new(TABLE, "addresses", &[Type::Ifname, Type::EtherAddr]);
 /// Each guarded port's element leads here.
 pub(super) const OWN_ADDRESS: Chain = Chain::new(TABLE, "own_address");
@@ -55,12 +55,8 @@ pub(super) fn enter(batch: &mut Batch, port: Field, attachment: &Attachment, mac
 pub(super) fn leave(socket: &mut Socket, batch: &mut Batch, port: Field) -> Result<bool> {
     let Some(guarded) = socket.get_element(&GUARDED, &[port])? else { return Ok(false) };
     batch.del_element(&GUARDED, &[port]);
-    // Another program may have flushed the set.
-    let mac = first_word(&guarded).and_then(|mac| mac.parse::<Mac>().ok());
-    if let Some(key) = mac.map(|mac| [port, Field::Ether(mac.octets())])
-        && socket.get_element(&ADDRESSES, &key)?.is_some()
-    {
-        batch.del_element(&ADDRESSES, &key);
+    if let Some(mac) = first_word(&guarded).and_then(|mac| mac.parse::<Mac>().ok()) {
+        del_if_present(socket, batch, &ADDRESSES, &[port, Field::Ether(mac.octets())])?;
     }
     Ok(true)
 }

@@ -4,6 +4,7 @@
 use ipnetwork::IpNetwork;
 use netlink::{Link, Socket};
 
+use crate::cidrs::is_link_local;
 use crate::conf::Conf;
 use crate::error::{Error, Result};
 
@@ -78,7 +79,6 @@ pub(crate) fn restore(socket: &mut Socket, before: &Link) -> Result<()> {
 
 /// Whether a link has IPv6 addresses of its own, which the kernel takes away when it is set down.
 fn loses_addresses(socket: &mut Socket, link: u32) -> Result<bool> {
-    let is_its_own =
-        |network: IpNetwork| matches!(network, IpNetwork::V6(v6) if !v6.ip().is_unicast_link_local());
+    let is_its_own = |network: IpNetwork| network.is_ipv6() && !is_link_local(network);
     Ok(socket.addresses(link)?.iter().any(|address| is_its_own(address.network)))
 }

@@ -77,13 +77,12 @@ pub(crate) fn gc(network: &NetworkName, conf: &conf::Removal, valid: &[String]) 
     // Without its name nothing on it can be found.
     let bridge = conf.bridge.as_ref().map_err(|error| config(error.to_string(), ""))?;
     if let Some(link) = socket.get_link(bridge.as_str())? {
-        let prefix = names::alias_prefix(network);
         // A port of ours without an alias is one whose ADD was killed before it could give it, unless an ADD is at it:
         // that one holds the lock.
         let alone = Exclusive::take(&Namespace::current()?, bridge.as_str())?;
         for port in socket.ports(link.index)? {
-            let is_left = if let Some(alias) = port.alias.as_deref() {
-                alias.starts_with(&prefix) && !valid.contains(&port.name)
+            let is_left = if port.alias.is_some() {
+                names::is_of_network(network, &port) && !valid.contains(&port.name)
             } else {
                 let is_pair = port.kind.as_deref() == Some("veth") && port.peer_netns.is_some();
                 alone.is_some() && is_pair && names::is_host_interface(&port.name)

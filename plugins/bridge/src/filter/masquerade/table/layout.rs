@@ -4,14 +4,15 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use cni::token;
-use ipnetwork::{IpNetwork, IpNetworkError};
+use ipnetwork::IpNetwork;
 use nftables::{
     Batch, Chain, Element, Expr, Family, Field, HookPoint, Kind, Selector, Set, Table, Type, Verdict,
     priority,
 };
 
 use super::owner_record::Record;
-use crate::error::{Error, Result};
+use crate::cidrs::with_length;
+use crate::error::Result;
 use crate::filter::owner::interface;
 
 pub(super) const TABLE: Table = Table::new(Family::Inet, "cleat_bridge");
@@ -21,7 +22,8 @@ pub(super) const HOME4: Set = Set::new(TABLE, "home4", &[Type::Ipv4Addr, Type::I
 pub(super) const HOME6: Set = Set::new(TABLE, "home6", &[Type::Ipv6Addr, Type::Ifname]);
 /// The sets that containers' addresses are in.
 pub(super) const ADDRESSES: [&Set<'static>; 4] = [&MASQ4, &MASQ6, &HOME4, &HOME6];
-pub(super) const OWNERS: Set = Set::vmap(TABLE, "owners", &[Type::Ifname]);
+/// An element for each port.
+pub(in crate::filter) const OWNERS: Set = Set::vmap(TABLE, "owners", &[Type::Ifname]);
 pub(super) const MEMBERS: Chain = Chain::new(TABLE, "members");
 pub(super) const POST: Chain =
     Chain::base(TABLE, "post", Kind::Nat, HookPoint::Postrouting, priority::SRCNAT);
@@ -86,14 +88,19 @@ pub(super) fn members(address: IpAddr) -> &'static Set<'static> {
 pub(super) const RULES: usize = 2;
 
 /// Adds the rules that masquerade, in place of all others of their chain.
-pub(super) fn add_rules(batch: &mut Batch) -> Result<()> {
+pub(super) fn add_rules(batch: &mut Batch) {
     batch.add_chain(&POST).flush_chain(&POST);
     let families = [
-        (Selector::IpSaddr, MASQ4, HOME4, Selector::IpDaddr, "224.0.0.0/4"),
-        (Selector::Ip6Saddr, MASQ6, HOME6, Selector::Ip6Daddr, "ff00::/8"),
+        (Selector::IpSaddr, MASQ4, HOME4, Selector::IpDaddr, with_length([224, 0, 0, 0].into(), 4)),
+        (
+            Selector::Ip6Saddr,
+            MASQ6,
+            HOME6,
+            Selector::Ip6Daddr,
+            with_length([0xff00, 0, 0, 0, 0, 0, 0, 0].into(), 8),
+        ),
     ];
     for (source, members, homes, destination, groups) in families {
-        let groups = groups.parse().map_err(|error: IpNetworkError| Error::Differs(error.to_string()))?;
         let key = [source, Selector::Oifname];
         let exprs = [
             Expr::in_set(&key[..1], members),
@@ -103,7 +110,6 @@ pub(super) fn add_rules(batch: &mut Batch) -> Result<()> {
         ];
         batch.add_rule(&POST, &exprs, None);
     }
-    Ok(())
 }
 
 /// What is left of a set's name without its beginning: the family, and what follows from the network.

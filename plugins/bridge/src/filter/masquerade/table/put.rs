@@ -42,7 +42,7 @@ impl Masquerade<'_> {
             excepted.sort();
             excepted.dedup();
             let mut batch = Batch::new();
-            add_rules(&mut batch)?;
+            add_rules(&mut batch);
             for network in excepted {
                 except::insert_rule(&mut batch, network);
             }
@@ -59,7 +59,7 @@ impl Masquerade<'_> {
                 batch.add_set(set);
             }
             batch.create_chain(&MEMBERS);
-            add_rules(batch)?;
+            add_rules(batch);
         }
         self.enter_elements(socket, batch, self.places(&self.addresses)?, !has_table)
     }

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use cni::NetworkName;
 use nftables::ledger::{self, Change, Entry};
 use nftables::{Socket, Table};
 
@@ -13,7 +12,7 @@ use super::layout::{
 };
 use super::owner_record::Record;
 use crate::error::{Error, Result};
-use crate::filter::owner::{first_word, interface, ports_of};
+use crate::filter::owner::{first_word, interface};
 
 /// The removal of what masquerades an attachment: its elements, the table with the last owner.
 #[derive(Debug)]
@@ -146,9 +145,4 @@ fn is_shared(socket: &mut Socket) -> Result<bool> {
         return Ok(false);
     }
     Ok(socket.chain_names(&TABLE)?.iter().any(|chain| ![MEMBERS.name, POST.name].contains(&chain.as_str())))
-}
-
-/// The ports of a network that something masquerades.
-pub(in crate::filter) fn owners(socket: &mut Socket, network: &NetworkName) -> Result<Vec<String>> {
-    ports_of(socket, &OWNERS, network)
 }
