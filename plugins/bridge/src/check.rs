@@ -112,18 +112,17 @@ fn host(socket: &mut Socket, conf: &Conf, target: &Target, result: &AddResult, p
 fn container(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> Result<()> {
     let (path, ifname) = (target.netns()?, target.ifname().as_str());
     let tables: Vec<u32> = plan.routes.iter().filter_map(|route| route.table).collect();
-    let found = container::observe(&Namespace::open(path)?, ifname, &tables)?;
-    let Some(link) = &found.link else {
+    let Some(found) = container::observe(&Namespace::open(path)?, ifname, &tables)? else {
         return differs(format!("the container has no interface {ifname}"));
     };
-    if link.kind.as_deref() != Some("veth") {
+    if found.link.kind.as_deref() != Some("veth") {
         return differs(format!("the container's interface {ifname} is no veth"));
     }
     if !conf.keys.disable_container_interface {
-        expect_up(link)?;
+        expect_up(&found.link)?;
     }
     let told = container_interface(result, target)?;
-    expect_mac(link, told)?;
+    expect_mac(&found.link, told)?;
     if let Some(missing) = plan.ips.iter().find(|ip| !found.addresses.contains(&ip.address)) {
         return differs(format!("interface {ifname} does not have address {}", missing.address));
     }

@@ -134,6 +134,9 @@ pub enum Error {
     /// Others changed, or removed, what was being set up or taken down.
     #[error("{0}")]
     Passing(String),
+    /// Others kept changing a table of the packet filter.
+    #[error("{0}")]
+    Contended(#[from] Contended),
     /// A request to the kernel failed.
     #[error("{0}")]
     Netlink(#[from] netlink::Error),
@@ -169,12 +172,6 @@ impl Error {
     /// A failure to make a bridge, or to make one filter VLANs, with what is missing where the kernel cannot do it at all.
     pub(crate) fn vlan_filtering(error: netlink::Error) -> Self {
         if error.is_unsupported() { Self::NoVlans(error) } else { Self::Netlink(error) }
-    }
-}
-
-impl From<Contended> for Error {
-    fn from(contended: Contended) -> Self {
-        Self::Passing(contended.to_string())
     }
 }
 
@@ -217,7 +214,7 @@ impl From<Error> for cni::Error {
             Error::Duplicate(_) => Self::new(Code::InUse, text),
             Error::Differs(_) | Error::Unheeded(_) => Self::new(Code::CheckFailed, text),
             Error::Busy(busy) => Self::new(Code::TryAgain, text).details(busy.cure()),
-            Error::Passing(_) => Self::new(Code::TryAgain, text).details("try again"),
+            Error::Passing(_) | Error::Contended(_) => Self::new(Code::TryAgain, text).details("try again"),
             Error::Iptables(iptables::Error::Busy(busy)) => {
                 Self::new(Code::TryAgain, text).details(busy.cure())
             }

@@ -17,9 +17,9 @@ use crate::check::{self, interface};
 use crate::conf::Conf;
 use crate::error::{Error, Result};
 use crate::filter::{Filter, Stage};
+use crate::parts::forwarding;
 use crate::parts::lease::Ipam;
 use crate::parts::veth::{self, Port};
-use crate::parts::{container, forwarding};
 use crate::plan::Plan;
 
 /// Restores an attachment to what the previous result says of it.
@@ -32,7 +32,7 @@ pub fn repair(request: &Request, target: &Target) -> Result<(), cni::Error> {
     let ifname = target.ifname().as_str();
     let plan = Plan::of_existing(&conf, result, ifname)?;
     let mut add = Add::new(request, target, &conf)?;
-    let inner = container::observe(&add.container, ifname, &[])?.link;
+    let inner = add.container.socket().and_then(|mut inside| inside.get_link(ifname)).map_err(Error::from)?;
     let gone =
         |why: &str| cni::Error::new(Code::UnknownContainer, format!("{} has gone{why}", target.attachment));
     let port = match veth::find(&mut add.socket, &conf, target, result) {

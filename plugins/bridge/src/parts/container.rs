@@ -128,8 +128,7 @@ pub(crate) fn remove(
 /// The interface as it is now, with its addresses and routes.
 #[derive(Debug)]
 pub(crate) struct Observed {
-    /// The interface; `None` where there is none.
-    pub link: Option<Link>,
+    pub link: Link,
     /// Its addresses.
     pub addresses: Vec<IpNetwork>,
     /// The routes out of it.
@@ -151,16 +150,14 @@ fn table(route: &netlink::Route) -> u32 {
     route.table.filter(|table| *table != 0).unwrap_or(netlink::Route::MAIN)
 }
 
-/// Looks at the interface; `tables` are the routing tables of interest besides the main one.
-pub(crate) fn observe(namespace: &Namespace, ifname: &str, tables: &[u32]) -> Result<Observed> {
+/// Looks at the interface, if it is there; `tables` are the routing tables of interest besides the main one.
+pub(crate) fn observe(namespace: &Namespace, ifname: &str, tables: &[u32]) -> Result<Option<Observed>> {
     let mut socket = namespace.socket()?;
-    let Some(link) = socket.get_link(ifname)? else {
-        return Ok(Observed { link: None, addresses: Vec::new(), routes: Vec::new() });
-    };
+    let Some(link) = socket.get_link(ifname)? else { return Ok(None) };
     let addresses = socket.addresses(link.index)?.into_iter().map(|address| address.network).collect();
     let mut routes = socket.routes(link.index)?;
     for table in tables {
         routes.extend(socket.routes_in(link.index, *table)?);
     }
-    Ok(Observed { link: Some(link), addresses, routes })
+    Ok(Some(Observed { link, addresses, routes }))
 }

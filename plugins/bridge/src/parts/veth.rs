@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use cni::{AddResult, Target};
 use netlink::{Link, Mac, Namespace, Peer, PortFlags, Socket, Veth, sysctl};
 
-use super::container;
 use crate::conf::Conf;
 use crate::error::{Error, Result, differs};
 use crate::names;
@@ -144,8 +143,7 @@ pub(crate) fn find(socket: &mut Socket, conf: &Conf, target: &Target, result: &A
         return differs(format!("link {own} does not exist"));
     }
     let ifname = target.ifname().as_str();
-    let inner = container::observe(&Namespace::open(target.netns()?)?, ifname, &[])?.link;
-    let Some(inner) = inner else {
+    let Some(inner) = Namespace::open(target.netns()?)?.socket()?.get_link(ifname)? else {
         return differs(format!("the container has no interface {ifname}"));
     };
     // An index means something in one namespace only: the other end must lead back.

@@ -75,19 +75,19 @@ fn drops_by_default(chain: &BaseChain, rules: &[Rule]) -> bool {
 
 /// Whether a rule drops all packets that come to it.
 pub(super) fn drops_all(rule: &Rule) -> bool {
-    let is_for_all = |clause: &Clause| match clause {
-        Clause::Compare { .. } | Clause::Lookup { .. } | Clause::Dnat { .. } => false,
-        Clause::Extension { name, .. } => matches!(name.as_str(), "comment" | "LOG" | "REJECT"),
-        Clause::Verdict(verdict) => *verdict == Verdict::Drop,
-        Clause::Other(name) => matches!(name.as_str(), "counter" | "log" | "reject"),
-    };
-    let drops = |clause: &Clause| match clause {
-        Clause::Verdict(verdict) => *verdict == Verdict::Drop,
-        Clause::Extension { name, .. } => name == "REJECT",
-        Clause::Other(name) => name == "reject",
-        Clause::Compare { .. } | Clause::Lookup { .. } | Clause::Dnat { .. } => false,
-    };
+    let drops = |clause: &Clause| matches!(name(clause), "drop" | "REJECT" | "reject");
+    let is_for_all =
+        |clause: &Clause| drops(clause) || matches!(name(clause), "comment" | "LOG" | "counter" | "log");
     rule.clauses.iter().all(is_for_all) && rule.clauses.iter().any(drops)
+}
+
+/// What a clause does, by its name in nft or iptables; empty where it only compares, or leads somewhere.
+pub(super) fn name(clause: &Clause) -> &str {
+    match clause {
+        Clause::Extension { name, .. } | Clause::Other(name) => name,
+        Clause::Verdict(Verdict::Drop) => "drop",
+        Clause::Verdict(_) | Clause::Compare { .. } | Clause::Lookup { .. } | Clause::Dnat { .. } => "",
+    }
 }
 
 /// Says that a chain is an obstacle.

@@ -11,13 +11,13 @@ use crate::filter::owner::{comment, first_word, interface};
 
 const TABLE: Table = Table::new(Family::Inet, "cleat_forward");
 /// The ports that the host's firewall is open for.
-pub(in crate::filter) const MEMBERS: Set = Set::vmap(TABLE, "members", &[Type::Ifname]);
+pub(crate) const MEMBERS: Set = Set::vmap(TABLE, "members", &[Type::Ifname]);
 const BRIDGES: Chain = Chain::new(TABLE, "bridges");
 
 /// Has what drops by default let a bridge's packets through. The first port of a bridge looks at all chains, a later one only
 /// at those of iptables, which another program may have begun to use since.
 #[derive(Debug)]
-pub(in crate::filter) struct Put<'a> {
+pub(crate) struct Put<'a> {
     bridge: &'a IfName,
     attachment: &'a Attachment,
     /// The port may be counted already, and every chain that is closed again is opened.
@@ -27,12 +27,12 @@ pub(in crate::filter) struct Put<'a> {
 
 impl<'a> Put<'a> {
     /// Nothing is done before the entry is put.
-    pub(in crate::filter) fn new(bridge: &'a IfName, attachment: &'a Attachment, is_repair: bool) -> Self {
+    pub(crate) fn new(bridge: &'a IfName, attachment: &'a Attachment, is_repair: bool) -> Self {
         Self { bridge, attachment, is_repair, is_first: false }
     }
 
     /// Opens the chain of iptables' legacy variant, once the entry has been put.
-    pub(in crate::filter) fn open_legacy(&self) -> Result<()> {
+    pub(crate) fn open_legacy(&self) -> Result<()> {
         if self.is_first || self.is_repair { legacy::open(self.bridge) } else { Ok(()) }
     }
 }
@@ -83,7 +83,7 @@ impl Entry<Error> for Put<'_> {
 
 /// The removal of a port from its bridge's; with the last one the rules go.
 #[derive(Debug)]
-pub(in crate::filter) struct Take<'a> {
+pub(crate) struct Take<'a> {
     port: &'a str,
     /// The chain and the bridge that the port was counted for.
     left: Option<(String, String)>,
@@ -92,12 +92,12 @@ pub(in crate::filter) struct Take<'a> {
 
 impl<'a> Take<'a> {
     /// Nothing there is nothing to do.
-    pub(in crate::filter) fn new(port: &'a str) -> Self {
+    pub(crate) fn new(port: &'a str) -> Self {
         Self { port, left: None, is_last: false }
     }
 
     /// Removes the rules of iptables' legacy variant, once the entry has been taken.
-    pub(in crate::filter) fn close_legacy(&self) -> Result<()> {
+    pub(crate) fn close_legacy(&self) -> Result<()> {
         match &self.left {
             Some((_, bridge)) if self.is_last => legacy::close(bridge),
             _ => Ok(()),
@@ -153,7 +153,7 @@ fn take(socket: &mut Socket, port: &str) -> Result<()> {
 }
 
 /// Names what differs from what [`Put`] set up.
-pub(in crate::filter) fn check(socket: &mut Socket, bridge: &IfName, attachment: &Attachment) -> Result<()> {
+pub(crate) fn check(socket: &mut Socket, bridge: &IfName, attachment: &Attachment) -> Result<()> {
     let port = attachment.host_interface();
     let found = socket.get_element(&MEMBERS, &[interface(&port)?])?;
     if !found.is_some_and(|found| leads_to(&found, bridge)) {

@@ -32,7 +32,7 @@ pub(crate) struct BridgeGate<'a> {
 /// What a gate is about: an attachment, with the name by which the kernel knows its port, and its addresses. Members are
 /// counted by the derived name, which DEL and GC know.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::filter) struct Held<'a> {
+pub(crate) struct Held<'a> {
     pub attachment: &'a Attachment,
     pub port: &'a str,
     pub addresses: &'a [IpAddr],
@@ -200,7 +200,7 @@ impl<'a> BridgeGate<'a> {
     }
 
     /// Names what differs from what [`Put`] set up.
-    pub(in crate::filter) fn check(&self, socket: &mut Socket, held: Held) -> Result<()> {
+    pub(crate) fn check(&self, socket: &mut Socket, held: Held) -> Result<()> {
         match fault(self.expect_member(socket, held))? {
             Some(fault) if fault.starts_with(layout::LETS_NOT) => {
                 differs(format!("bridge {} {fault}", self.bridge))
@@ -227,7 +227,7 @@ impl<'a> BridgeGate<'a> {
 
 /// Closes a bridge as far as its gate says, whatever the tables are like, and makes an attachment's port a member.
 #[derive(Debug)]
-pub(in crate::filter) struct Put<'a> {
+pub(crate) struct Put<'a> {
     gate: BridgeGate<'a>,
     held: Held<'a>,
     switches: Option<BridgeNetfilter>,
@@ -237,11 +237,7 @@ pub(in crate::filter) struct Put<'a> {
 
 impl<'a> Put<'a> {
     /// `switches` are what the bridge had of `br_netfilter` before.
-    pub(in crate::filter) fn new(
-        gate: BridgeGate<'a>,
-        held: Held<'a>,
-        switches: Option<BridgeNetfilter>,
-    ) -> Self {
+    pub(crate) fn new(gate: BridgeGate<'a>, held: Held<'a>, switches: Option<BridgeNetfilter>) -> Self {
         Self { gate, held, switches, fault: None }
     }
 }

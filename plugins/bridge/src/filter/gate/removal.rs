@@ -14,7 +14,7 @@ use crate::parts::br_netfilter;
 
 /// The removal of a port from its bridge's gate; the gate goes with the last port.
 #[derive(Debug)]
-pub(in crate::filter) struct Take<'a> {
+pub(crate) struct Take<'a> {
     /// The port; without, only what the bridge has left is looked at.
     port: Option<&'a str>,
     /// The bridge that has a gate by the configuration. Where another program has flushed the members, the gate of a bridge
@@ -37,7 +37,7 @@ struct Leaving {
 
 impl<'a> Take<'a> {
     /// Nothing there is nothing to do.
-    pub(in crate::filter) fn new(port: Option<&'a str>, configured: Option<&'a str>) -> Self {
+    pub(crate) fn new(port: Option<&'a str>, configured: Option<&'a str>) -> Self {
         Self { port, configured, left: None, alone: None }
     }
 

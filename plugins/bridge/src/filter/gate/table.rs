@@ -9,7 +9,7 @@ pub(super) const TABLE: Table = Table::new(Family::Inet, cni::links::TABLE);
 pub(super) const INTO: Set = Set::vmap(TABLE, "into", &[Type::Ifname]);
 pub(super) const FROM: Set = Set::vmap(TABLE, "from", &[Type::Ifname]);
 /// The ports that have a gate.
-pub(in crate::filter) const MEMBERS: Set = Set::vmap(TABLE, "members", &[Type::Ifname]);
+pub(crate) const MEMBERS: Set = Set::vmap(TABLE, "members", &[Type::Ifname]);
 pub(super) const GATES: Chain = Chain::new(TABLE, "gates");
 pub(super) const FORWARD: Chain =
     Chain::base(TABLE, "forward", Kind::Filter, HookPoint::Forward, priority::FILTER);

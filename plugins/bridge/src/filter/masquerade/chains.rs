@@ -23,8 +23,8 @@ use nftables::Table;
 use super::{Masquerade, chain_of};
 use crate::error::{Result, differs};
 
-pub(in crate::filter) use removal::{del_legacy, gc, gc_legacy, take};
-pub(in crate::filter) use search::{not_masqueraded, not_masqueraded_by_legacy};
+pub(crate) use removal::{del_legacy, gc, gc_legacy, take};
+pub(crate) use search::{not_masqueraded, not_masqueraded_by_legacy};
 
 const TABLE: &str = "nat";
 const BASE: &str = "POSTROUTING";
@@ -118,7 +118,7 @@ impl Wanted {
 }
 
 /// Sets up what masquerades an attachment.
-pub(in crate::filter) fn add(masquerade: &Masquerade<'_>) -> Result<()> {
+pub(crate) fn add(masquerade: &Masquerade<'_>) -> Result<()> {
     for family in Family::ALL {
         let Some(wanted) = Wanted::new(masquerade, family) else { continue };
         let program = Iptables::find(family)?;
@@ -135,7 +135,7 @@ pub(in crate::filter) fn add(masquerade: &Masquerade<'_>) -> Result<()> {
 }
 
 /// Names what differs from what [`add`] set up.
-pub(in crate::filter) fn check(masquerade: &Masquerade<'_>) -> Result<()> {
+pub(crate) fn check(masquerade: &Masquerade<'_>) -> Result<()> {
     for family in Family::ALL {
         let Some(wanted) = Wanted::new(masquerade, family) else { continue };
         let program = Iptables::find(family)?;
@@ -169,7 +169,7 @@ pub(in crate::filter) fn check(masquerade: &Masquerade<'_>) -> Result<()> {
 }
 
 /// Whether the programs are there and work.
-pub(in crate::filter) fn status() -> Result<()> {
+pub(crate) fn status() -> Result<()> {
     for family in Family::ALL {
         let program = Iptables::find(family)?;
         // A kernel without IPv6 has no table for it either.

@@ -15,9 +15,7 @@ const TABLE: Table = Table::new(Family::Inet, "cni_plugins_masquerade");
 const CHECKS: Chain = Chain::new(TABLE, "masq_checks");
 
 /// The removal of an attachment's rules. Costs one question where there is no such table.
-pub(in crate::filter) fn take(
-    attachment: &Attachment,
-) -> Removal<impl FnMut(&mut Socket, &mut Change) -> Result<()>> {
+pub(crate) fn take(attachment: &Attachment) -> Removal<impl FnMut(&mut Socket, &mut Change) -> Result<()>> {
     let Attachment { network, container_id, ifname } = attachment;
     let start = start(network, container_id, ifname);
     take_where(move |comment| comment.starts_with(&start))

@@ -34,6 +34,6 @@ mod owner_record;
 mod put;
 mod removal;
 
-pub(in crate::filter) use layout::OWNERS;
-pub(in crate::filter) use put::Put;
-pub(in crate::filter) use removal::Take;
+pub(crate) use layout::OWNERS;
+pub(crate) use put::Put;
+pub(crate) use removal::Take;

@@ -43,7 +43,7 @@ use crate::mac;
 use crate::parts::lease::Ipam;
 
 /// The ports that are held to their addresses.
-pub(in crate::filter) const BOUND: Set = Set::vmap(TABLE, "bound", &[Type::Ifname]);
+pub(crate) const BOUND: Set = Set::vmap(TABLE, "bound", &[Type::Ifname]);
 const GIVEN: Set = Set::new(TABLE, "given", &[Type::Ifname, Type::Mark]);
 const BOUND4: Set = Set::new(TABLE, "bound4", &[Type::Ifname, Type::EtherAddr, Type::Ipv4Addr]);
 const BOUND6: Set = Set::new(TABLE, "bound6", &[Type::Ifname, Type::EtherAddr, Type::Ipv6Addr]);

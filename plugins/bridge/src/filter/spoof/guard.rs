@@ -25,7 +25,7 @@ use crate::filter::owner::{comment, del_if_present, first_word};
 /// The table of both checks.
 pub(super) const TABLE: Table = Table::new(Family::Bridge, "cleat_bridge");
 /// The guarded ports.
-pub(in crate::filter) const GUARDED: Set = Set::vmap(TABLE, "guarded", &[Type::Ifname]);
+pub(crate) const GUARDED: Set = Set::vmap(TABLE, "guarded", &[Type::Ifname]);
 const ADDRESSES: Set = Set::new(TABLE, "addresses", &[Type::Ifname, Type::EtherAddr]);
 /// Each guarded port's element leads here.
 pub(super) const OWN_ADDRESS: Chain = Chain::new(TABLE, "own_address");

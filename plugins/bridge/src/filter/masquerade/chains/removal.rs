@@ -13,7 +13,7 @@ use crate::error::Result;
 
 /// The removal of a chain of `nf_tables` with the rules that lead to it; where addresses are given, only of the rules for
 /// those, and of the chain with the last. Costs two questions where there is no such chain.
-pub(in crate::filter) fn take(
+pub(crate) fn take(
     chain: &str,
     addresses: &[IpAddr],
 ) -> Removal<impl FnMut(&mut Socket, &mut Change) -> Result<()>> {
@@ -36,7 +36,7 @@ pub(in crate::filter) fn take(
 }
 
 /// As [`take`], for what the legacy variant has: by its program, which is only started where it has the table.
-pub(in crate::filter) fn del_legacy(chain: &str, addresses: &[IpAddr]) -> Result<()> {
+pub(crate) fn del_legacy(chain: &str, addresses: &[IpAddr]) -> Result<()> {
     for program in legacy_programs(TABLE)? {
         program.put(|_| legacy_removal(&program, chain, addresses))?;
     }
@@ -67,11 +67,7 @@ fn legacy_removal(program: &Iptables, chain: &str, addresses: &[IpAddr]) -> Resu
 
 /// Removes the chains of a network's containers that are not valid any more. Whose a chain is stands in the comment of
 /// the rule that leads to it.
-pub(in crate::filter) fn gc(
-    socket: &mut Socket,
-    network: &NetworkName,
-    valid: &[&ContainerId],
-) -> Result<()> {
+pub(crate) fn gc(socket: &mut Socket, network: &NetworkName, valid: &[&ContainerId]) -> Result<()> {
     for table in TABLES {
         for (chain, comment) in socket.entries(&Chain::new(table, BASE))? {
             if is_stale(&chain, &comment, network, valid) {
@@ -83,7 +79,7 @@ pub(in crate::filter) fn gc(
 }
 
 /// As [`gc`], for what the legacy variant has.
-pub(in crate::filter) fn gc_legacy(network: &NetworkName, valid: &[&ContainerId]) -> Result<()> {
+pub(crate) fn gc_legacy(network: &NetworkName, valid: &[&ContainerId]) -> Result<()> {
     for program in legacy_programs(TABLE)? {
         for (chain, comment) in program.entries(TABLE, BASE)? {
             if is_stale(&chain, &comment, network, valid) {

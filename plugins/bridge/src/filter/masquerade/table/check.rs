@@ -14,7 +14,7 @@ use crate::filter::owner::{first_word, interface};
 
 impl Masquerade<'_> {
     /// Names what differs from what [`super::Put`] set up for some of the addresses.
-    pub(in crate::filter) fn check_table(&self, socket: &mut Socket, addresses: &[IpAddr]) -> Result<()> {
+    pub(crate) fn check_table(&self, socket: &mut Socket, addresses: &[IpAddr]) -> Result<()> {
         for place in self.places(addresses)? {
             let (set, key) = (place.set(), &place.key);
             let found = socket.get_element(&set, key)?;

@@ -1,6 +1,5 @@
 //! The table's sets, chains and rules, and where an address has its elements.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
 use cni::token;
@@ -23,7 +22,7 @@ pub(super) const HOME6: Set = Set::new(TABLE, "home6", &[Type::Ipv6Addr, Type::I
 /// The sets that containers' addresses are in.
 pub(super) const ADDRESSES: [&Set<'static>; 4] = [&MASQ4, &MASQ6, &HOME4, &HOME6];
 /// An element for each port.
-pub(in crate::filter) const OWNERS: Set = Set::vmap(TABLE, "owners", &[Type::Ifname]);
+pub(crate) const OWNERS: Set = Set::vmap(TABLE, "owners", &[Type::Ifname]);
 pub(super) const MEMBERS: Chain = Chain::new(TABLE, "members");
 pub(super) const POST: Chain =
     Chain::base(TABLE, "post", Kind::Nat, HookPoint::Postrouting, priority::SRCNAT);
@@ -36,22 +35,18 @@ const V6: &[Type] = &[Type::Ipv6Addr];
 /// A set, and a key in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    name: Cow<'static, str>,
+    name: String,
     types: &'static [Type],
     pub key: Vec<Field>,
 }
 
 impl Place {
     pub(super) fn new(name: String, types: &'static [Type], key: Vec<Field>) -> Self {
-        Self { name: name.into(), types, key }
+        Self { name, types, key }
     }
 
     pub(super) fn of(set: &Set<'static>, key: Vec<Field>) -> Self {
-        Self { name: set.name.into(), types: set.key, key }
-    }
-
-    pub(super) fn with_key(&self, key: Vec<Field>) -> Self {
-        Self { key, ..self.clone() }
+        Self::new(set.name.to_owned(), set.key, key)
     }
 
     pub(super) fn set(&self) -> Set<'_> {

@@ -32,7 +32,7 @@ impl Masquerade<'_> {
     }
 
     /// Puts back what is missing.
-    pub(in crate::filter) fn restore_table(&self, socket: &mut Socket) -> Result<()> {
+    pub(crate) fn restore_table(&self, socket: &mut Socket) -> Result<()> {
         self.clear(socket)?;
         ledger::put(socket, &mut [&mut Put::new(self)])?;
         let rules = socket.rules(&POST)?;
@@ -166,7 +166,7 @@ impl Masquerade<'_> {
 /// Masquerades an attachment. What stands under one of its addresses is mostly left of a container that has gone, since IPAM
 /// gave the address away anew, and is replaced; the elements of a container that is still there stay.
 #[derive(Debug)]
-pub(in crate::filter) struct Put<'a> {
+pub(crate) struct Put<'a> {
     masquerade: &'a Masquerade<'a>,
     /// Others have some of the elements.
     is_beside: bool,
@@ -174,7 +174,7 @@ pub(in crate::filter) struct Put<'a> {
 
 impl<'a> Put<'a> {
     /// Nothing is done before the entry is put.
-    pub(in crate::filter) fn new(masquerade: &'a Masquerade<'a>) -> Self {
+    pub(crate) fn new(masquerade: &'a Masquerade<'a>) -> Self {
         Self { masquerade, is_beside: false }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use nftables::ledger::{self, Change, Entry};
-use nftables::{Socket, Table};
+use nftables::{Set, Socket, Table, Type};
 
 use super::except;
 use super::heirs::{bequeath, heirs};
@@ -16,7 +16,7 @@ use crate::filter::owner::{first_word, interface};
 
 /// The removal of what masquerades an attachment: its elements, the table with the last owner.
 #[derive(Debug)]
-pub(in crate::filter) struct Take<'a> {
+pub(crate) struct Take<'a> {
     owner: &'a str,
     /// The owner's addresses by `prevResult`. Where it has no record, they lead to what it has.
     addresses: &'a [IpAddr],
@@ -25,12 +25,12 @@ pub(in crate::filter) struct Take<'a> {
 
 impl<'a> Take<'a> {
     /// Nothing there is nothing to do.
-    pub(in crate::filter) fn new(owner: &'a str, addresses: &'a [IpAddr]) -> Self {
+    pub(crate) fn new(owner: &'a str, addresses: &'a [IpAddr]) -> Self {
         Self { owner, addresses, was_there: false }
     }
 
     /// Whether there was something, once the entry has been taken.
-    pub(in crate::filter) fn was_there(&self) -> bool {
+    pub(crate) fn was_there(&self) -> bool {
         self.was_there
     }
 }
@@ -102,22 +102,18 @@ fn is_any_of(socket: &mut Socket, owner: &str, addresses: &[IpAddr]) -> Result<b
 
 /// The places of all elements that name an owner: the slow way, for containers with more than a few addresses.
 fn search(socket: &mut Socket, owner: &str) -> Result<Vec<Place>> {
+    let mut sets: Vec<(String, &'static [Type])> =
+        ADDRESSES.iter().map(|set| (set.name.to_owned(), set.key)).collect();
+    let rules = socket.rules(&POST)?;
+    let excepted = rules.iter().filter_map(except::network);
+    sets.extend(excepted.map(|network| (exception_set(&network), types(network.is_ipv4()))));
     let mut places = Vec::new();
-    let mut sets: Vec<Place> = ADDRESSES.iter().map(|set| Place::of(set, Vec::new())).collect();
-    let excepted = socket.rules(&POST)?;
-    sets.extend(
-        excepted
-            .iter()
-            .filter_map(except::network)
-            .map(|network| Place::new(exception_set(&network), types(network.is_ipv4()), Vec::new())),
-    );
-    for place in sets {
-        let set = place.set();
-        for element in socket.elements(&set)? {
+    for (name, types) in sets {
+        for element in socket.elements(&Set::new(TABLE, &name, types))? {
             if first_word(&element) == Some(owner)
-                && let Ok(key) = nftables::key::decode(set.key, &element.key)
+                && let Ok(key) = nftables::key::decode(types, &element.key)
             {
-                places.push(place.with_key(key));
+                places.push(Place::new(name.clone(), types, key));
             }
         }
     }
