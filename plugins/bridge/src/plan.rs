@@ -118,11 +118,7 @@ fn with_prefix_of(gateway: IpAddr, address: IpNetwork) -> Result<IpNetwork> {
 
 /// The first host of a subnet, which is the gateway where none is named.
 fn first_host(address: IpNetwork) -> Result<IpAddr> {
-    let next = match address.network() {
-        IpAddr::V4(network) => u32::from(network).checked_add(1).map(|next| IpAddr::V4(next.into())),
-        IpAddr::V6(network) => u128::from(network).checked_add(1).map(|next| IpAddr::V6(next.into())),
-    };
-    next.filter(|next| address.contains(*next)).ok_or_else(|| {
+    address.iter().nth(1).ok_or_else(|| {
         config(
             format!("subnet {address} has no room for a gateway"),
             "name a gateway, or use a larger subnet",

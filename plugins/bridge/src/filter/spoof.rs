@@ -149,11 +149,7 @@ pub(super) fn check(
             return differs(format!("port {name} is not held to MAC address {mac}"));
         }
     }
-    match given {
-        Some(given) => binding::missing(socket, interface(name)?, given)?
-            .map_or(Ok(()), |what| differs(format!("port {name} is not held to {what}"))),
-        None => Ok(()),
-    }
+    given.map_or(Ok(()), |given| binding::check(socket, name, given))
 }
 
 /// The entry that puts back what [`check`] misses, where anything is. Chains of the reference's are made at once.

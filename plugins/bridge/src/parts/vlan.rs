@@ -1,5 +1,7 @@
 //! `vlan`, `vlanTrunk` and `preserveDefaultVlan`: the VLANs that an attachment's port is on.
 
+use std::collections::BTreeMap;
+
 use netlink::{BridgeVlan, Socket, VlanMember};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -85,28 +87,28 @@ impl Vlans {
 
     /// Names what differs from what [`Vlans::add`] set up.
     pub(crate) fn check(&self, socket: &mut Socket, port: u32, name: &str) -> Result<()> {
-        let found = socket.bridge_vlans(port)?;
-        let missing = |wanted: &BridgeVlan| {
-            let is_it = |found: &BridgeVlan, id| {
-                (found.first..=found.last).contains(&id)
-                    && (found.pvid, found.untagged) == (wanted.pvid, wanted.untagged)
-            };
-            let mut ids = (wanted.first..=wanted.last).filter(|id| wanted.pvid || Some(*id) != self.native);
-            ids.find(|id| !found.iter().any(|found| is_it(found, *id)))
-        };
-        let wanted = self.trunk.iter().copied().chain(self.native.map(untagged));
-        if let Some(id) = wanted.clone().find_map(|wanted| missing(&wanted)) {
+        let found = by_id(&socket.bridge_vlans(port)?);
+        let mut wanted = by_id(&self.trunk);
+        wanted.extend(by_id(&self.native.map(untagged).into_iter().collect::<Vec<_>>()));
+        if let Some((id, _)) = wanted.iter().find(|(id, flags)| found.get(id) != Some(flags)) {
             return differs(format!("interface {name} is not on VLAN {id} as it should be"));
         }
-        if self.keep_default {
-            return Ok(());
-        }
-        let is_wanted = |id| wanted.clone().any(|wanted| (wanted.first..=wanted.last).contains(&id));
-        match found.iter().flat_map(|found| found.first..=found.last).find(|id| !is_wanted(*id)) {
-            Some(id) => differs(format!("interface {name} is on VLAN {id}, which it should not be")),
-            None => Ok(()),
+        match found.keys().find(|id| !wanted.contains_key(id)) {
+            Some(id) if !self.keep_default => {
+                differs(format!("interface {name} is on VLAN {id}, which it should not be"))
+            }
+            _ => Ok(()),
         }
     }
+}
+
+/// Each VLAN, with whether it is the port's own and untagged.
+fn by_id(vlans: &[BridgeVlan]) -> BTreeMap<u16, (bool, bool)> {
+    let each = |vlan: &BridgeVlan| {
+        let flags = (vlan.pvid, vlan.untagged);
+        (vlan.first..=vlan.last).map(move |id| (id, flags))
+    };
+    vlans.iter().flat_map(each).collect()
 }
 
 const ENTRY: &str = "write each entry as {\"minID\": 10, \"maxID\": 20} or {\"id\": 10}";

@@ -160,10 +160,8 @@ pub(crate) fn check(socket: &mut Socket, bridge: &IfName, attachment: &Attachmen
         return differs(format!("map {} of table {TABLE} does not have port {port}", MEMBERS.name));
     }
     let chains = all_chains(socket)?;
-    match closed(socket, bridge, chains)?.first() {
-        Some(chain) => differs(obstacle(&chain.as_chain(), bridge.as_str())),
-        None => Ok(()),
-    }
+    let closed = closed(socket, bridge, chains)?;
+    closed.first().map_or(Ok(()), |chain| differs(obstacle(&chain.as_chain(), bridge.as_str())))
 }
 
 /// Whether the host's firewall has been opened for a bridge.

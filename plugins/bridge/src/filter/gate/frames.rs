@@ -94,10 +94,8 @@ pub(super) fn expect(socket: &mut Socket, bridge: Field) -> Result<()> {
             "map apart of table {TABLE} has been flushed, and what is in a VLAN's tag passes"
         ));
     }
-    match flushed(socket, bridge)? {
-        Some(set) => differs(format!("set {set} of table {TABLE} has been flushed")),
-        None => Ok(()),
-    }
+    flushed(socket, bridge)?
+        .map_or(Ok(()), |set| differs(format!("set {set} of table {TABLE} has been flushed")))
 }
 
 /// A set of those that hold addresses to ports that does not have the bridge's own element any more.

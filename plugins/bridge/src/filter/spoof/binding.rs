@@ -37,8 +37,8 @@ use nftables::{
 };
 
 use super::guard::TABLE;
-use crate::error::Result;
-use crate::filter::owner::{comment, del_if_present, first_word};
+use crate::error::{Result, differs};
+use crate::filter::owner::{comment, del_if_present, first_word, interface};
 use crate::mac;
 use crate::parts::lease::Ipam;
 
@@ -183,17 +183,18 @@ pub(super) fn leave_elements(
     Ok(())
 }
 
-/// The first thing that a port is not held to.
-pub(super) fn missing(socket: &mut Socket, port: Field, given: &Given) -> Result<Option<String>> {
+/// Names what a port is not held to.
+pub(super) fn check(socket: &mut Socket, name: &str, given: &Given) -> Result<()> {
+    let port = interface(name)?;
     if !skeleton().is_complete(socket)? || socket.get_element(&BOUND, &[port])?.is_none() {
-        return Ok(Some("its addresses".to_owned()));
+        return differs(format!("port {name} is not held to its addresses"));
     }
     for ((set, key), address) in given.elements(port).zip(&given.addresses) {
         if socket.get_element(&set, &key)?.is_none() {
-            return Ok(Some(format!("address {address} at {}", given.mac)));
+            return differs(format!("port {name} is not held to address {address} at {}", given.mac));
         }
     }
-    Ok(None)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -22,17 +22,14 @@ impl Masquerade<'_> {
                 Some(owner) => owner == self.owner || Living::new()?.has(owner)?,
                 None => false,
             };
-            if !is_there && place.is_exception() {
-                return differs(format!(
-                    "packets of {} do not keep their source: set {} of table {TABLE} does not have it for {}",
-                    key[0], set.name, self.owner
-                ));
-            }
             if !is_there {
-                return differs(format!(
-                    "address {} is not masqueraded: set {} of table {TABLE} does not have it for {}",
-                    key[0], set.name, self.owner
-                ));
+                let what = if place.is_exception() {
+                    format!("packets of {} do not keep their source", key[0])
+                } else {
+                    format!("address {} is not masqueraded", key[0])
+                };
+                let (set, owner) = (set.name, &self.owner);
+                return differs(format!("{what}: set {set} of table {TABLE} does not have it for {owner}"));
             }
         }
         if socket.get_element(&OWNERS, &[interface(&self.owner)?])?.is_none() {
@@ -41,28 +38,24 @@ impl Masquerade<'_> {
                 OWNERS.name, self.owner
             ));
         }
-        match self.wrong_rules(&socket.rules(&POST)?) {
-            Some(wrong) => differs(wrong),
-            None => Ok(()),
-        }
+        self.check_rules(&socket.rules(&POST)?)
     }
 
-    /// What is wrong with the rules.
-    pub(super) fn wrong_rules(&self, rules: &[Rule]) -> Option<String> {
+    /// Names what is wrong with the rules.
+    pub(super) fn check_rules(&self, rules: &[Rule]) -> Result<()> {
+        let chain = POST.name;
         let excepted: Vec<IpNetwork> = rules.iter().filter_map(except::network).collect();
         let others = rules.len() - excepted.len();
         if others != RULES {
-            return Some(format!(
-                "nothing is masqueraded: chain {} of table {TABLE} has {others} rules instead of {RULES}",
-                POST.name
+            return differs(format!(
+                "nothing is masqueraded: chain {chain} of table {TABLE} has {others} rules instead of {RULES}"
             ));
         }
         let missing = self.except.iter().find(|network| !excepted.contains(network));
-        missing.map(|network| {
-            format!(
-                "packets to {network} do not keep their source: chain {} of table {TABLE} has no rule for it",
-                POST.name
-            )
+        missing.map_or(Ok(()), |network| {
+            differs(format!(
+                "packets to {network} do not keep their source: chain {chain} of table {TABLE} has no rule for it"
+            ))
         })
     }
 }

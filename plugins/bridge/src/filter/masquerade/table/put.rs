@@ -36,7 +36,7 @@ impl Masquerade<'_> {
         self.clear(socket)?;
         ledger::put(socket, &mut [&mut Put::new(self)])?;
         let rules = socket.rules(&POST)?;
-        if self.wrong_rules(&rules).is_some() {
+        if self.check_rules(&rules).is_err() {
             let mut excepted: Vec<IpNetwork> = rules.iter().filter_map(except::network).collect();
             excepted.extend(&self.except);
             excepted.sort();
