@@ -49,11 +49,6 @@ impl Removal {
     }
 }
 
-/// Removes a link of the current network namespace.
-pub(crate) fn remove(socket: &mut Socket, index: u32) -> Result<()> {
-    Removal::begin(index).finish(socket)
-}
-
 #[expect(
     clippy::disallowed_methods,
     reason = "only another process can wait for the grace period in this one's place"

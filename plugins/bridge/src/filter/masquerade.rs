@@ -140,10 +140,9 @@ pub(super) fn gc(
     network: &NetworkName,
     valid: &[(ContainerId, IfName)],
 ) -> Result<()> {
-    let ids: Vec<&ContainerId> = valid.iter().map(|(id, _)| id).collect();
     if let Some(socket) = socket {
         reference::gc(socket, network, valid)?;
-        chains::gc(socket, network, &ids)?;
+        chains::gc(socket, network, valid)?;
     }
-    chains::gc_legacy(network, &ids)
+    chains::gc_legacy(network, valid)
 }

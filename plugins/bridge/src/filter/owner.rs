@@ -24,9 +24,7 @@ pub(super) fn comment(first: impl std::fmt::Display, attachment: &Attachment) ->
 /// The same from an attachment as the alias of its link names it.
 pub(super) fn comment_from(first: impl std::fmt::Display, attachment: &str) -> String {
     let mut text = format!("{first} {attachment}");
-    while text.len() > COMMENT_MAX {
-        text.pop();
-    }
+    text.truncate(text.floor_char_boundary(COMMENT_MAX));
     text
 }
 
@@ -47,7 +45,12 @@ pub(super) fn ports_of(socket: &mut Socket, set: &Set<'_>, network: &NetworkName
 
 /// The interface that is an element's key (`IFNAMSIZ` bytes, filled up with NUL).
 pub(super) fn key_of(element: &Element) -> Option<String> {
-    let name = element.key.split(|byte| *byte == 0).next()?;
+    name_of(&element.key)
+}
+
+/// The name of an interface in the kernel's bytes.
+pub(super) fn name_of(bytes: &[u8]) -> Option<String> {
+    let name = bytes.split(|byte| *byte == 0).next()?;
     Some(String::from_utf8_lossy(name).into_owned())
 }
 

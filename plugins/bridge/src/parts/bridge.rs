@@ -12,8 +12,9 @@ use super::vlan_gateway::VlanGateway;
 use crate::bridge_lock::{self, Exclusive};
 use crate::conf::Conf;
 use crate::error::{Error, Result};
+use crate::link_removal::Removal;
+use crate::mac;
 use crate::names::{BRIDGE_ALIAS, keeps_mac};
-use crate::{link_removal, mac};
 
 /// How long a DEL waits for ADDs that may need the bridge.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -140,7 +141,7 @@ pub(crate) fn remove_if_unused(
         };
         let mut is_gone = false;
         if bridge_unused && !socket.has_ports(bridge.index)? {
-            link_removal::remove(socket, bridge.index)?;
+            Removal::begin(bridge.index).finish(socket)?;
             is_gone = true;
         }
         let outcome = match unused_gateway {

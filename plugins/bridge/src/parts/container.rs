@@ -108,23 +108,6 @@ fn await_dad(socket: &mut Socket, link: &Link) -> Result<()> {
     }
 }
 
-/// Removes the interface from within, as for an attachment that another program made. Anything but a veth was not
-/// made by a bridge plugin and stays, as does what `is_of_another` attachment.
-pub(crate) fn remove(
-    namespace: &Namespace,
-    ifname: &str,
-    is_of_another: impl FnOnce(&Link) -> Result<bool>,
-) -> Result<()> {
-    let mut socket = namespace.socket()?;
-    if let Some(link) = socket.get_link(ifname)?
-        && link.kind.as_deref() == Some("veth")
-        && !is_of_another(&link)?
-    {
-        socket.del_link(link.index)?;
-    }
-    Ok(())
-}
-
 /// The interface as it is now, with its addresses and routes.
 #[derive(Debug)]
 pub(crate) struct Observed {

@@ -48,7 +48,9 @@ impl Entry<Error> for Put<'_> {
         let is_counted = self.is_repair && found.as_ref().is_some_and(|found| leads_to(found, self.bridge));
         if found.is_some() && !is_counted {
             // What an earlier ADD of the same attachment left.
-            take(socket, &port)?;
+            let mut earlier = Take::new(&port);
+            ledger::put(socket, &mut [&mut earlier])?;
+            earlier.close_legacy()?;
         }
         self.is_first = !has_members(socket, self.bridge)?;
         let chains =
@@ -144,12 +146,6 @@ impl Entry<Error> for Take<'_> {
             _ => Ok(true),
         }
     }
-}
-
-fn take(socket: &mut Socket, port: &str) -> Result<()> {
-    let mut entry = Take::new(port);
-    ledger::put(socket, &mut [&mut entry])?;
-    entry.close_legacy()
 }
 
 /// Names what differs from what [`Put`] set up.

@@ -25,7 +25,7 @@ use nftables::{
 };
 
 use crate::error::{Result, differs};
-use crate::filter::owner::interface;
+use crate::filter::owner::{interface, name_of};
 
 const TABLE: Table = Table::new(Family::Bridge, "nat");
 const BASE: Chain = Chain::base(TABLE, "PREROUTING", Kind::Filter, HookPoint::Prerouting, priority::RAW);
@@ -136,10 +136,7 @@ pub(crate) fn add(socket: &mut Socket, attachment: &Attachment, port: &str, mac:
 /// The interface that a rule is for.
 fn port_of(rule: &Rule) -> Option<String> {
     rule.clauses.iter().find_map(|clause| match clause {
-        Clause::Compare { selector: Some(Selector::Iifname), negated: false, bytes, .. } => {
-            let name = bytes.split(|byte| *byte == 0).next()?;
-            Some(String::from_utf8_lossy(name).into_owned())
-        }
+        Clause::Compare { selector: Some(Selector::Iifname), negated: false, bytes, .. } => name_of(bytes),
         _ => None,
     })
 }

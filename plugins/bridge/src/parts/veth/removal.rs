@@ -3,7 +3,6 @@
 use cni::{ContainerId, IfName, NetworkName, Target};
 use netlink::{Link, Namespace, NsidsWithProcesses, Socket};
 
-use super::super::container;
 use crate::bridge_lock::Exclusive;
 use crate::conf;
 use crate::error::{Error, Result, config};
@@ -48,16 +47,21 @@ fn is_own(socket: &mut Socket, link: &Link, conf: &conf::Removal, target: &Targe
     }))
 }
 
-/// Failing the host's end, the container's, where another program made the pair.
+/// Failing the host's end, the container's, where another program made the pair. Anything but a veth was not made by a bridge
+/// plugin and stays.
 pub(crate) fn finish(target: &Target, begun: Option<Removal>) -> Result<()> {
     if let Some(begun) = begun {
         return begun.finish(&mut Socket::open()?);
     }
     // A namespace that cannot be opened any more has taken the interface with it.
     let Some(path) = target.netns.as_deref() else { return Ok(()) };
-    if let Some(namespace) = Namespace::open_if_present(path)? {
-        let mut socket = Socket::open()?;
-        container::remove(&namespace, target.ifname().as_str(), |inner| is_of_another(&mut socket, inner))?;
+    let Some(namespace) = Namespace::open_if_present(path)? else { return Ok(()) };
+    let (mut socket, mut inside) = (Socket::open()?, namespace.socket()?);
+    if let Some(inner) = inside.get_link(target.ifname().as_str())?
+        && inner.kind.as_deref() == Some("veth")
+        && !is_of_another(&mut socket, &inner)?
+    {
+        inside.del_link(inner.index)?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use cni::{ContainerId, NetworkName, reference};
+use cni::{ContainerId, IfName, NetworkName, reference};
 use iptables::{Iptables, Transaction, legacy_programs};
 use nftables::ledger::{self, Change, Removal};
 use nftables::{Chain, Rule, Socket};
@@ -67,7 +67,7 @@ fn legacy_removal(program: &Iptables, chain: &str, addresses: &[IpAddr]) -> Resu
 
 /// Removes the chains of a network's containers that are not valid any more. Whose a chain is stands in the comment of
 /// the rule that leads to it.
-pub(crate) fn gc(socket: &mut Socket, network: &NetworkName, valid: &[&ContainerId]) -> Result<()> {
+pub(crate) fn gc(socket: &mut Socket, network: &NetworkName, valid: &[(ContainerId, IfName)]) -> Result<()> {
     for table in TABLES {
         for (chain, comment) in socket.entries(&Chain::new(table, BASE))? {
             if is_stale(&chain, &comment, network, valid) {
@@ -79,7 +79,7 @@ pub(crate) fn gc(socket: &mut Socket, network: &NetworkName, valid: &[&Container
 }
 
 /// As [`gc`], for what the legacy variant has.
-pub(crate) fn gc_legacy(network: &NetworkName, valid: &[&ContainerId]) -> Result<()> {
+pub(crate) fn gc_legacy(network: &NetworkName, valid: &[(ContainerId, IfName)]) -> Result<()> {
     for program in legacy_programs(TABLE)? {
         for (chain, comment) in program.entries(TABLE, BASE)? {
             if is_stale(&chain, &comment, network, valid) {
@@ -90,6 +90,7 @@ pub(crate) fn gc_legacy(network: &NetworkName, valid: &[&ContainerId]) -> Result
     Ok(())
 }
 
-fn is_stale(chain: &str, comment: &str, network: &NetworkName, valid: &[&ContainerId]) -> bool {
-    reference::container("", "", network, chain, comment).is_some_and(|id| !valid.contains(&&id))
+fn is_stale(chain: &str, comment: &str, network: &NetworkName, valid: &[(ContainerId, IfName)]) -> bool {
+    reference::container("", "", network, chain, comment)
+        .is_some_and(|id| valid.iter().all(|(valid, _)| *valid != id))
 }
