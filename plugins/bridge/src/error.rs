@@ -168,6 +168,11 @@ pub(crate) fn differs<T>(text: impl Into<String>) -> Result<T> {
     Err(Error::Differs(text.into()))
 }
 
+/// The failure to give a parameter of the kernel a value.
+pub(crate) fn sysctl(parameter: &str, value: &'static str, source: netlink::Error) -> Error {
+    Error::Sysctl { parameter: parameter.to_owned(), value, source }
+}
+
 impl Error {
     /// A failure to make a bridge, or to make one filter VLANs, with what is missing where the kernel cannot do it at all.
     pub(crate) fn vlan_filtering(error: netlink::Error) -> Self {

@@ -84,8 +84,7 @@ fn is_way_out(socket: &mut Socket, link: &Link) -> Result<bool> {
 /// it does not yet (`forwards`). One that forwards already, by another program or an older version, has lost its default routes
 /// and gets them back by the next advertisement.
 pub(crate) fn keep(socket: &mut Socket, forwards: bool) -> Result<()> {
-    let brought = socket.advertised_routes()?;
-    for link in uplinks(socket, &brought)? {
+    for link in unheeded(socket)?.1 {
         let parameter = parameter(&link);
         match sysctl::write(&parameter, ALWAYS) {
             // What was so before makes no network worse: STATUS reports it.
@@ -99,8 +98,7 @@ pub(crate) fn keep(socket: &mut Socket, forwards: bool) -> Result<()> {
 /// Names an uplink whose advertisements the host has heeded and does not heed any more, since it forwards. Before the
 /// network has a bridge there is nothing to report where the first ADD will set it: a runtime would never come to that ADD.
 pub(crate) fn status(socket: &mut Socket, has_bridge: bool) -> Result<()> {
-    let brought = socket.advertised_routes()?;
-    let mut unheeded = uplinks(socket, &brought)?;
+    let (_, mut unheeded) = unheeded(socket)?;
     unheeded.retain(|link| has_bridge || !sysctl::is_writable(&parameter(link)));
     unheeded.first().map_or(Ok(()), |link| Err(Error::Unheeded(link.name.clone())))
 }
@@ -108,8 +106,7 @@ pub(crate) fn status(socket: &mut Socket, has_bridge: bool) -> Result<()> {
 /// As [`status`], where the host has lost its way out by that, or is about to: an address that ends is not enough while
 /// there is a default route. Only what [`keep`] could have set counts, which every ADD calls.
 pub(crate) fn check(socket: &mut Socket) -> Result<()> {
-    let brought = socket.advertised_routes()?;
-    let mut unheeded = uplinks(socket, &brought)?;
+    let (brought, mut unheeded) = unheeded(socket)?;
     unheeded.retain(|link| sysctl::is_writable(&parameter(link)));
     if unheeded.is_empty() {
         return Ok(());
@@ -121,8 +118,10 @@ pub(crate) fn check(socket: &mut Socket) -> Result<()> {
     lost.map_or(Ok(()), |link| Err(Error::Unheeded(link.name)))
 }
 
-/// The links that some routes lead out of, which heed advertisements unless they forward, and are not containers'.
-fn uplinks(socket: &mut Socket, routes: &[Route]) -> Result<Vec<Link>> {
+/// The routes that advertisements brought, and the links that they lead out of, which heed advertisements unless they
+/// forward, and are not containers'.
+fn unheeded(socket: &mut Socket) -> Result<(Vec<Route>, Vec<Link>)> {
+    let routes = socket.advertised_routes()?;
     let mut uplinks = Vec::new();
     for index in routes.iter().filter_map(|route| route.oif).collect::<BTreeSet<u32>>() {
         let Some(link) = socket.get_link_by_index(index)? else { continue };
@@ -131,7 +130,7 @@ fn uplinks(socket: &mut Socket, routes: &[Route]) -> Result<Vec<Link>> {
             uplinks.push(link);
         }
     }
-    Ok(uplinks)
+    Ok((routes, uplinks))
 }
 
 fn is_ours(link: &Link) -> bool {

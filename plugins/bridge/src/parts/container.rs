@@ -7,7 +7,7 @@ use ipnetwork::IpNetwork;
 use netlink::{AddressFlags, Link, Namespace, Socket, sysctl};
 
 use crate::conf::Conf;
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 use crate::parts::advertisements;
 use crate::plan::Plan;
 use crate::solicited_node::await_solicitable;
@@ -74,11 +74,10 @@ fn configure_ipv6(ifname: &str, dad: bool) -> Result<()> {
     // Runtimes make namespaces with IPv6 switched off by default. A kernel without IPv6 says so of the address.
     for link in ["lo", ifname] {
         let parameter = format!("net/ipv6/conf/{link}/disable_ipv6");
-        match sysctl::set(&parameter, "0") {
-            Err(source) if !source.is_not_found() => {
-                return Err(Error::Sysctl { parameter, value: "0", source });
-            }
-            _ => {}
+        if let Err(source) = sysctl::set(&parameter, "0")
+            && !source.is_not_found()
+        {
+            return Err(error::sysctl(&parameter, "0", source));
         }
     }
     // The link-local address as well.

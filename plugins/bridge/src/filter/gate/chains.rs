@@ -122,14 +122,8 @@ impl Names {
         if is_strict {
             // nft reads a flow's port among others back only where the rule says of which protocol the packet is.
             for (errors, key, links) in [(Field::ICMP, ERROR4, v4), (Field::ICMPV6, ERROR6, v6)] {
-                let of_errors = Expr::eq(Selector::L4Proto, errors);
-                rules.push(vec![
-                    related(),
-                    replying(),
-                    of_errors,
-                    Expr::in_set(key, links),
-                    Expr::to_caller(),
-                ]);
+                let (of_errors, linked) = (Expr::eq(Selector::L4Proto, errors), Expr::in_set(key, links));
+                rules.push(vec![related(), replying(), of_errors, linked, Expr::to_caller()]);
             }
             rules.push(vec![related(), Expr::drop()]);
         } else {

@@ -26,43 +26,35 @@ pub(crate) struct Take<'a> {
     alone: Option<Exclusive>,
 }
 
-/// What of a port leaves a gate by a transaction.
-#[derive(Clone, Copy, Debug, Default)]
-struct Leaving {
-    /// It is one of the members.
-    is_member: bool,
-    /// How many elements by which ports are held to plain packets.
-    held: usize,
-}
-
 impl<'a> Take<'a> {
     /// Nothing there is nothing to do.
     pub(crate) fn new(port: Option<&'a str>, configured: Option<&'a str>) -> Self {
         Self { port, configured, left: None, alone: None }
     }
 
-    /// Adds to a transaction that the port is no member any more, and says what of it leaves the gate.
-    fn leave(&mut self, socket: &mut Socket, batch: &mut Batch) -> Result<Leaving> {
-        let mut leaving = Leaving::default();
+    /// Adds to a transaction that the port is no member any more. Says how many members leave by it, and how many elements
+    /// by which ports are held to plain packets.
+    fn leave(&mut self, socket: &mut Socket, batch: &mut Batch) -> Result<(usize, usize)> {
         if let Some(port) = self.port {
             let member = interface(port)?;
             if let Some(found) = element(socket, &MEMBERS, &[member])? {
                 let (Some(chain), Some(bridge)) = (chain_of(&found), first_word(&found)) else {
-                    return Ok(leaving);
+                    return Ok((0, 0));
                 };
                 batch.del_element(&MEMBERS, &[member]);
-                leaving.is_member = true;
+                let mut held = 0;
                 if chains::keeps_apart(&chain) {
                     let comment = found.comment.as_deref();
-                    leaving.held = frames::leave(socket, batch, port, comment, &mut Vec::new())?;
+                    held = frames::leave(socket, batch, port, comment, &mut Vec::new())?;
                 }
                 self.left = Some((chain, bridge.to_owned()));
-                return Ok(leaving);
+                return Ok((1, held));
             }
         }
-        let Some(bridge) = self.configured.filter(|_| self.left.is_none()) else { return Ok(leaving) };
+        let Some(bridge) = self.configured.filter(|_| self.left.is_none()) else { return Ok((0, 0)) };
+        let mut held = 0;
         if let Some(port) = self.port {
-            leaving.held = frames::leave(socket, batch, port, None, &mut Vec::new())?;
+            held = frames::leave(socket, batch, port, None, &mut Vec::new())?;
         }
         for map in [&INTO, &FROM] {
             let found = element(socket, map, &[interface(bridge)?])?;
@@ -71,22 +63,22 @@ impl<'a> Take<'a> {
                 break;
             }
         }
-        Ok(leaving)
+        Ok((0, held))
     }
 
-    /// Adds the removal of a gate that has no members besides what is `leaving`, and with the last gate the table's.
+    /// Adds the removal of a gate that has no members besides these, and with the last gate the table's.
     fn open_if_unused(
         &mut self,
         socket: &mut Socket,
         batch: &mut Batch,
         name: &str,
         bridge: &str,
-        leaving: Leaving,
+        (members, held): (usize, usize),
     ) -> Result<()> {
         let chain = Chain::new(TABLE, name);
         let Some(references) = socket.references(&chain)? else { return Ok(()) };
         let own = own_elements(socket, name, bridge)?;
-        if references != own.len() + usize::from(leaving.is_member) {
+        if references != own.len() + members {
             return Ok(());
         }
         // Where the members were flushed, those that are there are members.
@@ -99,7 +91,7 @@ impl<'a> Take<'a> {
                 return enter(batch, name, bridge, others);
             }
         }
-        if let Some(note) = remove(socket, batch, name, bridge, leaving.held)? {
+        if let Some(note) = remove(socket, batch, name, bridge, held)? {
             self.alone = br_netfilter::switch_back(bridge, &note)?;
         }
         Ok(())
