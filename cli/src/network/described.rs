@@ -29,6 +29,8 @@ pub(crate) struct Described {
     pub(crate) pools: Vec<Pool>,
     /// Nothing goes in or out.
     pub(crate) internal: bool,
+    /// Who may come in from outside the bridge, where it is set.
+    pub(crate) ingress: Option<String>,
     /// Members may talk to each other without a link.
     pub(crate) icc: bool,
     /// What leaves takes the host's address.
@@ -59,6 +61,7 @@ impl Described {
             ipam: case_blind::get(ipam, "type").and_then(Value::as_str).unwrap_or_default().to_owned(),
             pools: pools(ipam),
             internal: flag("internal").unwrap_or_default(),
+            ingress: text("ingress"),
             icc: flag("icc").unwrap_or(true),
             masquerade: flag("ipMasq").unwrap_or_default(),
             mtu: case_blind::get(main, "mtu").and_then(Value::as_u64).filter(|mtu| *mtu != 0),
