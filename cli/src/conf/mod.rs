@@ -1,8 +1,8 @@
-//! `cleat conf check`: whether network configurations will do, without making an attachment.
+//! `cleat conf check`: whether network configurations are valid, without making an attachment.
 //!
 //! Three things are asked: is every key known and of its type (`keys`, by the schemas of `schemas`); would the plugins take
 //! the configuration (their own validation) and are they there; do the networks' subnets clash with each other or with the
-//! host (`subnets`). Plugins of others are only looked for: their keys are theirs to judge.
+//! host (`subnets`). Of other plugins only the program is looked for, as nothing is known of their keys.
 
 mod document;
 mod file;
@@ -13,13 +13,12 @@ mod subnets;
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use cni::{MAX_INPUT, NetworkList};
 use ipnetwork::IpNetwork;
 
-use document::{Node, Place, place};
+use document::{Node, Position, position};
 pub use file::Finding;
 use file::Network;
 use keys::Fault;
@@ -83,14 +82,11 @@ fn read(path: &Path) -> Result<Network, Finding> {
     } else {
         cni::file::read(path, MAX_INPUT)
     };
-    let failed = |error: io::Error| {
-        const START: Place = Place { line: 1, column: 1 };
-        Finding::new(path, START, format!("read the file: {error}"), String::new())
-    };
+    let failed = |error| Finding::new(path, Position::START, format!("read the file: {error}"));
     parse(path, content.map_err(failed)?)
 }
 
-/// Whether a path is how shells hand a pipe over (`/dev/stdin`, `/dev/fd/63`), which is no regular file and as good as one.
+/// Whether a path is one by which shells pass a pipe (`/dev/stdin`, `/dev/fd/63`). Other files must be regular ones.
 fn is_descriptor(path: &Path) -> bool {
     path == Path::new("/dev/stdin") || path.starts_with("/dev/fd") || path.starts_with("/proc/self/fd")
 }
@@ -99,11 +95,9 @@ fn parse(file: &Path, content: Vec<u8>) -> Result<Network, Finding> {
     let text = String::from_utf8(content).map_err(|error| {
         let valid =
             String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
-        let message = "the file is not UTF-8 text".to_owned();
-        Finding::new(file, place(&valid, valid.len()), message, String::new())
+        Finding::new(file, position(&valid, valid.len()), "the file is not UTF-8 text".to_owned())
     })?;
-    let root = document::parse(&text)
-        .map_err(|(message, place)| Finding::new(file, place, message, String::new()))?;
+    let root = document::parse(&text).map_err(|(message, position)| Finding::new(file, position, message))?;
     let name = root.get("name").and_then(Node::text).unwrap_or_default().to_owned();
     Ok(Network { file: file.to_owned(), text, root, name })
 }
@@ -114,14 +108,14 @@ fn judge(network: &Network) -> Vec<Fault> {
     if root.get("plugins").is_some() {
         keys::judge(root, &cni::schema::network(), "", &mut faults);
     }
-    // Its plugins' values are not needed beside the tree, and large files have many.
+    // The plugins' values are dropped: they are in the tree already, and large files have many.
     let list = NetworkList::from_slice(network.text.as_bytes()).map(|list| (list.version, list.name));
     match list {
         Ok((version, name)) => faults.extend(plugins::judge(network, version, &name)),
         Err(error) => {
             faults.extend(network.plugins().iter().flat_map(plugins::judge_keys));
             let fault = plugins::fault(root, &error);
-            // An error without a place is one that the keys have explained, if they explain any.
+            // An error without a position is not reported where the keys explain it.
             if fault.at != root.at || faults.is_empty() {
                 faults.push(fault);
             }
