@@ -1,5 +1,5 @@
-//! Subnets that clash: those of two networks, whose leases would give an address twice, and those that the host has
-//! routes to, which the network would cut off.
+//! Subnets that clash: those of two networks, as an address would be leased twice, and those that the host has routes to,
+//! which the network would hide.
 
 use std::net::IpAddr;
 
@@ -8,6 +8,7 @@ use ipnetwork::IpNetwork;
 use super::document::Node;
 use super::file::{Finding, Network};
 use super::keys::Fault;
+use crate::network::overlap;
 
 /// How many ranges of a plugin are compared.
 const MAX_RANGES: usize = 1024;
@@ -65,10 +66,6 @@ impl Range<'_> {
     }
 }
 
-fn overlap(one: IpNetwork, other: IpNetwork) -> bool {
-    one.contains(other.network()) || other.contains(one.network())
-}
-
 /// The ranges that a network leases by host-local, and that are valid.
 fn ranges(network: &Network) -> impl Iterator<Item = Range<'_>> {
     network.plugins().iter().flat_map(move |plugin| {
@@ -86,10 +83,9 @@ fn ranges(network: &Network) -> impl Iterator<Item = Range<'_>> {
 fn range<'a>(network: &'a Network, bridge: Option<&'a str>, object: &'a Node) -> Option<Range<'a>> {
     let node = object.get("subnet")?;
     let subnet = cni::cidr::parse(node.text()?).ok()?;
-    let end = |key: &str| object.get(key).and_then(Node::text).and_then(|text| text.parse().ok());
-    let ends = (
-        end("rangeStart").unwrap_or_else(|| subnet.network()),
-        end("rangeEnd").unwrap_or_else(|| subnet.broadcast()),
-    );
+    let end = |key: &str, default| {
+        object.get(key).and_then(Node::text).and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
+    let ends = (end("rangeStart", subnet.network()), end("rangeEnd", subnet.broadcast()));
     Some(Range { network, bridge, subnet, ends, at: node.at })
 }

@@ -1,5 +1,5 @@
-//! The numbers of free ports (`hostPort: 0`) that host-port chose: people have come to know them, so an attachment that is
-//! made anew, or a network that takes the ports over, asks for the same ones.
+//! The numbers of free ports (`hostPort: 0`) that host-port chose: they are in use, so an attachment that is made anew, or a
+//! network that takes the ports over, asks for the same ones.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -12,7 +12,7 @@ use super::attached::Attached;
 use super::ports::PortView;
 use crate::runtime::Making;
 
-/// Fills the numbers in that an attachment has been given.
+/// Fills in the numbers that an attachment was given.
 pub(crate) fn keep_ports(making: &mut Making, attached: &Attached) {
     let Some(Value::Array(mappings)) = making.capabilities.get_mut("portMappings") else { return };
     let published = attached.member.iter().flat_map(|member| &member.published);

@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use super::networks::Networks;
 use super::standing::Standing;
-use crate::endpoint::{self, LINK_ENV, PORT_MAPPINGS};
 use crate::error::Error;
 use crate::inventory::{Attached, keep_ports};
+use crate::network::{LINK_ENV, PORT_MAPPINGS, declaring, publishes};
 use crate::runtime::Making;
 
 /// Where the ports of a container are kept that is on no network which could publish them.
@@ -15,7 +15,7 @@ const PARKED: &str = "io.cleat.portMappings";
 /// What an attachment publishes, with the numbers that free ports were given; `None` where that is nothing.
 pub(crate) fn numbered(attached: &Attached) -> Option<Value> {
     let mut making = Making::of(attached.entry.clone()?).ok()?;
-    if !endpoint::publishes(&making.list) {
+    if !publishes(&making.list) {
         return None;
     }
     keep_ports(&mut making, attached);
@@ -102,51 +102,46 @@ impl Networks<'_> {
     fn unpublish(&mut self, at: usize) -> Result<(), Error> {
         let (runtime, netns) = (self.runtime, self.netns);
         let standing = &mut self.all[at];
-        let making = standing.making(netns);
-        let chain = runtime.chain(&making.list);
         let doing = format!("take the ports of {}", standing.attachment);
-        for (place, name) in standing.concerned() {
-            if name != LINK_ENV {
-                chain
-                    .del_alone(place, &making.parameters(&standing.attachment))
-                    .map_err(Error::contract(doing.as_str()))?;
-            }
+        let making = standing.making(netns);
+        let parameters = making.parameters(&standing.attachment);
+        for (place, _) in declaring(&making.list, PORT_MAPPINGS).filter(|(_, name)| *name != LINK_ENV) {
+            let removed = runtime.chain(&making.list).del_alone(place, &parameters);
+            removed.map_err(Error::contract(doing.as_str()))?;
         }
         standing.keep(runtime, PORT_MAPPINGS, None)?;
         // Containers that link to this one must no longer find its ports here.
-        let making = standing.making(netns);
-        for (place, name) in standing.concerned() {
-            if name == LINK_ENV {
-                chain
-                    .add_again(place, &making.parameters(&standing.attachment))
-                    .map_err(Error::contract(doing.as_str()))?;
-            }
-        }
-        Ok(())
+        self.add_again(&self.all[at], &doing, |name| name == LINK_ENV)
     }
 
     fn publish_on(&self, standing: &Standing) -> Result<(), Error> {
+        self.add_again(standing, &format!("publish the ports of {}", standing.attachment), |_| true)
+    }
+
+    /// Repeats the ADD of those plugins that get ports.
+    fn add_again(
+        &self,
+        standing: &Standing,
+        doing: &str,
+        is_meant: impl Fn(&str) -> bool,
+    ) -> Result<(), Error> {
         let making = standing.making(self.netns);
         let chain = self.runtime.chain(&making.list);
-        standing.concerned().into_iter().try_for_each(|(place, _)| {
-            chain
-                .add_again(place, &making.parameters(&standing.attachment))
-                .map_err(Error::contract(format!("publish the ports of {}", standing.attachment)))
-        })
+        declaring(&making.list, PORT_MAPPINGS).filter(|(_, name)| is_meant(name)).try_for_each(
+            |(place, _)| {
+                let added = chain.add_again(place, &making.parameters(&standing.attachment));
+                added.map_err(Error::contract(doing))
+            },
+        )
     }
 }
 
 impl Standing {
     fn can_publish(&self) -> bool {
-        endpoint::publishes(&self.list)
+        publishes(&self.list)
     }
 
     fn published(&self) -> Option<&Value> {
         self.capability(PORT_MAPPINGS).filter(|mappings| is_something(mappings))
-    }
-
-    /// The plugins that are told of ports, by place and type.
-    fn concerned(&self) -> Vec<(usize, String)> {
-        endpoint::told_of_ports(&self.list)
     }
 }

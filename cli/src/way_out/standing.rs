@@ -4,10 +4,11 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use cni::cache::Entry;
-use cni::{AddResult, Attachment, NetworkList, Version};
+use cni::{AddResult, Attachment, NetworkList};
 use serde_json::{Map, Value};
 
 use crate::error::Error;
+use crate::inventory::kept_result;
 use crate::runtime::{Making, Runtime};
 
 /// Under which key of its capabilities an attachment has its priority.
@@ -36,8 +37,7 @@ impl Standing {
     }
 
     pub(super) fn result(&self) -> AddResult {
-        let value = self.entry.result.as_ref();
-        value.and_then(|value| AddResult::parse(value, Version::NEWEST).ok()).unwrap_or_default()
+        kept_result(&self.entry)
     }
 
     pub(super) fn making(&self, netns: &Path) -> Making {
