@@ -4,7 +4,7 @@
 //! anything is made, as plugins ignore what they do not know.
 
 mod network_option;
-mod words;
+mod pairs;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use cni::NetworkList;
 use serde_json::{Map, Value, json};
 
 pub(crate) use network_option::{Named, NetworkOption};
-pub(crate) use words::{ExtraHost, Link, Variable};
+pub(crate) use pairs::{ExtraHost, Link, Variable};
 
 use crate::error::Error;
 use crate::network::{LINK_ENV, PORT_MAPPINGS, declaring, plugin, publishes, subnets_of};
@@ -176,6 +176,7 @@ impl<'a> Endpoint<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Debug;
     use std::str::FromStr;
 
     use super::*;
@@ -189,7 +190,7 @@ mod tests {
     const PORTS: &str = r#",{"type":"host-port","capabilities":{"portMappings":true}}"#;
     const NAMES: &str = r#",{"type":"link-env"}"#;
 
-    fn all<T: FromStr<Err = Error>>(texts: &[&str]) -> Vec<T> {
+    fn all<T: FromStr<Err: Debug>>(texts: &[&str]) -> Vec<T> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
