@@ -1,5 +1,6 @@
 //! A file that holds a network, and what is found wrong in it.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -54,14 +55,16 @@ impl Network {
         }
     }
 
-    /// The first [`MOST`] of its mistakes: finding the position of each reads the whole text.
+    /// Its mistakes, one for each place, and no more than [`MOST`]: finding the position of each reads the whole text.
     pub(super) fn findings(&self, mut faults: Vec<Fault>) -> impl Iterator<Item = Finding> {
+        let mut places = HashSet::new();
+        faults.retain(|fault| places.insert(fault.at));
         if let Some(further) = faults.len().checked_sub(MOST).filter(|further| *further > 0) {
             faults.sort_by_key(|fault| fault.at);
             faults.truncate(MOST);
-            let told = format!("and {further} further mistakes in this file");
+            let problem = format!("and {further} further mistakes in this file");
             let at = faults.last().map_or(0, |fault| fault.at + 1);
-            faults.push(Fault::new(at, told, "mend those above first"));
+            faults.push(Fault::new(at, problem, "correct those above first"));
         }
         faults.into_iter().map(|fault| self.finding(fault))
     }

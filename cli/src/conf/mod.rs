@@ -11,7 +11,6 @@ mod plugins;
 mod schemas;
 mod subnets;
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -67,7 +66,7 @@ fn findings(
                 faults.extend(plugins::dropped(network, &surroundings.path));
             }
         }
-        findings.extend(network.findings(once(faults)));
+        findings.extend(network.findings(faults));
     }
     let routes = surroundings.map(|surroundings| surroundings.routes.as_slice()).unwrap_or_default();
     findings.extend(subnets::clashes(&networks, routes));
@@ -124,18 +123,13 @@ fn judge(network: &Network) -> Vec<Fault> {
     faults
 }
 
-/// One fault for each place: the schema and the plugin may both have found it.
-fn once(faults: Vec<Fault>) -> Vec<Fault> {
-    let mut places = HashSet::new();
-    faults.into_iter().filter(|fault| places.insert(fault.at)).collect()
-}
-
 /// A network whose name another file has: only the first is ever used.
 fn twice(network: &Network, earlier: &[Network]) -> Option<Fault> {
     let first = earlier.iter().find(|other| !network.name.is_empty() && other.name == network.name)?;
     let name = network.root.get("name")?;
-    let told = format!("network {:?} is in {} already", network.name, first.at(first.root.get("name")?.at));
-    Some(Fault::new(name.at, told, "give each network a name of its own; runtimes use the first"))
+    let problem =
+        format!("network {:?} is in {} already", network.name, first.at(first.root.get("name")?.at));
+    Some(Fault::new(name.at, problem, "give each network a name of its own; runtimes use the first"))
 }
 
 #[cfg(test)]

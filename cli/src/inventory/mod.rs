@@ -11,6 +11,7 @@ mod ports;
 mod served;
 
 use std::cell::LazyCell;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
@@ -46,7 +47,7 @@ pub(crate) struct Inventory {
     faults: Vec<Error>,
     registries: Vec<Registry>,
     /// Notes on links without a source, by the attachment that has them.
-    loose: BTreeMap<Attachment, Vec<String>>,
+    link_notes: BTreeMap<Attachment, Vec<String>>,
     /// Which namespaces have containers; read once, where that matters.
     inhabited: LazyCell<Inhabited>,
 }
@@ -57,7 +58,7 @@ impl Inventory {
         let networks = runtime.networks();
         let registries = registries(&networks);
         let mut faults = Vec::new();
-        let (mut members, loose) = members(&registries, &mut faults);
+        let (mut members, link_notes) = members(&registries, &mut faults);
         let mut ports = ports::published().unwrap_or_else(|error| {
             output::tell(&format!("cleat: {error}\n"));
             BTreeMap::new()
@@ -106,7 +107,7 @@ impl Inventory {
             damaged,
             faults,
             registries,
-            loose,
+            link_notes,
             inhabited: LazyCell::new(Inhabited::read),
         })
     }
@@ -133,7 +134,7 @@ impl Inventory {
             }
             notes.extend(served::note(registry, attached, &self.inhabited));
         }
-        notes.extend(self.loose.get(&attached.attachment).into_iter().flatten().cloned());
+        notes.extend(self.link_notes.get(&attached.attachment).cloned().unwrap_or_default());
         notes
     }
 
@@ -216,7 +217,7 @@ fn members(
     registries: &[Registry],
     faults: &mut Vec<Error>,
 ) -> (BTreeMap<Attachment, Member>, BTreeMap<Attachment, Vec<String>>) {
-    let (mut members, mut loose) = (BTreeMap::new(), BTreeMap::new());
+    let (mut members, mut notes) = (BTreeMap::new(), BTreeMap::new());
     for registry in registries {
         let networks: Vec<Network> = registry.networks().unwrap_or_else(|error| {
             faults.push(Error::io("read the registry", io::Error::other(error)));
@@ -225,20 +226,17 @@ fn members(
         for network in networks {
             for member in &network.members {
                 if let Ok(known) = attachment(&network.name, &member.container_id, &member.ifname) {
-                    let links = loose_links(&network, member);
-                    if !links.is_empty() {
-                        loose.insert(known.clone(), links);
-                    }
+                    notes.insert(known.clone(), link_notes(&network, member));
                     members.insert(known, member.clone());
                 }
             }
         }
     }
-    (members, loose)
+    (members, notes)
 }
 
 /// Notes on links whose source is not there, or does not let the member link to it. Which of both must not be disclosed.
-fn loose_links(network: &Network, member: &Member) -> Vec<String> {
+fn link_notes(network: &Network, member: &Member) -> Vec<String> {
     let tenant = member.tenant();
     let note = |link: &Link| {
         let namespace = link.source.rsplit_once('.').map_or(tenant, |(_, namespace)| namespace);
@@ -252,18 +250,13 @@ fn loose_links(network: &Network, member: &Member) -> Vec<String> {
     member.links.iter().filter(|link| network.find(member, &link.source).is_none()).map(note).collect()
 }
 
-/// The attachment of a damaged file of the cache: one that the registry knows, or else the one that its name fits best.
+/// The attachment of a damaged file of the cache: one that the registry knows, if any, and of several networks' names that the
+/// file's may begin with the longest.
 fn likeliest(
     file: &Damaged,
     networks: &[NetworkList],
     members: &BTreeMap<Attachment, Member>,
 ) -> Option<Attachment> {
-    let mut candidates: Vec<Attachment> =
-        networks.iter().flat_map(|list| file.candidates(&list.name)).collect();
-    if let Some(known) = candidates.iter().position(|candidate| members.contains_key(candidate)) {
-        return Some(candidates.swap_remove(known));
-    }
-    // The longest of several networks' names that it may begin with.
-    candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.network.as_str().len()));
-    candidates.into_iter().next()
+    let candidates = networks.iter().flat_map(|list| file.candidates(&list.name));
+    candidates.min_by_key(|one| (!members.contains_key(one), Reverse(one.network.as_str().len())))
 }
