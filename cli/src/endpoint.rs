@@ -1,4 +1,4 @@
-//! What the plugins get to know about a container of `run`: capability arguments, and the endpoint for link-env.
+//! What plugins are given about a container of `run`: capability arguments, and the endpoint for link-env.
 //!
 //! Pure: options and a network in, arguments out. An option that no plugin of the network supports is refused here, before
 //! anything is made, as plugins ignore what they do not know.
@@ -133,7 +133,7 @@ impl<'a> Endpoint<'a> {
         args
     }
 
-    /// What is published, as the capability says it; nothing where there is nothing.
+    /// The capability `portMappings`; `None` where nothing is published.
     pub(crate) fn port_mappings(&self) -> Option<Value> {
         let mappings = self.mappings();
         (!mappings.is_empty()).then(|| json!(mappings))

@@ -86,7 +86,7 @@ fn judge_scalar(node: &Node, found: &Value, schema: &Value, path: &str, faults: 
     }
 }
 
-/// Whether the schema allows values of a kind; says so where it does not.
+/// Whether the schema allows values of a kind; adds a fault where it does not.
 fn is_of_type(schema: &Value, kind: &str, node: &Node, path: &str, faults: &mut Vec<Fault>) -> bool {
     let allowed: Vec<&str> = match &schema["type"] {
         Value::Null => return true,
@@ -146,7 +146,8 @@ fn judge_object(
             }
             // Other programs may have keys of their own here, but hardly any that look like a known one.
             Value::Bool(true) if !is_note(key) => {
-                if let Some(meant) = nearest(key, names.iter().copied()).filter(|name| is_slip(key, name)) {
+                if let Some(meant) = nearest(key, names.iter().copied()).filter(|name| is_misspelt(key, name))
+                {
                     faults.push(unknown(value.at, &inner, Some(meant), &names));
                 }
             }
@@ -164,7 +165,7 @@ fn judge_object(
 }
 
 /// Whether two words differ by a letter or two.
-fn is_slip(word: &str, name: &str) -> bool {
+fn is_misspelt(word: &str, name: &str) -> bool {
     strsim::damerau_levenshtein(&word.to_ascii_lowercase(), &name.to_ascii_lowercase()) <= 2
 }
 

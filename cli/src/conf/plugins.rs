@@ -82,8 +82,7 @@ fn validate(
     (known.validate)(&Request { command: Command::Add, conf, path: Vec::new() }, None)
 }
 
-/// Whether an ADD would refuse a plugin's configuration, and why: as far as the plugin, and that which gives addresses, are
-/// of the suite.
+/// Refuses what an ADD would refuse of a plugin's configuration, where the plugin or its IPAM plugin is of the suite.
 ///
 /// # Errors
 /// The plugin's.

@@ -23,7 +23,7 @@ struct Range<'a> {
     at: usize,
 }
 
-/// Every clash, each told once, at the later of two places.
+/// Every clash, reported once, at the later of the two subnets.
 pub(super) fn clashes(networks: &[Network], routes: &[(IpNetwork, String)]) -> Vec<Finding> {
     let ranges: Vec<Range<'_>> = networks.iter().flat_map(ranges).collect();
     let bridges: Vec<&str> = ranges.iter().filter_map(|range| range.bridge).collect();
@@ -31,28 +31,28 @@ pub(super) fn clashes(networks: &[Network], routes: &[(IpNetwork, String)]) -> V
     for (index, range) in ranges.iter().enumerate() {
         let subnet = range.subnet;
         if let Some(other) = ranges[..index].iter().find(|other| other.clashes_with(range)) {
-            let told = format!(
+            let problem = format!(
                 "subnet {subnet} clashes with {} of network {:?} ({})",
                 other.subnet,
                 other.network.name,
                 other.network.at(other.at)
             );
-            findings.push(range.finding(told, "give each network a subnet of its own"));
+            findings.push(range.finding(problem, "give each network a subnet of its own"));
         }
-        // A network's own bridge has a route to it, and one to another network has been told as such.
+        // Routes by bridges of the networks do not count: a clash with another network is reported above.
         let foreign =
             routes.iter().find(|(dst, link)| overlap(*dst, subnet) && !bridges.contains(&link.as_str()));
         if let Some((dst, link)) = foreign {
-            let told = format!("subnet {subnet} clashes with the host's route to {dst} by {link}");
-            findings.push(range.finding(told, "give the network a subnet that the host has no route to"));
+            let problem = format!("subnet {subnet} clashes with the host's route to {dst} by {link}");
+            findings.push(range.finding(problem, "give the network a subnet that the host has no route to"));
         }
     }
     findings
 }
 
 impl Range<'_> {
-    fn finding(&self, told: String, cure: &str) -> Finding {
-        self.network.finding(Fault::new(self.at, told, cure))
+    fn finding(&self, problem: String, cure: &str) -> Finding {
+        self.network.finding(Fault::new(self.at, problem, cure))
     }
 
     /// Whether an address could be given twice. On one bridge networks may share a subnet, each with a part of it; of

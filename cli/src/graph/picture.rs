@@ -1,4 +1,4 @@
-//! What there is to draw, as the inventory has it.
+//! What is drawn, as the inventory has it.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -102,7 +102,7 @@ impl Lane {
         }
     }
 
-    /// All that there is to say of the network itself.
+    /// Name, subnets and tags.
     pub(super) fn title(&self, separator: &str) -> String {
         let about = self.subnets.iter().map(String::as_str).chain(self.tags.iter().copied());
         iter::once(self.name.as_str()).chain(about).collect::<Vec<_>>().join(separator)
@@ -152,17 +152,17 @@ fn cards(network: &str, inventory: &Inventory) -> Vec<Card> {
 }
 
 impl Card {
-    /// All that there is to say of it, a line each.
+    /// Name, addresses, notes and whether it is gone, a line each.
     pub(super) fn label(&self) -> String {
         let lines = iter::once(self.name.clone()).chain(self.addresses.iter().cloned()).chain(self.notes());
         lines.chain(self.gone.then(|| "gone".to_owned())).collect::<Vec<_>>().join("\n")
     }
 
-    /// What there is to say of it besides its addresses and published ports.
+    /// Ports that are only exposed, and other networks.
     pub(super) fn notes(&self) -> Option<String> {
         let both = [("exposes", &self.exposed), ("also on", &self.elsewhere)];
-        let told = both.into_iter().filter(|(_, all)| !all.is_empty());
-        let notes: Vec<String> = told.map(|(what, all)| format!("{what} {}", all.join(", "))).collect();
+        let known = both.into_iter().filter(|(_, all)| !all.is_empty());
+        let notes: Vec<String> = known.map(|(what, all)| format!("{what} {}", all.join(", "))).collect();
         (!notes.is_empty()).then(|| notes.join(" · "))
     }
 }

@@ -1,7 +1,7 @@
 //! The picture as a drawing: the host at the left with its published ports on its edge, a lane a network, a card a
 //! container, links as arcs at the right.
 //!
-//! Every text stands on a filled shape of its own, so that the drawing is readable on any background; where the viewer
+//! Every text is on a filled shape of its own, so that the drawing is readable on any background; where the viewer
 //! prefers dark colours it has them.
 
 mod arrange;
@@ -96,7 +96,7 @@ fn links(spot: &Spot<'_>, canvas: &mut Canvas) {
     for link in &spot.links {
         canvas.arc("link", edge, (link.start, link.end), link.out);
     }
-    // The names stand on top of all lines.
+    // Names are drawn last, on top of all lines.
     for link in &spot.links {
         canvas.text("mono link-name halo", link.out + 6, i32::midpoint(link.start, link.end) + 4, link.alias);
     }

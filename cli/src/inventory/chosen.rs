@@ -58,7 +58,7 @@ fn fill_in(mappings: &mut [Value], published: impl Iterator<Item = PortView>) {
     }
 }
 
-/// What a mapping says, in whatever case: containerd writes `HostPort`.
+/// Reads a mapping, with keys in any case: containerd writes `HostPort`.
 fn read(mapping: &Map<String, Value>) -> Known {
     let number = |key| case_blind::get(mapping, key).and_then(Value::as_u64).unwrap_or_default();
     let text = |key| case_blind::get(mapping, key).and_then(Value::as_str).unwrap_or_default();

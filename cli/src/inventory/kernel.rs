@@ -68,7 +68,7 @@ fn pairs(socket: &mut Socket) -> Result<Vec<Pair>, Error> {
     Ok(pairs)
 }
 
-/// An attachment that somebody uses, though no cache here has it.
+/// An attachment that is in use, though no cache here has it.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
     /// What identifies it.
@@ -176,7 +176,7 @@ impl Kernel {
     /// The attachments of a network that live and are not among the known ones.
     ///
     /// # Errors
-    /// A link of the network lives, and nothing tells whose it is, so that nothing may be removed there.
+    /// A link of the network leads to a living namespace, and its attachment is unknown: nothing may be removed there.
     pub(super) fn survivors(
         &self,
         known: &BTreeSet<&Attachment>,

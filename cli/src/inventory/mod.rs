@@ -151,7 +151,7 @@ impl Inventory {
     /// The attachments of a network that live according to the kernel, though nothing else knows of them.
     ///
     /// # Errors
-    /// A link of the network lives, and nothing tells whose it is, so that nothing may be removed there.
+    /// A link of the network leads to a living namespace, and its attachment is unknown: nothing may be removed there.
     pub(crate) fn survivors(&self, kernel: &Kernel, list: &NetworkList) -> Result<Vec<Kept>, Error> {
         let known = self.members_of(list.name.as_str()).map(|attached| &attached.attachment).collect();
         kernel.survivors(&known, list)
@@ -167,7 +167,7 @@ impl Inventory {
         if ids.is_empty()
             && let Some(run) = runs::called(container)?
         {
-            // One without attachments, or whose network knows no names. Another one whose ID begins so is not meant.
+            // It has no attachment, or its network knows no names. One whose ID begins so is not meant.
             ids = ids_of(&|attached| attached.container_id() == run.record.container_id);
         } else if ids.is_empty() {
             ids = ids_of(&|attached| {

@@ -25,8 +25,8 @@ fn file_name(network: &str) -> String {
 /// The lock file's name, while it is there. No runtime reads a file with this ending.
 const LOCK: &str = ".cleat.lock";
 
-/// The folder, locked: two processes that create at once would choose the same subnet. The lock is a file, which is removed
-/// with it, since anybody can open the folder itself and so hold a lock on that.
+/// The folder, locked: two processes that create at once would choose the same subnet. The lock is a file, removed with it:
+/// the folder itself can be opened, and so be locked, by any user.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,

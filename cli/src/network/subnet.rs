@@ -76,7 +76,7 @@ fn first_host(subnet: IpNetwork) -> IpAddr {
     }
 }
 
-/// What is in use, each with whose it is.
+/// Subnets in use, each with its holder.
 #[derive(Debug, Default)]
 pub(crate) struct Taken(Vec<(IpNetwork, String)>);
 
@@ -107,7 +107,7 @@ impl Taken {
         self.0.extend(subnets.map(|subnet| (subnet, format!("network {}", list.name))));
     }
 
-    /// Whose a subnet is, in part at least.
+    /// The holder of a subnet that has addresses of this one.
     pub(crate) fn holder(&self, subnet: IpNetwork) -> Option<&str> {
         self.0.iter().find(|(taken, _)| overlap(*taken, subnet)).map(|(_, holder)| holder.as_str())
     }
@@ -125,7 +125,7 @@ impl Taken {
             .find(|subnet| self.holder(*subnet).is_none())
     }
 
-    /// A free IPv6 subnet: one of our own making (RFC 4193, section 3.2).
+    /// A free IPv6 subnet: a random unique local one (RFC 4193, section 3.2).
     pub(crate) fn free_v6(&self) -> Result<IpNetwork, Error> {
         loop {
             let global: [u8; 5] = random::bytes()?;

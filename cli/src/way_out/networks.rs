@@ -29,7 +29,7 @@ pub(crate) struct Networks<'a> {
 }
 
 impl<'a> Networks<'a> {
-    /// Those that the cache knows of a container, whose namespace is `netns`.
+    /// The networks of a container in the cache; `netns` is its namespace.
     pub(crate) fn read(
         runtime: &'a Runtime<'a>,
         container_id: &ContainerId,

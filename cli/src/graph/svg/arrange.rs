@@ -1,4 +1,4 @@
-//! Where everything stands, in pixels from the top left corner: pure arithmetic.
+//! The positions of everything, in pixels from the top left corner. Pure.
 
 use super::super::picture::{Lane, Picture, Port};
 use super::canvas;
