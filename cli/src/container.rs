@@ -11,12 +11,12 @@ use serde_json::Value;
 
 use crate::attach::NewAttachment;
 use crate::container_id;
-use crate::endpoint::{self, Endpoint};
+use crate::endpoint::{self, Endpoint, LINK_ENV};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::handshake::Go;
 use crate::inventory::Inventory;
-use crate::network::{LINK_ENV, obstacles, plugin, publishes};
+use crate::network::obstacles;
 use crate::runs::Run;
 use crate::runtime::{Lock, Runtime};
 use crate::sandbox::Sandbox;
@@ -145,7 +145,7 @@ impl<'a> Container<'a> {
     /// Ports are published on the network that can and has the highest priority, the first of several. Where none can, the
     /// first one refuses, unless the container was moved there.
     fn publisher(&self) -> Option<usize> {
-        let can = self.networks.iter().enumerate().filter(|(_, (_, list))| publishes(list));
+        let can = self.networks.iter().enumerate().filter(|(_, (_, list))| endpoint::publishes(list));
         // The last of several counts for `max_by_key`.
         let first = can.rev().max_by_key(|(_, (joined, _))| joined.gw_priority);
         first.map(|(index, _)| index).or((!self.is_moved).then_some(0))
@@ -194,7 +194,7 @@ impl<'a> Container<'a> {
     /// What the first process needs: the hosts file, and the variables in the order of their weight.
     fn orders(&self) -> Result<Go, Error> {
         let (mut hosts, mut env) = (None, Vec::new());
-        if let Some(plugin) = self.networks.iter().find_map(|(_, list)| plugin(list, LINK_ENV)) {
+        if let Some(plugin) = self.networks.iter().find_map(|(_, list)| endpoint::plugin(list, LINK_ENV)) {
             let state = case_blind::get(plugin, "stateDir").and_then(Value::as_str);
             let folder = Registry::at(state.unwrap_or(DEFAULT_STATE_DIR)).container_dir(self.id.as_str());
             hosts = Some(folder.join("hosts"));

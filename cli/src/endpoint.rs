@@ -16,7 +16,8 @@ pub(crate) use network_option::{Named, NetworkOption};
 pub(crate) use pairs::{ExtraHost, Link, Variable};
 
 use crate::error::Error;
-use crate::network::{LINK_ENV, PORT_MAPPINGS, declaring, plugin, publishes, subnets_of};
+pub(crate) use crate::network::{LINK_ENV, plugin, publishes};
+use crate::network::{PORT_MAPPINGS, declaring, subnets_of};
 use crate::ports::{Exposed, PortMapping, Publish};
 use crate::way_out::priority;
 

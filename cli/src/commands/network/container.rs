@@ -7,11 +7,10 @@ use cni::{ContainerId, case_blind};
 use registry::{DEFAULT_STATE_DIR, Registry};
 use serde_json::Value;
 
-use crate::endpoint::{Endpoint, Link};
+use crate::endpoint::{self, Endpoint, LINK_ENV, Link};
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
 use crate::mounts;
-use crate::network::{LINK_ENV, plugin};
 use crate::ports::Exposed;
 use crate::runs::{self, Run};
 use crate::runtime::Runtime;
@@ -133,7 +132,7 @@ impl<'a> Container<'a> {
 
     /// Has a container of `cleat run` see the hosts file that the plugins keep for it by now.
     pub(super) fn show_hosts(&self, list: &cni::NetworkList) -> Result<(), Error> {
-        let (Some((run, _)), Some(plugin)) = (&self.run, plugin(list, LINK_ENV)) else {
+        let (Some((run, _)), Some(plugin)) = (&self.run, endpoint::plugin(list, LINK_ENV)) else {
             return Ok(());
         };
         let Some(process) = run.record.process else { return Ok(()) };

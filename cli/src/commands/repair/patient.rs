@@ -6,9 +6,9 @@ use host_port::HostPort;
 use serde_json::Value;
 
 use super::anew;
+use crate::endpoint::LINK_ENV;
 use crate::error::Error;
 use crate::inventory::{Attached, keep_ports};
-use crate::network::LINK_ENV;
 use crate::runtime::{Making, Runtime};
 
 /// Plugins whose ADD finds its own work there and completes it: host-port by both of its names, also the reference's
