@@ -169,7 +169,7 @@ impl From<Error> for cni::Error {
 
 fn code(error: &registry::Error) -> Code {
     match error {
-        registry::Error::Untrusted { .. } | registry::Error::Port { .. } => Code::InvalidConfig,
+        registry::Error::Untrusted { .. } => Code::InvalidConfig,
         registry::Error::Io { source, .. } if is_busy(source) => Code::TryAgain,
         registry::Error::Lock(lock::Error::Busy(_)) => Code::TryAgain,
         _ => Code::Io,
