@@ -65,7 +65,7 @@ pub use clause::Clause;
 pub use datatype::Type;
 pub use element::{Data, Element};
 pub use error::{Error, Result};
-pub use expr::{Expr, Reject, Selector, Value, state, status};
+pub use expr::{Expr, Selector, Value, state, status};
 pub use field::Field;
 pub use ifname::Ifname;
 pub use rule::{Rule, WholeRule};
