@@ -3,6 +3,7 @@
 use wire::Writer;
 use wire::attribute::{find, find_be32, find_string};
 
+use crate::table::NFTA_TABLE;
 use crate::{Family, Table, userdata};
 
 /// What a base chain is for (`NFTA_CHAIN_TYPE`).
@@ -132,12 +133,12 @@ impl<'a> Chain<'a> {
             attributes.be32(NFTA_CHAIN_POLICY, base.policy as u32);
             attributes.string(NFTA_CHAIN_TYPE, base.kind.word());
         }
-        userdata::write(attributes, NFTA_CHAIN_USERDATA, Vec::new(), userdata::COMMENT, self.comment);
+        userdata::write_comment(attributes, NFTA_CHAIN_USERDATA, self.comment);
     }
 
     /// Table and name only: what deletes or finds it.
     pub(crate) fn write_name(&self, attributes: &mut Writer) {
-        attributes.string(NFTA_CHAIN_TABLE, self.table.name);
+        attributes.string(NFTA_TABLE, self.table.name);
         attributes.string(NFTA_CHAIN_NAME, self.name);
     }
 }
@@ -169,7 +170,7 @@ impl BaseChain {
         let drops = find_be32(attributes, NFTA_CHAIN_POLICY) == Some(0);
         (number == hook as u32).then_some(Self {
             family,
-            table: name(NFTA_CHAIN_TABLE)?,
+            table: name(NFTA_TABLE)?,
             name: name(NFTA_CHAIN_NAME)?,
             policy: if drops { Policy::Drop } else { Policy::Accept },
         })
@@ -182,7 +183,6 @@ impl std::fmt::Display for Chain<'_> {
     }
 }
 
-pub(crate) const NFTA_CHAIN_TABLE: u16 = 1;
 pub(crate) const NFTA_CHAIN_NAME: u16 = 3;
 const NFTA_CHAIN_HOOK: u16 = 4;
 const NFTA_CHAIN_POLICY: u16 = 5;

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
+use nix::libc::{NFT_CT_LABELS, c_int};
 use wire::Writer;
 
 #[allow(clippy::wildcard_imports, reason = "nothing but the numbers that this file writes")]
 use crate::expr::numbers::*;
 use crate::expr::register::{self, FIRST};
-use crate::expr::{Dependency, NFT_CT_LABELS, Source, label};
+use crate::expr::{Dependency, Source, label};
 use crate::{Expr, Family, Field, Selector, Set, Table, Type, Value, key};
 
 /// Writes the expressions of one rule in `table`.
@@ -47,7 +48,7 @@ impl Encoder<'_, '_> {
             Expr::SetLabel(bit) => {
                 self.immediate(&label(*bit));
                 self.push("ct", |ct| {
-                    ct.be32(NFTA_KEY, NFT_CT_LABELS);
+                    ct.be32(NFTA_KEY, NFT_CT_LABELS.cast_unsigned());
                     ct.be32(NFTA_CT_SREG, FIRST);
                 });
             }
@@ -136,9 +137,9 @@ impl Encoder<'_, '_> {
 
     fn load_from(&mut self, source: Source, register: u32, length: usize) {
         // meta and ct number their attributes alike: NFTA_META_DREG, NFTA_CT_DREG; NFTA_META_KEY, NFTA_CT_KEY.
-        let keyed = |key: u32| {
+        let keyed = |key: c_int| {
             move |load: &mut Writer| {
-                load.be32(NFTA_KEY, key);
+                load.be32(NFTA_KEY, key.cast_unsigned());
                 load.be32(NFTA_DREG, register);
             }
         };
@@ -146,13 +147,12 @@ impl Encoder<'_, '_> {
             Source::Meta(key) => self.push("meta", keyed(key)),
             Source::Ct(key) => self.push("ct", keyed(key)),
             Source::CtOriginal(key) => self.push("ct", |load| {
-                load.be32(NFTA_KEY, key);
-                load.be32(NFTA_DREG, register);
+                keyed(key)(load);
                 load.bytes(NFTA_CT_DIRECTION, &[IP_CT_DIR_ORIGINAL]);
             }),
             Source::Payload { base, offset } => self.push("payload", |load| {
                 load.be32(NFTA_PAYLOAD_DREG, register);
-                load.be32(NFTA_PAYLOAD_BASE, base);
+                load.be32(NFTA_PAYLOAD_BASE, base.cast_unsigned());
                 load.be32(NFTA_PAYLOAD_OFFSET, offset);
                 load.be32(NFTA_PAYLOAD_LEN, u32::try_from(length).unwrap_or(u32::MAX));
             }),
@@ -241,7 +241,7 @@ impl Encoder<'_, '_> {
         };
         self.push("payload", |write| {
             write.be32(NFTA_PAYLOAD_SREG, FIRST);
-            write.be32(NFTA_PAYLOAD_BASE, base);
+            write.be32(NFTA_PAYLOAD_BASE, base.cast_unsigned());
             write.be32(NFTA_PAYLOAD_OFFSET, offset);
             write.be32(NFTA_PAYLOAD_LEN, u32::try_from(bytes.len()).unwrap_or(u32::MAX));
             write.be32(NFTA_PAYLOAD_CSUM_TYPE, own);

@@ -40,7 +40,6 @@ mod datatype;
 mod deferred_close;
 mod element;
 mod encode;
-mod entries;
 mod error;
 mod expr;
 mod field;
@@ -53,9 +52,9 @@ mod query;
 pub mod recorded;
 mod rule;
 mod set;
+mod skeleton;
 mod socket;
 mod table;
-mod unused;
 mod userdata;
 mod verdict;
 

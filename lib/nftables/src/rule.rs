@@ -4,6 +4,7 @@
 use wire::Writer;
 use wire::attribute::{NESTED, attributes, find, u16_at};
 
+use crate::table::NFTA_TABLE;
 use crate::{Chain, Clause, Expr, Table, Verdict, clause, encode, userdata};
 
 /// A rule as the kernel has it.
@@ -24,7 +25,7 @@ impl Rule {
         attributes.nest(NFTA_RULE_EXPRESSIONS, |list| {
             encode::write(list, chain.table, exprs);
         });
-        userdata::write(attributes, NFTA_RULE_USERDATA, Vec::new(), userdata::COMMENT, comment);
+        userdata::write_comment(attributes, NFTA_RULE_USERDATA, comment);
     }
 
     /// Reads the attributes of an `NFT_MSG_NEWRULE` answer.
@@ -121,7 +122,7 @@ fn marked(mut bytes: &[u8]) -> impl Iterator<Item = (u16, bool, &[u8])> {
 
 /// The chain's rules, all of them: what lists or flushes them.
 pub(crate) fn write_chain(attributes: &mut Writer, chain: &Chain) {
-    attributes.string(NFTA_RULE_TABLE, chain.table.name);
+    attributes.string(NFTA_TABLE, chain.table.name);
     attributes.string(NFTA_RULE_CHAIN, chain.name);
 }
 
@@ -131,7 +132,6 @@ pub(crate) fn write_handle(attributes: &mut Writer, chain: &Chain, handle: u64) 
     attributes.bytes(NFTA_RULE_HANDLE, &handle.to_be_bytes());
 }
 
-pub(crate) const NFTA_RULE_TABLE: u16 = 1;
 pub(crate) const NFTA_RULE_CHAIN: u16 = 2;
 pub(crate) const NFTA_RULE_HANDLE: u16 = 3;
 const NFTA_RULE_EXPRESSIONS: u16 = 4;

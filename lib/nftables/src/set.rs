@@ -5,6 +5,7 @@ use std::fmt;
 use wire::Writer;
 use wire::attribute::find_be32;
 
+use crate::table::NFTA_TABLE;
 use crate::{Table, Type, key, userdata};
 
 /// A named set; with data a map, with verdicts for data a verdict map.
@@ -65,40 +66,46 @@ impl<'a> Set<'a> {
     /// The attributes of `NFT_MSG_NEWSET`; `id` ties the set to later operations of the same batch.
     pub(crate) fn write(&self, attributes: &mut Writer, id: u32) {
         self.write_name(attributes);
-        attributes.be32(NFTA_SET_FLAGS, if self.data.is_some() { NFT_SET_MAP } else { 0 });
+        attributes.be32(NFTA_SET_FLAGS, self.kind());
         attributes.be32(NFTA_SET_KEY_TYPE, key::concatenation(self.key));
         attributes.be32(NFTA_SET_KEY_LEN, length(self.key));
-        let mut stored = Vec::new();
-        userdata::push_u32(&mut stored, KEY_BYTEORDER, byteorder(self.key));
         if let Some(data) = self.data {
-            let kind = if self.is_vmap() { NFT_DATA_VERDICT } else { key::concatenation(data) };
-            attributes.be32(NFTA_SET_DATA_TYPE, kind);
+            attributes.be32(NFTA_SET_DATA_TYPE, data_type(data));
             attributes.be32(NFTA_SET_DATA_LEN, length(data));
-            userdata::push_u32(&mut stored, DATA_BYTEORDER, byteorder(data));
         }
         attributes.be32(NFTA_SET_ID, id);
         if self.key.is_empty() || self.key.len() > FIELDS_MAX {
             attributes.refuse("key has no type or more than five");
         }
-        userdata::write(attributes, NFTA_SET_USERDATA, stored, SET_COMMENT, self.comment);
+        attributes.attribute(NFTA_SET_USERDATA, |stored| {
+            userdata::push_u32(stored, KEY_BYTEORDER, byteorder(self.key));
+            if let Some(data) = self.data {
+                userdata::push_u32(stored, DATA_BYTEORDER, byteorder(data));
+            }
+            if let Some(comment) = self.comment {
+                userdata::push_comment(stored, SET_COMMENT, comment);
+            }
+        });
     }
 
     /// Whether the attributes of an existing set say the same: these types, and no more.
     pub(crate) fn agrees(&self, attributes: &[u8]) -> bool {
         let number = |attribute| find_be32(attributes, attribute);
-        let is_map = if self.data.is_some() { NFT_SET_MAP } else { 0 };
-        let data =
-            self.data.map(|data| if self.is_vmap() { NFT_DATA_VERDICT } else { key::concatenation(data) });
         // The kernel leaves flags out where there are none.
-        number(NFTA_SET_FLAGS).unwrap_or_default() & KINDS == is_map
+        number(NFTA_SET_FLAGS).unwrap_or_default() & KINDS == self.kind()
             && number(NFTA_SET_KEY_TYPE) == Some(key::concatenation(self.key))
             && number(NFTA_SET_KEY_LEN) == Some(length(self.key))
-            && number(NFTA_SET_DATA_TYPE) == data
+            && number(NFTA_SET_DATA_TYPE) == self.data.map(data_type)
+    }
+
+    /// The flag that tells a map from a set.
+    const fn kind(&self) -> u32 {
+        if self.data.is_some() { NFT_SET_MAP } else { 0 }
     }
 
     /// Table and name only: what deletes or finds it.
     pub(crate) fn write_name(&self, attributes: &mut Writer) {
-        attributes.string(NFTA_SET_TABLE, self.table.name);
+        attributes.string(NFTA_TABLE, self.table.name);
         attributes.string(NFTA_SET_NAME, self.name);
     }
 }
@@ -107,6 +114,10 @@ impl fmt::Display for Set<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.table, self.name)
     }
+}
+
+const fn data_type(types: &[Type]) -> u32 {
+    if let [Type::Verdict] = types { NFT_DATA_VERDICT } else { key::concatenation(types) }
 }
 
 fn length(types: &[Type]) -> u32 {
@@ -126,7 +137,6 @@ fn byteorder(types: &[Type]) -> u32 {
 /// Six bits a type in a number of 32 bits.
 const FIELDS_MAX: usize = 5;
 
-pub(crate) const NFTA_SET_TABLE: u16 = 1;
 pub(crate) const NFTA_SET_NAME: u16 = 2;
 pub(crate) const NFTA_SET_FLAGS: u16 = 3;
 const NFTA_SET_KEY_TYPE: u16 = 4;

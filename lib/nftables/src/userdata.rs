@@ -6,41 +6,31 @@ use wire::Writer;
 /// `NFTNL_UDATA_RULE_COMMENT`, `NFTNL_UDATA_CHAIN_COMMENT`, `NFTNL_UDATA_SET_ELEM_COMMENT`.
 pub(crate) const COMMENT: u8 = 0;
 /// `NFTNL_UDATA_COMMENT_MAXLEN`, with the NUL: a longer one makes `nft` refuse its own listing.
-const COMMENT_MAX: usize = 128;
+const COMMENT_MAX: u8 = 128;
 
 /// Appends a number, in host byte order.
-pub(crate) fn push_u32(data: &mut Vec<u8>, kind: u8, value: u32) {
-    data.extend_from_slice(&[kind, 4]);
-    data.extend_from_slice(&value.to_ne_bytes());
+pub(crate) fn push_u32(data: &mut Writer, kind: u8, value: u32) {
+    data.raw(&[kind, 4]);
+    data.raw(&value.to_ne_bytes());
 }
 
-/// Appends a comment; `false` where `nft` could not show it.
-fn push_comment(data: &mut Vec<u8>, kind: u8, text: &str) -> bool {
-    let Ok(length) = u8::try_from(text.len() + 1) else {
-        return false;
-    };
-    data.extend_from_slice(&[kind, length]);
-    data.extend_from_slice(text.as_bytes());
-    data.push(0);
+/// Appends a comment; refused where `nft` could not show it.
+pub(crate) fn push_comment(data: &mut Writer, kind: u8, text: &str) {
     // nft puts comments between quotes and knows no escape for a quote or a line break.
-    usize::from(length) <= COMMENT_MAX && !text.contains(|c: char| c == '"' || c.is_control())
+    match u8::try_from(text.len() + 1) {
+        Ok(length @ ..=COMMENT_MAX) if !text.contains(|c: char| c == '"' || c.is_control()) => {
+            data.raw(&[kind, length]);
+            data.raw(text.as_bytes());
+            data.raw(&[0]);
+        }
+        _ => data.refuse("comment is longer than 127 bytes or has a quote or control character"),
+    }
 }
 
-/// Writes `prefix` and the comment, if there is one, as the attribute `attribute`.
-pub(crate) fn write(
-    writer: &mut Writer,
-    attribute: u16,
-    mut prefix: Vec<u8>,
-    kind: u8,
-    comment: Option<&str>,
-) {
-    if let Some(text) = comment
-        && !push_comment(&mut prefix, kind, text)
-    {
-        writer.refuse("comment is longer than 127 bytes or has a quote or control character");
-    }
-    if !prefix.is_empty() {
-        writer.bytes(attribute, &prefix);
+/// Writes a comment, if there is one, as the attribute `attribute`.
+pub(crate) fn write_comment(writer: &mut Writer, attribute: u16, comment: Option<&str>) {
+    if let Some(text) = comment {
+        writer.attribute(attribute, |data| push_comment(data, COMMENT, text));
     }
 }
 
@@ -62,10 +52,9 @@ mod tests {
 
     fn written(comment: &str) -> (Vec<u8>, Option<&'static str>) {
         let mut writer = Writer::default();
-        let mut prefix = Vec::new();
-        push_u32(&mut prefix, 1, 2);
-        write(&mut writer, 6, prefix, COMMENT, Some(comment));
-        (wire::attribute::find(writer.as_bytes(), 6).unwrap_or_default().to_vec(), writer.take_fault())
+        push_u32(&mut writer, 1, 2);
+        push_comment(&mut writer, COMMENT, comment);
+        (writer.as_bytes().to_vec(), writer.take_fault())
     }
 
     #[test]

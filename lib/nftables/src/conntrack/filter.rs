@@ -17,7 +17,8 @@ use crate::{Family, Field};
 /// *reply* the direction of the answers, before they are translated back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filter {
-    family: Family,
+    /// [`Family::Ip`] or [`Family::Ip6`].
+    pub(super) family: Family,
     orig: Tuple,
     reply: Tuple,
 }
@@ -56,11 +57,6 @@ impl Filter {
     pub const fn reply_sport(mut self, port: u16) -> Self {
         self.reply.source_port = Some(port);
         self
-    }
-
-    /// [`Family::Ip`] or [`Family::Ip6`].
-    pub(super) const fn family(&self) -> Family {
-        self.family
     }
 
     /// Whether no criterion is left besides family and protocol.

@@ -16,7 +16,7 @@ use ipnetwork::IpNetwork;
 pub use selector::{Selector, state, status};
 pub use value::Value;
 
-pub(crate) use selector::{Dependency, NFT_CT_LABELS, Source};
+pub(crate) use selector::{Dependency, Source};
 pub(crate) use value::label;
 
 use crate::{Field, Set, Verdict};

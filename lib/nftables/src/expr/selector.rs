@@ -1,5 +1,12 @@
 //! What of a packet a rule can look at, and how the kernel loads it.
 
+use nix::libc::{
+    NFT_CT_DIRECTION, NFT_CT_LABELS, NFT_CT_PROTO_DST, NFT_CT_PROTOCOL, NFT_CT_STATE, NFT_CT_STATUS,
+    NFT_META_IIFNAME, NFT_META_IIFTYPE, NFT_META_L4PROTO, NFT_META_MARK, NFT_META_NFPROTO, NFT_META_OIFNAME,
+    NFT_META_PROTOCOL, NFT_PAYLOAD_LL_HEADER as LINK, NFT_PAYLOAD_NETWORK_HEADER as NETWORK,
+    NFT_PAYLOAD_TRANSPORT_HEADER as TRANSPORT, c_int,
+};
+
 use crate::{Family, Type};
 
 /// Bits of `ct state` (`NF_CT_STATE_BIT`).
@@ -85,7 +92,7 @@ pub(crate) enum Dependency {
 
 impl Dependency {
     /// The number to load and what it must be; `None` where the table's family implies it.
-    pub(crate) fn test(self, family: Family) -> Option<(u32, Vec<u8>)> {
+    pub(crate) fn test(self, family: Family) -> Option<(c_int, Vec<u8>)> {
         match (self, family) {
             (Self::Ip, Family::Ip) | (Self::Ip6, Family::Ip6) | (Self::Ethernet, Family::Bridge) => None,
             // IPPROTO_ICMPV6.
@@ -196,32 +203,16 @@ impl Selector {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     /// `meta`, with an `NFT_META_*` key.
-    Meta(u32),
+    Meta(c_int),
     /// `ct`, with an `NFT_CT_*` key.
-    Ct(u32),
+    Ct(c_int),
     /// `ct original`, with an `NFT_CT_*` key that is asked for by direction.
-    CtOriginal(u32),
+    CtOriginal(c_int),
     /// `payload`, from one of `enum nft_payload_bases` on.
-    Payload { base: u32, offset: u32 },
+    Payload { base: c_int, offset: u32 },
     /// `fib ... type`, with one of `enum nft_fib_flags`.
     FibAddrtype(u32),
 }
 
-const LINK: u32 = 0;
-const NETWORK: u32 = 1;
-const TRANSPORT: u32 = 2;
-const NFT_META_PROTOCOL: u32 = 1;
-const NFT_META_MARK: u32 = 3;
-const NFT_META_IIFNAME: u32 = 6;
-const NFT_META_OIFNAME: u32 = 7;
-const NFT_META_IIFTYPE: u32 = 8;
-const NFT_META_NFPROTO: u32 = 15;
-const NFT_META_L4PROTO: u32 = 16;
-const NFT_CT_STATE: u32 = 0;
-const NFT_CT_DIRECTION: u32 = 1;
-const NFT_CT_STATUS: u32 = 2;
-const NFT_CT_PROTOCOL: u32 = 10;
-const NFT_CT_PROTO_DST: u32 = 12;
-pub(crate) const NFT_CT_LABELS: u32 = 13;
 const NFTA_FIB_F_SADDR: u32 = 1;
 const NFTA_FIB_F_DADDR: u32 = 2;
