@@ -148,9 +148,9 @@ mod tests {
     fn through(element: &Element, set: &Set) -> (Vec<Element>, Option<&'static str>) {
         let mut writer = Writer::default();
         element.write(&mut writer, set);
-        let read = read_list(writer.as_bytes());
-        assert_eq!(first_key(writer.as_bytes()), Some(&element.key[..]));
-        (read, writer.take_fault())
+        let read = read_list(&writer.buffer);
+        assert_eq!(first_key(&writer.buffer), Some(&element.key[..]));
+        (read, writer.fault.take())
     }
 
     #[test]

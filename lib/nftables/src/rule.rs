@@ -88,7 +88,7 @@ impl WholeRule {
     pub fn consists_of(&self, table: Table, exprs: &[Expr]) -> bool {
         let mut writer = Writer::default();
         encode::write(&mut writer, table, exprs);
-        let (mut found, mut wanted) = (attributes(&self.expressions), attributes(writer.as_bytes()));
+        let (mut found, mut wanted) = (attributes(&self.expressions), attributes(&writer.buffer));
         loop {
             match (found.next(), wanted.next()) {
                 (None, None) => return true,
@@ -150,7 +150,7 @@ mod tests {
         let mut list = Writer::default();
         encode::write(&mut list, TABLE, exprs);
         let mut expressions = Writer::default();
-        for (kind, expression) in attributes(list.as_bytes()) {
+        for (kind, expression) in attributes(&list.buffer) {
             let name = wire::attribute::find_string(expression, expr::numbers::NFTA_EXPR_NAME).unwrap();
             let data = find(expression, expr::numbers::NFTA_EXPR_DATA).unwrap();
             expressions.nest(kind, |expression| {
@@ -164,7 +164,7 @@ mod tests {
             });
         }
         let rule = Rule { handle: 1, comment: None, clauses: Vec::new() };
-        WholeRule { rule, expressions: expressions.into_bytes() }
+        WholeRule { rule, expressions: expressions.buffer }
     }
 
     #[test]

@@ -167,11 +167,11 @@ mod tests {
     fn a_verdict_map_has_the_kernels_data_type() {
         let mut writer = Writer::default();
         Set::vmap(TABLE, "masq4", &[Type::Ipv4Addr]).write(&mut writer, 1);
-        let bytes = writer.as_bytes();
+        let bytes = &writer.buffer;
         assert_eq!(find_be32(bytes, NFTA_SET_FLAGS), Some(NFT_SET_MAP));
         assert_eq!(find_be32(bytes, NFTA_SET_DATA_TYPE), Some(NFT_DATA_VERDICT));
         assert_eq!(find_be32(bytes, NFTA_SET_KEY_LEN), Some(4));
-        assert_eq!(writer.take_fault(), None);
+        assert_eq!(writer.fault.take(), None);
     }
 
     #[test]
@@ -183,14 +183,14 @@ mod tests {
             let mut writer = Writer::default();
             set.write(&mut writer, 1);
             for (other, found) in others.iter().enumerate() {
-                assert_eq!(found.agrees(writer.as_bytes()), one == other, "{found:?}, {set:?}");
+                assert_eq!(found.agrees(&writer.buffer), one == other, "{found:?}, {set:?}");
             }
         }
         // As the kernel answers: without flags where there are none.
         let mut writer = Writer::default();
         writer.be32(NFTA_SET_KEY_TYPE, Type::Mark.id());
         writer.be32(NFTA_SET_KEY_LEN, 4);
-        assert!(plain.agrees(writer.as_bytes()) && !map.agrees(writer.as_bytes()));
+        assert!(plain.agrees(&writer.buffer) && !map.agrees(&writer.buffer));
     }
 
     #[test]
@@ -198,7 +198,7 @@ mod tests {
         for types in [&[][..], &[Type::Mark; 6]] {
             let mut writer = Writer::default();
             Set::new(TABLE, "marks", types).write(&mut writer, 1);
-            assert!(writer.take_fault().is_some());
+            assert!(writer.fault.take().is_some());
         }
     }
 }

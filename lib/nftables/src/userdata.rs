@@ -54,7 +54,7 @@ mod tests {
         let mut writer = Writer::default();
         push_u32(&mut writer, 1, 2);
         push_comment(&mut writer, COMMENT, comment);
-        (writer.as_bytes().to_vec(), writer.take_fault())
+        (writer.buffer.clone(), writer.fault.take())
     }
 
     #[test]

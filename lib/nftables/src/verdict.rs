@@ -107,7 +107,7 @@ mod tests {
         for verdict in verdicts {
             let mut writer = Writer::default();
             verdict.write(&mut writer);
-            let content = wire::attribute::find(writer.as_bytes(), NFTA_DATA_VERDICT).unwrap();
+            let content = wire::attribute::find(&writer.buffer, NFTA_DATA_VERDICT).unwrap();
             assert_eq!(Verdict::read(content), Some(verdict));
         }
     }

@@ -7,7 +7,7 @@
 //! wrong length, or that did not fit into the buffer, is an error.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 
 use netlink_sys::{Socket as RawSocket, protocols};
 use nix::libc::{MSG_DONTWAIT, MSG_TRUNC};
@@ -29,9 +29,9 @@ const KERNEL: u32 = 0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// Links, addresses, routes.
-    Route,
+    Route = protocols::NETLINK_ROUTE,
     /// `nf_tables`, connection tracking.
-    Netfilter,
+    Netfilter = protocols::NETLINK_NETFILTER,
 }
 
 /// A netlink socket. It stays in the network namespace it was opened in, no matter which thread uses it.
@@ -59,12 +59,8 @@ impl Socket {
     /// # Errors
     /// What socket(2) says.
     pub fn with_buffer(protocol: Protocol, capacity: usize) -> io::Result<Self> {
-        let protocol = match protocol {
-            Protocol::Route => protocols::NETLINK_ROUTE,
-            Protocol::Netfilter => protocols::NETLINK_NETFILTER,
-        };
         // Not bound: the kernel gives it a port of its own with the first message.
-        let raw = RawSocket::new(protocol)?;
+        let raw = RawSocket::new(protocol as isize)?;
         Ok(Self { raw, sequence: 0, buffer: Vec::with_capacity(capacity), send_limit: SEND_LIMIT })
     }
 
@@ -188,12 +184,6 @@ impl Socket {
             }
         }
         Err(Error::Interrupted)
-    }
-}
-
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.raw.as_fd()
     }
 }
 

@@ -14,7 +14,8 @@ use nix::libc::{
 use wire::Writer;
 use wire::message::{NLM_F_CREATE, NLM_F_EXCL};
 
-use super::request::{BR_FDB_MAX_LEARNED, BR_VLAN_FILTERING, VLAN_ID, header, header_with_flags, info};
+use super::bridge::{BR_FDB_MAX_LEARNED, BR_VLAN_FILTERING};
+use super::request::{VLAN_ID, header, header_with_flags, info};
 use super::state::index;
 use crate::error::Error;
 use crate::mac::Mac;
@@ -151,11 +152,10 @@ impl Socket {
         let index = match self.change_echoed(operation, RTM_NEWLINK, flags, fill, index)? {
             Some(index) => index,
             // The kernel echoes new links since Linux 6.2.
-            None => self.get_link(name)?.map(|link| link.index).ok_or_else(|| Error::Kernel {
-                operation: operation.to_string(),
-                source: Errno::ENODEV.into(),
-                reason: None,
-            })?,
+            None => match self.get_link(name)? {
+                Some(link) => link.index,
+                None => return Err(Error::io(operation, Errno::ENODEV.into())),
+            },
         };
         // The kernel ignores an alias at creation (`rtnl_create_link`).
         if let Some(alias) = alias

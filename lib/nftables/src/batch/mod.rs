@@ -173,13 +173,13 @@ impl Batch {
         fill: impl FnOnce(&mut Writer),
     ) -> &mut Self {
         let index = self.operations.len();
-        self.operations.push(Operation { start: self.writer.len(), key_type });
+        self.operations.push(Operation { start: self.writer.buffer.len(), key_type });
         self.deletes |= flags & NLM_F_CREATE == 0;
         self.writer.message(NFTABLES | kind, flags, |message| {
             message.raw(&message::header(family.number(), 0, 0));
             fill(message);
         });
-        if let Some(reason) = self.writer.take_fault() {
+        if let Some(reason) = self.writer.fault.take() {
             self.fault.get_or_insert((index, reason));
         }
         self

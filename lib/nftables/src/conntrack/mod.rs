@@ -146,7 +146,7 @@ fn identity(flow: &[u8]) -> Vec<u8> {
             _ => {}
         }
     }
-    identity.into_bytes()
+    identity.buffer
 }
 
 /// With more filters than this one list is cheaper than as many deletions, each of which walks the table.
