@@ -4,7 +4,7 @@ use wire::Writer;
 use wire::attribute::{find, find_be32, find_string};
 
 use crate::table::NFTA_TABLE;
-use crate::{Family, Table, userdata};
+use crate::{Family, Table};
 
 /// What a base chain is for (`NFTA_CHAIN_TYPE`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,32 +86,23 @@ pub struct Chain<'a> {
     pub name: &'a str,
     /// For a base chain: its hook.
     pub base: Option<Hook>,
-    /// A comment that `nft` shows, at most 127 bytes.
-    pub comment: Option<&'a str>,
 }
 
 impl<'a> Chain<'a> {
     /// A chain that packets enter by jump, goto or verdict map only.
     #[must_use]
     pub const fn new(table: Table<'a>, name: &'a str) -> Self {
-        Self { table, name, base: None, comment: None }
+        Self { table, name, base: None }
     }
 
     /// A base chain with the policy accept.
     #[must_use]
     pub const fn base(table: Table<'a>, name: &'a str, kind: Kind, hook: HookPoint, priority: i32) -> Self {
         let base = Hook { kind, hook, priority, policy: Policy::Accept };
-        Self { table, name, base: Some(base), comment: None }
+        Self { table, name, base: Some(base) }
     }
 
-    /// The same chain with a comment.
-    #[must_use]
-    pub const fn with_comment(self, comment: &'a str) -> Self {
-        Self { comment: Some(comment), ..self }
-    }
-
-    /// Whether the attributes of an existing chain say the same: hook, priority, kind and policy, or none of them. Comments
-    /// do not count.
+    /// Whether the attributes of an existing chain say the same: hook, priority, kind and policy, or none of them.
     pub(crate) fn agrees(&self, attributes: &[u8]) -> bool {
         let Some((base, hook)) = self.base.zip(find(attributes, NFTA_CHAIN_HOOK)) else {
             return self.base.is_none() && find(attributes, NFTA_CHAIN_HOOK).is_none();
@@ -133,7 +124,6 @@ impl<'a> Chain<'a> {
             attributes.be32(NFTA_CHAIN_POLICY, base.policy as u32);
             attributes.string(NFTA_CHAIN_TYPE, base.kind.word());
         }
-        userdata::write_comment(attributes, NFTA_CHAIN_USERDATA, self.comment);
     }
 
     /// Table and name only: what deletes or finds it.
@@ -187,6 +177,5 @@ pub(crate) const NFTA_CHAIN_NAME: u16 = 3;
 const NFTA_CHAIN_HOOK: u16 = 4;
 const NFTA_CHAIN_POLICY: u16 = 5;
 const NFTA_CHAIN_TYPE: u16 = 7;
-const NFTA_CHAIN_USERDATA: u16 = 12;
 const NFTA_HOOK_HOOKNUM: u16 = 1;
 const NFTA_HOOK_PRIORITY: u16 = 2;

@@ -3,6 +3,7 @@
 use wire::Writer;
 use wire::attribute::{attributes, find};
 
+use crate::expr::numbers::{NFTA_DATA_VALUE, NFTA_LIST_ELEM};
 use crate::table::NFTA_TABLE;
 use crate::verdict::NFTA_DATA_VERDICT;
 use crate::{Field, Set, Verdict, key, userdata};
@@ -83,7 +84,7 @@ impl Element {
                 NFTA_SET_ELEM_KEY => find(payload, NFTA_DATA_VALUE)?.clone_into(&mut element.key),
                 NFTA_SET_ELEM_DATA => element.data = Some(read_data(payload)?),
                 NFTA_SET_ELEM_USERDATA => {
-                    element.comment = userdata::comment(payload, userdata::COMMENT).map(str::to_owned);
+                    element.comment = userdata::comment(payload).map(str::to_owned);
                 }
                 _ => {}
             }
@@ -130,11 +131,9 @@ pub(crate) fn first_key(body: &[u8]) -> Option<&[u8]> {
 
 pub(crate) const NFTA_SET_ELEM_LIST_SET: u16 = 2;
 const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
-const NFTA_LIST_ELEM: u16 = 1;
 const NFTA_SET_ELEM_KEY: u16 = 1;
 const NFTA_SET_ELEM_DATA: u16 = 2;
 const NFTA_SET_ELEM_USERDATA: u16 = 6;
-const NFTA_DATA_VALUE: u16 = 1;
 
 #[cfg(test)]
 mod tests {

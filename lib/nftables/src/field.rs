@@ -90,7 +90,7 @@ impl Field {
                 bytes.extend_from_slice(&number.to_be_bytes());
             }
             Self::Mark(mark) => bytes.extend_from_slice(&mark.to_ne_bytes()),
-            Self::Ifname(name) => bytes.extend_from_slice(name.as_bytes()),
+            Self::Ifname(name) => bytes.extend_from_slice(&name.0),
         }
     }
 

@@ -141,11 +141,7 @@ where
         }
         attempt += 1;
         // An entry may go without it after some tries.
-        let outcome = match generation.filter(|_| change.is_exact) {
-            Some(generation) => change.batch.commit_at(socket, generation),
-            None => change.batch.commit(socket),
-        };
-        match outcome {
+        match change.batch.commit_at(socket, generation.filter(|_| change.is_exact)) {
             Ok(()) => {
                 let mut unsettled = Vec::new();
                 for entry in pending {

@@ -35,7 +35,7 @@ impl Rule {
         let expressions = find(attributes, NFTA_RULE_EXPRESSIONS).unwrap_or_default();
         Some(Self {
             handle,
-            comment: userdata::comment(stored, userdata::COMMENT).map(str::to_owned),
+            comment: userdata::comment(stored).map(str::to_owned),
             clauses: clause::read(expressions),
         })
     }

@@ -22,33 +22,25 @@ pub struct Set<'a> {
     pub key: &'a [Type],
     /// For a map the types of the data; `[Type::Verdict]` for a verdict map.
     pub data: Option<&'a [Type]>,
-    /// A comment that `nft` shows, at most 127 bytes.
-    pub comment: Option<&'a str>,
 }
 
 impl<'a> Set<'a> {
     /// A set of keys.
     #[must_use]
     pub const fn new(table: Table<'a>, name: &'a str, key: &'a [Type]) -> Self {
-        Self { table, name, key, data: None, comment: None }
+        Self { table, name, key, data: None }
     }
 
     /// A map from keys to data.
     #[must_use]
     pub const fn map(table: Table<'a>, name: &'a str, key: &'a [Type], data: &'a [Type]) -> Self {
-        Self { table, name, key, data: Some(data), comment: None }
+        Self { table, name, key, data: Some(data) }
     }
 
     /// A map from keys to verdicts.
     #[must_use]
     pub const fn vmap(table: Table<'a>, name: &'a str, key: &'a [Type]) -> Self {
         Self::map(table, name, key, &[Type::Verdict])
-    }
-
-    /// The same set with a comment.
-    #[must_use]
-    pub const fn with_comment(self, comment: &'a str) -> Self {
-        Self { comment: Some(comment), ..self }
     }
 
     /// Length of a key in bytes.
@@ -81,9 +73,6 @@ impl<'a> Set<'a> {
             userdata::push_u32(stored, KEY_BYTEORDER, byteorder(self.key));
             if let Some(data) = self.data {
                 userdata::push_u32(stored, DATA_BYTEORDER, byteorder(data));
-            }
-            if let Some(comment) = self.comment {
-                userdata::push_comment(stored, SET_COMMENT, comment);
             }
         });
     }
@@ -153,8 +142,6 @@ const NFT_DATA_VERDICT: u32 = 0xffff_ff00;
 const KEY_BYTEORDER: u8 = 0;
 /// `NFTNL_UDATA_SET_DATABYTEORDER`.
 const DATA_BYTEORDER: u8 = 1;
-/// `NFTNL_UDATA_SET_COMMENT`.
-const SET_COMMENT: u8 = 7;
 
 #[cfg(test)]
 mod tests {

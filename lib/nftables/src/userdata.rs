@@ -4,7 +4,7 @@
 use wire::Writer;
 
 /// `NFTNL_UDATA_RULE_COMMENT`, `NFTNL_UDATA_CHAIN_COMMENT`, `NFTNL_UDATA_SET_ELEM_COMMENT`.
-pub(crate) const COMMENT: u8 = 0;
+const COMMENT: u8 = 0;
 /// `NFTNL_UDATA_COMMENT_MAXLEN`, with the NUL: a longer one makes `nft` refuse its own listing.
 const COMMENT_MAX: u8 = 128;
 
@@ -14,32 +14,28 @@ pub(crate) fn push_u32(data: &mut Writer, kind: u8, value: u32) {
     data.raw(&value.to_ne_bytes());
 }
 
-/// Appends a comment; refused where `nft` could not show it.
-pub(crate) fn push_comment(data: &mut Writer, kind: u8, text: &str) {
+/// Writes a comment, if there is one, as the attribute `attribute`; refused where `nft` could not show it.
+pub(crate) fn write_comment(writer: &mut Writer, attribute: u16, comment: Option<&str>) {
+    let Some(text) = comment else { return };
     // nft puts comments between quotes and knows no escape for a quote or a line break.
     match u8::try_from(text.len() + 1) {
         Ok(length @ ..=COMMENT_MAX) if !text.contains(|c: char| c == '"' || c.is_control()) => {
-            data.raw(&[kind, length]);
-            data.raw(text.as_bytes());
-            data.raw(&[0]);
+            writer.attribute(attribute, |data| {
+                data.raw(&[COMMENT, length]);
+                data.raw(text.as_bytes());
+                data.raw(&[0]);
+            });
         }
-        _ => data.refuse("comment is longer than 127 bytes or has a quote or control character"),
+        _ => writer.refuse("comment is longer than 127 bytes or has a quote or control character"),
     }
 }
 
-/// Writes a comment, if there is one, as the attribute `attribute`.
-pub(crate) fn write_comment(writer: &mut Writer, attribute: u16, comment: Option<&str>) {
-    if let Some(text) = comment {
-        writer.attribute(attribute, |data| push_comment(data, COMMENT, text));
-    }
-}
-
-/// The comment of type `kind`, where there is one in UTF-8.
-pub(crate) fn comment(mut data: &[u8], kind: u8) -> Option<&str> {
+/// The comment, where there is one in UTF-8.
+pub(crate) fn comment(mut data: &[u8]) -> Option<&str> {
     loop {
-        let (&[found, length], rest) = data.split_first_chunk::<2>()?;
+        let (&[kind, length], rest) = data.split_first_chunk::<2>()?;
         let (value, rest) = rest.split_at_checked(length.into())?;
-        if found == kind {
+        if kind == COMMENT {
             return str::from_utf8(value.split(|&byte| byte == 0).next()?).ok();
         }
         data = rest;
@@ -52,18 +48,20 @@ mod tests {
 
     fn written(comment: &str) -> (Vec<u8>, Option<&'static str>) {
         let mut writer = Writer::default();
-        push_u32(&mut writer, 1, 2);
-        push_comment(&mut writer, COMMENT, comment);
-        (writer.buffer.clone(), writer.fault.take())
+        write_comment(&mut writer, 6, Some(comment));
+        (wire::attribute::find(&writer.buffer, 6).unwrap_or_default().to_vec(), writer.fault.take())
     }
 
     #[test]
     fn a_comment_comes_back_past_other_values() {
-        let (data, fault) = written("web eth0");
+        let (written, fault) = written("web eth0");
         assert_eq!(fault, None);
-        assert_eq!(comment(&data, COMMENT), Some("web eth0"));
-        assert_eq!(comment(&data, 9), None);
-        assert_eq!(comment(&data[..data.len() - 3], COMMENT), None);
+        let mut writer = Writer::default();
+        push_u32(&mut writer, 1, 2);
+        assert_eq!(comment(&writer.buffer), None);
+        let data = [writer.buffer, written].concat();
+        assert_eq!(comment(&data), Some("web eth0"));
+        assert_eq!(comment(&data[..data.len() - 3]), None);
     }
 
     #[test]

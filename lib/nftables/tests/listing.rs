@@ -152,7 +152,7 @@ fn every_match_and_statement() {
                 priority: priority::FILTER,
                 policy: Policy::Drop,
             }),
-            ..Chain::new(INET, "forward_all").with_comment("every expression")
+            ..Chain::new(INET, "forward_all")
         };
         let reroute = Chain::base(INET, "reroute", Kind::Route, HookPoint::Output, 5);
         let translate = Chain::base(INET, "translate", Kind::Nat, HookPoint::Input, 5);
@@ -213,8 +213,7 @@ fn every_type_of_key_and_data() {
     inside::run(|| {
         use Selector::{EtherSaddr, Iifname, Ip6Saddr, IpSaddr, L4Proto, Mark, Oifname, ThDport};
         const LINKS: Set =
-            Set::new(INET, "links", &[Type::Ifname, Type::Ipv4Addr, Type::InetProto, Type::InetService])
-                .with_comment("who may talk to whom");
+            Set::new(INET, "links", &[Type::Ifname, Type::Ipv4Addr, Type::InetProto, Type::InetService]);
         const NAMES: Set = Set::new(INET, "names", &[Type::Ifname]);
         const MACS: Set = Set::new(INET, "macs", &[Type::EtherAddr]);
         const MARKS: Set = Set::vmap(INET, "marks", &[Type::Mark]);
@@ -264,7 +263,7 @@ fn every_type_of_key_and_data() {
 #[test]
 fn every_verdict_in_a_map() {
     inside::run(|| {
-        let map = Set::vmap(INET, "verdicts", &[Type::InetService]).with_comment("one of each");
+        let map = Set::vmap(INET, "verdicts", &[Type::InetService]);
         let verdicts =
             [Verdict::Accept, Verdict::Drop, Verdict::Return, Verdict::jump("there"), Verdict::goto("there")];
         for verdict in verdicts {

@@ -1,12 +1,14 @@
-//! What an interface does with IP (`IFLA_AF_SPEC`, the parameters of `linux/ip.h` and `linux/ipv6.h`).
+//! What an interface does with IP (`IFLA_AF_SPEC`, the parameters of `linux/ip.h` and `linux/ipv6.h`), and what its network
+//! namespace does (`RTM_GETNETCONF`, `netconf.h`).
 //!
-//! `/proc/sys/net/ipv4/conf` and `/proc/sys/net/ipv6/conf` say the same, at a higher cost (see `netconf`): this comes with the
-//! link.
+//! `/proc/sys/net` says the same; but there every namespace of the machine has entries of the same names in the kernel's cache
+//! of names, and to find one's own takes a millisecond among a thousand.
 
 use std::fmt::Arguments;
 
-use nix::libc::{IFLA_AF_SPEC, RTM_SETLINK};
-use wire::attribute::{find, u32_at};
+use nix::libc::{IFLA_AF_SPEC, RTM_GETNETCONF, RTM_SETLINK};
+use wire::Writer;
+use wire::attribute::{find, find_u32, u32_at};
 
 use super::request::header;
 use crate::error::Error;
@@ -26,6 +28,14 @@ const CONF_V6: u16 = 2;
 /// `DEVCONF_FORWARDING` and `DEVCONF_ACCEPT_RA`; the first parameter is 0.
 const FORWARDING: usize = 0;
 const ACCEPT_RA: usize = 3;
+
+/// `NLMSG_ALIGN(sizeof(struct netconfmsg))`.
+const NETCONF_HEADER: usize = 4;
+/// `NETCONFA_IFINDEX`, and for it `NETCONFA_IFINDEX_ALL`: the namespace rather than one of its interfaces.
+const NETCONF_IFINDEX: u16 = 1;
+const ALL: i32 = -1;
+/// `NETCONFA_FORWARDING`.
+const NETCONF_FORWARDING: u16 = 2;
 
 /// Reads `route_localnet` from `IFLA_AF_SPEC`.
 pub(super) fn route_localnet(families: &[u8]) -> Option<bool> {
@@ -58,6 +68,19 @@ impl Advertisements {
 }
 
 impl Socket {
+    /// Whether packets of a family are forwarded (`net.ipv4.ip_forward`, `net.ipv6.conf.all.forwarding`). Fails where
+    /// the kernel does not have the family.
+    pub fn forwards(&mut self, family: Family) -> Result<bool, Error> {
+        let operation = format_args!("ask whether {family:?} is forwarded");
+        let fill = |request: &mut Writer| {
+            request.raw(&[family.number(), 0, 0, 0]);
+            request.bytes(NETCONF_IFINDEX, &ALL.to_ne_bytes());
+        };
+        self.get(operation, RTM_GETNETCONF, fill, |body| {
+            Some(find_u32(body.get(NETCONF_HEADER..)?, NETCONF_FORWARDING)? != 0)
+        })
+    }
+
     /// Has a link announce its addresses when it comes up (`arp_notify`).
     pub fn announce_addresses(&mut self, index: u32) -> Result<(), Error> {
         let operation = format_args!("have link {index} announce its addresses");

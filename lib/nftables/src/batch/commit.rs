@@ -16,16 +16,12 @@ impl Batch {
     /// The batch may be committed again afterwards. Its size is bounded by the send buffer: in the initial user
     /// namespace by memory alone, elsewhere by twice `net.core.wmem_max` (by default some 4,000 elements).
     pub fn commit(&mut self, socket: &mut Socket) -> Result<()> {
-        self.send(socket, None)
+        self.commit_at(socket, None)
     }
 
-    /// Like [`Batch::commit`], provided that the ruleset is still of `generation` ([`Socket::generation`]); otherwise
-    /// it fails with [`Error::is_restart`].
-    pub fn commit_at(&mut self, socket: &mut Socket, generation: u32) -> Result<()> {
-        self.send(socket, Some(generation))
-    }
-
-    fn send(&mut self, socket: &mut Socket, generation: Option<u32>) -> Result<()> {
+    /// Like [`Batch::commit`], provided that the ruleset is still of `generation` ([`Socket::generation`]), where that is given;
+    /// otherwise it fails with [`Error::is_restart`].
+    pub fn commit_at(&mut self, socket: &mut Socket, generation: Option<u32>) -> Result<()> {
         if let Some((index, reason)) = self.fault {
             return Err(Error::Encode { index, operation: self.describe(index), reason });
         }
