@@ -10,11 +10,11 @@ use nix::libc::{
     RTM_NEWADDR,
 };
 use wire::Writer;
-use wire::attribute::{attributes, u32_at};
+use wire::attribute::{self, attributes, u32_at};
 use wire::message::{NLM_F_CREATE, NLM_F_EXCL};
 
 use crate::error::{Error, unless};
-use crate::ip::{self, Family};
+use crate::ip::Family;
 use crate::socket::Socket;
 
 /// `sizeof(struct ifaddrmsg)`.
@@ -62,8 +62,8 @@ impl Address {
         let (mut local, mut address) = (None, None);
         for (kind, value) in attributes(body.get(HEADER..)?) {
             match kind {
-                IFA_LOCAL => local = ip::read(value),
-                IFA_ADDRESS => address = ip::read(value),
+                IFA_LOCAL => local = attribute::address(value),
+                IFA_ADDRESS => address = attribute::address(value),
                 // The header has room for the lower eight flags only.
                 IFA_FLAGS => flags = u32_at(value, 0).unwrap_or(flags),
                 _ => {}
@@ -156,8 +156,8 @@ fn header(family: u8, prefix: u8, scope: u8, index: u32) -> [u8; HEADER] {
 /// Appends what names one address of one link.
 fn write(request: &mut Writer, index: u32, network: IpNetwork, scope: u8) {
     request.raw(&header(Family::of(network.ip()).number(), network.prefix(), scope, index));
-    ip::write(request, IFA_LOCAL, network.ip());
-    ip::write(request, IFA_ADDRESS, network.ip());
+    request.address(IFA_LOCAL, network.ip());
+    request.address(IFA_ADDRESS, network.ip());
 }
 
 /// The broadcast address of an IPv4 network; those of two addresses or one (RFC 3021) have none.

@@ -4,8 +4,6 @@
 
 use std::io;
 
-use wire::Message;
-
 use crate::conntrack::{self, Filter};
 use crate::message::body;
 use crate::{BaseChain, Element, Family, HookPoint, Rule, element};
@@ -44,11 +42,6 @@ pub fn flows(datagram: &[u8], filter: &Filter) -> io::Result<usize> {
 
 fn all<T, I: IntoIterator<Item = T>>(datagram: &[u8], read: impl Fn(&[u8]) -> I) -> io::Result<Vec<T>> {
     let mut objects = Vec::new();
-    // All of a datagram answers one request.
-    let sequence = Message::split(&mut { datagram }).map_or(0, |message| message.sequence);
-    wire::answers(datagram, sequence, &mut true, |message| {
-        objects.extend(read(body(message)));
-        false
-    })?;
+    wire::recorded(datagram, |message| objects.extend(read(body(message))))?;
     Ok(objects)
 }

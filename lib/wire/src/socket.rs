@@ -193,11 +193,21 @@ impl AsRawFd for Socket {
     }
 }
 
-/// Hands each message of a datagram that answers the request of this sequence to `take`. Says whether that was all.
+/// Hands each message of a recorded datagram, which answers one request, to `take`.
 ///
 /// # Errors
 /// [`Error::Malformed`] where lengths do not fit, and the error that the kernel answered.
-pub fn answers(
+pub fn recorded(datagram: &[u8], mut take: impl FnMut(&Message<'_>)) -> Result<(), Error> {
+    let sequence = Message::split(&mut { datagram }).map_or(0, |message| message.sequence);
+    let take = |message: &Message<'_>| {
+        take(message);
+        false
+    };
+    answers(datagram, sequence, &mut true, take).map(drop)
+}
+
+/// Hands each message of a datagram that answers the request of this sequence to `take`. Says whether that was all.
+fn answers(
     datagram: &[u8],
     sequence: u32,
     is_whole: &mut bool,

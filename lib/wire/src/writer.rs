@@ -5,6 +5,7 @@
 //! message is complete.
 
 use std::io;
+use std::net::IpAddr;
 
 use crate::attribute::NESTED;
 use crate::error::Error;
@@ -84,6 +85,14 @@ impl Writer {
     pub fn optional_u32(&mut self, kind: u16, value: Option<u32>) {
         if let Some(value) = value {
             self.u32(kind, value);
+        }
+    }
+
+    /// Appends an address: four bytes for IPv4, sixteen for IPv6.
+    pub fn address(&mut self, kind: u16, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => self.bytes(kind, &address.octets()),
+            IpAddr::V6(address) => self.bytes(kind, &address.octets()),
         }
     }
 

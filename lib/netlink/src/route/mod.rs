@@ -11,9 +11,9 @@ use nix::libc::{
     RTA_MULTIPATH, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY, RTA_TABLE, RTN_LOCAL, RTN_UNICAST,
 };
 use wire::Writer;
-use wire::attribute::{attributes, find, find_u32, u16_at, u32_at};
+use wire::attribute::{self, attributes, find, find_u32, u16_at, u32_at};
 
-use crate::ip::{self, Family};
+use crate::ip::Family;
 
 /// `sizeof(struct rtmsg)`.
 const HEADER: usize = 12;
@@ -105,11 +105,11 @@ impl Route {
         };
         for (kind, value) in attributes(body.get(HEADER..)?) {
             match kind {
-                RTA_DST => route.dst = IpNetwork::new(ip::read(value)?, prefix).ok()?,
-                RTA_GATEWAY => route.gateway = ip::read(value),
+                RTA_DST => route.dst = IpNetwork::new(attribute::address(value)?, prefix).ok()?,
+                RTA_GATEWAY => route.gateway = attribute::address(value),
                 RTA_OIF => route.oif = u32_at(value, 0),
                 RTA_PRIORITY => route.priority = u32_at(value, 0),
-                RTA_PREFSRC => route.src = ip::read(value),
+                RTA_PREFSRC => route.src = attribute::address(value),
                 // The header has room for the tables below 256 only.
                 RTA_TABLE => route.table = u32_at(value, 0).or(route.table),
                 RTA_METRICS => {
@@ -142,7 +142,7 @@ impl Route {
             routes.push(Self {
                 oif: u32_at(hop, 4),
                 onlink: u32::from(hop[2]) & ONLINK != 0,
-                gateway: find(own, RTA_GATEWAY).and_then(ip::read),
+                gateway: find(own, RTA_GATEWAY).and_then(attribute::address),
                 ..self.clone()
             });
             hops = hops.get(length.next_multiple_of(4)..).unwrap_or_default();
@@ -165,15 +165,15 @@ impl Route {
         };
         header.write(request);
         // The kernel refuses a destination with host bits.
-        ip::write(request, RTA_DST, self.dst.network());
+        request.address(RTA_DST, self.dst.network());
         request.u32(RTA_TABLE, table);
         if let Some(gateway) = self.gateway {
-            ip::write(request, RTA_GATEWAY, gateway);
+            request.address(RTA_GATEWAY, gateway);
         }
         request.optional_u32(RTA_OIF, self.oif);
         request.optional_u32(RTA_PRIORITY, self.priority);
         if let Some(source) = self.src {
-            ip::write(request, RTA_PREFSRC, source);
+            request.address(RTA_PREFSRC, source);
         }
         if self.mtu.is_some() || self.advmss.is_some() {
             request.attribute(RTA_METRICS, |metrics| {

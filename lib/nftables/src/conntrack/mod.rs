@@ -133,7 +133,7 @@ fn ask(
 pub(crate) fn flow(body: &[u8], filters: &[Filter]) -> Option<Flow> {
     let filter = filters.iter().find(|filter| filter.matches(body))?;
     let original = find(body, CTA_TUPLE_ORIG).and_then(Tuple::read)?;
-    Some(Flow { destination: original.destination?, family: filter.family, identity: identity(body) })
+    Some(Flow { destination: original.addresses[1]?, family: filter.family, identity: identity(body) })
 }
 
 /// Original tuple, zone and id: together they name one flow and never a later one with the same addresses.
