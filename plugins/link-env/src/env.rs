@@ -88,11 +88,9 @@ impl Environment {
         let runs = source.ports();
         let ports = if source.address().is_some() { bounds::ports(&runs) } else { 0 };
         let prefix = alias.to_ascii_uppercase().replace('-', "_");
-        let too_much = |bytes: usize| Error::TooMuch {
-            whose: format!("link to {} with its {ports} ports, and those before", source.name),
-            found: GIVEN.most - room + bytes,
-            what: GIVEN.what,
-            most: GIVEN.most,
+        let too_much = |bytes: usize| {
+            let whose = format!("link to {} with its {ports} ports, and those before", source.name);
+            GIVEN.exceeded(&whose, GIVEN.most - room + bytes)
         };
         // A first estimate, before any is made: a huge range of ports costs nothing.
         let least = ports * (4 * prefix.len() + LEAST);
@@ -117,8 +115,11 @@ impl Environment {
             let name = format!("{prefix}_ENV_{key}");
             let length = name.len() + 1 + value.len();
             if length > MAX_VARIABLE {
-                let source_name = source.name.clone();
-                return Err(Error::VariableTooLong { name, source_name, length, limit: MAX_VARIABLE });
+                let link = format!("the link to {}", source.name);
+                return Err(Error::config(
+                    format!("variable {name} of {link} takes {length} bytes, more than {MAX_VARIABLE}"),
+                    "shorten the variable of the source",
+                ));
             }
             self.set(name, value.clone());
         }
