@@ -1,7 +1,7 @@
 //! What a change of a network means for the hosts files of one tenant: whose file it concerns, and for whom it is no more
 //! than a patch of the block that all have.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use registry::{Locked, Member, Names, Network, Patch, Relation, Settled};
 
@@ -13,7 +13,7 @@ pub(crate) type Unsettled = BTreeMap<String, Option<Settled>>;
 
 /// Records that hosts files are about to change. Returns what was recorded before.
 pub(crate) fn unsettle(locked: &Locked, before: &Network, after: &Network) -> Result<Unsettled, Error> {
-    let mut tenants = before.changed_tenants(after);
+    let mut tenants = BTreeSet::new();
     for network in [before, after] {
         tenants.extend(network.tenants().into_iter().filter(|tenant| network.is_seen_whole(tenant)));
     }

@@ -4,7 +4,6 @@
 //! killed. A boot empties that folder, but not the disk: files left there are found by their names.
 
 mod cdi;
-mod file;
 mod namespace;
 
 use std::path::{Path, PathBuf};
@@ -118,7 +117,7 @@ impl Delivery {
 
     fn remove(&self, path: &Path, id: &str) -> Result<(), Error> {
         if path.ends_with(cdi::file_name(id)) {
-            return file::remove(path);
+            return files::remove(path);
         }
         namespace::remove(path, &self.registry.container_dir(id).join(files::HOSTS))
     }
