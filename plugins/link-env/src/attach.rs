@@ -71,10 +71,10 @@ const TRIES: usize = 3;
 
 /// Takes the registry's lock. The first ADD after a boot removes what was delivered before it.
 fn lock(delivery: &Delivery) -> Result<Locked, Error> {
-    if let Some(locked) = delivery.registry().lock_existing()? {
+    if let Some(locked) = delivery.registry.lock_existing()? {
         return Ok(locked);
     }
-    let locked = delivery.registry().lock()?;
+    let locked = delivery.registry.lock()?;
     // What cannot be removed does not concern this container; GC reports it.
     let _ = delivery.sweep(Some(&locked));
     Ok(locked)
@@ -212,8 +212,8 @@ impl Joining {
                 view.rewrite_hosts_of(container_id)?;
             }
             files::write_environment(&folder, &environment)?;
-            if delivery.is_writable() || !self.is_new() {
-                files::write_permission(&folder, delivery.is_writable())?;
+            if delivery.is_writable || !self.is_new() {
+                files::write_permission(&folder, delivery.is_writable)?;
             }
             if let Some(netns) = &self.member.netns {
                 // A pod's author may ask the runtime for any CDI device, and so for that of another namespace's pod.
@@ -230,7 +230,7 @@ impl Joining {
         };
         write().map_err(|failure| match self.undo(locked, delivery) {
             Ok(()) => failure,
-            Err(undo) => Error::Undo { failure: Box::new(failure), undo: Box::new(undo) },
+            Err(undo) => Error::Undo(Box::new(failure), Box::new(undo)),
         })
     }
 

@@ -38,14 +38,8 @@ pub enum Error {
     #[error("{0}")]
     Contract(#[from] cni::Error),
     /// An ADD failed, and so did undoing it.
-    #[error("{failure}; undo it: {undo}")]
-    Undo {
-        /// Why ADD failed.
-        #[source]
-        failure: Box<Self>,
-        /// What could not be undone.
-        undo: Box<Self>,
-    },
+    #[error("{0}; undo it: {1}")]
+    Undo(#[source] Box<Self>, Box<Self>),
 }
 
 impl Error {
@@ -64,7 +58,7 @@ impl Error {
     pub(crate) fn is_full(&self) -> bool {
         match self {
             Self::Registry(registry::Error::Io { source, .. }) => source.kind() == io::ErrorKind::StorageFull,
-            Self::Undo { failure, .. } => failure.is_full(),
+            Self::Undo(failure, _) => failure.is_full(),
             _ => false,
         }
     }
@@ -92,7 +86,7 @@ impl From<Error> for cni::Error {
             Error::NotAvailable(error) => {
                 Self::new(Code::NotAvailable, message).details(code_and_cure(&error).1)
             }
-            Error::Undo { failure, undo } => Self::from(*failure).undo_failed(&Self::from(*undo)),
+            Error::Undo(failure, undo) => Self::from(*failure).undo_failed(&Self::from(*undo)),
         }
     }
 }

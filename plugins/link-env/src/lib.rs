@@ -27,7 +27,7 @@ mod error;
 mod files;
 mod firewall;
 #[cfg(test)]
-mod golden;
+mod golden_tests;
 mod hosts;
 mod hosts_change;
 mod name;

@@ -80,7 +80,7 @@ impl<'a> View<'a> {
             let block = &self.blocks[index];
             let tenant = block.tenant.clone();
             let is_seen_whole = block.network.is_seen_whole(&tenant);
-            let last = settled.get(&tenant).and_then(Option::as_ref);
+            let last = settled.get(&tenant);
             let before = self.before.iter().find(|before| before.tenant == tenant);
             let change = HostsChange::new(before, block, &members, last.cloned());
             let concerned = block.network.members.iter().filter(|member| change.concerns(member));
