@@ -34,7 +34,7 @@ mod tests {
     fn ports_are_keyed_by_the_containers_side() {
         let port = |host_ip: &str| PortView {
             container_port: 5000,
-            protocol: registry::Protocol::Tcp,
+            protocol: cni::Protocol::Tcp,
             host_ip: host_ip.parse().unwrap(),
             host_port: 49153,
         };

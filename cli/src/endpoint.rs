@@ -9,7 +9,7 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use cni::{NetworkList, case_blind};
+use cni::{NetworkList, PortMapping, PortRange, case_blind};
 use serde_json::{Map, Value, json};
 
 pub(crate) use network_option::{Named, NetworkOption};
@@ -17,7 +17,7 @@ pub(crate) use words::{ExtraHost, Link, Variable};
 
 use crate::error::Error;
 use crate::network::subnets_of;
-use crate::ports::{Exposed, PortMapping, Publish};
+use crate::ports::{self, Publish};
 use crate::way_out::priority;
 
 /// The plugin that knows names and links, and the key of `args.cni` under which it is spoken to.
@@ -37,7 +37,7 @@ pub(crate) struct Endpoint<'a> {
     /// `--network-alias`.
     pub(crate) aliases: &'a [String],
     /// `--expose`.
-    pub(crate) expose: &'a [Exposed],
+    pub(crate) expose: &'a [PortRange],
     /// `--link`.
     pub(crate) links: &'a [Link],
     /// `-e`: variables that containers with a link to this one get.
@@ -185,7 +185,7 @@ impl<'a> Endpoint<'a> {
     fn mappings(&self) -> Vec<PortMapping> {
         let mut mappings: Vec<PortMapping> = self.publish.iter().flat_map(Publish::mappings).collect();
         if self.publish_all {
-            for exposed in self.expose.iter().flat_map(Exposed::mappings) {
+            for exposed in self.expose.iter().copied().flat_map(ports::exposed) {
                 let same = |mapping: &PortMapping| {
                     (mapping.container_port, mapping.protocol) == (exposed.container_port, exposed.protocol)
                 };
@@ -249,13 +249,13 @@ mod tests {
     const PORTS: &str = r#",{"type":"host-port","capabilities":{"portMappings":true}}"#;
     const NAMES: &str = r#",{"type":"link-env"}"#;
 
-    fn all<T: FromStr<Err = Error>>(texts: &[&str]) -> Vec<T> {
+    fn all<T: FromStr<Err: std::fmt::Debug>>(texts: &[&str]) -> Vec<T> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
     #[test]
     fn options_that_nothing_would_heed_are_refused_with_the_cure() {
-        let (publish, expose) = (all::<Publish>(&["80"]), all::<Exposed>(&["80"]));
+        let (publish, expose) = (all::<Publish>(&["80"]), all::<PortRange>(&["80"]));
         let (links, aliases) = (all::<Link>(&["db"]), ["a".to_owned()]);
         let published = Endpoint { publish: &publish, ..Endpoint::of_host("h") };
         let everything = Endpoint { expose: &expose, publish_all: true, ..Endpoint::of_host("h") };
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn publishing_all_leaves_alone_what_is_published_already() {
         let (publish, expose) =
-            (all::<Publish>(&["8080:80", "53/udp"]), all::<Exposed>(&["80-81", "53", "81"]));
+            (all::<Publish>(&["8080:80", "53/udp"]), all::<PortRange>(&["80-81", "53", "81"]));
         let endpoint =
             Endpoint { publish: &publish, expose: &expose, publish_all: true, ..Endpoint::of_host("h") };
         let shown: Vec<String> = endpoint
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn link_env_is_told_of_the_endpoint_and_others_are_not() {
-        let (links, expose) = (all::<Link>(&["db:sql"]), all::<Exposed>(&["80", "7-9/udp"]));
+        let (links, expose) = (all::<Link>(&["db:sql"]), all::<PortRange>(&["80", "7-9/udp"]));
         let (env, aliases) = (all::<Variable>(&["A=1", "B=2", "A=3"]), ["www".to_owned()]);
         let endpoint = Endpoint {
             name: Some("web"),

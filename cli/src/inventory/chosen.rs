@@ -4,8 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use cni::case_blind;
-use registry::Protocol;
+use cni::{Protocol, case_blind};
 use serde_json::{Map, Value};
 
 use super::attached::Attached;
@@ -19,7 +18,7 @@ pub(crate) fn keep_ports(making: &mut Making, attached: &Attached) {
     let registered = published.map(|port| PortView {
         container_port: port.container_port,
         protocol: port.protocol,
-        host_ip: port.host_ip.parse().unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
+        host_ip: port.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
         host_port: port.host_port,
     });
     fill_in(mappings, attached.ports.iter().cloned().chain(registered));

@@ -3,12 +3,11 @@
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use cni::Request;
+use cni::{Protocol, Request};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::error::Error;
-use crate::port::Protocol;
 
 /// The keys as they are written; the meaning and default of each is the reference plugin's.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -253,7 +252,7 @@ impl MappingKeys {
         };
         let protocol = match self.protocol.as_str() {
             "" => Some(Protocol::Tcp),
-            text => Protocol::parse(text),
+            text => text.parse().ok(),
         };
         let protocol = protocol
             .ok_or_else(|| invalid("protocol", &format!("{:?}", self.protocol), "use tcp, udp or sctp"))?;

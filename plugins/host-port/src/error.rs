@@ -44,7 +44,7 @@ pub enum Error {
     #[error("no {protocol} port of {first} to {last} is free")]
     NoneFree {
         /// The protocol.
-        protocol: crate::port::Protocol,
+        protocol: cni::Protocol,
         /// The first port of `freePorts` or `net.ipv4.ip_local_port_range`.
         first: u16,
         /// The last one.

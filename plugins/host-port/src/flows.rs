@@ -7,11 +7,12 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use cni::Protocol;
 use nftables::conntrack::{self, Filter};
 use nftables::{Family, Socket};
 
 use crate::error::Error;
-use crate::port::{Port, Protocol};
+use crate::port::Port;
 
 /// Forgets the flows to the host's side of these ports: where that is every address of the host, those of the port's
 /// number whose destination the kernel takes for its own, by an address of a link or by a route.

@@ -43,7 +43,7 @@ use cni::{AddResult, Code, Plugin, Request, Target};
 
 pub use error::Error;
 pub use nftables::published::{Published, published};
-pub use port::{Port, Protocol};
+pub use port::Port;
 
 use backend::{Backend, Wanted};
 use conf::Conf;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
+use cni::Protocol;
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, bind, setsockopt, socket,
@@ -13,7 +14,7 @@ use nix::sys::socket::{
 
 use crate::conf::Conf;
 use crate::error::Error;
-use crate::port::{Port, Protocol};
+use crate::port::Port;
 
 /// With `checkHostListeners`, fails where a process of the host has one of the ports.
 pub(crate) fn refuse<'a>(conf: &Conf, mut ports: impl Iterator<Item = &'a Port>) -> Result<(), Error> {

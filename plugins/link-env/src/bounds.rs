@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use registry::{ExtraHost, PortRange};
+use cni::PortRange;
+use registry::ExtraHost;
 
 use crate::error::Error;
 

@@ -9,6 +9,7 @@ mod layer;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use cni::PortMapping;
 use registry::{DEFAULT_STATE_DIR, Names};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -20,23 +21,6 @@ use crate::name;
 
 use annotation::{Annotation, PREFIX};
 pub(crate) use layer::Layer;
-
-/// One published port as runtimes pass it (CNI conventions, `portMappings`).
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct PortMapping {
-    /// Port of the host.
-    #[serde(default)]
-    pub(crate) host_port: u16,
-    /// Port of the container.
-    pub(crate) container_port: u16,
-    /// Protocol; tcp unless set.
-    #[serde(default)]
-    pub(crate) protocol: String,
-    /// Address of the host.
-    #[serde(rename = "hostIP", default)]
-    pub(crate) host_ip: String,
-}
 
 /// The configuration of an ADD.
 #[derive(Debug)]

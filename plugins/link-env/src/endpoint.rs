@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use cni::AddResult;
-use registry::{EVERYBODY, ExtraHost, Link, Member, PortRange, Protocol, Published, short_id};
+use cni::{AddResult, PortError, PortRange};
+use registry::{EVERYBODY, ExtraHost, Link, Member, short_id};
 
-use crate::conf::{Conf, Layer, PortMapping};
+use crate::conf::{Conf, Layer};
 use crate::error::Error;
 use crate::name::{self, distinct};
 
@@ -32,6 +32,12 @@ pub(crate) fn member(
     aliases.retain(|alias| *alias != name);
     said.env.iter().try_for_each(|(key, value)| name::check_variable(key, value))?;
     let expose = said.expose.iter().map(|text| port(text));
+    for mapping in &conf.port_mappings {
+        let refused = |error| {
+            Error::config(format!("runtimeConfig.portMappings: {error}"), "container ports are 1 to 65535")
+        };
+        PortRange::single(mapping.container_port, mapping.protocol).map_err(refused)?;
+    }
     Ok(Member {
         container_id: container_id.to_owned(),
         ifname: ifname.to_owned(),
@@ -40,7 +46,7 @@ pub(crate) fn member(
         keeps_env: !conf.may_share_env,
         allow_from: allowed(&said.allow_from)?,
         expose: PortRange::union(expose.collect::<Result<Vec<_>, _>>()?),
-        published: conf.port_mappings.iter().map(published).collect::<Result<_, _>>()?,
+        published: conf.port_mappings.clone(),
         links: links(&said.links)?,
         extra_hosts: said.extra_hosts.iter().map(|text| extra_host(text)).collect::<Result<_, _>>()?,
         names: conf.names,
@@ -102,28 +108,8 @@ fn host_name(said: &Layer, short: &str) -> Result<(String, String), Error> {
 
 fn port(text: &str) -> Result<PortRange, Error> {
     let refused =
-        |error: registry::Error| Error::config(format!("expose: {error}"), "write 5432/tcp or 8000-8005/udp");
+        |error: PortError| Error::config(format!("expose: {error}"), "write 5432/tcp or 8000-8005/udp");
     text.parse().map_err(refused)
-}
-
-fn published(mapping: &PortMapping) -> Result<Published, Error> {
-    let refused = |error: registry::Error| {
-        Error::config(
-            format!("runtimeConfig.portMappings: {error}"),
-            "container ports are 1 to 65535, of tcp, udp or sctp",
-        )
-    };
-    let protocol = match mapping.protocol.as_str() {
-        "" => Protocol::Tcp,
-        text => text.parse().map_err(refused)?,
-    };
-    PortRange::single(mapping.container_port, protocol).map_err(refused)?;
-    Ok(Published {
-        host_ip: mapping.host_ip.clone(),
-        host_port: mapping.host_port,
-        container_port: mapping.container_port,
-        protocol,
-    })
 }
 
 /// Reads `source[:alias]`, and the form in which Docker shows links, `/source:/recipient/alias`. A container's full ID is

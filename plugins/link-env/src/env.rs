@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use registry::{Member, PortRange, qualify};
+use cni::PortRange;
+use registry::{Member, qualify};
 use serde::Serializer;
 
 use crate::bounds::{self, GIVEN};
@@ -210,7 +211,7 @@ impl Environment {
 }
 
 fn port_prefix(prefix: &str, run: PortRange, number: u16) -> String {
-    format!("{prefix}_PORT_{number}_{}", run.protocol().as_str().to_ascii_uppercase())
+    format!("{prefix}_PORT_{number}_{}", run.protocol().name().to_ascii_uppercase())
 }
 
 fn url(run: PortRange, address: IpAddr, number: u16) -> String {

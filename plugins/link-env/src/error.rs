@@ -104,7 +104,7 @@ fn code_and_cure(error: &registry::Error) -> (Code, String) {
         registry::Error::Decode { .. } => {
             (Code::Io, "the file is damaged: the same ADD again writes it anew, as cleat repair does")
         }
-        registry::Error::Untrusted { .. } | registry::Error::Port { .. } => (Code::InvalidConfig, ""),
+        registry::Error::Untrusted { .. } => (Code::InvalidConfig, ""),
         _ => (Code::Io, ""),
     };
     (code, cure.to_owned())

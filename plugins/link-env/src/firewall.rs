@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use cni::{AddResult, links};
+use cni::{AddResult, Protocol, links};
 use nftables::ledger::{self, Change, Entry};
 use nftables::{Element, Family, Field, Set, Socket, Table, Type};
-use registry::{Member, Network, Protocol, qualify};
+use registry::{Member, Network, qualify};
 
 use crate::bounds::{self, OPENED};
 use crate::error::Error;
@@ -157,16 +157,7 @@ impl Opening {
     }
 
     fn key(&self) -> [Field; 4] {
-        [self.from.into(), self.to.into(), field(self.protocol), Field::Port(self.port)]
-    }
-}
-
-/// A protocol as part of a key.
-pub(crate) fn field(protocol: Protocol) -> Field {
-    match protocol {
-        Protocol::Tcp => Field::TCP,
-        Protocol::Udp => Field::UDP,
-        Protocol::Sctp => Field::SCTP,
+        [self.from.into(), self.to.into(), Field::Proto(self.protocol.number()), Field::Port(self.port)]
     }
 }
 

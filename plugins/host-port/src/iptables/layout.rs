@@ -1,12 +1,12 @@
 //! The rules of an attachment for one family's program, as words of its command line. Pure.
 
-use cni::{Attachment, ContainerId, reference};
+use cni::{Attachment, ContainerId, Protocol, reference};
 use ipnetwork::IpNetwork;
 use iptables::{Family, Rule, Transaction};
 
 use super::names::{DNAT, MASQ, SETMARK, TABLE};
 use crate::conf::{ChainKeys, Conf};
-use crate::port::{Port, Protocol};
+use crate::port::Port;
 
 /// The most ports that one rule can name (`XT_MULTI_PORTS`).
 const MULTIPORT_MAX: usize = 15;

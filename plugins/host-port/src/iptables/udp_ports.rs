@@ -3,9 +3,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use cni::Protocol;
 use nftables::{Clause, Rule, Selector};
 
-use crate::port::{Port, Protocol};
+use crate::port::Port;
 
 /// What a rule of `nf_tables` leads to the container, on every address of the host.
 pub(super) fn by_rule(rule: &Rule) -> Option<Port> {

@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, HashSet};
 
-use cni::{Attachment, ContainerId};
+use cni::{Attachment, ContainerId, Protocol};
 use nftables::ledger::{self, Change, Entry};
 use nftables::{Batch, Chain, Socket, Table};
 
@@ -18,7 +18,7 @@ use crate::conf::{Conf, Mapping};
 use crate::container::Container;
 use crate::error::Error;
 use crate::iptables::taken;
-use crate::port::{Port, Protocol};
+use crate::port::Port;
 use crate::{flows, listener};
 
 /// The ADD of an attachment: what is to be in the table, and what was decided for it so far.

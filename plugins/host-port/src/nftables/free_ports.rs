@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use cni::Attachment;
+use cni::{Attachment, Protocol};
 use ipnetwork::IpNetwork;
 use netlink::sysctl;
 use nftables::{Batch, Data, Element, Field, Socket};
@@ -12,7 +12,7 @@ use crate::conf::Mapping;
 use crate::error::Error;
 use crate::listener;
 use crate::plan::ports;
-use crate::port::{Port, Protocol};
+use crate::port::Port;
 
 /// The ports of a range for one protocol, each once: first the one after the last that was chosen on this host.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use super::owner::Owner;
 use super::place::{self, Place, hair_place, standby_of};
 use super::table::{AT4, HOST4};
 use crate::error::Error;
-use crate::port::{Port, Protocol};
+use crate::port::Port;
 
 /// Stands where there is no interface.
 const NONE: &str = "-";
@@ -158,7 +158,7 @@ fn places(owner: &Owner, word: &str) -> Vec<Place> {
 fn published(word: &str) -> Vec<Place> {
     let mut parts = word.rsplit('/');
     let port = parts.next().and_then(|part| part.parse().ok());
-    let protocol = parts.next().and_then(Protocol::parse);
+    let protocol = parts.next().and_then(|text| text.parse().ok());
     let (Some(port), Some(protocol)) = (port, protocol) else {
         return Vec::new();
     };
@@ -207,6 +207,8 @@ pub(crate) fn interfaces(text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use cni::Protocol;
+
     use super::super::place::waiting_place;
     use super::super::table::{LOCAL4, LOCAL6};
     use super::*;

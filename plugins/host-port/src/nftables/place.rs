@@ -2,11 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use cni::Protocol;
 use nftables::{Data, Element, Field, Set, key};
 
 use super::owner::Owner;
 use super::table::{AT4, HAIR4, HAIR6, HOST4, HOST6, LOCAL4, LOCAL6, PORT4, PORT6, SPARE4, SPARE6, STAND_IN};
-use crate::port::{Port, Protocol};
+use crate::port::Port;
 
 /// An element's place: the map, and the key in it.
 pub(crate) type Place = (&'static Set<'static>, Vec<Field>);

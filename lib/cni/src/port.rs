@@ -1,18 +1,18 @@
-//! Ports that containers expose and publish: numbers 1 to 65535 of TCP, UDP or SCTP, and nothing else.
+//! Ports: numbers 1 to 65535 of TCP, UDP or SCTP, as containers expose them and runtimes publish them.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::error::Error;
-
-/// A transport protocol. The order is the one in which Docker sorts ports: TCP first, the others by name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// A transport protocol that has ports. The order is the one in which Docker sorts them: TCP first, the others by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
-    /// TCP, also meant where no protocol is named.
+    /// TCP, which is meant where none is named.
     #[default]
     Tcp,
     /// SCTP.
@@ -22,33 +22,96 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// The name in small letters.
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Sctp, Self::Udp];
+
+    /// The lower-case name.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
             Self::Sctp => "sctp",
             Self::Udp => "udp",
         }
     }
+
+    /// The protocol's number in the IP header (`IPPROTO_*` of linux/in.h).
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Sctp => 132,
+            Self::Udp => 17,
+        }
+    }
 }
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(self.name())
     }
 }
 
 impl FromStr for Protocol {
-    type Err = Error;
+    type Err = PortError;
 
     /// Reads a name in any case, as runtimes differ in it.
-    fn from_str(text: &str) -> Result<Self, Error> {
-        [Self::Tcp, Self::Sctp, Self::Udp]
-            .into_iter()
-            .find(|protocol| protocol.as_str().eq_ignore_ascii_case(text))
-            .ok_or_else(|| refused(text, "the protocol is one of tcp, udp, sctp"))
+    fn from_str(text: &str) -> Result<Self, PortError> {
+        let known = Self::ALL.into_iter().find(|protocol| protocol.name().eq_ignore_ascii_case(text));
+        known.ok_or_else(|| refused(text, "the protocol is one of tcp, udp, sctp"))
     }
+}
+
+/// No text is TCP, as with every runtime.
+impl<'de> Deserialize<'de> for Protocol {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "" => Ok(Self::default()),
+            text => text.parse().map_err(de::Error::custom),
+        }
+    }
+}
+
+/// Text that is no port, no range of ports or no protocol.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("read port {text:?}: {reason}")]
+pub struct PortError {
+    /// The text as it was given.
+    pub text: String,
+    /// The rule that it breaks.
+    pub reason: &'static str,
+}
+
+/// One entry of the capability argument `portMappings`: a port of the host that leads to one of the container (CNI
+/// conventions, "port mappings").
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PortMapping {
+    /// Port of the host.
+    // 0 asks for a free one.
+    #[serde(default)]
+    pub host_port: u16,
+    /// Port of the container.
+    pub container_port: u16,
+    /// Protocol; tcp unless set.
+    #[serde(default)]
+    #[schemars(with = "String")]
+    pub protocol: Protocol,
+    /// Address of the host.
+    // `None` for all of them.
+    #[serde(
+        rename = "hostIP",
+        default,
+        deserialize_with = "host_ip",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "String")]
+    pub host_ip: Option<IpAddr>,
+}
+
+/// Runtimes write an empty text for every address. Other text that is no address is the publishing plugin's to refuse.
+fn host_ip<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpAddr>, D::Error> {
+    Ok(String::deserialize(deserializer)?.parse().ok())
 }
 
 /// Consecutive ports of one protocol, written `5432/tcp` or `8000-8005/udp`.
@@ -65,11 +128,11 @@ impl PortRange {
     ///
     /// # Errors
     /// Number 0, which the transport protocols reserve.
-    pub fn single(number: u16, protocol: Protocol) -> Result<Self, Error> {
+    pub fn single(number: u16, protocol: Protocol) -> Result<Self, PortError> {
         Self::new(number, number, protocol)
     }
 
-    fn new(first: u16, last: u16, protocol: Protocol) -> Result<Self, Error> {
+    fn new(first: u16, last: u16, protocol: Protocol) -> Result<Self, PortError> {
         let range = Self { protocol, first, last };
         if first == 0 {
             Err(refused(&range.to_string(), "ports are 1 to 65535"))
@@ -121,23 +184,25 @@ impl fmt::Display for PortRange {
 }
 
 impl FromStr for PortRange {
-    type Err = Error;
+    type Err = PortError;
 
     /// Reads `port[-port][/protocol]`; TCP where no protocol is named.
-    fn from_str(text: &str) -> Result<Self, Error> {
+    fn from_str(text: &str) -> Result<Self, PortError> {
+        // A refusal shows the whole text.
+        let within = |error: PortError| PortError { text: text.to_owned(), ..error };
         let (numbers, protocol) = match text.split_once('/') {
-            Some((numbers, protocol)) => (numbers, protocol.parse().map_err(|error| within(text, error))?),
+            Some((numbers, protocol)) => (numbers, protocol.parse().map_err(within)?),
             None => (text, Protocol::default()),
         };
         let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
-        Self::new(number(first, text)?, number(last, text)?, protocol).map_err(|error| within(text, error))
+        Self::new(number(first, text)?, number(last, text)?, protocol).map_err(within)
     }
 }
 
 impl TryFrom<String> for PortRange {
-    type Error = Error;
+    type Error = PortError;
 
-    fn try_from(text: String) -> Result<Self, Error> {
+    fn try_from(text: String) -> Result<Self, PortError> {
         text.parse()
     }
 }
@@ -149,36 +214,13 @@ impl From<PortRange> for String {
 }
 
 /// Digits alone: `parse` would take a leading `+` as well.
-fn number(digits: &str, text: &str) -> Result<u16, Error> {
+fn number(digits: &str, text: &str) -> Result<u16, PortError> {
     if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
         .ok_or_else(|| refused(text, "ports are 1 to 65535, written as 5432/tcp or 8000-8005/udp"))
 }
 
-fn refused(text: &str, reason: &'static str) -> Error {
-    Error::Port { text: text.to_owned(), reason }
-}
-
-/// The same refusal, told of the whole text.
-fn within(text: &str, error: Error) -> Error {
-    match error {
-        Error::Port { reason, .. } => refused(text, reason),
-        other => other,
-    }
-}
-
-/// A container's port that is reachable by a port of the host (CNI conventions, `portMappings`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Published {
-    /// The host's address; empty for all of them.
-    #[serde(rename = "hostIP", default, skip_serializing_if = "String::is_empty")]
-    pub host_ip: String,
-    /// The host's port; 0 where the host chooses a free one.
-    pub host_port: u16,
-    /// The port inside the container.
-    pub container_port: u16,
-    /// The protocol of both.
-    pub protocol: Protocol,
+fn refused(text: &str, reason: &'static str) -> PortError {
+    PortError { text: text.to_owned(), reason }
 }
 
 #[cfg(test)]
