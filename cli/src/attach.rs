@@ -4,13 +4,15 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use cni::{Attachment, ContainerId, IfName, NetworkList, case_blind};
+use cni::{Attachment, ContainerId, IfName, NetworkList, Plugin, case_blind};
+use host_port::HostPort;
 use netlink::{Mac, Namespace};
 use serde_json::{Map, Value};
 
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::netns;
+use crate::network::text;
 use crate::runtime::{Making, Runtime};
 
 /// An attachment that is to be made.
@@ -108,9 +110,7 @@ pub(crate) fn add_args(plugins: &mut [Map<String, Value>], cni_args: &Map<String
 /// a socket on the ports that they publish. `repair` does not set it, as the attachment has the port already.
 fn look_for_listeners(list: &mut NetworkList) {
     for plugin in &mut list.plugins {
-        if case_blind::get(plugin, "type").and_then(Value::as_str) == Some("host-port")
-            && case_blind::get(plugin, "checkHostListeners").is_none()
-        {
+        if text(plugin, "type") == HostPort::NAME && case_blind::get(plugin, "checkHostListeners").is_none() {
             plugin.insert("checkHostListeners".to_owned(), Value::Bool(true));
         }
     }

@@ -10,12 +10,12 @@ use registry::{DEFAULT_STATE_DIR, Registry};
 use serde_json::Value;
 
 use crate::attach::NewAttachment;
-use crate::endpoint::{self, Endpoint, LINK_ENV};
+use crate::endpoint::{Endpoint, Link};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::handshake::Go;
 use crate::inventory::Inventory;
-use crate::network::obstacles;
+use crate::network::{LINK_ENV, obstacles, plugin, publishes};
 use crate::runs::Run;
 use crate::runtime::Runtime;
 use crate::sandbox::Sandbox;
@@ -123,7 +123,7 @@ impl<'a> Container<'a> {
     /// Of the networks that can publish ports, the one with the highest priority does; of several, the first. Where none can,
     /// the first network refuses the options, unless the container was moved there.
     fn publisher(&self) -> Option<usize> {
-        let can = self.networks.iter().enumerate().filter(|(_, (_, list))| endpoint::publishes(list));
+        let can = self.networks.iter().enumerate().filter(|(_, (_, list))| publishes(list));
         // The last of several counts for `max_by_key`.
         let first = can.rev().max_by_key(|(_, (joined, _))| joined.gw_priority);
         first.map(|(index, _)| index).or((!self.is_moved).then_some(0))
@@ -151,19 +151,19 @@ impl<'a> Container<'a> {
 
     /// The links whose source is on the network. One whose source is on no network is passed to the first network, which says
     /// why it refuses the link.
-    fn links_on(&self, list: &NetworkList, is_first: bool) -> Result<Vec<endpoint::Link>, Error> {
+    fn links_on(&self, list: &NetworkList, is_first: bool) -> Result<Vec<Link>, Error> {
         let links = &self.spec.link;
         if self.networks.len() < 2 || links.is_empty() {
             return Ok(links.clone());
         }
         let inventory = Inventory::read(&self.runtime)?;
-        let is_on = |link: &endpoint::Link, network: &NetworkList| {
+        let is_on = |link: &Link, network: &NetworkList| {
             let mut members = inventory.members_of(network.name.as_str());
             members.any(|attached| {
                 attached.member.as_ref().is_some_and(|member| member.answers_to(link.source()))
             })
         };
-        let is_here = |link: &&endpoint::Link| {
+        let is_here = |link: &&Link| {
             is_on(link, list) || is_first && !self.networks.iter().any(|(_, network)| is_on(link, network))
         };
         Ok(links.iter().filter(is_here).cloned().collect())
@@ -184,7 +184,7 @@ impl<'a> Container<'a> {
 
 /// The folder in which link-env keeps a container's files; `None` where the network has no link-env.
 pub(crate) fn registry_folder(list: &NetworkList, id: &ContainerId) -> Option<PathBuf> {
-    let state = case_blind::get(endpoint::plugin(list, LINK_ENV)?, "stateDir").and_then(Value::as_str);
+    let state = case_blind::get(plugin(list, LINK_ENV)?, "stateDir").and_then(Value::as_str);
     Some(Registry::at(state.unwrap_or(DEFAULT_STATE_DIR)).container_dir(id.as_str()))
 }
 

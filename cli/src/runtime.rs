@@ -6,8 +6,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use cni::cache::{DEFAULT_FOLDER, Entry, Hold};
-use cni::{Attachment, Cache, Chain, Command, ContainerId, NetworkList, Parameters, case_blind};
+use cni::cache::{DEFAULT_FOLDER, Entry};
+use cni::{Attachment, Cache, Chain, Command, ContainerId, ContainerLock, NetworkList, Parameters};
 use lock::{Holder, Mode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::container_id::attachment;
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::network::is_created;
+use crate::network::{is_created, text};
 use crate::place::Place;
 
 /// Where results are kept.
@@ -120,10 +120,7 @@ impl<'a> Runtime<'a> {
         let folder = &self.environment.folder;
         let (lists, _) = NetworkList::all(folder).map_err(Error::contract("choose network"))?;
         let mut lists = first_of_each(lists);
-        lists.retain(|list| {
-            let types = list.plugins.iter().map(|plugin| case_blind::get(plugin, "type"));
-            !types.eq([Some(&Value::from("loopback"))])
-        });
+        lists.retain(|list| !list.plugins.iter().map(|plugin| text(plugin, "type")).eq(["loopback"]));
         if !lists.iter().all(is_created) {
             lists.retain(|list| !is_created(list));
         }
@@ -220,7 +217,7 @@ impl<'a> Runtime<'a> {
 
     /// Waits for the lock of a container, which is given up when it is dropped. It is taken after the lock between verbs, so that
     /// a process that waits for it waits for one that has both.
-    pub(crate) fn hold(&self, container_id: &ContainerId) -> Result<Hold, Error> {
+    pub(crate) fn hold(&self, container_id: &ContainerId) -> Result<ContainerLock, Error> {
         self.cache.hold(container_id).map_err(Error::contract(format!("hold container {container_id}")))
     }
 

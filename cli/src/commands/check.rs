@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bridge::Bridge;
-use cni::{Plugin, case_blind};
-use serde_json::Value;
+use cni::Plugin;
 
 use super::attachment::AttachmentOptions;
 use super::verdict::{BROKEN, GONE, OK, UNKNOWN, Verdict};
@@ -14,7 +13,7 @@ use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
 use crate::netns;
-use crate::network::obstacles;
+use crate::network::{obstacles, text};
 use crate::output::{Form, Table};
 use crate::runtime::{Making, Runtime};
 
@@ -115,10 +114,7 @@ fn comparable(runtime: &Runtime<'_>, attached: &Attached) -> Result<Making, Stri
 /// The link of the host that has addresses of the attachment's network; `None` where there is none, or nothing can be said.
 fn clash(runtime: &Runtime<'_>, attached: &Attached) -> Option<String> {
     let making = Making::of(attached.entry.clone()?).ok()?;
-    let first = making.list.plugins.first().and_then(|plugin| case_blind::get(plugin, "type"));
-    if first.and_then(Value::as_str) != Some(Bridge::NAME) {
-        return None;
-    }
+    making.list.plugins.first().filter(|plugin| text(plugin, "type") == Bridge::NAME)?;
     let parameters = making.parameters(&attached.attachment);
     let (request, _) = runtime.chain(&making.list).request(0, &parameters).ok()?;
     bridge::clash(&request).ok().flatten()

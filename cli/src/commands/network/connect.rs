@@ -71,7 +71,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         links: Some(args.link.clone()),
         gw_priority: args.gw_priority,
     };
-    let (name, hostname, exposed) = (container.name(), container.hostname(), container.exposed()?);
+    let (name, hostname, exposed) = (container.name(), container.hostname(), container.exposed());
     let endpoint = container.endpoint((&name, &hostname, &exposed), &joined);
     endpoint.check(&list)?;
     let published = container.attachments.iter().find_map(|attached| numbered(attached));

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cni::{ContainerId, NetworkList};
+use cni::{ContainerId, NetworkList, PortRange};
 use serde_json::Value;
 
 use crate::container::registry_folder;
@@ -10,7 +10,6 @@ use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
 use crate::mounts;
-use crate::ports::Exposed;
 use crate::runs::{self, Run};
 use crate::runtime::Runtime;
 use crate::spec::{HOST, Joined, NONE, Networks, Spec};
@@ -77,15 +76,14 @@ impl<'a> Container<'a> {
     }
 
     /// The ports that it exposes.
-    pub(super) fn exposed(&self) -> Result<Vec<Exposed>, Error> {
-        let ports = self.member().map(registry::Member::ports).unwrap_or_default();
-        ports.into_iter().map(|port| port.to_string().parse()).collect()
+    pub(super) fn exposed(&self) -> Vec<PortRange> {
+        self.member().map(registry::Member::ports).unwrap_or_default()
     }
 
     /// What it tells a network of itself.
     pub(super) fn endpoint<'b>(
         &'b self,
-        (name, hostname, exposed): (&'b Option<String>, &'b str, &'b [Exposed]),
+        (name, hostname, exposed): (&'b Option<String>, &'b str, &'b [PortRange]),
         joined: &'b Joined,
     ) -> Endpoint<'b> {
         if let Some((_, spec)) = &self.run {

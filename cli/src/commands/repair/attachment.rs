@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use bridge::Bridge;
-use cni::{Chain, Code, Parameters, Plugin, case_blind};
+use cni::{Chain, Code, Parameters, Plugin};
 use host_port::HostPort;
-use serde_json::Value;
 
 use super::recreate;
-use crate::endpoint::LINK_ENV;
 use crate::error::Error;
 use crate::inventory::{Attached, keep_ports};
+use crate::network::{LINK_ENV, text};
 use crate::runtime::{Making, Runtime};
 
 /// Plugins whose ADD finds its own work and completes it: host-port by both of its names, also the reference's portmap;
@@ -137,8 +136,7 @@ impl<'a> Repair<'a> {
     }
 
     fn plugin_at(&self, place: usize) -> &str {
-        let plugin = self.making.list.plugins.get(place);
-        plugin.and_then(|plugin| case_blind::get(plugin, "type")).and_then(Value::as_str).unwrap_or_default()
+        self.making.list.plugins.get(place).map_or("", |plugin| text(plugin, "type"))
     }
 
     /// What would be done about what a plugin finds broken.
