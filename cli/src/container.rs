@@ -83,12 +83,12 @@ impl<'a> Container<'a> {
             .write()
             .and_then(|()| self.attach(&sandbox.netns))
             .and_then(|()| self.orders())
-            // A signal that came before the command started ends it before it starts.
+            // A signal that arrived before the command starts kills the process instead.
             .and_then(|go| signals.forward_held(sandbox.pid).map(|()| go))
             .and_then(|go| sandbox.go(&go))
             .inspect(|()| started())
             .and_then(|()| signals.forward_to(sandbox.pid));
-        // The namespace goes with the process, and no plugin can meet another one at its path until it is reaped.
+        // Until the process is reaped, the path of its namespace cannot become that of another one.
         let ran = ran.inspect_err(|_| signals::end(sandbox.pid));
         let removed = self.remove();
         let status = exit_code(sandbox.reap()?);

@@ -29,7 +29,7 @@ cache may be of is kept, until the file is removed.";
 pub(crate) struct Args {
     /// Name of the network [default: all of them, and then --force is needed to do it]
     network: Option<String>,
-    /// Taken as cnitool takes it, and not used
+    /// Ignored; accepted because cnitool has it
     #[arg(value_name = "NETNS")]
     _netns: Option<PathBuf>,
     /// Remove what was found on all networks
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     view: View,
 }
 
-/// One network, or all of them; all are only looked at, unless forced.
+/// One network, or all. Without --force, nothing is removed from all of them.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
     let runtime = Runtime::new(environment, &args.view.cache);
     let one = args.network.as_ref().map(|network| runtime.find(network)).transpose()?;
@@ -110,7 +110,7 @@ pub(super) fn collect(
                 Err(error) => errors.push(error),
             },
             Life::Unreadable(reason) => errors.push(Error::refused(
-                format!("tell whether the container of {} is over", attached.attachment),
+                format!("find out whether the container of {} has ended", attached.attachment),
                 reason.clone(),
                 "what it has was kept; try again",
             )),

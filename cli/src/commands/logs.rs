@@ -1,4 +1,4 @@
-//! `cleat logs`: what a container in the background wrote.
+//! `cleat logs`: the output of a container in the background.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -27,7 +27,7 @@ pub(crate) struct Args {
     raw: bool,
 }
 
-/// Prints the log, to anything but a terminal byte for byte.
+/// Prints the log: byte for byte, unless to a terminal.
 pub(crate) fn execute(args: &Args) -> Result<(), Error> {
     let run = runs::find(&args.container)?;
     if !run.record.detached {

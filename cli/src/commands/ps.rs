@@ -1,4 +1,4 @@
-//! `cleat ps`: the containers of every network, whichever runtime made them, with a row for each network that they are on.
+//! `cleat ps`: the containers of all runtimes, with a row for each network that they are on.
 
 use std::collections::BTreeSet;
 

@@ -28,10 +28,10 @@ fn run(options: &Options, environment: &Environment) -> Result<ExitCode, Error> 
     let lock = container.runtime.lock_shared()?;
     let (mut run, guard) = Run::create(record)?;
     if options.detach {
-        // The supervisor takes this lock.
+        // The supervisor takes the lock.
         drop(guard);
         supervise::start(&run).inspect_err(|_| {
-            // The error is reported; the rest of the folder is of no use.
+            // A failure of this is not worth reporting beside the error.
             let _ = run.forget();
         })?;
         output::text(&format!("{container_id}\n"))?;

@@ -25,7 +25,7 @@ pub(crate) struct Args {
 /// How long to wait for an end.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Patience {
-    /// Seconds until a command that goes on is killed
+    /// Seconds until a command that has not ended is killed
     #[arg(short = 't', long = "time", value_name = "SECONDS", default_value_t = 10)]
     seconds: u64,
 }

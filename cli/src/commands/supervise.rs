@@ -1,5 +1,5 @@
-//! `cleat supervise`: the process that looks after a container in the background, started by `cleat run -d` and `cleat
-//! restart` alone. It is `cleat run` over again, away from the terminal, with the log for its output.
+//! `cleat supervise`: the supervisor of a container in the background, started only by `cleat run -d` and `cleat restart`. It
+//! does what `cleat run` does, but without a terminal, and its output goes to the log.
 
 mod output;
 
@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// Number of the descriptor for the report
     #[arg(long)]
     report: RawFd,
-    /// Number of the descriptor by which what is written comes back
+    /// Number of the descriptor from which the output is read
     #[arg(long)]
     output: RawFd,
     /// The container's ID
@@ -75,7 +75,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
     });
     match outcome {
         Err(error) if !is_told => {
-            // Where nobody listens any more the exit code remains.
+            // Where the pipe is broken, there still is the exit code.
             let _ = handshake::send(&mut report, &Report::Err((&error).into()));
             Ok(ExitCode::from(error.exit_code()))
         }
@@ -89,7 +89,7 @@ fn supervise(
     written: File,
     started: impl FnOnce(),
 ) -> Result<u8, Error> {
-    // No terminal's Ctrl-C and no hang-up concerns it.
+    // No Ctrl-C and no SIGHUP of a terminal reaches a session of its own.
     setsid().map_err(|errno| Error::io("leave the terminal", errno))?;
     let mut run = runs::find(container_id)?;
     let guard = run.lock()?;
@@ -99,7 +99,7 @@ fn supervise(
     if let Err(error) = &ran {
         crate::output::tell(&format!("cleat: {error}\n"));
     }
-    // Before anybody can see that it is over.
+    // The log is complete before others can see that the container has ended.
     output.finish();
     let code = ran.as_ref().map_or_else(Error::exit_code, |code| *code);
     if run.record.vanishes {

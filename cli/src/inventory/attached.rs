@@ -69,7 +69,7 @@ impl Attached {
         let list = NetworkList::from_slice(&entry.config).ok();
         let ports = ports.unwrap_or_else(|| ports::asked_for(asked(&entry, list.as_ref()), &addresses));
         Self {
-            caller: caller::of(&entry, &place.told, evidence),
+            caller: caller::of(&entry, &place.path, evidence),
             result,
             since,
             pod,

@@ -39,8 +39,8 @@ pub(crate) struct Args {
     cache: CacheFolder,
 }
 
-/// Gives it an interface on the network; hosts files follow by themselves. Where nobody publishes its ports by now, or the
-/// network goes before the one that does, this one is to.
+/// Attaches the container; the plugins update hosts files. The network publishes its ports where none does so yet, or where
+/// that one has a lower priority.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
     let doing = format!("connect {} to network {}", args.container, args.network);
     let runtime = Runtime::new(environment, &args.cache);
@@ -71,12 +71,11 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         links: Some(args.link.clone()),
         gw_priority: args.gw_priority,
     };
-    let (name, hostname, exposed) = (container.name(), container.hostname(), container.exposed());
-    let endpoint = container.endpoint((&name, &hostname, &exposed), &joined);
+    let endpoint = container.endpoint(&joined);
     endpoint.check(&list)?;
     let published = container.attachments.iter().find_map(|attached| numbered(attached));
     let _hold = runtime.hold(&container.id)?;
-    // Somebody else may have been quicker.
+    // Another process may have attached it before the lock was taken.
     if Networks::read(&runtime, &container.id, &container.netns)?.has(&list.name) {
         return Err(there());
     }
@@ -98,7 +97,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
             networks.joined.push(joined.clone());
         })
     };
-    // It is on the network with all that belongs to that, or it is not.
+    // After a failure the container is not on the network.
     settle().map_err(|error| {
         let remove = || {
             let making = runtime.recall(&attachment, Some(&container.netns))?;

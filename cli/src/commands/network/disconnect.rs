@@ -20,13 +20,13 @@ pub(crate) struct Args {
     cache: CacheFolder,
 }
 
-/// Takes its interfaces off the network; hosts files follow by themselves. Of the networks where it stays, the first that
-/// can publishes its ports from then on.
+/// Removes its attachments to the network; the plugins update hosts files. Of its other networks, the first that can publishes
+/// its ports.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
     let runtime = Runtime::new(environment, &args.cache);
     let _lock = runtime.lock_shared()?;
     let inventory = Inventory::read(&runtime)?;
-    // The network's file may have gone meanwhile.
+    // The network may have no file any more.
     let name = find(&inventory, &args.network).map_or(args.network.as_str(), |list| list.name.as_str());
     let doing = format!("disconnect {} from network {name}", args.container);
     if args.network == HOST {
@@ -36,7 +36,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     let is_on_it = |attached: &&Attached| attached.attachment.network.as_str() == name;
     let on_it: Vec<&Attached> = container.attachments.iter().copied().filter(is_on_it).collect();
     if on_it.is_empty() {
-        // That is how a container of Docker's leaves it, to join another.
+        // With Docker, a container is disconnected from `none` before it is connected to a network.
         if args.network == NONE && container.attachments.is_empty() {
             return Ok(());
         }

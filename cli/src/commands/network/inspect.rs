@@ -1,4 +1,4 @@
-//! `cleat network inspect`: a network and who is on it; as JSON in Docker's shape, with what Docker does not tell.
+//! `cleat network inspect`: a network and its containers; as JSON with the keys of Docker, and others.
 
 use serde_json::{Map, Value, json};
 
@@ -76,7 +76,7 @@ fn members<'a>(members: impl Iterator<Item = &'a Attached>) -> Table {
     Table::of(heading, members.map(row))
 }
 
-/// The object of `docker network inspect`; what each container has beyond it stands behind Docker's keys.
+/// The object of `docker network inspect`. Containers have further keys.
 fn object(network: &Described, inventory: &Inventory) -> Value {
     let pools = network.pools.iter().map(|pool| {
         let mut config = json!({"Subnet": pool.subnet.to_string(), "Gateway": pool.gateway});
