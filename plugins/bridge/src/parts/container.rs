@@ -9,7 +9,7 @@ use netlink::{AddressFlags, Link, Namespace, Socket, sysctl};
 use crate::conf::Conf;
 use crate::error::{self, Error, Result};
 use crate::parts::advertisements;
-use crate::plan::Plan;
+use crate::plan::{Plan, table};
 use crate::solicited_node::await_solicitable;
 
 /// How long duplicate address detection may take, as in the reference.
@@ -122,14 +122,10 @@ impl Observed {
     /// chooses beside other networks' routes.
     pub(crate) fn has_route(&self, wanted: &netlink::Route) -> bool {
         self.routes.iter().any(|there| {
-            (there.dst, there.gateway, table(there)) == (wanted.dst, wanted.gateway, table(wanted))
+            (there.dst, there.gateway, table(there.table))
+                == (wanted.dst, wanted.gateway, table(wanted.table))
         })
     }
-}
-
-/// A route's table; the kernel takes 0 for the main one.
-fn table(route: &netlink::Route) -> u32 {
-    route.table.filter(|table| *table != 0).unwrap_or(netlink::Route::MAIN)
 }
 
 /// Looks at the interface, if it is there; `tables` are the routing tables of interest besides the main one.
