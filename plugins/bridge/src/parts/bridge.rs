@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use cni::trace;
 use netlink::{Bridge, Link, Mac, Namespace, Socket};
 
-use super::advertisements::{self, Heeded};
+use super::advertisements::{self, AcceptsRa};
 use super::vlan_gateway::VlanGateway;
 use crate::bridge_lock::{self, Exclusive};
 use crate::conf::Conf;
@@ -33,8 +33,8 @@ pub(crate) struct Ensured {
     pub link: Link,
     /// What it had been where it was there before and was changed.
     pub before: Option<Link>,
-    /// That the host may go on heeding router advertisements by it.
-    pub heeded: Option<Heeded>,
+    /// That the host may go on accepting router advertisements by it.
+    pub accepts_ra: Option<AcceptsRa>,
 }
 
 /// Finds the bridge and brings it to the configuration, or makes it, with that hardware address where one is given.
@@ -60,7 +60,7 @@ pub(crate) fn ensure(socket: &mut Socket, conf: &Conf, mac: Option<Mac>) -> Resu
         }
         socket
             .get_link(name)?
-            .ok_or_else(|| Error::Passing(format!("bridge {name} went away while it was set up")))?
+            .ok_or_else(|| Error::Transient(format!("bridge {name} went away while it was set up")))?
     };
     expect(&link)?;
     if keeps_mac(&link) && link.fdb_max_learned == Some(0) {
@@ -68,13 +68,13 @@ pub(crate) fn ensure(socket: &mut Socket, conf: &Conf, mac: Option<Mac>) -> Resu
         socket.set_fdb_max_learned(link.index, FDB_MAX)?;
     }
     // A container must not hand the host a route.
-    let heeded = advertisements::refuse(socket, &link)?;
+    let accepts_ra = advertisements::refuse(socket, &link)?;
     // A bridge that another ADD has just made needs this as little as one of our own, but for promiscMode.
     let adapted = existing::adapt(socket, conf, &link)?;
     let is = if made { "made" } else { "found" };
     trace::decided("bridge", &[("name", &name), ("is", &is), ("adapted", &adapted)]);
     let before = (adapted && !made).then(|| link.clone());
-    Ok(Ensured { link, before, heeded })
+    Ok(Ensured { link, before, accepts_ra })
 }
 
 /// Keeps the hardware address of a bridge that another program made: one that was never set is the lowest of its ports', and

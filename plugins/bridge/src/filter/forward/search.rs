@@ -94,7 +94,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// What may enter other containers' networks is still not let out.
+    /// Whether a clause is for packets to another bridge: a rule that accepts those lets nothing out of the host.
     fn leads_to_another_bridge(&mut self, clause: &Clause) -> Result<bool> {
         let Clause::Compare { selector: Some(Selector::Oifname), negated: false, bytes, .. } = clause else {
             return Ok(false);

@@ -196,7 +196,7 @@ impl<'a> BridgeGate<'a> {
     }
 
     fn open(&self, why: String) -> Error {
-        Error::Open { bridge: self.bridge.to_string(), why }
+        Error::NotClosed { bridge: self.bridge.to_string(), why }
     }
 
     /// Names what differs from what [`Put`] set up.

@@ -27,7 +27,7 @@ pub(crate) struct Take<'a> {
 }
 
 impl<'a> Take<'a> {
-    /// Nothing there is nothing to do.
+    /// Where nothing is there, nothing is done.
     pub(crate) fn new(port: Option<&'a str>, configured: Option<&'a str>) -> Self {
         Self { port, configured, left: None, alone: None }
     }

@@ -20,7 +20,7 @@ use crate::filter::masquerade::Masquerade;
 use crate::filter::owner::{comment, first_word, interface};
 use crate::names;
 
-/// No DEL of the other one that read its record before it named an heir goes on for longer.
+/// After this time a DEL of the other owner that had read its record before it named an heir has ended.
 const SETTLED: Duration = Duration::from_millis(2);
 
 impl Masquerade<'_> {
@@ -127,11 +127,11 @@ impl Masquerade<'_> {
             }
             // One that no owner knows of, unless an heir has it now.
             let left = socket.get_element(&set, key)?;
-            let is_anybodys = match left.as_ref().and_then(first_word).filter(|owner| *owner != self.owner) {
+            let has_owner = match left.as_ref().and_then(first_word).filter(|owner| *owner != self.owner) {
                 Some(owner) => living.has(owner)?,
                 None => left.is_none(),
             };
-            if !is_anybodys {
+            if !has_owner {
                 let removal = |socket: &mut Socket, change: &mut Change| -> Result<()> {
                     if socket.get_element(&set, key)? == left {
                         change.batch.del_element(&set, key);
