@@ -113,12 +113,18 @@ impl<'a> Add<'a> {
     pub(crate) fn ensure_bridge(&mut self, mac: Option<Mac>) -> Result<Link> {
         // Also where it fails half-way, or was made and the kernel's answer is lost.
         self.on_failure(remove_bridge);
-        let bridge::Ensured { link, before, accepts_ra } = bridge::ensure(&mut self.socket, self.conf, mac)?;
-        if let Some(before) = before {
+        let (bridge, made) = bridge::find_or_make(&mut self.socket, self.conf, mac)?;
+        // A container must not hand the host a route.
+        self.accepts_ra = advertisements::refuse(&mut self.socket, &bridge)?;
+        // A bridge that another ADD has just made needs this as little as one of our own, but for promiscMode.
+        let adapted = existing::adapt(&mut self.socket, self.conf, &bridge)?;
+        let is = if made { "made" } else { "found" };
+        trace::decided("bridge", &[("name", &bridge.name), ("is", &is), ("adapted", &adapted)]);
+        if adapted && !made {
+            let before = bridge.clone();
             self.on_failure(move |add| existing::restore(&mut add.socket, &before));
         }
-        self.accepts_ra = accepts_ra;
-        Ok(link)
+        Ok(bridge)
     }
 
     /// Puts the filter of a stage, and then has the port be what the configuration says; until here the port needs the lock

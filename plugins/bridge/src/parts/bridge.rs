@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use cni::trace;
 use netlink::{Bridge, Link, Mac, Namespace, Socket};
 
-use super::advertisements::{self, AcceptsRa};
 use super::vlan_gateway::VlanGateway;
 use crate::bridge_lock::{self, Exclusive};
 use crate::conf::Conf;
@@ -26,19 +25,8 @@ const FDB_MAX: u32 = 4_096;
 
 const PAUSE: Duration = Duration::from_micros(500);
 
-/// A bridge that is as the configuration wants it.
-#[derive(Debug)]
-pub(crate) struct Ensured {
-    /// The bridge as it was found, or made.
-    pub link: Link,
-    /// What it had been where it was there before and was changed.
-    pub before: Option<Link>,
-    /// That the host may go on accepting router advertisements by it.
-    pub accepts_ra: Option<AcceptsRa>,
-}
-
-/// Finds the bridge and brings it to the configuration, or makes it, with that hardware address where one is given.
-pub(crate) fn ensure(socket: &mut Socket, conf: &Conf, mac: Option<Mac>) -> Result<Ensured> {
+/// Finds the bridge, or makes it, with that hardware address where one is given. Says whether it was made.
+pub(crate) fn find_or_make(socket: &mut Socket, conf: &Conf, mac: Option<Mac>) -> Result<(Link, bool)> {
     let name = conf.bridge.as_str();
     let mut made = false;
     let link = if let Some(link) = socket.get_link(name)? {
@@ -67,14 +55,7 @@ pub(crate) fn ensure(socket: &mut Socket, conf: &Conf, mac: Option<Mac>) -> Resu
         // Made by an older version.
         socket.set_fdb_max_learned(link.index, FDB_MAX)?;
     }
-    // A container must not hand the host a route.
-    let accepts_ra = advertisements::refuse(socket, &link)?;
-    // A bridge that another ADD has just made needs this as little as one of our own, but for promiscMode.
-    let adapted = existing::adapt(socket, conf, &link)?;
-    let is = if made { "made" } else { "found" };
-    trace::decided("bridge", &[("name", &name), ("is", &is), ("adapted", &adapted)]);
-    let before = (adapted && !made).then(|| link.clone());
-    Ok(Ensured { link, before, accepts_ra })
+    Ok((link, made))
 }
 
 /// Keeps the hardware address of a bridge that another program made: one that was never set is the lowest of its ports', and

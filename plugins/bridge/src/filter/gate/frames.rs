@@ -65,12 +65,8 @@ fn chains() -> [Wanted<'static>; 4] {
         vec![port, address, Expr::not_in_set(both, OWN[family]), Expr::drop()]
     };
     let tagged = |tag| vec![Expr::in_set(&[Iifname], PORTS), Expr::eq(Selector::Protocol, tag), Expr::drop()];
-    let pre = vec![
-        held(&[Iifname, IpSaddr], 0),
-        held(&[Iifname, Ip6Saddr], 1),
-        tagged(Field::ETHER_VLAN),
-        tagged(Field::ETHER_SERVICE_VLAN),
-    ];
+    let mut pre = vec![held(&[Iifname, IpSaddr], 0), held(&[Iifname, Ip6Saddr], 1)];
+    pre.extend([Field::ETHER_VLAN, Field::ETHER_SERVICE_VLAN].map(tagged));
     let post = vec![held(&[Oifname, IpDaddr], 0), held(&[Oifname, Ip6Daddr], 1)];
     let [plain, forward] = chains_of_older_versions();
     [plain, forward, Wanted::new(PRE, pre), Wanted::new(POST, post)]
