@@ -7,7 +7,7 @@ use cni::ContainerId;
 use iptables::{Iptables, Rule};
 
 use super::layout::{Layout, names_port};
-use super::names::{DNAT, TABLE};
+use super::{DNAT, TABLE};
 use crate::error::Error;
 
 /// Fails where another container had a port before, and names it.
