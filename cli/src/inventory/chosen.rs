@@ -1,5 +1,5 @@
-//! The numbers of free ports (`hostPort: 0`) that host-port chose: people have come to know them, so an attachment that is
-//! made anew, or a network that takes the ports over, asks for the same ones.
+//! The numbers of free ports (`hostPort: 0`) that host-port chose: they are in use, so an attachment that is made anew, or a
+//! network that takes the ports over, asks for the same ones.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,7 +11,7 @@ use super::attached::Attached;
 use super::ports::PortView;
 use crate::runtime::Making;
 
-/// Fills the numbers in that an attachment has been given.
+/// Fills in the numbers that an attachment was given.
 pub(crate) fn keep_ports(making: &mut Making, attached: &Attached) {
     let Some(Value::Array(mappings)) = making.capabilities.get_mut("portMappings") else { return };
     let published = attached.member.iter().flat_map(|member| &member.published);
@@ -57,7 +57,7 @@ fn fill_in(mappings: &mut [Value], published: impl Iterator<Item = PortView>) {
     }
 }
 
-/// What a mapping says, in whatever case: containerd writes `HostPort`.
+/// Reads a mapping, with keys in any case: containerd writes `HostPort`.
 fn read(mapping: &Map<String, Value>) -> Known {
     let number = |key| case_blind::get(mapping, key).and_then(Value::as_u64).unwrap_or_default();
     let text = |key| case_blind::get(mapping, key).and_then(Value::as_str).unwrap_or_default();

@@ -5,8 +5,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
-
 /// One `--link SOURCE[:ALIAS]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -15,19 +13,19 @@ pub(crate) struct Link(String);
 impl Link {
     /// The name, ID or alias of the other container.
     pub(crate) fn source(&self) -> &str {
-        let source = self.0.split_once(':').map_or(self.0.as_str(), |(source, _)| source);
+        let (source, _) = self.0.split_once(':').unwrap_or((&self.0, ""));
         // As Docker shows names.
         source.strip_prefix('/').unwrap_or(source)
     }
 }
 
 impl FromStr for Link {
-    type Err = Error;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (source, alias) = text.split_once(':').unwrap_or((text, text));
         if matches!(source, "" | "/") || alias.is_empty() || alias.contains(':') {
-            return Err(Error::Argument { reason: "write it as SOURCE or SOURCE:ALIAS".to_owned() });
+            return Err("write it as SOURCE or SOURCE:ALIAS");
         }
         Ok(Self(text.to_owned()))
     }
@@ -43,14 +41,14 @@ pub(crate) struct Variable {
 }
 
 impl FromStr for Variable {
-    type Err = Error;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once('=') {
             Some((key, value)) if !key.is_empty() => {
                 Ok(Self { key: key.to_owned(), value: value.to_owned() })
             }
-            _ => Err(Error::Argument { reason: "write it as KEY=value".to_owned() }),
+            _ => Err("write it as KEY=value"),
         }
     }
 }
@@ -61,14 +59,14 @@ impl FromStr for Variable {
 pub(crate) struct ExtraHost(String);
 
 impl FromStr for ExtraHost {
-    type Err = Error;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (name, address) = text.split_once([':', '=']).unwrap_or_default();
         let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
         match bare.parse::<IpAddr>() {
             Ok(address) if !name.is_empty() => Ok(Self(format!("{name}={address}"))),
-            _ => Err(Error::Argument { reason: "write it as NAME:ADDRESS".to_owned() }),
+            _ => Err("write it as NAME:ADDRESS"),
         }
     }
 }

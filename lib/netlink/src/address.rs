@@ -1,24 +1,27 @@
 //! IP addresses of links (`struct ifaddrmsg`).
 
-mod add;
-mod del;
-mod get;
-
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnetwork::IpNetwork;
+use nix::errno::Errno;
 use nix::libc::{
-    IFA_ADDRESS, IFA_F_DADFAILED, IFA_F_NODAD, IFA_F_NOPREFIXROUTE, IFA_F_SECONDARY, IFA_F_TENTATIVE,
-    IFA_FLAGS, IFA_LOCAL,
+    IFA_ADDRESS, IFA_BROADCAST, IFA_F_DADFAILED, IFA_F_NODAD, IFA_F_NOPREFIXROUTE, IFA_F_SECONDARY,
+    IFA_F_TENTATIVE, IFA_FLAGS, IFA_LOCAL, RT_SCOPE_HOST, RT_SCOPE_UNIVERSE, RTM_DELADDR, RTM_GETADDR,
+    RTM_NEWADDR,
 };
-
 use wire::Writer;
-use wire::attribute::{attributes, u32_at};
+use wire::attribute::{self, attributes, u32_at};
+use wire::message::{NLM_F_CREATE, NLM_F_EXCL};
 
-use crate::ip::{self, Family};
+use crate::error::{Error, unless};
+use crate::ip::Family;
+use crate::socket::Socket;
 
 /// `sizeof(struct ifaddrmsg)`.
 const HEADER: usize = 8;
+
+/// `IFA_TARGET_NETNSID` (`if_addr.h`).
+const TARGET_NETNSID: u16 = 10;
 
 /// How an address is added, or was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,8 +62,8 @@ impl Address {
         let (mut local, mut address) = (None, None);
         for (kind, value) in attributes(body.get(HEADER..)?) {
             match kind {
-                IFA_LOCAL => local = ip::read(value),
-                IFA_ADDRESS => address = ip::read(value),
+                IFA_LOCAL => local = attribute::address(value),
+                IFA_ADDRESS => address = attribute::address(value),
                 // The header has room for the lower eight flags only.
                 IFA_FLAGS => flags = u32_at(value, 0).unwrap_or(flags),
                 _ => {}
@@ -83,6 +86,67 @@ impl Address {
     }
 }
 
+impl Socket {
+    /// Adds an address to a link, for IPv4 with its network's broadcast address; false where the link has it
+    /// already.
+    pub fn add_address(
+        &mut self,
+        index: u32,
+        network: IpNetwork,
+        flags: AddressFlags,
+    ) -> Result<bool, Error> {
+        let scope = if network.ip().is_loopback() { RT_SCOPE_HOST } else { RT_SCOPE_UNIVERSE };
+        let bit = |is_set, flag| if is_set { flag } else { 0 };
+        let flags = bit(flags.nodad, IFA_F_NODAD) | bit(flags.noprefixroute, IFA_F_NOPREFIXROUTE);
+        let operation = format_args!("add address {network} to link {index}");
+        let added = self.change(operation, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, |request| {
+            write(request, index, network, scope);
+            if let Some(broadcast) = broadcast(network) {
+                request.bytes(IFA_BROADCAST, &broadcast.octets());
+            }
+            if flags != 0 {
+                request.u32(IFA_FLAGS, flags);
+            }
+        });
+        unless(added, &[Errno::EEXIST]).map(|added| added.is_some())
+    }
+
+    /// Removes an address from a link; false where the link does not have it.
+    pub fn del_address(&mut self, index: u32, network: IpNetwork) -> Result<bool, Error> {
+        let operation = format_args!("delete address {network} from link {index}");
+        let fill = |request: &mut Writer| write(request, index, network, RT_SCOPE_UNIVERSE);
+        let deleted = self.change(operation, RTM_DELADDR, 0, fill);
+        unless(deleted, &[Errno::EADDRNOTAVAIL]).map(|deleted| deleted.is_some())
+    }
+
+    /// The addresses of one link, of both families.
+    pub fn addresses(&mut self, index: u32) -> Result<Vec<Address>, Error> {
+        let operation = format_args!("read addresses of link {index}");
+        let fill = |request: &mut Writer| request.raw(&header(0, 0, 0, index));
+        self.dump(operation, RTM_GETADDR, fill, |body| Address::parse(body, index))
+    }
+
+    /// The addresses of all links, each with the index of its link.
+    pub fn all_addresses(&mut self) -> Result<Vec<(u32, Address)>, Error> {
+        let fill = |request: &mut Writer| request.raw(&header(0, 0, 0, 0));
+        self.dump(format_args!("read all addresses"), RTM_GETADDR, fill, Address::parse_any)
+    }
+
+    /// The addresses of all links of the namespace that has this number here; none where it has ended.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn addresses_in(&mut self, netns: i32) -> Result<Vec<(u32, Address)>, Error> {
+        let operation = format_args!("read all addresses of namespace {netns}");
+        let fill = |request: &mut Writer| {
+            request.raw(&header(0, 0, 0, 0));
+            request.bytes(TARGET_NETNSID, &netns.to_ne_bytes());
+        };
+        let addresses = self.dump(operation, RTM_GETADDR, fill, Address::parse_any);
+        unless(addresses, &[Errno::EINVAL]).map(Option::unwrap_or_default)
+    }
+}
+
 /// `struct ifaddrmsg`; a family or an index of 0 is any.
 fn header(family: u8, prefix: u8, scope: u8, index: u32) -> [u8; HEADER] {
     let [a, b, c, d] = index.to_ne_bytes();
@@ -92,8 +156,8 @@ fn header(family: u8, prefix: u8, scope: u8, index: u32) -> [u8; HEADER] {
 /// Appends what names one address of one link.
 fn write(request: &mut Writer, index: u32, network: IpNetwork, scope: u8) {
     request.raw(&header(Family::of(network.ip()).number(), network.prefix(), scope, index));
-    ip::write(request, IFA_LOCAL, network.ip());
-    ip::write(request, IFA_ADDRESS, network.ip());
+    request.address(IFA_LOCAL, network.ip());
+    request.address(IFA_ADDRESS, network.ip());
 }
 
 /// The broadcast address of an IPv4 network; those of two addresses or one (RFC 3021) have none.
@@ -120,7 +184,7 @@ mod tests {
     fn reads_flags_from_the_attribute() {
         let mut body = body("fd00::2/64");
         body.u32(IFA_FLAGS, IFA_F_TENTATIVE | IFA_F_NOPREFIXROUTE);
-        let address = Address::parse(body.as_bytes(), 4).unwrap();
+        let address = Address::parse(&body.buffer, 4).unwrap();
         assert_eq!(address.network.to_string(), "fd00::2/64");
         assert!(
             address.tentative && address.flags.noprefixroute && !address.flags.nodad && !address.dadfailed
@@ -141,12 +205,12 @@ mod tests {
         message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
         let mut expected = vec![0; message.buffer_len()];
         message.emit(&mut expected);
-        assert_eq!(body("fd00::2/64").as_bytes(), expected);
+        assert_eq!(body("fd00::2/64").buffer, expected);
     }
 
     #[test]
     fn other_links_and_short_messages_are_left_out() {
-        let body = body("10.0.0.2/24").into_bytes();
+        let body = body("10.0.0.2/24").buffer;
         assert!(Address::parse(&body, 4).is_some());
         assert_eq!(Address::parse(&body, 5), None);
         for length in 0..body.len() {

@@ -1,12 +1,15 @@
-//! Changing links (`RTM_SETLINK`).
+//! Changing links (`RTM_SETLINK`) and removing them (`RTM_DELLINK`).
 
 use std::fmt::Arguments;
 
-use nix::libc::{IFF_PROMISC, IFF_UP, IFLA_ADDRESS, IFLA_IFALIAS, IFLA_MASTER, IFLA_MTU, RTM_SETLINK, c_int};
+use nix::errno::Errno;
+use nix::libc::{
+    IFF_PROMISC, IFF_UP, IFLA_ADDRESS, IFLA_IFALIAS, IFLA_MASTER, IFLA_MTU, RTM_DELLINK, RTM_SETLINK, c_int,
+};
 use wire::Writer;
 
-use super::request::{BR_FDB_MAX_LEARNED, header, header_with_flags};
-use crate::error::Error;
+use super::request::{by_name, header, header_with_flags};
+use crate::error::{Error, unless};
 use crate::mac::Mac;
 use crate::socket::Socket;
 
@@ -45,13 +48,6 @@ impl Socket {
         self.set_attribute(operation, index, |request| request.string(IFLA_IFALIAS, alias))
     }
 
-    /// Limits how many hardware addresses the ports of a bridge may teach it in all; 0 for no limit. A kernel before Linux 6.8
-    /// ignores it, which [`crate::Link::fdb_max_learned`] shows.
-    pub fn set_fdb_max_learned(&mut self, index: u32, most: u32) -> Result<(), Error> {
-        let operation = format_args!("limit what bridge {index} learns");
-        self.change_bridge(operation, index, |data| data.u32(BR_FDB_MAX_LEARNED, most))
-    }
-
     /// Makes a link a port of a bridge, or of none.
     pub fn set_master(&mut self, index: u32, master: Option<u32>) -> Result<(), Error> {
         // Interface indexes begin at 1; 0 stands for no master.
@@ -61,6 +57,28 @@ impl Socket {
                 self.set_attribute(format_args!("attach link {index} to bridge {bridge}"), index, attribute)
             }
             None => self.set_attribute(format_args!("detach link {index} from its bridge"), index, attribute),
+        }
+    }
+
+    /// Removes the link with this index; false where there is none. The other end of a veth goes with it.
+    pub fn del_link(&mut self, index: u32) -> Result<bool, Error> {
+        self.remove(format_args!("delete link {index}"), |request| request.raw(&header(index)))
+    }
+
+    /// Removes the link of this name; false where there is none.
+    pub fn del_link_by_name(&mut self, name: &str) -> Result<bool, Error> {
+        self.remove(format_args!("delete link {name}"), |request| by_name(request, name))
+    }
+
+    /// Fails where this process may not change links at all. The request names no link: the kernel refuses it either way,
+    /// and changes nothing.
+    ///
+    /// # Errors
+    /// `EPERM` where it may not.
+    pub fn expect_privilege(&mut self) -> Result<(), Error> {
+        match self.remove(format_args!("change links"), |request| request.raw(&header(0))) {
+            Err(error) if !error.is(Errno::EINVAL) => Err(error),
+            _ => Ok(()),
         }
     }
 
@@ -79,5 +97,10 @@ impl Socket {
             request.raw(&header(index));
             attribute(request);
         })
+    }
+
+    fn remove(&mut self, operation: Arguments<'_>, fill: impl FnOnce(&mut Writer)) -> Result<bool, Error> {
+        let removed = self.change(operation, RTM_DELLINK, 0, fill);
+        unless(removed, &[Errno::ENODEV]).map(|removed| removed.is_some())
     }
 }
