@@ -7,8 +7,8 @@ use iptables::{Iptables, Transaction, legacy_programs};
 use nftables::ledger::{self, Change, Removal};
 use nftables::{Batch, Chain, Rule, Socket, Table};
 
-use super::{DNAT, MASQ, SETMARK, TABLE, TABLES};
 use super::udp_ports::{by_rule, by_words};
+use super::{DNAT, MASQ, SETMARK, TABLE, TABLES};
 use crate::error::Error;
 use crate::flows;
 use crate::port::Port;
