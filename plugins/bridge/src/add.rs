@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use cni::{AddResult, Command, Interface, Request, Target};
+use cni::{AddResult, Command, Interface, Request, Target, trace};
 use netlink::{Link, Mac, Namespace, Socket};
 
 use crate::bridge_lock::Shared;
@@ -170,6 +170,10 @@ impl<'a> Add<'a> {
         for gateway in plan.gateways.iter().copied() {
             let added = gateway::ensure(&mut self.socket, self.conf, &host_link, gateway)?;
             if let Some(replaced) = added {
+                trace::decided(
+                    "gateway",
+                    &[("address", &gateway), ("link", &host_link.name), ("is", &"added")],
+                );
                 let links = [bridge.index, host_link.index];
                 self.on_failure(move |add| gateway::undo(&mut add.socket, links, &replaced, gateway));
                 bridge::pin_mac(&mut self.socket, bridge)?;

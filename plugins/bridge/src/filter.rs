@@ -13,7 +13,7 @@ mod spoof;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use cni::{Attachment, ContainerId, IfName, NetworkName};
+use cni::{Attachment, ContainerId, IfName, NetworkName, trace};
 use netlink::{BridgeNetfilter, Mac};
 use nftables::ledger::{self, Entry};
 use nftables::{Set, Socket};
@@ -109,7 +109,13 @@ impl<'a> Filter<'a> {
         let Self { conf, attachment, .. } = *self;
         let (is_late, is_repair) = (matches!(stage, Stage::Late), matches!(stage, Stage::Repair(_)));
         let masquerade = self.masquerade.as_ref().filter(|_| !is_repair);
-        let Some(mut socket) = self.socket()? else {
+        let by_iptables = conf.masquerade_backend == Some(MasqueradeBackend::Iptables);
+        let socket = self.socket()?;
+        if masquerade.is_some() {
+            let backend = if by_iptables || socket.is_none() { "iptables" } else { "nftables" };
+            trace::decided("masquerade", &[("backend", &backend)]);
+        }
+        let Some(mut socket) = socket else {
             return Ok(Programs { forward: None, masquerade });
         };
         let mut spoof = match stage {
@@ -124,10 +130,15 @@ impl<'a> Filter<'a> {
             .map(|gate| gate::Put::new(gate, self.held(), switches));
         let mut forward =
             (conf.forward && !is_late).then(|| forward::Put::new(conf.host_link(), attachment, is_repair));
-        let by_iptables = conf.masquerade_backend == Some(MasqueradeBackend::Iptables);
         let mut table = masquerade.filter(|_| !by_iptables).map(masquerade::Put::new);
         let entries = [entry(&mut gate), entry(&mut spoof), entry(&mut forward), entry(&mut table)];
-        ledger::put(&mut socket, &mut entries.into_iter().flatten().collect::<Vec<_>>())?;
+        let mut entries: Vec<_> = entries.into_iter().flatten().collect();
+        let tables: Vec<String> = entries.iter().map(|entry| entry.table().to_string()).collect();
+        ledger::put(&mut socket, &mut entries)?;
+        trace::decided(
+            "filter",
+            &[("tables", &tables.join(",")), ("late", &is_late), ("repair", &is_repair)],
+        );
         Ok(Programs { forward, masquerade: masquerade.filter(|_| by_iptables) })
     }
 

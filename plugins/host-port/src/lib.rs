@@ -39,7 +39,7 @@ mod removal;
 
 use ::nftables::Socket;
 use cni::schema::{self, Described};
-use cni::{AddResult, Code, Plugin, Request, Target};
+use cni::{AddResult, Code, Plugin, Request, Target, trace};
 
 pub use error::Error;
 pub use nftables::published::{Published, published};
@@ -120,13 +120,20 @@ impl Described for HostPort {
 
 /// The backend asked for; failing that nftables, where the kernel has it.
 fn choose(conf: &Conf) -> Result<Box<dyn Backend>, Error> {
-    Ok(match conf.backend {
-        Some(conf::Backend::Nftables) => Box::new(Nftables::new(Socket::open()?)),
-        Some(conf::Backend::Iptables) => Box::new(Iptables(Socket::open_if_supported()?)),
-        None => match Socket::open_if_supported()? {
-            Some(rules) => Box::new(Nftables::new(rules)),
-            None => Box::new(Iptables(None)),
-        },
+    let chosen = |is: &str, why: &str| trace::decided("backend", &[("is", &is), ("why", &why)]);
+    Ok(match (conf.backend, Socket::open_if_supported()?) {
+        (Some(conf::Backend::Iptables), rules) => {
+            chosen("iptables", "asked for");
+            Box::new(Iptables(rules))
+        }
+        (None, None) => {
+            chosen("iptables", "the kernel has no nf_tables");
+            Box::new(Iptables(None))
+        }
+        (asked, rules) => {
+            chosen("nftables", if asked.is_some() { "asked for" } else { "the kernel has nf_tables" });
+            Box::new(Nftables::new(rules.map_or_else(Socket::open, Ok)?))
+        }
     })
 }
 
@@ -162,6 +169,7 @@ fn add(backend: &mut dyn Backend, wanted: &Wanted) -> Result<(), cni::Error> {
         && !backend.has_ports(wanted)?
         && other_backend::check(backend.rules(), &others, wanted).is_ok()
     {
+        trace::decided("others", &[("are", &format!("{others:?}")), ("is", &"kept: the ports work")]);
         return Ok(());
     }
     let known = backend.known(wanted)?;

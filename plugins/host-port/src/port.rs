@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use cni::Protocol;
+use cni::{Protocol, trace};
 
 /// A port of the host that leads to a port of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +19,12 @@ pub struct Port {
 }
 
 impl Port {
+    /// Says that the port was published.
+    pub(crate) fn trace(&self) {
+        let container = format!("{}/{}", self.container.port(), self.protocol);
+        trace::decided("port", &[("container", &container), ("host", &self.host_address())]);
+    }
+
     /// The address to bind on the host for the same port.
     pub(crate) fn host_address(&self) -> SocketAddr {
         let any = if self.container.is_ipv4() {

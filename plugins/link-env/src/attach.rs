@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use cni::{Request, Target};
+use cni::{Request, Target, trace};
 use registry::{Folder, Link, Locked, Member, Network, short_id};
 
 use crate::chosen;
@@ -37,12 +37,21 @@ pub(crate) fn add(request: &Request, target: &Target) -> Result<(), Error> {
 
     let delivery = Delivery::new(&request.conf)?;
     let locked = lock(&delivery)?;
+    trace::decided("locked", &[("what", &"registry")]);
     let before = locked.around(request.conf.network.as_str(), &[container_id], Some(&member))?;
     member.bridge = firewall::bridge(result, &member, &before)?;
     let joining = join(before, member, conf.endpoint.name.is_empty())?;
     if !conf.wait_for_links {
         check_links(&locked, &joining)?;
     }
+    trace::decided(
+        "name",
+        &[
+            ("is", &joining.member.name),
+            ("stale", &joining.stale.len()),
+            ("renamed", &joining.renamed.as_ref().map_or("", |member| &member.container_id)),
+        ],
+    );
     let mut tries = TRIES;
     loop {
         match joining.write(&locked, &delivery) {

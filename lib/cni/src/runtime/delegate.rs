@@ -13,6 +13,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde_json::{Map, Value};
 
 use crate::plugin::request::{Command, Request, Target};
+use crate::plugin::trace;
 use crate::spec::case_blind;
 use crate::spec::conf::MAX_INPUT;
 use crate::spec::error::{Code, Error};
@@ -92,6 +93,7 @@ pub fn exec(
     let program = find(plugin, invocation.path)?;
     let input = serde_json::to_vec(conf)
         .map_err(|error| Error::new(Code::Internal, format!("encode configuration: {error}")))?;
+    trace::decided("delegate", &[("program", &program.display()), ("verb", &invocation.command)]);
     let output = call(&program, invocation, &input)
         .map_err(|error| Error::new(Code::Io, format!("call plugin {}: {error}", program.display())))?;
     let failed = |words: &str| {

@@ -5,6 +5,7 @@ pub(crate) mod existing;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use cni::trace;
 use netlink::{Bridge, Link, Mac, Namespace, Socket};
 
 use super::advertisements::{self, Heeded};
@@ -70,6 +71,8 @@ pub(crate) fn ensure(socket: &mut Socket, conf: &Conf, mac: Option<Mac>) -> Resu
     let heeded = advertisements::refuse(socket, &link)?;
     // A bridge that another ADD has just made needs this as little as one of our own, but for promiscMode.
     let adapted = existing::adapt(socket, conf, &link)?;
+    let is = if made { "made" } else { "found" };
+    trace::decided("bridge", &[("name", &name), ("is", &is), ("adapted", &adapted)]);
     let before = (adapted && !made).then(|| link.clone());
     Ok(Ensured { link, before, heeded })
 }
@@ -129,6 +132,8 @@ pub(crate) fn remove_if_unused(
             _ => None,
         };
         if !bridge_unused && unused_gateway.is_none() {
+            let why = if is_ours { "it is in use" } else { "another program made it" };
+            trace::decided("bridge", &[("name", &name), ("is", &"kept"), ("why", &why)]);
             return Ok(());
         }
         // An ADD that holds it shared is about to add a port.
@@ -143,6 +148,7 @@ pub(crate) fn remove_if_unused(
         if bridge_unused && !socket.has_ports(bridge.index)? {
             Removal::begin(bridge.index).finish(socket)?;
             is_gone = true;
+            trace::decided("bridge", &[("name", &name), ("is", &"removed")]);
         }
         let outcome = match unused_gateway {
             Some(gateway) if gateway.is_unused(socket, &bridge)? => gateway.remove(socket, &bridge),

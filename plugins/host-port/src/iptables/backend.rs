@@ -52,6 +52,7 @@ impl Backend for Iptables {
             route_localnet::close_left_on(rules, &mut links, container)?;
         }
         add(self.0.as_mut(), &wanted)?;
+        ports.iter().for_each(Port::trace);
         // The kernel has connection tracking without nf_tables as well.
         flows::forget_unpublished(&mut Socket::open()?, ports.iter())
     }

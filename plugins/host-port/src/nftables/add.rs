@@ -1,6 +1,6 @@
 //! ADD: everything in one transaction. What is in its way is a conflict, or was left behind and is removed first.
 
-use cni::ContainerId;
+use cni::{ContainerId, trace};
 use nftables::ledger::{self, Change, Entry};
 use nftables::{Batch, Chain, Socket, Table};
 
@@ -57,6 +57,9 @@ impl<'a> Publish<'a> {
         listener::refuse(conf, self.plan.ports.iter().map(|(_, port)| port))?;
         taken::refuse_taken(rules, nat_tables, attachment, &self.plan.ports)?;
         self.commit(rules)?;
+        for (_, port) in &self.plan.ports {
+            port.trace();
+        }
         if !container.localnets.is_empty() {
             let mut links = netlink::Socket::open()?;
             for interface in &container.localnets {
@@ -79,9 +82,13 @@ impl<'a> Publish<'a> {
     fn resolve(&mut self, rules: &mut Socket) -> Result<(), Error> {
         match resolve(rules, &self.plan, &self.wanted.attachment.container_id)? {
             Conflict::None | Conflict::Removed => {}
-            Conflict::Repeated => self.repeats = true,
+            Conflict::Repeated => {
+                trace::decided("table", &[("is", &"completed"), ("why", &"this ADD repeats one")]);
+                self.repeats = true;
+            }
             Conflict::Earlier(found) => self.plan.earlier.extend(found),
             Conflict::Taken { at, port, holder } => {
+                trace::decided("conflict", &[("port", &port), ("with", &holder)]);
                 if !self.choice.reopen(&mut self.mappings, at) {
                     return Err(Error::Taken { port, holder });
                 }
