@@ -1,4 +1,4 @@
-//! What the host-port plugin leaves in the kernel for the plugin that tells containers of published ports. Neither depends
+//! What the host-port plugin leaves in the kernel for the plugin that describes published ports to containers. Neither depends
 //! on the other: both know these names.
 //!
 //! A host port that is 0 in the configuration is chosen by host-port, and the result of an ADD has no field for it. It is
@@ -14,8 +14,8 @@
 
 use std::net::IpAddr;
 
-use crate::attachment::Attachment;
 use crate::port::Protocol;
+use crate::spec::attachment::Attachment;
 
 /// The table, of family `inet`.
 pub const TABLE: &str = "cleat_host_port";

@@ -32,20 +32,15 @@ pub(crate) struct Conf {
     /// The pod's annotation chose the name.
     pub(crate) is_name_annotated: bool,
     pub(crate) port_mappings: Vec<PortMapping>,
-    /// What the runtime calls the container: the name where no other is given.
-    pub(crate) pod: Pod,
+    /// What the runtime calls the container, in `CNI_ARGS`: the name where no other is given. podman passes a container's name
+    /// as that of a pod.
+    pub(crate) pod_name: Option<String>,
+    /// The pod's namespace, which is its tenant; empty where the caller knows no namespaces.
+    pub(crate) namespace: String,
     /// Annotations of the pod that its network does not list.
     pub(crate) ignored: Vec<String>,
     /// Whether an agent may offer the environment of the pod's containers.
     pub(crate) may_share_env: bool,
-}
-
-/// The pod as a runtime names it in `CNI_ARGS`. podman passes a container's name there.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Pod {
-    pub(crate) name: Option<String>,
-    /// Its tenant; empty where the caller knows no namespaces.
-    pub(crate) namespace: String,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -147,10 +142,8 @@ impl Conf {
             endpoint: strongest.or(arguments).or(of_plugin).or(keys.endpoint),
             is_name_annotated,
             port_mappings: keys.runtime_config.port_mappings,
-            pod: Pod {
-                name: args.get("K8S_POD_NAME").map(str::to_owned),
-                namespace: if keys.namespaces { namespace(args)? } else { String::new() },
-            },
+            pod_name: args.get("K8S_POD_NAME").map(str::to_owned),
+            namespace: if keys.namespaces { namespace(args)? } else { String::new() },
             ignored,
             may_share_env: keys.annotations.contains(&Annotation::ShareEnv),
         })
@@ -173,10 +166,10 @@ pub(crate) fn folder(conf: &cni::Conf, key: &str, default: Option<&str>) -> Resu
         None => Ok(default.map(PathBuf::from)),
         Some(Value::String(path)) if path.is_empty() => Ok(None),
         Some(Value::String(path)) if path.starts_with('/') => Ok(Some(path.into())),
-        Some(path) => Err(Error::Config {
-            problem: format!("{key} {path} is not an absolute path"),
-            cure: "write it from the root, such as /run/cleat",
-        }),
+        Some(path) => Err(Error::config(
+            format!("{key} {path} is not an absolute path"),
+            "write it from the root, such as /run/cleat",
+        )),
     }
 }
 
@@ -192,14 +185,14 @@ fn from_args(args: &cni::Args) -> Result<Layer, Error> {
     })
 }
 
-/// The pod's namespace, which is its tenant: an invalid one does not make the pod root's.
+/// The pod's namespace. An invalid one is refused: the pod must not become the node's own.
 fn namespace(args: &cni::Args) -> Result<String, Error> {
     let namespace = args.get("K8S_POD_NAMESPACE").unwrap_or_default();
     if !namespace.is_empty() && !name::is_label(namespace) {
-        return Err(Error::Config {
-            problem: format!("K8S_POD_NAMESPACE {namespace:?} is no namespace of Kubernetes"),
-            cure: "it is one DNS label; \"namespaces\": false in the network's configuration has it ignored",
-        });
+        return Err(Error::config(
+            format!("K8S_POD_NAMESPACE {namespace:?} is no namespace of Kubernetes"),
+            "it is one DNS label; \"namespaces\": false in the network's configuration has it ignored",
+        ));
     }
     Ok(namespace.to_owned())
 }
@@ -214,9 +207,11 @@ fn aliases(value: &Value, network: &str) -> Result<Vec<String>, Error> {
         Value::Array(names) => names.iter().map(|name| name.as_str().map(str::to_owned)).collect(),
         _ => None,
     }
-    .ok_or_else(|| Error::Config {
-        problem: format!("runtimeConfig.aliases is {value}"),
-        cure: "it is a list of names, or an object of network names with such lists",
+    .ok_or_else(|| {
+        Error::config(
+            format!("runtimeConfig.aliases is {value}"),
+            "it is a list of names, or an object of network names with such lists",
+        )
     })
 }
 
@@ -256,7 +251,7 @@ mod tests {
         assert_eq!(endpoint.expose, ["80", "81-82/udp"]);
         assert_eq!((endpoint.env["A"].as_str(), endpoint.env["B"].as_str()), ("1", "2=3"));
         assert_eq!(endpoint.links, ["db:webdb", "cache"]);
-        assert_eq!(conf.pod.name.as_deref(), Some("a"));
+        assert_eq!(conf.pod_name.as_deref(), Some("a"));
     }
 
     #[test]
