@@ -92,12 +92,6 @@ pub enum Error {
         /// What is wrong with it, and the cure.
         reason: String,
     },
-    /// The value of an option is not acceptable. The option and its value are named by the reader of the command line.
-    #[error("{reason}")]
-    Argument {
-        /// What is wrong with it, and the cure.
-        reason: String,
-    },
     /// No network was named, and there is not exactly one to choose.
     #[error("choose a network of {}: it has {}", .folder.display(), if .names.is_empty() { "none".to_owned() } else { .names.join(", ") })]
     Choice {
