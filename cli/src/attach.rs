@@ -1,15 +1,18 @@
-//! Attaches a container's namespace to a network, under a free interface name. Where the container is on other networks,
+//! Attaches a container's namespace to a network, with the first free interface name. Where the container is on other networks,
 //! `way_out` puts the default routes in order afterwards.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use cni::{Attachment, ContainerId, IfName, NetworkList, case_blind};
-use netlink::Namespace;
+use cni::{Attachment, ContainerId, IfName, NetworkList, Plugin, case_blind};
+use host_port::HostPort;
+use netlink::{Mac, Namespace};
 use serde_json::{Map, Value};
 
 use crate::endpoint::Endpoint;
 use crate::error::Error;
+use crate::netns;
+use crate::network::text;
 use crate::runtime::{Making, Runtime};
 
 /// An attachment that is to be made.
@@ -20,70 +23,60 @@ pub(crate) struct NewAttachment<'a> {
     pub(crate) container_id: &'a ContainerId,
     /// Its namespace.
     pub(crate) netns: &'a Path,
-    /// What the plugins get to know about it.
+    /// What is passed to the plugins.
     pub(crate) endpoint: Endpoint<'a>,
     /// The name of its interface; by default the first free one of eth0, eth1 and so on.
     pub(crate) ifname: Option<IfName>,
 }
 
 impl NewAttachment<'_> {
-    /// Makes the attachment. The caller holds the container's lock. The cache keeps the configuration and the arguments,
-    /// so that any runtime can check and remove it.
+    /// Makes the attachment. The caller has the container's lock. The cache keeps configuration and arguments, so that any
+    /// runtime can check and remove it.
     pub(crate) fn add(self, runtime: &Runtime<'_>) -> Result<Attachment, Error> {
-        let namespace = Namespace::open(self.netns)
-            .map_err(|source| Error::Netns { given: self.netns.to_owned(), source })?;
-        let ifname = match self.ifname {
-            Some(ifname) => ifname,
-            None => free_interface(&namespace)?,
-        };
+        let namespace = netns::open(self.netns, self.netns)?;
+        let ifname = self.ifname.map_or_else(|| free_interface(&namespace), Ok)?;
         let network = self.list.name.clone();
         let attachment = Attachment { network, container_id: self.container_id.clone(), ifname };
-        let doing = format!("add {attachment}");
-        let capabilities = self.endpoint.capabilities(&self.list);
-        let mut cni_args = self.endpoint.cni_args(&self.list);
+        let mut making = runtime.making(self.list, self.netns.to_owned())?;
+        let mut cni_args = self.endpoint.cni_args(&making.list);
         if let Some(address) = self.endpoint.addresses.first()
-            && !has_mac(runtime, &self.list)?
+            && !has_mac(&making)
         {
             cni_args.insert("mac".to_owned(), hardware_address(*address).into());
         }
-        let list = self
-            .list
-            .with_plugins(|plugins| add_args(plugins, &cni_args))
-            .map_err(Error::contract(doing.as_str()))?;
-        let mut making: Making = runtime.making(list, self.netns.to_owned())?;
-        making.capabilities.extend(capabilities);
-        look_for_listeners(&mut making.list);
-        let chain = runtime.chain(&making.list);
-        chain.add(&making.parameters(&attachment)).map_err(Error::contract(doing))?;
+        making.capabilities.extend(self.endpoint.capabilities(&making.list));
+        let add = || -> Result<(), cni::Error> {
+            making.list = making.list.with_plugins(|plugins| add_args(plugins, &cni_args))?;
+            look_for_listeners(&mut making.list);
+            runtime.chain(&making.list).add(&making.parameters(&attachment)).map(|_| ())
+        };
+        add().map_err(Error::contract(format!("add {attachment}")))?;
         Ok(attachment)
     }
 }
 
-/// The hardware address for a requested IP address, derived from it as Docker does. A container that comes back with its
-/// address is reached at once by neighbours that still have it in their neighbour table.
+/// The hardware address for a requested IP address, derived from it as Docker does. So the entries of neighbour tables stay
+/// valid when a container is made again with the same address.
 fn hardware_address(address: IpAddr) -> String {
-    let octets = match address {
+    let [a, b, c, d] = match address {
         IpAddr::V4(address) => address.octets(),
         IpAddr::V6(address) => {
             let [.., a, b, c, d] = address.octets();
             [a, b, c, d]
         }
     };
-    let digits: Vec<String> =
-        [0x02, 0x42].iter().chain(&octets).map(|octet| format!("{octet:02x}")).collect();
-    digits.join(":")
+    Mac::new([0x02, 0x42, a, b, c, d]).to_string()
 }
 
 /// Whether the environment or the network's configuration sets a hardware address.
-fn has_mac(runtime: &Runtime<'_>, list: &NetworkList) -> Result<bool, Error> {
-    let making = runtime.making(list.clone(), PathBuf::new())?;
+fn has_mac(making: &Making) -> bool {
     let named = |plugin: &Map<String, Value>| {
         let cni = case_blind::get(plugin, "args").and_then(|args| args.get("cni"));
         cni.and_then(|cni| cni.get("mac")).is_some()
     };
-    Ok(making.args.iter().any(|(key, _)| key == "MAC")
+    making.args.iter().any(|(key, _)| key == "MAC")
         || making.capabilities.contains_key("mac")
-        || list.plugins.iter().any(named))
+        || making.list.plugins.iter().any(named)
 }
 
 /// The first of eth0, eth1 and so on that the namespace does not have.
@@ -113,13 +106,11 @@ pub(crate) fn add_args(plugins: &mut [Map<String, Value>], cni_args: &Map<String
     }
 }
 
-/// Has host-port refuse a port that a program of the host listens on. Other runtimes hold a socket on the port that they
-/// publish, so this is not the plugin's default. `repair` does not ask for it either: the attachment has the port already.
+/// Makes host-port refuse a port that a program of the host listens on. It is not the plugin's default, as other runtimes have
+/// a socket on the ports that they publish. `repair` does not set it, as the attachment has the port already.
 fn look_for_listeners(list: &mut NetworkList) {
     for plugin in &mut list.plugins {
-        if case_blind::get(plugin, "type").and_then(Value::as_str) == Some("host-port")
-            && case_blind::get(plugin, "checkHostListeners").is_none()
-        {
+        if text(plugin, "type") == HostPort::NAME && case_blind::get(plugin, "checkHostListeners").is_none() {
             plugin.insert("checkHostListeners".to_owned(), Value::Bool(true));
         }
     }

@@ -1,6 +1,8 @@
-//! Container IDs: the one that `cnitool` derives from a namespace's path, and random ones for `run`; and what identifies an
-//! attachment, from the three texts that files keep.
+//! Container IDs: the one that `cnitool` derives from a namespace's path, and random ones for `run`; and attachments from the
+//! texts that files keep.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -8,10 +10,6 @@ use cni::{Attachment, ContainerId, IfName, NetworkName, hex};
 use sha2::{Digest, Sha512};
 
 use crate::error::Error;
-use crate::random;
-
-/// How much of a container ID people are shown, and a container without a host name is called.
-const SHORT: usize = 12;
 
 /// The attachment of a network, a container and an interface.
 ///
@@ -38,16 +36,22 @@ pub(crate) fn new(text: impl Into<String>) -> Result<ContainerId, Error> {
 
 /// A new ID in the form that container engines use: 64 hexadecimal digits.
 pub(crate) fn random() -> Result<ContainerId, Error> {
-    new(hex(&random::bytes::<32>()?))
+    new(hex(&random_bytes::<32>()?))
 }
 
-/// The first digits of an ID, which are its host name where none is given.
-pub(crate) fn short(id: &ContainerId) -> &str {
-    id.as_str().get(..SHORT).unwrap_or(id.as_str())
+/// Random bytes.
+pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut bytes))
+        .map_err(|error| Error::io("read /dev/urandom", error))?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use registry::short_id;
+
     use super::*;
 
     #[test]
@@ -62,7 +66,7 @@ mod tests {
         let (one, other) = (random().unwrap(), random().unwrap());
         assert_ne!(one, other);
         assert_eq!(one.as_str().len(), 64);
-        assert_eq!(short(&one), &one.as_str()[..12]);
-        assert_eq!(short(&new("web").unwrap()), "web");
+        assert_eq!(short_id(one.as_str()), &one.as_str()[..12]);
+        assert_eq!(short_id(new("web").unwrap().as_str()), "web");
     }
 }

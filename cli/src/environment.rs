@@ -1,7 +1,7 @@
 //! What `cleat` takes from its environment: the variables of `cnitool`, with their defaults.
 //!
-//! The only module that reads variables. Values are read where they are used, so that a damaged `CAP_ARGS` does not
-//! stand in the way of a verb that has no use for it.
+//! The only module that reads variables. Values are parsed where they are used, so that a verb without a use for `CAP_ARGS` does
+//! not fail because of it.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -31,14 +31,9 @@ pub(crate) struct Environment {
 impl Environment {
     /// Reads the process's variables; an empty one counts as absent, as for `cnitool`.
     pub(crate) fn read() -> Result<Self, Error> {
-        let text = |name| match variable(name).map(OsString::into_string) {
-            None => Ok(None),
-            Some(Ok(text)) => Ok(Some(text)),
-            Some(Err(bytes)) => Err(Error::Variable {
-                name,
-                text: bytes.to_string_lossy().into_owned(),
-                reason: "it is not UTF-8 text".to_owned(),
-            }),
+        let text = |name| {
+            let text = variable(name).map(OsString::into_string).transpose();
+            text.map_err(|bytes| refused(name, &bytes.to_string_lossy(), "it is not UTF-8 text".to_owned()))
         };
         let path = variable("CNI_PATH").unwrap_or_else(|| DEFAULT_PATH.into());
         Ok(Self {
@@ -61,7 +56,7 @@ impl Environment {
         Ok(args.pairs().to_vec())
     }
 
-    /// The pairs of `CNI_ARGS`, without what is none.
+    /// The pairs of `CNI_ARGS`, without parts that are not pairs.
     pub(crate) fn pairs(&self) -> Vec<(String, String)> {
         cni::Args::read(&self.args).pairs().to_vec()
     }
@@ -71,20 +66,23 @@ impl Environment {
         if self.capabilities.is_empty() {
             return Ok(Map::new());
         }
-        serde_json::from_str(&self.capabilities).map_err(|error| Error::Variable {
-            name: "CAP_ARGS",
-            text: self.capabilities.clone(),
-            reason: format!("it must be a JSON object by capability: {error}"),
+        serde_json::from_str(&self.capabilities).map_err(|error| {
+            let reason = format!("it must be a JSON object by capability: {error}");
+            refused("CAP_ARGS", &self.capabilities, reason)
         })
     }
 }
 
-/// The names of the variables that belong to the contract, which a command in a container is not to see.
+fn refused(variable: &str, text: &str, reason: String) -> Error {
+    Error::Refused { doing: format!("read {variable} {text:?}"), reason, cure: None }
+}
+
+/// The variables of CNI, which a command in a container must not inherit.
 pub(crate) fn contract_variables() -> impl Iterator<Item = OsString> {
     std::env::vars_os().map(|(name, _)| name).filter(|name| name.as_encoded_bytes().starts_with(b"CNI_"))
 }
 
-/// All variables, with which a container in the background is started, and started again.
+/// All variables. A container in the background is started with them, also when it is restarted.
 pub(crate) fn all() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()
 }

@@ -1,4 +1,4 @@
-//! What can go wrong, as `doing what to which: cause`, and what the user can do about it.
+//! Errors, as `doing what to which: cause`, and what the user can do about each.
 
 use std::ffi::OsString;
 use std::io;
@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::unistd::geteuid;
+use serde::{Deserialize, Serialize};
 
-/// What is missing where something is refused: to root it is capabilities.
+/// The cure where the kernel refuses something for lack of privileges. Root lacks capabilities.
 fn privileges() -> &'static str {
     if geteuid().is_root() {
         "CAP_NET_ADMIN and CAP_SYS_ADMIN are needed, and CAP_SYS_PTRACE for the namespace of another's process"
@@ -20,21 +21,12 @@ fn privileges() -> &'static str {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A plugin, a network configuration or the result cache said no.
+    /// A plugin failed, or a network configuration or the result cache is not usable.
     #[error("{doing}: {source}")]
     Contract {
         /// What was being done, such as `add container a interface eth0 on network n`.
         doing: String,
         /// The contract's own error, in most cases a plugin's.
-        #[source]
-        source: cni::Error,
-    },
-    /// An attachment could not be removed.
-    #[error("remove {attachment}: {source}")]
-    Removal {
-        /// The attachment that is left.
-        attachment: Box<cni::Attachment>,
-        /// What the plugins said.
         #[source]
         source: cni::Error,
     },
@@ -55,7 +47,7 @@ pub enum Error {
         /// Why something of it is left.
         further: Box<Error>,
     },
-    /// The command of a container was not run, for a reason that is not its own.
+    /// The command of a container was not run, because something else failed.
     #[error(transparent)]
     NotRun(Box<Error>),
     /// A system call failed.
@@ -67,7 +59,7 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// A lock was not to be had.
+    /// A lock could not be taken.
     #[error(transparent)]
     Lock(#[from] lock::Error),
     /// The kernel refused something about a network namespace or a link in it.
@@ -82,13 +74,9 @@ pub enum Error {
         #[source]
         source: netlink::Error,
     },
-    /// An environment variable has no acceptable value.
-    #[error("read {name} {text:?}: {reason}")]
-    Variable {
-        /// The variable.
-        name: &'static str,
-        /// Its value.
-        text: String,
+    /// The value of an option is not acceptable. The parser of the command line adds the option and its value.
+    #[error("{reason}")]
+    Argument {
         /// What is wrong with it, and the cure.
         reason: String,
     },
@@ -106,7 +94,7 @@ pub enum Error {
         /// What was given.
         container: String,
     },
-    /// The beginning of an ID, or a name, is that of several containers.
+    /// Several containers have this name, or IDs that begin so.
     #[error("find container {container}: it could be {}", .ids.join(", "))]
     SeveralContainers {
         /// What was given.
@@ -114,15 +102,7 @@ pub enum Error {
         /// The IDs of those that it could be.
         ids: Vec<String>,
     },
-    /// The port that was asked for is not published.
-    #[error("port {port} of container {container} is not published")]
-    NotPublished {
-        /// The container as it was given.
-        container: String,
-        /// The port with its protocol.
-        port: String,
-    },
-    /// What was asked for cannot be, for a reason that is told in full where it is found.
+    /// Something cannot be done, for a reason that is known only where it was tried.
     #[error("{doing}: {reason}")]
     Refused {
         /// What was to be done.
@@ -132,7 +112,7 @@ pub enum Error {
         /// What the user can do about it.
         cure: Option<String>,
     },
-    /// Several things went wrong, each of which is told.
+    /// Several errors, one a line.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\ncleat: "))]
     Several(Vec<Error>),
     /// The command could not be executed.
@@ -144,19 +124,26 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The container's first process reported a failure, with its own message.
-    #[error("{message}")]
-    Inside {
-        /// The failure.
-        message: String,
-        /// What the user can do about it.
-        cure: Option<String>,
-        /// The exit code.
-        code: u8,
-    },
+    /// The container's first process, or its supervisor, reported a failure.
+    #[error("{}", .0.message)]
+    Inside(Failure),
 }
 
-/// The exit code of a `run` that did not come to its command, as with other container tools.
+/// An error as one process reports it to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    message: String,
+    cure: Option<String>,
+    code: u8,
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        Self { message: error.to_string(), cure: error.cure(), code: error.exit_code() }
+    }
+}
+
+/// The exit code of a `run` whose command was not run, as with other container tools.
 pub(crate) const NOT_RUN: u8 = 125;
 
 impl Error {
@@ -171,7 +158,7 @@ impl Error {
         |source| Self::Contract { doing, source }
     }
 
-    /// That which kept a container's command from being run, so that its exit code is told from those of commands.
+    /// This error as the one because of which a command was not run, with an exit code that no command has.
     pub(crate) fn not_run(self) -> Self {
         match self {
             Self::Left { .. } => self,
@@ -189,13 +176,17 @@ impl Error {
         Self::Refused { doing: doing.into(), reason: reason.into(), cure: Some(cure.into()) }
     }
 
-    /// Success where nothing went wrong, and otherwise all that did.
-    pub(crate) fn all(mut errors: Vec<Self>) -> Result<(), Self> {
-        match errors.len() {
-            0 => Ok(()),
-            1 => Err(errors.remove(0)),
-            _ => Err(Self::Several(errors)),
+    /// This error, with that of the undoing where that failed as well.
+    pub(crate) fn and(self, undone: Result<(), Self>) -> Self {
+        match undone {
+            Ok(()) => self,
+            Err(further) => Self::Both { first: Box::new(self), further: Box::new(further) },
         }
+    }
+
+    /// Success where there are no errors.
+    pub(crate) fn all(mut errors: Vec<Self>) -> Result<(), Self> {
+        if errors.len() > 1 { Err(Self::Several(errors)) } else { errors.pop().map_or(Ok(()), Err) }
     }
 
     /// What the user can do about it, where that is known.
@@ -209,8 +200,9 @@ impl Error {
                 privileges().to_owned()
             }
             Self::Lock(lock::Error::Busy(busy)) => busy.cure(),
-            Self::Netlink(source) if is_refusal(source.errno()) => privileges().to_owned(),
-            Self::Netns { source, .. } if is_refusal(source.errno()) => privileges().to_owned(),
+            Self::Netlink(source) | Self::Netns { source, .. } if is_refusal(source.errno()) => {
+                privileges().to_owned()
+            }
             Self::Netns { given, .. } => {
                 let named = PathBuf::from("/run/netns").join(given);
                 if given.is_relative() && named.exists() {
@@ -220,15 +212,12 @@ impl Error {
                         .to_owned()
                 }
             }
-            Self::Removal { attachment, .. } => {
-                format!("`cleat gc {}` removes what is left", attachment.network)
-            }
             Self::Choice { names, .. } if names.is_empty() => {
                 "put a *.conflist there, or set NETCONFPATH to another folder".to_owned()
             }
             Self::Choice { .. } => "name one with --network".to_owned(),
             Self::SeveralContainers { .. } => "give more of the ID".to_owned(),
-            Self::Inside { cure, .. } | Self::Refused { cure, .. } => return cure.clone(),
+            Self::Inside(Failure { cure, .. }) | Self::Refused { cure, .. } => return cure.clone(),
             Self::Several(errors) => return errors.iter().find_map(Self::cure),
             Self::Left { source, .. } | Self::NotRun(source) => return source.cure(),
             Self::Both { first, further } => return first.cure().or_else(|| further.cure()),
@@ -243,7 +232,7 @@ impl Error {
         match self {
             Self::Execute { source, .. } if source.kind() == io::ErrorKind::NotFound => 127,
             Self::Execute { .. } => 126,
-            Self::Inside { code, .. } => *code,
+            Self::Inside(failure) => failure.code,
             Self::NotRun(_) => NOT_RUN,
             Self::Left { status, .. } => (*status).max(1),
             Self::Both { first, .. } => first.exit_code(),

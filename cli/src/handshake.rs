@@ -1,9 +1,9 @@
-//! What `cleat run` and the first process of its container say to each other: one line of JSON each way, over two
-//! pipes whose ends the process inherits by number.
+//! Messages between `cleat run` and the processes that it starts: lines of JSON over pipes. The processes inherit their ends
+//! of the pipes by descriptor number.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, Write};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::PathBuf;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -11,27 +11,14 @@ use nix::unistd::close;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// What the first process reports. The pipe's end without a further report means that the command runs, or that the
-/// process was killed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Report {
-    /// The namespaces are made.
-    Ready {
-        /// The network namespace, in a form that any process can open.
-        netns: PathBuf,
-    },
-    /// Something went wrong, and the process ends.
-    Failed {
-        /// The failure.
-        message: String,
-        /// What the user can do about it.
-        cure: Option<String>,
-        /// The exit code for it.
-        code: u8,
-    },
-}
+use crate::error::{Error, Failure};
 
-/// What the first process waits for before it executes the command. Without it, it ends.
+/// What a process reports. The first process of a container reports the path of its network namespace, once its namespaces
+/// are made; the end of the pipe then means that the command runs, or that the process was killed. A supervisor reports an
+/// empty path, once the command runs. After a failure the process ends.
+pub(crate) type Report = Result<PathBuf, Failure>;
+
+/// What the first process waits for before it executes the command. Where the pipe ends before, so does the process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Go {
     /// The file to be mounted over `/etc/hosts`.
@@ -57,17 +44,19 @@ pub(crate) fn receive<T: DeserializeOwned>(pipe: &mut impl BufRead) -> io::Resul
     Ok(Some(serde_json::from_slice(&line)?))
 }
 
-/// Lets the next program that is started inherit a descriptor, and tells its number.
-pub(crate) fn bequeath(fd: &OwnedFd) -> io::Result<RawFd> {
-    fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
-    Ok(fd.as_raw_fd())
+/// Lets the programs that are started from now on inherit a descriptor. Returns its number.
+pub(crate) fn let_inherit(end: &impl AsFd) -> io::Result<RawFd> {
+    fcntl(end, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    Ok(end.as_fd().as_raw_fd())
 }
 
-/// Takes over the end of a pipe that was inherited by number. It is opened anew, which no later program inherits.
-pub(crate) fn inherit(fd: RawFd, options: &OpenOptions) -> io::Result<File> {
-    let file = options.open(format!("/proc/self/fd/{fd}"))?;
-    close(fd)?;
-    Ok(file)
+/// Takes over the end of a pipe that was inherited by number. It is opened anew, with `FD_CLOEXEC`. `what` is in the pipe.
+pub(crate) fn inherit(fd: RawFd, what: &str, options: &OpenOptions) -> Result<File, Error> {
+    let file = options.open(format!("/proc/self/fd/{fd}")).and_then(|file| {
+        close(fd)?;
+        Ok(file)
+    });
+    file.map_err(|error| Error::io(format!("open pipe of {what}"), error))
 }
 
 #[cfg(test)]

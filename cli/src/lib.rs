@@ -31,7 +31,6 @@ mod network;
 mod output;
 mod place;
 mod ports;
-mod random;
 mod runs;
 mod runtime;
 mod sandbox;
@@ -66,7 +65,7 @@ Environment, as cnitool has it:
   CNI_ARGS     KEY=value;KEY=value for the plugins
   CAP_ARGS     JSON object, by capability, for the plugins that declare it";
 
-/// Reads the command line, does what it says, and tells on standard error what went wrong and how to cure it.
+/// Executes the command line. Errors and their cures go to standard error.
 ///
 /// The exit code is 0, 1 where cleat itself failed, and for `run` that of the command: 128 and the signal's number
 /// where a signal ended it, 126 or 127 where it could not be executed, as in a shell.
@@ -87,13 +86,10 @@ pub fn run() -> ExitCode {
 /// `run` must not look like the exit code of its command.
 fn usage(refusal: &clap::Error, is_run: bool) -> ExitCode {
     if !refusal.use_stderr() {
-        return match refusal.print() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        };
+        return refusal.print().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
     let text = refusal.render().to_string();
-    // Without a verb the help itself is the answer, and has no such beginning.
+    // Without a verb it is the help, which has no such beginning.
     let text = text.strip_prefix("error: ").map_or(text.clone(), |text| format!("cleat: {text}"));
     output::tell(&text);
     if is_run { ExitCode::from(error::NOT_RUN) } else { ExitCode::FAILURE }

@@ -1,6 +1,6 @@
 //! What a running container of `cleat run` has mounted over its hosts file.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -11,19 +11,15 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::error::Error;
 
-/// Where programs look for names.
-pub(crate) const HOSTS: &str = "/etc/hosts";
+const HOSTS: &str = "/etc/hosts";
 
-/// Has a process see a file as its hosts file, unless it does already. The plugins make the file anew when a container
-/// that had left its last network joins one, and one that was started without a network has never had it.
-pub(crate) fn show_hosts(process: i32, hosts: &Path) -> Result<(), Error> {
-    let failed =
-        |error: io::Error| Error::io(format!("mount hosts file {} over {HOSTS}", hosts.display()), error);
-    let namespace = File::open(format!("/proc/{process}/ns/mnt")).map_err(failed)?;
-    let own = File::open("/proc/self/ns/mnt").and_then(|own| own.metadata()).map_err(failed)?;
-    let there = namespace.metadata().map_err(failed)?;
-    // The host's own hosts file is nobody's to cover.
-    if (own.dev(), own.ino()) == (there.dev(), there.ino()) {
+/// Mounts a file over the hosts file, in a process's mount namespace, unless it is mounted there already. The plugins make the
+/// file anew when a container that had left its last network joins one. One that was started without a network has never had
+/// it.
+pub(crate) fn show_hosts(process: i32, hosts: &Path) -> io::Result<()> {
+    let namespace = File::open(format!("/proc/{process}/ns/mnt"))?;
+    // Not over the host's own hosts file.
+    if is_same(&fs::metadata("/proc/self/ns/mnt")?, &namespace.metadata()?) {
         return Ok(());
     }
     thread::scope(|scope| {
@@ -32,22 +28,31 @@ pub(crate) fn show_hosts(process: i32, hosts: &Path) -> Result<(), Error> {
             unshare(CloneFlags::CLONE_FS)?;
             #[allow(clippy::disallowed_methods, reason = "on a thread that ends here")]
             setns(&namespace, CloneFlags::CLONE_NEWNS)?;
-            cover(hosts)
+            let seen = fs::metadata(HOSTS)?;
+            if is_same(&seen, &fs::metadata(hosts)?) {
+                return Ok(());
+            }
+            // Nothing can be mounted over a file that was deleted.
+            if seen.nlink() == 0 {
+                umount2(HOSTS, MntFlags::MNT_DETACH)?;
+            }
+            bind_hosts(hosts)
         });
         thread.and_then(|thread| thread.join().unwrap_or_else(|payload| panic::resume_unwind(payload)))
     })
-    .map_err(failed)
 }
 
-fn cover(hosts: &Path) -> io::Result<()> {
-    let (seen, wanted) = (fs::metadata(HOSTS)?, fs::metadata(hosts)?);
-    if (seen.dev(), seen.ino()) == (wanted.dev(), wanted.ino()) {
-        return Ok(());
-    }
-    // Nothing can be mounted over a file that was deleted.
-    if seen.nlink() == 0 {
-        umount2(HOSTS, MntFlags::MNT_DETACH)?;
-    }
+/// Mounts a file over the hosts file of the calling thread's mount namespace.
+pub(crate) fn bind_hosts(hosts: &Path) -> io::Result<()> {
     let none = None::<&str>;
     Ok(mount(Some(hosts), HOSTS, none, MsFlags::MS_BIND, none)?)
+}
+
+/// A failure of either, as a closure for `map_err`.
+pub(crate) fn failed(hosts: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |error| Error::io(format!("mount hosts file {} over {HOSTS}", hosts.display()), error)
+}
+
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }

@@ -1,4 +1,4 @@
-//! Network namespaces as the user names them, and whether one is still there.
+//! Paths of network namespaces, and whether a namespace still exists.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -6,7 +6,7 @@ use netlink::Namespace;
 
 use crate::error::Error;
 
-/// The absolute path, cleaned by its text alone: `cnitool` hashes this very text, so links are not followed.
+/// The absolute path without `.` and `..`. Links are not followed, as `cnitool` hashes this text.
 pub(crate) fn absolute(given: &Path) -> Result<PathBuf, Error> {
     let base = std::env::current_dir().map_err(|error| Error::io("find the current folder", error))?;
     Ok(clean(&base.join(given)))
@@ -15,39 +15,37 @@ pub(crate) fn absolute(given: &Path) -> Result<PathBuf, Error> {
 fn clean(path: &Path) -> PathBuf {
     let mut cleaned = PathBuf::new();
     for component in path.components() {
-        match component {
-            Component::CurDir => {}
+        if component == Component::ParentDir {
             // The parent of the root is the root.
-            Component::ParentDir => {
-                cleaned.pop();
-            }
-            component => cleaned.push(component),
+            cleaned.pop();
+        } else {
+            cleaned.push(component);
         }
     }
     cleaned
 }
 
-/// Opens the namespace at an absolute path; `given` is what the user wrote, for the cure.
+/// Opens the namespace at an absolute path; `given` is what the user typed, for the error's cure.
 pub(crate) fn open(netns: &Path, given: &Path) -> Result<Namespace, Error> {
     Namespace::open(netns).map_err(|source| Error::Netns { given: given.to_owned(), source })
 }
 
-/// Whether a container's namespace is still there.
+/// Whether a container's namespace still exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Life {
-    /// It is.
+    /// It does.
     Alive,
-    /// It has certainly gone.
+    /// It certainly does not.
     Gone,
-    /// It could not be looked at, for this reason; another time it may. It counts as alive, as everything of an attachment
-    /// is removed otherwise.
+    /// It cannot be opened now, for this reason, but perhaps later. It counts as alive, as otherwise everything of its
+    /// attachment would be removed.
     Unreadable(String),
-    /// Nothing tells which one it is, for this reason. It counts as alive.
+    /// Its path is not known, for this reason. It counts as alive.
     Unknown(String),
 }
 
 impl Life {
-    /// Why nobody can tell.
+    /// Why it is not known whether it exists.
     pub(crate) fn why(&self) -> Option<&str> {
         match self {
             Self::Unreadable(reason) | Self::Unknown(reason) => Some(reason),
@@ -58,21 +56,21 @@ impl Life {
     /// That of the namespace at a path.
     pub(crate) fn of(netns: &Path) -> Self {
         match Namespace::open(netns) {
-            // The process ended, and its number was given to one of the host.
+            // The process has ended, and its number is that of a process on the host now.
             Ok(namespace) if netns.starts_with("/proc") => match namespace.is_current() {
                 Ok(true) => Self::Gone,
                 Ok(false) => Self::Alive,
                 Err(error) => Self::Unreadable(error.to_string()),
             },
             Ok(_) => Self::Alive,
-            // Below /run/netns, an ordinary file is what is left after the mount upon it has gone.
+            // Below /run/netns, an ordinary file is left when the namespace is unmounted.
             Err(error) if leads_nowhere(&error) => Self::Gone,
             Err(error) => Self::Unreadable(error.to_string()),
         }
     }
 }
 
-/// Whether a path leads to no namespace, and trying again would not help.
+/// Whether there certainly is no namespace at a path.
 pub(crate) fn leads_nowhere(error: &netlink::Error) -> bool {
     error.is_not_found() || matches!(error, netlink::Error::NotNamespace { .. })
 }

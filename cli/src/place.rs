@@ -1,8 +1,8 @@
-//! Which namespace an attachment is in, and whether it still lives: the one place that decides it for every verb.
+//! Which namespace an attachment is in, and whether it still lives. It is decided here for all verbs.
 //!
-//! libcni keeps the path since 1.2.0 only. containerd up to 1.7 and podman 4 have an older one: there the path stands in the
-//! result, with the interface, or in the registry. Such a path was written by plugins for another purpose, so that it is
-//! believed only where the interface behind it has the hardware address that the result tells.
+//! libcni keeps the path since 1.2.0 only. containerd up to 1.7 and podman 4 have an older one: there the path is in the
+//! result, with the interface, or in the registry. Plugins wrote it there for another purpose, so that it is used only where
+//! the interface in that namespace has the hardware address of the result.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -17,15 +17,15 @@ use crate::netns::{Life, leads_nowhere};
 /// An attachment's namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// The path as it was told; empty where nothing tells one.
-    pub(crate) told: PathBuf,
+    /// The path as the cache, the result or the registry has it; empty where none has.
+    pub(crate) path: PathBuf,
     /// What became of the namespace there.
     pub(crate) life: Life,
 }
 
-/// What tells the container's interface from others of the same name.
+/// What distinguishes the container's interface from others of the same name.
 #[derive(Debug)]
-struct Mark {
+struct Expected {
     ifname: String,
     mac: Option<Mac>,
     addresses: Vec<IpAddr>,
@@ -35,87 +35,86 @@ impl Place {
     /// That of an attachment with a cache entry, and with what the registry has of it.
     pub(crate) fn of(entry: &Entry, member: Option<&Member>) -> Self {
         let interface = entry.interface();
-        let mark = Mark {
+        let expected = Expected {
             ifname: entry.ifname.clone(),
             mac: interface.as_ref().and_then(|interface| interface.mac.parse().ok()),
             addresses: addresses(entry, member),
         };
         if !entry.netns.is_empty() {
-            return Self::kept(PathBuf::from(&entry.netns), &mark);
+            return Self::kept(PathBuf::from(&entry.netns), &expected);
         }
         let sandbox = interface.map(|interface| PathBuf::from(interface.sandbox));
         let registered = member.and_then(|member| member.netns.clone());
-        // What is no path, such as the name of a virtual machine, cannot be looked at.
-        let mut told: Vec<PathBuf> =
+        // Some runtimes have the name of a virtual machine here.
+        let mut paths: Vec<PathBuf> =
             sandbox.into_iter().chain(registered).filter(|path| path.is_absolute()).collect();
-        told.dedup();
-        let mut places: Vec<Self> = told.into_iter().map(|path| Self::guarded(path, &mark)).collect();
-        places.sort_by_key(|place| match place.life {
+        paths.dedup();
+        let places = paths.into_iter().map(|path| Self::guarded(path, &expected));
+        let best = places.min_by_key(|place| match place.life {
             Life::Alive => 0,
             Life::Unreadable(_) => 1,
             Life::Unknown(_) => 2,
             Life::Gone => 3,
         });
-        places.into_iter().next().unwrap_or_else(Self::nowhere)
+        best.unwrap_or_else(Self::nowhere)
     }
 
-    /// That of an attachment that the registry alone knows.
+    /// That of an attachment that only the registry knows.
     pub(crate) fn of_member(member: &Member) -> Self {
-        member.netns.clone().map_or_else(Self::nowhere, |told| Self { life: Life::of(&told), told })
+        member.netns.clone().map_or_else(Self::nowhere, |path| Self { life: Life::of(&path), path })
     }
 
-    /// The path to work with; empty where it may be another's. That of a namespace which has gone goes on naming what was
-    /// kept by it.
+    /// The path to work with; empty where it may lead to another container's namespace. Where the namespace has gone, it still
+    /// is the path that other records have.
     pub(crate) fn certain(&self) -> &Path {
-        if matches!(self.life, Life::Unknown(_)) { Path::new("") } else { &self.told }
+        if matches!(self.life, Life::Unknown(_)) { Path::new("") } else { &self.path }
     }
 
-    /// The runtime itself has kept this path for this purpose. A process's number may have gone to another container.
-    fn kept(told: PathBuf, mark: &Mark) -> Self {
-        let life = match Life::of(&told) {
-            Life::Alive if told.starts_with("/proc") => match Namespace::open(&told).map(|it| mark.find(&it))
-            {
-                Ok(Ok(Found::Another(reason))) => Life::Unknown(in_words(&told, &reason)),
-                _ => Life::Alive,
-            },
-            life => life,
-        };
-        Self { told, life }
+    /// The runtime kept this path as that of the namespace. The process number in it may be another container's by now.
+    fn kept(path: PathBuf, expected: &Expected) -> Self {
+        let mut life = Life::of(&path);
+        if life == Life::Alive
+            && path.starts_with("/proc")
+            && let Ok(Found::Another(reason)) = Namespace::open(&path).and_then(|it| expected.find(&it))
+        {
+            life = Life::Unknown(in_words(&path, &reason));
+        }
+        Self { path, life }
     }
 
-    fn guarded(told: PathBuf, mark: &Mark) -> Self {
-        let life = match Namespace::open(&told) {
+    fn guarded(path: PathBuf, expected: &Expected) -> Self {
+        let life = match Namespace::open(&path) {
             Err(error) if leads_nowhere(&error) => Life::Gone,
             Err(error) => return Self::unreadable(&error),
-            Ok(namespace) => match mark.find(&namespace) {
+            Ok(namespace) => match expected.find(&namespace) {
                 Ok(Found::Itself) => Life::Alive,
                 Ok(Found::Another(reason) | Found::Nothing(reason)) => {
-                    Life::Unknown(in_words(&told, &reason))
+                    Life::Unknown(in_words(&path, &reason))
                 }
                 Err(error) => return Self::unreadable(&error),
             },
         };
-        Self { told, life }
+        Self { path, life }
     }
 
     fn unreadable(error: &netlink::Error) -> Self {
-        Self { told: PathBuf::new(), life: Life::Unreadable(error.to_string()) }
+        Self { path: PathBuf::new(), life: Life::Unreadable(error.to_string()) }
     }
 
     fn nowhere() -> Self {
         let reason = "neither the result nor the registry tells its namespace";
-        Self { told: PathBuf::new(), life: Life::Unknown(reason.to_owned()) }
+        Self { path: PathBuf::new(), life: Life::Unknown(reason.to_owned()) }
     }
 }
 
-fn in_words(told: &Path, reason: &str) -> String {
-    format!("its namespace is not known: that at {} {reason}", told.display())
+fn in_words(path: &Path, reason: &str) -> String {
+    format!("its namespace is not known: that at {} {reason}", path.display())
 }
 
 /// What is in a namespace.
 #[derive(Debug)]
 enum Found {
-    /// The interface that was told.
+    /// The container's interface.
     Itself,
     /// Another one of its name.
     Another(String),
@@ -123,7 +122,7 @@ enum Found {
     Nothing(String),
 }
 
-impl Mark {
+impl Expected {
     fn find(&self, namespace: &Namespace) -> Result<Found, netlink::Error> {
         if namespace.is_current()? {
             return Ok(Found::Nothing("is the host's own".to_owned()));
@@ -155,10 +154,10 @@ impl Mark {
 /// The addresses of the attachment, as the result has them or else the registry.
 fn addresses(entry: &Entry, member: Option<&Member>) -> Vec<IpAddr> {
     let result = entry.result.as_ref().and_then(|value| AddResult::parse(value, cni::Version::NEWEST).ok());
-    let told: Vec<IpAddr> = result
+    let known: Vec<IpAddr> = result
         .iter()
         .flat_map(|result| result.container_ips(&entry.ifname))
         .map(|ip| ip.address.ip())
         .collect();
-    if told.is_empty() { member.map(|member| member.addresses.clone()).unwrap_or_default() } else { told }
+    if known.is_empty() { member.map(|member| member.addresses.clone()).unwrap_or_default() } else { known }
 }

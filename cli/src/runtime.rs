@@ -1,4 +1,4 @@
-//! What every verb shares: the networks on disk, the attachments that are kept, and the lock between verbs.
+//! The runtime's side of CNI for all verbs: networks on disk, the result cache, and the lock between verbs.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -7,9 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use cni::cache::{DEFAULT_FOLDER, Entry};
-use cni::{
-    Attachment, Cache, Chain, Command, ContainerId, ContainerLock, NetworkList, Parameters, case_blind,
-};
+use cni::{Attachment, Cache, Chain, Command, ContainerId, ContainerLock, NetworkList, Parameters};
 use lock::{Holder, Mode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -17,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::container_id::attachment;
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::network::is_created;
+use crate::network::{is_created, text};
 use crate::place::Place;
 
 /// Where results are kept.
@@ -38,12 +36,12 @@ pub(crate) struct Runtime<'a> {
     pub(crate) cache: Cache,
 }
 
-/// With what an attachment is made, compared and removed.
+/// What plugins are called with to make, compare or remove an attachment.
 #[derive(Clone, Debug)]
 pub(crate) struct Making {
     /// The network.
     pub(crate) list: NetworkList,
-    /// The container's namespace; empty where it has gone, or nothing tells it.
+    /// The container's namespace; empty where it has gone or is not known.
     pub(crate) netns: PathBuf,
     /// `CNI_ARGS` as pairs.
     pub(crate) args: Vec<(String, String)>,
@@ -52,13 +50,13 @@ pub(crate) struct Making {
 }
 
 impl Making {
-    /// The making of an attachment as its cache entry tells it, whatever the disk says of the network today.
+    /// What an attachment was made with, from its cache entry, even if the network's file has changed since.
     pub(crate) fn of(entry: Entry) -> Result<Self, Error> {
         let netns = Place::of(&entry, None).certain().to_owned();
         Self::within(entry, netns)
     }
 
-    /// The same, in a namespace that is known already.
+    /// As [`of`](Self::of), for a namespace that is known already.
     pub(crate) fn within(entry: Entry, netns: PathBuf) -> Result<Self, Error> {
         let doing = format!("read the kept configuration of network {}", entry.network);
         Ok(Self {
@@ -69,7 +67,7 @@ impl Making {
         })
     }
 
-    /// Whether its network can be checked; or why not.
+    /// Fails where its network has no CHECK, with the reason.
     pub(crate) fn expect_check(&self) -> Result<(), &'static str> {
         if self.list.disable_check {
             return Err("its network asks not to be checked");
@@ -95,7 +93,7 @@ pub(crate) struct Lock {
 }
 
 impl<'a> Runtime<'a> {
-    /// The runtime that the environment and the choice of a cache make.
+    /// A runtime with this environment and this cache.
     pub(crate) fn new(environment: &'a Environment, cache: &CacheFolder) -> Self {
         Self { environment, cache: Cache::new(&cache.folder), folder: cache.folder.clone() }
     }
@@ -110,22 +108,19 @@ impl<'a> Runtime<'a> {
         NetworkList::find(&self.environment.folder, network).map_err(Error::contract("find network"))
     }
 
-    /// Every network that can be read, none where there is no folder of them. Of several files with one name the first
-    /// counts, as where it is looked for by that name.
+    /// All networks that can be read; none where there is no folder of them. Of several files with one name the first counts, as
+    /// in [`find`](Self::find).
     pub(crate) fn networks(&self) -> Vec<NetworkList> {
         NetworkList::all(&self.environment.folder).map(|(lists, _)| first_of_each(lists)).unwrap_or_default()
     }
 
-    /// The one network that there is. Lists of nothing but loopback, which many nodes have beside it, do not count; nor do
-    /// networks that `network create` made, as long as there is another: what a command meant before, it means after.
+    /// The only network. Lists with only the plugin loopback, which many nodes have, do not count; nor do networks of `network
+    /// create`, as long as there is another, so that they do not change what a command without `--network` means.
     pub(crate) fn only(&self) -> Result<NetworkList, Error> {
         let folder = &self.environment.folder;
         let (lists, _) = NetworkList::all(folder).map_err(Error::contract("choose network"))?;
         let mut lists = first_of_each(lists);
-        lists.retain(|list| {
-            let types = list.plugins.iter().map(|plugin| case_blind::get(plugin, "type"));
-            !types.eq([Some(&Value::from("loopback"))])
-        });
+        lists.retain(|list| !list.plugins.iter().map(|plugin| text(plugin, "type")).eq(["loopback"]));
         if !lists.iter().all(is_created) {
             lists.retain(|list| !is_created(list));
         }
@@ -136,7 +131,7 @@ impl<'a> Runtime<'a> {
         }
     }
 
-    /// What the environment says of an attachment that is to be made.
+    /// What a new attachment is made with, from the environment.
     pub(crate) fn making(&self, list: NetworkList, netns: PathBuf) -> Result<Making, Error> {
         Ok(Making {
             list,
@@ -146,15 +141,15 @@ impl<'a> Runtime<'a> {
         })
     }
 
-    /// With what an attachment was made: what is kept of it, or else what disk and environment say. A namespace that
-    /// is given goes before the kept one.
+    /// What an attachment was made with, from the cache, or else from the network's file and the environment. A namespace that
+    /// is given replaces the one in the cache.
     pub(crate) fn recall(&self, attachment: &Attachment, netns: Option<&Path>) -> Result<Making, Error> {
         let doing = format!("look up {attachment}");
         let entry = self.cache.read(attachment).map_err(Error::contract(doing))?;
         self.recall_from(entry, attachment, netns)
     }
 
-    /// The same for a removal, which does with what disk and environment say where the entry cannot be read.
+    /// As [`recall`](Self::recall), for a removal: an entry that cannot be read counts as none.
     pub(crate) fn recall_to_remove(
         &self,
         attachment: &Attachment,
@@ -172,7 +167,7 @@ impl<'a> Runtime<'a> {
         match (entry, netns) {
             (Some(entry), Some(netns)) => Making::within(entry, netns.to_owned()),
             (Some(entry), None) => Making::of(entry),
-            // Of an attachment that nobody has made by this cache, no more is known than what can be read.
+            // The attachment is not in this cache.
             (None, netns) => Ok(Making {
                 list: self.find(attachment.network.as_str())?,
                 netns: netns.unwrap_or(Path::new("")).to_owned(),
@@ -182,7 +177,7 @@ impl<'a> Runtime<'a> {
         }
     }
 
-    /// Removes every attachment that the cache has of a container, with what each was made with; goes on past failures.
+    /// Removes all attachments of a container that are in the cache. Goes on after a failure.
     pub(crate) fn detach(&self, container_id: &ContainerId) -> Result<(), Error> {
         let (entries, damaged) =
             self.cache.all_of(container_id).map_err(Error::contract("read the result cache"))?;
@@ -205,34 +200,43 @@ impl<'a> Runtime<'a> {
         Error::all(errors)
     }
 
-    /// Removes an attachment of a container; what is left of it on failure is for `gc`.
+    /// As [`del`](Self::del), with `gc` as the cure of a failure.
     pub(crate) fn remove(&self, making: &Making, attachment: &Attachment) -> Result<(), Error> {
         let removed = self.chain(&making.list).del(&making.parameters(attachment));
-        removed.map_err(|source| Error::Removal { attachment: Box::new(attachment.clone()), source })
+        removed.map_err(|error| {
+            let cure = format!("`cleat gc {}` removes what is left", attachment.network);
+            Error::refused(format!("remove {attachment}"), error.to_string(), cure)
+        })
     }
 
-    /// Waits until no other process works on the container, and keeps every other one waiting until the hold is dropped. It
-    /// comes after the lock: a process that waits for a hold waits for one that has the lock.
+    /// Removes an attachment.
+    pub(crate) fn del(&self, making: &Making, attachment: &Attachment) -> Result<(), Error> {
+        let removed = self.chain(&making.list).del(&making.parameters(attachment));
+        removed.map_err(Error::contract(format!("remove {attachment}")))
+    }
+
+    /// Waits for the lock of a container, which is given up when it is dropped. It is taken after the lock between verbs, so that
+    /// a process that waits for it waits for one that has both.
     pub(crate) fn hold(&self, container_id: &ContainerId) -> Result<ContainerLock, Error> {
         self.cache.hold(container_id).map_err(Error::contract(format!("hold container {container_id}")))
     }
 
-    /// Waits until no GC is under way, and keeps any from starting until the lock is dropped.
+    /// Waits until no GC runs. None can start until the lock is dropped.
     ///
-    /// A GC between an ADD's plugins and its cache entry would remove what has just been made (specification 1.1.0, "GC":
-    /// no other operation at the same time).
+    /// A GC after the plugins of an ADD, but before its cache entry, would remove what has just been made (specification 1.1.0,
+    /// "GC": no other operation at the same time).
     pub(crate) fn lock_shared(&self) -> Result<Lock, Error> {
         Ok(Lock { _results: self.lock(Mode::Shared)?, _cache: None })
     }
 
-    /// Waits until nothing else is under way, and keeps everything from starting until the lock is dropped.
+    /// Waits until no other verb runs. None can start until the lock is dropped.
     pub(crate) fn lock_exclusive(&self) -> Result<Lock, Error> {
         let results = self.lock(Mode::Exclusive)?;
         Ok(Lock { _results: results, _cache: self.lock_of_before()? })
     }
 
-    /// flock(2) on the folder of the results, which leaves no file behind. That folder is for its owner alone, as libcni makes
-    /// it; the one above it others may open, and could hold its lock.
+    /// flock(2) on the folder of the results, so that there is no lock file. Only its owner may open that folder, as libcni makes
+    /// it. Others may open the one above it, and could hold its lock.
     fn lock(&self, mode: Mode) -> Result<File, Error> {
         let path = self.cache.folder();
         let open = || -> io::Result<File> {
@@ -243,7 +247,7 @@ impl<'a> Runtime<'a> {
                 }
                 folder => folder?,
             };
-            // On a disk that is read-only nobody makes attachments.
+            // This fails on a read-only file system, where no attachments are made.
             let _ = lock::close_to_others(&folder, folder.metadata()?.mode());
             Ok(folder)
         };
@@ -253,7 +257,7 @@ impl<'a> Runtime<'a> {
         Ok(folder)
     }
 
-    /// The lock of the version before: waits for its commands that are still at work, and for no other holder.
+    /// The lock of the version before. Waits for running commands of that version, and for no other holder.
     fn lock_of_before(&self) -> Result<Option<File>, Error> {
         let Ok(folder) = open_folder(&self.folder) else { return Ok(None) };
         let is_free = lock::try_take(&folder, Mode::Exclusive).unwrap_or(true);
@@ -267,7 +271,7 @@ impl<'a> Runtime<'a> {
     }
 }
 
-/// Opens a folder; anything else in its place, a FIFO for one, is an error and holds nobody up.
+/// Opens a folder. Anything else is an error, so that a FIFO does not block the open.
 fn open_folder(path: &Path) -> io::Result<File> {
     File::options().read(true).custom_flags(nix::libc::O_DIRECTORY).open(path)
 }

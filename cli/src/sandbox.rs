@@ -2,8 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufReader, PipeReader, PipeWriter};
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 
 use nix::unistd::Pid;
@@ -15,18 +14,21 @@ use crate::handshake::{self, Go, Report};
 /// This very program, even where its file has been replaced or deleted.
 pub(crate) const SELF: &str = "/proc/self/exe";
 
-/// A container whose command does not run yet, or runs. It ends, at the latest, with this value.
+/// A container whose command does not run yet, or runs. It is killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
     child: Child,
-    pid: Pid,
+    /// Its first process.
+    pub(crate) pid: Pid,
     reports: BufReader<PipeReader>,
     go: PipeWriter,
-    netns: PathBuf,
+    /// The path of its network namespace.
+    pub(crate) netns: PathBuf,
 }
 
 impl Sandbox {
-    /// Makes the container, with the host's network where that is wanted: its namespaces are there afterwards, and its first process waits.
+    /// Makes the container, with the network of the host if `on_host`. Afterwards its namespaces are there, and its first
+    /// process waits for [`Sandbox::go`].
     pub(crate) fn start(hostname: &str, command: &[OsString], on_host: bool) -> Result<Self, Error> {
         let failed = |error| Error::io("start container", error);
         let (child, reports, go) = spawn(hostname, command, on_host).map_err(failed)?;
@@ -38,30 +40,16 @@ impl Sandbox {
             go,
             netns: PathBuf::new(),
         };
-        match sandbox.report()? {
-            Some(Report::Ready { netns }) => sandbox.netns = netns,
-            Some(failure) => return Err(failure.into_error()),
-            None => {
-                let status = sandbox.reap()?.to_string();
-                let reason = format!("its first process ended early ({status})");
-                return Err(Error::Refused { doing: "start container".to_owned(), reason, cure: None });
-            }
-        }
+        let Some(netns) = sandbox.report()? else {
+            let reason = format!("its first process ended early ({})", sandbox.reap()?);
+            return Err(Error::Refused { doing: "start container".to_owned(), reason, cure: None });
+        };
+        sandbox.netns = netns;
         Ok(sandbox)
     }
 
-    /// The path of the network namespace.
-    pub(crate) fn netns(&self) -> &Path {
-        &self.netns
-    }
-
-    /// The process.
-    pub(crate) fn pid(&self) -> Pid {
-        self.pid
-    }
-
-    /// Has the command executed, and waits until it is. A process that was killed meanwhile is no error here: how it
-    /// ended is told by [`Sandbox::reap`].
+    /// Has the process execute the command, and waits until it does. A process that was killed meanwhile is no error here:
+    /// [`Sandbox::reap`] returns how it ended.
     pub(crate) fn go(&mut self, go: &Go) -> Result<(), Error> {
         match handshake::send(&mut self.go, go) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -69,52 +57,41 @@ impl Sandbox {
             }
             _ => {}
         }
-        match self.report()? {
-            Some(report) => Err(report.into_error()),
-            None => Ok(()),
-        }
+        self.report().map(|_| ())
     }
 
-    /// Waits until the process has ended, and lets its number go.
+    /// Waits until the process has ended; its process number is free then.
     pub(crate) fn reap(&mut self) -> Result<ExitStatus, Error> {
         self.child.wait().map_err(|error| Error::io("wait for the command", error))
     }
 
-    fn report(&mut self) -> Result<Option<Report>, Error> {
-        handshake::receive(&mut self.reports)
-            .map_err(|error| Error::io("read the report of the container", error))
+    /// The path of the network namespace; `None` at the end of the pipe.
+    fn report(&mut self) -> Result<Option<PathBuf>, Error> {
+        handshake::receive::<Report>(&mut self.reports)
+            .map_err(|error| Error::io("read the report of the container", error))?
+            .transpose()
+            .map_err(Error::Inside)
     }
 }
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        // Nothing is left to do about a failure: the child ends by itself when this process does.
+        // A failure does no harm: the child is killed when this process ends.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-impl Report {
-    /// What the process could not do.
-    pub(crate) fn into_error(self) -> Error {
-        match self {
-            Self::Failed { message, cure, code } => Error::Inside { message, cure, code },
-            Self::Ready { .. } => Error::io("start the command", io::Error::other("unexpected report")),
-        }
-    }
-}
-
-/// Starts the process with the far ends of two pipes, which nobody else has.
+/// Starts the process with its ends of two pipes.
 #[expect(clippy::disallowed_methods, reason = "the one program that cleat starts itself is cleat")]
 fn spawn(hostname: &str, command: &[OsString], on_host: bool) -> io::Result<(Child, PipeReader, PipeWriter)> {
     let (reports, report) = io::pipe()?;
     let (orders, go) = io::pipe()?;
-    let (report, orders): (OwnedFd, OwnedFd) = (report.into(), orders.into());
     let mut process = Command::new(SELF);
     process
         .arg("init")
-        .arg(format!("--report={}", handshake::bequeath(&report)?))
-        .arg(format!("--orders={}", handshake::bequeath(&orders)?))
+        .arg(format!("--report={}", handshake::let_inherit(&report)?))
+        .arg(format!("--orders={}", handshake::let_inherit(&orders)?))
         .arg(format!("--hostname={hostname}"))
         .args(on_host.then_some("--host-network"))
         .arg("--")

@@ -1,4 +1,4 @@
-//! Signals of `cleat run`: held back while plugins work, handed on while the command runs.
+//! Signals of `cleat run`: blocked while plugins run, forwarded while the command runs.
 
 use std::os::fd::AsFd;
 
@@ -11,18 +11,18 @@ use nix::unistd::Pid;
 
 use crate::error::Error;
 
-/// What a terminal, a user or a supervisor sends to end a program or to tell it something.
+/// The signals that terminals, users and service managers send to programs.
 const FORWARDED: [Signal; 6] =
     [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2];
 
-/// The signals of this process, which arrive here from now on instead of ending it.
+/// The signals that this process gets, which are read instead of ending it.
 #[derive(Debug)]
 pub(crate) struct Signals {
     queue: SignalFd,
 }
 
 impl Signals {
-    /// Holds signals back. Programs started from now on inherit this, so that a Ctrl-C cannot end a plugin halfway.
+    /// Blocks signals. Programs that are started from now on inherit this, so that Ctrl-C does not end a plugin halfway.
     pub(crate) fn hold() -> Result<Self, Error> {
         let failed = |errno| Error::io("hold signals back", errno);
         let mut set: SigSet = FORWARDED.into_iter().collect();
@@ -33,7 +33,7 @@ impl Signals {
         Ok(Self { queue })
     }
 
-    /// Undoes for the calling process what it inherited of [`Signals::hold`].
+    /// Unblocks the signals in a process that inherited [`Signals::hold`].
     pub(crate) fn release() -> Result<(), Error> {
         FORWARDED
             .into_iter()
@@ -42,17 +42,16 @@ impl Signals {
             .map_err(|errno| Error::io("let signals through", errno))
     }
 
-    /// Hands on to a child what has arrived so far. A child that would die of it does so before anything that this process
-    /// does next can reach it.
+    /// Forwards what has arrived so far to a child. A signal that kills it does so before this process does anything else.
     pub(crate) fn forward_held(&self, child: Pid) -> Result<(), Error> {
         self.forward_arrived(child).map_err(|errno| Error::io("hand signals on", errno))
     }
 
-    /// Hands signals on to a child until it has ended. The child is left unreaped, so that its number, and with it the
-    /// path of its namespace, remains its own.
+    /// Forwards signals to a child until it has ended. The child is not reaped, so that its process number, and with it the path
+    /// of its namespace, remains its own.
     pub(crate) fn forward_to(&self, child: Pid) -> Result<(), Error> {
         let failed = |errno| Error::io("wait for the command", errno);
-        // Plugins are started with this one let through: their own children are no affair of ours.
+        // Only blocked here, so that plugins do not inherit it: they may need it for their own children.
         let ended = SigSet::from(Signal::SIGCHLD);
         ended.thread_block().map_err(failed)?;
         let outcome = self.forward_until_ended(child).map_err(failed);
@@ -62,7 +61,7 @@ impl Signals {
 
     fn forward_until_ended(&self, child: Pid) -> nix::Result<()> {
         loop {
-            // In this order: an end that comes after the question has its SIGCHLD still to be polled.
+            // In this order: where the child ends after `has_ended`, poll returns because of its SIGCHLD.
             self.forward_arrived(child)?;
             if has_ended(child)? {
                 return Ok(());
@@ -77,8 +76,8 @@ impl Signals {
     fn forward_arrived(&self, child: Pid) -> nix::Result<()> {
         while let Some(arrived) = self.queue.read_signal()? {
             let signal = Signal::try_from(i32::try_from(arrived.ssi_signo).unwrap_or_default())?;
-            // Ctrl-C and Ctrl-\ go from the terminal to every process of the foreground, the command among them; a
-            // positive code says that the kernel sent it (sigaction(2)). Handed on it would arrive twice.
+            // The terminal sends Ctrl-C and Ctrl-\ to every process in the foreground, also to the command, where it would
+            // arrive twice. A positive code means that the kernel sent the signal (sigaction(2)).
             let from_keyboard = arrived.ssi_code > 0 && matches!(signal, Signal::SIGINT | Signal::SIGQUIT);
             if signal != Signal::SIGCHLD && !from_keyboard {
                 kill(child, signal)?;
@@ -93,7 +92,7 @@ fn has_ended(child: Pid) -> nix::Result<bool> {
     waitid(Id::Pid(child), flags).map(|status| status != WaitStatus::StillAlive)
 }
 
-/// Ends a child and waits until it has ended, and leaves it unreaped.
+/// Kills a child and waits until it has ended, but does not reap it.
 pub(crate) fn end(child: Pid) {
     // Both calls fail only where there is no such child, and then it has ended.
     let _ = kill(child, Signal::SIGKILL);

@@ -30,8 +30,8 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     let _lock = runtime.lock_shared()?;
     let _hold = runtime.hold(&attachment.container_id)?;
     let kept = runtime.cache.read(&attachment).map_err(Error::contract(doing.as_str()))?;
-    // A second ADD would fail and then be undone, and the first one's work with it. An entry without the interface is
-    // from a namespace that had this path before.
+    // A second ADD would fail, and undoing it would remove the attachment. An entry without the interface is from another
+    // namespace that had this path.
     if kept.is_some() && namespace.socket()?.get_link(attachment.ifname.as_str())?.is_some() {
         let cure = format!("`cleat del {} …` removes it first", attachment.network);
         return Err(Error::refused(format!("add {attachment}"), "the interface is there already", cure));

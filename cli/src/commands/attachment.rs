@@ -27,16 +27,12 @@ impl AttachmentOptions {
         netns: Option<&Path>,
         environment: &Environment,
     ) -> Result<Attachment, Error> {
-        let container_id = match (&self.id, netns) {
-            (Some(id), _) => container_id::new(id.as_str())?,
-            // The command line demands the one or the other.
-            (None, netns) => container_id::for_namespace(netns.unwrap_or(Path::new("")))?,
+        let container_id = match &self.id {
+            Some(id) => container_id::new(id.as_str())?,
+            // The command line demands one of the two.
+            None => container_id::for_namespace(netns.unwrap_or(Path::new("")))?,
         };
-        Ok(Attachment { network: network_name(network)?, container_id, ifname: environment.ifname()? })
+        let network = NetworkName::new(network).map_err(Error::contract("name network"))?;
+        Ok(Attachment { network, container_id, ifname: environment.ifname()? })
     }
-}
-
-/// The name of a network, checked.
-pub(super) fn network_name(text: &str) -> Result<NetworkName, Error> {
-    NetworkName::new(text).map_err(Error::contract("name network"))
 }

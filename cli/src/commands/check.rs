@@ -1,20 +1,21 @@
 //! `cleat check`: compares attachments with what was set up, one as `cnitool` does, or all.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use cni::Attachment;
-use serde_json::{Value, json};
+use bridge::Bridge;
+use cni::Plugin;
 
 use super::attachment::AttachmentOptions;
-use super::clash::Clashes;
+use super::verdict::{BROKEN, GONE, OK, UNKNOWN, Verdict};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
 use crate::netns;
-use crate::network::obstacles;
-use crate::output::{BAD, Cell, FAINT, Form, GOOD, Table};
-use crate::runtime::Runtime;
+use crate::network::{obstacles, text};
+use crate::output::{Form, Table};
+use crate::runtime::{Making, Runtime};
 
 /// The arguments of `cleat check`.
 #[derive(Debug, clap::Args)]
@@ -41,30 +42,27 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
     let is_meant = |attached: &&Attached| {
         args.network.as_deref().is_none_or(|network| network == attached.attachment.network.as_str())
     };
-    let (mut all, mut clashes) = (Vec::new(), Clashes::default());
-    for attached in inventory.attachments.iter().filter(is_meant) {
-        let state = match state(&runtime, attached) {
-            State::Well(_) => {
-                let mut notes = inventory.notes(attached);
-                notes.extend(clashes.note(&runtime, attached));
-                State::Well(notes.join("; "))
-            }
-            other => other,
-        };
-        all.push((attached, state));
+    let mut all: Vec<Verdict<'_>> =
+        inventory.attachments.iter().filter(is_meant).map(|attached| check(&runtime, attached)).collect();
+    let mut clashes = HashMap::new();
+    for verdict in all.iter_mut().filter(|verdict| verdict.state == OK) {
+        let mut notes = inventory.notes(verdict.attached);
+        let network = &verdict.attached.attachment.network;
+        notes.extend(clashes.entry(network).or_insert_with(|| clash(&runtime, verdict.attached)).clone());
+        verdict.why = notes.join("; ");
     }
     if args.network.is_none() {
-        // That of containerd's pods is of a version without CHECK: a row for each pod would tell nothing.
-        all.retain(|(attached, state)| !(attached.is_loopback() && matches!(state, State::Unknown(_))));
+        // The loopback networks of containerd's pods are of a version without CHECK: a row for each pod would be noise.
+        all.retain(|verdict| !(verdict.attached.is_loopback() && verdict.state == UNKNOWN));
     }
-    args.form.show(|| all.iter().map(object).collect::<Vec<_>>(), || table(&all))?;
-    // What drops all of a network's packets is none of an attachment's faults.
+    args.form.show(|| all.iter().map(Verdict::object).collect::<Vec<_>>(), || table(&all))?;
+    // What drops all packets of a network is no fault of an attachment.
     let networks = inventory
         .networks
         .iter()
-        .filter(|list| all.iter().any(|(attached, _)| attached.attachment.network == list.name));
+        .filter(|list| all.iter().any(|verdict| verdict.attached.attachment.network == list.name));
     let is_dead = networks.filter(|list| obstacles::tell(&runtime.chain(list))).count() > 0;
-    let is_broken = is_dead || all.iter().any(|(_, state)| matches!(state, State::Broken(_)));
+    let is_broken = is_dead || all.iter().any(|verdict| verdict.state == BROKEN);
     Ok(if is_broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -83,85 +81,56 @@ fn one(args: &Args, network: &str, environment: &Environment, runtime: &Runtime<
         .map_err(Error::contract(format!("check {attachment}")))
 }
 
-/// What came out.
-enum State {
-    /// Everything is as it was set up; with what the container could not be given all the same.
-    Well(String),
-    /// Something differs.
-    Broken(String),
-    /// The container has gone without its attachment being removed.
-    Gone,
-    /// There is nothing to compare with, and why.
-    Unknown(String),
-}
-
-fn state(runtime: &Runtime<'_>, attached: &Attached) -> State {
+fn check<'a>(runtime: &Runtime<'_>, attached: &'a Attached) -> Verdict<'a> {
+    let verdict = |state, why| Verdict { attached, state, why };
     if attached.is_gone() {
-        return State::Gone;
+        return verdict(GONE, "`cleat gc` removes what is left of it".to_owned());
     }
-    let making = match attached.making() {
-        None => {
-            let reason = "no result is kept: another program has it in a cache of its own";
-            return State::Unknown(attached.damage.clone().unwrap_or_else(|| reason.to_owned()));
-        }
-        Some(Err(error)) => return State::Unknown(error.to_string()),
-        Some(Ok(making)) => making,
+    let making = match comparable(runtime, attached) {
+        Ok(making) => making,
+        Err(reason) => return verdict(UNKNOWN, reason),
     };
-    if let Err(reason) = making.expect_check() {
-        return State::Unknown(reason.to_owned());
-    }
-    if let Err(reason) = attached.expect_comparable(&making) {
-        return State::Unknown(reason);
-    }
-    let chain = runtime.chain(&making.list);
-    if let Some(absent) = chain.absent() {
-        return State::Unknown(absent.to_string());
-    }
-    let checked = chain.check(&making.parameters(&attached.attachment));
-    checked.map_or_else(|error| State::Broken(error.to_string()), |()| State::Well(String::new()))
-}
-
-impl State {
-    fn word(&self) -> &'static str {
-        match self {
-            Self::Well(_) => "ok",
-            Self::Broken(_) => "broken",
-            Self::Gone => "gone",
-            Self::Unknown(_) => "unknown",
-        }
-    }
-
-    fn reason(&self) -> &str {
-        match self {
-            Self::Well(reason) | Self::Broken(reason) | Self::Unknown(reason) => reason,
-            Self::Gone => "`cleat gc` removes what is left of it",
-        }
+    match runtime.chain(&making.list).check(&making.parameters(&attached.attachment)) {
+        Ok(()) => verdict(OK, String::new()),
+        Err(error) => verdict(BROKEN, error.to_string()),
     }
 }
 
-fn table(all: &[(&Attached, State)]) -> Table {
-    let mut table = Table::new(&["NETWORK", "NAME", "CONTAINER ID", "INTERFACE", "STATE", "WHY"]);
-    for (attached, state) in all {
-        let style = match state {
-            State::Well(_) => GOOD,
-            State::Broken(_) => BAD,
-            State::Gone | State::Unknown(_) => FAINT,
-        };
-        table.row([
+/// How an attachment was made; or why it cannot be compared with that.
+fn comparable(runtime: &Runtime<'_>, attached: &Attached) -> Result<Making, String> {
+    let Some(making) = attached.making() else {
+        let reason = "no result is kept: another program has it in a cache of its own";
+        return Err(attached.damage.clone().unwrap_or_else(|| reason.to_owned()));
+    };
+    let making = making.map_err(|error| error.to_string())?;
+    making.expect_check()?;
+    attached.expect_comparable(&making)?;
+    match runtime.chain(&making.list).absent() {
+        Some(absent) => Err(absent.to_string()),
+        None => Ok(making),
+    }
+}
+
+/// The link of the host that has addresses of the attachment's network; `None` where there is none, or nothing can be said.
+fn clash(runtime: &Runtime<'_>, attached: &Attached) -> Option<String> {
+    let making = Making::of(attached.entry.clone()?).ok()?;
+    making.list.plugins.first().filter(|plugin| text(plugin, "type") == Bridge::NAME)?;
+    let parameters = making.parameters(&attached.attachment);
+    let (request, _) = runtime.chain(&making.list).request(0, &parameters).ok()?;
+    bridge::clash(&request).ok().flatten()
+}
+
+fn table(all: &[Verdict<'_>]) -> Table {
+    let row = |verdict: &Verdict<'_>| {
+        let attached = verdict.attached;
+        [
             attached.attachment.network.as_str().into(),
             attached.called().into(),
             attached.short_id().into(),
             attached.attachment.ifname.as_str().into(),
-            Cell::styled(state.word(), style),
-            state.reason().into(),
-        ]);
-    }
-    table
-}
-
-fn object((attached, state): &(&Attached, State)) -> Value {
-    let Attachment { network, container_id, ifname } = &attached.attachment;
-    json!({"network": network.as_str(), "id": container_id.as_str(), "name": attached.name(),
-        "namespace": attached.namespace,
-        "interface": ifname.as_str(), "state": state.word(), "why": state.reason()})
+            verdict.cell(),
+            verdict.why.as_str().into(),
+        ]
+    };
+    Table::of(["NETWORK", "NAME", "CONTAINER ID", "INTERFACE", "STATE", "WHY"], all.iter().map(row))
 }

@@ -1,4 +1,4 @@
-//! `cleat conf`: what can be said of network configurations without making an attachment.
+//! `cleat conf`: checks network configurations without making an attachment.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,7 +17,7 @@ const CODES: &str = "The exit code is 0 where nothing is wrong, and 1 otherwise.
 /// What to do with configurations.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
-    /// Check keys, values, plugins and subnets, and tell each mistake with its place
+    /// Check keys, values, plugins and subnets, and print each mistake with its place
     #[command(after_help = CODES)]
     Check(CheckArgs),
 }
@@ -69,18 +69,15 @@ fn files(named: &[PathBuf], environment: &Environment) -> Result<Vec<PathBuf>, E
         }
         return Ok(files);
     }
-    let mut files = Vec::new();
-    for path in named {
-        if path.is_dir() { files.extend(all(path)?) } else { files.push(path.clone()) }
-    }
-    Ok(files)
+    let files = named.iter().map(|path| if path.is_dir() { all(path) } else { Ok(vec![path.clone()]) });
+    Ok(files.collect::<Result<Vec<_>, _>>()?.concat())
 }
 
-/// Where this host has routes to, and by which link. The default route is everybody's.
+/// The destinations of this host's routes, but for default routes, and the link of each.
 fn routes() -> Result<Vec<(IpNetwork, String)>, Error> {
     let mut socket = Socket::open()?;
     let mut routes = Vec::new();
-    // The main table (`RT_TABLE_MAIN`, linux/rtnetlink.h): that of local addresses says the same again.
+    // Only the main table (`RT_TABLE_MAIN`, linux/rtnetlink.h): that of local addresses has the same again.
     let is_main = |route: &Route| route.table.is_none_or(|table| table == 254);
     for route in socket.all_routes()?.into_iter().filter(is_main) {
         let Some(link) = route.oif.map(|index| socket.get_link_by_index(index)).transpose()?.flatten() else {
@@ -93,7 +90,7 @@ fn routes() -> Result<Vec<(IpNetwork, String)>, Error> {
     Ok(routes)
 }
 
-/// Link-local and group addresses, which each link has for itself.
+/// Link-local and multicast addresses, which are routed on every link.
 fn is_of_every_link(dst: IpNetwork) -> bool {
     match dst {
         IpNetwork::V4(dst) => dst.ip().is_link_local() || dst.ip().is_multicast(),

@@ -20,7 +20,7 @@ pub(crate) struct Args {
     options: AttachmentOptions,
 }
 
-/// Removes the attachment with the configuration that it was made with; one that is not there is removed already.
+/// Removes the attachment with the configuration that it was made with. That it does not exist is no error.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
     let netns = args.netns.as_deref().map(netns::absolute).transpose()?;
     let attachment = args.options.attachment(&args.network, netns.as_deref(), environment)?;
@@ -28,8 +28,5 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     let _lock = runtime.lock_shared()?;
     let _hold = runtime.hold(&attachment.container_id)?;
     let making = runtime.recall_to_remove(&attachment, netns.as_deref())?;
-    runtime
-        .chain(&making.list)
-        .del(&making.parameters(&attachment))
-        .map_err(Error::contract(format!("remove {attachment}")))
+    runtime.del(&making, &attachment)
 }

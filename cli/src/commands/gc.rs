@@ -1,23 +1,23 @@
 //! `cleat gc`: removes what is left of attachments whose namespace has gone.
 //!
-//! Unlike `cnitool gc`, which names no valid attachment and so removes every one, this keeps all whose namespace lives: as
-//! the caches say, and as the kernel shows where they say nothing, or cannot be read.
+//! `cnitool gc` names no valid attachment, and so removes every one. This keeps all attachments whose namespace lives, by what
+//! the caches say, or by what the kernel shows where they say nothing or cannot be read.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use cni::cache::Entry;
 use cni::{Attachment, NetworkList};
-use serde_json::json;
+use serde::Serialize;
 
-use super::leases::Holders;
+use super::View;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory, Kept, Kernel};
 use crate::netns::Life;
 use crate::network::leases;
-use crate::output::{self, Form, Table};
+use crate::output::{self, Cell, Table};
 use crate::runs;
-use crate::runtime::{CacheFolder, Making, Runtime};
+use crate::runtime::{Making, Runtime};
 
 const CAUTION: &str = "Plugins remove everything of a network but what is in the result cache or registered by name with a \
 namespace that lives, and what the kernel shows to lead to one, whichever program made it. What a damaged file of the \
@@ -29,35 +29,30 @@ cache may be of is kept, until the file is removed.";
 pub(crate) struct Args {
     /// Name of the network [default: all of them, and then --force is needed to do it]
     network: Option<String>,
-    /// Taken as cnitool takes it, and not used
+    /// Ignored; accepted because cnitool has it
     #[arg(value_name = "NETNS")]
     _netns: Option<PathBuf>,
     /// Remove what was found on all networks
     #[arg(short, long, visible_alias = "yes")]
     force: bool,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    cache: CacheFolder,
+    view: View,
 }
 
-/// One network, or all of them; all are only looked at, unless forced.
+/// One network, or all. Without --force, nothing is removed from all of them.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
-    let runtime = Runtime::new(environment, &args.cache);
-    if let Some(network) = &args.network {
-        let list = runtime.find(network)?;
-        let _lock = runtime.lock_exclusive()?;
-        runs::sweep()?;
-        let inventory = Inventory::read(&runtime)?;
-        let kernel = Kernel::at_rest()?;
-        let kept = inventory.survivors(&kernel, &list)?;
-        tell_kept(inventory.members_of(list.name.as_str()));
-        tell_survivors(&kept);
-        return collect(&runtime, &inventory, &list, &kept);
-    }
+    let runtime = Runtime::new(environment, &args.view.cache);
+    let one = args.network.as_ref().map(|network| runtime.find(network)).transpose()?;
     let _lock = runtime.lock_exclusive()?;
     let inventory = Inventory::read(&runtime)?;
     let kernel = Kernel::at_rest()?;
+    if let Some(list) = one {
+        runs::sweep()?;
+        let kept = inventory.survivors(&kernel, &list)?;
+        tell_unknown(inventory.members_of(list.name.as_str()));
+        tell_survivors(&kept);
+        return collect(&runtime, &inventory, &list, &kept);
+    }
     let mut errors = Vec::new();
     let mut survivors: Vec<(&NetworkList, Vec<Kept>)> = Vec::new();
     for list in &inventory.networks {
@@ -67,23 +62,18 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         }
     }
     let left = left(&inventory, &survivors)?;
-    let objects = || -> Vec<_> {
-        left.iter()
-            .map(|left| json!({"network": left.network, "what": left.what, "whose": left.whose}))
-            .collect()
-    };
     let kept: Vec<Kept> = survivors.iter().flat_map(|(_, kept)| kept.iter().cloned()).collect();
-    if args.form.is_json() {
-        output::json(&objects())?;
+    if args.view.form.is_json() {
+        output::json(&left)?;
         tell_survivors(&kept);
     } else if kept.is_empty() {
         output::tables(&[table(&left)])?;
     } else {
         output::tables(&[table(&left), table_of_kept(&kept)])?;
     }
-    tell_kept(&inventory.attachments);
+    tell_unknown(&inventory.attachments);
     if !args.force {
-        if !left.is_empty() && !args.form.is_json() {
+        if !left.is_empty() && !args.view.form.is_json() {
             output::tell("cleat: nothing was removed: --force does it\n");
         }
         return Error::all(errors);
@@ -92,7 +82,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     runs::sweep()?;
     errors
         .extend(survivors.iter().filter_map(|(list, kept)| collect(&runtime, &inventory, list, kept).err()));
-    // Of networks whose configuration has gone: there is no list to ask the plugins for the rest by.
+    // On networks without a configuration, there are no plugins to call with GC.
     let dead = inventory.attachments.iter().filter(|attached| attached.is_gone());
     for attached in dead.filter(|dead| inventory.network(dead.attachment.network.as_str()).is_none()) {
         errors.extend(remove_dead(&runtime, attached).err());
@@ -100,8 +90,8 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     Error::all(errors)
 }
 
-/// Removes a network's dead attachments with the configuration they were made with, then has the plugins look for the
-/// rest. What is in `kept` stays, besides what the inventory knows to live. The caller has the lock.
+/// Removes a network's dead attachments with the configuration they were made with, then calls the plugins with GC. What is in
+/// `kept` stays, and what lives as far as the inventory knows. The caller has the lock.
 pub(super) fn collect(
     runtime: &Runtime<'_>,
     inventory: &Inventory,
@@ -120,16 +110,16 @@ pub(super) fn collect(
                 Err(error) => errors.push(error),
             },
             Life::Unreadable(reason) => errors.push(Error::refused(
-                format!("tell whether the container of {} is over", attached.attachment),
+                format!("find out whether the container of {} has ended", attached.attachment),
                 reason.clone(),
                 "what it has was kept; try again",
             )),
         }
-        // What could not be removed is kept for the next time: forgetting it would leave the rest of it for good.
+        // What could not be removed is kept for the next time. Otherwise the rest of it would stay for ever.
         let Attachment { container_id, ifname, .. } = &attached.attachment;
         valid.push((container_id.clone(), ifname.clone()));
     }
-    // Which of several attachments a damaged file is of does not matter here.
+    // All attachments that a damaged file may be of are kept.
     let damaged = inventory.damaged.iter().flat_map(|file| file.candidates(&list.name));
     let further = kept.iter().map(|kept| kept.attachment.clone()).chain(damaged);
     valid.extend(further.map(|Attachment { container_id, ifname, .. }| (container_id, ifname)));
@@ -139,8 +129,8 @@ pub(super) fn collect(
     Error::all(errors)
 }
 
-/// Says of whom nobody knows whether they live. Loopback interfaces leave nothing.
-fn tell_kept<'a>(attachments: impl IntoIterator<Item = &'a Attached>) {
+/// Reports the attachments of which it is not known whether they live. Loopback interfaces leave nothing.
+fn tell_unknown<'a>(attachments: impl IntoIterator<Item = &'a Attached>) {
     for attached in attachments {
         if let Life::Unknown(reason) = &attached.life
             && !attached.is_loopback()
@@ -157,40 +147,34 @@ fn tell_survivors(kept: &[Kept]) {
 }
 
 fn table_of_kept(kept: &[Kept]) -> Table {
-    let mut table = Table::new(&["NETWORK", "KEPT", "OF", "WHY"]);
-    for Kept { attachment, reason } in kept {
-        table.row([
+    let row = |Kept { attachment, reason }: &Kept| {
+        [
             attachment.network.as_str().into(),
             format!("interface {}", attachment.ifname).into(),
             registry::short_id(attachment.container_id.as_str()).into(),
             reason.as_str().into(),
-        ]);
-    }
-    table
+        ]
+    };
+    Table::of(["NETWORK", "KEPT", "OF", "WHY"], kept.iter().map(row))
 }
 
 fn remove_dead(runtime: &Runtime<'_>, attached: &Attached) -> Result<(), Error> {
-    // DEL ignores a member without a cache entry: GC of the plugin that registered it removes it.
-    attached.entry.clone().map_or(Ok(()), |entry| remove(runtime, &attached.attachment, entry))
-}
-
-fn remove(runtime: &Runtime<'_>, attachment: &Attachment, entry: Entry) -> Result<(), Error> {
+    // A member without a cache entry is removed by GC of the plugin that registered it.
+    let Some(entry) = attached.entry.clone() else { return Ok(()) };
     // The path may lead to the namespace of another process by now, which no plugin may touch.
     let making = Making::within(entry, PathBuf::new())?;
-    runtime
-        .chain(&making.list)
-        .del(&making.parameters(attachment))
-        .map_err(Error::contract(format!("remove {attachment}")))
+    runtime.del(&making, &attached.attachment)
 }
 
-/// Something that nobody needs any more.
+/// Something of an attachment that is not needed any more.
+#[derive(Serialize)]
 struct Left {
     network: String,
     what: String,
     whose: String,
 }
 
-/// What can be seen of it without asking the plugins: dead attachments, and leases of nobody.
+/// What can be found without calling the plugins: dead attachments, and leases without an attachment.
 fn left(inventory: &Inventory, survivors: &[(&NetworkList, Vec<Kept>)]) -> Result<Vec<Left>, Error> {
     let dead = inventory.attachments.iter().filter(|attached| attached.is_gone());
     let mut all: Vec<Left> = dead
@@ -201,17 +185,12 @@ fn left(inventory: &Inventory, survivors: &[(&NetworkList, Vec<Kept>)]) -> Resul
         })
         .collect();
     for (list, kept) in survivors {
-        let holders = Holders::of(inventory.members_of(list.name.as_str()));
-        let of_damaged: Vec<Attachment> =
-            inventory.damaged.iter().flat_map(|file| file.candidates(&list.name)).collect();
-        let known = || {
-            let members = inventory.members_of(list.name.as_str()).map(|attached| &attached.attachment);
-            members.chain(kept.iter().map(|kept| &kept.attachment)).chain(&of_damaged)
-        };
-        let is_known = |id: &str| known().any(|known| known.container_id.as_str() == id);
-        let stale = leases(list)?.into_iter().flat_map(|set| set.used);
-        let stale = stale.filter(|lease| holders.living(lease).is_none() && !is_known(&lease.container_id));
-        all.extend(stale.map(|lease| Left {
+        let members = inventory.members_of(list.name.as_str()).map(|attached| attached.attachment.clone());
+        let known = members.chain(kept.iter().map(|kept| kept.attachment.clone()));
+        let known = known.chain(inventory.damaged.iter().flat_map(|file| file.candidates(&list.name)));
+        let known: BTreeSet<String> = known.map(|known| known.container_id.to_string()).collect();
+        let leases = leases(list)?.into_iter().flat_map(|set| set.used);
+        all.extend(leases.filter(|lease| !known.contains(&lease.container_id)).map(|lease| Left {
             network: list.name.to_string(),
             what: format!("lease of {}", lease.address),
             whose: registry::short_id(&lease.container_id),
@@ -221,9 +200,6 @@ fn left(inventory: &Inventory, survivors: &[(&NetworkList, Vec<Kept>)]) -> Resul
 }
 
 fn table(left: &[Left]) -> Table {
-    let mut table = Table::new(&["NETWORK", "LEFT", "OF"]);
-    for left in left {
-        table.row([left.network.as_str().into(), left.what.as_str().into(), left.whose.as_str().into()]);
-    }
-    table
+    let row = |left: &Left| [&left.network, &left.what, &left.whose].map(Cell::from);
+    Table::of(["NETWORK", "LEFT", "OF"], left.iter().map(row))
 }

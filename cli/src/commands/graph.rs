@@ -24,7 +24,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     let runtime = Runtime::new(environment, &args.cache);
     let inventory = Inventory::read(&runtime)?;
     for network in &args.networks {
-        // A network that is known by its members alone is one as well.
+        // A network without a configuration, but with attachments, counts as well.
         if inventory.members_of(network).next().is_none() {
             runtime.find(network)?;
         }

@@ -1,7 +1,7 @@
 //! `cleat init`: the first process of a container, started by `cleat run` alone.
 //!
-//! It makes the namespaces, waits until the network is there, and becomes the command. Whatever goes wrong is reported
-//! to `cleat run`, which tells the user.
+//! It makes the namespaces, waits until the networks are attached, and executes the command. Errors are reported to `cleat run`,
+//! which prints them.
 
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -21,7 +21,7 @@ use nix::unistd::sethostname;
 
 use crate::error::Error;
 use crate::handshake::{self, Go, Report};
-use crate::mounts::HOSTS;
+use crate::mounts;
 use crate::signals::Signals;
 
 /// The arguments of `cleat init`.
@@ -44,36 +44,30 @@ pub(crate) struct Args {
     command: Vec<OsString>,
 }
 
-/// Becomes the command, or reports why not.
+/// Executes the command, or reports why it could not.
 pub(crate) fn execute(args: &Args) -> ExitCode {
-    let Ok(mut report) = handshake::inherit(args.report, File::options().write(true)) else {
+    let Ok(mut report) = handshake::inherit(args.report, "reports", File::options().write(true)) else {
         return ExitCode::FAILURE;
     };
-    let error = match become_command(args, &mut report) {
-        Ok(never) => match never {},
-        Err(error) => error,
-    };
-    let code = error.exit_code();
-    let failure = Report::Failed { message: error.to_string(), cure: error.cure(), code };
-    // Where the pipe is broken `cleat run` has gone, and nobody is left to tell.
-    let _ = handshake::send(&mut report, &failure);
-    ExitCode::from(code)
+    let Err(error) = become_command(args, &mut report);
+    // Where the pipe is broken, `cleat run` has ended.
+    let _ = handshake::send(&mut report, &Report::Err((&error).into()));
+    ExitCode::from(error.exit_code())
 }
 
 fn become_command(args: &Args, report: &mut File) -> Result<Infallible, Error> {
-    // `cleat run` cannot be outlived, however it ends. Where it has ended already, the orders do below.
+    // This process is killed when `cleat run` ends. Where that has ended already, reading the orders fails below.
     set_pdeathsig(Signal::SIGKILL).map_err(|errno| Error::io("follow cleat to its end", errno))?;
-    let orders = handshake::inherit(args.orders, File::options().read(true))
-        .map_err(|error| Error::io("open pipe of orders", error))?;
+    let orders = handshake::inherit(args.orders, "orders", File::options().read(true))?;
     Signals::release()?;
     make_namespaces(&args.hostname, args.host_network)?;
-    let ready = Report::Ready { netns: own_netns()? };
-    handshake::send(report, &ready).map_err(|error| Error::io("report to cleat", error))?;
+    handshake::send(report, &Report::Ok(own_netns()?))
+        .map_err(|error| Error::io("report to cleat", error))?;
     let go: Go = handshake::receive(&mut BufReader::new(orders))
         .and_then(|go| go.ok_or(io::ErrorKind::UnexpectedEof.into()))
         .map_err(|error| Error::io("wait for orders of cleat", error))?;
     if let Some(hosts) = &go.hosts {
-        mount_hosts(hosts)?;
+        mounts::bind_hosts(hosts).map_err(mounts::failed(hosts))?;
     }
     Err(run(&args.command, go.env))
 }
@@ -82,8 +76,8 @@ fn make_namespaces(hostname: &str, on_host: bool) -> Result<(), Error> {
     let network = if on_host { CloneFlags::empty() } else { CloneFlags::CLONE_NEWNET };
     unshare(network | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS)
         .map_err(|errno| Error::io("make network, mount and UTS namespaces", errno))?;
-    // As the slave of the host's, the tree shows nothing of ours to the host; and what the host unmounts goes here too,
-    // instead of being held until the command ends.
+    // As slaves of the host's, the mounts here are not visible on the host; and what the host unmounts is unmounted here too,
+    // instead of being busy until the command ends.
     let none = None::<&str>;
     mount(none, "/", none, MsFlags::MS_SLAVE | MsFlags::MS_REC, none)
         .map_err(|errno| Error::io("keep mounts of the container from the host", errno))?;
@@ -92,30 +86,24 @@ fn make_namespaces(hostname: &str, on_host: bool) -> Result<(), Error> {
         return Ok(());
     }
     let mut socket = Socket::open()?;
-    match socket.get_link("lo")? {
-        Some(loopback) => Ok(socket.set_up(loopback.index)?),
-        None => Ok(()),
+    if let Some(loopback) = socket.get_link("lo")? {
+        socket.set_up(loopback.index)?;
     }
+    Ok(())
 }
 
-/// The path of this process's namespace. Its number is read from the file system, as the process may know itself
-/// by another one: it depends on the PID namespace for which /proc was mounted.
+/// The path of this process's namespace. The process number is that in /proc, which may have been mounted for another PID
+/// namespace than that of this process.
 fn own_netns() -> Result<PathBuf, Error> {
     let number = fs::read_link("/proc/self").map_err(|error| Error::io("read /proc/self", error))?;
     Ok(Path::new("/proc").join(number).join("ns/net"))
 }
 
-fn mount_hosts(hosts: &Path) -> Result<(), Error> {
-    let none = None::<&str>;
-    mount(Some(hosts), HOSTS, none, MsFlags::MS_BIND, none)
-        .map_err(|errno| Error::io(format!("mount hosts file {} over {HOSTS}", hosts.display()), errno))
-}
-
-/// Executes the command in this process's place; returns why that did not work.
+/// Executes the command in place of this process; returns why that failed.
 #[expect(clippy::disallowed_methods, reason = "nothing is spawned: this process becomes the command")]
 fn run(command: &[OsString], env: Vec<(String, String)>) -> Error {
-    let (program, args) =
-        command.split_first().map_or((OsString::new(), command), |(program, args)| (program.clone(), args));
-    let source = Command::new(&program).args(args).envs(env).exec();
+    // The command line demands one word at least.
+    let program = command.first().cloned().unwrap_or_default();
+    let source = Command::new(&program).args(command.iter().skip(1)).envs(env).exec();
     Error::Execute { program, source }
 }

@@ -1,18 +1,19 @@
 //! `cleat inspect`: a container's networks, addresses, ports and links; as JSON in the shape of `docker inspect`.
 
-use std::net::IpAddr;
-
+use cni::Ip;
+use registry::Member;
 use serde_json::{Map, Value, json};
 
+use super::View;
 use crate::age;
 use crate::docker;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
 use crate::network::id;
-use crate::output::{self, Form, Table};
+use crate::output::{self, Table};
 use crate::runs::{self, Record, Run};
-use crate::runtime::{CacheFolder, Runtime};
+use crate::runtime::Runtime;
 
 /// The arguments of `cleat inspect`.
 #[derive(Debug, clap::Args)]
@@ -21,102 +22,64 @@ pub(crate) struct Args {
     #[arg(required = true)]
     containers: Vec<String>,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    cache: CacheFolder,
+    view: View,
 }
 
 /// Describes each one.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
-    let inventory = Inventory::read(&Runtime::new(environment, &args.cache))?;
-    let found = args.containers.iter().map(|container| Subject::find(&inventory, container));
-    let containers = found.collect::<Result<Vec<_>, _>>()?;
-    if args.form.is_json() {
-        let objects = containers.iter().map(Subject::object).collect::<Result<Vec<_>, _>>()?;
-        return output::json(&objects);
-    }
-    let tables = containers.iter().map(Subject::table);
-    output::tables(&tables.collect::<Result<Vec<_>, _>>()?)
+    let inventory = Inventory::read(&Runtime::new(environment, &args.view.cache))?;
+    let described = args.containers.iter().map(|container| describe(&inventory, container));
+    let (tables, objects): (Vec<_>, Vec<_>) = described.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    if args.view.form.is_json() { output::json(&objects) } else { output::tables(&tables) }
 }
 
-/// What is described.
-enum Subject<'a> {
-    /// A container on networks.
-    Attached(Vec<&'a Attached>),
-    /// One of `cleat run` that runs on none.
-    Alone(Box<Run>),
-}
-
-impl<'a> Subject<'a> {
-    fn find(inventory: &'a Inventory, container: &str) -> Result<Self, Error> {
-        match inventory.container(container) {
-            Err(error @ Error::NoContainer { .. }) => {
-                runs::running(container)?.map(|run| Self::Alone(Box::new(run))).ok_or(error)
-            }
-            found => found.map(Self::Attached),
-        }
-    }
-
-    fn object(&self) -> Result<Value, Error> {
-        match self {
-            Self::Attached(attachments) => Ok(object(attachments)),
-            Self::Alone(run) => object_alone(run),
-        }
-    }
-
-    fn table(&self) -> Result<Table, Error> {
-        match self {
-            Self::Attached(attachments) => Ok(table(attachments)),
-            Self::Alone(run) => table_alone(run),
-        }
+fn describe(inventory: &Inventory, container: &str) -> Result<(Table, Value), Error> {
+    match inventory.container(container) {
+        Err(error @ Error::NoContainer { .. }) => alone(&runs::running(container)?.ok_or(error)?),
+        found => found.map(|attachments| (table(&attachments), object(&attachments))),
     }
 }
 
-/// The network that is none, where it was started on one.
-fn no_network(run: &Run) -> Result<Option<String>, Error> {
-    Ok(run.record.spec()?.no_network().map(str::to_owned))
-}
-
-fn table_alone(run: &Run) -> Result<Table, Error> {
-    let Record { container_id, name, created, .. } = &run.record;
-    let pairs = [
-        ("Name", name.clone().unwrap_or_else(|| registry::short_id(container_id))),
-        ("ID", container_id.clone()),
-        ("Runtime", "cleat".to_owned()),
-        ("Namespace", run.netns().unwrap_or_default().display().to_string()),
-        ("Network", no_network(run)?.unwrap_or_else(|| "none".to_owned())),
-        ("Since", age::timestamp(*created)),
-    ];
-    Ok(Table::of_pairs(pairs.map(|(name, value)| (name.to_owned(), value))))
-}
-
-fn object_alone(run: &Run) -> Result<Value, Error> {
+/// A container of `cleat run` that runs on no network.
+fn alone(run: &Run) -> Result<(Table, Value), Error> {
     let Record { container_id, name, created, networks, .. } = &run.record;
-    let short = registry::short_id(container_id);
-    let none = no_network(run)?;
-    // Docker has an endpoint for them all the same.
-    let all: Map<String, Value> =
-        none.iter().map(|name| (name.clone(), json!({"NetworkID": id(name), "IPAddress": ""}))).collect();
-    let hostname = run.record.spec()?.hostname.unwrap_or_else(|| short.clone());
-    Ok(json!({
+    let (short, since, spec) =
+        (registry::short_id(container_id), age::timestamp(*created), run.record.spec()?);
+    // `host` or `none`, unless it was started on a network. Docker has an endpoint for these, too.
+    let built_in = spec.no_network();
+    let name = name.as_ref().unwrap_or(&short);
+    let all: Map<String, Value> = built_in
+        .iter()
+        .map(|name| ((*name).to_owned(), json!({"NetworkID": id(name), "IPAddress": ""})))
+        .collect();
+    let object = json!({
         "Id": container_id,
-        "Created": age::timestamp(*created),
-        "Name": format!("/{}", name.as_ref().unwrap_or(&short)),
-        "Config": {"Hostname": hostname},
+        "Created": since,
+        "Name": format!("/{name}"),
+        "Config": {"Hostname": spec.hostname.as_ref().unwrap_or(&short)},
         "HostConfig": {
-            "NetworkMode": none.as_ref().or(networks.first()),
+            "NetworkMode": built_in.or(networks.first().map(String::as_str)),
             "PortBindings": {},
             "Links": [],
         },
         "NetworkSettings": {"SandboxKey": run.netns(), "Ports": {}, "Networks": all},
-    }))
+    });
+    let table = Table::of_pairs([
+        ("Name", name.clone()),
+        ("ID", container_id.clone()),
+        ("Runtime", "cleat".to_owned()),
+        ("Namespace", run.netns().unwrap_or_default().display().to_string()),
+        ("Network", built_in.unwrap_or("none").to_owned()),
+        ("Since", since),
+    ]);
+    Ok((table, object))
 }
 
 fn table(attachments: &[&Attached]) -> Table {
     let mut pairs = Vec::new();
-    let mut say = |name: &str, value: String| {
+    let mut say = |name: &'static str, value: String| {
         if !value.is_empty() {
-            pairs.push((name.to_owned(), value));
+            pairs.push((name, value));
         }
     };
     if let Some(first) = attachments.first() {
@@ -146,8 +109,8 @@ fn object(attachments: &[&Attached]) -> Value {
         return Value::Null;
     };
     let ports = || docker::ports(attachments.iter().flat_map(|attached| &attached.ports));
-    let exposed = attachments.iter().filter_map(|attached| attached.member.as_ref());
-    let exposed = exposed.flat_map(registry::Member::ports);
+    let members = attachments.iter().filter_map(|attached| attached.member.as_ref());
+    let exposed = members.flat_map(Member::ports);
     let exposed =
         exposed.flat_map(|range| range.numbers().map(move |port| format!("{port}/{}", range.protocol())));
     let mut all_ports: Map<String, Value> = exposed.map(|port| (port, Value::Null)).collect();
@@ -188,11 +151,9 @@ fn links(attachments: &[&Attached]) -> Vec<String> {
 fn network(attached: &Attached) -> Value {
     let of_family = |v4: bool| attached.ips().find(|ip| ip.address.is_ipv4() == v4);
     let (v4, v6) = (of_family(true), of_family(false));
-    let address = |ip: Option<&cni::Ip>| ip.map(|ip| ip.address.ip().to_string()).unwrap_or_default();
-    let gateway = |ip: Option<&cni::Ip>| {
-        ip.and_then(|ip| ip.gateway).as_ref().map(IpAddr::to_string).unwrap_or_default()
-    };
-    let prefix = |ip: Option<&cni::Ip>| ip.map(|ip| ip.address.prefix()).unwrap_or_default();
+    let address = |ip: Option<&Ip>| ip.map(|ip| ip.address.ip().to_string()).unwrap_or_default();
+    let gateway = |ip: Option<&Ip>| ip.and_then(|ip| ip.gateway).map(|ip| ip.to_string()).unwrap_or_default();
+    let prefix = |ip: Option<&Ip>| ip.map(|ip| ip.address.prefix()).unwrap_or_default();
     json!({
         "Links": attached.links(),
         "Aliases": attached.aliases(),

@@ -1,7 +1,7 @@
-//! `cleat logs`: what a container in the background wrote.
+//! `cleat logs`: the output of a container in the background.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Write};
 use std::thread;
 use std::time::Duration;
 
@@ -11,11 +11,8 @@ use crate::error::Error;
 use crate::output;
 use crate::runs::{self, Log, Part};
 
-/// How often a log that is followed is looked at.
-const PAUSE: Duration = Duration::from_millis(100);
-const CHUNK: usize = 64 << 10;
-/// The longest character of UTF-8, in bytes.
-const LONGEST: usize = 4;
+/// How often a log that is followed is read.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The arguments of `cleat logs`.
 #[derive(Debug, clap::Args)]
@@ -25,12 +22,12 @@ pub(crate) struct Args {
     /// Go on until the container ends
     #[arg(short, long)]
     follow: bool,
-    /// Let what was written steer the terminal: colours, and whatever else the command tells it to do
+    /// Print control characters as well: colours, and whatever else the output does to the terminal
     #[arg(long)]
     raw: bool,
 }
 
-/// Prints the log, to anything but a terminal byte for byte.
+/// Prints the log: byte for byte, unless to a terminal.
 pub(crate) fn execute(args: &Args) -> Result<(), Error> {
     let run = runs::find(&args.container)?;
     if !run.record.detached {
@@ -53,7 +50,7 @@ pub(crate) fn execute(args: &Args) -> Result<(), Error> {
         if !goes_on {
             return Ok(());
         }
-        thread::sleep(PAUSE);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
@@ -68,7 +65,8 @@ impl Reader {
     fn copy(&mut self, printer: &mut Printer<impl Write>) -> io::Result<()> {
         loop {
             if let Some((_, file)) = &mut self.current {
-                printer.copy(file)?;
+                io::copy(file, printer)?;
+                printer.flush()?;
             }
             let number = self.current.as_ref().map(|(part, _)| part.number);
             let parts = self.log.parts();
@@ -76,16 +74,16 @@ impl Reader {
             else {
                 return Ok(());
             };
-            // One file is written at a time: what is not in this one by now never will be.
+            // As there is a next file, nothing more is written to this one.
             if let Some((part, file)) = &mut self.current {
-                printer.copy(file)?;
+                io::copy(file, printer)?;
                 if next.number > part.number + 1 {
                     output::tell("cleat: more was written than the log keeps: some of it is missing here\n");
                 }
             }
             match next.open() {
                 Ok(file) => self.current = Some((next, file)),
-                // It has just been removed, as two newer ones are there.
+                // It has just been removed, as there are two newer ones.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -93,57 +91,46 @@ impl Reader {
     }
 }
 
-/// Prints bytes, to a terminal as text that steers nothing.
+/// Prints bytes; unless raw, as text without control characters.
 struct Printer<W> {
     output: W,
     is_raw: bool,
-    /// The beginning of a character whose end was not there yet.
+    /// The beginning of a character whose end has not been read yet.
     rest: Vec<u8>,
 }
 
-impl<W: Write> Printer<W> {
-    fn copy(&mut self, file: &mut File) -> io::Result<()> {
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => return self.output.flush(),
-                Ok(length) => self.print(&buffer[..length])?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    fn print(&mut self, bytes: &[u8]) -> io::Result<()> {
+impl<W: Write> Write for Printer<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.is_raw {
-            return self.output.write_all(bytes);
+            return self.output.write(bytes);
         }
         self.rest.extend_from_slice(bytes);
-        let bytes = std::mem::take(&mut self.rest);
-        let mut chunks = bytes.utf8_chunks().peekable();
+        let text = std::mem::take(&mut self.rest);
+        let mut chunks = text.utf8_chunks().peekable();
         while let Some(chunk) = chunks.next() {
             self.output.write_all(printable(chunk.valid()).as_bytes())?;
             let invalid = chunk.invalid();
-            if chunks.peek().is_none() && is_cut(invalid) {
+            // Without a length, the error is that the bytes end too early (`Utf8Error`).
+            let is_cut = std::str::from_utf8(invalid).is_err_and(|error| error.error_len().is_none());
+            if chunks.peek().is_none() && is_cut {
                 self.rest = invalid.to_vec();
             } else {
                 write!(self.output, "{}", invalid.escape_ascii())?;
             }
         }
-        Ok(())
+        Ok(bytes.len())
     }
 
-    fn end(&mut self) -> io::Result<()> {
-        write!(self.output, "{}", std::mem::take(&mut self.rest).escape_ascii())?;
+    fn flush(&mut self) -> io::Result<()> {
         self.output.flush()
     }
 }
 
-/// Whether bytes that are no character may become one with those to come.
-fn is_cut(bytes: &[u8]) -> bool {
-    !bytes.is_empty()
-        && bytes.len() < LONGEST
-        && std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
+impl<W: Write> Printer<W> {
+    fn end(&mut self) -> io::Result<()> {
+        write!(self.output, "{}", std::mem::take(&mut self.rest).escape_ascii())?;
+        self.output.flush()
+    }
 }
 
 #[cfg(test)]
@@ -153,7 +140,7 @@ mod tests {
     fn printed(parts: &[&[u8]], is_raw: bool) -> Vec<u8> {
         let mut printer = Printer { output: Vec::new(), is_raw, rest: Vec::new() };
         for part in parts {
-            printer.print(part).unwrap();
+            printer.write_all(part).unwrap();
         }
         printer.end().unwrap();
         printer.output

@@ -3,7 +3,6 @@
 mod add;
 mod attachment;
 mod check;
-mod clash;
 mod conf;
 mod del;
 mod gc;
@@ -23,6 +22,7 @@ mod run;
 mod status;
 mod stop;
 mod supervise;
+mod verdict;
 
 use std::process::ExitCode;
 
@@ -30,6 +30,8 @@ use clap::Subcommand;
 
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::output::{self, Form};
+use crate::runtime::CacheFolder;
 use crate::spec::Options;
 
 /// A verb with its arguments.
@@ -82,6 +84,21 @@ pub(crate) enum Verb {
     /// The first process of a container, which `run` starts
     #[command(hide = true)]
     Init(init::Args),
+}
+
+/// The options of verbs that list or describe something.
+#[derive(Debug, clap::Args)]
+struct View {
+    #[command(flatten)]
+    form: Form,
+    #[command(flatten)]
+    cache: CacheFolder,
+}
+
+/// Does something to each container, and prints the names of those with which it succeeded. Goes on after a failure.
+fn each(containers: &[String], act: impl Fn(&str) -> Result<(), Error>) -> Result<(), Error> {
+    let one = |container: &String| act(container).and_then(|()| output::text(&format!("{container}\n")));
+    Error::all(containers.iter().filter_map(|container| one(container).err()).collect())
 }
 
 impl Verb {

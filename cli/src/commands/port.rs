@@ -1,19 +1,20 @@
 //! `cleat port`: which ports of a container are published where, read back from the kernel.
 //!
-//! This is where a port that was chosen freely is seen. Written as `docker port` writes it.
+//! It shows which free port was chosen. The output is that of `docker port`.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use cni::Protocol;
 
+use super::View;
 use crate::docker;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::{Inventory, PortView};
-use crate::output::{self, Form};
+use crate::output;
 use crate::runs;
-use crate::runtime::{CacheFolder, Runtime};
+use crate::runtime::Runtime;
 
 /// The arguments of `cleat port`.
 #[derive(Debug, clap::Args)]
@@ -23,9 +24,7 @@ pub(crate) struct Args {
     /// Only where this port of the container is published
     port: Option<Port>,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    cache: CacheFolder,
+    view: View,
 }
 
 /// A port of a container.
@@ -40,20 +39,18 @@ impl FromStr for Port {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-        let number = number.parse().ok().filter(|number| *number != 0);
-        match (number, protocol.parse().ok()) {
-            (Some(number), Some(protocol)) => Ok(Self { number, protocol }),
-            (None, _) => {
-                Err(format!("{text:?} is no port: write 1 to 65535, and /udp or /sctp where it is not tcp"))
-            }
-            (_, None) => Err(format!("{protocol:?} is no protocol: tcp, udp and sctp are")),
-        }
+        let number = number.parse().ok().filter(|number| *number != 0).ok_or_else(|| {
+            format!("{text:?} is no port: write 1 to 65535, and /udp or /sctp where it is not tcp")
+        })?;
+        let protocol =
+            protocol.parse().map_err(|_| format!("{protocol:?} is no protocol: tcp, udp and sctp are"))?;
+        Ok(Self { number, protocol })
     }
 }
 
 /// Prints a line for each published port of the container.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
-    let runtime = Runtime::new(environment, &args.cache);
+    let runtime = Runtime::new(environment, &args.view.cache);
     let inventory = Inventory::read(&runtime)?;
     let attachments = match inventory.container(&args.container) {
         // A container on no network has no ports, but exists.
@@ -64,13 +61,12 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     if let Some(wanted) = args.port {
         ports.retain(|port| (port.container_port, port.protocol) == (wanted.number, wanted.protocol));
         if ports.is_empty() {
-            return Err(Error::NotPublished {
-                container: args.container.clone(),
-                port: format!("{}/{}", wanted.number, wanted.protocol),
-            });
+            let Port { number, protocol } = wanted;
+            let reason = format!("port {number}/{protocol} of container {} is not published", args.container);
+            return Err(Error::Argument { reason });
         }
     }
-    if args.form.is_json() {
+    if args.view.form.is_json() {
         return output::json(&docker::ports(ports));
     }
     output::text(&lines(&ports, args.port.is_some()))

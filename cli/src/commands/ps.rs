@@ -1,16 +1,20 @@
-//! `cleat ps`: the containers of every network, whichever runtime made them, with a row for each network that they are on.
+//! `cleat ps`: the containers of all runtimes, with a row for each network that they are on.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::View;
 use crate::age;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
-use crate::output::{BAD, Cell, FAINT, Form, Table};
-use crate::runs::{self, Run};
-use crate::runtime::{CacheFolder, Runtime};
+use crate::output::{BAD, Cell, FAINT, Table};
+use crate::runs::{self, Record, Run};
+use crate::runtime::Runtime;
+
+const HEADING: [&str; 8] =
+    ["CONTAINER ID", "NAME", "RUNTIME", "NETWORK", "INTERFACE", "ADDRESS", "PORTS", "AGE"];
 
 /// The arguments of `cleat ps`.
 #[derive(Debug, clap::Args)]
@@ -19,14 +23,12 @@ pub(crate) struct Args {
     #[arg(short, long)]
     all: bool,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    cache: CacheFolder,
+    view: View,
 }
 
 /// Lists them by network and container, then those of `cleat run` that are on no network.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
-    let inventory = Inventory::read(&Runtime::new(environment, &args.cache))?;
+    let inventory = Inventory::read(&Runtime::new(environment, &args.view.cache))?;
     let attachments = rows(&inventory.attachments);
     let (mut apart, mut ended) = (Vec::new(), Vec::new());
     for run in runs::all()? {
@@ -38,51 +40,39 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
             apart.push(run);
         }
     }
-    let alone: Vec<Run> = apart.into_iter().chain(ended).collect();
-    args.form.show(
-        || attachments.iter().copied().map(object).chain(alone.iter().map(object_alone)).collect::<Vec<_>>(),
+    apart.extend(ended);
+    args.view.form.show(
+        || attachments.iter().map(|it| object(it)).chain(apart.iter().map(object_alone)).collect::<Vec<_>>(),
         || {
-            let mut table = table(&attachments);
-            alone.iter().map(row_alone).for_each(|row| table.row(row));
-            table
+            let rows = attachments.iter().map(|it| row(it)).chain(apart.iter().map(row_alone));
+            Table::of(HEADING, rows)
         },
     )
 }
 
 /// A row each, but for the loopback interface of a container that has another one.
 fn rows(attachments: &[Attached]) -> Vec<&Attached> {
-    let (inner, outer): (Vec<_>, Vec<_>) = attachments.iter().partition(|attached| attached.is_loopback());
-    let ids: BTreeSet<&str> =
-        outer.iter().map(|attached| attached.attachment.container_id.as_str()).collect();
-    let lonely = inner.into_iter().filter(|lo| !ids.contains(lo.attachment.container_id.as_str()));
-    let mut rows: Vec<&Attached> = outer.iter().copied().chain(lonely).collect();
-    rows.sort_by(|one, other| one.attachment.cmp(&other.attachment));
-    rows
+    let others = attachments.iter().filter(|attached| !attached.is_loopback());
+    let ids: BTreeSet<_> = others.map(|attached| &attached.attachment.container_id).collect();
+    let is_shown = |it: &&Attached| !it.is_loopback() || !ids.contains(&it.attachment.container_id);
+    attachments.iter().filter(is_shown).collect()
 }
 
-fn table(attachments: &[&Attached]) -> Table {
-    let mut table =
-        Table::new(&["CONTAINER ID", "NAME", "RUNTIME", "NETWORK", "INTERFACE", "ADDRESS", "PORTS", "AGE"]);
-    for attached in attachments {
-        let ports: Vec<String> = attached.ports.iter().map(ToString::to_string).collect();
-        let age = attached.since.map(age::since).unwrap_or_default();
-        table.row([
-            attached.short_id().into(),
-            attached.called().into(),
-            Cell::styled(runtime(attached), FAINT),
-            attached.attachment.network.as_str().into(),
-            attached.attachment.ifname.as_str().into(),
-            attached.addresses().join(", ").into(),
-            ports.join(", ").into(),
-            if attached.is_gone() { Cell::styled("gone", BAD) } else { Cell::styled(age, FAINT) },
-        ]);
-    }
-    table
-}
-
-/// A word in every row: scripts count columns.
-fn runtime(attached: &Attached) -> &str {
-    if attached.caller.is_empty() { "-" } else { attached.caller }
+fn row(attached: &Attached) -> [Cell; 8] {
+    let ports: Vec<String> = attached.ports.iter().map(ToString::to_string).collect();
+    let age = attached.since.map(age::since).unwrap_or_default();
+    // A word in every row, as scripts count columns.
+    let runtime = if attached.caller.is_empty() { "-" } else { attached.caller };
+    [
+        attached.short_id().into(),
+        attached.called().into(),
+        Cell::styled(runtime, FAINT),
+        attached.attachment.network.as_str().into(),
+        attached.attachment.ifname.as_str().into(),
+        attached.addresses().join(", ").into(),
+        ports.join(", ").into(),
+        if attached.is_gone() { Cell::styled("gone", BAD) } else { Cell::styled(age, FAINT) },
+    ]
 }
 
 fn object(attached: &Attached) -> Value {
@@ -128,11 +118,11 @@ fn row_alone(run: &Run) -> [Cell; 8] {
 }
 
 fn object_alone(run: &Run) -> Value {
-    let record = &run.record;
-    if record.exit_code.is_some() {
-        return json!({"id": record.container_id, "name": record.name, "runtime": "cleat",
-            "networks": record.networks, "exitCode": record.exit_code, "command": record.command});
+    let Record { container_id, name, networks, exit_code, command, created, .. } = &run.record;
+    if exit_code.is_some() {
+        return json!({"id": container_id, "name": name, "runtime": "cleat", "networks": networks,
+            "exitCode": exit_code, "command": command});
     }
-    json!({"id": record.container_id, "name": record.name, "runtime": "cleat", "network": null, "interface": null,
-        "addresses": [], "ports": [], "gone": false, "since": age::timestamp(record.created)})
+    json!({"id": container_id, "name": name, "runtime": "cleat", "network": null, "interface": null,
+        "addresses": [], "ports": [], "gone": false, "since": age::timestamp(*created)})
 }

@@ -1,26 +1,27 @@
-//! `cleat repair`: what CHECK finds broken is put back, from what the runtimes' result cache says of it.
+//! `cleat repair`: repairs what CHECK finds broken, from what the runtimes' result cache has of it.
 //!
-//! The interface itself is put right in place, so that a container keeps its address and its connections. Plugins behind
-//! it that are known to complete their own work are called with ADD once more. Whatever is left needs DEL and ADD, which
-//! interrupts the container: that is done under `--force` alone, with the same addresses, and only where nothing stands
-//! against the ADD. What nobody can judge is left alone.
+//! The interface itself is repaired in place, so that a container keeps its address and its connections. Of the plugins after
+//! it, those that are known to complete their own work are called with ADD once more. Everything else needs DEL and ADD, which
+//! interrupts the container. That is done with `--force` only, with the same addresses, and only where nothing is known that
+//! would make ADD fail. An attachment that cannot be compared is left alone.
 
-mod anew;
-mod patient;
+mod attachment;
+mod recreate;
 
 use std::process::ExitCode;
 
-use cni::Attachment;
 use serde_json::{Value, json};
 
+use super::View;
+use super::verdict::{BROKEN, REPAIRED, UNKNOWN, Verdict};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
-use crate::output::{self, BAD, Cell, FAINT, Form, GOOD, Table};
-use crate::runtime::{CacheFolder, Runtime};
+use crate::output::{self, Table};
+use crate::runtime::Runtime;
 use crate::way_out;
 
-use patient::Patient;
+use attachment::Repair;
 
 /// The arguments of `cleat repair`.
 #[derive(Debug, clap::Args)]
@@ -34,14 +35,12 @@ pub(crate) struct Args {
     #[arg(short, long)]
     force: bool,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    cache: CacheFolder,
+    view: View,
 }
 
-/// Repairs what is broken, and tells it. The exit code is 1 where something is left.
+/// Repairs what is broken, and reports it. The exit code is 1 where something is left.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode, Error> {
-    let runtime = Runtime::new(environment, &args.cache);
+    let runtime = Runtime::new(environment, &args.view.cache);
     let _lock = runtime.lock_exclusive()?;
     let inventory = Inventory::read(&runtime)?;
     if args.force {
@@ -51,124 +50,101 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
         let network = attached.attachment.network.as_str();
         !attached.is_gone() && args.network.as_deref().is_none_or(|wanted| wanted == network)
     };
-    let mut all: Vec<Case<'_>> = inventory.attachments.iter().filter(is_meant).filter_map(Case::of).collect();
+    let (mut all, mut outcomes) = (Vec::new(), Vec::new());
+    for attached in inventory.attachments.iter().filter(is_meant) {
+        match repair(attached) {
+            Ok(repair) => all.extend(repair),
+            Err(why) => outcomes.push(Outcome::new(Verdict { attached, state: UNKNOWN, why })),
+        }
+    }
     if args.dry_run {
-        patients(&mut all).for_each(|patient| patient.look(&runtime));
+        for repair in &mut all {
+            repair.dry_run(&runtime);
+        }
     } else {
-        // A link may wait for another container to be put right first.
+        // A link may depend on another container that has to be repaired first.
         for _ in 0..2 {
-            patients(&mut all).for_each(|patient| patient.treat(&runtime));
+            for repair in &mut all {
+                repair.in_place(&runtime);
+            }
         }
         if args.force {
-            patients(&mut all).for_each(|patient| patient.make_anew(&runtime));
-            // Also of those whom what was made anew had to do with.
-            let well = patients(&mut all).filter(|patient| patient.left.is_empty());
-            well.for_each(|patient| patient.treat(&runtime));
+            for repair in &mut all {
+                repair.recreate(&runtime);
+            }
+            // Also those that depend on what was made anew.
+            all.iter_mut()
+                .filter(|repair| repair.left.is_empty())
+                .for_each(|repair| repair.in_place(&runtime));
         }
     }
     // A default route that was put back is behind those of the container's other networks.
-    for patient in patients(&mut all).filter(|patient| !patient.done.is_empty()) {
-        let Attached { attachment, netns, .. } = patient.attached;
+    for repair in all.iter_mut().filter(|repair| !repair.done.is_empty()) {
+        let Attached { attachment, netns, .. } = repair.attached;
         let ordered = way_out::put_in_order(&runtime, &attachment.container_id, netns);
-        patient.left.extend(ordered.err().map(|error| error.to_string()));
+        repair.left.extend(ordered.err().map(|error| error.to_string()));
     }
-    let is_left = patients(&mut all).any(|patient| !patient.left.is_empty());
-    let helps = patients(&mut all).any(|patient| !patient.left.is_empty() && !patient.is_the_hosts);
-    all.retain(Case::has_something_to_tell);
+    let helps = all.iter().any(|repair| !repair.left.is_empty() && !repair.is_the_hosts);
     if helps && !args.force && !args.dry_run {
         output::tell(
             "cleat: --force makes anew what is left, with the same addresses: this interrupts the container\n",
         );
     }
-    args.form.show(|| all.iter().map(Case::object).collect::<Vec<_>>(), || table(&all))?;
+    outcomes.extend(all.into_iter().filter_map(Outcome::of));
+    outcomes.sort_by_key(|outcome| &outcome.verdict.attached.attachment);
+    args.view.form.show(|| outcomes.iter().map(Outcome::object).collect::<Vec<_>>(), || table(&outcomes))?;
+    let is_left = outcomes.iter().any(|outcome| outcome.verdict.state == BROKEN);
     Ok(if is_left { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// An attachment, and what can be done about it.
-enum Case<'a> {
-    /// It is known how it was made, and where it is.
-    Patient(Box<Patient<'a>>),
-    /// It cannot be judged, and why: it is left alone.
-    Unknown(&'a Attached, String),
+/// The repair of an attachment; or why it cannot be compared. `None` for those of programs with a cache of their own, and for
+/// those of networks without CHECK.
+fn repair(attached: &Attached) -> Result<Option<Repair<'_>>, String> {
+    if let Some(damage) = &attached.damage {
+        return Err(damage.clone());
+    }
+    let making = attached.making().transpose().map_err(|error| error.to_string())?;
+    let Some(making) = making.filter(|making| making.expect_check().is_ok()) else { return Ok(None) };
+    attached.expect_comparable(&making)?;
+    Ok(Some(Repair::new(attached, making)))
 }
 
-fn patients<'b, 'a>(all: &'b mut [Case<'a>]) -> impl Iterator<Item = &'b mut Patient<'a>> {
-    all.iter_mut().filter_map(|case| match case {
-        Case::Patient(patient) => Some(&mut **patient),
-        Case::Unknown(..) => None,
-    })
+/// What is reported of an attachment.
+struct Outcome<'a> {
+    verdict: Verdict<'a>,
+    done: Vec<String>,
+    left: Vec<String>,
 }
 
-impl<'a> Case<'a> {
-    /// Nothing where it is not ours to judge: made by a program with a cache of its own, or of a network without CHECK.
-    fn of(attached: &'a Attached) -> Option<Self> {
-        if let Some(damage) = &attached.damage {
-            return Some(Self::Unknown(attached, damage.clone()));
-        }
-        match attached.making()? {
-            Err(error) => Some(Self::Unknown(attached, error.to_string())),
-            Ok(making) if making.expect_check().is_err() => None,
-            Ok(making) => Some(match attached.expect_comparable(&making) {
-                Ok(()) => Self::Patient(Box::new(Patient::new(attached, making))),
-                Err(reason) => Self::Unknown(attached, reason),
-            }),
-        }
+impl<'a> Outcome<'a> {
+    fn new(verdict: Verdict<'a>) -> Self {
+        Self { verdict, done: Vec::new(), left: Vec::new() }
     }
 
-    fn has_something_to_tell(&self) -> bool {
-        match self {
-            Self::Patient(patient) => !patient.done.is_empty() || !patient.left.is_empty(),
-            Self::Unknown(..) => true,
-        }
-    }
-
-    fn attached(&self) -> &'a Attached {
-        match self {
-            Self::Patient(patient) => patient.attached,
-            Self::Unknown(attached, _) => attached,
-        }
-    }
-
-    /// Its state now, and the reasons.
-    fn state(&self) -> (&'static str, String) {
-        match self {
-            Self::Unknown(_, reason) => ("unknown", reason.clone()),
-            Self::Patient(patient) if patient.left.is_empty() => ("repaired", patient.done.join("; ")),
-            Self::Patient(patient) => ("broken", patient.left.join("; ")),
-        }
+    /// `None` where nothing was broken.
+    fn of(repair: Repair<'a>) -> Option<Self> {
+        let Repair { attached, done, left, .. } = repair;
+        let (state, what) = if left.is_empty() { (REPAIRED, &done) } else { (BROKEN, &left) };
+        let verdict = Verdict { attached, state, why: what.join("; ") };
+        (!what.is_empty()).then_some(Self { verdict, done, left })
     }
 
     fn object(&self) -> Value {
-        let attached = self.attached();
-        let Attachment { network, container_id, ifname } = &attached.attachment;
-        let (done, left): (&[String], &[String]) = match self {
-            Self::Patient(patient) => (&patient.done, &patient.left),
-            Self::Unknown(..) => (&[], &[]),
-        };
-        let (state, why) = self.state();
-        json!({"network": network.as_str(), "id": container_id.as_str(), "name": attached.name(),
-            "namespace": attached.namespace,
-            "interface": ifname.as_str(), "state": state, "why": why, "done": done, "left": left})
+        let mut object = self.verdict.object();
+        (object["done"], object["left"]) = (json!(self.done), json!(self.left));
+        object
     }
 }
 
-fn table(all: &[Case<'_>]) -> Table {
-    let mut table = Table::new(&["NETWORK", "NAME", "INTERFACE", "STATE", "WHAT"]);
-    for case in all {
-        let Attachment { network, ifname, .. } = &case.attached().attachment;
-        let (state, what) = case.state();
-        let style = match state {
-            "repaired" => GOOD,
-            "broken" => BAD,
-            _ => FAINT,
-        };
-        table.row([
-            network.as_str().into(),
-            case.attached().called().into(),
-            ifname.as_str().into(),
-            Cell::styled(state, style),
-            what.into(),
-        ]);
-    }
-    table
+fn table(outcomes: &[Outcome<'_>]) -> Table {
+    let row = |Outcome { verdict, .. }: &Outcome<'_>| {
+        [
+            verdict.attached.attachment.network.as_str().into(),
+            verdict.attached.called().into(),
+            verdict.attached.attachment.ifname.as_str().into(),
+            verdict.cell(),
+            verdict.why.as_str().into(),
+        ]
+    };
+    Table::of(["NETWORK", "NAME", "INTERFACE", "STATE", "WHAT"], outcomes.iter().map(row))
 }

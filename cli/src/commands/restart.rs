@@ -1,11 +1,10 @@
-//! `cleat restart`: ends a container that runs in the background, if it runs, and starts it again as it was started, on the
-//! networks where it is by now.
+//! `cleat restart`: ends a container of `run -d`, if it runs, and starts it again with the same options, on the networks that
+//! it was on last.
 
 use super::stop::{self, Patience};
 use super::{rm, supervise};
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::output;
 use crate::runs;
 use crate::runtime::CacheFolder;
 
@@ -21,30 +20,25 @@ pub(crate) struct Args {
     cache: CacheFolder,
 }
 
-/// Restarts each one, and prints what it was called by. Its ID and name stay, and its networks with what it asked of
-/// them; addresses that it did not ask for are new ones.
+/// Restarts each one. Its ID, its name and its networks stay, with the addresses that it asked for.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
-    let restart = |container: &String| -> Result<(), Error> {
+    super::each(&args.containers, |container| {
         let run = runs::find(container)?;
+        let refuse =
+            |reason, cure| Err(Error::refused(format!("restart container {container}"), reason, cure));
         if !run.record.detached {
-            return Err(Error::refused(
-                format!("restart container {container}"),
+            return refuse(
                 "it runs in the foreground of a terminal or a service",
                 "start it with `cleat run -d`, or restart it there",
-            ));
+            );
         }
         if run.record.vanishes {
-            return Err(Error::refused(
-                format!("restart container {container}"),
-                "it was started with --rm and leaves nothing to start again",
-                "stop it, then run it anew",
-            ));
+            let reason = "it was started with --rm and leaves nothing to start again";
+            return refuse(reason, "stop it, then run it anew");
         }
         stop::end(&run, args.patience)?;
-        // Where its keeper was killed, attachments are left that would be in the way.
+        // Where its supervisor was killed, there still are attachments.
         rm::detach(&run, environment, &args.cache)?;
-        supervise::start(&run)?;
-        output::text(&format!("{container}\n"))
-    };
-    Error::all(args.containers.iter().filter_map(|container| restart(container).err()).collect())
+        supervise::start(&run)
+    })
 }

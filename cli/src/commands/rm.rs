@@ -3,7 +3,6 @@
 use super::stop::{self, Patience};
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::output;
 use crate::runs::{self, Run};
 use crate::runtime::{CacheFolder, Runtime};
 
@@ -22,9 +21,9 @@ pub(crate) struct Args {
     cache: CacheFolder,
 }
 
-/// Removes the log and the rest of each one, and prints what it was called by.
+/// Removes the attachments, the log and the record of each one.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
-    let remove = |container: &String| -> Result<(), Error> {
+    super::each(&args.containers, |container| {
         let run = runs::find(container)?;
         if args.force {
             stop::end(&run, args.patience)?;
@@ -33,13 +32,11 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
             return Err(Error::refused(format!("remove container {container}"), "it runs", cure));
         }
         detach(&run, environment, &args.cache)?;
-        run.forget()?;
-        output::text(&format!("{container}\n"))
-    };
-    Error::all(args.containers.iter().filter_map(|container| remove(container).err()).collect())
+        run.forget()
+    })
 }
 
-/// Removes the attachments of a container that nobody looked after when it ended.
+/// Removes the attachments of a container whose supervisor was killed.
 pub(super) fn detach(run: &Run, environment: &Environment, cache: &CacheFolder) -> Result<(), Error> {
     let runtime = Runtime::new(environment, cache);
     let _lock = runtime.lock_shared()?;

@@ -22,23 +22,23 @@ pub(crate) fn execute(options: &Options, environment: &Environment) -> Result<Ex
 fn run(options: &Options, environment: &Environment) -> Result<ExitCode, Error> {
     let container_id = container_id::random()?;
     let name = options.name.as_deref();
-    let container = Container::new(&options.spec, name, environment, container_id.clone())?;
+    let container = Container::new(&options.spec, name, environment, container_id.clone(), None)?;
     let record = record(options, &container_id, container.networks())?;
     container.tell_obstacles();
-    let lock = container.keep_gc_away()?;
+    let lock = container.runtime.lock_shared()?;
     let (mut run, guard) = Run::create(record)?;
     if options.detach {
-        // The supervisor takes this lock.
+        // The supervisor takes the lock.
         drop(guard);
         supervise::start(&run).inspect_err(|_| {
-            // The error is reported; the rest of the folder is of no use.
+            // A failure of this is not worth reporting beside the error.
             let _ = run.forget();
         })?;
         output::text(&format!("{container_id}\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
     drop(lock);
-    let ran = container.run(&mut run, || Ok(()));
+    let ran = container.run(&mut run, || ());
     let forgotten = run.forget();
     let code = ran?;
     forgotten.map(|()| ExitCode::from(code))
@@ -57,7 +57,7 @@ fn record(options: &Options, container_id: &ContainerId, networks: Vec<String>) 
         detached: options.detach,
         vanishes: options.rm || !options.detach,
         created: SystemTime::now(),
-        keeper: None,
+        supervisor: None,
         process: None,
         exit_code: None,
     })

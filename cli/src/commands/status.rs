@@ -14,15 +14,15 @@ use crate::runtime::{CacheFolder, Runtime};
 pub(crate) struct Args {
     /// Name of the network
     network: String,
-    /// Taken as cnitool takes it, and not used
+    /// Ignored; accepted because cnitool has it
     #[arg(value_name = "NETNS")]
     _netns: Option<PathBuf>,
     #[command(flatten)]
     cache: CacheFolder,
 }
 
-/// Asks every plugin of the network; silence means yes. A list of a version before 1.1.0 promises nothing: those of its
-/// plugins that know STATUS are asked all the same, and where none does that is told, which is no error, as for `cnitool`.
+/// Calls every plugin of the network with STATUS; without output all are ready. In lists before 1.1.0 a plugin need not know
+/// STATUS. Where none does, a message says so, which is no error, as for `cnitool`.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
     let runtime = Runtime::new(environment, &args.cache);
     let list = runtime.find(&args.network)?;

@@ -7,10 +7,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::error::Error;
-use crate::output;
 use crate::runs::{self, Run};
 
-/// How long a container that was killed may take to be cleaned up after.
+/// How long the supervisor may take to remove what a container had that was killed.
 const CLEAN_UP: Duration = Duration::from_secs(30);
 
 /// The arguments of `cleat stop`.
@@ -26,35 +25,30 @@ pub(crate) struct Args {
 /// How long to wait for an end.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Patience {
-    /// Seconds until a command that goes on is killed
+    /// Seconds until a command that has not ended is killed
     #[arg(short = 't', long = "time", value_name = "SECONDS", default_value_t = 10)]
     seconds: u64,
 }
 
-/// Ends each one, and prints what it was called by.
+/// Ends each one.
 pub(crate) fn execute(args: &Args) -> Result<(), Error> {
-    let stop = |container: &String| {
-        runs::find(container)
-            .and_then(|run| end(&run, args.patience))
-            .and_then(|()| output::text(&format!("{container}\n")))
-    };
-    Error::all(args.containers.iter().filter_map(|container| stop(container).err()).collect())
+    super::each(&args.containers, |container| end(&runs::find(container)?, args.patience))
 }
 
-/// Ends one, as its keeper would hand on a SIGTERM, and waits until nothing of it is left. One that has ended is ended.
+/// Ends a container, unless it has ended: its supervisor passes SIGTERM on. Waits until its attachments are removed.
 pub(crate) fn end(run: &Run, patience: Patience) -> Result<(), Error> {
     let doing = || format!("stop container {}", run.record.container_id);
     if !run.is_alive()? {
         return Ok(());
     }
-    let (Some(keeper), Some(process)) = (run.record.keeper, run.record.process) else {
+    let (Some(supervisor), Some(process)) = (run.record.supervisor, run.record.process) else {
         return Err(Error::refused(doing(), "it is only just starting", "try again"));
     };
-    send(keeper, Signal::SIGTERM).map_err(|errno| Error::io(doing(), errno))?;
+    send(supervisor, Signal::SIGTERM).map_err(|errno| Error::io(doing(), errno))?;
     if run.ends_within(Duration::from_secs(patience.seconds))? {
         return Ok(());
     }
-    // The command, not its keeper, which has the attachments to remove.
+    // The command, and not its supervisor, which has to remove the attachments.
     send(process, Signal::SIGKILL).map_err(|errno| Error::io(doing(), errno))?;
     if run.ends_within(CLEAN_UP)? {
         return Ok(());

@@ -1,11 +1,12 @@
-//! `cleat supervise`: the process that looks after a container in the background, started by `cleat run -d` and `cleat
-//! restart` alone. It is `cleat run` over again, away from the terminal, with the log for its output.
+//! `cleat supervise`: the supervisor of a container in the background, started only by `cleat run -d` and `cleat restart`. It
+//! does what `cleat run` does, but without a terminal, and its output goes to the log.
 
 mod output;
 
 use std::fs::File;
 use std::io::{self, BufReader};
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::RawFd;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use nix::unistd::setsid;
@@ -24,7 +25,7 @@ pub(crate) struct Args {
     /// Number of the descriptor for the report
     #[arg(long)]
     report: RawFd,
-    /// Number of the descriptor by which what is written comes back
+    /// Number of the descriptor from which the output is read
     #[arg(long)]
     output: RawFd,
     /// The container's ID
@@ -36,14 +37,12 @@ pub(crate) struct Args {
 pub(crate) fn start(run: &Run) -> Result<(), Error> {
     let spawn = || -> io::Result<Option<Report>> {
         let (reports, report) = io::pipe()?;
-        let report: OwnedFd = report.into();
         let (written, output) = io::pipe()?;
-        let written: OwnedFd = written.into();
-        let mut keeper = Command::new(SELF);
-        keeper
+        let mut supervisor = Command::new(SELF);
+        supervisor
             .arg("supervise")
-            .arg(format!("--report={}", handshake::bequeath(&report)?))
-            .arg(format!("--output={}", handshake::bequeath(&written)?))
+            .arg(format!("--report={}", handshake::let_inherit(&report)?))
+            .arg(format!("--output={}", handshake::let_inherit(&written)?))
             .arg(&run.record.container_id)
             .current_dir(&run.record.folder)
             .env_clear()
@@ -51,16 +50,15 @@ pub(crate) fn start(run: &Run) -> Result<(), Error> {
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output);
-        keeper.spawn()?;
-        drop((report, written, keeper));
+        supervisor.spawn()?;
+        drop((report, written, supervisor));
         handshake::receive(&mut BufReader::new(reports))
     };
     match spawn().map_err(|error| Error::io("start container in the background", error))? {
-        Some(Report::Ready { .. }) => Ok(()),
-        Some(failure) => Err(failure.into_error()),
+        Some(report) => report.map(|_| ()).map_err(Error::Inside),
         None => Err(Error::refused(
             "start container in the background",
-            "its keeper ended without a word",
+            "its supervisor ended without a report",
             format!("`cleat logs {}` may say more", run.record.container_id),
         )),
     }
@@ -68,24 +66,18 @@ pub(crate) fn start(run: &Run) -> Result<(), Error> {
 
 /// Runs the container to its end.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode, Error> {
-    let mut report = handshake::inherit(args.report, File::options().write(true))
-        .map_err(|error| Error::io("open pipe of reports", error))?;
-    let written = handshake::inherit(args.output, File::options().read(true))
-        .map_err(|error| Error::io("open pipe of output", error))?;
+    let mut report = handshake::inherit(args.report, "reports", File::options().write(true))?;
+    let written = handshake::inherit(args.output, "output", File::options().read(true))?;
     let mut is_told = false;
     let outcome = supervise(&args.container, environment, written, || {
         is_told = true;
-        let ready = Report::Ready { netns: std::path::PathBuf::new() };
-        let _ = handshake::send(&mut report, &ready);
-        Ok(())
+        let _ = handshake::send(&mut report, &Report::Ok(PathBuf::new()));
     });
     match outcome {
         Err(error) if !is_told => {
-            let code = error.exit_code();
-            let failure = Report::Failed { message: error.to_string(), cure: error.cure(), code };
-            // Where nobody listens any more the exit code remains.
-            let _ = handshake::send(&mut report, &failure);
-            Ok(ExitCode::from(code))
+            // Where the pipe is broken, there still is the exit code.
+            let _ = handshake::send(&mut report, &Report::Err((&error).into()));
+            Ok(ExitCode::from(error.exit_code()))
         }
         outcome => outcome.map(ExitCode::from),
     }
@@ -95,9 +87,9 @@ fn supervise(
     container_id: &str,
     environment: &Environment,
     written: File,
-    started: impl FnOnce() -> Result<(), Error>,
+    started: impl FnOnce(),
 ) -> Result<u8, Error> {
-    // No terminal's Ctrl-C and no hang-up concerns it.
+    // No Ctrl-C and no SIGHUP of a terminal reaches a session of its own.
     setsid().map_err(|errno| Error::io("leave the terminal", errno))?;
     let mut run = runs::find(container_id)?;
     let guard = run.lock()?;
@@ -107,14 +99,14 @@ fn supervise(
     if let Err(error) = &ran {
         crate::output::tell(&format!("cleat: {error}\n"));
     }
-    // Before anybody can see that it is over.
+    // The log is complete before others can see that the container has ended.
     output.finish();
     let code = ran.as_ref().map_or_else(Error::exit_code, |code| *code);
     if run.record.vanishes {
         run.forget()?;
     } else {
         run.record.exit_code = Some(code);
-        (run.record.keeper, run.record.process) = (None, None);
+        (run.record.supervisor, run.record.process) = (None, None);
         if let Ok(Some(networks)) = run.networks() {
             run.record.networks = networks.joined.into_iter().map(|joined| joined.network).collect();
         }
@@ -124,13 +116,10 @@ fn supervise(
     ran
 }
 
-fn run_in(
-    run: &mut Run,
-    environment: &Environment,
-    started: impl FnOnce() -> Result<(), Error>,
-) -> Result<u8, Error> {
+fn run_in(run: &mut Run, environment: &Environment, started: impl FnOnce()) -> Result<u8, Error> {
     let (spec, name) = (run.record.spec()?, run.record.name.clone());
-    let container = Container::again(&spec, name.as_deref(), environment, run)?;
+    let container =
+        Container::new(&spec, name.as_deref(), environment, run.container_id()?, run.networks()?)?;
     run.record.networks = container.networks();
     run.record.exit_code = None;
     container.run(run, started)

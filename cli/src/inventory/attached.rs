@@ -70,7 +70,7 @@ impl Attached {
         let is_loopback = |plugin: &Map<String, Value>| text(plugin, "type") == Loopback::NAME;
         let ports = ports.unwrap_or_else(|| ports::asked_for(asked(&entry, list.as_ref()), &addresses));
         Self {
-            caller: caller::of(&entry, &place.told, evidence),
+            caller: caller::of(&entry, &place.path, evidence),
             result,
             since,
             pod,

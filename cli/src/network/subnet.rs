@@ -7,8 +7,8 @@ use ipnetwork::{IpNetwork, Ipv4Network};
 use netlink::Socket;
 use serde_json::{Map, Value};
 
+use crate::container_id::random_bytes;
 use crate::error::Error;
-use crate::random;
 
 /// A subnet with its gateway, and the part of it that addresses are leased from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,7 +128,7 @@ impl Taken {
     /// A free IPv6 subnet: a random unique local one (RFC 4193, section 3.2).
     pub(crate) fn free_v6(&self) -> Result<IpNetwork, Error> {
         loop {
-            let global: [u8; 5] = random::bytes()?;
+            let global: [u8; 5] = random_bytes()?;
             let mut octets = [0; 16];
             octets[0] = 0xfd;
             octets[1..6].copy_from_slice(&global);

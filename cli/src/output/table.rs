@@ -51,9 +51,16 @@ impl Table {
         Self { rows: vec![heading.iter().map(|text| Cell::styled(*text, HEADING)).collect()] }
     }
 
+    /// A table with a heading and rows.
+    pub(crate) fn of<const N: usize>(heading: [&str; N], rows: impl IntoIterator<Item = [Cell; N]>) -> Self {
+        let mut table = Self::new(&heading);
+        rows.into_iter().for_each(|row| table.row(row));
+        table
+    }
+
     /// Names and values, one a line, without a heading.
-    pub(crate) fn of_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
-        let row = |(name, value): (String, String)| vec![Cell::styled(name, HEADING), value.into()];
+    pub(crate) fn of_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> Self {
+        let row = |(name, value): (&str, String)| vec![Cell::styled(name, HEADING), value.into()];
         Self { rows: pairs.into_iter().map(row).collect() }
     }
 
@@ -99,7 +106,7 @@ mod tests {
         table.row(["bücher".into(), "80/tcp".into()]);
         table.row([Cell::styled("a", BAD), "".into()]);
         assert_eq!(plain(&table), "NAME     PORTS\nbücher   80/tcp\na\n");
-        assert_eq!(plain(&Table::of_pairs([("Name".into(), "x".into())])), "Name   x\n");
+        assert_eq!(plain(&Table::of_pairs([("Name", "x".into())])), "Name   x\n");
     }
 
     #[test]

@@ -1,14 +1,14 @@
-//! What a container in the background wrote: the file that is being written and the one before it, with a bound each.
+//! The log of a container in the background: the file that is being written and the one before it, each with a limit.
 //!
 //! ```text
 //! /var/log/cleat/<container ID>/log.7      full
 //!                               log.8      at most 10 MiB
 //! ```
 //!
-//! Not in `/run`, which is memory. Where `/var/log` cannot be written, `log.<number>` of 1 MiB each are in the container's
-//! folder below `/run/cleat/runs`. There a link `log` leads to the file that is being written; the version before had all in
-//! a file of this name, which is read as the first one. Numbers only grow, so that a reader who follows a log knows which file comes
-//! next, and whether one is missing.
+//! Not in `/run`, which is memory. Where `/var/log` cannot be written, files of at most 1 MiB are in the container's folder
+//! below `/run/cleat/runs`. There a link `log` leads to the file that is being written; the version before wrote all into a
+//! file of this name, which is read as the first one. Numbers only grow, so that a reader who follows a log knows which file
+//! comes next, and whether one is missing.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -31,7 +31,7 @@ const NEW: &str = ".log";
 const PREFIX: &str = "log.";
 
 /// Where a container's files are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Log {
     /// On disk, and in the container's own folder.
     folders: [PathBuf; 2],
@@ -54,7 +54,7 @@ impl Log {
     pub(crate) fn parts(&self) -> Vec<Part> {
         let mut parts = Vec::new();
         for folder in &self.folders {
-            // One that is not there, or goes meanwhile, has none.
+            // A folder that does not exist, or is removed meanwhile, has none.
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
                 let name = entry.file_name();
                 let number = match name.to_str() {
@@ -69,7 +69,7 @@ impl Log {
         parts
     }
 
-    /// Has the link lead to the file that is written by now. It is for people: that it cannot be made matters to nobody else.
+    /// Makes the link lead to the file that is being written. It is only for people, so that a failure is ignored.
     fn point_to(&self, path: &Path) {
         let (link, new) = (self.folders[1].join(OLD), self.folders[1].join(NEW));
         if link.symlink_metadata().is_ok_and(|found| found.is_file()) {
@@ -79,7 +79,7 @@ impl Log {
         let _ = symlink(path, &new).and_then(|()| fs::rename(&new, &link));
     }
 
-    /// Removes what was written. The folder of all goes with the last one.
+    /// Removes the files on disk, and the folder of all logs once it is empty.
     pub(super) fn remove(&self) -> io::Result<()> {
         let removed = match fs::remove_dir_all(&self.folders[0]) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -89,27 +89,19 @@ impl Log {
         removed
     }
 
-    /// The log, to be gone on with.
+    /// Writes at the end of the log.
     pub(crate) fn writer(self) -> Writer {
-        let mut writer = Writer {
-            log: self,
-            file: None,
-            last: None,
-            size: 0,
-            largest: LARGEST,
-            lost: 0,
-            is_line_begun: false,
-        };
-        // What does not succeed now is tried again when there is something to write.
+        let mut writer = Writer { log: self, ..Writer::default() };
+        // After a failure it is tried again when there is something to write.
         let _ = writer.go_on();
         writer
     }
 }
 
-/// Removes the logs of containers that are not known any more, as after a boot: their folders were in memory.
+/// Removes the logs of containers that are not known any more, as after a boot, for their folders were in memory.
 pub(super) fn sweep(runs: &Path) {
     for entry in fs::read_dir(LOGS).into_iter().flatten().flatten() {
-        // A container's own folder comes before its log, and goes after it.
+        // A container's own folder is made before its log, and removed after it.
         if !runs.join(entry.file_name()).exists() {
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -123,8 +115,8 @@ impl Part {
     }
 }
 
-/// Writes at the end of a log. No failure is one of the writer: what cannot be kept is lost, and the log says so.
-#[derive(Debug)]
+/// Writes at the end of a log, and never fails: what cannot be written is lost, and the log says so.
+#[derive(Debug, Default)]
 pub(crate) struct Writer {
     log: Log,
     file: Option<File>,
@@ -137,7 +129,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Writes it all, or as much as there is room for on the disk. Lines are kept whole where they fit into a file.
+    /// Writes as much as the disk has room for. A line is not divided between files, unless it is longer than a file.
     pub(crate) fn write(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let Ok(room) = self.room() else { return self.lose(bytes) };
@@ -153,7 +145,8 @@ impl Writer {
         }
     }
 
-    /// As much as ends with a line; all of it where a line is longer than that, or has begun in this file already.
+    /// The bytes up to the last end of a line. Without one: none, so that the line comes into a new file; but all of them where
+    /// the file is new, or has the beginning of the line.
     fn whole_lines<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         match bytes.iter().rposition(|byte| *byte == b'\n') {
             Some(end) => &bytes[..=end],
@@ -178,12 +171,12 @@ impl Writer {
 
     fn lose(&mut self, bytes: &[u8]) {
         self.lost = self.lost.saturating_add(bytes.len() as u64);
-        // Something of it may have been written.
+        // A part may have been written.
         let written = self.file.as_ref().and_then(|file| file.metadata().ok());
         self.size = written.map_or(self.size, |metadata| metadata.len());
     }
 
-    /// How much the file that is being written takes, at least one byte; it is a new one where there was no room left.
+    /// How many bytes the file has room for, at least one. Where it is full there is a new one afterwards.
     fn room(&mut self) -> io::Result<usize> {
         if self.file.is_none() {
             self.go_on()?;
@@ -228,7 +221,7 @@ impl Writer {
     }
 }
 
-/// Makes a container's folder on disk, and refuses one that somebody else can change: `/var/log` is a group's on some hosts.
+/// Makes a container's folder on disk, and refuses one that others can write to: on some hosts, a group can write to `/var/log`.
 fn trusted(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     for folder in [Path::new(LOGS), folder] {
@@ -240,7 +233,7 @@ fn trusted(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Only root may read it: nobody knows what a program tells.
+/// Makes a file. Only root may read it, as a program may write secrets.
 fn create(folder: &Path, number: u64) -> io::Result<(PathBuf, File)> {
     let path = folder.join(format!("{PREFIX}{number}"));
     let mut options = File::options();

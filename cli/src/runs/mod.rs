@@ -1,14 +1,15 @@
-//! What `cleat run` has running, and what it ran in the background: a folder each, that only root may enter.
+//! The containers of `cleat run` that run, and those in the background that have ended: a folder for each, which only root may
+//! enter.
 //!
 //! ```text
-//! /run/cleat/runs/<container ID>/      locked (flock) by the process that looks after the container while it does
-//!     run.json                         what it is to be (`spec`), and how it ended
+//! /run/cleat/runs/<container ID>/      locked (flock) by the container's supervisor, while that runs
+//!     run.json                         how it was started (`spec`), and how it ended
 //!     networks.json                    its networks, once they are others than it was started with
 //! ```
 //!
-//! What it wrote is elsewhere: see `log`.
+//! Its output is in its log: see `log`. The supervisor is `cleat run` itself, or `cleat supervise` in the background.
 //!
-//! The kernel releases the lock however its holder ends: unlike a process number, it shows reliably what is alive.
+//! The kernel releases the lock however its holder ends, so that it shows more reliably than a process number what runs.
 
 mod log;
 mod record;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use cni::ContainerId;
 use registry::{DEFAULT_STATE_DIR, Folder};
+use serde::Serialize;
 
 pub(crate) use log::{Log, Part, Writer};
 pub(crate) use record::{Record, Start};
@@ -33,7 +35,7 @@ use crate::spec::Networks;
 const RUNS: &str = "runs";
 const RECORD: &str = "run.json";
 const NETWORKS: &str = "networks.json";
-const PAUSE: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// One container's folder.
 #[derive(Debug)]
@@ -43,15 +45,11 @@ pub(crate) struct Run {
     folder: PathBuf,
 }
 
-/// The folder's lock; closing it gives it up.
-#[derive(Debug)]
-pub(crate) struct Guard(#[expect(dead_code, reason = "held until it is dropped")] File);
-
 fn runs() -> PathBuf {
     Path::new(DEFAULT_STATE_DIR).join(RUNS)
 }
 
-/// All of them, in the order in which they were made.
+/// All containers, in the order in which they were made.
 pub(crate) fn all() -> Result<Vec<Run>, Error> {
     let runs = runs();
     let failed = |error| Error::io(format!("read folder {}", runs.display()), error);
@@ -62,8 +60,8 @@ pub(crate) fn all() -> Result<Vec<Run>, Error> {
     let mut all = Vec::new();
     for entry in listing {
         let folder = entry.map_err(failed)?.path();
-        // One that is being made, or goes meanwhile, is none.
-        if let Ok(record) = Record::read(&folder.join(RECORD)) {
+        // Without a record it is just being made or removed.
+        if let Ok(record) = record::read_json(&folder.join(RECORD)) {
             all.push(Run { record, folder });
         }
     }
@@ -71,8 +69,8 @@ pub(crate) fn all() -> Result<Vec<Run>, Error> {
     Ok(all)
 }
 
-/// Removes what was to leave nothing, and is looked after by nobody any more: its keeper was killed. The caller has kept
-/// others from starting (`Runtime::lock_exclusive`).
+/// Removes the containers of which nothing is kept and whose supervisor was killed. The caller keeps others from being started
+/// (`Runtime::lock_exclusive`).
 pub(crate) fn sweep() -> Result<(), Error> {
     for run in all()? {
         if run.record.vanishes && !run.is_alive()? {
@@ -82,12 +80,12 @@ pub(crate) fn sweep() -> Result<(), Error> {
     Ok(())
 }
 
-/// The one that has this name, or this ID in full.
+/// The container of this name, or of this ID in full or short.
 pub(crate) fn called(container: &str) -> Result<Option<Run>, Error> {
     Ok(all()?.into_iter().find(|run| run.record.is_called(container)))
 }
 
-/// The one of a name, an ID, or the beginning of an ID.
+/// The container of a name, an ID, or the beginning of an ID.
 pub(crate) fn find(container: &str) -> Result<Run, Error> {
     let mut all = all()?;
     let is_called = |run: &Run| run.record.is_called(container);
@@ -110,7 +108,7 @@ pub(crate) fn find(container: &str) -> Result<Run, Error> {
     }
 }
 
-/// The one of a name, an ID, or the beginning of an ID, where it runs; `None` where there is none that does.
+/// As [`find`], but `None` where no such container runs.
 pub(crate) fn running(container: &str) -> Result<Option<Run>, Error> {
     match find(container) {
         Ok(run) => Ok(if run.is_alive()? { Some(run) } else { None }),
@@ -120,25 +118,21 @@ pub(crate) fn running(container: &str) -> Result<Option<Run>, Error> {
 }
 
 impl Run {
-    /// Makes the folder of a new container, and takes its lock. Refuses a name that another one has, but for one that was
-    /// to leave nothing and whose keeper was killed. The caller keeps GC away (`Runtime::lock_shared`).
-    pub(crate) fn create(record: Record) -> Result<(Self, Guard), Error> {
-        let namesake = match &record.name {
-            Some(name) => all()?.into_iter().find(|other| other.record.name.as_ref() == Some(name)),
-            None => None,
-        };
-        if let Some(dead) = &namesake
-            && dead.record.vanishes
-            && !dead.is_alive()?
+    /// Makes the folder of a new container, and takes its lock, which is held until the file is closed. Refuses the name of
+    /// another container, unless nothing is kept of that one and its supervisor was killed. The caller keeps GC away
+    /// (`Runtime::lock_shared`).
+    pub(crate) fn create(record: Record) -> Result<(Self, File), Error> {
+        if let Some(name) = &record.name
+            && let Some(other) = all()?.into_iter().find(|other| other.record.name.as_ref() == Some(name))
         {
-            dead.forget()?;
-        } else if let (Some(name), Some(other)) = (&record.name, namesake) {
-            let other_id = other.record.container_id.get(..12).unwrap_or_default().to_owned();
-            return Err(Error::refused(
-                format!("name container {name}"),
-                format!("container {other_id} has that name"),
-                format!("`cleat stop {name}` ends it, `cleat rm {name}` forgets it"),
-            ));
+            if !other.record.vanishes || other.is_alive()? {
+                return Err(Error::refused(
+                    format!("name container {name}"),
+                    format!("container {} has that name", registry::short_id(&other.record.container_id)),
+                    format!("`cleat stop {name}` ends it, `cleat rm {name}` forgets it"),
+                ));
+            }
+            other.forget()?;
         }
         let folder = runs().join(&record.container_id);
         let make = || DirBuilder::new().recursive(true).mode(0o700).create(&folder);
@@ -148,14 +142,11 @@ impl Run {
             .map_err(|error| Error::io(format!("create folder {}", folder.display()), error))?;
         log::sweep(&runs());
         let run = Self { record, folder };
-        let locked = run.lock().and_then(|guard| run.write().map(|()| guard));
-        match locked {
-            Ok(guard) => Ok((run, guard)),
-            Err(error) => {
-                let _ = run.forget();
-                Err(error)
-            }
-        }
+        let locked = run.lock().and_then(|lock| run.write().map(|()| lock));
+        let lock = locked.inspect_err(|_| {
+            let _ = run.forget();
+        })?;
+        Ok((run, lock))
     }
 
     /// The container's ID.
@@ -163,76 +154,75 @@ impl Run {
         container_id::new(self.record.container_id.as_str())
     }
 
-    /// Waits for the lock.
-    pub(crate) fn lock(&self) -> Result<Guard, Error> {
-        let folder = self.open()?;
+    /// Waits for the folder's lock. Closing the file gives it up.
+    pub(crate) fn lock(&self) -> Result<File, Error> {
+        let folder = File::open(&self.folder).map_err(|error| self.failed("open", error))?;
         lock::take(&folder, &self.folder, lock::Mode::Exclusive)?;
-        Ok(Guard(folder))
+        Ok(folder)
     }
 
-    /// Whether somebody looks after the container.
+    /// Whether the container has a supervisor.
     pub(crate) fn is_alive(&self) -> Result<bool, Error> {
         Ok(!self.ends_within(Duration::ZERO)?)
     }
 
-    /// Waits until nobody looks after the container any more, but no longer than that. Says whether it came so far.
+    /// Waits until the container's supervisor has ended, but no longer than `patience`. Returns whether it has.
     pub(crate) fn ends_within(&self, patience: Duration) -> Result<bool, Error> {
         let deadline = Instant::now() + patience;
         loop {
-            // The folder goes with a container that is to leave nothing.
-            let folder = match File::open(&self.folder) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
-                folder => folder.map_err(|error| self.failed("open", error))?,
+            let locked =
+                File::open(&self.folder).and_then(|folder| lock::try_take(&folder, lock::Mode::Shared));
+            let has_ended = match locked {
+                // The supervisor removes the folder of a container of which nothing is kept.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+                locked => locked.map_err(|error| self.failed("lock", error))?,
             };
-            match folder.try_lock_shared() {
-                Ok(()) => return Ok(true),
-                Err(fs::TryLockError::WouldBlock) => {}
-                Err(fs::TryLockError::Error(error)) => return Err(self.failed("lock", error)),
+            if has_ended || Instant::now() >= deadline {
+                return Ok(has_ended);
             }
-            if Instant::now() >= deadline {
-                return Ok(false);
-            }
-            thread::sleep(PAUSE);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 
     /// Writes the record.
     pub(crate) fn write(&self) -> Result<(), Error> {
-        self.record.write(&self.folder, RECORD).map_err(|error| self.failed("write", error))
+        self.replace(RECORD, &self.record)
     }
 
-    /// The container's network namespace, while it runs; of one that is just starting nothing is known yet.
+    /// The container's network namespace, while it runs; `None` while it is being started.
     pub(crate) fn netns(&self) -> Option<PathBuf> {
         self.record.process.map(|process| PathBuf::from(format!("/proc/{process}/ns/net")))
     }
 
     /// Its networks, where they are others than it was started with.
     pub(crate) fn networks(&self) -> Result<Option<Networks>, Error> {
-        match cni::file::read(&self.folder.join(NETWORKS), cni::file::LONGEST) {
+        match record::read_json(&self.folder.join(NETWORKS)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            read => read
-                .and_then(|text| Ok(Some(serde_json::from_slice(&text)?)))
-                .map_err(|error| self.failed("read the networks in", error)),
+            read => read.map(Some).map_err(|error| self.failed("read the networks in", error)),
         }
     }
 
-    /// Keeps its networks. The container is held.
+    /// Writes its networks. The caller has the container's lock.
     pub(crate) fn write_networks(&self, networks: &Networks) -> Result<(), Error> {
-        let write = || -> io::Result<()> {
-            let text = serde_json::to_vec(networks)?;
-            let folder = Folder::open(&self.folder).map_err(io::Error::other)?;
-            let folder = folder.ok_or(io::ErrorKind::NotFound)?;
-            folder.replace(NETWORKS, &text, 0o600).map_err(io::Error::other)
-        };
-        write().map_err(|error| self.failed("write the networks in", error))
+        self.replace(NETWORKS, networks)
     }
 
-    /// What it wrote, where it runs in the background.
+    /// A reader sees the old file or the new one.
+    fn replace(&self, file: &str, content: &impl Serialize) -> Result<(), Error> {
+        let write = || -> io::Result<()> {
+            let folder =
+                Folder::open(&self.folder).map_err(io::Error::other)?.ok_or(io::ErrorKind::NotFound)?;
+            folder.replace(file, &serde_json::to_vec(content)?, 0o600).map_err(io::Error::other)
+        };
+        write().map_err(|error| self.failed(&format!("write {file} in"), error))
+    }
+
+    /// Its output, where it runs in the background.
     pub(crate) fn log(&self) -> Log {
         Log::of(&self.record.container_id, &self.folder)
     }
 
-    /// Removes the folder, after the log; the last one takes those above it along.
+    /// Removes the log and then the folder, and those above it once they are empty.
     pub(crate) fn forget(&self) -> Result<(), Error> {
         self.log().remove().map_err(|error| self.failed("remove the log of", error))?;
         match fs::remove_dir_all(&self.folder) {
@@ -245,10 +235,6 @@ impl Run {
             let _ = fs::remove_dir(DEFAULT_STATE_DIR);
         }
         Ok(())
-    }
-
-    fn open(&self) -> Result<File, Error> {
-        File::open(&self.folder).map_err(|error| self.failed("open", error))
     }
 
     fn failed(&self, verb: &str, error: impl Into<io::Error>) -> Error {

@@ -1,11 +1,11 @@
-//! The record of a container: what it is to be, so that it can be started again, and how it ended.
+//! The record of a container: how it was started, so that it can be started again, and how it ended.
 
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use registry::Folder;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -37,8 +37,9 @@ pub(crate) struct Record {
     pub(crate) vanishes: bool,
     /// When it was made.
     pub(crate) created: SystemTime,
-    /// The process that looks after it. Without the folder's lock this says nothing.
-    pub(crate) keeper: Option<i32>,
+    /// The process number of its supervisor. It is only valid while the folder is locked.
+    #[serde(rename = "keeper")]
+    pub(crate) supervisor: Option<i32>,
     /// The process that is the container.
     pub(crate) process: Option<i32>,
     /// The exit code, once it has ended.
@@ -75,23 +76,17 @@ impl Record {
         }
     }
 
-    pub(super) fn read(file: &Path) -> io::Result<Self> {
-        Ok(serde_json::from_slice(&cni::file::read(file, cni::file::LONGEST)?)?)
-    }
-
-    /// A reader sees the old record or the new one.
-    pub(super) fn write(&self, folder: &Path, file: &str) -> io::Result<()> {
-        let text = serde_json::to_vec(self)?;
-        let folder = Folder::open(folder).map_err(io::Error::other)?.ok_or(io::ErrorKind::NotFound)?;
-        folder.replace(file, &text, 0o600).map_err(io::Error::other)
-    }
-
     /// Whether a text is its name, or its ID in full or short.
     pub(super) fn is_called(&self, text: &str) -> bool {
         self.name.as_deref() == Some(text)
             || self.container_id == text
             || registry::short_id(&self.container_id) == text
     }
+}
+
+/// Reads one of a container's files.
+pub(super) fn read_json<T: DeserializeOwned>(file: &Path) -> io::Result<T> {
+    Ok(serde_json::from_slice(&cni::file::read(file, cni::file::LONGEST)?)?)
 }
 
 #[cfg(test)]
@@ -108,9 +103,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("run.json");
         std::fs::write(&file, OLD).unwrap();
-        let record = Record::read(&file).unwrap();
+        let record: Record = read_json(&file).unwrap();
         assert!(record.is_called("web") && record.is_called(&record.container_id));
-        assert_eq!((record.keeper, record.process, record.exit_code), (Some(4711), Some(4712), None));
+        assert_eq!((record.supervisor, record.process, record.exit_code), (Some(4711), Some(4712), None));
         let wanted = json!({
             "network": [
                 [{"name": "front", "aliases": ["www"], "addresses": ["10.1.0.5"], "gwPriority": 1}],

@@ -1,4 +1,4 @@
-//! What a container of `cleat run` is to be: what the command line says of it, and what `run.json` keeps of that.
+//! The options of a container of `cleat run`, as the command line and `run.json` have them, and its networks.
 
 mod network;
 mod options;

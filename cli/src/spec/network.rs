@@ -1,4 +1,4 @@
-//! The networks that a container of `cleat run` is to be on, once they differ from those it was started with.
+//! The networks of a container of `cleat run`, which are kept once they differ from those of its options.
 
 use std::net::IpAddr;
 
@@ -7,18 +7,19 @@ use serde_json::Value;
 
 use crate::endpoint::Link;
 
-/// The file `networks.json`: made when the container is first connected or disconnected, and what counts from then on.
+/// The file `networks.json`, which is made when the container is first connected or disconnected. It then replaces the networks
+/// of the container's options.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Networks {
     /// In the order in which they were joined.
     pub(crate) joined: Vec<Joined>,
-    /// The ports, with the numbers they have come to have, of a container that has left the network which published them.
+    /// The published ports, with their host ports, while no network of the container can publish them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) port_mappings: Option<Value>,
 }
 
-/// One network, and what the container asked of it.
+/// One network, with the container's options for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Joined {
@@ -30,7 +31,7 @@ pub(crate) struct Joined {
     /// Addresses that were asked for.
     #[serde(default)]
     pub(crate) addresses: Vec<IpAddr>,
-    /// Links; `None` means those that it was started with, each on the network where its source is.
+    /// Links; `None` means those of its options, each on the network of its source.
     #[serde(default)]
     pub(crate) links: Option<Vec<Link>>,
     /// `--gw-priority`.

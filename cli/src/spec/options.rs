@@ -1,4 +1,4 @@
-//! The options of `cleat run`, and of those the ones that say what its container is.
+//! The options of `cleat run`, and those of them that describe the container.
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::ports::Publish;
 use crate::runtime::{CacheFolder, Runtime};
 
-/// Names that stand for no configured network: the host's network, and no network.
+/// Networks without a configuration: that of the host, and none at all.
 pub(crate) const HOST: &str = "host";
 pub(crate) const NONE: &str = "none";
 
@@ -35,7 +35,7 @@ pub(crate) struct Options {
     pub(crate) spec: Spec,
 }
 
-/// What a container is to be. It can be made again from this, and from the environment and the folder it was made in.
+/// The options that describe a container. With the environment and the folder in which it was started, it can be made again.
 #[derive(Clone, Debug, Serialize, Deserialize, clap::Args)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Spec {
@@ -99,7 +99,7 @@ impl Spec {
         self.network.iter().flat_map(|option| &option.0)
     }
 
-    /// The network that is none, where one was named: the host's own, or none at all.
+    /// `host` or `none`, where only that was named.
     pub(crate) fn no_network(&self) -> Option<&str> {
         let mut named = self.named();
         match (named.next(), named.next()) {
@@ -125,15 +125,14 @@ impl Spec {
         let mut all: Vec<Joined> = Vec::new();
         for named in self.named() {
             let name = &named.name;
-            let (reason, cure) = if name == HOST || name == NONE {
-                ("it goes with no other network", "name it alone")
-            } else if all.iter().any(|joined| joined.network == *name) {
-                ("it is named twice", "name it once")
-            } else {
-                all.push(self.joined(named, all.is_empty()));
-                continue;
-            };
-            return Err(Error::refused(format!("use network {name}"), reason, cure));
+            let refuse = |reason, cure| Err(Error::refused(format!("use network {name}"), reason, cure));
+            if name == HOST || name == NONE {
+                return refuse("it goes with no other network", "name it alone");
+            }
+            if all.iter().any(|joined| joined.network == *name) {
+                return refuse("it is named twice", "name it once");
+            }
+            all.push(self.joined(named, all.is_empty()));
         }
         Ok(all)
     }
@@ -149,7 +148,7 @@ impl Spec {
         }
     }
 
-    /// What a network is told of the container, but for its name.
+    /// What is passed to the plugins of a network, except for the container's name.
     pub(crate) fn endpoint<'a>(
         &'a self,
         hostname: &'a str,
@@ -172,13 +171,13 @@ impl Spec {
         }
     }
 
-    /// What is to be published, as the capability says it; nothing where there is nothing.
+    /// The ports to publish, as the value of the capability; `None` where there are none.
     pub(crate) fn port_mappings(&self) -> Option<Value> {
         let publish = Endpoint { expose: &self.expose, publish: &self.publish, ..Endpoint::of_host("") };
         Endpoint { publish_all: self.publish_all, ..publish }.port_mappings()
     }
 
-    /// Refuses options that mean something on a network only.
+    /// Refuses options that have no meaning without a network.
     pub(crate) fn check_without_network(&self, network: &str) -> Result<(), Error> {
         let options = [
             ("-p", !self.publish.is_empty()),

@@ -1,6 +1,6 @@
 //! `cleat network connect`: a running container joins a network.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::container::{self, Container};
 use super::known::find;
@@ -10,6 +10,7 @@ use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::Inventory;
 use crate::runtime::{CacheFolder, Runtime};
+use crate::spec::Joined;
 use crate::way_out::{Networks, numbered};
 
 /// The arguments of `cleat network connect`.
@@ -24,10 +25,10 @@ pub(crate) struct Args {
     alias: Vec<String>,
     /// Address on this network [default: a free one]
     #[arg(long, value_name = "IPV4")]
-    ip: Option<std::net::Ipv4Addr>,
+    ip: Option<Ipv4Addr>,
     /// IPv6 address on this network [default: a free one]
     #[arg(long, value_name = "IPV6")]
-    ip6: Option<std::net::Ipv6Addr>,
+    ip6: Option<Ipv6Addr>,
     /// Make another container of the network known to this one under a name of its own
     #[arg(long, value_name = "SOURCE[:ALIAS]")]
     link: Vec<Link>,
@@ -38,8 +39,8 @@ pub(crate) struct Args {
     cache: CacheFolder,
 }
 
-/// Gives it an interface on the network; hosts files follow by themselves. Where nobody publishes its ports by now, or the
-/// network goes before the one that does, this one is to.
+/// Attaches the container; the plugins update hosts files. The network publishes its ports where none does so yet, or where
+/// that one has a lower priority.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
     let doing = format!("connect {} to network {}", args.container, args.network);
     let runtime = Runtime::new(environment, &args.cache);
@@ -63,13 +64,18 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         });
     }
     let addresses = args.ip.map(IpAddr::V4).into_iter().chain(args.ip6.map(IpAddr::V6));
-    let joined = container::joined(list.name.as_str(), &args.alias, addresses, &args.link, args.gw_priority);
-    let (name, hostname, exposed) = (container.name(), container.hostname(), container.exposed());
-    let endpoint = container.endpoint((&name, &hostname, &exposed), &joined);
+    let joined = Joined {
+        network: list.name.to_string(),
+        aliases: args.alias.clone(),
+        addresses: addresses.collect(),
+        links: Some(args.link.clone()),
+        gw_priority: args.gw_priority,
+    };
+    let endpoint = container.endpoint(&joined);
     endpoint.check(&list)?;
     let published = container.attachments.iter().find_map(|attached| numbered(attached));
     let _hold = runtime.hold(&container.id)?;
-    // Somebody else may have been quicker.
+    // Another process may have attached it before the lock was taken.
     if Networks::read(&runtime, &container.id, &container.netns)?.has(&list.name) {
         return Err(there());
     }
@@ -91,15 +97,12 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
             networks.joined.push(joined.clone());
         })
     };
-    // It is on the network with all that belongs to that, or it is not.
+    // After a failure the container is not on the network.
     settle().map_err(|error| {
         let remove = || {
             let making = runtime.recall(&attachment, Some(&container.netns))?;
             runtime.remove(&making, &attachment)
         };
-        match remove() {
-            Ok(()) => error,
-            Err(further) => Error::Both { first: Box::new(error), further: Box::new(further) },
-        }
+        error.and(remove())
     })
 }

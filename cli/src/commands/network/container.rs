@@ -1,13 +1,13 @@
-//! A running container whose networks are to change, whichever runtime it is of and however many networks it is on.
+//! A running container, of any runtime, that is to be connected to a network or disconnected from one.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
-use cni::{ContainerId, PortRange, case_blind};
-use registry::{DEFAULT_STATE_DIR, Registry};
+use cni::{ContainerId, NetworkList, PortRange};
+use registry::{Member, short_id};
 use serde_json::Value;
 
-use crate::endpoint::{self, Endpoint, LINK_ENV, Link};
+use crate::container::registry_folder;
+use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
 use crate::mounts;
@@ -22,16 +22,20 @@ const ON_HOST: &str = "container cannot be disconnected from host network or con
 pub(super) struct Container<'a> {
     /// Its ID.
     pub(super) id: ContainerId,
-    /// Its namespace; empty where nobody knows of any.
+    /// Its namespace; empty where none is known.
     pub(super) netns: PathBuf,
     /// The networks that it is on.
     pub(super) attachments: Vec<&'a Attached>,
-    /// What `cleat run` keeps of it, and with what it was started.
-    pub(super) run: Option<(Run, Spec)>,
+    /// Its record and its options, if it is one of `cleat run`.
+    run: Option<(Run, Spec)>,
+    /// Its name, unless that is made of its ID.
+    name: Option<String>,
+    hostname: String,
+    exposed: Vec<PortRange>,
 }
 
 impl<'a> Container<'a> {
-    /// The container of a name or an ID; one that has the host's network has no networks of its own to change.
+    /// The container of a name or an ID. Refuses one with the host's network.
     pub(super) fn find(inventory: &'a Inventory, container: &str, doing: &str) -> Result<Self, Error> {
         let attachments = match inventory.container(container) {
             Err(Error::NoContainer { .. }) => Vec::new(),
@@ -41,79 +45,55 @@ impl<'a> Container<'a> {
             Some(attached) => runs::running(attached.attachment.container_id.as_str())?,
             None => runs::running(container)?,
         };
-        // With what another version started it is told by its attachments alone.
+        // Where another version started it with options that are not known here, its attachments have to do.
         let run = run.and_then(|run| run.record.spec().ok().map(|spec| (run, spec)));
         if run.as_ref().is_some_and(|(_, spec)| spec.is_on_host()) {
             return Err(Error::Refused { doing: doing.to_owned(), reason: ON_HOST.to_owned(), cure: None });
         }
         let alive = attachments.iter().find(|known| !known.is_gone() && !known.netns.as_os_str().is_empty());
-        let netns = match (alive, &run) {
-            (Some(known), _) => known.netns.clone(),
-            (None, Some((run, _))) => run.netns().unwrap_or_default(),
-            (None, None) => PathBuf::new(),
-        };
+        let netns = alive.map(|known| known.netns.clone()).or_else(|| run.as_ref()?.0.netns());
         let id = match (attachments.first(), &run) {
             (Some(attached), _) => attached.attachment.container_id.clone(),
             (None, Some((run, _))) => run.container_id()?,
             (None, None) => return Err(Error::NoContainer { container: container.to_owned() }),
         };
-        Ok(Self { id, netns, attachments, run })
+        let name = match &run {
+            Some((run, _)) => run.record.name.clone(),
+            None => attachments.iter().map(|it| it.name()).find(|name| *name != short_id(id.as_str())),
+        };
+        let member = attachments.iter().find_map(|attached| attached.member.as_ref());
+        let of_run = run.as_ref().and_then(|(_, spec)| spec.hostname.clone());
+        let hostname = of_run.or_else(|| member.map(|member| member.hostname.clone()));
+        let hostname = hostname.unwrap_or_else(|| short_id(id.as_str()));
+        let exposed = member.map(Member::ports).unwrap_or_default();
+        Ok(Self { id, netns: netns.unwrap_or_default(), attachments, run, name, hostname, exposed })
     }
 
-    /// The name that it has on other networks, unless that is but its ID.
-    pub(super) fn name(&self) -> Option<String> {
-        if let Some((run, _)) = &self.run {
-            return run.record.name.clone();
-        }
-        let names = self.attachments.iter().map(|attached| (attached.name(), attached.short_id()));
-        names.into_iter().find_map(|(name, short)| (name != short).then_some(name))
+    /// What is passed to the plugins of a network.
+    pub(super) fn endpoint<'b>(&'b self, joined: &'b Joined) -> Endpoint<'b> {
+        let endpoint = match &self.run {
+            Some((_, spec)) => spec.endpoint(&self.hostname, joined, false, false),
+            None => Endpoint {
+                aliases: &joined.aliases,
+                links: joined.links.as_deref().unwrap_or_default(),
+                addresses: joined.addresses.clone(),
+                expose: &self.exposed,
+                gw_priority: joined.gw_priority,
+                ..Endpoint::of_host(&self.hostname)
+            },
+        };
+        Endpoint { name: self.name.as_deref(), ..endpoint }
     }
 
-    fn member(&self) -> Option<&registry::Member> {
-        self.attachments.iter().find_map(|attached| attached.member.as_ref())
-    }
-
-    /// Its host name.
-    pub(super) fn hostname(&self) -> String {
-        let told = self.run.as_ref().and_then(|(_, spec)| spec.hostname.clone());
-        let told = told.or_else(|| self.member().map(|member| member.hostname.clone()));
-        told.unwrap_or_else(|| registry::short_id(self.id.as_str()))
-    }
-
-    /// The ports that it exposes.
-    pub(super) fn exposed(&self) -> Vec<PortRange> {
-        self.member().map(registry::Member::ports).unwrap_or_default()
-    }
-
-    /// What it tells a network of itself.
-    pub(super) fn endpoint<'b>(
-        &'b self,
-        (name, hostname, exposed): (&'b Option<String>, &'b str, &'b [PortRange]),
-        joined: &'b Joined,
-    ) -> Endpoint<'b> {
-        if let Some((_, spec)) = &self.run {
-            return Endpoint { name: name.as_deref(), ..spec.endpoint(hostname, joined, false, false) };
-        }
-        Endpoint {
-            name: name.as_deref(),
-            aliases: &joined.aliases,
-            links: joined.links.as_deref().unwrap_or_default(),
-            addresses: joined.addresses.clone(),
-            expose: exposed,
-            gw_priority: joined.gw_priority,
-            ..Endpoint::of_host(hostname)
-        }
-    }
-
-    /// What it wants to be published, as far as `cleat run` knows: by the numbers that it had last, or where those are taken
-    /// by now, as it was asked for.
+    /// The ports to publish, for a container of `cleat run`: with the host ports that it had last, or where those are in use,
+    /// with those of its options.
     pub(super) fn wanted_ports(&self) -> Result<Vec<Value>, Error> {
         let Some((run, spec)) = &self.run else { return Ok(Vec::new()) };
         let kept = run.networks()?.and_then(|networks| networks.port_mappings);
         Ok(kept.into_iter().chain(spec.port_mappings()).collect())
     }
 
-    /// Keeps with a container of `cleat run` on which networks it is, for when it is started again. The container is held.
+    /// Changes the networks on which a container of `cleat run` is started again. The caller has its lock.
     pub(super) fn keep_networks(
         &self,
         runtime: &Runtime<'_>,
@@ -128,36 +108,16 @@ impl<'a> Container<'a> {
         run.write_networks(&networks)
     }
 
-    /// Has a container of `cleat run` see the hosts file that the plugins keep for it by now.
-    pub(super) fn show_hosts(&self, list: &cni::NetworkList) -> Result<(), Error> {
-        let (Some((run, _)), Some(plugin)) = (&self.run, endpoint::plugin(list, LINK_ENV)) else {
-            return Ok(());
-        };
-        let Some(process) = run.record.process else { return Ok(()) };
-        let state = case_blind::get(plugin, "stateDir").and_then(Value::as_str);
-        let folder = Registry::at(state.unwrap_or(DEFAULT_STATE_DIR)).container_dir(self.id.as_str());
-        mounts::show_hosts(process, &folder.join("hosts"))
+    /// Mounts the present hosts file into a container of `cleat run`.
+    pub(super) fn show_hosts(&self, list: &NetworkList) -> Result<(), Error> {
+        let process = self.run.as_ref().and_then(|(run, _)| run.record.process);
+        let Some((process, folder)) = process.zip(registry_folder(list, &self.id)) else { return Ok(()) };
+        let hosts = folder.join("hosts");
+        mounts::show_hosts(process, &hosts).map_err(mounts::failed(&hosts))
     }
 }
 
-/// What `network connect` asks of the network.
-pub(super) fn joined(
-    network: &str,
-    aliases: &[String],
-    addresses: impl Iterator<Item = IpAddr>,
-    links: &[Link],
-    gw_priority: i64,
-) -> Joined {
-    Joined {
-        network: network.to_owned(),
-        aliases: aliases.to_vec(),
-        addresses: addresses.collect(),
-        links: Some(links.to_vec()),
-        gw_priority,
-    }
-}
-
-/// Refuses the networks that are none.
+/// Refuses `host` and `none`.
 pub(super) fn refuse_built_in(network: &str, doing: &str) -> Result<(), Error> {
     let reason = match network {
         HOST => ON_HOST,

@@ -1,4 +1,4 @@
-//! `cleat network create`: a conflist, complete and clear of all others.
+//! `cleat network create`: writes a complete conflist that conflicts with no other network.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -62,13 +62,13 @@ pub(crate) struct Args {
     cache: CacheFolder,
 }
 
-/// One `-o`.
-#[derive(Clone, Debug)]
-enum DockerOption {
-    Bridge(String),
-    Mtu(u32),
-    Icc(bool),
-    Masquerade(bool),
+/// One `-o`, which sets one of these.
+#[derive(Clone, Debug, Default)]
+struct DockerOption {
+    bridge: Option<String>,
+    mtu: Option<u32>,
+    icc: Option<bool>,
+    masquerade: Option<bool>,
 }
 
 impl FromStr for DockerOption {
@@ -78,13 +78,14 @@ impl FromStr for DockerOption {
         let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
         let flag = || value.parse().map_err(|_| format!("{key} is true or false, not {value:?}"));
         match key.strip_prefix("com.docker.network.") {
-            Some("bridge.name") => Ok(Self::Bridge(value.to_owned())),
+            Some("bridge.name") => Ok(Self { bridge: Some(value.to_owned()), ..Self::default() }),
             Some("driver.mtu") => {
                 let mtu = value.parse().ok().filter(|mtu| (68..=65_535).contains(mtu));
-                mtu.map(Self::Mtu).ok_or_else(|| format!("{key} is 68 to 65535, not {value:?}"))
+                let mtu = mtu.ok_or_else(|| format!("{key} is 68 to 65535, not {value:?}"))?;
+                Ok(Self { mtu: Some(mtu), ..Self::default() })
             }
-            Some("bridge.enable_icc") => flag().map(Self::Icc),
-            Some("bridge.enable_ip_masquerade") => flag().map(Self::Masquerade),
+            Some("bridge.enable_icc") => Ok(Self { icc: Some(flag()?), ..Self::default() }),
+            Some("bridge.enable_ip_masquerade") => Ok(Self { masquerade: Some(flag()?), ..Self::default() }),
             Some("bridge.host_binding_ipv4") => {
                 Err("publish with an address instead: -p 127.0.0.1:80:80".to_owned())
             }
@@ -117,7 +118,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     if let Some(other) = networks.iter().find(same) {
         return refuse(format!("bridge {bridge} is network {}'s", other.name), "name another with --bridge");
     }
-    // Attachments live on when their network's file has gone or was changed.
+    // Attachments outlive the file of their network, and changes to it.
     let entries = runtime.cache.entries().map_err(Error::contract(doing.as_str()))?;
     let kept: Vec<_> = entries.into_iter().filter_map(|entry| Making::of(entry).ok()).collect();
     let all = networks.iter().chain(kept.iter().map(|making| &making.list));
@@ -127,13 +128,10 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         bridge: bridge.as_str(),
         pools: &pools,
         internal: args.internal,
-        icc: args.icc && !args.options.iter().any(|option| matches!(option, DockerOption::Icc(false))),
-        masquerade: !args.options.iter().any(|option| matches!(option, DockerOption::Masquerade(false))),
+        icc: args.icc && !args.options.iter().any(|option| option.icc == Some(false)),
+        masquerade: !args.options.iter().any(|option| option.masquerade == Some(false)),
         ingress: args.ingress,
-        mtu: args.options.iter().fold(args.mtu, |mtu, option| match option {
-            DockerOption::Mtu(mtu) => Some(*mtu),
-            _ => mtu,
-        }),
+        mtu: args.options.iter().filter_map(|option| option.mtu).next_back().or(args.mtu),
         opens: false,
     };
     let text = text(&wanted, &runtime, &doing)?;
@@ -141,16 +139,14 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     output::text(&format!("{}\n", crate::network::id(&args.name)))
 }
 
-/// The conflist; where the host drops what is forwarded, such as beside Docker or ufw, one that has it let the network's
-/// packets through, which is told. An internal network forwards nothing.
+/// The conflist. Where the host drops forwarded packets, as beside Docker or ufw, it makes the host accept those of the network,
+/// which is reported. An internal network forwards nothing.
 fn text(wanted: &Wanted<'_>, runtime: &Runtime<'_>, doing: &str) -> Result<String, Error> {
     let text = |wanted: &Wanted<'_>| wanted.text().map_err(|error| Error::io(doing, error));
     let plain = text(wanted)?;
-    let obstacle = |text: &str| -> Result<Option<(usize, String)>, Error> {
-        let list = NetworkList::from_slice(text.as_bytes()).map_err(Error::contract(doing))?;
-        Ok(obstacles::obstacle(&runtime.chain(&list)))
-    };
-    let Some((_, said)) = obstacle(&plain)?.filter(|_| !wanted.internal) else { return Ok(plain) };
+    let list = NetworkList::from_slice(plain.as_bytes()).map_err(Error::contract(doing))?;
+    let obstacle = obstacles::obstacle(&runtime.chain(&list)).filter(|_| !wanted.internal);
+    let Some((_, said)) = obstacle else { return Ok(plain) };
     let said = said.split_once(OBSTACLE).map_or(said.as_str(), |(chain, _)| chain.trim_end());
     output::tell(&format!(
         "cleat: {said} drops what is forwarded: network {} has \"forward\": \"accept\", by which its packets pass there\n",
@@ -159,21 +155,17 @@ fn text(wanted: &Wanted<'_>, runtime: &Runtime<'_>, doing: &str) -> Result<Strin
     text(&Wanted { opens: true, ..*wanted })
 }
 
-/// Only bridges are written here; a slip of the pen is told from a plugin that wants a conflist of its own.
+/// Accepts the driver bridge only. The error distinguishes a typing error from a plugin that needs a conflist of its own.
 fn check_driver(args: &Args, environment: &Environment, doing: &str) -> Result<(), Error> {
     let driver = args.driver.as_str();
     let found = delegate::find(driver, &environment.path);
     if driver == BRIDGE {
         return found.map(|_| ()).map_err(Error::contract(doing));
     }
-    let (reason, cure) = if BUILT_IN.iter().any(|known| known.1 == driver || known.0 == driver) {
-        (
-            format!("driver {driver} has nothing to configure"),
-            format!(
-                "use it as it is: `cleat run --network {}`",
-                if driver == "host" { "host" } else { "none" }
-            ),
-        )
+    let built_in = BUILT_IN.iter().find(|(name, known)| *known == driver || *name == driver);
+    let (reason, cure) = if let Some((name, _)) = built_in {
+        let cure = format!("use it as it is: `cleat run --network {name}`");
+        (format!("driver {driver} has nothing to configure"), cure)
     } else if found.is_ok() {
         (
             format!("driver {driver} is none that networks are written for"),
@@ -193,16 +185,13 @@ fn check_driver(args: &Args, environment: &Environment, doing: &str) -> Result<(
 impl Args {
     /// The bridge's name: an option, or made of the ID, as Docker does.
     fn bridge(&self) -> Result<IfName, Error> {
-        let option = self.options.iter().find_map(|option| match option {
-            DockerOption::Bridge(name) => Some(name.clone()),
-            _ => None,
-        });
+        let option = self.options.iter().find_map(|option| option.bridge.clone());
         let name = self.bridge.clone().or(option);
         let name = name.unwrap_or_else(|| format!("br-{}", &crate::network::id(&self.name)[..12]));
         IfName::new(name).map_err(Error::contract("name the bridge"))
     }
 
-    /// The subnets that were asked for, where nobody has them; where none was, free ones.
+    /// The subnets that were asked for, unless one is in use; by default free ones.
     fn pools(&self, taken: &Taken, doing: &str) -> Result<Vec<Pool>, Error> {
         let refuse = |reason: String, cure: &str| Error::refused(doing, reason, cure);
         let mut subnets = self.subnet.clone();

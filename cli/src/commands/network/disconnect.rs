@@ -20,27 +20,23 @@ pub(crate) struct Args {
     cache: CacheFolder,
 }
 
-/// Takes its interfaces off the network; hosts files follow by themselves. Of the networks where it stays, the first that
-/// can publishes its ports from then on.
+/// Removes its attachments to the network; the plugins update hosts files. Of its other networks, the first that can publishes
+/// its ports.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
     let runtime = Runtime::new(environment, &args.cache);
     let _lock = runtime.lock_shared()?;
     let inventory = Inventory::read(&runtime)?;
-    // The network's file may have gone meanwhile.
+    // The network may have no file any more.
     let name = find(&inventory, &args.network).map_or(args.network.as_str(), |list| list.name.as_str());
     let doing = format!("disconnect {} from network {name}", args.container);
     if args.network == HOST {
         container::refuse_built_in(HOST, &doing)?;
     }
     let container = Container::find(&inventory, &args.container, &doing)?;
-    let on_it: Vec<&Attached> = container
-        .attachments
-        .iter()
-        .copied()
-        .filter(|attached| attached.attachment.network.as_str() == name)
-        .collect();
+    let is_on_it = |attached: &&Attached| attached.attachment.network.as_str() == name;
+    let on_it: Vec<&Attached> = container.attachments.iter().copied().filter(is_on_it).collect();
     if on_it.is_empty() {
-        // That is how a container of Docker's leaves it, to join another.
+        // With Docker, a container is disconnected from `none` before it is connected to a network.
         if args.network == NONE && container.attachments.is_empty() {
             return Ok(());
         }
@@ -60,8 +56,10 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
             networks.port_mappings.clone_from(&published);
         }
     })?;
-    let mut errors: Vec<Error> =
-        on_it.iter().filter_map(|attached| remove(&runtime, attached).err()).collect();
+    let remove = |Attached { attachment, netns, .. }: &Attached| -> Result<(), Error> {
+        runtime.del(&runtime.recall_to_remove(attachment, Some(netns))?, attachment)
+    };
+    let mut errors: Vec<Error> = on_it.iter().filter_map(|attached| remove(attached).err()).collect();
     if has_heir == Some(true) {
         errors.extend(networks.publish().err());
     }
@@ -69,11 +67,4 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         errors.extend(networks.order_routes().err());
     }
     Error::all(errors)
-}
-
-fn remove(runtime: &Runtime<'_>, attached: &Attached) -> Result<(), Error> {
-    let attachment = &attached.attachment;
-    let making = runtime.recall_to_remove(attachment, Some(attached.netns.as_path()))?;
-    let chain = runtime.chain(&making.list);
-    chain.del(&making.parameters(attachment)).map_err(Error::contract(format!("remove {attachment}")))
 }

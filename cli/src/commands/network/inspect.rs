@@ -1,15 +1,16 @@
-//! `cleat network inspect`: a network and who is on it; as JSON in Docker's shape, with what Docker does not tell.
+//! `cleat network inspect`: a network and its containers; as JSON with the keys of Docker, and others.
 
 use serde_json::{Map, Value, json};
 
 use super::known::find;
 use crate::age;
+use crate::commands::View;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
 use crate::network::Described;
-use crate::output::{self, Form, Table};
-use crate::runtime::{CacheFolder, Runtime};
+use crate::output::{self, Table};
+use crate::runtime::Runtime;
 
 /// The arguments of `cleat network inspect`.
 #[derive(Debug, clap::Args)]
@@ -18,17 +19,15 @@ pub(crate) struct Args {
     #[arg(required = true)]
     networks: Vec<String>,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    cache: CacheFolder,
+    view: View,
 }
 
 /// Describes each one.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
-    let inventory = Inventory::read(&Runtime::new(environment, &args.cache))?;
+    let inventory = Inventory::read(&Runtime::new(environment, &args.view.cache))?;
     let lists = args.networks.iter().map(|name| find(&inventory, name)).collect::<Result<Vec<_>, _>>()?;
     let networks: Vec<Described> = lists.into_iter().map(Described::of).collect();
-    if args.form.is_json() {
+    if args.view.form.is_json() {
         let objects: Vec<Value> = networks.iter().map(|network| object(network, &inventory)).collect();
         return output::json(&objects);
     }
@@ -54,24 +53,13 @@ fn properties(network: &Described) -> Table {
     pairs.push(("Members may talk", yes(network.icc)));
     pairs.push(("Masquerading", yes(network.masquerade)));
     pairs.extend(network.mtu.map(|mtu| ("MTU", mtu.to_string())));
-    Table::of_pairs(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)))
+    Table::of_pairs(pairs)
 }
 
 fn members<'a>(members: impl Iterator<Item = &'a Attached>) -> Table {
-    let mut table = Table::new(&[
-        "CONTAINER ID",
-        "NAME",
-        "INTERFACE",
-        "ON HOST",
-        "MAC",
-        "ADDRESS",
-        "PORTS",
-        "ALIASES",
-        "LINKS",
-    ]);
-    for attached in members {
+    let row = |attached: &Attached| {
         let ports: Vec<String> = attached.ports.iter().map(ToString::to_string).collect();
-        table.row([
+        [
             attached.short_id().into(),
             attached.called().into(),
             attached.attachment.ifname.as_str().into(),
@@ -81,12 +69,14 @@ fn members<'a>(members: impl Iterator<Item = &'a Attached>) -> Table {
             ports.join(", ").into(),
             attached.aliases().join(", ").into(),
             attached.links().join(", ").into(),
-        ]);
-    }
-    table
+        ]
+    };
+    let heading =
+        ["CONTAINER ID", "NAME", "INTERFACE", "ON HOST", "MAC", "ADDRESS", "PORTS", "ALIASES", "LINKS"];
+    Table::of(heading, members.map(row))
 }
 
-/// The object of `docker network inspect`; what each container has beyond it stands behind Docker's keys.
+/// The object of `docker network inspect`. Containers have further keys.
 fn object(network: &Described, inventory: &Inventory) -> Value {
     let pools = network.pools.iter().map(|pool| {
         let mut config = json!({"Subnet": pool.subnet.to_string(), "Gateway": pool.gateway});
@@ -119,10 +109,9 @@ fn object(network: &Described, inventory: &Inventory) -> Value {
 }
 
 fn container(attached: &Attached) -> Value {
-    let address = |v4: bool| {
-        let addresses = attached.addresses();
-        addresses.into_iter().find(|address| address.contains(':') != v4).unwrap_or_default()
-    };
+    let addresses = attached.addresses();
+    let address =
+        |v4: bool| addresses.iter().find(|address| address.contains(':') != v4).cloned().unwrap_or_default();
     json!({
         "Name": attached.name(),
         "Namespace": attached.namespace,
@@ -140,9 +129,7 @@ fn container(attached: &Attached) -> Value {
 
 /// The options of a bridge by Docker's names, as text.
 fn options(network: &Described) -> Map<String, Value> {
-    let Some(bridge) = &network.bridge else {
-        return Map::new();
-    };
+    let Some(bridge) = &network.bridge else { return Map::new() };
     let mut options = vec![
         ("bridge.name", bridge.clone()),
         ("bridge.enable_icc", network.icc.to_string()),

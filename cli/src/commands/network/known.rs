@@ -7,7 +7,7 @@ use crate::inventory::Inventory;
 use crate::network::Described;
 use crate::suggestion::nearest;
 
-/// Networks that are there without a configuration, with the driver that Docker names: the host's own, and none at all.
+/// The networks without a configuration, with the drivers that they have with Docker: the host's own, and none at all.
 pub(super) const BUILT_IN: [(&str, &str); 2] = [("host", "host"), ("none", "null")];
 
 /// The network of a name, or of the beginning of an ID.
@@ -33,7 +33,7 @@ fn missing(inventory: &Inventory, text: &str) -> Error {
     Error::refused(format!("find network {text}"), "no such network", cure)
 }
 
-/// The names of the containers on a network, for messages: in their order, each once.
+/// The names of the containers on a network, each once.
 pub(super) fn names_on(inventory: &Inventory, network: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for attached in inventory.members_of(network).filter(|attached| !attached.is_gone()) {

@@ -3,12 +3,13 @@
 use serde_json::{Value, json};
 
 use super::known::BUILT_IN;
+use crate::commands::View;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::Inventory;
 use crate::network::{Described, id};
-use crate::output::{self, Cell, FAINT, Form, Table};
-use crate::runtime::{CacheFolder, Runtime};
+use crate::output::{self, Cell, FAINT, Table};
+use crate::runtime::Runtime;
 
 /// How much of an ID people are shown.
 const SHORT: usize = 12;
@@ -20,14 +21,12 @@ pub(crate) struct Args {
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
-    form: Form,
-    #[command(flatten)]
-    cache: CacheFolder,
+    view: View,
 }
 
 /// Lists them by name.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
-    let inventory = Inventory::read(&Runtime::new(environment, &args.cache))?;
+    let inventory = Inventory::read(&Runtime::new(environment, &args.view.cache))?;
     let mut networks: Vec<Described> = inventory.networks.iter().map(Described::of).collect();
     networks.sort_by(|one, other| one.name.cmp(&other.name));
     if args.quiet {
@@ -35,34 +34,31 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         return output::text(&names);
     }
     let members = |network: &Described| inventory.members_of(&network.name).count();
-    args.form.show(|| objects(&networks, members), || table(&networks, members))
+    args.view.form.show(|| objects(&networks, members), || table(&networks, members))
 }
 
 fn table(networks: &[Described], members: impl Fn(&Described) -> usize) -> Table {
-    let mut table = Table::new(&["NETWORK ID", "NAME", "DRIVER", "SCOPE", "SUBNET", "CONTAINERS"]);
-    for network in networks {
-        let subnets: Vec<String> = network.pools.iter().map(|pool| pool.subnet.to_string()).collect();
-        table.row([
-            Cell::styled(&network.id[..SHORT], FAINT),
-            network.name.as_str().into(),
-            network.driver.as_str().into(),
-            "local".into(),
-            subnets.join(", ").into(),
-            members(network).to_string().into(),
-        ]);
-    }
-    for (name, driver) in BUILT_IN {
-        let id = Cell::styled(&id(name)[..SHORT], FAINT);
-        table.row([id, name.into(), driver.into(), "local".into(), "".into(), "".into()]);
-    }
-    table
+    let row = |id: &str, name: &str, driver: &str, subnets: String, members: String| {
+        let id = Cell::styled(&id[..SHORT], FAINT);
+        [id, name.into(), driver.into(), "local".into(), subnets.into(), members.into()]
+    };
+    let created = networks.iter().map(|network| {
+        let members = members(network).to_string();
+        row(&network.id, &network.name, &network.driver, subnets(network).join(", "), members)
+    });
+    let built_in = BUILT_IN.map(|(name, driver)| row(&id(name), name, driver, String::new(), String::new()));
+    let heading = ["NETWORK ID", "NAME", "DRIVER", "SCOPE", "SUBNET", "CONTAINERS"];
+    Table::of(heading, created.chain(built_in))
+}
+
+fn subnets(network: &Described) -> Vec<String> {
+    network.pools.iter().map(|pool| pool.subnet.to_string()).collect()
 }
 
 fn objects(networks: &[Described], members: impl Fn(&Described) -> usize) -> Vec<Value> {
     let created = networks.iter().map(|network| {
-        let subnets: Vec<String> = network.pools.iter().map(|pool| pool.subnet.to_string()).collect();
         json!({"ID": network.id, "Name": network.name, "Driver": network.driver, "Scope": "local",
-            "Subnets": subnets, "Containers": members(network)})
+            "Subnets": subnets(network), "Containers": members(network)})
     });
     let built_in = BUILT_IN
         .map(|(name, driver)| json!({"ID": id(name), "Name": name, "Driver": driver, "Scope": "local"}));

@@ -1,4 +1,4 @@
-//! `cleat network prune`: removes the networks that `network create` made and that nobody is on.
+//! `cleat network prune`: removes the networks of `network create` that have no containers.
 
 use std::io::{self, BufRead, IsTerminal};
 
@@ -23,7 +23,7 @@ pub(crate) struct Args {
     cache: CacheFolder,
 }
 
-/// Asks, removes, and prints the names of those that it removed. Configurations that others wrote stay.
+/// Asks, removes networks and prints their names. Configurations that were not made by `network create` stay.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
     let runtime = Runtime::new(environment, &args.cache);
     let names: Vec<String> = unused(&Inventory::read(&runtime)?).map(|list| list.name.to_string()).collect();
@@ -36,7 +36,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     }
     let folder = Folder::lock(&environment.folder)?;
     let _lock = runtime.lock_exclusive()?;
-    // Much may have happened while the question stood.
+    // Containers may have been attached before the question was answered.
     let inventory = Inventory::read(&runtime)?;
     let asked_about = unused(&inventory).filter(|list| names.iter().any(|name| name == list.name.as_str()));
     let errors = asked_about.filter_map(|list| rm::remove(&runtime, &folder, &inventory, list).err());

@@ -1,4 +1,4 @@
-//! `cleat network rm`: removes networks' configurations, where nobody is on them.
+//! `cleat network rm`: removes the configurations of networks without containers.
 
 use cni::NetworkList;
 
@@ -25,18 +25,14 @@ pub(crate) struct Args {
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
     let runtime = Runtime::new(environment, &args.cache);
     let folder = Folder::lock(&environment.folder)?;
-    // Nobody of ours may join meanwhile.
+    // No container of `cleat` can be attached meanwhile.
     let _lock = runtime.lock_exclusive()?;
     let inventory = Inventory::read(&runtime)?;
-    let mut errors = Vec::new();
-    for name in &args.networks {
-        let removed = find(&inventory, name).and_then(|list| remove(&runtime, &folder, &inventory, list));
-        errors.extend(removed.err());
-    }
-    Error::all(errors)
+    let remove = |name| find(&inventory, name).and_then(|list| remove(&runtime, &folder, &inventory, list));
+    Error::all(args.networks.iter().filter_map(|name| remove(name).err()).collect())
 }
 
-/// Removes one, with what attachments left whose container has gone, and the folder of its leases.
+/// Removes a network, with what is left of containers that have gone, and the folder of its leases.
 pub(super) fn remove(
     runtime: &Runtime<'_>,
     folder: &Folder,
@@ -48,11 +44,11 @@ pub(super) fn remove(
     if !names.is_empty() {
         return Err(Error::refused(
             format!("remove network {name}"),
-            format!("{} on it", are(&names)),
+            format!("{} {} on it", names.join(", "), if names.len() == 1 { "is" } else { "are" }),
             format!("`cleat network disconnect {name} {}` takes it off, or stop it", names[0]),
         ));
     }
-    // Of a runtime whose cache is elsewhere.
+    // A container of a runtime with a cache of its own.
     if let Some(Kept { attachment, reason }) = inventory.survivors(&Kernel::at_rest()?, list)?.first() {
         return Err(Error::refused(
             format!("remove network {name}"),
@@ -64,8 +60,4 @@ pub(super) fn remove(
     folder.remove(list)?;
     forget(list)?;
     output::text(&format!("{name}\n"))
-}
-
-fn are(names: &[String]) -> String {
-    format!("{} {}", names.join(", "), if names.len() == 1 { "is" } else { "are" })
 }

@@ -1,9 +1,9 @@
-//! The output of a container in the background comes by a pipe and goes to its log. So the log has a bound, and a full disk
-//! does not block the container.
+//! Copies the output of a container in the background from a pipe to its log. So the log has a limit, and a full disk does not
+//! block the container.
 
 use std::fs::File;
-use std::io::{self, PipeWriter, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, PipeReader, PipeWriter, Read};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -15,14 +15,14 @@ use nix::unistd::{dup2_stderr, dup2_stdout};
 
 use crate::runs::Writer;
 
-/// A pipe of the usual size has that much.
+/// The default capacity of a pipe, in bytes.
 const CHUNK: usize = 64 << 10;
-/// No more than this is taken within [`WINDOW`], 64 MiB a second: a command that writes without end waits a few milliseconds,
-/// and does not keep the host busy.
+/// How many bytes are read within [`WINDOW`]: 64 MiB a second, so that a command that writes without end does not keep the host
+/// busy.
 const BUDGET: usize = 1 << 20;
 const WINDOW: Duration = Duration::from_millis(16);
 
-/// The thread that empties the pipe.
+/// The thread that reads the pipe.
 #[derive(Debug)]
 pub(super) struct Output {
     thread: JoinHandle<()>,
@@ -30,23 +30,22 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Starts to empty a pipe into a log. The process's own standard output leads into the pipe.
+    /// Starts to copy from a pipe, into which the process's own standard output goes, to a log.
     pub(super) fn keep(pipe: File, log: Writer) -> io::Result<Self> {
         let flags = OFlag::from_bits_retain(fcntl(&pipe, FcntlArg::F_GETFL)?);
         fcntl(&pipe, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         let (ended, end) = io::pipe()?;
         // The thread is to take no signal: they are the main thread's.
         let before = SigSet::all().thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK)?;
-        let ended: OwnedFd = ended.into();
         let thread = thread::Builder::new().name("log".to_owned()).spawn(move || {
-            // What it cannot read any more nobody can.
+            // Where the pipe cannot be read, there is nothing left to copy.
             let _ = empty(pipe, &ended, log);
         });
         before.thread_set_mask()?;
         Ok(Self { thread: thread?, end })
     }
 
-    /// Keeps what has been written by now. What processes write that the container's left behind is lost from here on.
+    /// Copies what has been written by now. What other processes write later is lost.
     pub(super) fn finish(self) {
         let null = || -> io::Result<()> {
             let null = File::options().write(true).open("/dev/null")?;
@@ -60,7 +59,7 @@ impl Output {
     }
 }
 
-fn empty(mut pipe: File, ended: &OwnedFd, mut log: Writer) -> io::Result<()> {
+fn empty(mut pipe: File, ended: &PipeReader, mut log: Writer) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     let (mut window, mut taken) = (Instant::now(), 0);
     let mut left = None;
@@ -70,23 +69,23 @@ fn empty(mut pipe: File, ended: &OwnedFd, mut log: Writer) -> io::Result<()> {
             Ok(length) => {
                 log.write(&buffer[..length]);
                 taken += length;
-                // Somebody else may go on writing when the command has ended.
+                // Other processes may still write when the command has ended.
                 if let Some(left) = &mut left {
                     *left -= length.min(*left);
                     if *left == 0 {
                         return Ok(());
                     }
-                } else if has_ended(ended)? {
+                } else if is_ready([ended.as_fd()], PollTimeout::ZERO)? {
                     left = Some(BUDGET);
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if left.is_some() || has_ended(ended)? && left.replace(BUDGET).is_some() {
+                if left.is_some() {
                     return Ok(());
                 }
-                if left.is_none() {
-                    wait(&pipe, ended)?;
-                }
+                is_ready([pipe.as_fd(), ended.as_fd()], PollTimeout::NONE)?;
+                // What is in the pipe by now is read before it ends.
+                left = is_ready([ended.as_fd()], PollTimeout::ZERO)?.then_some(BUDGET);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
@@ -100,19 +99,9 @@ fn empty(mut pipe: File, ended: &OwnedFd, mut log: Writer) -> io::Result<()> {
     }
 }
 
-fn wait(pipe: &File, ended: &OwnedFd) -> io::Result<()> {
-    let mut both =
-        [PollFd::new(pipe.as_fd(), PollFlags::POLLIN), PollFd::new(ended.as_fd(), PollFlags::POLLIN)];
-    match poll(&mut both, PollTimeout::NONE) {
-        Ok(_) | Err(Errno::EINTR) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-/// Whether the other end of the pipe is closed.
-fn has_ended(ended: &OwnedFd) -> io::Result<bool> {
-    let mut end = [PollFd::new(ended.as_fd(), PollFlags::POLLIN)];
-    match poll(&mut end, PollTimeout::ZERO) {
+/// Whether one of the descriptors can be read, or the other end of its pipe is closed, before the timeout or a signal.
+fn is_ready<const N: usize>(fds: [BorrowedFd<'_>; N], timeout: PollTimeout) -> io::Result<bool> {
+    match poll(&mut fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)), timeout) {
         Ok(events) => Ok(events > 0),
         Err(Errno::EINTR) => Ok(false),
         Err(errno) => Err(errno.into()),
