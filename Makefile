@@ -1,5 +1,6 @@
 # demo: the main job in a sandbox, without root.  test: everything.  test-runtimes: under containerd and podman, as root.
 # test-kernels: on Debian's kernel, emulated.  test-faults: killed, or refused something, at every system call.
+# test-upgrade: with programs of an older commit before, and after.
 # fuzz: everything that comes in from elsewhere, by libFuzzer.  bench: measurements, beside the reference plugins and
 # netavark.  install: see README.md.
 
@@ -13,7 +14,7 @@ BINDIR   = /opt/cni/bin
 PREFIX   = /usr/local
 CONFDIR  = /etc/cni/net.d
 
-.PHONY: all demo test test-kernels test-runtimes test-faults fuzz bench install
+.PHONY: all demo test test-kernels test-runtimes test-faults test-upgrade fuzz bench install
 
 all:
 	$(CARGO) build --release --locked
@@ -35,6 +36,10 @@ test-runtimes:
 # Every plugin killed, and refused something, at each of its system calls; FAULTS="bridge chain" chooses.
 test-faults:
 	FULL=1 $(CARGO) test --locked --test faults -- $(FAULTS)
+
+# Builds the older commit beside; RECORD=1 records what it leaves for make test.
+test-upgrade:
+	RECORD="$(RECORD)" tests/tools/upgrade
 
 # Needs a nightly toolchain and cargo-fuzz; SECONDS=300 for each target, TARGETS="leases nri" chooses.
 fuzz:
