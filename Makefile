@@ -29,7 +29,7 @@ test-kernels:
 	tests/kernels/run
 
 test-runtimes:
-	tests/newer containerd
+	tests/tools/newer containerd
 	$(CARGO) build --locked --bins
 	$(CARGO) test -p runtimes --locked
 
@@ -48,8 +48,8 @@ fuzz:
 # QUICK=1: under two minutes. README=1: the result goes there. BENCH="lives path": these parts; BENCH=profile: where
 # the time goes.
 bench: all
-	tests/packages "make bench" <tests/bench/packages
-	tests/newer containernetworking-plugins
+	tests/tools/packages "make bench" <tests/bench/packages
+	tests/tools/newer containernetworking-plugins
 	REFERENCE_VERSION="$$(dpkg-query -W -f '$${Version}' containernetworking-plugins)" \
 		$(CARGO) run --quiet --release --locked --example bench -- $(BENCH)
 

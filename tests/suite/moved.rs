@@ -20,11 +20,11 @@ use crate::reference::REFERENCE;
 const PLUGINS: &str = "/run/plugins";
 const NETWORKS: &str = "/run/net.d";
 
-/// The reference's plugins: Debian 12's, and the newest, which `tests/newer` unpacks beside the folders of the build.
+/// The reference's plugins: Debian 12's, and the newest, which `tests/tools/newer` unpacks beside the folders of the build.
 pub(crate) fn releases() -> [PathBuf; 2] {
     let newest =
         folder().join("../../debian-newer/containernetworking-plugins/usr/lib/cni").canonicalize().unwrap_or_else(
-            |error| panic!("the newest plugins of the reference: {error}; tests/newer containernetworking-plugins unpacks them"),
+            |error| panic!("the newest plugins of the reference: {error}; tests/tools/newer containernetworking-plugins unpacks them"),
         );
     [PathBuf::from(REFERENCE), newest]
 }

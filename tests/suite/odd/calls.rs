@@ -10,7 +10,7 @@ use super::{set, with};
 use crate::programs::program;
 use crate::reference::REFERENCE;
 
-/// Where the newest one is, once `make bench` or `tests/newer` has unpacked it.
+/// Where the newest one is, once `make bench` or `tests/tools/newer` has unpacked it.
 const NEWEST: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/target/debian-newer/containernetworking-plugins/usr/lib/cni");
 
