@@ -3,7 +3,7 @@
 use sandbox::{Call, Host, Namespaced, Snapshot, isolated, run};
 use serde_json::{Value, json};
 
-use crate::programs::{PLUGINS, program};
+use crate::shared::programs::{PLUGINS, program};
 
 fn conf(plugin: &str) -> Value {
     let mut conf = json!({"cniVersion": "1.0.0", "name": "net", "type": plugin});

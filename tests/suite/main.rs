@@ -25,7 +25,6 @@ mod kept;
 mod leases;
 mod links;
 mod loopback;
-mod members;
 mod mistakes;
 mod mixed;
 mod moved;
@@ -49,6 +48,7 @@ mod rights;
 mod run;
 mod scenarios;
 mod several;
+mod shared;
 mod state;
 #[cfg(target_arch = "x86_64")]
 mod system_calls;

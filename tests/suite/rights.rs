@@ -7,10 +7,10 @@ use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Call, Host, Namespaced, Snapshot, UPLINK_V4, UPLINK_V6, isolated, only};
 use serde_json::{Value, json};
 
-use crate::iptables::{LEGACY, PATH, choose_legacy, prime, saved};
-use crate::members::{Network, assert_closed, assert_open, host, ways};
-use crate::networks::{cleat, install_networks, succeed};
-use crate::programs::{CLEAT, program};
+use crate::shared::cleat::{cleat, install_networks, succeed};
+use crate::shared::iptables::{LEGACY, PATH, choose_legacy, prime, saved};
+use crate::shared::members::{Network, assert_closed, assert_open, host, ways};
+use crate::shared::programs::{CLEAT, program};
 
 const NET: &str = "net_admin";
 const SYS: &str = "sys_admin";

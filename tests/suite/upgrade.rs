@@ -12,15 +12,14 @@ mod story;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use crate::shared::iptables::saved;
+use crate::shared::shell::shell;
 use programs::Programs;
 use recording::Recording;
 use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Host, Namespaced, Snapshot, UPLINK_V4, UPLINK_V6, isolated};
 use serde_json::json;
 use story::{PORT, Story};
-
-use crate::bridge::shell;
-use crate::iptables::saved;
 
 /// Addresses of the container that comes first.
 const DB: [&str; 2] = ["10.1.0.2", "fd00:1::2"];

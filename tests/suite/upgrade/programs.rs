@@ -7,8 +7,8 @@ use sandbox::Namespaced;
 use serde_json::Value;
 
 use super::story::{NETWORK, NETWORKS, Story};
-use crate::programs::folder;
-use crate::upkeep::said;
+use crate::shared::programs::folder;
+use crate::shared::shell::said;
 
 /// Where `tests/tools/upgrade` has built the programs of the commit.
 const OLD_PROGRAMS: &str = "CLEAT_OLD_PROGRAMS";

@@ -4,8 +4,9 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::bridge::{conf, shell};
-use crate::iptables::prime;
+use crate::shared::bridge::conf;
+use crate::shared::iptables::prime;
+use crate::shared::shell::shell;
 
 pub(super) const NETWORK: &str = "net";
 pub(super) const NETWORKS: &str = "/run/net.d";
