@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::shared::bridge::{add, call, conf};
 use crate::shared::cleat::{cleat, install_networks};
-use crate::shared::iptables::{LEGACY, PATH, choose_legacy, prime, saved};
+use crate::shared::iptables::{PATH, choose, prime, saved};
 use crate::shared::programs::{HOST_PORT, REFERENCE};
 use crate::shared::shell::shell;
 
@@ -155,13 +155,7 @@ fn reach(host: &Host, web: &Namespaced, other: &Namespaced) {
 
 fn everybody_reaches_it(variant: &str) {
     let host = Host::new();
-    let path = if variant == "legacy" {
-        choose_legacy();
-        format!("{LEGACY}:{PATH}")
-    } else {
-        PATH.to_owned()
-    };
-    prime(variant);
+    let path = choose(variant);
     install();
     let before = Snapshot::take();
     let (web, other) = (Namespaced::new("web"), Namespaced::new("other"));

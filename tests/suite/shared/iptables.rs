@@ -37,6 +37,18 @@ pub(crate) fn prime(variant: &str) {
     }
 }
 
+/// Chooses a variant and has it ready: the `PATH` by which its programs are found.
+pub(crate) fn choose(variant: &str) -> String {
+    let path = if variant == "legacy" {
+        choose_legacy();
+        format!("{LEGACY}:{PATH}")
+    } else {
+        PATH.to_owned()
+    };
+    prime(variant);
+    path
+}
+
 /// An administrator's choice of the legacy variant.
 pub(crate) fn choose_legacy() {
     fs::create_dir_all(LEGACY).unwrap();
