@@ -1,26 +1,16 @@
-//! The shapes of Docker's `inspect`, which scripts read.
+//! Published ports as `docker inspect` has them, which scripts read.
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::inventory::PortView;
 
-/// One place on the host where a port is reached.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct PortBinding {
-    host_ip: String,
-    /// A number, as text.
-    host_port: String,
-}
-
-/// `NetworkSettings.Ports`: the container's ports, and where each one is reached.
-pub(crate) fn ports<'a>(ports: impl IntoIterator<Item = &'a PortView>) -> BTreeMap<String, Vec<PortBinding>> {
-    let mut all: BTreeMap<String, Vec<PortBinding>> = BTreeMap::new();
+/// `NetworkSettings.Ports`: the container's ports, and where each one is reached. Ports of the host are texts there.
+pub(crate) fn ports<'a>(ports: impl IntoIterator<Item = &'a PortView>) -> BTreeMap<String, Vec<Value>> {
+    let mut all: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for port in ports {
-        let binding =
-            PortBinding { host_ip: port.host_ip.to_string(), host_port: port.host_port.to_string() };
+        let binding = json!({"HostIp": port.host_ip, "HostPort": port.host_port.to_string()});
         all.entry(port.inner()).or_default().push(binding);
     }
     all
@@ -34,7 +24,7 @@ mod tests {
     fn ports_are_keyed_by_the_containers_side() {
         let port = |host_ip: &str| PortView {
             container_port: 5000,
-            protocol: registry::Protocol::Tcp,
+            protocol: cni::Protocol::Tcp,
             host_ip: host_ip.parse().unwrap(),
             host_port: 49153,
         };

@@ -1,34 +1,31 @@
-//! What the plugins get to know about a container of `run`: capability arguments, and the endpoint for link-env.
+//! What plugins are given about a container of `run`: capability arguments, and the endpoint for link-env.
 //!
 //! Pure: options and a network in, arguments out. An option that no plugin of the network supports is refused here, before
-//! anything is made: the plugins would ignore it silently.
+//! anything is made, as plugins ignore what they do not know.
 
 mod network_option;
-mod words;
+mod pairs;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use cni::{NetworkList, case_blind};
+use cni::{NetworkList, PortMapping, PortRange};
 use serde_json::{Map, Value, json};
 
 pub(crate) use network_option::{Named, NetworkOption};
-pub(crate) use words::{ExtraHost, Link, Variable};
+pub(crate) use pairs::{ExtraHost, Link, Variable};
 
 use crate::error::Error;
-use crate::network::subnets_of;
-use crate::ports::{Exposed, PortMapping, Publish};
+pub(crate) use crate::network::{LINK_ENV, plugin, publishes};
+use crate::network::{PORT_MAPPINGS, declaring, subnets_of};
+use crate::ports::{self, Publish};
 use crate::way_out::priority;
 
-/// The plugin that knows names and links, and the key of `args.cni` under which it is spoken to.
-pub(crate) const LINK_ENV: &str = "link-env";
-/// The capability that publishes ports.
-pub(crate) const PORT_MAPPINGS: &str = "portMappings";
 /// The capability that takes further names.
 const ALIASES: &str = "aliases";
 
 /// A container as its options describe it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Endpoint<'a> {
     /// `--name`.
     pub(crate) name: Option<&'a str>,
@@ -37,7 +34,7 @@ pub(crate) struct Endpoint<'a> {
     /// `--network-alias`.
     pub(crate) aliases: &'a [String],
     /// `--expose`.
-    pub(crate) expose: &'a [Exposed],
+    pub(crate) expose: &'a [PortRange],
     /// `--link`.
     pub(crate) links: &'a [Link],
     /// `-e`: variables that containers with a link to this one get.
@@ -55,24 +52,12 @@ pub(crate) struct Endpoint<'a> {
 }
 
 impl<'a> Endpoint<'a> {
-    /// A container of which no more is said than its host name.
+    /// A container with no option but its host name.
     pub(crate) fn of_host(hostname: &'a str) -> Self {
-        Self {
-            name: None,
-            hostname,
-            aliases: &[],
-            expose: &[],
-            links: &[],
-            env: &[],
-            publish: &[],
-            publish_all: false,
-            extra_hosts: &[],
-            addresses: Vec::new(),
-            gw_priority: 0,
-        }
+        Self { hostname, ..Self::default() }
     }
 
-    /// Refuses options that nothing on the network would heed.
+    /// Refuses options that no plugin of the network supports.
     pub(crate) fn check(&self, list: &NetworkList) -> Result<(), Error> {
         if self.publish_all && self.expose.is_empty() {
             return Err(Error::refused(
@@ -102,7 +87,7 @@ impl<'a> Endpoint<'a> {
             "--add-host"
         } else if !self.expose.is_empty() && !self.publish_all {
             "--expose"
-        } else if !self.aliases.is_empty() && !declares(list, ALIASES) {
+        } else if !self.aliases.is_empty() && declaring(list, ALIASES).next().is_none() {
             "--network-alias"
         } else {
             return Ok(());
@@ -133,20 +118,15 @@ impl<'a> Endpoint<'a> {
         if plugin(list, LINK_ENV).is_some() {
             let env: BTreeMap<&str, &str> =
                 self.env.iter().map(|variable| (variable.key.as_str(), variable.value.as_str())).collect();
-            let mut endpoint = Map::new();
-            let mut say = |key: &str, value: Value| endpoint.insert(key.to_owned(), value);
+            let mut endpoint = json!({"hostname": self.hostname, "aliases": self.aliases, "expose": self.expose,
+                "links": self.links, "env": env});
             if let Some(name) = self.name {
-                say("name", name.into());
+                endpoint["name"] = name.into();
             }
-            say("hostname", self.hostname.into());
-            say("aliases", json!(self.aliases));
-            say("expose", json!(self.expose));
-            say("links", json!(self.links));
-            say("env", json!(env));
             if !self.extra_hosts.is_empty() {
-                say("extraHosts", json!(self.extra_hosts));
+                endpoint["extraHosts"] = json!(self.extra_hosts);
             }
-            args.insert(LINK_ENV.into(), Value::Object(endpoint));
+            args.insert(LINK_ENV.into(), endpoint);
         }
         if !self.addresses.is_empty() {
             args.insert("ips".into(), json!(self.addresses));
@@ -154,7 +134,7 @@ impl<'a> Endpoint<'a> {
         args
     }
 
-    /// What is published, as the capability says it; nothing where there is nothing.
+    /// The capability `portMappings`; `None` where nothing is published.
     pub(crate) fn port_mappings(&self) -> Option<Value> {
         let mappings = self.mappings();
         (!mappings.is_empty()).then(|| json!(mappings))
@@ -162,17 +142,14 @@ impl<'a> Endpoint<'a> {
 
     /// Refuses ports on host addresses of a family that the network has no addresses of: nothing would lead there.
     fn check_families(&self, list: &NetworkList) -> Result<(), Error> {
-        let families = families(list);
-        // What cannot be read off the configuration is for the plugins to say.
+        let subnets = list.plugins.iter().flat_map(subnets_of);
+        let families: BTreeSet<bool> = subnets.map(|subnet| subnet.is_ipv4()).collect();
+        // The subnets may be where only the IPAM plugin can read them.
         if families.is_empty() {
             return Ok(());
         }
-        let lacks =
-            |mapping: &PortMapping| mapping.host_ip.is_some_and(|ip| !families.contains(&ip.is_ipv4()));
-        let Some(host_ip) = self.mappings().into_iter().find(lacks).and_then(|mapping| mapping.host_ip)
-        else {
-            return Ok(());
-        };
+        let mut addresses = self.mappings().into_iter().filter_map(|mapping| mapping.host_ip);
+        let Some(host_ip) = addresses.find(|ip| !families.contains(&ip.is_ipv4())) else { return Ok(()) };
         let (lacked, had) = if host_ip.is_ipv4() { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
         Err(Error::refused(
             format!("publish a port on {host_ip}"),
@@ -185,7 +162,7 @@ impl<'a> Endpoint<'a> {
     fn mappings(&self) -> Vec<PortMapping> {
         let mut mappings: Vec<PortMapping> = self.publish.iter().flat_map(Publish::mappings).collect();
         if self.publish_all {
-            for exposed in self.expose.iter().flat_map(Exposed::mappings) {
+            for exposed in self.expose.iter().copied().flat_map(ports::exposed) {
                 let same = |mapping: &PortMapping| {
                     (mapping.container_port, mapping.protocol) == (exposed.container_port, exposed.protocol)
                 };
@@ -198,44 +175,9 @@ impl<'a> Endpoint<'a> {
     }
 }
 
-/// The families of the subnets that a network's configuration names, whichever IPAM plugin has them: whether each is IPv4.
-fn families(list: &NetworkList) -> BTreeSet<bool> {
-    list.plugins.iter().flat_map(subnets_of).map(|subnet| subnet.is_ipv4()).collect()
-}
-
-/// The plugins of a network that are told of ports, by place and type.
-pub(crate) fn told_of_ports(list: &NetworkList) -> Vec<(usize, String)> {
-    let told = list.plugins.iter().enumerate().filter(|(_, plugin)| declares_itself(plugin, PORT_MAPPINGS));
-    let named = |(place, plugin): (usize, &Map<String, Value>)| {
-        let name = case_blind::get(plugin, "type").and_then(Value::as_str).unwrap_or_default();
-        (place, name.to_owned())
-    };
-    told.map(named).collect()
-}
-
-/// Whether a network can publish ports. link-env is told of them as well, and publishes none.
-pub(crate) fn publishes(list: &NetworkList) -> bool {
-    let is_link_env =
-        |plugin: &Map<String, Value>| case_blind::get(plugin, "type") == Some(&Value::from(LINK_ENV));
-    list.plugins.iter().any(|plugin| !is_link_env(plugin) && declares_itself(plugin, PORT_MAPPINGS))
-}
-
-/// The first plugin of a type.
-pub(crate) fn plugin<'a>(list: &'a NetworkList, name: &str) -> Option<&'a Map<String, Value>> {
-    list.plugins.iter().find(|plugin| case_blind::get(plugin, "type").and_then(Value::as_str) == Some(name))
-}
-
-fn declares(list: &NetworkList, capability: &str) -> bool {
-    list.plugins.iter().any(|plugin| declares_itself(plugin, capability))
-}
-
-fn declares_itself(plugin: &Map<String, Value>, capability: &str) -> bool {
-    let capabilities = plugin.get("capabilities");
-    capabilities.and_then(|capabilities| capabilities.get(capability)) == Some(&Value::Bool(true))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fmt::Debug;
     use std::str::FromStr;
 
     use super::*;
@@ -249,13 +191,13 @@ mod tests {
     const PORTS: &str = r#",{"type":"host-port","capabilities":{"portMappings":true}}"#;
     const NAMES: &str = r#",{"type":"link-env"}"#;
 
-    fn all<T: FromStr<Err = Error>>(texts: &[&str]) -> Vec<T> {
+    fn all<T: FromStr<Err: Debug>>(texts: &[&str]) -> Vec<T> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
     #[test]
     fn options_that_nothing_would_heed_are_refused_with_the_cure() {
-        let (publish, expose) = (all::<Publish>(&["80"]), all::<Exposed>(&["80"]));
+        let (publish, expose) = (all::<Publish>(&["80"]), all::<PortRange>(&["80"]));
         let (links, aliases) = (all::<Link>(&["db"]), ["a".to_owned()]);
         let published = Endpoint { publish: &publish, ..Endpoint::of_host("h") };
         let everything = Endpoint { expose: &expose, publish_all: true, ..Endpoint::of_host("h") };
@@ -304,7 +246,7 @@ mod tests {
     #[test]
     fn publishing_all_leaves_alone_what_is_published_already() {
         let (publish, expose) =
-            (all::<Publish>(&["8080:80", "53/udp"]), all::<Exposed>(&["80-81", "53", "81"]));
+            (all::<Publish>(&["8080:80", "53/udp"]), all::<PortRange>(&["80-81", "53", "81"]));
         let endpoint =
             Endpoint { publish: &publish, expose: &expose, publish_all: true, ..Endpoint::of_host("h") };
         let shown: Vec<String> = endpoint
@@ -320,7 +262,7 @@ mod tests {
 
     #[test]
     fn link_env_is_told_of_the_endpoint_and_others_are_not() {
-        let (links, expose) = (all::<Link>(&["db:sql"]), all::<Exposed>(&["80", "7-9/udp"]));
+        let (links, expose) = (all::<Link>(&["db:sql"]), all::<PortRange>(&["80", "7-9/udp"]));
         let (env, aliases) = (all::<Variable>(&["A=1", "B=2", "A=3"]), ["www".to_owned()]);
         let endpoint = Endpoint {
             name: Some("web"),

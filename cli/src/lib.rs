@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn a_wrong_value_names_its_option_and_the_reason() {
         let text = refuses("cleat run -p 80:x true");
-        assert!(text.contains("--publish") && text.contains("\"x\" is no port number"), "{text}");
+        assert!(text.contains("--publish") && text.contains("\"80:x\": ports are 1 to 65535"), "{text}");
         let text = refuses("cleat run -e K true");
         assert!(text.contains("--env") && text.contains("write it as KEY=value"), "{text}");
     }

@@ -2,52 +2,14 @@
 //!
 //! Pure text to values. Whether a host port is free is not asked here: that is the publishing plugin's knowledge.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use cni::{PortError, PortMapping, PortRange, Protocol};
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-
-/// The transport protocols whose ports can be published.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Protocol {
-    /// TCP, which is meant where none is named.
-    #[default]
-    Tcp,
-    /// UDP.
-    Udp,
-    /// SCTP.
-    Sctp,
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Sctp => "sctp",
-        })
-    }
-}
-
-/// One entry of the capability argument `portMappings` (CNI conventions, "port mappings").
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct PortMapping {
-    /// The port on the host; 0 asks for a free one.
-    pub(crate) host_port: u16,
-    /// The port in the container.
-    pub(crate) container_port: u16,
-    /// The protocol of both.
-    pub(crate) protocol: Protocol,
-    /// The host's address; without it, all of them.
-    #[serde(rename = "hostIP", skip_serializing_if = "Option::is_none")]
-    pub(crate) host_ip: Option<IpAddr>,
-}
 
 /// One `-p`: a port or a range of ports, and where on the host it is to be reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,14 +46,22 @@ impl FromStr for Publish {
 }
 
 fn parse_publish(text: &str) -> Result<Publish, String> {
-    let (rest, protocol) = split_protocol(text)?;
+    let (rest, protocol) = text.split_once('/').unwrap_or((text, Protocol::default().name()));
+    let range = |numbers: &str| -> Result<PortRange, String> {
+        if numbers == "0" {
+            return Err("port 0 is none; leave the host port out to have a free one chosen".to_owned());
+        }
+        let ports = format!("{numbers}/{protocol}").parse();
+        ports.map_err(|error: PortError| PortError { text: text.to_owned(), ..error }.to_string())
+    };
     let mut fields = rest.rsplitn(3, ':');
     let container = range(fields.next().unwrap_or_default())?;
     let host = match fields.next() {
         None | Some("") => None,
-        Some(host) => Some(range(host)?),
+        Some(host) => Some(range(host)?.numbers()),
     };
     let host_ip = fields.next().map(address).transpose()?;
+    let (protocol, container) = (container.protocol(), container.numbers());
     if let Some(host) = &host
         && host.len() != container.len()
     {
@@ -104,88 +74,14 @@ fn parse_publish(text: &str) -> Result<Publish, String> {
     Ok(Publish { host_ip, host, container, protocol })
 }
 
-/// One `--expose`: a port or a range that the container listens on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Exposed {
-    ports: RangeInclusive<u16>,
-    protocol: Protocol,
-}
-
-impl Exposed {
-    /// A mapping from a free port of the host for each port.
-    pub(crate) fn mappings(&self) -> impl Iterator<Item = PortMapping> {
-        self.ports.clone().map(|container_port| PortMapping {
-            host_port: 0,
-            container_port,
-            protocol: self.protocol,
-            host_ip: None,
-        })
-    }
-}
-
-impl FromStr for Exposed {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let parse = || {
-            let (ports, protocol) = split_protocol(text)?;
-            range(ports).map(|ports| Self { ports, protocol })
-        };
-        parse().map_err(|reason| Error::Argument { reason })
-    }
-}
-
-impl fmt::Display for Exposed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (first, last) = (self.ports.start(), self.ports.end());
-        if first == last {
-            write!(f, "{first}/{}", self.protocol)
-        } else {
-            write!(f, "{first}-{last}/{}", self.protocol)
-        }
-    }
-}
-
-impl Serialize for Exposed {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Exposed {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
-}
-
-fn split_protocol(text: &str) -> Result<(&str, Protocol), String> {
-    let Some((ports, protocol)) = text.rsplit_once('/') else {
-        return Ok((text, Protocol::default()));
-    };
-    let protocol = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
-        .into_iter()
-        .find(|known| known.to_string().eq_ignore_ascii_case(protocol))
-        .ok_or_else(|| format!("unknown protocol {protocol:?}; it is tcp, udp or sctp"))?;
-    Ok((ports, protocol))
-}
-
-fn range(text: &str) -> Result<RangeInclusive<u16>, String> {
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let (first, last) = (port(first)?, port(last)?);
-    if first > last {
-        return Err(format!("range {text} runs backwards"));
-    }
-    Ok(first..=last)
-}
-
-fn port(text: &str) -> Result<u16, String> {
-    // A sign is no digit, though Rust's integers would read one.
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match text.parse() {
-        Ok(port @ 1..) if digits => Ok(port),
-        Ok(0) => Err("port 0 is none; leave the host port out to have a free one chosen".to_owned()),
-        _ => Err(format!("{text:?} is no port number from 1 to 65535")),
-    }
+/// `--expose 8000-8005/udp` with `-P`: a mapping from a free port of the host for each port.
+pub(crate) fn exposed(ports: PortRange) -> impl Iterator<Item = PortMapping> {
+    ports.numbers().map(move |container_port| PortMapping {
+        host_port: 0,
+        container_port,
+        protocol: ports.protocol(),
+        host_ip: None,
+    })
 }
 
 fn address(text: &str) -> Result<IpAddr, String> {
@@ -241,19 +137,19 @@ mod tests {
     #[test]
     fn everything_else_is_refused_with_the_reason() {
         let table = [
-            ("", "no port number"),
+            ("", "ports are 1 to 65535"),
             ("0", "port 0 is none"),
             ("0:80", "leave the host port out"),
-            ("65536", "\"65536\" is no port number"),
-            ("80:", "\"\" is no port number"),
-            ("+80", "no port number"),
-            ("-80", "no port number"),
-            ("80-", "no port number"),
-            ("81-80", "runs backwards"),
+            ("65536", "\"65536\": ports are 1 to 65535"),
+            ("80:", "\"80:\": ports are 1 to 65535"),
+            ("+80", "ports are 1 to 65535"),
+            ("-80", "ports are 1 to 65535"),
+            ("80-", "ports are 1 to 65535"),
+            ("81-80", "ends before it starts"),
             ("8000-8010:80", "11 host ports for 1 container ports"),
             ("8000:80-81", "1 host ports for 2 container ports"),
-            ("80/icmp", "unknown protocol \"icmp\""),
-            ("80/", "unknown protocol \"\""),
+            ("80/icmp", "\"80/icmp\": the protocol is one of tcp, udp, sctp"),
+            ("80/", "\"80/\": the protocol is one of tcp, udp, sctp"),
             ("::1:80:80", "in brackets"),
             ("fd00::1:8080:80", "in brackets"),
             ("localhost:80:80", "no address of the host"),
@@ -264,18 +160,6 @@ mod tests {
         for (text, reason) in table {
             let error = text.parse::<Publish>().unwrap_err().to_string();
             assert!(error.contains(reason), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn exposed_ports_keep_their_ranges() {
-        for (text, wanted) in
-            [("5000", "5000/tcp"), ("53/udp", "53/udp"), ("8000-8005/Tcp", "8000-8005/tcp"), ("9-9", "9/tcp")]
-        {
-            assert_eq!(text.parse::<Exposed>().unwrap().to_string(), wanted, "{text}");
-        }
-        for bad in ["", "80:80", "x", "70000", "2-1"] {
-            assert!(bad.parse::<Exposed>().is_err(), "{bad}");
         }
     }
 

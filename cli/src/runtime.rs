@@ -6,8 +6,10 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use cni::cache::{DEFAULT_FOLDER, Entry, Hold};
-use cni::{Attachment, Cache, Chain, Command, ContainerId, NetworkList, Parameters, case_blind};
+use cni::cache::{DEFAULT_FOLDER, Entry};
+use cni::{
+    Attachment, Cache, Chain, Command, ContainerId, ContainerLock, NetworkList, Parameters, case_blind,
+};
 use lock::{Holder, Mode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -211,7 +213,7 @@ impl<'a> Runtime<'a> {
 
     /// Waits until no other process works on the container, and keeps every other one waiting until the hold is dropped. It
     /// comes after the lock: a process that waits for a hold waits for one that has the lock.
-    pub(crate) fn hold(&self, container_id: &ContainerId) -> Result<Hold, Error> {
+    pub(crate) fn hold(&self, container_id: &ContainerId) -> Result<ContainerLock, Error> {
         self.cache.hold(container_id).map_err(Error::contract(format!("hold container {container_id}")))
     }
 

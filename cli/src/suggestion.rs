@@ -1,8 +1,8 @@
 //! "Did you mean …": the nearest of the words that would have been right.
 
-/// How alike two words must be, of 1, for the one to be a slip of the other.
-const ALIKE: f64 = 0.75;
-/// Nothing that is longer is a slip of a word; comparing it would take its time.
+/// How similar two words must be, of 1, for one to be a misspelling of the other.
+const SIMILAR: f64 = 0.75;
+/// Longer texts are not compared, as that takes time.
 const LONGEST: usize = 256;
 
 /// The most similar word, if any is similar at all.
@@ -10,9 +10,9 @@ pub(crate) fn nearest<'a>(text: &str, words: impl IntoIterator<Item = &'a str>) 
     if text.len() > LONGEST {
         return None;
     }
-    let alike = |word: &'a str| (strsim::jaro_winkler(text, word), word);
-    let (likeness, word) = words.into_iter().map(alike).max_by(|one, other| one.0.total_cmp(&other.0))?;
-    (likeness >= ALIKE).then_some(word)
+    let similar = |word: &'a str| (strsim::jaro_winkler(text, word), word);
+    let (likeness, word) = words.into_iter().map(similar).max_by(|one, other| one.0.total_cmp(&other.0))?;
+    (likeness >= SIMILAR).then_some(word)
 }
 
 #[cfg(test)]

@@ -53,6 +53,7 @@ mod state;
 #[cfg(target_arch = "x86_64")]
 mod system_calls;
 mod tenants;
+mod trace;
 mod upgrade;
 mod upkeep;
 mod uplinks;

@@ -57,7 +57,7 @@ fn crates_depend_downwards_only() {
         ("lib/wire", &[]),
         ("lib/netlink", &["wire"]),
         ("lib/nftables", &["wire"]),
-        ("lib/registry", &["lock"]),
+        ("lib/registry", &["cni", "lock"]),
         ("ipam/host-local", &["cni", "lock"]),
         // The one exception: host-local runs within the bridge's own process.
         ("plugins/bridge", &["cni", "iptables", "lock", "netlink", "nftables", "host-local"]),

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use registry::Protocol;
+use cni::Protocol;
 
 use crate::docker;
 use crate::environment::Environment;

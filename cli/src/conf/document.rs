@@ -1,7 +1,6 @@
-//! A configuration file as a tree in which every value knows its place.
+//! A configuration file as a tree of values, each with its position.
 //!
-//! Whether a file is JSON is for `serde_json` to say, which the plugins read it with; jsonc-parser then tells where
-//! things are.
+//! `serde_json` decides whether a file is JSON, as plugins read it with that; jsonc-parser gives the positions.
 
 use std::collections::HashSet;
 
@@ -10,7 +9,7 @@ use jsonc_parser::common::Ranged;
 use jsonc_parser::{CollectOptions, ParseOptions};
 use serde_json::{Map, Value};
 
-/// A value with its place, as bytes from the start of the file.
+/// A value with its position, as bytes from the start of the file.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     /// Where it is named: its key, or the value itself where it has none.
@@ -32,47 +31,48 @@ pub(super) enum Content {
 
 /// Line and column, both from 1; columns count characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct Position {
     /// The line.
     pub(super) line: usize,
     /// The column.
     pub(super) column: usize,
 }
 
-/// Reads a file's text, or says what is wrong with it and where.
-pub(super) fn parse(text: &str) -> Result<Node, (String, Place)> {
+impl Position {
+    /// The beginning of a file.
+    pub(super) const START: Self = Self { line: 1, column: 1 };
+}
+
+/// Reads a file's text.
+///
+/// # Errors
+/// What is wrong with it, and where.
+pub(super) fn parse(text: &str) -> Result<Node, (String, Position)> {
     let fault = |error: serde_json::Error| {
-        let place = Place { line: error.line().max(1), column: error.column().max(1) };
-        // The place stands in front of the message already.
+        let position = Position { line: error.line().max(1), column: error.column().max(1) };
+        // The finding has the position already.
         let message = error.to_string();
         let message = message.split(" at line ").next().unwrap_or(&message);
-        (format!("this is not JSON: {message}"), place)
+        (format!("this is not JSON: {message}"), position)
     };
-    cni::expect_bounded(text.as_bytes())
-        .map_err(|error| (error.message().to_owned(), Place { line: 1, column: 1 }))?;
+    cni::expect_bounded(text.as_bytes()).map_err(|error| (error.message().to_owned(), Position::START))?;
     drop(serde_json::from_str::<Value>(text).map_err(fault)?);
     let tree = jsonc_parser::parse_to_ast(text, &CollectOptions::default(), &ParseOptions::default());
     match tree.map(|tree| tree.value) {
         Ok(Some(value)) => Ok(node(value, None)),
         // What serde_json reads has a value.
-        Ok(None) => Err(("the file is empty".to_owned(), Place { line: 1, column: 1 })),
-        Err(error) => Err((error.kind().to_string(), place(text, error.range().start))),
+        Ok(None) => Err(("the file is empty".to_owned(), Position::START)),
+        Err(error) => Err((error.kind().to_string(), position(text, error.range().start))),
     }
 }
 
 fn node(value: ast::Value<'_>, key: Option<usize>) -> Node {
     let at = key.unwrap_or(value.range().start);
+    let entry = |property: ast::ObjectProp<'_>| {
+        (property.name.into_string(), node(property.value, Some(property.range.start)))
+    };
     let content = match value {
-        ast::Value::Object(object) => Content::Object(
-            object
-                .properties
-                .into_iter()
-                .map(|property| {
-                    let at = property.range.start;
-                    (property.name.into_string(), node(property.value, Some(at)))
-                })
-                .collect(),
-        ),
+        ast::Value::Object(object) => Content::Object(object.properties.into_iter().map(entry).collect()),
         ast::Value::Array(list) => {
             Content::List(list.elements.into_iter().map(|value| node(value, None)).collect())
         }
@@ -87,10 +87,10 @@ fn node(value: ast::Value<'_>, key: Option<usize>) -> Node {
 }
 
 /// The line and column of a byte.
-pub(super) fn place(text: &str, at: usize) -> Place {
+pub(super) fn position(text: &str, at: usize) -> Position {
     let before = text.get(..at).unwrap_or(text);
     let start = before.rfind('\n').map_or(0, |end| end + 1);
-    Place { line: before.matches('\n').count() + 1, column: before[start..].chars().count() + 1 }
+    Position { line: before.matches('\n').count() + 1, column: before[start..].chars().count() + 1 }
 }
 
 impl Node {
@@ -191,8 +191,8 @@ mod tests {
 }"#;
 
     fn at(message: &str) -> (usize, usize) {
-        let place = place(TEXT, parse(TEXT).unwrap().meant_by(message).at);
-        (place.line, place.column)
+        let position = position(TEXT, parse(TEXT).unwrap().meant_by(message).at);
+        (position.line, position.column)
     }
 
     #[test]
@@ -207,11 +207,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_told_with_its_place() {
-        let (message, place) = parse("{\n  \"a\": ]\n}").unwrap_err();
+    fn what_is_not_json_is_told_with_its_position() {
+        let (message, position) = parse("{\n  \"a\": ]\n}").unwrap_err();
         assert_eq!(
-            (message.as_str(), place),
-            ("this is not JSON: expected value", Place { line: 2, column: 8 })
+            (message.as_str(), position),
+            ("this is not JSON: expected value", Position { line: 2, column: 8 })
         );
         for comment in ["{} // a", "{\"a\": 1,}", "{'a': 1}", ""] {
             assert!(parse(comment).is_err(), "{comment}");

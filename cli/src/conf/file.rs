@@ -1,11 +1,12 @@
 //! A file that holds a network, and what is found wrong in it.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::document::{Node, Place, place};
+use super::document::{Node, Position, position};
 use super::keys::Fault;
 
 /// One thing that is wrong.
@@ -20,8 +21,8 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn new(file: &Path, place: Place, message: String, cure: String) -> Self {
-        Self { file: file.to_owned(), line: place.line, column: place.column, message, cure }
+    pub(super) fn new(file: &Path, Position { line, column }: Position, message: String) -> Self {
+        Self { file: file.to_owned(), line, column, message, cure: String::new() }
     }
 }
 
@@ -33,7 +34,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// How many mistakes of a file are told.
+/// How many mistakes of a file are reported.
 const MOST: usize = 100;
 
 /// A file that holds a network.
@@ -54,25 +55,28 @@ impl Network {
         }
     }
 
-    /// No more than somebody would read; finding each one's place takes a look at the whole text.
+    /// Its mistakes, one for each place, and no more than [`MOST`]: finding the position of each reads the whole text.
     pub(super) fn findings(&self, mut faults: Vec<Fault>) -> impl Iterator<Item = Finding> {
+        let mut places = HashSet::new();
+        faults.retain(|fault| places.insert(fault.at));
         if let Some(further) = faults.len().checked_sub(MOST).filter(|further| *further > 0) {
             faults.sort_by_key(|fault| fault.at);
             faults.truncate(MOST);
-            let told = format!("and {further} further mistakes in this file");
+            let problem = format!("and {further} further mistakes in this file");
             let at = faults.last().map_or(0, |fault| fault.at + 1);
-            faults.push(Fault::new(at, told, "mend those above first"));
+            faults.push(Fault::new(at, problem, "correct those above first"));
         }
         faults.into_iter().map(|fault| self.finding(fault))
     }
 
     pub(super) fn finding(&self, fault: Fault) -> Finding {
-        Finding::new(&self.file, place(&self.text, fault.at), fault.problem, fault.cure)
+        let finding = Finding::new(&self.file, position(&self.text, fault.at), fault.problem);
+        Finding { cure: fault.cure, ..finding }
     }
 
     /// `file:line:column` of a byte, for messages about two places.
     pub(super) fn at(&self, at: usize) -> String {
-        let Place { line, column } = place(&self.text, at);
+        let Position { line, column } = position(&self.text, at);
         format!("{}:{line}:{column}", self.file.display())
     }
 }

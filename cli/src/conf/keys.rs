@@ -1,7 +1,7 @@
-//! Every key typed and known: holds a configuration against the schema that was made from the plugin's own types.
+//! Every key is known and has the right type: compares a configuration with the schema made from the plugin's own types.
 //!
 //! Keys are matched in any case and `null` counts as absent, as the plugins themselves read them. Of JSON Schema this
-//! knows what the suite's schemas use, which a test compares.
+//! knows the keywords of the suite's schemas; a test looks for others.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::document::{Content, Node};
 use crate::suggestion::nearest;
 
-/// How many faults suggest the key that was meant. Finding it takes time, and people read no more of them.
+/// How many faults suggest the key that was meant. Finding it takes time.
 const SUGGESTED: usize = 1000;
 
 /// What is wrong, and where.
@@ -34,35 +34,29 @@ impl Fault {
 
 /// Judges a value by a schema; `path` names it in messages, and is empty at the top.
 pub(super) fn judge(node: &Node, schema: &Value, path: &str, faults: &mut Vec<Fault>) {
-    let found = match &node.content {
+    let kind = match &node.content {
+        Content::Object(_) => "object",
+        Content::List(_) => "array",
         Content::Scalar(Value::Null) => return,
-        Content::Scalar(value) => value,
-        Content::Object(entries) => {
-            if is_of_type(schema, "object", node, path, faults) {
-                judge_object(node, entries, schema, path, faults);
-            }
-            return;
-        }
+        Content::Scalar(Value::Bool(_)) => "boolean",
+        Content::Scalar(Value::Number(number)) if number.is_f64() => "number",
+        Content::Scalar(Value::Number(_)) => "integer",
+        Content::Scalar(_) => "string",
+    };
+    if !is_of_type(schema, kind, node, path, faults) {
+        return;
+    }
+    match &node.content {
+        Content::Object(entries) => judge_object(node, entries, schema, path, faults),
         Content::List(items) => {
-            if is_of_type(schema, "array", node, path, faults) {
-                if items.is_empty() && schema["minItems"].as_u64().is_some_and(|least| least > 0) {
-                    faults.push(Fault::new(node.at, format!("{path} is empty"), ""));
-                }
-                for (index, item) in items.iter().enumerate() {
-                    judge(item, &schema["items"], &format!("{path}[{index}]"), faults);
-                }
+            if items.is_empty() && schema["minItems"].as_u64().is_some_and(|least| least > 0) {
+                faults.push(Fault::new(node.at, format!("{path} is empty"), ""));
             }
-            return;
+            for (index, item) in items.iter().enumerate() {
+                judge(item, &schema["items"], &format!("{path}[{index}]"), faults);
+            }
         }
-    };
-    let kind = match found {
-        Value::Bool(_) => "boolean",
-        Value::Number(number) if number.is_f64() => "number",
-        Value::Number(_) => "integer",
-        _ => "string",
-    };
-    if is_of_type(schema, kind, node, path, faults) {
-        judge_scalar(node, found, schema, path, faults);
+        Content::Scalar(value) => judge_scalar(node, value, schema, path, faults),
     }
 }
 
@@ -92,22 +86,17 @@ fn judge_scalar(node: &Node, found: &Value, schema: &Value, path: &str, faults: 
     }
 }
 
-/// Whether the schema allows values of a kind; says so where it does not.
+/// Whether the schema allows values of a kind; adds a fault where it does not.
 fn is_of_type(schema: &Value, kind: &str, node: &Node, path: &str, faults: &mut Vec<Fault>) -> bool {
-    let one;
-    let allowed: &[Value] = match &schema["type"] {
+    let allowed: Vec<&str> = match &schema["type"] {
         Value::Null => return true,
-        Value::Array(kinds) => kinds,
-        single => {
-            one = [single.clone()];
-            &one
-        }
+        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+        single => single.as_str().into_iter().collect(),
     };
-    if allowed.iter().any(|allowed| allowed == kind || (allowed == "number" && kind == "integer")) {
+    if allowed.iter().any(|allowed| *allowed == kind || (*allowed == "number" && kind == "integer")) {
         return true;
     }
-    let words: Vec<&str> =
-        allowed.iter().filter_map(Value::as_str).filter(|kind| *kind != "null").map(in_words).collect();
+    let words: Vec<&str> = allowed.into_iter().filter(|kind| *kind != "null").map(in_words).collect();
     let name = if path.is_empty() { "this" } else { path };
     let shown = match &node.content {
         Content::Scalar(value) => value.to_string(),
@@ -155,9 +144,10 @@ fn judge_object(
                 let meant = is_read.then(|| nearest(key, names.iter().copied())).flatten();
                 faults.push(unknown(value.at, &inner, meant, &names));
             }
-            // Others may keep keys of their own here, but hardly any that look like a known one.
+            // Other programs may have keys of their own here, but hardly any that look like a known one.
             Value::Bool(true) if !is_note(key) => {
-                if let Some(meant) = nearest(key, names.iter().copied()).filter(|name| is_slip(key, name)) {
+                if let Some(meant) = nearest(key, names.iter().copied()).filter(|name| is_misspelt(key, name))
+                {
                     faults.push(unknown(value.at, &inner, Some(meant), &names));
                 }
             }
@@ -174,8 +164,8 @@ fn judge_object(
     }
 }
 
-/// Whether a word is another one but for a letter or two.
-fn is_slip(word: &str, name: &str) -> bool {
+/// Whether two words differ by a letter or two.
+fn is_misspelt(word: &str, name: &str) -> bool {
     strsim::damerau_levenshtein(&word.to_ascii_lowercase(), &name.to_ascii_lowercase()) <= 2
 }
 

@@ -1,8 +1,8 @@
-//! `cleat conf check`: whether network configurations will do, without making an attachment.
+//! `cleat conf check`: whether network configurations are valid, without making an attachment.
 //!
 //! Three things are asked: is every key known and of its type (`keys`, by the schemas of `schemas`); would the plugins take
 //! the configuration (their own validation) and are they there; do the networks' subnets clash with each other or with the
-//! host (`subnets`). Plugins of others are only looked for: their keys are theirs to judge.
+//! host (`subnets`). Of other plugins only the program is looked for, as nothing is known of their keys.
 
 mod document;
 mod file;
@@ -11,15 +11,13 @@ mod plugins;
 mod schemas;
 mod subnets;
 
-use std::collections::HashSet;
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use cni::{MAX_INPUT, NetworkList};
 use ipnetwork::IpNetwork;
 
-use document::{Node, Place, place};
+use document::{Node, Position, position};
 pub use file::Finding;
 use file::Network;
 use keys::Fault;
@@ -68,7 +66,7 @@ fn findings(
                 faults.extend(plugins::dropped(network, &surroundings.path));
             }
         }
-        findings.extend(network.findings(once(faults)));
+        findings.extend(network.findings(faults));
     }
     let routes = surroundings.map(|surroundings| surroundings.routes.as_slice()).unwrap_or_default();
     findings.extend(subnets::clashes(&networks, routes));
@@ -83,14 +81,11 @@ fn read(path: &Path) -> Result<Network, Finding> {
     } else {
         cni::file::read(path, MAX_INPUT)
     };
-    let failed = |error: io::Error| {
-        const START: Place = Place { line: 1, column: 1 };
-        Finding::new(path, START, format!("read the file: {error}"), String::new())
-    };
+    let failed = |error| Finding::new(path, Position::START, format!("read the file: {error}"));
     parse(path, content.map_err(failed)?)
 }
 
-/// Whether a path is how shells hand a pipe over (`/dev/stdin`, `/dev/fd/63`), which is no regular file and as good as one.
+/// Whether a path is one by which shells pass a pipe (`/dev/stdin`, `/dev/fd/63`). Other files must be regular ones.
 fn is_descriptor(path: &Path) -> bool {
     path == Path::new("/dev/stdin") || path.starts_with("/dev/fd") || path.starts_with("/proc/self/fd")
 }
@@ -99,11 +94,9 @@ fn parse(file: &Path, content: Vec<u8>) -> Result<Network, Finding> {
     let text = String::from_utf8(content).map_err(|error| {
         let valid =
             String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
-        let message = "the file is not UTF-8 text".to_owned();
-        Finding::new(file, place(&valid, valid.len()), message, String::new())
+        Finding::new(file, position(&valid, valid.len()), "the file is not UTF-8 text".to_owned())
     })?;
-    let root = document::parse(&text)
-        .map_err(|(message, place)| Finding::new(file, place, message, String::new()))?;
+    let root = document::parse(&text).map_err(|(message, position)| Finding::new(file, position, message))?;
     let name = root.get("name").and_then(Node::text).unwrap_or_default().to_owned();
     Ok(Network { file: file.to_owned(), text, root, name })
 }
@@ -114,14 +107,14 @@ fn judge(network: &Network) -> Vec<Fault> {
     if root.get("plugins").is_some() {
         keys::judge(root, &cni::schema::network(), "", &mut faults);
     }
-    // Its plugins' values are not needed beside the tree, and large files have many.
+    // The plugins' values are dropped: they are in the tree already, and large files have many.
     let list = NetworkList::from_slice(network.text.as_bytes()).map(|list| (list.version, list.name));
     match list {
         Ok((version, name)) => faults.extend(plugins::judge(network, version, &name)),
         Err(error) => {
             faults.extend(network.plugins().iter().flat_map(plugins::judge_keys));
             let fault = plugins::fault(root, &error);
-            // An error without a place is one that the keys have explained, if they explain any.
+            // An error without a position is not reported where the keys explain it.
             if fault.at != root.at || faults.is_empty() {
                 faults.push(fault);
             }
@@ -130,18 +123,13 @@ fn judge(network: &Network) -> Vec<Fault> {
     faults
 }
 
-/// One fault for each place: the schema and the plugin may both have found it.
-fn once(faults: Vec<Fault>) -> Vec<Fault> {
-    let mut places = HashSet::new();
-    faults.into_iter().filter(|fault| places.insert(fault.at)).collect()
-}
-
 /// A network whose name another file has: only the first is ever used.
 fn twice(network: &Network, earlier: &[Network]) -> Option<Fault> {
     let first = earlier.iter().find(|other| !network.name.is_empty() && other.name == network.name)?;
     let name = network.root.get("name")?;
-    let told = format!("network {:?} is in {} already", network.name, first.at(first.root.get("name")?.at));
-    Some(Fault::new(name.at, told, "give each network a name of its own; runtimes use the first"))
+    let problem =
+        format!("network {:?} is in {} already", network.name, first.at(first.root.get("name")?.at));
+    Some(Fault::new(name.at, problem, "give each network a name of its own; runtimes use the first"))
 }
 
 #[cfg(test)]

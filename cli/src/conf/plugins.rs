@@ -1,4 +1,4 @@
-//! The plugins of a network: their keys, what they say of their configuration, and whether they are there.
+//! The plugins of a network: their keys, their own validation, and whether their programs are there.
 
 use std::collections::HashSet;
 use std::fs;
@@ -15,39 +15,35 @@ use super::file::Network;
 use super::keys::{self, Fault};
 use super::schemas::Known;
 use crate::network::obstacles::obstacle;
+use crate::network::text;
 use crate::suggestion::nearest;
 
-/// The type of what a plugin's `ipam` names.
-fn ipam(plugin: &Node) -> Option<(&Node, &str)> {
-    let ipam = plugin.get("ipam")?;
-    Some((ipam, ipam.get("type")?.text()?))
-}
-
-/// The plugin that an object configures.
-fn known(plugin: &Node) -> Option<Known> {
-    Known::of(plugin.get("type")?.text()?, false)
+/// The suite's plugins that an object configures: that of its `type`, and that of its `ipam`.
+fn known(plugin: &Node) -> impl Iterator<Item = Known> {
+    let kind = plugin.get("type").and_then(Node::text).unwrap_or_default();
+    let ipam = plugin.get("ipam").and_then(|ipam| ipam.get("type")?.text()).unwrap_or_default();
+    Known::of(kind, ipam)
 }
 
 /// Judges the keys of a plugin's object, and those of its `ipam`.
 pub(super) fn judge_keys(plugin: &Node) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let foreign = || {
-        // What is common to all is judged; all other keys are the plugin's own affair.
-        let mut schema = cni::schema::plugin(&json!({}));
-        schema["additionalProperties"] = json!(true);
-        schema
-    };
-    let mut schema = known(plugin).map_or_else(foreign, Known::schema);
-    if let Some((_, name)) = ipam(plugin)
-        && let Some(known) = Known::of(name, true)
-    {
-        schema["properties"]["ipam"] = known.schema();
+    // Of other plugins the keys that all have in common are known.
+    let mut schema = cni::schema::plugin(&json!({}));
+    schema["additionalProperties"] = json!(true);
+    // The plugin itself comes before its IPAM.
+    for known in known(plugin) {
+        if known.is_ipam {
+            schema["properties"]["ipam"] = known.schema();
+        } else {
+            schema = known.schema();
+        }
     }
     keys::judge(plugin, &schema, "", &mut faults);
     faults
 }
 
-/// Judges every plugin of a network that has a name: its keys, and what it says itself where it is one of the suite.
+/// Judges every plugin of a network that has a name: its keys, and by its own validation where it is one of the suite.
 pub(super) fn judge(network: &Network, version: Version, name: &NetworkName) -> Vec<Fault> {
     let mut faults = Vec::new();
     // A single configuration has the network's keys as well.
@@ -55,13 +51,12 @@ pub(super) fn judge(network: &Network, version: Version, name: &NetworkName) -> 
         if network.root.get("plugins").is_none() { network_keys(&network.root) } else { Vec::new() };
     for plugin in network.plugins() {
         let mut found = judge_keys(plugin);
-        // The rest is held against the plugin as well, so that all is told at once.
+        // The plugin judges the rest, so that all mistakes are reported at once.
         let places: HashSet<usize> = found.iter().map(|fault| fault.at).collect();
-        let ipam = ipam(plugin);
-        for known in known(plugin).into_iter().chain(ipam.and_then(|(_, kind)| Known::of(kind, true))) {
+        for known in known(plugin) {
             let object = plugin.object(&places);
             let Err(error) = validate(known, object, version, name) else { continue };
-            let at = if known.is_ipam { ipam.map_or(plugin.at, |(node, _)| node.at) } else { plugin.at };
+            let at = plugin.get("ipam").filter(|_| known.is_ipam).map_or(plugin.at, |ipam| ipam.at);
             let meant = fault(plugin, &error);
             found.push(if meant.at == plugin.at { Fault { at, ..meant } } else { meant });
         }
@@ -87,19 +82,14 @@ fn validate(
     (known.validate)(&Request { command: Command::Add, conf, path: Vec::new() }, None)
 }
 
-/// Whether an ADD would refuse a plugin's configuration, and why: as far as the plugin, and that which gives addresses, are
-/// of the suite.
+/// Refuses what an ADD would refuse of a plugin's configuration, where the plugin or its IPAM plugin is of the suite.
 ///
 /// # Errors
 /// The plugin's.
 pub(crate) fn expect_acceptable(request: &Request, target: &Target) -> Result<(), cni::Error> {
-    let kind = |object: &Map<String, Value>| {
-        case_blind::get(object, "type").and_then(Value::as_str).unwrap_or_default().to_owned()
-    };
     let raw = request.conf.raw();
-    let ipam = case_blind::get(raw, "ipam").and_then(Value::as_object).map(kind);
-    let known = Known::of(&kind(raw), false).into_iter();
-    let mut known = known.chain(ipam.and_then(|name| Known::of(&name, true)));
+    let ipam = case_blind::get(raw, "ipam").and_then(Value::as_object);
+    let mut known = Known::of(text(raw, "type"), ipam.map_or("", |ipam| text(ipam, "type")));
     known.try_for_each(|plugin| (plugin.validate)(request, Some(target)))
 }
 
@@ -125,7 +115,7 @@ pub(super) fn missing(network: &Network, path: &[PathBuf]) -> Vec<Fault> {
         .collect()
 }
 
-/// What of this host drops the network's packets, as its plugins say.
+/// What drops the network's packets on this host, by STATUS of its plugins.
 pub(super) fn dropped(network: &Network, path: &[PathBuf]) -> Option<Fault> {
     let list = NetworkList::from_slice(network.text.as_bytes()).ok()?;
     // STATUS is about no attachment, so nothing is looked up there.

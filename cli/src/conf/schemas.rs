@@ -36,9 +36,9 @@ const fn known<P: Described>(is_ipam: bool) -> Known {
 }
 
 impl Known {
-    /// The plugin of a `type`.
-    pub(super) fn of(name: &str, is_ipam: bool) -> Option<Self> {
-        PLUGINS.into_iter().find(|plugin| plugin.name == name && plugin.is_ipam == is_ipam)
+    /// The plugin of a `type`, and that of its `ipam`, where they are of the suite.
+    pub(super) fn of(kind: &str, ipam: &str) -> impl Iterator<Item = Self> {
+        PLUGINS.into_iter().filter(move |plugin| plugin.name == if plugin.is_ipam { ipam } else { kind })
     }
 
     /// The schema of what is written for it: an object of `plugins`, or that of `ipam`.
@@ -95,13 +95,13 @@ fn conflist() -> Value {
     let mut schema = schema::network();
     schema["$schema"] = json!(DRAFT);
     schema["title"] = json!("a CNI network (*.conflist)");
-    // What editors offer; any other type is as good.
+    // What editors offer; any other type is valid as well.
     let types: Vec<&str> =
         PLUGINS.iter().filter(|plugin| !plugin.is_ipam).map(|plugin| plugin.name).collect();
     let plugin = &mut schema["properties"]["plugins"]["items"];
     let mut rules = by_type(false);
     if let Some(rules) = rules.as_array_mut() {
-        // The suite's own say of their ipam what there is to say.
+        // The schemas of the suite's plugins have their ipam.
         rules.push(json!({
             "if": { "properties": { "type": { "enum": types } } },
             "else": { "properties": { "ipam": { "type": "object", "allOf": by_type(true) } } },

@@ -1,5 +1,5 @@
-//! Subnets that clash: those of two networks, whose leases would give an address twice, and those that the host has
-//! routes to, which the network would cut off.
+//! Subnets that clash: those of two networks, as an address would be leased twice, and those that the host has routes to,
+//! which the network would hide.
 
 use std::net::IpAddr;
 
@@ -8,6 +8,7 @@ use ipnetwork::IpNetwork;
 use super::document::Node;
 use super::file::{Finding, Network};
 use super::keys::Fault;
+use crate::network::overlap;
 
 /// How many ranges of a plugin are compared.
 const MAX_RANGES: usize = 1024;
@@ -22,7 +23,7 @@ struct Range<'a> {
     at: usize,
 }
 
-/// Every clash, each told once, at the later of two places.
+/// Every clash, reported once, at the later of the two subnets.
 pub(super) fn clashes(networks: &[Network], routes: &[(IpNetwork, String)]) -> Vec<Finding> {
     let ranges: Vec<Range<'_>> = networks.iter().flat_map(ranges).collect();
     let bridges: Vec<&str> = ranges.iter().filter_map(|range| range.bridge).collect();
@@ -30,28 +31,28 @@ pub(super) fn clashes(networks: &[Network], routes: &[(IpNetwork, String)]) -> V
     for (index, range) in ranges.iter().enumerate() {
         let subnet = range.subnet;
         if let Some(other) = ranges[..index].iter().find(|other| other.clashes_with(range)) {
-            let told = format!(
+            let problem = format!(
                 "subnet {subnet} clashes with {} of network {:?} ({})",
                 other.subnet,
                 other.network.name,
                 other.network.at(other.at)
             );
-            findings.push(range.finding(told, "give each network a subnet of its own"));
+            findings.push(range.finding(problem, "give each network a subnet of its own"));
         }
-        // A network's own bridge has a route to it, and one to another network has been told as such.
+        // Routes by bridges of the networks do not count: a clash with another network is reported above.
         let foreign =
             routes.iter().find(|(dst, link)| overlap(*dst, subnet) && !bridges.contains(&link.as_str()));
         if let Some((dst, link)) = foreign {
-            let told = format!("subnet {subnet} clashes with the host's route to {dst} by {link}");
-            findings.push(range.finding(told, "give the network a subnet that the host has no route to"));
+            let problem = format!("subnet {subnet} clashes with the host's route to {dst} by {link}");
+            findings.push(range.finding(problem, "give the network a subnet that the host has no route to"));
         }
     }
     findings
 }
 
 impl Range<'_> {
-    fn finding(&self, told: String, cure: &str) -> Finding {
-        self.network.finding(Fault::new(self.at, told, cure))
+    fn finding(&self, problem: String, cure: &str) -> Finding {
+        self.network.finding(Fault::new(self.at, problem, cure))
     }
 
     /// Whether an address could be given twice. On one bridge networks may share a subnet, each with a part of it; of
@@ -63,10 +64,6 @@ impl Range<'_> {
         let is_shared = self.bridge.is_some() && self.bridge == other.bridge;
         !is_shared || (self.ends.0 <= other.ends.1 && other.ends.0 <= self.ends.1)
     }
-}
-
-fn overlap(one: IpNetwork, other: IpNetwork) -> bool {
-    one.contains(other.network()) || other.contains(one.network())
 }
 
 /// The ranges that a network leases by host-local, and that are valid.
@@ -86,10 +83,9 @@ fn ranges(network: &Network) -> impl Iterator<Item = Range<'_>> {
 fn range<'a>(network: &'a Network, bridge: Option<&'a str>, object: &'a Node) -> Option<Range<'a>> {
     let node = object.get("subnet")?;
     let subnet = cni::cidr::parse(node.text()?).ok()?;
-    let end = |key: &str| object.get(key).and_then(Node::text).and_then(|text| text.parse().ok());
-    let ends = (
-        end("rangeStart").unwrap_or_else(|| subnet.network()),
-        end("rangeEnd").unwrap_or_else(|| subnet.broadcast()),
-    );
+    let end = |key: &str, default| {
+        object.get(key).and_then(Node::text).and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
+    let ends = (end("rangeStart", subnet.network()), end("rangeEnd", subnet.broadcast()));
     Some(Range { network, bridge, subnet, ends, at: node.at })
 }

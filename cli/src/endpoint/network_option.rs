@@ -5,8 +5,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
-
 /// One `--network`: the networks that it names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NetworkOption(pub(crate) Vec<Named>);
@@ -26,22 +24,18 @@ pub(crate) struct Named {
 }
 
 impl FromStr for NetworkOption {
-    type Err = Error;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
-        parse(text).map(Self).map_err(|reason| Error::Argument { reason })
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains('=') {
+            return Ok(Self(vec![long(text)?]));
+        }
+        let named = |name: &str| match name {
+            "" => Err("a network's name is missing".to_owned()),
+            name => Ok(Named { name: name.to_owned(), ..Named::default() }),
+        };
+        text.split(':').map(named).collect::<Result<_, _>>().map(Self)
     }
-}
-
-fn parse(text: &str) -> Result<Vec<Named>, String> {
-    if text.contains('=') {
-        return long(text).map(|named| vec![named]);
-    }
-    let named = |name: &str| match name {
-        "" => Err("a network's name is missing".to_owned()),
-        name => Ok(Named { name: name.to_owned(), ..Named::default() }),
-    };
-    text.split(':').map(named).collect()
 }
 
 /// The words of refusals are Docker's.
@@ -72,7 +66,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Result<Vec<Named>, String> {
-        text.parse::<NetworkOption>().map(|option| option.0).map_err(|error| error.to_string())
+        text.parse::<NetworkOption>().map(|option| option.0)
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::picture::{Card, Lane, Picture};
+use super::picture::{Lane, Picture};
 
 pub(super) fn draw(picture: &Picture) -> String {
     let mut text = String::from(
@@ -18,39 +18,27 @@ pub(super) fn draw(picture: &Picture) -> String {
 }
 
 fn draw_lane(lane: &Lane, index: usize, text: &mut String) -> std::fmt::Result {
-    writeln!(text, "  subgraph cluster_{index} {{\n    label={}", quoted(&title(lane)))?;
+    writeln!(text, "  subgraph cluster_{index} {{\n    label={}", quoted(&lane.title("  ")))?;
     let bridge = lane.bridge.as_deref().unwrap_or("no bridge");
     writeln!(text, "    n{index} [label={}, shape=ellipse]", quoted(bridge))?;
     for (place, card) in lane.cards.iter().enumerate() {
         let style = if card.gone { ", style=\"rounded,dashed\"" } else { "" };
-        writeln!(text, "    n{index}c{place} [label={}{style}]", quoted(&label(card)))?;
+        writeln!(text, "    n{index}c{place} [label={}{style}]", quoted(&card.label()))?;
     }
     writeln!(text, "  }}\n  host -> n{index} [dir=none]")?;
     for (place, card) in lane.cards.iter().enumerate() {
         writeln!(text, "  n{index} -> n{index}c{place} [dir=none, label={}]", quoted(&card.ifname))?;
         for port in &card.ports {
-            let shown = quoted(&format!("{} → {}", port.host, port.inner));
+            let shown = quoted(&port.to_string());
             writeln!(text, "  host -> n{index}c{place} [label={shown}, color=\"#0e7490\", penwidth=1.5]")?;
         }
         for link in &card.links {
             let (source, alias) = (link.source, quoted(&link.alias));
-            writeln!(
-                text,
-                "  n{index}c{place} -> n{index}c{source} [label={alias}, style=dashed, constraint=false]"
-            )?;
+            write!(text, "  n{index}c{place} -> n{index}c{source} ")?;
+            writeln!(text, "[label={alias}, style=dashed, constraint=false]")?;
         }
     }
     Ok(())
-}
-
-fn title(lane: &Lane) -> String {
-    let about = lane.subnets.iter().map(String::as_str).chain(lane.tags.iter().copied());
-    std::iter::once(lane.name.as_str()).chain(about).collect::<Vec<_>>().join("  ")
-}
-
-fn label(card: &Card) -> String {
-    let lines = std::iter::once(card.name.clone()).chain(card.addresses.iter().cloned()).chain(card.notes());
-    lines.chain(card.gone.then(|| "gone".to_owned())).collect::<Vec<_>>().join("\n")
 }
 
 /// A string of the language, in which a line feed is written as such.

@@ -14,22 +14,16 @@ pub(super) fn draw(picture: &Picture) -> String {
 }
 
 fn draw_lane(lane: &Lane, index: usize, text: &mut String) -> std::fmt::Result {
-    let about = lane.subnets.iter().map(String::as_str).chain(lane.tags.iter().copied());
-    let title = std::iter::once(lane.name.as_str()).chain(about).collect::<Vec<_>>().join(" · ");
-    writeln!(text, "  subgraph net{index}[{}]", quoted(&title))?;
+    writeln!(text, "  subgraph net{index}[{}]", quoted(&lane.title(" · ")))?;
     writeln!(text, "    n{index}{{{{{}}}}}", quoted(lane.bridge.as_deref().unwrap_or("no bridge")))?;
     for (place, card) in lane.cards.iter().enumerate() {
-        let lines =
-            std::iter::once(card.name.clone()).chain(card.addresses.iter().cloned()).chain(card.notes());
-        let lines: Vec<String> = lines.chain(card.gone.then(|| "gone".to_owned())).collect();
-        writeln!(text, "    n{index}c{place}[{}]", quoted(&lines.join("\n")))?;
+        writeln!(text, "    n{index}c{place}[{}]", quoted(&card.label()))?;
     }
     writeln!(text, "  end\n  host --- n{index}")?;
     for (place, card) in lane.cards.iter().enumerate() {
         writeln!(text, "  n{index} ---|{}| n{index}c{place}", quoted(&card.ifname))?;
         for port in &card.ports {
-            let shown = quoted(&format!("{} → {}", port.host, port.inner));
-            writeln!(text, "  host ==>|{shown}| n{index}c{place}")?;
+            writeln!(text, "  host ==>|{}| n{index}c{place}", quoted(&port.to_string()))?;
         }
         for link in &card.links {
             writeln!(text, "  n{index}c{place} -.->|{}| n{index}c{}", quoted(&link.alias), link.source)?;

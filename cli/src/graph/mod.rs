@@ -1,6 +1,6 @@
 //! A picture of the host: its networks, the containers on them, published ports and links.
 //!
-//! `picture` says what there is to draw; `svg` arranges and draws it, `dot` and `mermaid` hand it to programs that do.
+//! `picture` has what is drawn; `svg` arranges and draws it, `dot` and `mermaid` write it for programs that do.
 
 mod dot;
 mod mermaid;

@@ -1,12 +1,15 @@
-//! What there is to draw, as the inventory has it.
+//! What is drawn, as the inventory has it.
 
+use std::collections::HashSet;
+use std::fmt;
+use std::iter;
 use std::net::IpAddr;
 
-use cni::{NetworkList, case_blind};
+use cni::NetworkList;
 use registry::{Member, Network};
-use serde_json::{Map, Value};
 
 use crate::inventory::{Attached, Inventory, PortView};
+use crate::network::Described;
 
 /// Everything that is drawn.
 #[derive(Debug)]
@@ -44,7 +47,7 @@ pub(super) struct Card {
 }
 
 /// A published port.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Port {
     /// The host's side: `:8080`, with the address where it is a certain one.
     pub(super) host: String,
@@ -80,46 +83,30 @@ impl Picture {
 
 impl Lane {
     fn of(list: &NetworkList) -> Self {
-        let bridge = list.plugins.iter().find(|plugin| text(plugin, "type") == "bridge");
-        let is = |key: &str| bridge.and_then(|plugin| case_blind::get(plugin, key));
-        let mut tags = Vec::new();
-        if is("internal") == Some(&Value::Bool(true)) {
-            tags.push("internal");
-        } else if is("ingress") == Some(&Value::from("published")) {
-            tags.push("ingress published");
-        }
-        if is("icc") == Some(&Value::Bool(false)) {
-            tags.push("icc false");
-        }
+        let network = Described::of(list);
+        let published_only = network.ingress.as_deref() == Some("published");
+        let tags = [
+            (network.internal, "internal"),
+            (published_only && !network.internal, "ingress published"),
+            (!network.icc, "icc false"),
+        ];
+        let mut subnets: Vec<String> = network.pools.iter().map(|pool| pool.subnet.to_string()).collect();
+        // Several ranges of a subnet may be leased.
+        subnets.dedup();
         Self {
-            name: list.name.to_string(),
-            bridge: bridge.map(|plugin| match text(plugin, "bridge") {
-                "" => "cni0".to_owned(),
-                name => name.to_owned(),
-            }),
-            subnets: list.plugins.iter().flat_map(subnets).collect(),
-            tags,
+            name: network.name,
+            bridge: network.bridge,
+            subnets,
+            tags: tags.into_iter().filter_map(|(is_so, tag)| is_so.then_some(tag)).collect(),
             cards: Vec::new(),
         }
     }
-}
 
-fn text<'a>(object: &'a Map<String, Value>, key: &str) -> &'a str {
-    case_blind::get(object, key).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// The subnets that a plugin's IPAM gives addresses of, as they are written.
-fn subnets(plugin: &Map<String, Value>) -> Vec<String> {
-    let Some(Value::Object(ipam)) = case_blind::get(plugin, "ipam") else { return Vec::new() };
-    let sets = case_blind::get(ipam, "ranges").and_then(Value::as_array).into_iter().flatten();
-    let ranges = sets.filter_map(Value::as_array).flatten().filter_map(Value::as_object);
-    let mut subnets: Vec<String> = Vec::new();
-    for subnet in std::iter::once(ipam).chain(ranges).map(|range| text(range, "subnet")) {
-        if !subnet.is_empty() && !subnets.iter().any(|known| known == subnet) {
-            subnets.push(subnet.to_owned());
-        }
+    /// Name, subnets and tags.
+    pub(super) fn title(&self, separator: &str) -> String {
+        let about = self.subnets.iter().map(String::as_str).chain(self.tags.iter().copied());
+        iter::once(self.name.as_str()).chain(about).collect::<Vec<_>>().join(separator)
     }
-    subnets
 }
 
 fn cards(network: &str, inventory: &Inventory) -> Vec<Card> {
@@ -134,13 +121,13 @@ fn cards(network: &str, inventory: &Inventory) -> Vec<Card> {
     let card = |attached: &&Attached| {
         let member = attached.member.as_ref();
         let links = member.into_iter().flat_map(|member| &member.links);
-        let mut ports: Vec<Port> = Vec::new();
-        for port in attached.ports.iter().map(Port::of) {
-            // Both families have the same port.
-            if !ports.contains(&port) {
-                ports.push(port);
-            }
-        }
+        let link = |link: &registry::Link| {
+            Some(Link { source: place(member, &link.source)?, alias: link.alias.clone() })
+        };
+        let mut seen = HashSet::new();
+        // Both families have the same port.
+        let ports: Vec<Port> =
+            attached.ports.iter().map(Port::of).filter(|port| seen.insert(port.clone())).collect();
         let exposed = member.into_iter().flat_map(|member| &member.expose).map(|range| String::from(*range));
         Card {
             short_id: attached.short_id(),
@@ -148,11 +135,7 @@ fn cards(network: &str, inventory: &Inventory) -> Vec<Card> {
             ifname: attached.attachment.ifname.to_string(),
             addresses: attached.addresses(),
             exposed: exposed.filter(|exposed| !ports.iter().any(|port| port.inner == *exposed)).collect(),
-            links: links
-                .filter_map(|link| {
-                    Some(Link { source: place(member, &link.source)?, alias: link.alias.clone() })
-                })
-                .collect(),
+            links: links.filter_map(link).collect(),
             ports,
             elsewhere: inventory
                 .attachments
@@ -169,12 +152,17 @@ fn cards(network: &str, inventory: &Inventory) -> Vec<Card> {
 }
 
 impl Card {
-    /// What there is to say of it besides its addresses and published ports.
+    /// Name, addresses, notes and whether it is gone, a line each.
+    pub(super) fn label(&self) -> String {
+        let lines = iter::once(self.name.clone()).chain(self.addresses.iter().cloned()).chain(self.notes());
+        lines.chain(self.gone.then(|| "gone".to_owned())).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Ports that are only exposed, and other networks.
     pub(super) fn notes(&self) -> Option<String> {
-        let exposed = (!self.exposed.is_empty()).then(|| format!("exposes {}", self.exposed.join(", ")));
-        let elsewhere =
-            (!self.elsewhere.is_empty()).then(|| format!("also on {}", self.elsewhere.join(", ")));
-        let notes: Vec<String> = exposed.into_iter().chain(elsewhere).collect();
+        let both = [("exposes", &self.exposed), ("also on", &self.elsewhere)];
+        let known = both.into_iter().filter(|(_, all)| !all.is_empty());
+        let notes: Vec<String> = known.map(|(what, all)| format!("{what} {}", all.join(", "))).collect();
         (!notes.is_empty()).then(|| notes.join(" · "))
     }
 }
@@ -187,5 +175,11 @@ impl Port {
             IpAddr::V6(address) => format!("[{address}]"),
         };
         Self { host: format!("{address}:{}", port.host_port), inner: port.inner() }
+    }
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} → {}", self.host, self.inner)
     }
 }

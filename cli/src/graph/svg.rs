@@ -1,13 +1,13 @@
 //! The picture as a drawing: the host at the left with its published ports on its edge, a lane a network, a card a
 //! container, links as arcs at the right.
 //!
-//! Every text stands on a filled shape of its own, so that the drawing is readable on any background; where the viewer
+//! Every text is on a filled shape of its own, so that the drawing is readable on any background; where the viewer
 //! prefers dark colours it has them.
 
 mod arrange;
 mod canvas;
 
-use arrange::{Arrangement, BAR, CARD, HOST, PortRow, Spot};
+use arrange::{Arrangement, BAR, CARD, HOST, MARGIN, PortRow, Spot};
 use canvas::Canvas;
 
 use super::picture::Picture;
@@ -23,8 +23,7 @@ pub(super) fn draw(picture: &Picture) -> String {
     for (lane, spot) in picture.lanes.iter().zip(&arranged.lanes) {
         canvas.rect("lane", spot.x, spot.y, spot.width, spot.height);
         let heading = canvas.text("name", spot.x + 16, spot.y + 24, &lane.name);
-        let about: Vec<&str> = lane.subnets.iter().map(String::as_str).collect();
-        let after = canvas.text("mono faint", heading + 14, spot.y + 24, &about.join("  "));
+        let after = canvas.text("mono faint", heading + 14, spot.y + 24, &lane.subnets.join("  "));
         let mut x = after + 14;
         for tag in &lane.tags {
             x = canvas.tag(x, spot.y + 9, tag) + 8;
@@ -43,12 +42,8 @@ pub(super) fn draw(picture: &Picture) -> String {
             let (x, y) = (spot.cards_x(), place.y);
             canvas.rect(class, x, y, CARD, place.height);
             canvas.text("name", x + 16, y + 24, &canvas::cut(&card.name, 20));
-            canvas.text_to(
-                "mono faint",
-                x + CARD - 14,
-                y + 24,
-                if card.gone { "gone" } else { &card.short_id },
-            );
+            let corner = if card.gone { "gone" } else { &card.short_id };
+            canvas.text_to("mono faint", x + CARD - 14, y + 24, corner);
             let mut line = y + 46;
             for (index, address) in card.addresses.iter().enumerate() {
                 let ifname = if index == 0 { card.ifname.as_str() } else { "" };
@@ -71,12 +66,11 @@ pub(super) fn draw(picture: &Picture) -> String {
 
 /// The host, and where its ports leave it.
 fn host(arranged: &Arrangement<'_>, canvas: &mut Canvas) {
-    let (x, y, height) = arranged.host();
-    canvas.rect("host", x, y, HOST, height);
-    canvas.text("name", x + 16, y + 24, "host");
+    canvas.rect("host", MARGIN, MARGIN, HOST, arranged.height - 2 * MARGIN);
+    canvas.text("name", MARGIN + 16, MARGIN + 24, "host");
     for spot in &arranged.lanes {
         for row in spot.cards.iter().flat_map(|card| &card.ports) {
-            canvas.text_to("mono port-name", x + HOST - 14, row.y + 4, &canvas::cut(&row.port.host, 17));
+            canvas.text_to("mono port-name", MARGIN + HOST - 14, row.y + 4, &canvas::cut(&row.port.host, 17));
         }
     }
 }
@@ -84,7 +78,7 @@ fn host(arranged: &Arrangement<'_>, canvas: &mut Canvas) {
 /// What goes from the host into a lane: its gateway's wire, the veth pairs, and published ports to their cards.
 fn wires(spot: &Spot<'_>, canvas: &mut Canvas) {
     let (bar_x, bar_y, _) = spot.bar();
-    let from = arrange::MARGIN + HOST;
+    let from = MARGIN + HOST;
     let hub = bar_y + WIRE;
     canvas.line("wire", (from, hub), (bar_x, hub));
     for card in &spot.cards {
@@ -100,9 +94,9 @@ fn wires(spot: &Spot<'_>, canvas: &mut Canvas) {
 fn links(spot: &Spot<'_>, canvas: &mut Canvas) {
     let edge = spot.cards_x() + CARD;
     for link in &spot.links {
-        canvas.arc("link", (edge, link.start), (edge, link.end), link.out);
+        canvas.arc("link", edge, (link.start, link.end), link.out);
     }
-    // The names stand on top of all lines.
+    // Names are drawn last, on top of all lines.
     for link in &spot.links {
         canvas.text("mono link-name halo", link.out + 6, i32::midpoint(link.start, link.end) + 4, link.alias);
     }

@@ -1,4 +1,4 @@
-//! One attachment, as all that know of it tell it together.
+//! One attachment: what the cache, the registry and the kernel have of it, joined.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -7,15 +7,16 @@ use std::time::SystemTime;
 use cni::cache::Entry;
 use cni::{AddResult, Attachment, Interface, NetworkList, Plugin, Version, case_blind, hex};
 use host_port::HostPort;
+use loopback::Loopback;
 use registry::{Member, qualify, short_id};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::caller::{self, Evidence, argument};
 use super::ports::{self, PortView};
-use crate::endpoint;
 use crate::error::Error;
 use crate::netns::Life;
+use crate::network::{PORT_MAPPINGS, plugin, publishes, text};
 use crate::place::Place;
 use crate::runtime::Making;
 
@@ -24,9 +25,9 @@ use crate::runtime::Making;
 pub(crate) struct Attached {
     /// What identifies it.
     pub(crate) attachment: Attachment,
-    /// The program that made it, as far as what it left tells; empty where it does not.
+    /// The program that made it, where that can be recognised; empty otherwise.
     pub(crate) caller: &'static str,
-    /// The container's namespace; empty where nothing tells it for certain.
+    /// The container's namespace; empty where it is not certain.
     pub(crate) netns: PathBuf,
     /// Whether that namespace is still there.
     pub(crate) life: Life,
@@ -57,12 +58,11 @@ impl Attached {
         since: Option<SystemTime>,
         evidence: &Evidence,
     ) -> Self {
-        let result = entry.result.as_ref().and_then(|value| AddResult::parse(value, Version::NEWEST).ok());
-        let result = result.unwrap_or_default();
+        let result = kept_result(&entry);
         let addresses: Vec<IpAddr> =
             result.container_ips(attachment.ifname.as_str()).map(|ip| ip.address.ip()).collect();
         let pod = argument(&entry, "K8S_POD_NAME").map(str::to_owned);
-        // What the registry says holds: podman 3 tells a namespace that is none.
+        // The registry's comes first: podman 3 passes a namespace that is none.
         let told = member.as_ref().and_then(|member: &Member| member.namespace.clone());
         let namespace = told.or_else(|| argument(&entry, "K8S_POD_NAMESPACE").map(str::to_owned));
         let place = Place::of(&entry, member.as_ref());
@@ -70,41 +70,41 @@ impl Attached {
         let ports = ports.unwrap_or_else(|| ports::asked_for(asked(&entry, list.as_ref()), &addresses));
         Self {
             caller: caller::of(&entry, &place.told, evidence),
-            netns: place.certain().to_owned(),
-            life: place.life,
-            member,
             result,
-            ports,
             since,
             pod,
             namespace: namespace.unwrap_or_default(),
             is_loopback: list.as_ref().is_some_and(is_loopback),
             entry: Some(entry),
-            damage: None,
-            attachment,
+            ..Self::new(attachment, place, member, ports)
         }
     }
 
     pub(super) fn of_member(attachment: Attachment, member: Member, ports: Option<Vec<PortView>>) -> Self {
+        let namespace = member.tenant().to_owned();
         let place = Place::of_member(&member);
+        Self { namespace, ..Self::new(attachment, place, Some(member), ports.unwrap_or_default()) }
+    }
+
+    fn new(attachment: Attachment, place: Place, member: Option<Member>, ports: Vec<PortView>) -> Self {
         Self {
+            attachment,
             caller: "",
             netns: place.certain().to_owned(),
             life: place.life,
-            namespace: member.tenant().to_owned(),
-            member: Some(member),
+            member,
             result: AddResult::default(),
-            ports: ports.unwrap_or_default(),
+            ports,
             since: None,
             entry: None,
             damage: None,
             pod: None,
+            namespace: String::new(),
             is_loopback: false,
-            attachment,
         }
     }
 
-    /// Of one whose file of the cache cannot be read, nothing is known but what the registry has: it is kept.
+    /// One whose file of the cache cannot be read. Only the registry knows it, so it is kept.
     pub(super) fn of_damaged(
         attachment: Attachment,
         reason: &str,
@@ -121,12 +121,12 @@ impl Attached {
         attached
     }
 
-    /// With what it was made, and its namespace where that is certain; `None` where no cache has it.
+    /// What it was made with, and its namespace where that is certain; `None` where no cache has it.
     pub(crate) fn making(&self) -> Option<Result<Making, Error>> {
         self.entry.clone().map(|entry| Making::within(entry, self.netns.clone()))
     }
 
-    /// Whether there is enough to compare it with what it was made as; or why not.
+    /// Whether there is enough for a CHECK; or why not.
     pub(crate) fn expect_comparable(&self, making: &Making) -> Result<(), String> {
         if let Some(why) = self.life.why() {
             return Err(why.to_owned());
@@ -145,7 +145,7 @@ impl Attached {
         self.is_loopback
     }
 
-    /// Whether its container is certainly over.
+    /// Whether its container has certainly gone.
     pub(crate) fn is_gone(&self) -> bool {
         self.life == Life::Gone
     }
@@ -161,14 +161,19 @@ impl Attached {
         if self.namespace.is_empty() { self.name() } else { format!("{}/{}", self.namespace, self.name()) }
     }
 
+    /// The container's ID.
+    pub(crate) fn container_id(&self) -> &str {
+        self.attachment.container_id.as_str()
+    }
+
     /// The first digits of the container's ID.
     pub(crate) fn short_id(&self) -> String {
-        short_id(self.attachment.container_id.as_str())
+        short_id(self.container_id())
     }
 
     /// Whether a text names the container: its name, also with its namespace, an alias, or its ID in full or short.
     pub(super) fn is_called(&self, text: &str) -> bool {
-        self.attachment.container_id.as_str() == text
+        self.container_id() == text
             || self.name() == text
             || self.called() == text
             || (!self.namespace.is_empty() && qualify(&self.name(), &self.namespace) == text)
@@ -223,23 +228,26 @@ impl Attached {
     }
 }
 
-/// Where another program publishes ports, or chains of iptables do, what was asked for is all that is known. Ours are read
-/// from the kernel.
+/// The result of an attachment's ADD, in its newest form; empty where none can be read.
+pub(crate) fn kept_result(entry: &Entry) -> AddResult {
+    let value = entry.result.as_ref();
+    value.and_then(|value| AddResult::parse(value, Version::NEWEST).ok()).unwrap_or_default()
+}
+
+/// The ports that were asked for, where another program publishes them, or chains of iptables do: nothing else is known of
+/// them. Ours are read from the kernel.
 fn asked<'a>(entry: &'a Entry, list: Option<&NetworkList>) -> &'a Value {
     const CHAINS: [&str; 3] = ["conditionsV4", "conditionsV6", "externalSetMarkChain"];
     let by_chains = |plugin: &Map<String, Value>| {
-        case_blind::get(plugin, "backend").and_then(Value::as_str) == Some("iptables")
+        text(plugin, "backend") == "iptables"
             || CHAINS.iter().any(|key| case_blind::get(plugin, key).is_some())
     };
-    let is_others = list.is_some_and(|list| {
-        endpoint::publishes(list) && endpoint::plugin(list, HostPort::NAME).is_none_or(by_chains)
-    });
-    let asked = entry.capability_args.as_ref().and_then(|capabilities| capabilities.get("portMappings"));
+    let is_others =
+        list.is_some_and(|list| publishes(list) && plugin(list, HostPort::NAME).is_none_or(by_chains));
+    let asked = entry.capability_args.as_ref().and_then(|capabilities| capabilities.get(PORT_MAPPINGS));
     asked.filter(|_| is_others).unwrap_or(&Value::Null)
 }
 
 fn is_loopback(list: &NetworkList) -> bool {
-    list.plugins
-        .iter()
-        .all(|plugin| case_blind::get(plugin, "type").and_then(Value::as_str) == Some("loopback"))
+    list.plugins.iter().all(|plugin| text(plugin, "type") == Loopback::NAME)
 }

@@ -1,6 +1,5 @@
-//! Which program made an attachment. None of them says so. Some keep a folder for each container that is running; each has
-//! habits of its own for container IDs, namespaces and `CNI_ARGS`, which were read off real calls. Where more than one
-//! program fits, none is named.
+//! Which program made an attachment. None of them says so. Some keep a folder for each running container; each has its own
+//! forms of container IDs, namespaces and `CNI_ARGS`, taken from real calls. Where more than one program fits, none is named.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -68,7 +67,7 @@ pub(super) fn of(entry: &Entry, netns: &Path, evidence: &Evidence) -> &'static s
     if is_ctrs(entry, netns, evidence) { "ctr" } else { "" }
 }
 
-/// ctr passes nothing but an ID that its user chose, behind containerd's namespace. nerdctl's IDs are random.
+/// ctr passes only an ID: containerd's namespace, and what its user chose. nerdctl's IDs are random.
 fn is_ctrs(entry: &Entry, netns: &Path, evidence: &Evidence) -> bool {
     let splits = entry.container_id.match_indices('-');
     let mut names = splits.map(|(at, _)| (&entry.container_id[..at], &entry.container_id[at + 1..]));

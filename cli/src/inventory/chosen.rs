@@ -1,25 +1,24 @@
-//! The numbers of free ports (`hostPort: 0`) that host-port chose: people have come to know them, so an attachment that is
-//! made anew, or a network that takes the ports over, asks for the same ones.
+//! The numbers of free ports (`hostPort: 0`) that host-port chose: they are in use, so an attachment that is made anew, or a
+//! network that takes the ports over, asks for the same ones.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use cni::case_blind;
-use registry::Protocol;
+use cni::{Protocol, case_blind};
 use serde_json::{Map, Value};
 
 use super::attached::Attached;
 use super::ports::PortView;
 use crate::runtime::Making;
 
-/// Fills the numbers in that an attachment has been given.
+/// Fills in the numbers that an attachment was given.
 pub(crate) fn keep_ports(making: &mut Making, attached: &Attached) {
     let Some(Value::Array(mappings)) = making.capabilities.get_mut("portMappings") else { return };
     let published = attached.member.iter().flat_map(|member| &member.published);
     let registered = published.map(|port| PortView {
         container_port: port.container_port,
         protocol: port.protocol,
-        host_ip: port.host_ip.parse().unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
+        host_ip: port.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
         host_port: port.host_port,
     });
     fill_in(mappings, attached.ports.iter().cloned().chain(registered));
@@ -58,7 +57,7 @@ fn fill_in(mappings: &mut [Value], published: impl Iterator<Item = PortView>) {
     }
 }
 
-/// What a mapping says, in whatever case: containerd writes `HostPort`.
+/// Reads a mapping, with keys in any case: containerd writes `HostPort`.
 fn read(mapping: &Map<String, Value>) -> Known {
     let number = |key| case_blind::get(mapping, key).and_then(Value::as_u64).unwrap_or_default();
     let text = |key| case_blind::get(mapping, key).and_then(Value::as_str).unwrap_or_default();

@@ -1,7 +1,6 @@
 //! What the kernel tells of attachments, whatever any cache says: which links of the host lead to an interface in a
-//! namespace that lives. A pair of interfaces goes with either of its namespaces, so that one which is there is in use,
-//! be its runtime known here or not. Reading it walks all links and all processes: for `gc`, and where something seems
-//! to be over.
+//! namespace that lives. A veth pair goes with either of its namespaces, so one that is there is in use, whether or not its
+//! runtime is known here. All links and all processes are read: for `gc`, and where a container seems to have gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -10,7 +9,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cni::{Attachment, NetworkList};
-use host_local::Lease;
 use netlink::{FoundNamespace, Link, Mac, Namespace, Socket};
 
 use super::attached::Attached;
@@ -19,12 +17,12 @@ use crate::error::Error;
 use crate::netns::Life;
 use crate::network::leases;
 
-/// How long a namespace that no process is in, and that is mounted nowhere, may take to go.
+/// How long the kernel may take to remove a namespace that no process is in, and that is mounted nowhere.
 const PATIENCE: Duration = Duration::from_millis(300);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Interfaces in living namespaces that links of this host lead to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Kernel {
     pairs: Vec<Pair>,
     /// Those without an end on the host, such as macvlan's.
@@ -50,6 +48,11 @@ impl Pair {
     }
 }
 
+/// Why an interface is in use.
+fn leads_to(ifname: &str, outer: &Link) -> String {
+    format!("link {} leads to {ifname} in a namespace that lives", outer.name)
+}
+
 fn pairs(socket: &mut Socket) -> Result<Vec<Pair>, Error> {
     let mut pairs = Vec::new();
     for outer in socket.links()? {
@@ -58,15 +61,14 @@ fn pairs(socket: &mut Socket) -> Result<Vec<Pair>, Error> {
         }
         match socket.far_end(&outer) {
             Ok(None) => {}
-            Ok(Some(inner)) => pairs.push(Pair { outer, inner: Some(inner) }),
-            // It lives, but is not ours to look at.
-            Err(_) => pairs.push(Pair { outer, inner: None }),
+            // One that we may not look at lives all the same.
+            far_end => pairs.push(Pair { outer, inner: far_end.ok().flatten() }),
         }
     }
     Ok(pairs)
 }
 
-/// An attachment that somebody uses, though no cache here has it.
+/// An attachment that is in use, though no cache here has it.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
     /// What identifies it.
@@ -76,13 +78,13 @@ pub(crate) struct Kept {
 }
 
 impl Kernel {
-    /// As things are once what has just ended is gone: the kernel lets go of a namespace after a while.
+    /// Reads it once namespaces that have just ended are removed, which the kernel does after a while.
     pub(crate) fn at_rest() -> Result<Self, Error> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let kernel = Self::read()?;
             let is_at_rest = kernel.pairs.iter().all(|pair| pair.is_in(&kernel.used));
-            // One that is mounted elsewhere, or held open, stays.
+            // A namespace that is mounted elsewhere, or held open, stays.
             if is_at_rest || Instant::now() >= deadline {
                 return Ok(kernel);
             }
@@ -98,13 +100,7 @@ impl Kernel {
         for one in &found {
             used.extend(socket.number_of(&one.namespace)?);
         }
-        let mut kernel = Self {
-            pairs: pairs(&mut socket)?,
-            others: Vec::new(),
-            used,
-            addresses: BTreeMap::new(),
-            published: Vec::new(),
-        };
+        let mut kernel = Self { pairs: pairs(&mut socket)?, used, ..Self::default() };
         let numbers: BTreeSet<i32> = kernel.pairs.iter().filter_map(|pair| pair.outer.peer_netns).collect();
         for number in numbers {
             for (index, address) in socket.addresses_in(number).unwrap_or_default() {
@@ -112,13 +108,12 @@ impl Kernel {
                     pair.outer.peer_netns == Some(number) && pair.outer.peer_index == Some(index)
                 };
                 if let Some(pair) = kernel.pairs.iter().find(is_it) {
-                    let place = format!("link {} leads to it in a namespace that lives", pair.outer.name);
-                    kernel.addresses.insert(address.network.ip(), place);
+                    kernel.addresses.insert(address.network.ip(), leads_to("it", &pair.outer));
                 }
             }
         }
         for one in &found {
-            // Where it cannot be entered, what leads to it from here has been found above.
+            // Where one cannot be entered, the links to it have been found above.
             let _ = kernel.look_into(one, &own);
         }
         kernel.published = nftables::Socket::open_if_supported()
@@ -145,10 +140,10 @@ impl Kernel {
         Ok(())
     }
 
-    /// Takes back that an attachment is gone where the kernel shows that it lives. Where its namespace is, nothing tells.
-    pub(super) fn doubt(&self, attached: &mut Attached) {
+    /// An attachment that seems to be gone is of unknown namespace where the kernel shows that it lives.
+    pub(super) fn correct(&self, attached: &mut Attached) {
         if attached.life == Life::Gone
-            && let Some(evidence) = self.finds(attached)
+            && let Some(evidence) = self.evidence_of(attached)
         {
             let place = attached.netns.display();
             attached.life = Life::Unknown(format!("nothing is at {place} any more, but {evidence}"));
@@ -156,9 +151,9 @@ impl Kernel {
         }
     }
 
-    /// Why an attachment lives whose namespace is not where it was told to be: a process is in it, or it is mounted. That
-    /// somebody holds it open is not enough against what its own runtime said.
-    fn finds(&self, attached: &Attached) -> Option<String> {
+    /// Why an attachment lives whose namespace is not at its path any more: a process is in it, or it is mounted. A namespace
+    /// that is only held open does not count, as its own runtime has ended it.
+    fn evidence_of(&self, attached: &Attached) -> Option<String> {
         let Attachment { network, ifname, .. } = &attached.attachment;
         let (own, told) = (attached.attachment.host_interface(), attached.host_interface());
         let mac: Option<Mac> = attached.mac().parse().ok();
@@ -172,7 +167,7 @@ impl Kernel {
             is_ours || is_told || pair.inner.as_ref().is_some_and(is_inner)
         };
         if let Some(pair) = self.pairs.iter().filter(|pair| pair.is_in(&self.used)).find(is_it) {
-            return Some(format!("link {} leads to {ifname} in a namespace that lives", pair.outer.name));
+            return Some(leads_to(ifname.as_str(), &pair.outer));
         }
         let other = self.others.iter().find(|inner| is_inner(inner))?;
         Some(format!("interface {} is in a namespace that lives", other.name))
@@ -181,7 +176,7 @@ impl Kernel {
     /// The attachments of a network that live and are not among the known ones.
     ///
     /// # Errors
-    /// A link of the network lives, and nothing tells whose it is, so that nothing may be removed there.
+    /// A link of the network leads to a living namespace, and its attachment is unknown: nothing may be removed there.
     pub(super) fn survivors(
         &self,
         known: &BTreeSet<&Attachment>,
@@ -189,40 +184,36 @@ impl Kernel {
     ) -> Result<Vec<Kept>, Error> {
         let network = &list.name;
         let mut kept: BTreeMap<Attachment, String> = BTreeMap::new();
-        let told = |outer: &Link, ifname: &str| {
-            format!("link {} leads to {ifname} in a namespace that lives", outer.name)
-        };
         for pair in &self.pairs {
             if let Some(attachment) = bridge::attachment_of(network, &pair.outer) {
-                let reason = told(&pair.outer, attachment.ifname.as_str());
+                let reason = leads_to(attachment.ifname.as_str(), &pair.outer);
                 kept.insert(attachment, reason);
             }
         }
+        let inner = self.pairs.iter().filter_map(|pair| Some(pair.inner.as_ref()?.name.as_str()));
+        let inner: BTreeSet<&str> = inner.collect();
         for lease in leases(list)?.into_iter().flat_map(|set| set.used) {
             // Leases of old programs do not name the interface.
-            let names = match &lease.ifname {
-                Some(name) => vec![name.clone()],
-                None => self.inner_names(),
-            };
+            let names = lease.ifname.as_deref().map_or_else(|| inner.clone(), |name| BTreeSet::from([name]));
             for ifname in names {
-                let Ok(attachment) = attachment(network.as_str(), &lease.container_id, &ifname) else {
+                let Ok(attachment) = attachment(network.as_str(), &lease.container_id, ifname) else {
                     continue;
                 };
-                let reason = self.leads_to(&attachment).map(|outer| told(outer, attachment.ifname.as_str()));
-                if let Some(reason) = reason.or_else(|| self.holds(&lease)) {
+                let reason = self.outer(&attachment.host_interface()).map(|outer| leads_to(ifname, outer));
+                // Or else some living namespace has the address.
+                let has_address =
+                    || Some(format!("{}: {}", lease.address, self.addresses.get(&lease.address)?));
+                if let Some(reason) = reason.or_else(has_address) {
                     kept.entry(attachment).or_insert(reason);
                 }
             }
         }
         for published in self.published.iter().filter(|published| published.network == network.as_str()) {
-            let Ok(attachment) = attachment(network.as_str(), &published.container_id, &published.ifname)
-            else {
-                continue;
-            };
-            let outer = self.pairs.iter().find(|pair| pair.outer.name == published.interface);
-            if let (true, Some(pair)) = (attachment.token() == published.owner, outer) {
-                let reason = told(&pair.outer, attachment.ifname.as_str());
-                kept.entry(attachment).or_insert(reason);
+            if let Ok(attachment) = attachment(network.as_str(), &published.container_id, &published.ifname)
+                && attachment.token() == published.owner
+                && let Some(outer) = self.outer(&published.interface)
+            {
+                kept.entry(attachment).or_insert_with(|| leads_to(&published.ifname, outer));
             }
         }
         let names: BTreeSet<String> =
@@ -232,10 +223,7 @@ impl Kernel {
         if let Some(pair) = self.pairs.iter().find(is_nobodys) {
             return Err(Error::refused(
                 format!("collect what is left on network {network}"),
-                format!(
-                    "{}, and nothing tells the whole ID of its container",
-                    told(&pair.outer, "an interface")
-                ),
+                leads_to("an interface", &pair.outer) + ", and nothing tells the whole ID of its container",
                 "nothing of the network was removed; name the cache of its runtime with --cache-dir",
             ));
         }
@@ -243,20 +231,8 @@ impl Kernel {
         Ok(kept.into_iter().map(|(attachment, reason)| Kept { attachment, reason }).collect())
     }
 
-    fn inner_names(&self) -> Vec<String> {
-        let names: BTreeSet<&String> =
-            self.pairs.iter().filter_map(|pair| Some(&pair.inner.as_ref()?.name)).collect();
-        names.into_iter().cloned().collect()
-    }
-
-    /// The host's end of an attachment, where the other one lives.
-    fn leads_to(&self, attachment: &Attachment) -> Option<&Link> {
-        let name = attachment.host_interface();
+    /// A link of the host that leads to a living namespace.
+    fn outer(&self, name: &str) -> Option<&Link> {
         self.pairs.iter().map(|pair| &pair.outer).find(|outer| outer.name == name)
-    }
-
-    /// Why a lease is in use: somebody living has the address.
-    fn holds(&self, lease: &Lease) -> Option<String> {
-        Some(format!("{}: {}", lease.address, self.addresses.get(&lease.address)?))
     }
 }

@@ -1,8 +1,7 @@
 //! All attachments: the runtimes' result cache, the registry of names and the kernel, joined into one list.
 //!
 //! The cache says that an attachment was made, and with what; the registry, by which names it is known; the kernel,
-//! whether its namespace still lives and which ports really lead to it. None of them is believed about what another one
-//! knows better.
+//! whether its namespace still lives and which ports lead to it. Each is asked only what it knows best.
 
 mod attached;
 mod caller;
@@ -11,7 +10,8 @@ mod kernel;
 mod ports;
 mod served;
 
-use std::cell::OnceCell;
+use std::cell::LazyCell;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
@@ -20,7 +20,7 @@ use cni::{Attachment, ContainerId, NetworkList, case_blind};
 use registry::{DEFAULT_STATE_DIR, Link, Member, Network, Registry};
 use serde_json::Value;
 
-pub(crate) use attached::Attached;
+pub(crate) use attached::{Attached, kept_result};
 use caller::Evidence;
 pub(crate) use chosen::keep_ports;
 pub(crate) use kernel::{Kept, Kernel};
@@ -28,8 +28,8 @@ pub(crate) use ports::PortView;
 use served::Inhabited;
 
 use crate::container_id::attachment;
-use crate::endpoint::{LINK_ENV, plugin};
 use crate::error::Error;
+use crate::network::{LINK_ENV, plugin};
 use crate::output;
 use crate::runs;
 use crate::runtime::Runtime;
@@ -43,13 +43,13 @@ pub(crate) struct Inventory {
     pub(crate) attachments: Vec<Attached>,
     /// Files of the cache that cannot be read, or are no entries.
     pub(crate) damaged: Vec<Damaged>,
-    /// What could not be looked at, so that more may be attached than is known.
+    /// What could not be read, so that more may be attached than is known.
     faults: Vec<Error>,
     registries: Vec<Registry>,
-    /// Links that lead nowhere, by whose they are.
-    loose: BTreeMap<Attachment, Vec<String>>,
-    /// Which namespaces have containers, looked up once where that matters.
-    inhabited: OnceCell<Inhabited>,
+    /// Notes on links without a source, by the attachment that has them.
+    link_notes: BTreeMap<Attachment, Vec<String>>,
+    /// Which namespaces have containers; read once, where that matters.
+    inhabited: LazyCell<Inhabited>,
 }
 
 impl Inventory {
@@ -58,7 +58,7 @@ impl Inventory {
         let networks = runtime.networks();
         let registries = registries(&networks);
         let mut faults = Vec::new();
-        let (mut members, loose) = members(&registries, &mut faults);
+        let (mut members, link_notes) = members(&registries, &mut faults);
         let mut ports = ports::published().unwrap_or_else(|error| {
             output::tell(&format!("cleat: {error}\n"));
             BTreeMap::new()
@@ -84,16 +84,16 @@ impl Inventory {
             let (member, ports) = (members.remove(&attachment), ports.remove(&attachment.token()));
             attachments.push(Attached::of_damaged(attachment, &file.reason, member, ports));
         }
-        // What another runtime with a cache of its own has attached is known by its names.
+        // The attachments of a runtime with a cache of its own are known by the registry alone.
         for (attachment, member) in members {
             let ports = ports.remove(&attachment.token());
             attachments.push(Attached::of_member(attachment, member, ports));
         }
-        // What seems to be over is only where the kernel does not show that it lives.
+        // The kernel may show that one lives which seems to have gone.
         if attachments.iter().any(Attached::is_gone) {
             let kernel = Kernel::read()?;
             for attached in &mut attachments {
-                kernel.doubt(attached);
+                kernel.correct(attached);
             }
         }
         attachments.sort_by(|one, other| one.attachment.cmp(&other.attachment));
@@ -101,7 +101,15 @@ impl Inventory {
         for fault in &faults {
             output::tell(&format!("cleat: {fault}: what it knows is missing here\n"));
         }
-        Ok(Self { networks, attachments, damaged, faults, registries, loose, inhabited: OnceCell::new() })
+        Ok(Self {
+            networks,
+            attachments,
+            damaged,
+            faults,
+            registries,
+            link_notes,
+            inhabited: LazyCell::new(Inhabited::read),
+        })
     }
 
     /// Refuses to go on where more may be attached than is known.
@@ -116,19 +124,17 @@ impl Inventory {
         }
     }
 
-    /// What a container was not given: by the runtime's `cleat-nri`, by its network, or by links that lead nowhere.
+    /// What a container was not given: by the runtime's `cleat-nri`, by its network, or by links without a source.
     pub(crate) fn notes(&self, attached: &Attached) -> Vec<String> {
-        let container = attached.attachment.container_id.as_str();
         let mut notes = Vec::new();
         for registry in &self.registries {
-            match registry.notes(container) {
+            match registry.notes(attached.container_id()) {
                 Ok(found) => notes.extend(found),
                 Err(error) => notes.push(format!("read notes: {error}")),
             }
-            let inhabited = || self.inhabited.get_or_init(Inhabited::read).clone();
-            notes.extend(served::note(registry, attached, inhabited));
+            notes.extend(served::note(registry, attached, &self.inhabited));
         }
-        notes.extend(self.loose.get(&attached.attachment).into_iter().flatten().cloned());
+        notes.extend(self.link_notes.get(&attached.attachment).cloned().unwrap_or_default());
         notes
     }
 
@@ -145,44 +151,33 @@ impl Inventory {
     /// The attachments of a network that live according to the kernel, though nothing else knows of them.
     ///
     /// # Errors
-    /// A link of the network lives, and nothing tells whose it is, so that nothing may be removed there.
+    /// A link of the network leads to a living namespace, and its attachment is unknown: nothing may be removed there.
     pub(crate) fn survivors(&self, kernel: &Kernel, list: &NetworkList) -> Result<Vec<Kept>, Error> {
         let known = self.members_of(list.name.as_str()).map(|attached| &attached.attachment).collect();
         kernel.survivors(&known, list)
     }
 
-    /// The attachments of one container, which is given by its name, its ID, or the beginning of its ID. What is given
-    /// in full goes before what merely begins so.
+    /// The attachments of one container, which is given by its name, its ID, or the beginning of its ID. A whole name or ID
+    /// comes before a beginning.
     pub(crate) fn container(&self, container: &str) -> Result<Vec<&Attached>, Error> {
-        let found = |matches: &dyn Fn(&Attached) -> bool| -> Vec<&Attached> {
-            self.attachments.iter().filter(|attached| matches(attached)).collect()
+        let ids_of = |matches: &dyn Fn(&Attached) -> bool| -> BTreeSet<&str> {
+            self.attachments.iter().filter(|attached| matches(attached)).map(Attached::container_id).collect()
         };
-        let mut all = found(&|attached| attached.is_called(container));
-        if all.is_empty()
+        let mut ids = ids_of(&|attached| attached.is_called(container));
+        if ids.is_empty()
             && let Some(run) = runs::called(container)?
         {
-            // It may be on no network, or on one that knows no names: still it is not another one whose ID begins so.
-            let id = run.record.container_id;
-            all = found(&|attached| attached.attachment.container_id.as_str() == id);
-            if all.is_empty() {
-                return Err(Error::NoContainer { container: container.to_owned() });
-            }
-        }
-        if all.is_empty() {
-            all = found(&|attached| {
-                attached.attachment.container_id.as_str().starts_with(container)
-                    || attached.short_id().starts_with(container)
+            // It has no attachment, or its network knows no names. One whose ID begins so is not meant.
+            ids = ids_of(&|attached| attached.container_id() == run.record.container_id);
+        } else if ids.is_empty() {
+            ids = ids_of(&|attached| {
+                attached.container_id().starts_with(container) || attached.short_id().starts_with(container)
             });
         }
-        let ids: BTreeSet<&str> =
-            all.iter().map(|attached| attached.attachment.container_id.as_str()).collect();
         match ids.len() {
             0 => Err(Error::NoContainer { container: container.to_owned() }),
-            1 => {
-                // One of its attachments may lack the name.
-                let id = ids.into_iter().collect::<String>();
-                Ok(found(&|attached| attached.attachment.container_id.as_str() == id))
-            }
+            // One of its attachments may lack the name.
+            1 => Ok(self.attachments.iter().filter(|one| ids.contains(one.container_id())).collect()),
             _ => Err(Error::SeveralContainers {
                 container: container.to_owned(),
                 ids: ids.into_iter().map(str::to_owned).collect(),
@@ -191,8 +186,8 @@ impl Inventory {
     }
 }
 
-/// A runtime offers a container's ports to each of its networks. Where the kernel has them of one, it is not asked for on
-/// the others.
+/// A runtime offers a container's ports to each of its networks. Where the kernel has them of one network, the others do not
+/// publish them.
 fn leave_ports_to_their_publisher(attachments: &mut [Attached], published: &BTreeSet<String>) {
     let is_publisher = |attached: &Attached| published.contains(&attached.attachment.token());
     let publishers: BTreeSet<ContainerId> = attachments
@@ -217,12 +212,12 @@ fn registries(networks: &[NetworkList]) -> Vec<Registry> {
     folders.into_iter().map(Registry::at).collect()
 }
 
-/// The members of all registries, and their links that lead nowhere.
+/// The members of all registries, and notes on their links without a source.
 fn members(
     registries: &[Registry],
     faults: &mut Vec<Error>,
 ) -> (BTreeMap<Attachment, Member>, BTreeMap<Attachment, Vec<String>>) {
-    let (mut members, mut loose) = (BTreeMap::new(), BTreeMap::new());
+    let (mut members, mut notes) = (BTreeMap::new(), BTreeMap::new());
     for registry in registries {
         let networks: Vec<Network> = registry.networks().unwrap_or_else(|error| {
             faults.push(Error::io("read the registry", io::Error::other(error)));
@@ -231,50 +226,37 @@ fn members(
         for network in networks {
             for member in &network.members {
                 if let Ok(known) = attachment(&network.name, &member.container_id, &member.ifname) {
-                    let links = loose_links(&network, member);
-                    if !links.is_empty() {
-                        loose.insert(known.clone(), links);
-                    }
+                    notes.insert(known.clone(), link_notes(&network, member));
                     members.insert(known, member.clone());
                 }
             }
         }
     }
-    (members, loose)
+    (members, notes)
 }
 
-/// What is told of links whose source is not there, or does not let the member link to it: which of both, is not ours to say.
-fn loose_links(network: &Network, member: &Member) -> Vec<String> {
-    let is_loose = |link: &&Link| network.find(member, &link.source).is_none();
-    let tell = |link: &Link| {
-        let foreign = link
-            .source
-            .rsplit_once('.')
-            .filter(|(_, namespace)| !member.tenant().is_empty() && *namespace != member.tenant());
-        match foreign {
-            Some(_) => format!(
-                "link to {}: nobody of that name allows namespace {} by link-env.cni/allow-from",
-                link.source,
-                member.tenant()
-            ),
-            None => format!("link to {}: nobody of that name is there", link.source),
-        }
+/// Notes on links whose source is not there, or does not let the member link to it. Which of both must not be disclosed.
+fn link_notes(network: &Network, member: &Member) -> Vec<String> {
+    let tenant = member.tenant();
+    let note = |link: &Link| {
+        let namespace = link.source.rsplit_once('.').map_or(tenant, |(_, namespace)| namespace);
+        let lack = if tenant.is_empty() || namespace == tenant {
+            "is there".to_owned()
+        } else {
+            format!("allows namespace {tenant} by link-env.cni/allow-from")
+        };
+        format!("link to {}: nobody of that name {lack}", link.source)
     };
-    member.links.iter().filter(is_loose).map(tell).collect()
+    member.links.iter().filter(|link| network.find(member, &link.source).is_none()).map(note).collect()
 }
 
-/// Whose a damaged file of the cache is: a member's of whom the registry knows, or else by its name alone.
+/// The attachment of a damaged file of the cache: one that the registry knows, if any, and of several networks' names that the
+/// file's may begin with the longest.
 fn likeliest(
     file: &Damaged,
     networks: &[NetworkList],
     members: &BTreeMap<Attachment, Member>,
 ) -> Option<Attachment> {
-    let mut candidates: Vec<Attachment> =
-        networks.iter().flat_map(|list| file.candidates(&list.name)).collect();
-    if let Some(known) = candidates.iter().position(|candidate| members.contains_key(candidate)) {
-        return Some(candidates.swap_remove(known));
-    }
-    // The longest of several networks' names that it may begin with.
-    candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.network.as_str().len()));
-    candidates.into_iter().next()
+    let candidates = networks.iter().flat_map(|list| file.candidates(&list.name));
+    candidates.min_by_key(|one| (!members.contains_key(one), Reverse(one.network.as_str().len())))
 }

@@ -5,9 +5,8 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use cni::case_blind;
-use registry::Protocol;
-use serde::{Deserialize, Serialize};
+use cni::{PortMapping, Protocol, case_blind};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::Error;
@@ -57,10 +56,9 @@ pub(super) fn published() -> Result<BTreeMap<String, Vec<PortView>>, Error> {
     };
     for published in host_port::published(&mut rules).map_err(|error| failed(&error))? {
         let port = published.port;
-        let protocol = port.protocol.name().parse().unwrap_or_default();
         all.entry(published.owner).or_default().push(PortView {
             container_port: port.container.port(),
-            protocol,
+            protocol: port.protocol,
             host_ip: port.host_ip.unwrap_or_else(|| any(port.container.ip())),
             host_port: port.host_port,
         });
@@ -74,25 +72,14 @@ pub(super) fn published() -> Result<BTreeMap<String, Vec<PortView>>, Error> {
 /// What a runtime asked for by the capability `portMappings`, as far as it chose the host's port itself, of a container that
 /// has such addresses: a port on a host address of a family that it lacks leads nowhere.
 pub(super) fn asked_for(mappings: &Value, addresses: &[IpAddr]) -> Vec<PortView> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Mapping {
-        #[serde(default)]
-        host_port: u16,
-        container_port: u16,
-        #[serde(default)]
-        protocol: String,
-        #[serde(rename = "hostIP", default)]
-        host_ip: String,
-    }
-    let mappings: Vec<Mapping> = case_blind::from_value(mappings).unwrap_or_default();
+    let mappings: Vec<PortMapping> = case_blind::from_value(mappings).unwrap_or_default();
     let mut ports: Vec<PortView> = mappings
         .into_iter()
         .filter(|mapping| mapping.host_port != 0)
         .map(|mapping| PortView {
             container_port: mapping.container_port,
-            protocol: mapping.protocol.parse().unwrap_or_default(),
-            host_ip: mapping.host_ip.parse().unwrap_or_else(|_| every(addresses)),
+            protocol: mapping.protocol,
+            host_ip: mapping.host_ip.unwrap_or_else(|| every(addresses)),
             host_port: mapping.host_port,
         })
         .filter(|port| {

@@ -1,5 +1,6 @@
 //! Pods whose containers the runtime made without asking `cleat-nri`, which gives them their links.
 
+use std::cell::LazyCell;
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,20 +11,19 @@ use registry::{Presence, Registry};
 use super::attached::Attached;
 use super::caller::argument;
 
-/// The process that holds a pod's namespaces is no container's. This is its name everywhere.
+/// The process that keeps a pod's namespaces, and is no container's. Every runtime has it under this name.
 const PAUSE: &str = "pause\n";
 
-/// What a pod's row is to say of it, where this registry has the pod. `inhabited` are the network namespaces that
-/// containers run in.
+/// The note on a pod that this registry has. `inhabited` are the network namespaces that containers run in.
 pub(super) fn note(
     registry: &Registry,
     attached: &Attached,
-    inhabited: impl FnOnce() -> Inhabited,
+    inhabited: &LazyCell<Inhabited>,
 ) -> Option<String> {
     let entry = attached.entry.as_ref()?;
     attached.member.as_ref()?;
     argument(entry, "K8S_POD_INFRA_CONTAINER_ID")?;
-    let id = attached.attachment.container_id.as_str();
+    let id = attached.container_id();
     if !registry.container_dir(id).is_dir() {
         return None;
     }
@@ -34,7 +34,7 @@ pub(super) fn note(
     if presence == Presence::Never {
         return None;
     }
-    if !registry.is_served(id).unwrap_or(true) && inhabited().has(&attached.netns) {
+    if !registry.is_served(id).unwrap_or(true) && inhabited.has(&attached.netns) {
         return Some(
             "its containers were made while cleat-nri was away: they have neither names nor variables of links until \
              they are made again"
@@ -46,12 +46,12 @@ pub(super) fn note(
     })
 }
 
-/// The network namespaces of processes that are no pause.
-#[derive(Clone, Debug, Default)]
+/// The network namespaces of all other processes.
+#[derive(Debug)]
 pub(super) struct Inhabited(HashSet<(u64, u64)>);
 
 impl Inhabited {
-    /// Looks at each process. One that ends meanwhile is none.
+    /// Looks at each process; one that ends meanwhile is skipped.
     pub(super) fn read() -> Self {
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
         let is_containers = |process: &std::path::PathBuf| {

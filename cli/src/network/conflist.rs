@@ -3,15 +3,16 @@
 use std::net::IpAddr;
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::subnet::Pool;
 
-/// From outside the bridge, who may come in.
+/// Who may come in from outside the bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Ingress {
-    /// Whoever asks for a published port; networks are closed to each other, as with Docker
+    /// Packets to published ports; networks are closed to each other, as with Docker
     Published,
-    /// Whoever knows a route to the container
+    /// Packets to any port, by a route to the container
     Any,
 }
 
@@ -35,7 +36,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) ingress: Ingress,
     /// In bytes; the kernel's default otherwise.
     pub(crate) mtu: Option<u32>,
-    /// Other packet filters of the host, which drop by default, are made to let its packets through.
+    /// Its packets are accepted in other packet filters of the host, which drop by default.
     pub(crate) opens: bool,
 }
 
@@ -44,7 +45,8 @@ impl Wanted<'_> {
     pub(crate) fn text(&self) -> Result<String, serde_json::Error> {
         let mut plugins = vec![Plugin::Bridge(self.bridge())];
         if !self.internal {
-            plugins.push(Plugin::HostPort { capabilities: Capabilities { port_mappings: true, ..NONE } });
+            let capabilities = Capabilities { port_mappings: true, ..Capabilities::default() };
+            plugins.push(Plugin::HostPort { capabilities });
         }
         let all = Capabilities { port_mappings: true, aliases: true, annotations: true };
         plugins.push(Plugin::LinkEnv { capabilities: all });
@@ -53,10 +55,13 @@ impl Wanted<'_> {
     }
 
     fn bridge(&self) -> Bridge<'_> {
-        let ranges = self.pools.iter().map(|pool| [Range::of(pool)]).collect();
+        let range = |pool: &Pool| {
+            let (first, last) = pool.ends().unzip();
+            [Range { subnet: pool.subnet.to_string(), first, last, gateway: pool.gateway }]
+        };
         // Nothing leads out of an internal network, so its members need no route.
         let pools = if self.internal { &[] } else { self.pools };
-        // Opened filters mean published ports, unless ingress is set.
+        // `forward: accept` means published ports alone, unless ingress is set.
         let ingress = match self.ingress {
             _ if self.internal => None,
             Ingress::Published => Some("published"),
@@ -74,8 +79,8 @@ impl Wanted<'_> {
             mtu: self.mtu,
             ipam: Ipam {
                 kind: "host-local",
-                ranges,
-                routes: pools.iter().map(|pool| Destination { dst: pool.everything() }).collect(),
+                ranges: self.pools.iter().map(range).collect(),
+                routes: pools.iter().map(|pool| json!({"dst": pool.everything()})).collect(),
             },
         }
     }
@@ -124,7 +129,7 @@ struct Ipam<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     ranges: Vec<[Range; 1]>,
-    routes: Vec<Destination<'a>>,
+    routes: Vec<Value>,
 }
 
 #[derive(Serialize)]
@@ -137,19 +142,7 @@ struct Range {
     gateway: IpAddr,
 }
 
-impl Range {
-    fn of(pool: &Pool) -> Self {
-        let (first, last) = pool.ends().unzip();
-        Self { subnet: pool.subnet.to_string(), first, last, gateway: pool.gateway }
-    }
-}
-
-#[derive(Serialize)]
-struct Destination<'a> {
-    dst: &'a str,
-}
-
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Capabilities {
     port_mappings: bool,
@@ -159,12 +152,8 @@ struct Capabilities {
     annotations: bool,
 }
 
-const NONE: Capabilities = Capabilities { port_mappings: false, aliases: false, annotations: false };
-
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
 
     fn value(wanted: &Wanted<'_>) -> Value {

@@ -1,4 +1,4 @@
-//! A network as people and scripts ask for it: read from its conflist, which any program may have written.
+//! A network as `network inspect` shows it: read from its conflist, which any program may have written.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -8,6 +8,7 @@ use ipnetwork::IpNetwork;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::plugins::text;
 use super::subnet::Pool;
 
 /// What a conflist says of a network.
@@ -29,6 +30,8 @@ pub(crate) struct Described {
     pub(crate) pools: Vec<Pool>,
     /// Nothing goes in or out.
     pub(crate) internal: bool,
+    /// Who may come in from outside the bridge, where it is set.
+    pub(crate) ingress: Option<String>,
     /// Members may talk to each other without a link.
     pub(crate) icc: bool,
     /// What leaves takes the host's address.
@@ -42,23 +45,21 @@ impl Described {
     pub(crate) fn of(list: &NetworkList) -> Self {
         let nothing = Map::new();
         let main = list.plugins.first().unwrap_or(&nothing);
-        let text = |key: &str| {
-            let value = case_blind::get(main, key).and_then(Value::as_str);
-            value.filter(|text| !text.is_empty()).map(str::to_owned)
-        };
+        let set = |key: &str| Some(text(main, key)).filter(|text| !text.is_empty()).map(str::to_owned);
         let flag = |key: &str| case_blind::get(main, key).and_then(Value::as_bool);
         let ipam = case_blind::get(main, "ipam").and_then(Value::as_object).unwrap_or(&nothing);
-        let driver = text("type").unwrap_or_default();
+        let driver = text(main, "type").to_owned();
         let file = list.file.as_ref().and_then(|file| file.metadata().ok());
         Self {
             name: list.name.to_string(),
             id: id(list.name.as_str()),
             created: file.and_then(|metadata| metadata.modified().ok()),
-            bridge: text("bridge").or_else(|| (driver == "bridge").then(|| "cni0".to_owned())),
+            bridge: set("bridge").or_else(|| (driver == "bridge").then(|| "cni0".to_owned())),
             driver,
-            ipam: case_blind::get(ipam, "type").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            ipam: text(ipam, "type").to_owned(),
             pools: pools(ipam),
             internal: flag("internal").unwrap_or_default(),
+            ingress: set("ingress"),
             icc: flag("icc").unwrap_or(true),
             masquerade: flag("ipMasq").unwrap_or_default(),
             mtu: case_blind::get(main, "mtu").and_then(Value::as_u64).filter(|mtu| *mtu != 0),
@@ -71,7 +72,7 @@ pub(crate) fn id(name: &str) -> String {
     hex(&Sha256::digest(name.as_bytes()))
 }
 
-/// The subnets of an IPAM's configuration as host-local's keys have them; what cannot be read is passed over.
+/// The subnets of an IPAM's configuration as host-local's keys have them; what cannot be read is skipped.
 fn pools(ipam: &Map<String, Value>) -> Vec<Pool> {
     let ranges = case_blind::get(ipam, "ranges").and_then(Value::as_array).into_iter().flatten();
     let ranges = ranges.filter_map(Value::as_array).flatten().filter_map(Value::as_object);
@@ -79,12 +80,10 @@ fn pools(ipam: &Map<String, Value>) -> Vec<Pool> {
 }
 
 fn pool(range: &Map<String, Value>) -> Option<Pool> {
-    let text = |key: &str| case_blind::get(range, key).and_then(Value::as_str);
-    let subnet = cidr::parse(text("subnet")?).ok()?;
-    let gateway: Option<IpAddr> = text("gateway").and_then(|gateway| gateway.parse().ok());
-    let ends = text("rangeStart").zip(text("rangeEnd"));
-    let part = ends.and_then(|(start, end)| part(subnet, start.parse().ok()?, end.parse().ok()?));
-    Pool::new(subnet, gateway, part).ok()
+    let address = |key: &str| text(range, key).parse().ok();
+    let subnet = cidr::parse(text(range, "subnet")).ok()?;
+    let ends = address("rangeStart").zip(address("rangeEnd"));
+    Pool::new(subnet, address("gateway"), ends.and_then(|(start, end)| part(subnet, start, end))).ok()
 }
 
 /// The part of a subnet that is leased between two addresses, where it is a subnet itself.

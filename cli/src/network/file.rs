@@ -10,26 +10,23 @@ use lock::{LockFile, Mode};
 
 use crate::error::Error;
 
-/// containerd and CRI-O take the first file of the folder, by name, as the network of all their containers: a network
-/// that was created for something else must not become that.
-const PREFIX: &str = "zz-";
-const SUFFIX: &str = ".conflist";
-
 /// Whether a network's file is one that `network create` wrote.
 pub(crate) fn is_created(list: &NetworkList) -> bool {
     let name = list.file.as_deref().and_then(Path::file_name);
     name.is_some_and(|name| *name == *file_name(list.name.as_str()))
 }
 
+/// containerd and CRI-O take the first file of the folder, by name, as the network of all their containers: a network
+/// that was created for something else must not become that.
 fn file_name(network: &str) -> String {
-    format!("{PREFIX}{network}{SUFFIX}")
+    format!("zz-{network}.conflist")
 }
 
 /// The lock file's name, while it is there. No runtime reads a file with this ending.
 const LOCK: &str = ".cleat.lock";
 
-/// The folder, locked: two that create at once would choose the same subnet. By a file, since anybody can open the folder
-/// itself, and so hold its lock; it goes with the lock.
+/// The folder, locked: two processes that create at once would choose the same subnet. The lock is a file, removed with it:
+/// the folder itself can be opened, and so be locked, by any user.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
@@ -49,7 +46,7 @@ impl Folder {
         Ok(Self { path: path.to_owned(), open: folder, lock: Some(lock) })
     }
 
-    /// Writes a network's file, which appears whole or not at all, and is on the disk afterwards.
+    /// Writes a network's file: whole or not at all, and synced.
     pub(crate) fn create(&self, network: &str, text: &str) -> Result<PathBuf, Error> {
         let file = self.path.join(file_name(network));
         // No runtime reads a file with this ending.

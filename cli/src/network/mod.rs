@@ -5,10 +5,12 @@ mod described;
 mod file;
 mod leases;
 pub(crate) mod obstacles;
+mod plugins;
 mod subnet;
 
 pub(crate) use conflist::{Ingress, Wanted};
 pub(crate) use described::{Described, id};
 pub(crate) use file::{Folder, is_created};
 pub(crate) use leases::{forget, leases};
-pub(crate) use subnet::{Pool, Taken, subnets_of};
+pub(crate) use plugins::{LINK_ENV, PORT_MAPPINGS, declaring, plugin, publishes, text};
+pub(crate) use subnet::{Pool, Taken, overlap, subnets_of};

@@ -1,4 +1,4 @@
-//! What drops a network's packets: told to people whatever the version of the network's list, as its own plugins know.
+//! What drops a network's packets, as STATUS of its plugins says, whatever the version of its list.
 
 use bridge::{Bridge, OBSTACLE};
 use cni::{Chain, Plugin};
@@ -11,13 +11,13 @@ pub(crate) fn obstacle(chain: &Chain<'_>) -> Option<(usize, String)> {
     let answers = chain.status_each(|name| name == Bridge::NAME);
     answers.into_iter().find_map(|(place, answer)| {
         let said = answer.err()?.to_string();
-        // Which of its plugins says so is nothing to people.
+        // Users need not know which plugin says so.
         let said = said.strip_prefix(&format!("plugin {:?}: ", Bridge::NAME)).unwrap_or(&said);
         said.contains(OBSTACLE).then(|| (place, said.to_owned()))
     })
 }
 
-/// Tells it, and whether there was anything to tell.
+/// Writes it to standard error; returns whether there was anything.
 pub(crate) fn tell(chain: &Chain<'_>) -> bool {
     let found = obstacle(chain);
     if let Some((_, said)) = &found {

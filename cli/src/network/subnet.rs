@@ -76,14 +76,14 @@ fn first_host(subnet: IpNetwork) -> IpAddr {
     }
 }
 
-/// What is in use, each with whose it is.
+/// Subnets in use, each with its holder.
 #[derive(Debug, Default)]
 pub(crate) struct Taken(Vec<(IpNetwork, String)>);
 
 impl Taken {
-    /// What networks have, of the folder of configurations or of attachments that were made with others; and where this
-    /// host already sends packets. Routes to everything, or to half of it, say nothing. `bridge` is the new network's own,
-    /// whose routes do not stand in its way.
+    /// The subnets of networks, whether their lists are in the folder of configurations or kept with attachments; and the
+    /// destinations of this host's routes. Routes to everything, or to half of it, do not count, nor do those by `bridge`,
+    /// which is the new network's own.
     pub(crate) fn on_host<'a>(
         networks: impl IntoIterator<Item = &'a NetworkList>,
         bridge: &str,
@@ -103,14 +103,11 @@ impl Taken {
     }
 
     fn add_network(&mut self, list: &NetworkList) {
-        for plugin in &list.plugins {
-            self.0.extend(
-                subnets_of(plugin).into_iter().map(|subnet| (subnet, format!("network {}", list.name))),
-            );
-        }
+        let subnets = list.plugins.iter().flat_map(subnets_of);
+        self.0.extend(subnets.map(|subnet| (subnet, format!("network {}", list.name))));
     }
 
-    /// Whose a subnet is, in part at least.
+    /// The holder of a subnet that has addresses of this one.
     pub(crate) fn holder(&self, subnet: IpNetwork) -> Option<&str> {
         self.0.iter().find(|(taken, _)| overlap(*taken, subnet)).map(|(_, holder)| holder.as_str())
     }
@@ -128,7 +125,7 @@ impl Taken {
             .find(|subnet| self.holder(*subnet).is_none())
     }
 
-    /// A free IPv6 subnet: one of our own making (RFC 4193, section 3.2).
+    /// A free IPv6 subnet: a random unique local one (RFC 4193, section 3.2).
     pub(crate) fn free_v6(&self) -> Result<IpNetwork, Error> {
         loop {
             let global: [u8; 5] = random::bytes()?;
@@ -144,39 +141,25 @@ impl Taken {
     }
 }
 
-/// The subnets that a plugin's configuration names.
+/// The subnets that a plugin's configuration names: every value of a key `subnet`, wherever an IPAM plugin has it.
 pub(crate) fn subnets_of(plugin: &Map<String, Value>) -> Vec<IpNetwork> {
-    let mut subnets = Vec::new();
-    collect(plugin, &mut subnets);
-    subnets
+    let of_entry = |(key, value): (&String, &Value)| match value {
+        Value::String(text) if key.eq_ignore_ascii_case("subnet") => cidr::parse(text).into_iter().collect(),
+        value => subnets_within(value),
+    };
+    plugin.iter().flat_map(of_entry).collect()
 }
 
-/// Every value of a key `subnet`, wherever an IPAM plugin has it.
-fn collect(object: &Map<String, Value>, subnets: &mut Vec<IpNetwork>) {
-    for (key, value) in object {
-        match value {
-            Value::String(text) if key.eq_ignore_ascii_case("subnet") => {
-                subnets.extend(cidr::parse(text).ok());
-            }
-            Value::Object(object) => collect(object, subnets),
-            Value::Array(list) => collect_list(list, subnets),
-            _ => {}
-        }
+fn subnets_within(value: &Value) -> Vec<IpNetwork> {
+    match value {
+        Value::Object(object) => subnets_of(object),
+        Value::Array(list) => list.iter().flat_map(subnets_within).collect(),
+        _ => Vec::new(),
     }
 }
 
-fn collect_list(list: &[Value], subnets: &mut Vec<IpNetwork>) {
-    for value in list {
-        match value {
-            Value::Object(object) => collect(object, subnets),
-            // Ranges are a list of lists.
-            Value::Array(list) => collect_list(list, subnets),
-            _ => {}
-        }
-    }
-}
-
-fn overlap(one: IpNetwork, other: IpNetwork) -> bool {
+/// Whether two subnets have an address in common.
+pub(crate) fn overlap(one: IpNetwork, other: IpNetwork) -> bool {
     one.contains(other.network()) || other.contains(one.network())
 }
 

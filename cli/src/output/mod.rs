@@ -1,17 +1,17 @@
 //! The output of verbs: tables for people, JSON for programs, both on standard output.
 //!
-//! Names, addresses and messages may have been chosen by an attacker: here, and nowhere
-//! else, what could steer a terminal is written out. Nothing but this module and `logs` writes to standard output.
+//! Names, addresses and messages may have been chosen by an attacker: here, and nowhere else, what could control a terminal
+//! is escaped. Nothing but this module and `logs` writes to standard output.
 //!
 //! Colours appear on terminals only, and not where `NO_COLOR` is set (<https://no-color.org>): `anstream` sees to that.
 
-mod json;
 mod table;
 
 use std::io::{self, Write};
 
 use cni::{printable, printable_json};
 use serde::Serialize;
+use serde_json::ser::{PrettyFormatter, Serializer};
 
 pub(crate) use table::{BAD, Cell, FAINT, GOOD, Table};
 
@@ -43,14 +43,22 @@ impl Form {
 
 /// Prints a value as JSON.
 pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Result<(), Error> {
-    let text = json::pretty(value).map_err(|error| Error::io("print JSON", error))?;
+    let text = pretty(value).map_err(|error| Error::io("print JSON", error))?;
     write(&printable_json(&text))
 }
 
 /// Prints tables, with an empty line between them.
 pub(crate) fn tables(tables: &[Table]) -> Result<(), Error> {
-    // What is in their cells is written out already; what else there is are colours.
+    // Cells are escaped already, and their colours must stay.
     write(&tables.iter().map(Table::to_string).collect::<Vec<_>>().join("\n"))
+}
+
+/// JSON as cnitool and Docker print it: four spaces a level, and a line feed at the end.
+fn pretty<T: Serialize + ?Sized>(value: &T) -> io::Result<String> {
+    let mut text = Vec::new();
+    value.serialize(&mut Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"    ")))?;
+    text.push(b'\n');
+    String::from_utf8(text).map_err(io::Error::other)
 }
 
 /// Prints text.
@@ -58,7 +66,7 @@ pub(crate) fn text(text: &str) -> Result<(), Error> {
     write(&printable(text))
 }
 
-/// A reader that has seen enough is no failure.
+/// A reader that has closed the pipe is no failure.
 fn write(text: &str) -> Result<(), Error> {
     match anstream::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -68,14 +76,24 @@ fn write(text: &str) -> Result<(), Error> {
     }
 }
 
-/// Tells people something on standard error. Where that is closed there is nobody to tell.
+/// Writes a message to standard error. Where that is closed, nobody reads it.
 pub(crate) fn tell(text: &str) {
     let _ = anstream::stderr().write_all(printable(text).as_bytes());
 }
 
-/// Tells people what went wrong, and what they can do about it.
+/// Writes to standard error what went wrong, and what can be done about it.
 pub(crate) fn fail(message: &str, cure: Option<&str>) {
     let cure = cure.map(|cure| format!("  {}\n", printable(cure))).unwrap_or_default();
     let text = format!("{BAD}cleat:{BAD:#} {}\n{cure}", printable(message));
     let _ = anstream::stderr().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn four_spaces_a_level() {
+        assert_eq!(pretty(&serde_json::json!({"a": [1]})).unwrap(), "{\n    \"a\": [\n        1\n    ]\n}\n");
+    }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// Text in a colour. It is one line, and orders a terminal nothing.
+    /// Text in a colour: one line, without control characters.
     pub(crate) fn styled(text: impl Into<String>, style: Style) -> Self {
         Self { text: printable_line(&text.into()).into_owned(), style }
     }

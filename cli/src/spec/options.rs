@@ -5,13 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use clap::Parser;
 use clap::builder::NonEmptyStringValueParser;
+use cni::PortRange;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::network::Joined;
 use crate::endpoint::{Endpoint, ExtraHost, Link, Named, NetworkOption, Variable};
 use crate::error::Error;
-use crate::ports::{Exposed, Publish};
+use crate::ports::Publish;
 use crate::runtime::{CacheFolder, Runtime};
 
 /// Names that stand for no configured network: the host's network, and no network.
@@ -56,7 +57,7 @@ pub(crate) struct Spec {
     publish_all: bool,
     /// Tell others of a port or a range that the command listens on
     #[arg(long, value_name = "PORT[/PROTOCOL]")]
-    expose: Vec<Exposed>,
+    expose: Vec<PortRange>,
     /// Make another container known to the command, in its environment and hosts file
     #[arg(long, value_name = "SOURCE[:ALIAS]")]
     pub(crate) link: Vec<Link>,

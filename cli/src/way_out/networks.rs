@@ -3,13 +3,11 @@
 use std::cmp::Reverse;
 use std::path::Path;
 
-use cni::cache::Entry;
-use cni::{Attachment, ContainerId, NetworkList, NetworkName};
+use cni::{Attachment, ContainerId, NetworkName};
 use netlink::Namespace;
 
+use super::cached::CachedAttachment;
 use super::routes;
-use super::standing::Standing;
-use crate::container_id::attachment;
 use crate::error::Error;
 use crate::runtime::Runtime;
 
@@ -23,15 +21,15 @@ pub(crate) fn put_in_order(
     Networks::read(runtime, container_id, netns)?.order_routes()
 }
 
-/// The networks of one container, the preferred one first. The container is held.
+/// The networks of one container, the preferred one first. The caller holds the container.
 pub(crate) struct Networks<'a> {
     pub(super) runtime: &'a Runtime<'a>,
     pub(super) netns: &'a Path,
-    pub(super) all: Vec<Standing>,
+    pub(super) all: Vec<CachedAttachment>,
 }
 
 impl<'a> Networks<'a> {
-    /// Those that the cache knows of a container, whose namespace is `netns`.
+    /// The networks of a container in the cache; `netns` is its namespace.
     pub(crate) fn read(
         runtime: &'a Runtime<'a>,
         container_id: &ContainerId,
@@ -39,29 +37,24 @@ impl<'a> Networks<'a> {
     ) -> Result<Self, Error> {
         let entries =
             runtime.cache.entries_of(container_id).map_err(Error::contract("read the result cache"))?;
-        let standing = |entry: Entry| {
-            let attachment = attachment(&entry.network, container_id.as_str(), &entry.ifname).ok()?;
-            let list = NetworkList::from_slice(&entry.config).ok()?;
-            let since = runtime.cache.written(&attachment);
-            Some(Standing { attachment, entry, list, since })
-        };
-        let mut all: Vec<Standing> = entries.into_iter().filter_map(standing).collect();
+        let cached = |entry| CachedAttachment::of(entry, runtime, netns);
+        let mut all: Vec<CachedAttachment> = entries.into_iter().filter_map(cached).collect();
         // The clock of a file system ticks every few milliseconds: interfaces of one tick go by their numbers.
-        all.sort_by_key(|standing| {
-            let name = standing.attachment.ifname.as_str();
-            (Reverse(standing.priority()), standing.since, name.len(), name.to_owned())
+        all.sort_by_key(|cached| {
+            let name = cached.attachment.ifname.as_str();
+            (Reverse(cached.priority()), cached.since, name.len(), name.to_owned())
         });
         Ok(Self { runtime, netns, all })
     }
 
     /// Whether the container is on a network.
     pub(crate) fn has(&self, network: &NetworkName) -> bool {
-        self.all.iter().any(|standing| standing.attachment.network == *network)
+        self.all.iter().any(|cached| cached.attachment.network == *network)
     }
 
     /// Takes networks off the list, as the container is about to leave them.
     pub(crate) fn without(mut self, leaving: &[&Attachment]) -> Self {
-        self.all.retain(|standing| !leaving.contains(&&standing.attachment));
+        self.all.retain(|cached| !leaving.contains(&&cached.attachment));
         self
     }
 

@@ -1,21 +1,21 @@
-//! Published ports, which go from one network of a container to another.
+//! Published ports, which move from one network of a container to another.
 
 use serde_json::Value;
 
+use super::cached::CachedAttachment;
 use super::networks::Networks;
-use super::standing::Standing;
-use crate::endpoint::{self, LINK_ENV, PORT_MAPPINGS};
 use crate::error::Error;
 use crate::inventory::{Attached, keep_ports};
+use crate::network::{LINK_ENV, PORT_MAPPINGS, declaring, publishes};
 use crate::runtime::Making;
 
-/// Where the ports of a container are kept that is on no network which could publish them.
-const PARKED: &str = "io.cleat.portMappings";
+/// The capability under which ports are kept while the container is on no network that could publish them.
+const UNPUBLISHED: &str = "io.cleat.portMappings";
 
-/// What an attachment publishes, with the numbers that free ports were given; `None` where that is nothing.
+/// The ports that an attachment publishes, with the numbers that free ports were given; `None` where there are none.
 pub(crate) fn numbered(attached: &Attached) -> Option<Value> {
     let mut making = Making::of(attached.entry.clone()?).ok()?;
-    if !endpoint::publishes(&making.list) {
+    if !publishes(&making.list) {
         return None;
     }
     keep_ports(&mut making, attached);
@@ -27,11 +27,11 @@ fn is_something(mappings: &Value) -> bool {
 }
 
 impl Networks<'_> {
-    /// Records which network is to have ports that another one, which is about to be left, publishes: the first of those
-    /// that stay and can. Says whether one does; otherwise they are kept with any network that stays.
-    pub(crate) fn bequeath(&mut self, mappings: &Value) -> Result<bool, Error> {
+    /// Records the heir of the ports that a network publishes which is about to be left: the first of the others that can.
+    /// Returns whether there is one; otherwise the ports are kept with any of them.
+    pub(crate) fn assign_heir(&mut self, mappings: &Value) -> Result<bool, Error> {
         let runtime = self.runtime;
-        if let Some(heir) = self.all.iter_mut().find(|standing| standing.can_publish()) {
+        if let Some(heir) = self.all.iter_mut().find(|cached| cached.can_publish()) {
             // It may have them already, as podman passes the same ports to each network.
             if heir.published().is_none() {
                 heir.keep(runtime, PORT_MAPPINGS, Some(mappings.clone()))?;
@@ -39,46 +39,45 @@ impl Networks<'_> {
             return Ok(true);
         }
         if let Some(any) = self.all.first_mut() {
-            any.keep(runtime, PARKED, Some(mappings.clone()))?;
+            any.keep(runtime, UNPUBLISHED, Some(mappings.clone()))?;
         }
         Ok(false)
     }
 
-    /// Has the network that is to publish the ports do so, once nobody else does.
+    /// Publishes the ports of the heir, once the network that was left does not.
     pub(crate) fn publish(&self) -> Result<(), Error> {
-        let heir = self.all.iter().find(|standing| standing.can_publish() && standing.published().is_some());
+        let heir = self.all.iter().find(|cached| cached.published().is_some());
         heir.map_or(Ok(()), |heir| self.publish_on(heir))
     }
 
     /// Moves the ports to the network that comes first of those that can publish them, unless it has ports. `current` are
-    /// those of now with the numbers that free ports were given. Where nobody has any, they are those that were kept, or
-    /// else the first of `wanted` that are free. What fails leaves them where they were.
+    /// those that are published, with the numbers that free ports were given. Where none are, they are those that were kept,
+    /// or else the first of `wanted` that are free. On failure they stay where they were.
     pub(crate) fn settle_ports(&mut self, current: Option<Value>, wanted: Vec<Value>) -> Result<(), Error> {
-        let Some(first) = self.all.iter().position(Standing::can_publish) else { return Ok(()) };
+        let Some(first) = self.all.iter().position(CachedAttachment::can_publish) else { return Ok(()) };
         if self.all[first].published().is_some() {
             return Ok(());
         }
-        let holders: Vec<usize> = (0..self.all.len())
-            .filter(|at| self.all[*at].can_publish() && self.all[*at].published().is_some())
-            .collect();
+        let holders: Vec<usize> =
+            (0..self.all.len()).filter(|at| self.all[*at].published().is_some()).collect();
         let held = holders.first().and_then(|holder| self.all[*holder].published().cloned());
-        let kept = self.all.iter().find_map(|standing| standing.capability(PARKED)).cloned();
+        let kept = self.all.iter().find_map(|cached| cached.making.capabilities.get(UNPUBLISHED)).cloned();
         let mut candidates = match held {
             Some(held) => vec![current.unwrap_or(held)],
             None => kept.into_iter().chain(wanted).collect(),
         };
         candidates.retain(is_something);
-        let mut refusal = None;
+        let mut outcome = Ok(());
         for mappings in candidates {
-            match self.move_to(first, &holders, &mappings) {
-                Ok(()) => {
-                    let runtime = self.runtime;
-                    return self.all.iter_mut().try_for_each(|standing| standing.keep(runtime, PARKED, None));
-                }
-                Err(error) => refusal = refusal.or(Some(error)),
+            let moved = self.move_to(first, &holders, &mappings);
+            if moved.is_ok() {
+                let runtime = self.runtime;
+                return self.all.iter_mut().try_for_each(|cached| cached.keep(runtime, UNPUBLISHED, None));
             }
+            // The first refusal is reported.
+            outcome = outcome.and(moved);
         }
-        refusal.map_or(Ok(()), Err)
+        outcome
     }
 
     fn move_to(&mut self, first: usize, holders: &[usize], mappings: &Value) -> Result<(), Error> {
@@ -89,7 +88,7 @@ impl Networks<'_> {
             .try_for_each(|holder| self.unpublish(*holder))
             .and_then(|()| self.publish_on(&self.all[first]));
         moved.inspect_err(|_| {
-            // The error is what is told; what cannot be put back, `check` names.
+            // This error is reported; what cannot be put back, `check` finds.
             let _ = self.unpublish(first);
             if let Some(holder) = holders.first() {
                 let _ = self.all[*holder]
@@ -100,53 +99,46 @@ impl Networks<'_> {
     }
 
     fn unpublish(&mut self, at: usize) -> Result<(), Error> {
-        let (runtime, netns) = (self.runtime, self.netns);
-        let standing = &mut self.all[at];
-        let making = standing.making(netns);
-        let chain = runtime.chain(&making.list);
-        let doing = format!("take the ports of {}", standing.attachment);
-        for (place, name) in standing.concerned() {
-            if name != LINK_ENV {
-                chain
-                    .del_alone(place, &making.parameters(&standing.attachment))
-                    .map_err(Error::contract(doing.as_str()))?;
-            }
+        let runtime = self.runtime;
+        let cached = &mut self.all[at];
+        let doing = format!("take the ports of {}", cached.attachment);
+        let list = &cached.making.list;
+        for (place, _) in declaring(list, PORT_MAPPINGS).filter(|(_, name)| *name != LINK_ENV) {
+            let removed = runtime.chain(list).del_alone(place, &cached.making.parameters(&cached.attachment));
+            removed.map_err(Error::contract(doing.as_str()))?;
         }
-        standing.keep(runtime, PORT_MAPPINGS, None)?;
+        cached.keep(runtime, PORT_MAPPINGS, None)?;
         // Containers that link to this one must no longer find its ports here.
-        let making = standing.making(netns);
-        for (place, name) in standing.concerned() {
-            if name == LINK_ENV {
-                chain
-                    .add_again(place, &making.parameters(&standing.attachment))
-                    .map_err(Error::contract(doing.as_str()))?;
-            }
-        }
-        Ok(())
+        self.add_again(&self.all[at], &doing, |name| name == LINK_ENV)
     }
 
-    fn publish_on(&self, standing: &Standing) -> Result<(), Error> {
-        let making = standing.making(self.netns);
-        let chain = self.runtime.chain(&making.list);
-        standing.concerned().into_iter().try_for_each(|(place, _)| {
-            chain
-                .add_again(place, &making.parameters(&standing.attachment))
-                .map_err(Error::contract(format!("publish the ports of {}", standing.attachment)))
+    fn publish_on(&self, cached: &CachedAttachment) -> Result<(), Error> {
+        self.add_again(cached, &format!("publish the ports of {}", cached.attachment), |_| true)
+    }
+
+    /// Repeats the ADD of those plugins that get ports.
+    fn add_again(
+        &self,
+        CachedAttachment { attachment, making, .. }: &CachedAttachment,
+        doing: &str,
+        is_meant: impl Fn(&str) -> bool,
+    ) -> Result<(), Error> {
+        let mut plugins = declaring(&making.list, PORT_MAPPINGS).filter(|(_, name)| is_meant(name));
+        plugins.try_for_each(|(place, _)| {
+            let added = self.runtime.chain(&making.list).add_again(place, &making.parameters(attachment));
+            added.map_err(Error::contract(doing))
         })
     }
 }
 
-impl Standing {
+impl CachedAttachment {
     fn can_publish(&self) -> bool {
-        endpoint::publishes(&self.list)
+        publishes(&self.making.list)
     }
 
+    /// The ports that it publishes.
     fn published(&self) -> Option<&Value> {
-        self.capability(PORT_MAPPINGS).filter(|mappings| is_something(mappings))
-    }
-
-    /// The plugins that are told of ports, by place and type.
-    fn concerned(&self) -> Vec<(usize, String)> {
-        endpoint::told_of_ports(&self.list)
+        let mappings = self.making.capabilities.get(PORT_MAPPINGS);
+        mappings.filter(|mappings| is_something(mappings) && self.can_publish())
     }
 }

@@ -5,20 +5,21 @@ use std::net::IpAddr;
 
 use netlink::{Namespace, Route, Socket};
 
-use super::standing::Standing;
+use super::cached::CachedAttachment;
 use crate::error::Error;
+use crate::inventory::kept_result;
 
 /// What the kernel takes for an IPv6 route without a metric (`IP6_RT_PRIO_USER`).
 const METRIC_V6: u32 = 1024;
 
-/// Puts the default routes of a namespace in the order of the networks that gave them. Others' are left alone, and all of
-/// them where the order is right.
-pub(super) fn order(namespace: &Namespace, networks: &[Standing]) -> Result<(), Error> {
+/// Puts the default routes of a namespace in the order of the networks that gave them. Others stay, and all stay where the
+/// order is right.
+pub(super) fn order(namespace: &Namespace, networks: &[CachedAttachment]) -> Result<(), Error> {
     let mut socket = namespace.socket()?;
     let mut ranks = Vec::new();
-    for (rank, standing) in networks.iter().enumerate() {
-        if let Some(link) = socket.get_link(standing.attachment.ifname.as_str())? {
-            ranks.push((rank, link.index, gateways(standing)));
+    for (rank, cached) in networks.iter().enumerate() {
+        if let Some(link) = socket.get_link(cached.attachment.ifname.as_str())? {
+            ranks.push((rank, link.index, gateways(cached)));
         }
     }
     let mut found: Vec<Ranked> = Vec::new();
@@ -30,39 +31,32 @@ pub(super) fn order(namespace: &Namespace, networks: &[Standing]) -> Result<(), 
             && route.table == Some(Route::MAIN)
             && let Some((rank, ..)) = ranks.iter().find(is_of)
         {
-            found.push(Ranked { rank: *rank, metric: metric(&route), route });
+            let default = if route.dst.is_ipv4() { 0 } else { METRIC_V6 };
+            found.push(Ranked { rank: *rank, metric: route.priority.unwrap_or(default), route });
         }
     }
-    for is_v4 in [true, false] {
-        let mut family: Vec<Ranked> = Vec::new();
-        family.extend(found.iter().filter(|ranked| ranked.route.dst.is_ipv4() == is_v4).cloned());
-        change(&mut socket, &changes(family))?;
-    }
-    Ok(())
+    let (v4, v6): (Vec<_>, Vec<_>) = found.into_iter().partition(|ranked| ranked.route.dst.is_ipv4());
+    [v4, v6].into_iter().try_for_each(|family| change(&mut socket, &changes(family)))
 }
 
 /// A default route with the place of its network.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 struct Ranked {
     rank: usize,
     metric: u32,
     route: Route,
 }
 
-fn metric(route: &Route) -> u32 {
-    route.priority.unwrap_or(if route.dst.is_ipv4() { 0 } else { METRIC_V6 })
-}
-
-/// By which gateways an attachment leads out.
-fn gateways(standing: &Standing) -> BTreeSet<IpAddr> {
-    let result = standing.result();
-    let ips = result.container_ips(standing.attachment.ifname.as_str());
+/// The gateways that an attachment has default routes by.
+fn gateways(cached: &CachedAttachment) -> BTreeSet<IpAddr> {
+    let result = kept_result(&cached.entry);
+    let ips = result.container_ips(cached.attachment.ifname.as_str());
     let of_routes = result.routes.iter().filter(|route| route.dst.prefix() == 0);
     ips.filter_map(|ip| ip.gateway).chain(of_routes.filter_map(|route| route.gw)).collect()
 }
 
-/// The routes that need another metric, with that. Two networks never share one: the kernel would share the traffic of
-/// IPv6 between them.
+/// The routes that need another metric, with that. No two networks have the same one: the kernel would divide IPv6 traffic
+/// among them.
 fn changes(mut routes: Vec<Ranked>) -> Vec<(Route, u32)> {
     routes.sort_by_key(|route| route.metric);
     let is_ordered = |pair: &[Ranked]| {
@@ -84,11 +78,11 @@ fn changes(mut routes: Vec<Ranked>) -> Vec<(Route, u32)> {
     changes
 }
 
-/// What is preferred less is added before what is preferred more goes: at no moment is there no way out. From the last on,
-/// as a route's new metric may be the old one of the next.
+/// A route is added with its new metric before the old one is removed: there is a default route at any time. The last one
+/// comes first, as a route's new metric may be the old one of the next.
 fn change(socket: &mut Socket, changes: &[(Route, u32)]) -> Result<(), Error> {
     for (route, metric) in changes.iter().rev() {
-        // Somebody else may have a route of this metric: then this one stays what it was.
+        // Where another program has a route of this metric, this one stays as it was.
         if socket.add_route(&Route { priority: Some(*metric), ..route.clone() })? {
             socket.del_route(route)?;
         }

@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use cni::schema::{self, Described};
-use cni::{AddResult, Dns, Ip, Plugin, Request, Target};
+use cni::{AddResult, Dns, Ip, Plugin, Request, Target, trace};
 
 pub use leases::{Lease, Leases, forget, leases};
 
@@ -83,9 +83,15 @@ fn add(request: &Request, target: &Target, boot_id: Option<&str>) -> Result<AddR
     let store = Store::create(&folder)?;
     let leased = {
         let locked = store.lock()?;
+        trace::decided("locked", &[("what", &"leases"), ("folder", &folder.display())]);
         locked.enter_boot(boot_id)?;
         locked.reserve(&target.attachment, &conf.demands)?
     };
+    for (candidate, demand) in leased.iter().zip(&conf.demands) {
+        let address = candidate.range.with_prefix(candidate.address);
+        let why = if demand.requested.is_some() { "requested" } else { "next" };
+        trace::decided("lease", &[("address", &address), ("why", &why)]);
+    }
     let ips = leased.iter().map(|candidate| Ip {
         interface: None,
         address: candidate.range.with_prefix(candidate.address),

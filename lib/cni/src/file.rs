@@ -1,4 +1,4 @@
-//! Reading files that somebody else may have put in the place of one's own: nothing here waits, or reads without end.
+//! Reading files that another program may have replaced: nothing here waits, or reads without end.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
@@ -34,7 +34,7 @@ pub fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
 /// More than that, and what the reader says.
 pub fn read_at_most(reader: impl Read, limit: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(4096.min(limit));
-    // One byte more than is allowed tells that there was too much.
+    // One byte over the limit shows that there was too much.
     reader.take(u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() > limit { Err(too_long(limit)) } else { Ok(bytes) }
 }
@@ -64,7 +64,7 @@ mod tests {
             assert_eq!(refusal(path), "it is not a regular file", "{}", path.display());
         }
         assert_eq!(refusal(&sparse), "it is longer than 10 bytes");
-        // The kernel tells no length of what it makes up.
+        // The kernel gives no length for the files of /proc.
         assert_eq!(refusal(Path::new("/proc/self/status")), "it is longer than 10 bytes");
         fs::write(folder.join("ten"), "0123456789").unwrap();
         assert_eq!(read(&folder.join("ten"), 10).unwrap(), b"0123456789");

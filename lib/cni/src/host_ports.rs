@@ -1,4 +1,4 @@
-//! What the host-port plugin leaves in the kernel for the plugin that tells containers of published ports. Neither depends
+//! What the host-port plugin leaves in the kernel for the plugin that describes published ports to containers. Neither depends
 //! on the other: both know these names.
 //!
 //! A host port that is 0 in the configuration is chosen by host-port, and the result of an ADD has no field for it. It is
@@ -13,9 +13,9 @@
 //! ```
 
 use std::net::IpAddr;
-use std::str::FromStr;
 
-use crate::attachment::Attachment;
+use crate::port::Protocol;
+use crate::spec::attachment::Attachment;
 
 /// The table, of family `inet`.
 pub const TABLE: &str = "cleat_host_port";
@@ -34,7 +34,7 @@ pub fn owner_key(attachment: &Attachment) -> String {
 
 /// The ports in the comment of an attachment's element: the host's address, where it is not every one; protocol; port.
 /// Ports that another backend or another network of the container publishes are marked there, and left out.
-pub fn ports<P: FromStr>(comment: &str) -> impl Iterator<Item = (Option<IpAddr>, P, u16)> {
+pub fn ports(comment: &str) -> impl Iterator<Item = (Option<IpAddr>, Protocol, u16)> {
     comment.split(' ').filter_map(|word| {
         let mut parts = word.rsplit('/');
         let (port, protocol) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
@@ -50,8 +50,8 @@ mod tests {
     #[test]
     fn ports_are_read_and_other_words_are_not() {
         let comment = "127.0.0.1/lo 10.1.0.11 tcp/8080 192.0.2.1/udp/53 =udp/1/x ... +0123456789abcd";
-        let ports: Vec<(Option<IpAddr>, String, u16)> = ports(comment).collect();
+        let ports: Vec<_> = ports(comment).collect();
         let one = "192.0.2.1".parse().ok();
-        assert_eq!(ports, [(None, "tcp".into(), 8080), (one, "udp".into(), 53)]);
+        assert_eq!(ports, [(None, Protocol::Tcp, 8080), (one, Protocol::Udp, 53)]);
     }
 }

@@ -1,5 +1,5 @@
-//! What a bridge plugin that keeps the members of a network apart leaves for the plugin that lets links through. Neither
-//! knows of the other: both know these names.
+//! The sets by which link-env opens links between containers that the bridge plugin keeps apart. Neither plugin depends on
+//! the other: both know these names.
 //!
 //! While a bridge keeps its ports apart (`"icc": false`), two sets in the table `inet` [`TABLE`] hold what may pass from
 //! one of its ports to another all the same, one element a port of a link:
@@ -18,7 +18,7 @@
 //! The host's ends of the bridge plugin's pairs say whose they are: by a name that follows from the attachment, and by an
 //! alias, `cleat <network> <hash> <interface> <container ID>`, which is cut where the kernel has no more room.
 
-use crate::attachment::{Attachment, ContainerId, IfName, NetworkName, token};
+use crate::spec::attachment::{Attachment, ContainerId, IfName, NetworkName, token};
 
 /// The longest part of a network's name that is shown.
 const SHOWN: usize = 48;

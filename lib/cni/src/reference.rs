@@ -3,7 +3,7 @@
 
 use sha2::{Digest, Sha512};
 
-use crate::attachment::{ContainerId, NetworkName, hex};
+use crate::spec::attachment::{ContainerId, NetworkName, hex};
 
 /// The longest name of an iptables chain (`XT_EXTENSION_MAXNAMELEN` less the NUL).
 const CHAIN_MAX: usize = 28;
@@ -19,7 +19,7 @@ pub fn chain(prefix: &str, network: &NetworkName, container_id: &ContainerId) ->
     name
 }
 
-/// The comment of a container's iptables rules, behind `prefix` (`dnat ` for published ports).
+/// The comment of a container's iptables rules, after `prefix` (`dnat ` for published ports).
 #[must_use]
 pub fn comment(prefix: &str, network: &NetworkName, container_id: &ContainerId) -> String {
     let mut text = format!("{prefix}name: \"{network}\" id: \"{container_id}\"");
@@ -62,7 +62,7 @@ mod tests {
     fn names_are_the_references() {
         let network = NetworkName::new("net").unwrap();
         let id = ContainerId::new("c1").unwrap();
-        // Seen in iptables-save behind its bridge plugin 1.1.1.
+        // Seen in iptables-save after its bridge plugin 1.1.1.
         assert_eq!(chain("", &network, &id), "CNI-623e1c388032b20529218ecc");
         assert_eq!(chain("DN-", &network, &id), "CNI-DN-623e1c388032b20529218");
         assert_eq!(comment("", &network, &id), r#"name: "net" id: "c1""#);

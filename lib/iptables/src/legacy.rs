@@ -6,8 +6,8 @@ use crate::{Family, Iptables, Result, Variant};
 
 /// The tables that the legacy variant has in this network namespace. The kernel makes one, with its empty built-in
 /// chains, when a program first asks for it (`xt_register_table`), and keeps it. Where this does not name a table, no
-/// legacy rule can be in it; but for a namespace that one unshare(2) made together with its user namespace, whose file the
-/// kernel shows to the host's root alone.
+/// legacy rule can be in it. One exception: where one unshare(2) made the namespace together with its user namespace, the kernel
+/// shows the file only to the host's root.
 #[must_use]
 pub fn legacy_tables(family: Family) -> Vec<String> {
     let file = match family {
@@ -20,11 +20,7 @@ pub fn legacy_tables(family: Family) -> Vec<String> {
 
 /// The programs of the legacy variant, of the families in which it has a table; none where the host does not have them.
 pub fn legacy_programs(table: &str) -> Result<Vec<Iptables>> {
-    let mut programs = Vec::new();
-    for family in Family::ALL {
-        programs.extend(legacy_program(family, table)?);
-    }
-    Ok(programs)
+    Family::ALL.into_iter().filter_map(|family| legacy_program(family, table).transpose()).collect()
 }
 
 /// The program of the legacy variant for one family, where it has the table; `None` where the host does not have it.
@@ -33,10 +29,9 @@ pub fn legacy_program(family: Family, table: &str) -> Result<Option<Iptables>> {
         return Ok(None);
     }
     // Before 1.8 the legacy variant had no name of its own.
-    let chosen = || match Iptables::find(family) {
-        Ok(program) if program.variant()? == Variant::Legacy => Ok(Some(program)),
-        Ok(_) => Ok(None),
-        Err(error) => Err(error),
+    let chosen = || -> Result<_> {
+        let program = Iptables::find(family)?;
+        Ok((program.variant()? == Variant::Legacy).then_some(program))
     };
     match Iptables::find_variant(family, Variant::Legacy).map(Some).or_else(|_| chosen()) {
         Err(error) if error.is_missing_program() => Ok(None),

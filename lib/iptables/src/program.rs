@@ -64,14 +64,12 @@ impl Iptables {
         &self.program
     }
 
-    /// Which variant it is, by what it says of itself. Programs before 1.8 say nothing and are legacy.
+    /// Which variant it is, by its `--version`. Programs before 1.8 name none and are legacy.
     pub fn variant(&self) -> Result<Variant> {
         let doing = "tell its version";
-        let output =
-            start(&self.program, &["--version"], "").map_err(|error| self.not_started(doing, error))?;
-        let output = self.succeed(output, doing)?;
-        let is_nft = String::from_utf8_lossy(&output.stdout).contains("nf_tables");
-        Ok(if is_nft { Variant::Nft } else { Variant::Legacy })
+        let output = self.start(&self.program, &["--version"], "", doing)?;
+        let said = expect_success(&self.program, &output, doing)?;
+        Ok(if said.contains("nf_tables") { Variant::Nft } else { Variant::Legacy })
     }
 
     /// The rules of a chain, in their order; `None` where there is no such chain. Built-in chains are always there:
@@ -93,15 +91,11 @@ impl Iptables {
         expect_name(table)?;
         expect_name(chain)?;
         let doing = format!("list chain {chain} of table {table}");
-        let (begun, patience) = (Instant::now(), patience()?);
-        let output = start(&self.program, &["--wait", &patience, "-t", table, "-S", chain], "")
-            .map_err(|error| self.not_started(&doing, error))?;
-        expect_lock(&output, begun)?;
+        let output = self.start_and_wait(&self.program, &["-t", table, "-S", chain], "", &doing)?;
         if !output.status.success() && says_no_such_chain(&output.stderr, chain) {
             return Ok(None);
         }
-        let output = self.succeed(output, &doing)?;
-        Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()))
+        expect_success(&self.program, &output, &doing).map(Some)
     }
 
     /// The chains that rules of a base chain lead to, each with the comment of such a rule: whose the chain is.
@@ -141,36 +135,38 @@ impl Iptables {
     pub fn commit(&self, transaction: &Transaction) -> Result<()> {
         let Some(script) = transaction.script()? else { return Ok(()) };
         let doing = format!("change table {}", transaction.table());
-        // --wait: for the lock that the legacy variant has.
-        let (begun, patience) = (Instant::now(), patience()?);
-        let output = start(&self.restore, &["--noflush", "--wait", &patience], &script).map_err(|error| {
-            if error.kind() == io::ErrorKind::NotFound {
-                return Error::Missing { name: self.restore.display().to_string() };
-            }
-            Error::Start { program: self.restore.clone(), doing: doing.clone(), source: error }
-        })?;
-        if output.status.success() {
-            return Ok(());
-        }
-        expect_lock(&output, begun)?;
-        let said = said(&output);
-        let doing = match transaction.line_of(&said) {
+        let output = self.start_and_wait(&self.restore, &["--noflush"], &script, &doing)?;
+        let doing = match transaction.line_of(&said(&output)) {
             Some(line) => format!("{doing} by \"{line}\""),
             None => doing,
         };
-        Err(Error::Failed { program: self.restore.clone(), doing, said })
+        expect_success(&self.restore, &output, &doing).map(drop)
     }
 
-    fn not_started(&self, doing: &str, source: io::Error) -> Error {
-        Error::Start { program: self.program.clone(), doing: doing.to_owned(), source }
+    /// Runs one of the two programs, which waits where another one has the lock of the legacy variant.
+    fn start_and_wait(&self, program: &Path, args: &[&str], input: &str, doing: &str) -> Result<Output> {
+        let (begun, patience) = (Instant::now(), patience()?);
+        let output = self.start(program, &[&["--wait", &patience], args].concat(), input, doing)?;
+        expect_lock(&output, begun)?;
+        Ok(output)
     }
 
-    fn succeed(&self, output: Output, doing: &str) -> Result<Output> {
-        if output.status.success() {
-            return Ok(output);
-        }
-        Err(Error::Failed { program: self.program.clone(), doing: doing.to_owned(), said: said(&output) })
+    fn start(&self, program: &Path, args: &[&str], input: &str, doing: &str) -> Result<Output> {
+        run(program, args, input).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound if program == self.restore => {
+                Error::Missing { name: program.display().to_string() }
+            }
+            _ => Error::Start { program: program.to_owned(), doing: doing.to_owned(), source },
+        })
     }
+}
+
+/// What a program wrote on standard output.
+fn expect_success(program: &Path, output: &Output, doing: &str) -> Result<String> {
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(Error::Failed { program: program.to_owned(), doing: doing.to_owned(), said: said(output) })
 }
 
 impl Family {
@@ -201,7 +197,7 @@ fn folders() -> impl Iterator<Item = PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
     let folders: Vec<PathBuf> = std::env::split_paths(&path).chain(usual).collect();
-    // What is not absolute would depend on where the runtime happens to stand.
+    // A relative one depends on the runtime's working directory.
     folders.into_iter().filter(|folder| folder.is_absolute())
 }
 
@@ -211,15 +207,15 @@ fn is_program(file: &Path) -> bool {
 
 /// Runs a program. It has ended in any case when this returns: an undo must not run beside it.
 ///
-/// What it says of errors goes to a file in memory, so that two pipes need not be read at once: by `Child::wait_with_output`,
-/// which panics where reading fails, or by a thread, which does where memory for its stack is lacking.
+/// Its standard error is a file in memory, so that two pipes need not be read at once: `Child::wait_with_output` panics where
+/// reading fails, and a thread cannot be started where memory is short.
 #[expect(clippy::disallowed_methods, reason = "this crate is the one place that starts iptables")]
-fn start(program: &Path, args: &[&str], input: &str) -> io::Result<Output> {
+fn run(program: &Path, args: &[&str], input: &str) -> io::Result<Output> {
     let mut errors = File::from(memfd_create("stderr", MFdFlags::MFD_CLOEXEC)?);
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors.try_clone()?);
     let mut child = command.spawn()?;
-    // A program that fails early need not read everything; what it says of that is worth more.
+    // A program that fails early need not read everything. Its own message says more than a broken pipe.
     let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(input.as_bytes()));
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let read = child.stdout.take().map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut stdout));
@@ -237,11 +233,12 @@ fn start(program: &Path, args: &[&str], input: &str) -> io::Result<Output> {
 const LOCK: &str = "/run/xtables.lock";
 
 fn open_lock() -> io::Result<File> {
-    // A FIFO in its place holds nobody up.
+    // A FIFO in its place must not block.
     File::options().read(true).custom_flags(O_NONBLOCK).open(LOCK)
 }
 
-/// For how many seconds a program may wait for the lock of the legacy variant. Fails where that has been waited for already.
+/// For how many seconds a program may wait for the lock of the legacy variant. Fails where the time is used up and the lock is
+/// still held.
 fn patience() -> Result<String> {
     let left = lock::left().as_secs();
     if left == 0
@@ -250,11 +247,11 @@ fn patience() -> Result<String> {
         lock::take_within(&file, Path::new(LOCK), lock::Mode::Exclusive, Duration::ZERO)
             .or_else(|error| if let lock::Error::Busy(busy) = error { Err(busy) } else { Ok(()) })?;
     }
-    // 0 would be without end.
+    // 0 would be no limit.
     Ok(left.max(1).to_string())
 }
 
-/// Tells who holds the lock that a program has waited for in vain.
+/// Fails where a program has waited for the lock in vain, and names who holds it.
 fn expect_lock(output: &Output, begun: Instant) -> Result<()> {
     /// `RESOURCE_PROBLEM` (xtables.h).
     const RESOURCE: i32 = 4;

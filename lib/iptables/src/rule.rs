@@ -2,10 +2,10 @@
 
 use crate::words;
 
-/// A rule of a chain. What is printed can be handed back to delete it: [`crate::Transaction::delete_rule`].
+/// A rule of a chain. [`crate::Transaction::delete_rule`] deletes it as it was printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Everything behind `-A`, as printed.
+    /// All after `-A`, as printed.
     text: String,
     /// The same in words: the chain, then the specification.
     words: Vec<String>,

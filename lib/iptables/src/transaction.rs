@@ -5,6 +5,8 @@ use std::fmt::Write;
 use crate::words::{expect_name, push_word};
 use crate::{Error, Result, Rule};
 
+const NO_WORDS: &[&str] = &[];
+
 /// Changes of one table, in their order. A table is what the programs commit at once.
 #[derive(Debug)]
 pub struct Transaction {
@@ -21,79 +23,51 @@ impl Transaction {
         Self { table, lines: Vec::new(), fault: None }
     }
 
-    /// The table.
-    #[must_use]
-    pub const fn table(&self) -> &'static str {
+    pub(crate) const fn table(&self) -> &'static str {
         self.table
-    }
-
-    /// Whether there is nothing to do.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.lines.is_empty() && self.fault.is_none()
     }
 
     /// Makes a chain; the transaction fails where it exists.
     pub fn new_chain(&mut self, chain: &str) -> &mut Self {
-        self.push("-N", chain, &[])
-    }
-
-    /// Makes a chain, or empties the one that exists. Not for a chain that others put rules into.
-    pub fn reset_chain(&mut self, chain: &str) -> &mut Self {
-        // Before the lines that begin with an option, as iptables-save writes it; the dash is for "no policy".
-        match expect_name(chain) {
-            Ok(()) => self.lines.push(format!(":{chain} - [0:0]")),
-            Err(error) => self.refuse(error),
-        }
-        self
+        self.push("-N", chain, NO_WORDS)
     }
 
     /// Empties a chain; the transaction fails where it does not exist.
     pub fn flush_chain(&mut self, chain: &str) -> &mut Self {
-        self.push("-F", chain, &[])
+        self.push("-F", chain, NO_WORDS)
     }
 
     /// Removes an empty chain that nothing leads to; the transaction fails otherwise.
     pub fn del_chain(&mut self, chain: &str) -> &mut Self {
-        self.push("-X", chain, &[])
+        self.push("-X", chain, NO_WORDS)
     }
 
-    /// Puts a rule at a chain's end. Its words are handed over one by one, whatever is in them.
-    pub fn append(&mut self, chain: &str, words: &[&str]) -> &mut Self {
+    /// Puts a rule at a chain's end. A word may contain anything but control characters.
+    pub fn append(&mut self, chain: &str, words: &[impl AsRef<str>]) -> &mut Self {
         self.push("-A", chain, words)
     }
 
     /// Puts a rule at a chain's head.
-    pub fn insert(&mut self, chain: &str, words: &[&str]) -> &mut Self {
+    pub fn insert(&mut self, chain: &str, words: &[impl AsRef<str>]) -> &mut Self {
         self.push("-I", chain, words)
     }
 
-    /// Removes the first rule of a chain that is like this; the transaction fails where there is none.
-    pub fn delete(&mut self, chain: &str, words: &[&str]) -> &mut Self {
-        self.push("-D", chain, words)
-    }
-
-    /// Removes a rule that was read, by its own print.
+    /// Removes a rule that was read, as it was printed.
     pub fn delete_rule(&mut self, rule: &Rule) -> &mut Self {
         self.lines.push(format!("-D {}", rule.text()));
         self
     }
 
-    fn push(&mut self, command: &str, chain: &str, words: &[&str]) -> &mut Self {
+    fn push(&mut self, command: &str, chain: &str, words: &[impl AsRef<str>]) -> &mut Self {
         let mut line = command.to_owned();
-        let written = expect_name(chain).and_then(|()| {
-            let mut words = std::iter::once(&chain).chain(words);
-            words.try_for_each(|word| push_word(&mut line, word))
-        });
+        let written = expect_name(chain)
+            .and_then(|()| push_word(&mut line, chain))
+            .and_then(|()| words.iter().try_for_each(|word| push_word(&mut line, word.as_ref())));
         match written {
             Ok(()) => self.lines.push(line),
-            Err(error) => self.refuse(error),
+            Err(error) => _ = self.fault.get_or_insert(error),
         }
         self
-    }
-
-    fn refuse(&mut self, error: Error) {
-        self.fault.get_or_insert(error);
     }
 
     /// What `iptables-restore` reads; `None` where there is nothing to do.
@@ -130,22 +104,20 @@ mod tests {
     #[test]
     fn the_script_is_what_iptables_restore_reads() {
         let mut change = Transaction::new("nat");
-        change
-            .reset_chain("CNI-1")
-            .append("CNI-1", &["-m", "comment", "--comment", "a \"b\"", "-j", "ACCEPT"]);
+        change.new_chain("CNI-1").append("CNI-1", &["-m", "comment", "--comment", "a \"b\"", "-j", "ACCEPT"]);
         change.delete_rule(&Rule::parse("-A POSTROUTING -s 10.1.0.2/32 -j CNI-2").unwrap());
         let script = change.script().unwrap().unwrap();
         assert_eq!(
             script.lines().collect::<Vec<_>>(),
             [
                 "*nat",
-                ":CNI-1 - [0:0]",
+                "-N CNI-1",
                 r#"-A CNI-1 -m comment --comment "a \"b\"" -j ACCEPT"#,
                 "-D POSTROUTING -s 10.1.0.2/32 -j CNI-2",
                 "COMMIT",
             ]
         );
-        assert_eq!(change.line_of("iptables-restore: line 2 failed"), Some(":CNI-1 - [0:0]"));
+        assert_eq!(change.line_of("iptables-restore: line 2 failed"), Some("-N CNI-1"));
         assert_eq!(
             change.line_of("Error occurred at line: 4"),
             Some("-D POSTROUTING -s 10.1.0.2/32 -j CNI-2")
@@ -163,6 +135,6 @@ mod tests {
         }
         let mut change = Transaction::new("nat");
         change.new_chain("a\n-F POSTROUTING");
-        assert!(change.script().is_err() && !change.is_empty());
+        assert!(change.script().is_err());
     }
 }

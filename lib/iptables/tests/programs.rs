@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something fails")]
 
-use cleat_iptables::{Error, Family, Iptables, Transaction, Variant, legacy_programs, legacy_tables};
+use cleat_iptables::{Error, Family, Iptables, Rule, Transaction, Variant, legacy_programs, legacy_tables};
 use sandbox::isolated;
 
 const COMMENT: &str = r#"name: "net" id: "it's \ a # ; * test""#;
@@ -39,7 +39,7 @@ fn goes_round(program: &Iptables, source: &str, to: &str) {
     assert_eq!((leading[0].option("-s"), leading[0].target()), (Some(source), Some("CLEAT-1")));
     // One change that cannot be: none of them is. The error names it.
     let mut change = Transaction::new("nat");
-    change.flush_chain("CLEAT-1").delete("POSTROUTING", &["-j", "CLEAT-9"]);
+    change.flush_chain("CLEAT-1").delete_rule(&Rule::parse("-A POSTROUTING -j CLEAT-9").unwrap());
     let error = program.commit(&change).unwrap_err().to_string();
     assert!(error.contains("restore, to change table nat"), "{error}");
     assert_eq!(program.rules("nat", "CLEAT-1").unwrap().unwrap().len(), 2, "{error}");

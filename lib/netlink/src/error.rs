@@ -5,56 +5,19 @@ use std::io;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
-use wire::{describe, is_errno};
+use wire::is_errno;
 
 /// A failed operation, with the object it was about and the cause.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The kernel refused a request.
-    #[error("{operation}: {}{}", describe(.source), parenthesis(.reason.as_deref()))]
-    Kernel {
-        /// What was asked for, such as `add veth a1b2`.
+    /// A request, or a system call on a socket or a file, failed.
+    #[error("{operation}: {source}")]
+    Failed {
+        /// What was being done, such as `add veth a1b2` or `open network namespace /run/netns/a`.
         operation: String,
-        /// The kernel's answer.
-        #[source]
-        source: io::Error,
-        /// The kernel's own words (`NLMSGERR_ATTR_MSG`), where it gave any.
-        reason: Option<String>,
-    },
-    /// A system call on a socket or a file failed.
-    #[error("{operation}: {}", describe(.source))]
-    Io {
-        /// What was being done, such as `open network namespace /run/netns/a`.
-        operation: String,
-        /// The failure of the system call.
-        #[source]
-        source: io::Error,
-    },
-    /// The process lacks a capability, over the user namespace that owns the network namespace concerned.
-    #[error("{operation}: {} (it takes {capability})", describe(.source))]
-    Privilege {
-        /// What was asked for.
-        operation: String,
-        /// The capability's name.
-        capability: &'static str,
-        /// The refusal.
-        #[source]
-        source: io::Error,
-    },
-    /// The kernel's answer could not be understood.
-    #[error("{operation}: malformed answer from the kernel: {reason}")]
-    Reply {
-        /// What was asked for.
-        operation: String,
-        /// What was wrong with the answer.
-        reason: &'static str,
-    },
-    /// A table changed during each of several attempts to read it (`NLM_F_DUMP_INTR`).
-    #[error("{operation}: the table changed each time it was read")]
-    Interrupted {
-        /// What was asked for.
-        operation: String,
+        /// The refusal, or why the answer could not be understood.
+        source: wire::Error,
     },
     /// The file is not one of the kernel's namespace files (`NSFS_MAGIC`).
     #[error("open network namespace {}: not a namespace file", .path.display())]
@@ -75,13 +38,8 @@ impl Error {
     #[must_use]
     pub fn errno(&self) -> Option<i32> {
         match self {
-            Self::Kernel { source, .. } | Self::Io { source, .. } | Self::Privilege { source, .. } => {
-                source.raw_os_error()
-            }
-            Self::Reply { .. }
-            | Self::Interrupted { .. }
-            | Self::NotNamespace { .. }
-            | Self::SysctlPath { .. } => None,
+            Self::Failed { source, .. } => source.errno(),
+            Self::NotNamespace { .. } | Self::SysctlPath { .. } => None,
         }
     }
 
@@ -128,33 +86,26 @@ impl Error {
     }
 
     pub(crate) fn io(operation: Arguments<'_>, source: io::Error) -> Self {
-        Self::Io { operation: operation.to_string(), source }
+        Self::Failed { operation: operation.to_string(), source: wire::Error::Io(source) }
     }
 
     /// A request that the kernel did not carry out.
     pub(crate) fn answered(operation: Arguments<'_>, error: wire::Error) -> Self {
         match error {
-            wire::Error::Io(source) => Self::io(operation, source),
             // The check of the capability comes before all others and explains nothing.
             wire::Error::Refused { source, reason: None } if is_errno(&source, Errno::EPERM) => {
                 Self::privileged(operation, "CAP_NET_ADMIN", source)
             }
-            wire::Error::Refused { source, reason } => {
-                Self::Kernel { operation: operation.to_string(), source, reason }
-            }
-            wire::Error::Malformed(reason) => Self::Reply { operation: operation.to_string(), reason },
-            wire::Error::Interrupted => Self::Interrupted { operation: operation.to_string() },
+            source => Self::Failed { operation: operation.to_string(), source },
         }
     }
 
-    /// A failed system call, which the kernel refuses to a process that lacks a capability.
-    pub(crate) fn privileged(operation: Arguments<'_>, capability: &'static str, source: io::Error) -> Self {
-        match source.kind() {
-            io::ErrorKind::PermissionDenied => {
-                Self::Privilege { operation: operation.to_string(), capability, source }
-            }
-            _ => Self::io(operation, source),
-        }
+    /// A failed system call, which the kernel refuses to a process that lacks a capability over the user namespace that owns
+    /// the network namespace concerned.
+    pub(crate) fn privileged(operation: Arguments<'_>, capability: &str, source: io::Error) -> Self {
+        let is_denied = source.kind() == io::ErrorKind::PermissionDenied;
+        let reason = is_denied.then(|| format!("it takes {capability}"));
+        Self::Failed { operation: operation.to_string(), source: wire::Error::Refused { source, reason } }
     }
 }
 
@@ -166,20 +117,13 @@ pub(crate) fn unless<T>(outcome: Result<T, Error>, reasons: &[Errno]) -> Result<
     }
 }
 
-fn parenthesis(reason: Option<&str>) -> String {
-    reason.map(|text| format!(" ({text})")).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn refused(errno: Errno, reason: Option<&str>) -> Error {
-        Error::Kernel {
-            operation: "add veth a1b2".into(),
-            source: errno.into(),
-            reason: reason.map(Into::into),
-        }
+        let source = wire::Error::Refused { source: errno.into(), reason: reason.map(Into::into) };
+        Error::Failed { operation: "add veth a1b2".into(), source }
     }
 
     #[test]
@@ -212,8 +156,11 @@ mod tests {
             lacking(Errno::EPERM).to_string(),
             "enter it: operation not permitted (it takes CAP_SYS_ADMIN)"
         );
-        assert!(matches!(lacking(Errno::EACCES), Error::Privilege { .. }));
-        assert!(matches!(lacking(Errno::ENOMEM), Error::Io { .. }));
+        assert_eq!(
+            lacking(Errno::EACCES).to_string(),
+            "enter it: permission denied (it takes CAP_SYS_ADMIN)"
+        );
+        assert_eq!(lacking(Errno::ENOMEM).to_string(), "enter it: out of memory");
         assert_eq!(lacking(Errno::EPERM).errno(), Some(1));
     }
 }

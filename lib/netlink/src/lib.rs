@@ -18,7 +18,6 @@ mod found_namespace;
 mod ip;
 mod mac;
 mod namespace;
-mod netconf;
 mod socket;
 
 pub use address::{Address, AddressFlags};

@@ -2,8 +2,6 @@
 //!
 //! It is the same code that reads the answers on a [`Socket`](crate::Socket).
 
-use wire::attribute::u32_at;
-
 use crate::error::Error;
 use crate::link::BridgeVlan;
 use crate::{Address, Link, Route};
@@ -42,12 +40,7 @@ pub fn bridge_vlans(datagram: &[u8], link: u32) -> Result<Vec<BridgeVlan>, Error
 
 fn all<T>(datagram: &[u8], parse: impl Fn(&[u8]) -> Option<T>) -> Result<Vec<T>, Error> {
     let mut objects = Vec::new();
-    // All of a datagram answers one request.
-    let sequence = u32_at(datagram, 8).unwrap_or_default();
-    let answers = wire::answers(datagram, sequence, &mut true, |message| {
-        objects.extend(parse(message.payload));
-        false
-    });
-    answers.map_err(|error| Error::answered(format_args!("read a recorded answer"), error))?;
+    wire::recorded(datagram, |message| objects.extend(parse(message.payload)))
+        .map_err(|error| Error::answered(format_args!("read a recorded answer"), error))?;
     Ok(objects)
 }

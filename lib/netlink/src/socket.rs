@@ -3,7 +3,7 @@
 use std::fmt::Arguments;
 use std::thread::{self, ThreadId};
 
-use wire::message::{NLM_F_ACK, NLM_F_DUMP, NLM_F_ECHO};
+use wire::message::{NLM_F_ACK, NLM_F_DUMP};
 use wire::{Protocol, Writer};
 
 use crate::error::Error;
@@ -41,24 +41,6 @@ impl Socket {
         fill: impl FnOnce(&mut Writer),
     ) -> Result<(), Error> {
         self.ask(operation, kind, NLM_F_ACK | flags, fill, |_| false)
-    }
-
-    /// As [`change`](Self::change), for a request whose outcome the kernel is asked to echo (`NLM_F_ECHO`):
-    /// what `parse` makes of the echo, or `None` from a kernel that does not do this.
-    pub(crate) fn change_echoed<T>(
-        &mut self,
-        operation: Arguments<'_>,
-        kind: u16,
-        flags: u16,
-        fill: impl FnOnce(&mut Writer),
-        parse: impl Fn(&[u8]) -> Option<T>,
-    ) -> Result<Option<T>, Error> {
-        let mut echo = None;
-        self.ask(operation, kind, NLM_F_ACK | NLM_F_ECHO | flags, fill, |body| {
-            echo = echo.take().or_else(|| parse(body));
-            false
-        })?;
-        Ok(echo)
     }
 
     /// Asks for one object.
@@ -127,7 +109,7 @@ impl Socket {
     }
 
     /// Sends one request, and hands the body of each answer to `take` until that returns true.
-    fn ask(
+    pub(crate) fn ask(
         &mut self,
         operation: Arguments<'_>,
         kind: u16,

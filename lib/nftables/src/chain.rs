@@ -3,7 +3,8 @@
 use wire::Writer;
 use wire::attribute::{find, find_be32, find_string};
 
-use crate::{Family, Table, userdata};
+use crate::table::NFTA_TABLE;
+use crate::{Family, Table};
 
 /// What a base chain is for (`NFTA_CHAIN_TYPE`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,32 +86,23 @@ pub struct Chain<'a> {
     pub name: &'a str,
     /// For a base chain: its hook.
     pub base: Option<Hook>,
-    /// A comment that `nft` shows, at most 127 bytes.
-    pub comment: Option<&'a str>,
 }
 
 impl<'a> Chain<'a> {
     /// A chain that packets enter by jump, goto or verdict map only.
     #[must_use]
     pub const fn new(table: Table<'a>, name: &'a str) -> Self {
-        Self { table, name, base: None, comment: None }
+        Self { table, name, base: None }
     }
 
     /// A base chain with the policy accept.
     #[must_use]
     pub const fn base(table: Table<'a>, name: &'a str, kind: Kind, hook: HookPoint, priority: i32) -> Self {
         let base = Hook { kind, hook, priority, policy: Policy::Accept };
-        Self { table, name, base: Some(base), comment: None }
+        Self { table, name, base: Some(base) }
     }
 
-    /// The same chain with a comment.
-    #[must_use]
-    pub const fn with_comment(self, comment: &'a str) -> Self {
-        Self { comment: Some(comment), ..self }
-    }
-
-    /// Whether the attributes of an existing chain say the same: hook, priority, kind and policy, or none of them. Comments
-    /// do not count.
+    /// Whether the attributes of an existing chain say the same: hook, priority, kind and policy, or none of them.
     pub(crate) fn agrees(&self, attributes: &[u8]) -> bool {
         let Some((base, hook)) = self.base.zip(find(attributes, NFTA_CHAIN_HOOK)) else {
             return self.base.is_none() && find(attributes, NFTA_CHAIN_HOOK).is_none();
@@ -132,12 +124,11 @@ impl<'a> Chain<'a> {
             attributes.be32(NFTA_CHAIN_POLICY, base.policy as u32);
             attributes.string(NFTA_CHAIN_TYPE, base.kind.word());
         }
-        userdata::write(attributes, NFTA_CHAIN_USERDATA, Vec::new(), userdata::COMMENT, self.comment);
     }
 
     /// Table and name only: what deletes or finds it.
     pub(crate) fn write_name(&self, attributes: &mut Writer) {
-        attributes.string(NFTA_CHAIN_TABLE, self.table.name);
+        attributes.string(NFTA_TABLE, self.table.name);
         attributes.string(NFTA_CHAIN_NAME, self.name);
     }
 }
@@ -169,7 +160,7 @@ impl BaseChain {
         let drops = find_be32(attributes, NFTA_CHAIN_POLICY) == Some(0);
         (number == hook as u32).then_some(Self {
             family,
-            table: name(NFTA_CHAIN_TABLE)?,
+            table: name(NFTA_TABLE)?,
             name: name(NFTA_CHAIN_NAME)?,
             policy: if drops { Policy::Drop } else { Policy::Accept },
         })
@@ -182,11 +173,9 @@ impl std::fmt::Display for Chain<'_> {
     }
 }
 
-pub(crate) const NFTA_CHAIN_TABLE: u16 = 1;
 pub(crate) const NFTA_CHAIN_NAME: u16 = 3;
 const NFTA_CHAIN_HOOK: u16 = 4;
 const NFTA_CHAIN_POLICY: u16 = 5;
 const NFTA_CHAIN_TYPE: u16 = 7;
-const NFTA_CHAIN_USERDATA: u16 = 12;
 const NFTA_HOOK_HOOKNUM: u16 = 1;
 const NFTA_HOOK_PRIORITY: u16 = 2;

@@ -68,10 +68,11 @@ pub(crate) fn read(expressions: &[u8]) -> Vec<Clause> {
         let number = |attribute| find_be32(data, attribute).unwrap_or_default();
         let value = |attribute| Some(find(find(data, attribute)?, NFTA_DATA_VALUE)?.to_vec());
         let source = match name {
-            "meta" => Some(Source::Meta(number(NFTA_KEY))),
-            "ct" => Some(Source::Ct(number(NFTA_KEY))),
+            "meta" => Some(Source::Meta(number(NFTA_KEY).cast_signed())),
+            "ct" => Some(Source::Ct(number(NFTA_KEY).cast_signed())),
             "payload" => {
-                Some(Source::Payload { base: number(NFTA_PAYLOAD_BASE), offset: number(NFTA_PAYLOAD_OFFSET) })
+                let base = number(NFTA_PAYLOAD_BASE).cast_signed();
+                Some(Source::Payload { base, offset: number(NFTA_PAYLOAD_OFFSET) })
             }
             _ => None,
         };

@@ -6,8 +6,6 @@
 pub enum Type {
     /// `verdict`: the data of a verdict map, never a key.
     Verdict = 1,
-    /// `nf_proto`: the packet's family.
-    NfProto = 2,
     /// `ipv4_addr`.
     Ipv4Addr = 7,
     /// `ipv6_addr`.
@@ -31,9 +29,8 @@ pub enum Type {
 }
 
 impl Type {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Verdict,
-        Self::NfProto,
         Self::Ipv4Addr,
         Self::Ipv6Addr,
         Self::EtherAddr,
@@ -58,7 +55,7 @@ impl Type {
     pub const fn size(self) -> usize {
         match self {
             Self::Verdict => 0,
-            Self::NfProto | Self::InetProto | Self::CtDirection | Self::Icmpv6Type => 1,
+            Self::InetProto | Self::CtDirection | Self::Icmpv6Type => 1,
             Self::EtherType | Self::InetService => 2,
             Self::Ipv4Addr | Self::Mark => 4,
             Self::EtherAddr => 6,
@@ -68,7 +65,7 @@ impl Type {
 
     /// Whether values are in host byte order.
     pub(crate) const fn is_host_order(self) -> bool {
-        matches!(self, Self::Verdict | Self::NfProto | Self::Mark | Self::Ifname)
+        matches!(self, Self::Verdict | Self::Mark | Self::Ifname)
     }
 
     pub(crate) fn from_id(id: u32) -> Option<Self> {

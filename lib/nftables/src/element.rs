@@ -1,8 +1,10 @@
 //! Elements of sets and maps.
 
 use wire::Writer;
-use wire::attribute::{self, attributes};
+use wire::attribute::{attributes, find};
 
+use crate::expr::numbers::{NFTA_DATA_VALUE, NFTA_LIST_ELEM};
+use crate::table::NFTA_TABLE;
 use crate::verdict::NFTA_DATA_VERDICT;
 use crate::{Field, Set, Verdict, key, userdata};
 
@@ -70,20 +72,19 @@ impl Element {
                 }
                 Some(Data::Verdict(verdict)) => element.nest(NFTA_SET_ELEM_DATA, |nest| verdict.write(nest)),
             }
-            let comment = self.comment.as_deref();
-            userdata::write(element, NFTA_SET_ELEM_USERDATA, Vec::new(), userdata::COMMENT, comment);
+            userdata::write_comment(element, NFTA_SET_ELEM_USERDATA, self.comment.as_deref());
         });
     }
 
     /// Reads the content of one `NFTA_LIST_ELEM`.
-    fn read(attributes: &[u8]) -> Option<Self> {
+    fn read(payload: &[u8]) -> Option<Self> {
         let mut element = Self { key: Vec::new(), data: None, comment: None };
-        for (kind, payload) in attribute::attributes(attributes) {
+        for (kind, payload) in attributes(payload) {
             match kind {
-                NFTA_SET_ELEM_KEY => attribute::find(payload, NFTA_DATA_VALUE)?.clone_into(&mut element.key),
+                NFTA_SET_ELEM_KEY => find(payload, NFTA_DATA_VALUE)?.clone_into(&mut element.key),
                 NFTA_SET_ELEM_DATA => element.data = Some(read_data(payload)?),
                 NFTA_SET_ELEM_USERDATA => {
-                    element.comment = userdata::comment(payload, userdata::COMMENT).map(str::to_owned);
+                    element.comment = userdata::comment(payload).map(str::to_owned);
                 }
                 _ => {}
             }
@@ -92,8 +93,8 @@ impl Element {
     }
 }
 
-fn read_data(attributes: &[u8]) -> Option<Data> {
-    attribute::attributes(attributes).find_map(|(kind, payload)| match kind {
+fn read_data(payload: &[u8]) -> Option<Data> {
+    attributes(payload).find_map(|(kind, payload)| match kind {
         NFTA_DATA_VALUE => Some(Data::Value(payload.to_owned())),
         NFTA_DATA_VERDICT => Verdict::read(payload).map(Data::Verdict),
         _ => None,
@@ -105,7 +106,7 @@ pub(crate) fn write_list(attributes: &mut Writer, set: &Set, key: &[u8], fill: i
     if key.len() != set.key_len() {
         attributes.refuse("key is not of the set's types");
     }
-    attributes.string(NFTA_SET_ELEM_LIST_TABLE, set.table.name);
+    attributes.string(NFTA_TABLE, set.table.name);
     attributes.string(NFTA_SET_ELEM_LIST_SET, set.name);
     attributes.nest(NFTA_SET_ELEM_LIST_ELEMENTS, |list| {
         list.nest(NFTA_LIST_ELEM, |element| {
@@ -115,27 +116,24 @@ pub(crate) fn write_list(attributes: &mut Writer, set: &Set, key: &[u8], fill: i
     });
 }
 
-/// Appends the elements that an `NFT_MSG_NEWSETELEM` answer holds. Those whose verdict this crate does not know
-/// (`queue`) are left out: it cannot have written them.
-pub(crate) fn read_list(body: &[u8], elements: &mut Vec<Element>) {
-    let list = attribute::find(body, NFTA_SET_ELEM_LIST_ELEMENTS).unwrap_or_default();
-    elements.extend(attributes(list).filter_map(|(_, element)| Element::read(element)));
+/// The elements that an `NFT_MSG_NEWSETELEM` answer holds. Those whose verdict this crate does not know (`queue`) are left
+/// out: it cannot have written them.
+pub(crate) fn read_list(body: &[u8]) -> Vec<Element> {
+    let list = find(body, NFTA_SET_ELEM_LIST_ELEMENTS).unwrap_or_default();
+    attributes(list).filter_map(|(_, element)| Element::read(element)).collect()
 }
 
 /// The bytes of the first key in a message that names elements.
 pub(crate) fn first_key(body: &[u8]) -> Option<&[u8]> {
-    let (_, element) = attributes(attribute::find(body, NFTA_SET_ELEM_LIST_ELEMENTS)?).next()?;
-    attribute::find(attribute::find(element, NFTA_SET_ELEM_KEY)?, NFTA_DATA_VALUE)
+    let (_, element) = attributes(find(body, NFTA_SET_ELEM_LIST_ELEMENTS)?).next()?;
+    find(find(element, NFTA_SET_ELEM_KEY)?, NFTA_DATA_VALUE)
 }
 
-pub(crate) const NFTA_SET_ELEM_LIST_TABLE: u16 = 1;
 pub(crate) const NFTA_SET_ELEM_LIST_SET: u16 = 2;
 const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
-const NFTA_LIST_ELEM: u16 = 1;
 const NFTA_SET_ELEM_KEY: u16 = 1;
 const NFTA_SET_ELEM_DATA: u16 = 2;
 const NFTA_SET_ELEM_USERDATA: u16 = 6;
-const NFTA_DATA_VALUE: u16 = 1;
 
 #[cfg(test)]
 mod tests {
@@ -149,10 +147,9 @@ mod tests {
     fn through(element: &Element, set: &Set) -> (Vec<Element>, Option<&'static str>) {
         let mut writer = Writer::default();
         element.write(&mut writer, set);
-        let mut read = Vec::new();
-        read_list(writer.as_bytes(), &mut read);
-        assert_eq!(first_key(writer.as_bytes()), Some(&element.key[..]));
-        (read, writer.take_fault())
+        let read = read_list(&writer.buffer);
+        assert_eq!(first_key(&writer.buffer), Some(&element.key[..]));
+        (read, writer.fault.take())
     }
 
     #[test]

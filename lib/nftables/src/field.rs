@@ -8,8 +8,6 @@ use crate::{Ifname, Type};
 /// One value of a [`Type`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Field {
-    /// [`Type::NfProto`]: an `NFPROTO_*` number.
-    NfProto(u8),
     /// [`Type::Ipv4Addr`].
     Ipv4(Ipv4Addr),
     /// [`Type::Ipv6Addr`].
@@ -68,7 +66,6 @@ impl Field {
     #[must_use]
     pub const fn kind(self) -> Type {
         match self {
-            Self::NfProto(_) => Type::NfProto,
             Self::Ipv4(_) => Type::Ipv4Addr,
             Self::Ipv6(_) => Type::Ipv6Addr,
             Self::Ether(_) => Type::EtherAddr,
@@ -85,10 +82,7 @@ impl Field {
     /// Appends the value as the kernel compares it, without padding.
     pub(crate) fn push(self, bytes: &mut Vec<u8>) {
         match self {
-            Self::NfProto(number)
-            | Self::Proto(number)
-            | Self::CtDirection(number)
-            | Self::Icmpv6Type(number) => bytes.push(number),
+            Self::Proto(number) | Self::CtDirection(number) | Self::Icmpv6Type(number) => bytes.push(number),
             Self::Ipv4(address) => bytes.extend_from_slice(&address.octets()),
             Self::Ipv6(address) => bytes.extend_from_slice(&address.octets()),
             Self::Ether(address) => bytes.extend_from_slice(&address),
@@ -96,7 +90,7 @@ impl Field {
                 bytes.extend_from_slice(&number.to_be_bytes());
             }
             Self::Mark(mark) => bytes.extend_from_slice(&mark.to_ne_bytes()),
-            Self::Ifname(name) => bytes.extend_from_slice(name.as_bytes()),
+            Self::Ifname(name) => bytes.extend_from_slice(&name.0),
         }
     }
 
@@ -104,7 +98,6 @@ impl Field {
     pub(crate) fn read(kind: Type, bytes: &[u8]) -> Option<Self> {
         Some(match kind {
             Type::Verdict => return None,
-            Type::NfProto => Self::NfProto(*bytes.first()?),
             Type::InetProto => Self::Proto(*bytes.first()?),
             Type::CtDirection => Self::CtDirection(*bytes.first()?),
             Type::Icmpv6Type => Self::Icmpv6Type(*bytes.first()?),
@@ -131,16 +124,13 @@ impl From<IpAddr> for Field {
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NfProto(2) => f.write_str("ipv4"),
-            Self::NfProto(10) => f.write_str("ipv6"),
             Self::Proto(6) => f.write_str("tcp"),
             Self::Proto(17) => f.write_str("udp"),
             Self::Proto(132) => f.write_str("sctp"),
             Self::CtDirection(1) => f.write_str("reply"),
-            Self::NfProto(number)
-            | Self::Proto(number)
-            | Self::CtDirection(number)
-            | Self::Icmpv6Type(number) => write!(f, "{number}"),
+            Self::Proto(number) | Self::CtDirection(number) | Self::Icmpv6Type(number) => {
+                write!(f, "{number}")
+            }
             Self::EtherType(number) => write!(f, "{number:#06x}"),
             Self::Ipv4(address) => write!(f, "{address}"),
             Self::Ipv6(address) => write!(f, "{address}"),
@@ -162,7 +152,6 @@ mod tests {
     #[test]
     fn every_field_comes_back() {
         let fields = [
-            Field::NfProto(10),
             Field::Ipv4(Ipv4Addr::new(10, 1, 0, 11)),
             Field::Ipv6(Ipv6Addr::LOCALHOST),
             Field::Ether([2, 0, 0, 0, 0, 1]),

@@ -1,7 +1,6 @@
 //! Interface names as keys: sixteen bytes, padded with NUL.
 
 use std::fmt;
-use std::str::FromStr;
 
 use crate::Error;
 
@@ -10,7 +9,7 @@ const SIZE: usize = 16;
 
 /// The name of a network interface.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ifname([u8; SIZE]);
+pub struct Ifname(pub(crate) [u8; SIZE]);
 
 impl Ifname {
     /// Checks `name` by the kernel's rule (`dev_valid_name` in `net/core/dev.c`).
@@ -46,20 +45,8 @@ impl Ifname {
         str::from_utf8(name.significant()).is_ok().then_some(name)
     }
 
-    pub(crate) const fn as_bytes(&self) -> &[u8; SIZE] {
-        &self.0
-    }
-
-    pub(crate) fn significant(&self) -> &[u8] {
+    fn significant(&self) -> &[u8] {
         self.0.split(|&byte| byte == 0).next().unwrap_or_default()
-    }
-}
-
-impl FromStr for Ifname {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        Self::new(name)
     }
 }
 

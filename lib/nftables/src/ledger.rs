@@ -6,7 +6,8 @@
 //! reads what is there, and adds to a transaction what is missing or has to go. Where another process changed one of the
 //! tables in between, the kernel refuses the transaction, and every entry reads again.
 
-use crate::{Batch, Chain, Error, Expr, Result, Set, Socket, Table};
+pub use crate::skeleton::Skeleton;
+use crate::{Batch, Chain, Error, Result, Socket, Table};
 
 /// How often a transaction is tried again where other processes change something in between.
 const TRIES: usize = 50;
@@ -140,11 +141,7 @@ where
         }
         attempt += 1;
         // An entry may go without it after some tries.
-        let outcome = match generation.filter(|_| change.is_exact) {
-            Some(generation) => change.batch.commit_at(socket, generation),
-            None => change.batch.commit(socket),
-        };
-        match outcome {
+        match change.batch.commit_at(socket, generation.filter(|_| change.is_exact)) {
             Ok(()) => {
                 let mut unsettled = Vec::new();
                 for entry in pending {
@@ -194,70 +191,38 @@ where
     outcome
 }
 
-/// The sets and chains of a table that all attachments share.
-#[derive(Clone, Debug)]
-pub struct Skeleton<'a> {
-    /// The table.
-    pub table: Table<'a>,
-    /// Its sets and maps.
-    pub sets: Vec<Set<'a>>,
-    /// Its chains with their rules, those first that others lead to.
-    pub chains: Vec<(Chain<'a>, Vec<Vec<Expr<'a>>>)>,
-}
-
-impl Skeleton<'_> {
-    /// Whether each chain has as many rules as it should have.
-    ///
-    /// # Errors
-    ///
-    /// A question that the kernel does not answer.
-    pub fn is_complete(&self, socket: &mut Socket) -> Result<bool> {
-        for (chain, rules) in &self.chains {
-            if socket.rules(chain)?.len() != rules.len() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Makes it unless it is complete.
-    ///
-    /// # Errors
-    ///
-    /// As those of [`Skeleton::is_complete`].
-    pub fn ensure(&self, socket: &mut Socket, batch: &mut Batch) -> Result<()> {
-        if !self.is_complete(socket)? {
-            self.make(batch);
-        }
-        Ok(())
-    }
-
-    /// Makes it, or makes it anew where another program has flushed a chain.
-    pub fn make(&self, batch: &mut Batch) {
-        batch.add_table(&self.table);
-        for set in &self.sets {
-            batch.add_set(set);
-        }
-        for (chain, _) in &self.chains {
-            batch.add_chain(chain).flush_chain(chain);
-        }
-        for (chain, rules) in &self.chains {
-            for rule in rules {
-                batch.add_rule(chain, rule, None);
-            }
+/// Removing what attachments shared once nothing refers to it. The kernel counts references: nobody has to know which user
+/// is the last.
+///
+/// The kernel refuses to delete a chain that a rule or an element leads to, and that alone would do. But a refused
+/// transaction costs it a grace period (`synchronize_rcu` in `__nf_tables_abort`), some ten milliseconds; asking first costs
+/// some ten microseconds.
+impl Socket {
+    /// Deletes a chain with its rules unless something leads to it. Says whether it is gone.
+    pub fn del_unused_chain(&mut self, chain: &Chain) -> Result<bool> {
+        match self.references(chain)? {
+            None => Ok(true),
+            Some(0) => self.try_delete(Batch::new().del_chain(chain)),
+            Some(_) => Ok(false),
         }
     }
 
-    /// Removes it, and leaves the rest of its table. The chains go before the sets that they look into.
-    pub fn remove(&self, batch: &mut Batch) {
-        for (chain, _) in &self.chains {
-            batch.flush_chain(chain);
+    /// Deletes a table with all that it holds, unless something leads to one chain of it: the one that everything
+    /// jumps to which needs the table. Says whether it is gone.
+    pub fn del_unused_table(&mut self, anchor: &Chain) -> Result<bool> {
+        match self.references(anchor)? {
+            None => Ok(!self.has_table(&anchor.table)?),
+            Some(0) => self.try_delete(Batch::new().del_chain(anchor).del_table(&anchor.table)),
+            Some(_) => Ok(false),
         }
-        for (chain, _) in self.chains.iter().rev() {
-            batch.del_chain(chain);
-        }
-        for set in &self.sets {
-            batch.del_set(set);
+    }
+
+    /// Between the question and the deletion another process may have begun to use it, or deleted it.
+    fn try_delete(&mut self, batch: &mut Batch) -> Result<bool> {
+        match batch.commit(self) {
+            Err(error) if error.is_busy() => Ok(false),
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(true),
         }
     }
 }

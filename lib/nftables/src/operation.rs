@@ -7,12 +7,12 @@ use wire::Message;
 use wire::attribute::{find, find_be32, find_string};
 use wire::message::NLM_F_EXCL;
 
-use crate::chain::{NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE};
-use crate::element::{NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_TABLE, first_key};
+use crate::chain::NFTA_CHAIN_NAME;
+use crate::element::{NFTA_SET_ELEM_LIST_SET, first_key};
 use crate::message::{body, family};
-use crate::rule::{NFTA_RULE_CHAIN, NFTA_RULE_HANDLE, NFTA_RULE_TABLE};
-use crate::set::{NFT_SET_MAP, NFTA_SET_FLAGS, NFTA_SET_NAME, NFTA_SET_TABLE};
-use crate::table::NFTA_TABLE_NAME;
+use crate::rule::{NFTA_RULE_CHAIN, NFTA_RULE_HANDLE};
+use crate::set::{NFT_SET_MAP, NFTA_SET_FLAGS, NFTA_SET_NAME};
+use crate::table::NFTA_TABLE;
 use crate::{Family, key};
 
 pub(crate) const NFT_MSG_NEWTABLE: u16 = 0;
@@ -37,32 +37,34 @@ pub(crate) fn describe(message: &Message, key_type: u32) -> String {
     let body = body(message);
     let family = Family::from_number(family(message)).map_or_else(String::new, |family| format!("{family} "));
     let name = |attribute: u16| find_string(body, attribute).unwrap_or("?");
-    let table = || format!("table {family}{}", name(NFTA_TABLE_NAME));
-    let chain = || format!("chain {family}{} {}", name(NFTA_CHAIN_TABLE), name(NFTA_CHAIN_NAME));
+    let table = format!("{family}{}", name(NFTA_TABLE));
+    let of = |attribute| format!("{table} {}", name(attribute));
     let set = || {
         let is_map = find_be32(body, NFTA_SET_FLAGS).is_some_and(|flags| flags & NFT_SET_MAP != 0);
-        let noun = if is_map { "map" } else { "set" };
-        format!("{noun} {family}{} {}", name(NFTA_SET_TABLE), name(NFTA_SET_NAME))
+        format!("{} {}", if is_map { "map" } else { "set" }, of(NFTA_SET_NAME))
     };
-    let rules_chain = || format!("chain {family}{} {}", name(NFTA_RULE_TABLE), name(NFTA_RULE_CHAIN));
-    let elements_set =
-        || format!("{family}{} {}", name(NFTA_SET_ELEM_LIST_TABLE), name(NFTA_SET_ELEM_LIST_SET));
     let new = if message.flags & NLM_F_EXCL == 0 { "add" } else { "create" };
     match message.kind & 0xff {
-        NFT_MSG_NEWTABLE => format!("{new} {}", table()),
-        NFT_MSG_DELTABLE => format!("delete {}", table()),
-        NFT_MSG_NEWCHAIN => format!("{new} {}", chain()),
-        NFT_MSG_DELCHAIN => format!("delete {}", chain()),
-        NFT_MSG_NEWRULE => format!("add rule to {}", rules_chain()),
+        NFT_MSG_NEWTABLE => format!("{new} table {table}"),
+        NFT_MSG_DELTABLE => format!("delete table {table}"),
+        NFT_MSG_NEWCHAIN => format!("{new} chain {}", of(NFTA_CHAIN_NAME)),
+        NFT_MSG_DELCHAIN => format!("delete chain {}", of(NFTA_CHAIN_NAME)),
+        NFT_MSG_NEWRULE => format!("add rule to chain {}", of(NFTA_RULE_CHAIN)),
         NFT_MSG_DELRULE => match find(body, NFTA_RULE_HANDLE).and_then(|handle| handle.try_into().ok()) {
-            None => format!("flush {}", rules_chain()),
-            Some(handle) => format!("delete rule {} of {}", u64::from_be_bytes(handle), rules_chain()),
+            None => format!("flush chain {}", of(NFTA_RULE_CHAIN)),
+            Some(handle) => {
+                format!("delete rule {} of chain {}", u64::from_be_bytes(handle), of(NFTA_RULE_CHAIN))
+            }
         },
         NFT_MSG_NEWSET => format!("{new} {}", set()),
         NFT_MSG_DELSET => format!("delete {}", set()),
-        NFT_MSG_NEWSETELEM => format!("{new} element {} to {}", key_text(body, key_type), elements_set()),
-        NFT_MSG_DELSETELEM if first_key(body).is_none() => format!("flush {}", elements_set()),
-        NFT_MSG_DELSETELEM => format!("delete element {} of {}", key_text(body, key_type), elements_set()),
+        NFT_MSG_NEWSETELEM => {
+            format!("{new} element {} to {}", key_text(body, key_type), of(NFTA_SET_ELEM_LIST_SET))
+        }
+        NFT_MSG_DELSETELEM if first_key(body).is_none() => format!("flush {}", of(NFTA_SET_ELEM_LIST_SET)),
+        NFT_MSG_DELSETELEM => {
+            format!("delete element {} of {}", key_text(body, key_type), of(NFTA_SET_ELEM_LIST_SET))
+        }
         other => format!("send nf_tables message {other}"),
     }
 }

@@ -11,16 +11,16 @@ use wire::attribute::{find_be32, find_string};
 use wire::message::NLM_F_DUMP;
 use wire::{Writer, is_errno};
 
-use crate::chain::{NFTA_CHAIN_NAME, NFTA_CHAIN_TABLE};
+use crate::chain::NFTA_CHAIN_NAME;
 use crate::element::{self, write_list};
 use crate::message::{self, NFTABLES};
 use crate::operation::{
     NFT_MSG_GETCHAIN, NFT_MSG_GETGEN, NFT_MSG_GETRULE, NFT_MSG_GETSET, NFT_MSG_GETSETELEM, NFT_MSG_GETTABLE,
 };
-use crate::table::{NFT_TABLE_F_DORMANT, NFTA_TABLE_FLAGS};
+use crate::table::{NFT_TABLE_F_DORMANT, NFTA_TABLE, NFTA_TABLE_FLAGS};
 use crate::{
-    BaseChain, Chain, Element, Error, Family, Field, HookPoint, Result, Rule, Set, Socket, Table, WholeRule,
-    key, rule,
+    BaseChain, Chain, Element, Error, Family, Field, HookPoint, Result, Rule, Set, Socket, Table, Verdict,
+    WholeRule, key, rule,
 };
 
 impl Socket {
@@ -48,19 +48,17 @@ impl Socket {
 
     /// Whether the table exists.
     pub fn has_table(&mut self, table: &Table) -> Result<bool> {
-        self.get_table(format_args!("get table {table}"), table, |_| Some(())).map(|found| found.is_some())
+        self.get_table(table, |_| Some(())).map(|found| found.is_some())
     }
 
     /// How many chains, sets and other objects a table has (`NFTA_TABLE_USE`); `None` where there is no such table.
     pub fn table_uses(&mut self, table: &Table) -> Result<Option<u32>> {
-        self.get_table(format_args!("get uses of table {table}"), table, |body| {
-            find_be32(body, NFTA_TABLE_USE)
-        })
+        self.get_table(table, |body| find_be32(body, NFTA_TABLE_USE))
     }
 
     /// Whether the table, and with it all its chains, is switched off (`flags dormant`); `None` where it does not exist.
     pub fn is_dormant(&mut self, table: &Table) -> Result<Option<bool>> {
-        self.get_table(format_args!("get flags of table {table}"), table, |body| {
+        self.get_table(table, |body| {
             Some(find_be32(body, NFTA_TABLE_FLAGS).is_some_and(|flags| flags & NFT_TABLE_F_DORMANT != 0))
         })
     }
@@ -68,30 +66,35 @@ impl Socket {
     /// Whether the chain of this name is of the same kind, hook, priority and policy, or without any as this one is; `None`
     /// where it does not exist.
     pub fn is_as_chain(&mut self, chain: &Chain) -> Result<Option<bool>> {
-        self.get_chain(format_args!("get chain {chain}"), chain, |body| Some(chain.agrees(body)))
+        self.get_chain(chain, |body| Some(chain.agrees(body)))
     }
 
     /// Whether the set of this name has the same types; `None` where it does not exist.
     pub fn is_as_set(&mut self, set: &Set) -> Result<Option<bool>> {
-        self.get_set(format_args!("get set {set}"), set, |body| Some(set.agrees(body)))
+        self.get_set(set, |body| Some(set.agrees(body)))
     }
 
     /// Whether the chain, and its table, exist.
     pub fn has_chain(&mut self, chain: &Chain) -> Result<bool> {
-        self.get_chain(format_args!("get chain {chain}"), chain, |_| Some(())).map(|found| found.is_some())
+        self.get_chain(chain, |_| Some(())).map(|found| found.is_some())
     }
 
-    /// How many rules and elements lead to a chain, its own rules counted as well (`NFTA_CHAIN_USE`); `None` where there
-    /// is no such chain.
-    pub(crate) fn chain_uses(&mut self, chain: &Chain) -> Result<Option<u32>> {
-        self.get_chain(format_args!("get uses of chain {chain}"), chain, |body| {
-            find_be32(body, NFTA_CHAIN_USE)
-        })
+    /// How many rules and elements lead to a chain; `None` where there is no such chain.
+    pub fn references(&mut self, chain: &Chain) -> Result<Option<usize>> {
+        let uses = |body: &[u8]| usize::try_from(find_be32(body, NFTA_CHAIN_USE)?).ok();
+        let Some(uses) = self.get_chain(chain, uses)? else { return Ok(None) };
+        // The kernel counts a chain's own rules as uses of it, too.
+        Ok(Some(uses.saturating_sub(self.rules(chain)?.len())))
+    }
+
+    /// Whether a rule or an element leads to a chain; false also where there is no such chain.
+    pub fn is_referenced(&mut self, chain: &Chain) -> Result<bool> {
+        Ok(self.references(chain)?.is_some_and(|references| references > 0))
     }
 
     /// Whether the set or map, and its table, exist.
     pub fn has_set(&mut self, set: &Set) -> Result<bool> {
-        self.get_set(format_args!("get set {set}"), set, |_| Some(())).map(|found| found.is_some())
+        self.get_set(set, |_| Some(())).map(|found| found.is_some())
     }
 
     /// The element with that key; `None` where the key, the set or the table does not exist, and where the set of that name
@@ -101,12 +104,8 @@ impl Socket {
         let query = format_args!("get element {words} of {set}");
         let bytes = key::encode(key);
         let fill = |attributes: &mut Writer| write_list(attributes, set, &bytes, |_| {});
-        let found = self.get(query, NFT_MSG_GETSETELEM, set.table.family, fill, |body| {
-            let mut elements = Vec::with_capacity(1);
-            element::read_list(body, &mut elements);
-            Some(elements.pop())
-        });
-        match found {
+        let read = |body: &[u8]| Some(element::read_list(body).pop());
+        match self.get(query, NFT_MSG_GETSETELEM, set.table.family, fill, read) {
             Err(error) if error.is(Errno::EINVAL) => Ok(None),
             found => found.map(Option::flatten),
         }
@@ -138,10 +137,9 @@ impl Socket {
 
     /// How many elements a set has, where the kernel says (`NFTA_SET_COUNT`, Linux 6.16).
     fn count(&mut self, set: &Set) -> Result<Option<usize>> {
-        let count = self.get_set(format_args!("count elements of {set}"), set, |body| {
-            Some(find_be32(body, NFTA_SET_COUNT).and_then(|count| usize::try_from(count).ok()))
-        });
-        count.map(Option::flatten)
+        let count =
+            |body: &[u8]| find_be32(body, NFTA_SET_COUNT).and_then(|count| usize::try_from(count).ok());
+        self.get_set(set, |body| Some(count(body))).map(Option::flatten)
     }
 
     fn read_elements(&mut self, set: &Set) -> Result<Vec<Element>> {
@@ -157,37 +155,23 @@ impl Socket {
     pub fn chain_names(&mut self, table: &Table) -> Result<Vec<String>> {
         let query = format_args!("list chains of table {table}");
         // The kernel narrows this to the family, not to the table.
-        self.dump(
-            query,
-            NFT_MSG_GETCHAIN,
-            table.family,
-            |_| {},
-            |body, names| {
-                if find_string(body, NFTA_CHAIN_TABLE) == Some(table.name) {
-                    names.extend(find_string(body, NFTA_CHAIN_NAME).map(str::to_owned));
-                }
-            },
-        )
+        let name = |body: &[u8]| {
+            let is_there = find_string(body, NFTA_TABLE) == Some(table.name);
+            find_string(body, NFTA_CHAIN_NAME).filter(|_| is_there).map(str::to_owned)
+        };
+        self.dump(query, NFT_MSG_GETCHAIN, table.family, |_| {}, name)
     }
 
     /// The base chains of a family at a hook, of every table. The kernel goes through all chains of the family for it.
     pub fn base_chains(&mut self, family: Family, hook: HookPoint) -> Result<Vec<BaseChain>> {
         let query = format_args!("list base chains of family {family}");
-        self.dump(
-            query,
-            NFT_MSG_GETCHAIN,
-            family,
-            |_| {},
-            |body, chains| {
-                chains.extend(BaseChain::read(family, hook, body));
-            },
-        )
+        self.dump(query, NFT_MSG_GETCHAIN, family, |_| {}, |body| BaseChain::read(family, hook, body))
     }
 
     /// A base chain by its table and name; `None` where there is none at that hook.
     pub fn base_chain(&mut self, chain: &Chain, hook: HookPoint) -> Result<Option<BaseChain>> {
         let read = |body: &[u8]| Some(BaseChain::read(chain.table.family, hook, body));
-        self.get_chain(format_args!("get chain {chain}"), chain, read).map(Option::flatten)
+        self.get_chain(chain, read).map(Option::flatten)
     }
 
     /// The rules of a chain, in their order; none where it does not exist.
@@ -203,34 +187,32 @@ impl Socket {
     fn read_rules<T>(&mut self, chain: &Chain, read: impl Fn(&[u8]) -> Option<T>) -> Result<Vec<T>> {
         let query = format_args!("list rules of chain {chain}");
         let fill = |attributes: &mut Writer| rule::write_chain(attributes, chain);
-        let family = chain.table.family;
-        self.dump(query, NFT_MSG_GETRULE, family, fill, |body, rules| rules.extend(read(body)))
+        self.dump(query, NFT_MSG_GETRULE, chain.table.family, fill, read)
     }
 
-    fn get_table<T>(
-        &mut self,
-        query: Arguments<'_>,
-        table: &Table,
-        read: impl Fn(&[u8]) -> Option<T>,
-    ) -> Result<Option<T>> {
+    /// The chains that rules of a base chain jump to, each with the comment of such a rule, of `nft` or of iptables: whose the
+    /// chain is. None where there is no base chain.
+    pub fn entries(&mut self, base: &Chain) -> Result<Vec<(String, String)>> {
+        let rules = self.rules(base)?;
+        let entries = rules.iter().filter_map(|rule| match rule.verdict()? {
+            Verdict::Jump(chain) => Some((chain.clone(), rule.iptables_comment()?)),
+            _ => None,
+        });
+        Ok(entries.collect())
+    }
+
+    fn get_table<T>(&mut self, table: &Table, read: impl Fn(&[u8]) -> Option<T>) -> Result<Option<T>> {
+        let query = format_args!("get table {table}");
         self.get(query, NFT_MSG_GETTABLE, table.family, |a| table.write(a, false), read)
     }
 
-    fn get_chain<T>(
-        &mut self,
-        query: Arguments<'_>,
-        chain: &Chain,
-        read: impl Fn(&[u8]) -> Option<T>,
-    ) -> Result<Option<T>> {
+    fn get_chain<T>(&mut self, chain: &Chain, read: impl Fn(&[u8]) -> Option<T>) -> Result<Option<T>> {
+        let query = format_args!("get chain {chain}");
         self.get(query, NFT_MSG_GETCHAIN, chain.table.family, |a| chain.write_name(a), read)
     }
 
-    fn get_set<T>(
-        &mut self,
-        query: Arguments<'_>,
-        set: &Set,
-        read: impl Fn(&[u8]) -> Option<T>,
-    ) -> Result<Option<T>> {
+    fn get_set<T>(&mut self, set: &Set, read: impl Fn(&[u8]) -> Option<T>) -> Result<Option<T>> {
+        let query = format_args!("get set {set}");
         self.get(query, NFT_MSG_GETSET, set.table.family, |a| set.write_name(a), read)
     }
 
@@ -266,20 +248,19 @@ impl Socket {
     }
 
     /// Asks for all objects, again where the ruleset changes in between.
-    fn dump<T>(
+    fn dump<T, I: IntoIterator<Item = T>>(
         &mut self,
         query: Arguments<'_>,
         kind: u16,
         family: Family,
         fill: impl FnOnce(&mut Writer),
-        mut read: impl FnMut(&[u8], &mut Vec<T>),
+        read: impl Fn(&[u8]) -> I,
     ) -> Result<Vec<T>> {
         let objects = request(kind, NLM_F_DUMP, family.number(), fill).and_then(|mut request| {
-            self.wire.dump(&mut request, |message, objects| {
+            self.wire.dump(&mut request, |message, objects: &mut Vec<T>| {
+                objects.extend(read(message::body(message)));
                 // Not every dump has NLM_F_DUMP_INTR, but each part names the generation that it was read at.
-                let resource = message::resource(message);
-                read(message::body(message), objects);
-                resource
+                message::resource(message)
             })
         });
         objects.map_err(|error| failed(query, error.into()))

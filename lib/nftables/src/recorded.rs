@@ -4,8 +4,6 @@
 
 use std::io;
 
-use wire::Message;
-
 use crate::conntrack::{self, Filter};
 use crate::message::body;
 use crate::{BaseChain, Element, Family, HookPoint, Rule, element};
@@ -23,7 +21,7 @@ pub fn elements(datagram: &[u8]) -> io::Result<Vec<Element>> {
 /// # Errors
 /// As [`elements`].
 pub fn rules(datagram: &[u8]) -> io::Result<Vec<Rule>> {
-    all(datagram, |body, rules| rules.extend(Rule::read(body)))
+    all(datagram, Rule::read)
 }
 
 /// The base chains at a hook (`NFT_MSG_NEWCHAIN`), if the family is theirs.
@@ -31,7 +29,7 @@ pub fn rules(datagram: &[u8]) -> io::Result<Vec<Rule>> {
 /// # Errors
 /// As [`elements`].
 pub fn base_chains(datagram: &[u8], family: Family, hook: HookPoint) -> io::Result<Vec<BaseChain>> {
-    all(datagram, |body, chains| chains.extend(BaseChain::read(family, hook, body)))
+    all(datagram, |body| BaseChain::read(family, hook, body))
 }
 
 /// How many of the flows (`IPCTNL_MSG_CT_NEW`) a filter describes.
@@ -39,17 +37,11 @@ pub fn base_chains(datagram: &[u8], family: Family, hook: HookPoint) -> io::Resu
 /// # Errors
 /// As [`elements`].
 pub fn flows(datagram: &[u8], filter: &Filter) -> io::Result<usize> {
-    let flows = all(datagram, |body, flows| flows.extend(conntrack::flow(body, &[*filter])))?;
-    Ok(flows.len())
+    Ok(all(datagram, |body| conntrack::flow(body, &[*filter]))?.len())
 }
 
-fn all<T>(datagram: &[u8], mut read: impl FnMut(&[u8], &mut Vec<T>)) -> io::Result<Vec<T>> {
+fn all<T, I: IntoIterator<Item = T>>(datagram: &[u8], read: impl Fn(&[u8]) -> I) -> io::Result<Vec<T>> {
     let mut objects = Vec::new();
-    // All of a datagram answers one request.
-    let sequence = Message::split(&mut { datagram }).map_or(0, |message| message.sequence);
-    wire::answers(datagram, sequence, &mut true, |message| {
-        read(body(message), &mut objects);
-        false
-    })?;
+    wire::recorded(datagram, |message| objects.extend(read(body(message))))?;
     Ok(objects)
 }

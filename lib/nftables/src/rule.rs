@@ -4,6 +4,7 @@
 use wire::Writer;
 use wire::attribute::{NESTED, attributes, find, u16_at};
 
+use crate::table::NFTA_TABLE;
 use crate::{Chain, Clause, Expr, Table, Verdict, clause, encode, userdata};
 
 /// A rule as the kernel has it.
@@ -24,7 +25,7 @@ impl Rule {
         attributes.nest(NFTA_RULE_EXPRESSIONS, |list| {
             encode::write(list, chain.table, exprs);
         });
-        userdata::write(attributes, NFTA_RULE_USERDATA, Vec::new(), userdata::COMMENT, comment);
+        userdata::write_comment(attributes, NFTA_RULE_USERDATA, comment);
     }
 
     /// Reads the attributes of an `NFT_MSG_NEWRULE` answer.
@@ -34,7 +35,7 @@ impl Rule {
         let expressions = find(attributes, NFTA_RULE_EXPRESSIONS).unwrap_or_default();
         Some(Self {
             handle,
-            comment: userdata::comment(stored, userdata::COMMENT).map(str::to_owned),
+            comment: userdata::comment(stored).map(str::to_owned),
             clauses: clause::read(expressions),
         })
     }
@@ -87,7 +88,7 @@ impl WholeRule {
     pub fn consists_of(&self, table: Table, exprs: &[Expr]) -> bool {
         let mut writer = Writer::default();
         encode::write(&mut writer, table, exprs);
-        let (mut found, mut wanted) = (attributes(&self.expressions), attributes(writer.as_bytes()));
+        let (mut found, mut wanted) = (attributes(&self.expressions), attributes(&writer.buffer));
         loop {
             match (found.next(), wanted.next()) {
                 (None, None) => return true,
@@ -121,7 +122,7 @@ fn marked(mut bytes: &[u8]) -> impl Iterator<Item = (u16, bool, &[u8])> {
 
 /// The chain's rules, all of them: what lists or flushes them.
 pub(crate) fn write_chain(attributes: &mut Writer, chain: &Chain) {
-    attributes.string(NFTA_RULE_TABLE, chain.table.name);
+    attributes.string(NFTA_TABLE, chain.table.name);
     attributes.string(NFTA_RULE_CHAIN, chain.name);
 }
 
@@ -131,7 +132,6 @@ pub(crate) fn write_handle(attributes: &mut Writer, chain: &Chain, handle: u64) 
     attributes.bytes(NFTA_RULE_HANDLE, &handle.to_be_bytes());
 }
 
-pub(crate) const NFTA_RULE_TABLE: u16 = 1;
 pub(crate) const NFTA_RULE_CHAIN: u16 = 2;
 pub(crate) const NFTA_RULE_HANDLE: u16 = 3;
 const NFTA_RULE_EXPRESSIONS: u16 = 4;
@@ -150,7 +150,7 @@ mod tests {
         let mut list = Writer::default();
         encode::write(&mut list, TABLE, exprs);
         let mut expressions = Writer::default();
-        for (kind, expression) in attributes(list.as_bytes()) {
+        for (kind, expression) in attributes(&list.buffer) {
             let name = wire::attribute::find_string(expression, expr::numbers::NFTA_EXPR_NAME).unwrap();
             let data = find(expression, expr::numbers::NFTA_EXPR_DATA).unwrap();
             expressions.nest(kind, |expression| {
@@ -164,7 +164,7 @@ mod tests {
             });
         }
         let rule = Rule { handle: 1, comment: None, clauses: Vec::new() };
-        WholeRule { rule, expressions: expressions.into_bytes() }
+        WholeRule { rule, expressions: expressions.buffer }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt;
 use wire::Writer;
 use wire::attribute::find_be32;
 
+use crate::table::NFTA_TABLE;
 use crate::{Table, Type, key, userdata};
 
 /// A named set; with data a map, with verdicts for data a verdict map.
@@ -21,33 +22,25 @@ pub struct Set<'a> {
     pub key: &'a [Type],
     /// For a map the types of the data; `[Type::Verdict]` for a verdict map.
     pub data: Option<&'a [Type]>,
-    /// A comment that `nft` shows, at most 127 bytes.
-    pub comment: Option<&'a str>,
 }
 
 impl<'a> Set<'a> {
     /// A set of keys.
     #[must_use]
     pub const fn new(table: Table<'a>, name: &'a str, key: &'a [Type]) -> Self {
-        Self { table, name, key, data: None, comment: None }
+        Self { table, name, key, data: None }
     }
 
     /// A map from keys to data.
     #[must_use]
     pub const fn map(table: Table<'a>, name: &'a str, key: &'a [Type], data: &'a [Type]) -> Self {
-        Self { table, name, key, data: Some(data), comment: None }
+        Self { table, name, key, data: Some(data) }
     }
 
     /// A map from keys to verdicts.
     #[must_use]
     pub const fn vmap(table: Table<'a>, name: &'a str, key: &'a [Type]) -> Self {
         Self::map(table, name, key, &[Type::Verdict])
-    }
-
-    /// The same set with a comment.
-    #[must_use]
-    pub const fn with_comment(self, comment: &'a str) -> Self {
-        Self { comment: Some(comment), ..self }
     }
 
     /// Length of a key in bytes.
@@ -65,40 +58,43 @@ impl<'a> Set<'a> {
     /// The attributes of `NFT_MSG_NEWSET`; `id` ties the set to later operations of the same batch.
     pub(crate) fn write(&self, attributes: &mut Writer, id: u32) {
         self.write_name(attributes);
-        attributes.be32(NFTA_SET_FLAGS, if self.data.is_some() { NFT_SET_MAP } else { 0 });
+        attributes.be32(NFTA_SET_FLAGS, self.kind());
         attributes.be32(NFTA_SET_KEY_TYPE, key::concatenation(self.key));
         attributes.be32(NFTA_SET_KEY_LEN, length(self.key));
-        let mut stored = Vec::new();
-        userdata::push_u32(&mut stored, KEY_BYTEORDER, byteorder(self.key));
         if let Some(data) = self.data {
-            let kind = if self.is_vmap() { NFT_DATA_VERDICT } else { key::concatenation(data) };
-            attributes.be32(NFTA_SET_DATA_TYPE, kind);
+            attributes.be32(NFTA_SET_DATA_TYPE, data_type(data));
             attributes.be32(NFTA_SET_DATA_LEN, length(data));
-            userdata::push_u32(&mut stored, DATA_BYTEORDER, byteorder(data));
         }
         attributes.be32(NFTA_SET_ID, id);
         if self.key.is_empty() || self.key.len() > FIELDS_MAX {
             attributes.refuse("key has no type or more than five");
         }
-        userdata::write(attributes, NFTA_SET_USERDATA, stored, SET_COMMENT, self.comment);
+        attributes.attribute(NFTA_SET_USERDATA, |stored| {
+            userdata::push_u32(stored, KEY_BYTEORDER, byteorder(self.key));
+            if let Some(data) = self.data {
+                userdata::push_u32(stored, DATA_BYTEORDER, byteorder(data));
+            }
+        });
     }
 
     /// Whether the attributes of an existing set say the same: these types, and no more.
     pub(crate) fn agrees(&self, attributes: &[u8]) -> bool {
         let number = |attribute| find_be32(attributes, attribute);
-        let is_map = if self.data.is_some() { NFT_SET_MAP } else { 0 };
-        let data =
-            self.data.map(|data| if self.is_vmap() { NFT_DATA_VERDICT } else { key::concatenation(data) });
         // The kernel leaves flags out where there are none.
-        number(NFTA_SET_FLAGS).unwrap_or_default() & KINDS == is_map
+        number(NFTA_SET_FLAGS).unwrap_or_default() & KINDS == self.kind()
             && number(NFTA_SET_KEY_TYPE) == Some(key::concatenation(self.key))
             && number(NFTA_SET_KEY_LEN) == Some(length(self.key))
-            && number(NFTA_SET_DATA_TYPE) == data
+            && number(NFTA_SET_DATA_TYPE) == self.data.map(data_type)
+    }
+
+    /// The flag that tells a map from a set.
+    const fn kind(&self) -> u32 {
+        if self.data.is_some() { NFT_SET_MAP } else { 0 }
     }
 
     /// Table and name only: what deletes or finds it.
     pub(crate) fn write_name(&self, attributes: &mut Writer) {
-        attributes.string(NFTA_SET_TABLE, self.table.name);
+        attributes.string(NFTA_TABLE, self.table.name);
         attributes.string(NFTA_SET_NAME, self.name);
     }
 }
@@ -107,6 +103,10 @@ impl fmt::Display for Set<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.table, self.name)
     }
+}
+
+const fn data_type(types: &[Type]) -> u32 {
+    if let [Type::Verdict] = types { NFT_DATA_VERDICT } else { key::concatenation(types) }
 }
 
 fn length(types: &[Type]) -> u32 {
@@ -126,7 +126,6 @@ fn byteorder(types: &[Type]) -> u32 {
 /// Six bits a type in a number of 32 bits.
 const FIELDS_MAX: usize = 5;
 
-pub(crate) const NFTA_SET_TABLE: u16 = 1;
 pub(crate) const NFTA_SET_NAME: u16 = 2;
 pub(crate) const NFTA_SET_FLAGS: u16 = 3;
 const NFTA_SET_KEY_TYPE: u16 = 4;
@@ -143,8 +142,6 @@ const NFT_DATA_VERDICT: u32 = 0xffff_ff00;
 const KEY_BYTEORDER: u8 = 0;
 /// `NFTNL_UDATA_SET_DATABYTEORDER`.
 const DATA_BYTEORDER: u8 = 1;
-/// `NFTNL_UDATA_SET_COMMENT`.
-const SET_COMMENT: u8 = 7;
 
 #[cfg(test)]
 mod tests {
@@ -157,11 +154,11 @@ mod tests {
     fn a_verdict_map_has_the_kernels_data_type() {
         let mut writer = Writer::default();
         Set::vmap(TABLE, "masq4", &[Type::Ipv4Addr]).write(&mut writer, 1);
-        let bytes = writer.as_bytes();
+        let bytes = &writer.buffer;
         assert_eq!(find_be32(bytes, NFTA_SET_FLAGS), Some(NFT_SET_MAP));
         assert_eq!(find_be32(bytes, NFTA_SET_DATA_TYPE), Some(NFT_DATA_VERDICT));
         assert_eq!(find_be32(bytes, NFTA_SET_KEY_LEN), Some(4));
-        assert_eq!(writer.take_fault(), None);
+        assert_eq!(writer.fault.take(), None);
     }
 
     #[test]
@@ -173,14 +170,14 @@ mod tests {
             let mut writer = Writer::default();
             set.write(&mut writer, 1);
             for (other, found) in others.iter().enumerate() {
-                assert_eq!(found.agrees(writer.as_bytes()), one == other, "{found:?}, {set:?}");
+                assert_eq!(found.agrees(&writer.buffer), one == other, "{found:?}, {set:?}");
             }
         }
         // As the kernel answers: without flags where there are none.
         let mut writer = Writer::default();
         writer.be32(NFTA_SET_KEY_TYPE, Type::Mark.id());
         writer.be32(NFTA_SET_KEY_LEN, 4);
-        assert!(plain.agrees(writer.as_bytes()) && !map.agrees(writer.as_bytes()));
+        assert!(plain.agrees(&writer.buffer) && !map.agrees(&writer.buffer));
     }
 
     #[test]
@@ -188,7 +185,7 @@ mod tests {
         for types in [&[][..], &[Type::Mark; 6]] {
             let mut writer = Writer::default();
             Set::new(TABLE, "marks", types).write(&mut writer, 1);
-            assert!(writer.take_fault().is_some());
+            assert!(writer.fault.take().is_some());
         }
     }
 }

@@ -57,9 +57,9 @@ impl<'a> Table<'a> {
         Self { family, name }
     }
 
-    /// `NFTA_TABLE_NAME`, and `NFTA_TABLE_FLAGS` where the table is to be created.
+    /// Its name, and `NFTA_TABLE_FLAGS` where the table is to be created.
     pub(crate) fn write(&self, attributes: &mut Writer, create: bool) {
-        attributes.string(NFTA_TABLE_NAME, self.name);
+        attributes.string(NFTA_TABLE, self.name);
         if create {
             attributes.be32(NFTA_TABLE_FLAGS, 0);
         }
@@ -72,7 +72,9 @@ impl fmt::Display for Table<'_> {
     }
 }
 
-pub(crate) const NFTA_TABLE_NAME: u16 = 1;
+/// `NFTA_TABLE_NAME`, and the table's name in messages about what is in it: `NFTA_CHAIN_TABLE`, `NFTA_SET_TABLE`,
+/// `NFTA_RULE_TABLE`, `NFTA_SET_ELEM_LIST_TABLE`.
+pub(crate) const NFTA_TABLE: u16 = 1;
 pub(crate) const NFTA_TABLE_FLAGS: u16 = 2;
 /// `NFT_TABLE_F_DORMANT`.
 pub(crate) const NFT_TABLE_F_DORMANT: u32 = 1;

@@ -4,52 +4,38 @@
 use wire::Writer;
 
 /// `NFTNL_UDATA_RULE_COMMENT`, `NFTNL_UDATA_CHAIN_COMMENT`, `NFTNL_UDATA_SET_ELEM_COMMENT`.
-pub(crate) const COMMENT: u8 = 0;
+const COMMENT: u8 = 0;
 /// `NFTNL_UDATA_COMMENT_MAXLEN`, with the NUL: a longer one makes `nft` refuse its own listing.
-const COMMENT_MAX: usize = 128;
+const COMMENT_MAX: u8 = 128;
 
 /// Appends a number, in host byte order.
-pub(crate) fn push_u32(data: &mut Vec<u8>, kind: u8, value: u32) {
-    data.extend_from_slice(&[kind, 4]);
-    data.extend_from_slice(&value.to_ne_bytes());
+pub(crate) fn push_u32(data: &mut Writer, kind: u8, value: u32) {
+    data.raw(&[kind, 4]);
+    data.raw(&value.to_ne_bytes());
 }
 
-/// Appends a comment; `false` where `nft` could not show it.
-fn push_comment(data: &mut Vec<u8>, kind: u8, text: &str) -> bool {
-    let Ok(length) = u8::try_from(text.len() + 1) else {
-        return false;
-    };
-    data.extend_from_slice(&[kind, length]);
-    data.extend_from_slice(text.as_bytes());
-    data.push(0);
+/// Writes a comment, if there is one, as the attribute `attribute`; refused where `nft` could not show it.
+pub(crate) fn write_comment(writer: &mut Writer, attribute: u16, comment: Option<&str>) {
+    let Some(text) = comment else { return };
     // nft puts comments between quotes and knows no escape for a quote or a line break.
-    usize::from(length) <= COMMENT_MAX && !text.contains(|c: char| c == '"' || c.is_control())
-}
-
-/// Writes `prefix` and the comment, if there is one, as the attribute `attribute`.
-pub(crate) fn write(
-    writer: &mut Writer,
-    attribute: u16,
-    mut prefix: Vec<u8>,
-    kind: u8,
-    comment: Option<&str>,
-) {
-    if let Some(text) = comment
-        && !push_comment(&mut prefix, kind, text)
-    {
-        writer.refuse("comment is longer than 127 bytes or has a quote or control character");
-    }
-    if !prefix.is_empty() {
-        writer.bytes(attribute, &prefix);
+    match u8::try_from(text.len() + 1) {
+        Ok(length @ ..=COMMENT_MAX) if !text.contains(|c: char| c == '"' || c.is_control()) => {
+            writer.attribute(attribute, |data| {
+                data.raw(&[COMMENT, length]);
+                data.raw(text.as_bytes());
+                data.raw(&[0]);
+            });
+        }
+        _ => writer.refuse("comment is longer than 127 bytes or has a quote or control character"),
     }
 }
 
-/// The comment of type `kind`, where there is one in UTF-8.
-pub(crate) fn comment(mut data: &[u8], kind: u8) -> Option<&str> {
+/// The comment, where there is one in UTF-8.
+pub(crate) fn comment(mut data: &[u8]) -> Option<&str> {
     loop {
-        let (&[found, length], rest) = data.split_first_chunk::<2>()?;
+        let (&[kind, length], rest) = data.split_first_chunk::<2>()?;
         let (value, rest) = rest.split_at_checked(length.into())?;
-        if found == kind {
+        if kind == COMMENT {
             return str::from_utf8(value.split(|&byte| byte == 0).next()?).ok();
         }
         data = rest;
@@ -62,19 +48,20 @@ mod tests {
 
     fn written(comment: &str) -> (Vec<u8>, Option<&'static str>) {
         let mut writer = Writer::default();
-        let mut prefix = Vec::new();
-        push_u32(&mut prefix, 1, 2);
-        write(&mut writer, 6, prefix, COMMENT, Some(comment));
-        (wire::attribute::find(writer.as_bytes(), 6).unwrap_or_default().to_vec(), writer.take_fault())
+        write_comment(&mut writer, 6, Some(comment));
+        (wire::attribute::find(&writer.buffer, 6).unwrap_or_default().to_vec(), writer.fault.take())
     }
 
     #[test]
     fn a_comment_comes_back_past_other_values() {
-        let (data, fault) = written("web eth0");
+        let (written, fault) = written("web eth0");
         assert_eq!(fault, None);
-        assert_eq!(comment(&data, COMMENT), Some("web eth0"));
-        assert_eq!(comment(&data, 9), None);
-        assert_eq!(comment(&data[..data.len() - 3], COMMENT), None);
+        let mut writer = Writer::default();
+        push_u32(&mut writer, 1, 2);
+        assert_eq!(comment(&writer.buffer), None);
+        let data = [writer.buffer, written].concat();
+        assert_eq!(comment(&data), Some("web eth0"));
+        assert_eq!(comment(&data[..data.len() - 3]), None);
     }
 
     #[test]

@@ -12,8 +12,6 @@ pub enum Verdict {
     Accept,
     /// Discard it.
     Drop,
-    /// Go on with the next rule.
-    Continue,
     /// Go back to the calling chain, or to the policy of a base chain.
     Return,
     /// Evaluate that chain, then come back.
@@ -37,7 +35,6 @@ impl Verdict {
         match self {
             Self::Drop => 0,
             Self::Accept => 1,
-            Self::Continue => -1,
             Self::Jump(_) => -3,
             Self::Goto(_) => -4,
             Self::Return => -5,
@@ -70,7 +67,6 @@ impl Verdict {
         Some(match code {
             0 => Self::Drop,
             1 => Self::Accept,
-            -1 => Self::Continue,
             -3 => Self::Jump(chain()?),
             -4 => Self::Goto(chain()?),
             -5 => Self::Return,
@@ -84,7 +80,6 @@ impl fmt::Display for Verdict {
         match self {
             Self::Accept => f.write_str("accept"),
             Self::Drop => f.write_str("drop"),
-            Self::Continue => f.write_str("continue"),
             Self::Return => f.write_str("return"),
             Self::Jump(chain) => write!(f, "jump {chain}"),
             Self::Goto(chain) => write!(f, "goto {chain}"),
@@ -105,7 +100,6 @@ mod tests {
         let verdicts = [
             Verdict::Accept,
             Verdict::Drop,
-            Verdict::Continue,
             Verdict::Return,
             Verdict::jump("publish"),
             Verdict::goto("net_a"),
@@ -113,7 +107,7 @@ mod tests {
         for verdict in verdicts {
             let mut writer = Writer::default();
             verdict.write(&mut writer);
-            let content = wire::attribute::find(writer.as_bytes(), NFTA_DATA_VERDICT).unwrap();
+            let content = wire::attribute::find(&writer.buffer, NFTA_DATA_VERDICT).unwrap();
             assert_eq!(Verdict::read(content), Some(verdict));
         }
     }

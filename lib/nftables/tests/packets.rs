@@ -81,8 +81,9 @@ fn exactly_the_flows_of_one_port_are_deleted() {
                 server.recv_from(&mut [0; 8]).unwrap();
             }
             let of_port = |port| Filter::new(family, UDP).orig_dport(port);
-            let mut counts =
-                || [5001, 5002, 5003].map(|port| conntrack::count(&mut counter, &of_port(port)).unwrap());
+            let mut counts = || {
+                [5001, 5002, 5003].map(|port| conntrack::flows(&mut counter, &[of_port(port)]).unwrap().len())
+            };
             assert_eq!(counts(), [1, 1, 1]);
             conntrack::flush(&mut socket, &[of_port(5002)]).unwrap();
             assert_eq!(counts(), [1, 0, 1]);
@@ -116,7 +117,8 @@ fn many_ports_are_deleted_at_once() {
                     Filter::new(family, UDP).orig_dport(server.local_addr().unwrap().port())
                 })
                 .collect();
-            let mut count = |filter| conntrack::count(&mut Socket::open().unwrap(), filter).unwrap();
+            let mut count =
+                |filter: &Filter| conntrack::flows(&mut Socket::open().unwrap(), &[*filter]).unwrap().len();
             assert_eq!(filters.iter().map(&mut count).sum::<usize>(), 40);
             conntrack::flush(&mut socket, &filters[1..]).unwrap();
             assert_eq!(filters.iter().map(&mut count).sum::<usize>(), 1);
@@ -144,7 +146,8 @@ fn addresses_tell_flows_of_one_port_apart() {
             }
             let filters =
                 addresses.map(|address| Filter::new(family, UDP).orig_dst(address).orig_dport(5000));
-            let mut counts = || filters.map(|filter| conntrack::count(&mut counter, &filter).unwrap());
+            let mut counts =
+                || filters.map(|filter| conntrack::flows(&mut counter, &[filter]).unwrap().len());
             assert_eq!(counts(), [1, 1]);
             conntrack::flush(&mut socket, &filters[1..]).unwrap();
             assert_eq!(counts(), [1, 0]);

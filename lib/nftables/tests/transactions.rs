@@ -157,12 +157,12 @@ fn a_batch_for_another_generation_is_refused() {
         let mut batch = Batch::new();
         batch.create_element(&PORTS, &web(8080));
         Batch::new().add_chain(&Chain::new(TABLE, "net_b")).commit(&mut socket).unwrap();
-        let error = batch.commit_at(&mut socket, generation).unwrap_err();
+        let error = batch.commit_at(&mut socket, Some(generation)).unwrap_err();
         assert!(error.is_restart(), "{error}");
         assert!(matches!(error, Error::Commit { operations: 1, .. }));
         assert!(socket.elements(&PORTS).unwrap().is_empty());
         let generation = socket.generation().unwrap();
-        batch.commit_at(&mut socket, generation).unwrap();
+        batch.commit_at(&mut socket, Some(generation)).unwrap();
         assert_eq!(socket.generation().unwrap(), generation + 1);
         assert_eq!(socket.elements(&PORTS).unwrap(), [web(8080)]);
     });

@@ -46,14 +46,6 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// Text that is no port or range of ports.
-    #[error("read port {text:?}: {reason}")]
-    Port {
-        /// The text as it was given.
-        text: String,
-        /// The rule that it breaks.
-        reason: &'static str,
-    },
 }
 
 impl Error {

@@ -1,6 +1,6 @@
 //! Registry: who is on which network, under which names, with which ports and links.
 //!
-//! Plain values and files: this crate knows neither CNI nor the kernel's network. Plugins change the registry under
+//! Plain values and files: this crate knows neither the verbs of CNI nor the kernel's network. Plugins change the registry under
 //! its lock ([`Registry::lock`]); viewers read it without ([`Registry::networks`]).
 //!
 //! # Format
@@ -33,7 +33,7 @@
 //! {"containerID": "60707a2f0f64…", "ifname": "eth0", "netns": "/run/netns/db", "bridge": "br0",
 //!  "namespace": "prod", "name": "db", "hostname": "60707a2f0f64", "domain": "example", "aliases": ["pg"],
 //!  "addresses": ["10.1.0.2", "fd00:1::2"], "expose": ["5432/tcp", "8000-8005/udp"],
-//!  "published": [{"hostIP": "", "hostPort": 8080, "containerPort": 80, "protocol": "tcp"}],
+//!  "published": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}],
 //!  "env": {"PG_VERSION": "17"}, "links": [{"source": "cache", "alias": "redis"}],
 //!  "allowFrom": ["shop"], "extraHosts": [{"name": "printer", "address": "192.0.2.9"}], "names": "network",
 //!  "joined": 1764230400000000000, "place": {"start": 0, "length": 42}}
@@ -66,7 +66,6 @@ mod member;
 mod network;
 mod notes;
 mod patch;
-mod port;
 mod roll;
 mod store;
 mod tenant;
@@ -80,6 +79,5 @@ pub use locked::{Locked, Settled};
 pub use member::{ExtraHost, Link, Member, Names, Slot, short_id};
 pub use network::Network;
 pub use patch::{Patch, filler};
-pub use port::{PortRange, Protocol, Published};
 pub use store::{DEFAULT_STATE_DIR, Registry};
 pub use tenant::{EVERYBODY, Fit, Relation, qualify};

@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use cni::{PortMapping, PortRange};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::port::{PortRange, Published};
 
 /// One container's interface on one network. Container ID and interface identify it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +50,7 @@ pub struct Member {
     pub expose: Vec<PortRange>,
     /// Ports that the host forwards to the container.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub published: Vec<Published>,
+    pub published: Vec<PortMapping>,
     /// Environment that those who link to it are given.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
@@ -237,11 +236,11 @@ mod tests {
     fn ports_are_the_exposed_and_the_published_ones() {
         let member = Member {
             expose: vec!["81".parse().unwrap(), "53/udp".parse().unwrap()],
-            published: vec![Published {
-                host_ip: String::new(),
+            published: vec![PortMapping {
+                host_ip: None,
                 host_port: 8080,
                 container_port: 80,
-                protocol: crate::Protocol::Tcp,
+                protocol: cni::Protocol::Tcp,
             }],
             ..Member::default()
         };

@@ -1,5 +1,7 @@
 //! Reading attributes (`struct nlattr`) in place.
 
+use std::net::IpAddr;
+
 /// `NLA_HDRLEN`: length and type, 16 bits each.
 pub(crate) const HEADER: usize = 4;
 /// `NLA_F_NESTED`: the payload is a list of attributes.
@@ -54,6 +56,13 @@ pub fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     bytes.get(offset..)?.first_chunk().map(|chunk| u32::from_ne_bytes(*chunk))
 }
 
+/// The address in a payload: four bytes are IPv4, sixteen are IPv6.
+#[must_use]
+pub fn address(payload: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(payload).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(payload).map(IpAddr::from)).ok()
+}
+
 /// The string in a payload, up to its NUL. The kernel's names are bytes: what is not UTF-8 is replaced.
 #[must_use]
 pub fn text(payload: &[u8]) -> String {
@@ -82,6 +91,13 @@ mod tests {
         }
         assert_eq!(attributes(&[4, 0, 1, 0, 0xff, 0xff, 2, 0]).count(), 1);
         assert_eq!(attributes(&[200, 0, 0, 0]).count(), 0);
+    }
+
+    #[test]
+    fn addresses_are_of_four_bytes_or_sixteen() {
+        assert_eq!(address(&[10, 1, 2, 3]), Some("10.1.2.3".parse().unwrap()));
+        assert_eq!(address(&[0; 16]), Some("::".parse().unwrap()));
+        assert_eq!(address(&[0; 5]), None);
     }
 
     #[test]

@@ -11,12 +11,11 @@ pub enum Error {
     #[error("{}", describe(.0))]
     Io(#[source] io::Error),
     /// The kernel answered an error.
-    #[error("{}", describe(.source))]
+    #[error("{}{}", describe(.source), parenthesis(.reason.as_deref()))]
     Refused {
         /// The kernel's error number.
-        #[source]
         source: io::Error,
-        /// The kernel's own words (`NLMSGERR_ATTR_MSG`), where it gave any.
+        /// The kernel's own words (`NLMSGERR_ATTR_MSG`), where it gave any, or what the caller knows of the reason.
         reason: Option<String>,
     },
     /// The kernel's answer could not be understood.
@@ -25,6 +24,17 @@ pub enum Error {
     /// What was to be read changed during each of several attempts (`NLM_F_DUMP_INTR`).
     #[error("the table changed each time it was read")]
     Interrupted,
+}
+
+impl Error {
+    /// The error number, where a system call or the kernel gave one.
+    #[must_use]
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Io(source) | Self::Refused { source, .. } => source.raw_os_error(),
+            Self::Malformed(_) | Self::Interrupted => None,
+        }
+    }
 }
 
 impl From<Error> for io::Error {
@@ -36,6 +46,10 @@ impl From<Error> for io::Error {
             Error::Interrupted => Errno::EINTR.into(),
         }
     }
+}
+
+fn parenthesis(reason: Option<&str>) -> String {
+    reason.map(|text| format!(" ({text})")).unwrap_or_default()
 }
 
 /// Whether `error` is `errno`, compared by number: several have no [`io::ErrorKind`] of their own.

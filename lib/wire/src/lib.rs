@@ -15,5 +15,5 @@ mod writer;
 
 pub use error::{Error, describe, is_errno};
 pub use message::Message;
-pub use socket::{Protocol, Socket, answers};
+pub use socket::{Protocol, Socket, recorded};
 pub use writer::{Writer, request};

@@ -7,7 +7,7 @@
 //! wrong length, or that did not fit into the buffer, is an error.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 
 use netlink_sys::{Socket as RawSocket, protocols};
 use nix::libc::{MSG_DONTWAIT, MSG_TRUNC};
@@ -29,9 +29,9 @@ const KERNEL: u32 = 0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// Links, addresses, routes.
-    Route,
+    Route = protocols::NETLINK_ROUTE,
     /// `nf_tables`, connection tracking.
-    Netfilter,
+    Netfilter = protocols::NETLINK_NETFILTER,
 }
 
 /// A netlink socket. It stays in the network namespace it was opened in, no matter which thread uses it.
@@ -59,12 +59,8 @@ impl Socket {
     /// # Errors
     /// What socket(2) says.
     pub fn with_buffer(protocol: Protocol, capacity: usize) -> io::Result<Self> {
-        let protocol = match protocol {
-            Protocol::Route => protocols::NETLINK_ROUTE,
-            Protocol::Netfilter => protocols::NETLINK_NETFILTER,
-        };
         // Not bound: the kernel gives it a port of its own with the first message.
-        let raw = RawSocket::new(protocol)?;
+        let raw = RawSocket::new(protocol as isize)?;
         Ok(Self { raw, sequence: 0, buffer: Vec::with_capacity(capacity), send_limit: SEND_LIMIT })
     }
 
@@ -191,23 +187,27 @@ impl Socket {
     }
 }
 
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.raw.as_fd()
-    }
-}
-
 impl AsRawFd for Socket {
     fn as_raw_fd(&self) -> RawFd {
         self.raw.as_raw_fd()
     }
 }
 
-/// Hands each message of a datagram that answers the request of this sequence to `take`. Says whether that was all.
+/// Hands each message of a recorded datagram, which answers one request, to `take`.
 ///
 /// # Errors
 /// [`Error::Malformed`] where lengths do not fit, and the error that the kernel answered.
-pub fn answers(
+pub fn recorded(datagram: &[u8], mut take: impl FnMut(&Message<'_>)) -> Result<(), Error> {
+    let sequence = Message::split(&mut { datagram }).map_or(0, |message| message.sequence);
+    let take = |message: &Message<'_>| {
+        take(message);
+        false
+    };
+    answers(datagram, sequence, &mut true, take).map(drop)
+}
+
+/// Hands each message of a datagram that answers the request of this sequence to `take`. Says whether that was all.
+fn answers(
     datagram: &[u8],
     sequence: u32,
     is_whole: &mut bool,

@@ -5,6 +5,7 @@
 //! message is complete.
 
 use std::io;
+use std::net::IpAddr;
 
 use crate::attribute::NESTED;
 use crate::error::Error;
@@ -17,54 +18,22 @@ use crate::message::{self, NLM_F_REQUEST};
 pub fn request(kind: u16, flags: u16, fill: impl FnOnce(&mut Writer)) -> Result<Vec<u8>, Error> {
     let mut writer = Writer::default();
     writer.message(kind, flags, fill);
-    match writer.take_fault() {
+    match writer.fault {
         Some(reason) => Err(Error::Io(io::Error::new(io::ErrorKind::InvalidInput, reason))),
-        None => Ok(writer.into_bytes()),
+        None => Ok(writer.buffer),
     }
 }
 
 /// A buffer of messages that are being written.
 #[derive(Clone, Debug, Default)]
 pub struct Writer {
-    bytes: Vec<u8>,
-    fault: Option<&'static str>,
+    /// What was written so far.
+    pub buffer: Vec<u8>,
+    /// The first thing that could not be written as it was meant.
+    pub fault: Option<&'static str>,
 }
 
 impl Writer {
-    /// What was written so far.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// What was written so far, to be changed.
-    pub fn as_mut_bytes(&mut self) -> &mut [u8] {
-        &mut self.bytes
-    }
-
-    /// What was written.
-    #[must_use]
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
-    }
-
-    /// Takes back all but the first `length` bytes.
-    pub fn truncate(&mut self, length: usize) {
-        self.bytes.truncate(length);
-    }
-
-    /// How many bytes were written so far.
-    #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "a position in the buffer")]
-    pub fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Takes out the first thing that could not be written as it was meant.
-    pub fn take_fault(&mut self) -> Option<&'static str> {
-        self.fault.take()
-    }
-
     /// Notes `reason` as the fault of the current message, unless it has one already.
     pub fn refuse(&mut self, reason: &'static str) {
         self.fault.get_or_insert(reason);
@@ -72,18 +41,18 @@ impl Writer {
 
     /// Appends a whole request: `struct nlmsghdr` with `NLM_F_REQUEST`, and what `fill` appends.
     pub fn message(&mut self, kind: u16, flags: u16, fill: impl FnOnce(&mut Self)) {
-        let start = self.len();
+        let start = self.buffer.len();
         self.raw(&message::header(0, kind, flags | NLM_F_REQUEST, 0));
         fill(self);
-        match u32::try_from(self.len() - start) {
-            Ok(length) => self.bytes[start..start + 4].copy_from_slice(&length.to_ne_bytes()),
+        match u32::try_from(self.buffer.len() - start) {
+            Ok(length) => self.buffer[start..start + 4].copy_from_slice(&length.to_ne_bytes()),
             Err(_) => self.refuse("message is longer than 4 GiB"),
         }
     }
 
     /// Appends bytes that are no attribute: headers.
     pub fn raw(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        self.buffer.extend_from_slice(bytes);
     }
 
     /// Appends one attribute, padded to four bytes.
@@ -119,6 +88,14 @@ impl Writer {
         }
     }
 
+    /// Appends an address: four bytes for IPv4, sixteen for IPv6.
+    pub fn address(&mut self, kind: u16, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => self.bytes(kind, &address.octets()),
+            IpAddr::V6(address) => self.bytes(kind, &address.octets()),
+        }
+    }
+
     /// Appends attributes within one that is marked as a nest (`NLA_F_NESTED`): what `fill` appends.
     pub fn nest(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) {
         self.attribute(kind | NESTED, fill);
@@ -126,15 +103,15 @@ impl Writer {
 
     /// Appends an attribute whose payload is what `fill` appends, without the mark of a nest.
     pub fn attribute(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) {
-        let start = self.bytes.len();
+        let start = self.buffer.len();
         self.raw(&[0; 2]);
         self.raw(&kind.to_ne_bytes());
         fill(self);
-        match u16::try_from(self.bytes.len() - start) {
-            Ok(length) => self.bytes[start..start + 2].copy_from_slice(&length.to_ne_bytes()),
+        match u16::try_from(self.buffer.len() - start) {
+            Ok(length) => self.buffer[start..start + 2].copy_from_slice(&length.to_ne_bytes()),
             Err(_) => self.refuse("attribute is longer than 65535 bytes"),
         }
-        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+        self.buffer.resize(self.buffer.len().next_multiple_of(4), 0);
     }
 }
 
@@ -170,8 +147,8 @@ mod tests {
                 _ => {}
             }
         }
-        assert_eq!(writer.as_bytes(), expected);
-        assert_eq!(writer.take_fault(), None);
+        assert_eq!(writer.buffer, expected);
+        assert_eq!(writer.fault.take(), None);
     }
 
     #[test]
@@ -182,7 +159,7 @@ mod tests {
             inner.string(4, "port4");
             inner.u32(6, 9);
         });
-        let nest = find(writer.as_bytes(), 2).unwrap();
+        let nest = find(&writer.buffer, 2).unwrap();
         assert_eq!(find_be32(nest, 3), Some(7));
         assert_eq!(find_string(nest, 4), Some("port4"));
         assert_eq!(find(nest, 5), None);
@@ -193,10 +170,10 @@ mod tests {
     fn refuses_what_the_format_cannot_hold() {
         let mut writer = Writer::default();
         writer.bytes(1, &vec![0; 65_532]);
-        assert_eq!(writer.take_fault(), Some("attribute is longer than 65535 bytes"));
+        assert_eq!(writer.fault.take(), Some("attribute is longer than 65535 bytes"));
         writer.string(1, "a\0b");
-        assert_eq!(writer.take_fault(), Some("name contains a NUL character"));
+        assert_eq!(writer.fault.take(), Some("name contains a NUL character"));
         writer.bytes(1, &vec![0; 65_531]);
-        assert_eq!(writer.take_fault(), None);
+        assert_eq!(writer.fault.take(), None);
     }
 }

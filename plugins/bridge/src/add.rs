@@ -2,33 +2,34 @@
 
 use std::net::IpAddr;
 
-use cni::{AddResult, Interface, Request, Target};
+use cni::{AddResult, Command, Interface, Request, Target, trace};
 use netlink::{Link, Mac, Namespace, Socket};
 
 use crate::bridge_lock::Shared;
 use crate::conf::Conf;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::filter::{self, Filter, Leftover, Stage};
+use crate::mac;
 use crate::parts::advertisements::{self, Heeded};
 use crate::parts::bridge::{self, existing};
 use crate::parts::veth::{self, Macs};
 use crate::parts::{br_netfilter, container, forwarding, gateway};
 use crate::plan::Plan;
-use crate::{mac, names};
 
 /// Makes an attachment.
 pub(crate) fn add(request: &Request, target: &Target) -> Result<AddResult, cni::Error> {
-    Add::new(request, target)?.run()
+    let conf = Conf::new(request, Some(target))?;
+    Add::new(request, target, &conf)?.run()
 }
 
-/// One ADD, with what it has done so far.
-struct Add<'a> {
+/// One ADD, or a repair, with what it has done so far.
+pub(crate) struct Add<'a> {
     request: &'a Request,
     target: &'a Target,
-    conf: Conf,
-    host: Namespace,
-    container: Namespace,
-    socket: Socket,
+    pub conf: &'a Conf,
+    pub host: Namespace,
+    pub container: Namespace,
+    pub socket: Socket,
     /// What takes back what was done, in the order in which it was done.
     undo: Vec<Undo>,
     /// The host's end of the pair, from when it may be there.
@@ -37,26 +38,13 @@ struct Add<'a> {
     heeded: Option<Heeded>,
 }
 
-type Undo = Box<dyn FnOnce(&mut Add) -> Result<(), Error>>;
+type Undo = Box<dyn FnOnce(&mut Add) -> Result<()>>;
 
 impl<'a> Add<'a> {
-    fn new(request: &'a Request, target: &'a Target) -> Result<Self, cni::Error> {
-        let conf = Conf::new(request, Some(target))?;
-        let open = || -> Result<_, Error> {
-            Ok((Namespace::current()?, Namespace::open(target.netns()?)?, Socket::open()?))
-        };
-        let (host, container, socket) = open()?;
-        Ok(Self {
-            request,
-            target,
-            conf,
-            host,
-            container,
-            socket,
-            undo: Vec::new(),
-            port: None,
-            heeded: None,
-        })
+    pub(crate) fn new(request: &'a Request, target: &'a Target, conf: &'a Conf) -> Result<Self> {
+        let (host, container) = (Namespace::current()?, Namespace::open(target.netns()?)?);
+        let (socket, undo) = (Socket::open()?, Vec::new());
+        Ok(Self { request, target, conf, host, container, socket, undo, port: None, heeded: None })
     }
 
     fn run(mut self) -> Result<AddResult, cni::Error> {
@@ -69,87 +57,106 @@ impl<'a> Add<'a> {
         })
     }
 
-    fn set_up(&mut self) -> Result<AddResult, Error> {
+    fn set_up(&mut self) -> Result<AddResult> {
         if self.conf.keeps_apart() {
             br_netfilter::expect()?;
         }
         // A program may need the interface to ask through, as dhcp does; what needs nothing refuses before anything is made.
         let planned = if self.conf.ipam.is_program() { None } else { Some(self.plan()?) };
         let lock = Shared::take(&self.host, self.conf.bridge.as_str())?;
-        // Also where it fails half-way, or was made and the kernel's answer is lost.
-        self.on_failure(remove_bridge);
-        let bridge::Ensured { link: bridge, before, heeded } =
-            bridge::ensure(&mut self.socket, &self.conf, None)?;
-        if let Some(before) = before {
-            self.on_failure(move |add| existing::restore(&mut add.socket, &before));
-        }
-        self.heeded = heeded;
+        let bridge = self.ensure_bridge(None)?;
         // The gateway's addresses before the bridge's port, where they are known: what a container can reach is complete.
         let ready = match planned {
-            Some((given, plan)) => {
-                let host_link = self.ensure_gateways(&bridge, &plan)?;
-                Some((given, plan, host_link))
-            }
+            Some(plan) => Some((self.ensure_gateways(&bridge, &plan)?, plan)),
             None => None,
         };
         let macs = Macs { host: mac::random(), container: self.conf.mac.unwrap_or_else(mac::random) };
         let Self { conf, target, container, socket, port, .. } = self;
         let port = veth::add(socket, conf, target, container, &bridge, macs, port)?;
-        veth::leave_ipv6_to_the_bridge(&names::host_interface(&self.target.attachment));
+        let name = self.target.attachment.host_interface();
+        veth::leave_ipv6_to_the_bridge(&name);
         // Before the port comes up: nothing is to come through unguarded.
-        let known = ready.as_ref().map(|(_, plan, _)| plan);
+        let known = ready.as_ref().map(|(_, plan)| plan);
         self.take_filter_on_failure(known);
-        let name = names::host_interface(&self.target.attachment);
         let ends = (name.as_str(), Some(macs.container));
-        let filter = Filter::new(&self.conf, &self.target.attachment, ends, known);
-        let programs = filter.put(Stage::Whole, bridge.netfilter)?;
+        let filter = Filter::new(self.conf, &self.target.attachment, ends, known);
+        self.connect(&filter, Stage::Whole, &bridge, port, lock)?;
+        let (host_link, plan) = if let Some(ready) = ready {
+            ready
+        } else {
+            container::set_up(&self.container, self.target.ifname().as_str(), self.conf.heeds)?;
+            veth::await_forwarding(&mut self.socket, &bridge, port)?;
+            let plan = self.plan()?;
+            let host_link = self.ensure_gateways(&bridge, &plan)?;
+            self.take_filter_on_failure(Some(&plan));
+            let filter = Filter::new(self.conf, &self.target.attachment, ends, Some(&plan));
+            filter.put(Stage::Late, bridge.netfilter)?.run()?;
+            (host_link, plan)
+        };
+        self.configure(&plan, &host_link, port)?;
+        let bridge = bridge::with_port(&mut self.socket, bridge)?;
+        Ok(self.result(plan, [&bridge, &host_link], macs))
+    }
+
+    /// Gets the addresses, and decides what they lead to.
+    fn plan(&mut self) -> Result<Plan> {
+        let given = self.conf.ipam.call(Command::Add, self.request, Some(self.target))?;
+        self.on_failure(|add| match add.port {
+            // Where the interface is still there, so is what uses the address.
+            Some(_) => Ok(()),
+            None => Ok(add.conf.ipam.call(Command::Del, add.request, Some(add.target)).map(drop)?),
+        });
+        Plan::new(self.conf, &given)
+    }
+
+    /// Finds the bridge, or makes it, with that hardware address where one is given.
+    pub(crate) fn ensure_bridge(&mut self, mac: Option<Mac>) -> Result<Link> {
+        // Also where it fails half-way, or was made and the kernel's answer is lost.
+        self.on_failure(remove_bridge);
+        let bridge::Ensured { link, before, heeded } = bridge::ensure(&mut self.socket, self.conf, mac)?;
+        if let Some(before) = before {
+            self.on_failure(move |add| existing::restore(&mut add.socket, &before));
+        }
+        self.heeded = heeded;
+        Ok(link)
+    }
+
+    /// Puts the filter of a stage, and then has the port be what the configuration says; until here the port needs the lock
+    /// to keep the bridge.
+    pub(crate) fn connect(
+        &mut self,
+        filter: &Filter,
+        stage: Stage,
+        bridge: &Link,
+        port: u32,
+        lock: Shared,
+    ) -> Result<()> {
+        let programs = filter.put(stage, bridge.netfilter)?;
         if self.conf.keeps_apart() {
-            br_netfilter::switch_on(&mut self.socket, &bridge)?;
+            br_netfilter::switch_on(&mut self.socket, bridge)?;
         }
         if let Some(vlans) = &self.conf.vlans {
             vlans.add(&mut self.socket, port)?;
         }
         // From here on the port keeps the bridge, and its gate.
-        lock.release(&bridge);
+        lock.release(bridge);
         programs.run()?;
-        veth::set_flags(&mut self.socket, &self.conf, port, true)?;
-        let (given, plan, host_link) = if let Some(ready) = ready {
-            ready
-        } else {
-            container::set_up(&self.container, self.target.ifname().as_str(), self.conf.heeds)?;
-            veth::await_forwarding(&mut self.socket, &bridge, port)?;
-            let (given, plan) = self.plan()?;
-            let host_link = self.ensure_gateways(&bridge, &plan)?;
-            self.take_filter_on_failure(Some(&plan));
-            let filter = Filter::new(&self.conf, &self.target.attachment, ends, Some(&plan));
-            filter.put(Stage::Late, bridge.netfilter)?.run()?;
-            (given, plan, host_link)
-        };
-        forwarding::enable(&mut self.socket, &plan.gateways)?;
-        self.heeded.take().map_or(Ok(()), |heeded| heeded.matters(&plan))?;
-        if !self.conf.keep_down {
-            let (ifname, dad, heeds) = (self.target.ifname().as_str(), self.conf.dad, self.conf.heeds);
-            container::configure(&self.container, ifname, &plan, dad, heeds)?;
-            veth::await_forwarding(&mut self.socket, &host_link, port)?;
-        }
-        let bridge = bridge::with_port(&mut self.socket, bridge)?;
-        Ok(self.result(plan, given, [&bridge, &host_link], macs))
+        veth::set_flags(&mut self.socket, self.conf, port, matches!(stage, Stage::Whole))
     }
 
-    /// Gets the addresses, and decides what they lead to.
-    fn plan(&mut self) -> Result<(AddResult, Plan), Error> {
-        let given = self.conf.ipam.add(self.request, self.target)?;
-        self.on_failure(|add| match add.port {
-            // Where the interface is still there, so is what uses the address.
-            Some(_) => Ok(()),
-            None => add.conf.ipam.del(add.request, add.target).map_err(Error::from),
-        });
-        let plan = Plan::new(&self.conf, &given)?;
-        Ok((given, plan))
+    /// Has the host forward, and gives the container its addresses and routes.
+    pub(crate) fn configure(&mut self, plan: &Plan, host_link: &Link, port: u32) -> Result<()> {
+        forwarding::enable(&mut self.socket, &plan.gateways)?;
+        self.heeded.take().map_or(Ok(()), |heeded| heeded.matters(plan))?;
+        if self.conf.keys.disable_container_interface {
+            return Ok(());
+        }
+        container::configure(&self.container, self.target.ifname().as_str(), self.conf, plan)?;
+        veth::await_forwarding(&mut self.socket, host_link, port)
     }
 
     /// Gives the host's own link its addresses, and returns it: the bridge itself, or the VLAN device on it.
-    fn ensure_gateways(&mut self, bridge: &Link, plan: &Plan) -> Result<Link, Error> {
+    pub(crate) fn ensure_gateways(&mut self, bridge: &Link, plan: &Plan) -> Result<Link> {
         let mut host_link = bridge.clone();
         if self.conf.vlan_gateway.is_some() {
             // A failure in the middle is undone as well.
@@ -161,8 +168,12 @@ impl<'a> Add<'a> {
             self.heeded = self.heeded.take().or(heeded);
         }
         for gateway in plan.gateways.iter().copied() {
-            let added = gateway::ensure(&mut self.socket, &self.conf, &host_link, gateway)?;
+            let added = gateway::ensure(&mut self.socket, self.conf, &host_link, gateway)?;
             if let Some(replaced) = added {
+                trace::decided(
+                    "gateway",
+                    &[("address", &gateway), ("link", &host_link.name), ("is", &"added")],
+                );
                 let links = [bridge.index, host_link.index];
                 self.on_failure(move |add| gateway::undo(&mut add.socket, links, &replaced, gateway));
                 bridge::pin_mac(&mut self.socket, bridge)?;
@@ -171,12 +182,12 @@ impl<'a> Add<'a> {
         Ok(host_link)
     }
 
-    fn on_failure(&mut self, undo: impl FnOnce(&mut Add) -> Result<(), Error> + 'static) {
+    fn on_failure(&mut self, undo: impl FnOnce(&mut Add) -> Result<()> + 'static) {
         self.undo.push(Box::new(undo));
     }
 
     fn take_filter_on_failure(&mut self, plan: Option<&Plan>) {
-        let masqueraded = plan.filter(|plan| self.conf.masquerade && !plan.ips.is_empty());
+        let masqueraded = plan.filter(|plan| self.conf.keys.ip_masq && !plan.ips.is_empty());
         let masqueraded = masqueraded.map(|plan| plan.addresses().collect::<Vec<IpAddr>>());
         self.on_failure(move |add| {
             let (attachment, masqueraded) = (&add.target.attachment, masqueraded.as_deref());
@@ -200,7 +211,7 @@ impl<'a> Add<'a> {
         errors
     }
 
-    fn result(&self, plan: Plan, given: AddResult, [bridge, host_link]: [&Link; 2], macs: Macs) -> AddResult {
+    fn result(&self, plan: Plan, [bridge, host_link]: [&Link; 2], macs: Macs) -> AddResult {
         let interface = |name: &str, mac: Option<Mac>, sandbox: String| Interface {
             name: name.to_owned(),
             mac: mac.map(|mac| mac.to_string()).unwrap_or_default(),
@@ -213,7 +224,7 @@ impl<'a> Add<'a> {
             self.target.netns.as_deref().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
         let mut interfaces = vec![
             interface(&bridge.name, bridge.mac, String::new()),
-            interface(&names::host_interface(attachment), Some(macs.host), String::new()),
+            interface(&attachment.host_interface(), Some(macs.host), String::new()),
             interface(attachment.ifname.as_str(), Some(macs.container), sandbox),
         ];
         if host_link.index != bridge.index {
@@ -223,12 +234,12 @@ impl<'a> Add<'a> {
             interfaces,
             ips: plan.ips.into_iter().map(|ip| cni::Ip { interface: Some(2), ..ip }).collect(),
             routes: plan.result_routes,
-            dns: if self.conf.dns.is_empty() { given.dns } else { self.conf.dns.clone() },
+            dns: plan.dns,
         }
     }
 }
 
-fn remove_bridge(add: &mut Add) -> Result<(), Error> {
-    let Conf { bridge, vlan_gateway, .. } = &add.conf;
+fn remove_bridge(add: &mut Add) -> Result<()> {
+    let Conf { bridge, vlan_gateway, .. } = add.conf;
     bridge::remove_if_unused(&add.host, &mut add.socket, bridge.as_str(), vlan_gateway.as_ref())
 }

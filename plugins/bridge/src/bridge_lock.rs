@@ -14,7 +14,7 @@ use std::time::Duration;
 use lock::{LockFile, Mode};
 use netlink::{Link, Namespace, NamespaceLock};
 
-use crate::error::Error;
+use crate::error::Result;
 use crate::names;
 
 /// How long an ADD waits for the lock on a namespace, before it goes on without: any process can hold that one.
@@ -43,7 +43,7 @@ pub(crate) struct Exclusive {
 
 impl Shared {
     /// Waits until no removal of the bridge runs, which takes the kernel some 35 ms.
-    pub(crate) fn take(host: &Namespace, bridge: &str) -> Result<Self, Error> {
+    pub(crate) fn take(host: &Namespace, bridge: &str) -> Result<Self> {
         match LockFile::take(&path(bridge), Mode::Shared) {
             Ok(file) => Ok(Self { file: Some(file), _namespace: None }),
             Err(lock::Error::Busy(busy)) => Err(busy.into()),
@@ -64,7 +64,7 @@ impl Shared {
 
 impl Exclusive {
     /// Takes the lock where no ADD is at work on the bridge; `None` where one is.
-    pub(crate) fn take(host: &Namespace, bridge: &str) -> Result<Option<Self>, Error> {
+    pub(crate) fn take(host: &Namespace, bridge: &str) -> Result<Option<Self>> {
         let file = match LockFile::try_take(&path(bridge), Mode::Exclusive, true) {
             Ok(None) => return Ok(None),
             taken => taken.ok().flatten(),

@@ -1,26 +1,24 @@
 //! CHECK: what ADD set up against what there is. Differences are named; what a later plugin of the chain may change
 //! is taken from the previous result, which that plugin has amended.
 
-use cni::{AddResult, Interface, Request, Target};
+use cni::{AddResult, Command, Interface, Request, Target};
 use ipnetwork::IpNetwork;
 use netlink::{Link, Namespace, Socket};
 
 use crate::conf::Conf;
-use crate::error::{Error, NOT_FORWARDED};
+use crate::error::{Error, NOT_FORWARDED, Result, differs};
 use crate::filter::Filter;
 use crate::names;
 use crate::parts::veth::Port;
-use crate::parts::{advertisements, br_netfilter, container, forwarding, veth};
+use crate::parts::{advertisements, br_netfilter, container, expect_link, expect_up, forwarding, veth};
 use crate::plan::Plan;
 
 /// Compares an attachment with its previous result and the configuration.
 pub(crate) fn check(request: &Request, target: &Target) -> Result<(), cni::Error> {
     let conf = Conf::new(request, Some(target))?;
     let result = request.conf.require_prev_result()?;
-    conf.ipam.check(request, target)?;
-    let ips = result.container_ips(target.ifname().as_str()).cloned().collect();
-    let routes = result.routes.clone();
-    let plan = Plan::new(&conf, &AddResult { ips, routes, ..AddResult::default() })?;
+    conf.ipam.call(Command::Check, request, Some(target))?;
+    let plan = Plan::of_existing(&conf, result, target.ifname().as_str())?;
     let mut socket = Socket::open().map_err(Error::from)?;
     let port = host(&mut socket, &conf, target, result, &plan)?;
     container(&conf, target, result, &plan)?;
@@ -33,9 +31,9 @@ pub(crate) fn check(request: &Request, target: &Target) -> Result<(), cni::Error
 }
 
 /// Compares the packet filter's side.
-fn rules(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan, port: &Port) -> Result<(), Error> {
+fn rules(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan, port: &Port) -> Result<()> {
     let mut mac = None;
-    if conf.spoof_check || conf.address_check {
+    if conf.checks_spoofing() {
         let told = container_interface(result, target)?;
         let none = |_| Error::Differs(format!("prevResult has no MAC address for {}", told.name));
         mac = Some(told.mac.parse().map_err(none)?);
@@ -44,13 +42,7 @@ fn rules(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan, port: &P
 }
 
 /// Compares the host's side, and returns the host's end of the pair.
-fn host(
-    socket: &mut Socket,
-    conf: &Conf,
-    target: &Target,
-    result: &AddResult,
-    plan: &Plan,
-) -> Result<Port, Error> {
+fn host(socket: &mut Socket, conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> Result<Port> {
     let name = conf.bridge.as_str();
     let bridge = expect_link(socket, name)?;
     if bridge.kind.as_deref() != Some("bridge") {
@@ -60,15 +52,14 @@ fn host(
     if conf.keeps_apart() {
         br_netfilter::expect_on(&bridge)?;
     }
-    if conf.promiscuous && !bridge.promisc {
+    if conf.keys.promisc_mode && !bridge.promisc {
         return differs(format!("bridge {name} is not in promiscuous mode"));
     }
     let found = veth::find(socket, conf, target, result)?;
     // That of another program's bridge follows its ports, unless it was kept for the gateway's sake. What the reference makes
     // gets an address from udev afterwards.
     let keeps_mac = found.is_ours && (conf.gateway || names::keeps_mac(&bridge));
-    let told = result.interfaces.iter().find(|told| told.name == name && told.sandbox.is_empty());
-    if let Some(told) = told.filter(|_| keeps_mac) {
+    if let Some(told) = interface(result, name, true).filter(|_| keeps_mac) {
         expect_mac(&bridge, told)?;
     }
     // Beside what the reference made it has not been switched off.
@@ -96,8 +87,7 @@ fn host(
     if port.master != Some(bridge.index) {
         return differs(format!("interface {} is not a port of bridge {name}", port.name));
     }
-    let told = result.interfaces.iter().find(|told| told.name == port.name && told.sandbox.is_empty());
-    if let Some(told) = told.filter(|_| found.is_ours) {
+    if let Some(told) = interface(result, &port.name, true).filter(|_| found.is_ours) {
         expect_mac(port, told)?;
     }
     if let Some(vlans) = &conf.vlans {
@@ -107,9 +97,10 @@ fn host(
         vlans.check(socket, port.index, &port.name)?;
     }
     let flags = port.port.unwrap_or_default();
-    for (key, wanted, found) in
-        [("hairpinMode", conf.hairpin, flags.hairpin), ("portIsolation", conf.isolated, flags.isolated)]
-    {
+    for (key, wanted, found) in [
+        ("hairpinMode", conf.keys.hairpin_mode, flags.hairpin),
+        ("portIsolation", conf.keys.port_isolation, flags.isolated),
+    ] {
         if wanted != found.unwrap_or_default() {
             return differs(format!("interface {} does not have {key} {wanted}", port.name));
         }
@@ -118,21 +109,20 @@ fn host(
 }
 
 /// Compares the container's side.
-fn container(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> Result<(), Error> {
+fn container(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> Result<()> {
     let (path, ifname) = (target.netns()?, target.ifname().as_str());
     let tables: Vec<u32> = plan.routes.iter().filter_map(|route| route.table).collect();
-    let found = container::observe(&Namespace::open(path)?, ifname, &tables)?;
-    let Some(link) = &found.link else {
+    let Some(found) = container::observe(&Namespace::open(path)?, ifname, &tables)? else {
         return differs(format!("the container has no interface {ifname}"));
     };
-    if link.kind.as_deref() != Some("veth") {
+    if found.link.kind.as_deref() != Some("veth") {
         return differs(format!("the container's interface {ifname} is no veth"));
     }
-    if !conf.keep_down {
-        expect_up(link)?;
+    if !conf.keys.disable_container_interface {
+        expect_up(&found.link)?;
     }
     let told = container_interface(result, target)?;
-    expect_mac(link, told)?;
+    expect_mac(&found.link, told)?;
     if let Some(missing) = plan.ips.iter().find(|ip| !found.addresses.contains(&ip.address)) {
         return differs(format!("interface {ifname} does not have address {}", missing.address));
     }
@@ -144,29 +134,22 @@ fn container(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> R
     Ok(())
 }
 
-/// What the previous result says of the container's interface.
-fn container_interface<'a>(result: &'a AddResult, target: &Target) -> Result<&'a Interface, Error> {
+/// What a result says of an interface, on the host or in the container.
+pub(crate) fn interface<'a>(result: &'a AddResult, name: &str, on_host: bool) -> Option<&'a Interface> {
+    result.interfaces.iter().find(|told| told.name == name && told.sandbox.is_empty() == on_host)
+}
+
+/// What the previous result says of the container's interface, which it has to name.
+fn container_interface<'a>(result: &'a AddResult, target: &Target) -> Result<&'a Interface> {
     let ifname = target.ifname().as_str();
-    let told = result.interfaces.iter().find(|told| told.name == ifname && !told.sandbox.is_empty());
-    told.ok_or_else(|| Error::Differs(format!("prevResult has no interface {ifname} in a sandbox")))
+    let missing = || Error::Differs(format!("prevResult has no interface {ifname} in a sandbox"));
+    interface(result, ifname, false).ok_or_else(missing)
 }
 
-fn expect_link(socket: &mut Socket, name: &str) -> Result<Link, Error> {
-    socket.get_link(name)?.ok_or_else(|| Error::Differs(format!("link {name} does not exist")))
-}
-
-fn expect_up(link: &Link) -> Result<(), Error> {
-    if link.up { Ok(()) } else { differs(format!("link {} is down", link.name)) }
-}
-
-fn expect_mac(link: &Link, told: &Interface) -> Result<(), Error> {
+fn expect_mac(link: &Link, told: &Interface) -> Result<()> {
     let found = link.mac.map(|mac| mac.to_string()).unwrap_or_default();
     if told.mac.is_empty() || told.mac.parse().ok() == link.mac {
         return Ok(());
     }
     differs(format!("link {} has MAC address {found}, prevResult says {}", link.name, told.mac))
-}
-
-fn differs<T>(text: String) -> Result<T, Error> {
-    Err(Error::Differs(text))
 }

@@ -1,22 +1,46 @@
-//! Keys that are lists of networks, as `ipMasqExcept` and `ingressFrom`.
+//! Networks: keys that are lists of them, as `ipMasqExcept` and `ingressFrom`, and what there is to know of one.
+
+use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use crate::error::Error;
+use crate::error::{Result, config};
 
 /// Reads a list: each a network of either family without host bits, and none twice.
-pub(crate) fn parse(key: &str, texts: &[String]) -> Result<Vec<IpNetwork>, Error> {
+pub(crate) fn parse(key: &str, texts: &[String]) -> Result<Vec<IpNetwork>> {
     let mut networks = Vec::new();
     for (place, text) in texts.iter().enumerate() {
-        let network = one(text).map_err(|problem| Error::Config {
-            problem: format!("{key}[{place}]: {problem}"),
-            cure: "write each network as address/length, such as 10.244.0.0/16 or fd00:244::/48",
+        let network = one(text).map_err(|problem| {
+            config(
+                format!("{key}[{place}]: {problem}"),
+                "write each network as address/length, such as 10.244.0.0/16 or fd00:244::/48",
+            )
         })?;
         if !networks.contains(&network) {
             networks.push(network);
         }
     }
     Ok(networks)
+}
+
+/// An address with a prefix length, which has to be one of its family.
+pub(crate) fn with_length(address: IpAddr, length: u8) -> IpNetwork {
+    IpNetwork::new(address, length).unwrap_or(IpNetwork::from(address))
+}
+
+/// The network that an address is in.
+pub(crate) fn network_of(address: IpNetwork) -> IpNetwork {
+    with_length(address.network(), address.prefix())
+}
+
+/// Whether two networks have addresses in common.
+pub(crate) fn overlap(one: IpNetwork, other: IpNetwork) -> bool {
+    one.contains(other.network()) || other.contains(one.network())
+}
+
+/// Whether a network is one of IPv6 that no router forwards.
+pub(crate) fn is_link_local(network: IpNetwork) -> bool {
+    matches!(network, IpNetwork::V6(v6) if v6.ip().is_unicast_link_local())
 }
 
 fn one(text: &str) -> Result<IpNetwork, String> {

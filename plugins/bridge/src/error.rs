@@ -13,6 +13,9 @@ const UNHEEDED: &str = "the host forwards IPv6 and heeds no router advertisement
 /// What CHECK says of a parameter without which a bridge leads nowhere.
 pub(crate) const NOT_FORWARDED: &str = "is off: nothing is forwarded from and to bridge";
 
+/// What may fail within the plugin.
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
 /// A failure of the bridge plugin.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -131,6 +134,9 @@ pub enum Error {
     /// Others changed, or removed, what was being set up or taken down.
     #[error("{0}")]
     Passing(String),
+    /// Others kept changing a table of the packet filter.
+    #[error("{0}")]
+    Contended(#[from] Contended),
     /// A request to the kernel failed.
     #[error("{0}")]
     Netlink(#[from] netlink::Error),
@@ -152,16 +158,25 @@ pub fn is_the_hosts(error: &cni::Error) -> bool {
     [UNHEEDED, NOT_FORWARDED, OBSTACLE].iter().any(|words| said.contains(words))
 }
 
+/// A contradiction in the configuration, with what to write instead.
+pub(crate) fn config(problem: impl Into<String>, cure: &'static str) -> Error {
+    Error::Config { problem: problem.into(), cure }
+}
+
+/// A difference that CHECK has found.
+pub(crate) fn differs<T>(text: impl Into<String>) -> Result<T> {
+    Err(Error::Differs(text.into()))
+}
+
+/// The failure to give a parameter of the kernel a value.
+pub(crate) fn sysctl(parameter: &str, value: &'static str, source: netlink::Error) -> Error {
+    Error::Sysctl { parameter: parameter.to_owned(), value, source }
+}
+
 impl Error {
     /// A failure to make a bridge, or to make one filter VLANs, with what is missing where the kernel cannot do it at all.
     pub(crate) fn vlan_filtering(error: netlink::Error) -> Self {
         if error.is_unsupported() { Self::NoVlans(error) } else { Self::Netlink(error) }
-    }
-}
-
-impl From<Contended> for Error {
-    fn from(contended: Contended) -> Self {
-        Self::Passing(contended.to_string())
     }
 }
 
@@ -204,7 +219,7 @@ impl From<Error> for cni::Error {
             Error::Duplicate(_) => Self::new(Code::InUse, text),
             Error::Differs(_) | Error::Unheeded(_) => Self::new(Code::CheckFailed, text),
             Error::Busy(busy) => Self::new(Code::TryAgain, text).details(busy.cure()),
-            Error::Passing(_) => Self::new(Code::TryAgain, text).details("try again"),
+            Error::Passing(_) | Error::Contended(_) => Self::new(Code::TryAgain, text).details("try again"),
             Error::Iptables(iptables::Error::Busy(busy)) => {
                 Self::new(Code::TryAgain, text).details(busy.cure())
             }

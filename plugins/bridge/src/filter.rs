@@ -13,20 +13,23 @@ mod spoof;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use cni::{Attachment, ContainerId, IfName, NetworkName};
+use cni::{Attachment, ContainerId, IfName, NetworkName, trace};
 use netlink::{BridgeNetfilter, Mac};
-use nftables::Socket;
 use nftables::ledger::{self, Entry};
+use nftables::{Set, Socket};
 
 use crate::conf::{Conf, MasqueradeBackend};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::names;
 use crate::parts::veth::Port;
 use crate::plan::Plan;
 
 use gate::{BridgeGate, Held};
-use masquerade::{Masquerade, Members};
+use masquerade::Masquerade;
 use spoof::Given;
+
+/// The maps that have an element for each port that they are about.
+const BY_PORT: [Set; 5] = [masquerade::OWNERS, spoof::GUARDED, spoof::BOUND, forward::MEMBERS, gate::MEMBERS];
 
 /// What an attachment is to have in the packet filter.
 #[derive(Debug)]
@@ -62,9 +65,7 @@ impl<'a> Filter<'a> {
         plan: Option<&Plan>,
     ) -> Self {
         let addresses = plan.iter().flat_map(|plan| plan.addresses()).collect();
-        let masquerade = plan
-            .filter(|plan| conf.masquerade && !plan.ips.is_empty())
-            .map(|plan| Masquerade::new(attachment, conf, plan));
+        let masquerade = plan.and_then(|plan| Masquerade::new(attachment, conf, plan));
         Self { conf, attachment, port, mac, addresses, masquerade }
     }
 
@@ -74,24 +75,25 @@ impl<'a> Filter<'a> {
 
     /// What `ipspoofchk` holds the port to.
     fn given(&self) -> Option<Given> {
-        let mac = self.mac.filter(|_| self.conf.address_check)?;
+        let mac = self.mac.filter(|_| self.conf.keys.ipspoofchk)?;
         Some(Given::new(mac, self.addresses.iter().copied(), &self.conf.ipam))
     }
 
     /// What `macspoofchk` holds the port to.
     fn guarded(&self) -> Option<Mac> {
-        self.mac.filter(|_| self.conf.spoof_check)
+        self.mac.filter(|_| self.conf.keys.macspoofchk)
     }
 
     /// Whether anything but masquerading is asked for, which iptables could do.
     fn needs_nftables(&self) -> bool {
-        let Conf { gate, spoof_check, address_check, forward, masquerade_backend, .. } = self.conf;
-        let by_choice = self.masquerade.is_some() && *masquerade_backend == Some(MasqueradeBackend::Nftables);
-        gate.is_some() || *spoof_check || *address_check || *forward || by_choice
+        let conf = self.conf;
+        let by_choice =
+            self.masquerade.is_some() && conf.masquerade_backend == Some(MasqueradeBackend::Nftables);
+        conf.gate.is_some() || conf.checks_spoofing() || conf.forward || by_choice
     }
 
     /// The socket for all entries, where there are any.
-    fn socket(&self) -> Result<Option<Socket>, Error> {
+    fn socket(&self) -> Result<Option<Socket>> {
         if self.needs_nftables() {
             return Ok(Some(Socket::open()?));
         }
@@ -103,11 +105,17 @@ impl<'a> Filter<'a> {
 
     /// Puts the entries of a stage in one transaction. `switches` are what the bridge had of `br_netfilter` before. Returns
     /// what is left for the programs of iptables.
-    pub(crate) fn put(&self, stage: Stage, switches: Option<BridgeNetfilter>) -> Result<Programs<'_>, Error> {
+    pub(crate) fn put(&self, stage: Stage, switches: Option<BridgeNetfilter>) -> Result<Programs<'_>> {
         let Self { conf, attachment, .. } = *self;
         let (is_late, is_repair) = (matches!(stage, Stage::Late), matches!(stage, Stage::Repair(_)));
         let masquerade = self.masquerade.as_ref().filter(|_| !is_repair);
-        let Some(mut socket) = self.socket()? else {
+        let by_iptables = conf.masquerade_backend == Some(MasqueradeBackend::Iptables);
+        let socket = self.socket()?;
+        if masquerade.is_some() {
+            let backend = if by_iptables || socket.is_none() { "iptables" } else { "nftables" };
+            trace::decided("masquerade", &[("backend", &backend)]);
+        }
+        let Some(mut socket) = socket else {
             return Ok(Programs { forward: None, masquerade });
         };
         let mut spoof = match stage {
@@ -122,15 +130,20 @@ impl<'a> Filter<'a> {
             .map(|gate| gate::Put::new(gate, self.held(), switches));
         let mut forward =
             (conf.forward && !is_late).then(|| forward::Put::new(conf.host_link(), attachment, is_repair));
-        let by_iptables = conf.masquerade_backend == Some(MasqueradeBackend::Iptables);
-        let mut table = masquerade.filter(|_| !by_iptables).map(|it| masquerade::Put::new(Members::new(it)));
+        let mut table = masquerade.filter(|_| !by_iptables).map(masquerade::Put::new);
         let entries = [entry(&mut gate), entry(&mut spoof), entry(&mut forward), entry(&mut table)];
-        ledger::put(&mut socket, &mut entries.into_iter().flatten().collect::<Vec<_>>())?;
+        let mut entries: Vec<_> = entries.into_iter().flatten().collect();
+        let tables: Vec<String> = entries.iter().map(|entry| entry.table().to_string()).collect();
+        ledger::put(&mut socket, &mut entries)?;
+        trace::decided(
+            "filter",
+            &[("tables", &tables.join(",")), ("late", &is_late), ("repair", &is_repair)],
+        );
         Ok(Programs { forward, masquerade: masquerade.filter(|_| by_iptables) })
     }
 
     /// Names what differs from what [`Filter::put`] set up.
-    pub(crate) fn check(&self, port: &Port) -> Result<(), Error> {
+    pub(crate) fn check(&self, port: &Port) -> Result<()> {
         if self.needs_nftables() {
             let mut socket = Socket::open()?;
             if let Some(gate) = BridgeGate::of(self.conf) {
@@ -145,7 +158,7 @@ impl<'a> Filter<'a> {
     }
 
     /// Puts back what masquerades the attachment.
-    pub(crate) fn restore_masquerade(&self) -> Result<(), Error> {
+    pub(crate) fn restore_masquerade(&self) -> Result<()> {
         self.masquerade.as_ref().map_or(Ok(()), |it| it.restore(self.conf.masquerade_backend))
     }
 }
@@ -160,7 +173,7 @@ pub(crate) struct Programs<'a> {
 
 impl Programs<'_> {
     /// Starts them where there is anything to do.
-    pub(crate) fn run(self) -> Result<(), Error> {
+    pub(crate) fn run(self) -> Result<()> {
         self.forward.map_or(Ok(()), |forward| forward.open_legacy())?;
         self.masquerade.map_or(Ok(()), masquerade::add_chains)
     }
@@ -181,12 +194,12 @@ pub(crate) struct Leftover<'a> {
 
 /// Removes what an attachment has in the packet filter, in one transaction; where the kernel refuses that, each concern by
 /// itself. Also what the configuration does not ask for any more: it may have when the container was added.
-pub(crate) fn take(leftover: Leftover) -> Result<(), Error> {
+pub(crate) fn take(leftover: Leftover) -> Result<()> {
     let Leftover { attachment, masqueraded, is_foreign, gated } = leftover;
-    let del_legacy = || masqueraded.map_or(Ok(()), |addresses| masquerade::del_legacy(attachment, addresses));
+    let chain = masquerade::chain_of(attachment);
+    let del_legacy = || masqueraded.map_or(Ok(()), |addresses| masquerade::del_legacy(&chain, addresses));
     let Some(mut socket) = Socket::open_if_supported()? else { return del_legacy() };
-    let port = names::host_interface(attachment);
-    let chain = masquerade::chain_name(&attachment.network, &attachment.container_id);
+    let port = attachment.host_interface();
     let mut table = masqueraded.map(|addresses| masquerade::Take::new(&port, addresses));
     let mut chains = masqueraded.map(|addresses| masquerade::take_chains(&chain, addresses));
     let mut reference = masqueraded.map(|_| masquerade::take_reference(attachment));
@@ -208,17 +221,13 @@ pub(crate) fn take(leftover: Leftover) -> Result<(), Error> {
 
 /// Removes what a network's attachments have that are not `valid` any more, each in one transaction. `gated` is the link that
 /// has a gate by the configuration.
-pub(crate) fn gc(
-    network: &NetworkName,
-    valid: &[(ContainerId, IfName)],
-    gated: Option<&str>,
-) -> Result<(), Error> {
+pub(crate) fn gc(network: &NetworkName, valid: &[(ContainerId, IfName)], gated: Option<&str>) -> Result<()> {
     let mut socket = Socket::open_if_supported()?;
     if let Some(socket) = &mut socket {
-        let mut ports: BTreeSet<String> = masquerade::owners(socket, network)?.into_iter().collect();
-        ports.extend(spoof::ports(socket, network)?);
-        ports.extend(forward::ports(socket, network)?);
-        ports.extend(gate::ports(socket, network)?);
+        let mut ports = BTreeSet::new();
+        for map in &BY_PORT {
+            ports.extend(owner::ports_of(socket, map, network)?);
+        }
         for port in names::host_interfaces(network, valid) {
             ports.remove(&port);
         }

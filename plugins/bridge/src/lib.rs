@@ -24,7 +24,7 @@ mod solicited_node;
 use std::process::ExitCode;
 
 use cni::schema::{self, Described};
-use cni::{AddResult, Plugin, Request, Target};
+use cni::{AddResult, Command, Plugin, Request, Target};
 use netlink::{Family, Namespace, Socket};
 
 pub use error::{Error, OBSTACLE, is_the_hosts};
@@ -79,7 +79,7 @@ impl Plugin for Bridge {
 
     fn status(request: &Request) -> Result<(), cni::Error> {
         let conf = Conf::new(request, None)?;
-        conf.ipam.status(request)?;
+        conf.ipam.call(Command::Status, request, None)?;
         if conf.keeps_apart() {
             br_netfilter::expect()?;
         }
@@ -87,16 +87,16 @@ impl Plugin for Bridge {
             Error::Clash { .. } => error.into(),
             error => cni::Error::new(cni::Code::NotAvailable, error.to_string()),
         };
-        let status = || -> Result<(), Error> {
+        let status = || -> error::Result<()> {
             let mut socket = Socket::open()?;
             socket.expect_privilege()?;
             Namespace::current()?.enter(|| ())?;
             let bridge = socket.get_link(conf.bridge.as_str())?;
             bridge.as_ref().map_or(Ok(()), bridge::expect)?;
-            if conf.masquerade {
+            if conf.keys.ip_masq {
                 masquerade::status(conf.masquerade_backend)?;
             }
-            if conf.spoof_check || conf.address_check || conf.gate.is_some() {
+            if conf.checks_spoofing() || conf.gate.is_some() {
                 nftables::Socket::open()?.generation()?;
             }
             if let (Some(gate), Some(bridge)) = (BridgeGate::of(&conf), &bridge) {

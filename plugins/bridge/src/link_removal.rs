@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use netlink::Socket;
 
-use crate::error::Error;
+use crate::error::Result;
 
 /// The first argument of the process that removes a link. Runtimes give plugins none.
 const REMOVE_LINK: &str = "remove-link";
@@ -34,7 +34,7 @@ impl Removal {
     }
 
     /// Returns once the link is off every list, with the kernel's error if it is not.
-    pub(crate) fn finish(mut self, socket: &mut Socket) -> Result<(), Error> {
+    pub(crate) fn finish(mut self, socket: &mut Socket) -> Result<()> {
         while let Some(process) = &mut self.process {
             if socket.get_link_by_index(self.index)?.is_none() {
                 return Ok(());
@@ -47,11 +47,6 @@ impl Removal {
         socket.del_link(self.index)?;
         Ok(())
     }
-}
-
-/// Removes a link of the current network namespace.
-pub(crate) fn remove(socket: &mut Socket, index: u32) -> Result<(), Error> {
-    Removal::begin(index).finish(socket)
 }
 
 #[expect(

@@ -33,9 +33,9 @@ pub(crate) fn is_of_bridge(mac: Mac, name: &str) -> bool {
 }
 
 fn mark(half: &[u8], name: &str) -> [u8; 3] {
-    let hash = token(&[BRIDGE_ALIAS, name, &hex(half)]);
-    let byte = |at: usize| hash.get(at..at + 2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-    [0, 2, 4].map(|at| byte(at).unwrap_or_default())
+    let digits = &token(&[BRIDGE_ALIAS, name, &hex(half)])[..6];
+    let [_, mark @ ..] = u32::from_str_radix(digits, 16).unwrap_or_default().to_be_bytes();
+    mark
 }
 
 /// The link-local address that the kernel derives from a hardware address (RFC 4291, appendix A).

@@ -1,22 +1,18 @@
 //! Names of kernel objects, derived from what identifies an attachment or a network, so that DEL and GC find them
 //! without any record.
 
-pub(crate) use cni::links::{BRIDGE_ALIAS, GATEWAY_ALIAS, alias_prefix, network_label};
+use cni::links::alias_prefix;
+pub(crate) use cni::links::{BRIDGE_ALIAS, GATEWAY_ALIAS, network_label};
 use cni::{Attachment, ContainerId, IfName, NetworkName, links};
 use netlink::Link;
 
-/// The host's end of an attachment's veth pair.
-pub(crate) fn host_interface(attachment: &Attachment) -> String {
-    attachment.host_interface()
-}
-
 /// The host's ends of a network's attachments.
 pub(crate) fn host_interfaces(network: &NetworkName, attachments: &[(ContainerId, IfName)]) -> Vec<String> {
-    let host_interface = |(container_id, ifname): &(ContainerId, IfName)| {
+    let attachment = |(container_id, ifname): &(ContainerId, IfName)| {
         let (container_id, ifname) = (container_id.clone(), ifname.clone());
-        host_interface(&Attachment { network: network.clone(), container_id, ifname })
+        Attachment { network: network.clone(), container_id, ifname }
     };
-    attachments.iter().map(host_interface).collect()
+    attachments.iter().map(|named| attachment(named).host_interface()).collect()
 }
 
 /// Whether a link has a name of that form; other programs' veth pairs have shorter ones.
@@ -75,14 +71,14 @@ mod tests {
     #[test]
     fn names_fit_the_kernels_limits() {
         let long = attachment(&"n".repeat(255), &"c".repeat(255));
-        assert_eq!(host_interface(&long).len(), 15);
+        assert_eq!(long.host_interface().len(), 15);
         assert!(alias(&long).len() <= ALIAS_MAX);
     }
 
     #[test]
     fn ten_thousand_containers_have_ten_thousand_names() {
         let names: BTreeSet<_> =
-            (0..10_000).map(|n| host_interface(&attachment("net", &format!("c{n}")))).collect();
+            (0..10_000).map(|n| attachment("net", &format!("c{n}")).host_interface()).collect();
         assert_eq!(names.len(), 10_000);
     }
 
@@ -95,12 +91,12 @@ mod tests {
             ..Link::default()
         };
         let (short, long) = (attachment("net", "web"), attachment("net", &"c".repeat(255)));
-        assert_eq!(attachment_of(&network, &link(&short, &host_interface(&short))), Some(short.clone()));
+        assert_eq!(attachment_of(&network, &link(&short, &short.host_interface())), Some(short.clone()));
         assert_eq!(attachment_of(&network, &link(&short, "veth0123456789a")), None);
-        let cut = link(&long, &host_interface(&long));
+        let cut = link(&long, &long.host_interface());
         assert!(attachment_of(&network, &cut).is_none() && is_of_network(&network, &cut));
         let other = attachment("net2", "web");
-        assert!(!is_of_network(&network, &link(&other, &host_interface(&other))));
+        assert!(!is_of_network(&network, &link(&other, &other.host_interface())));
     }
 
     #[test]

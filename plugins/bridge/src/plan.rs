@@ -1,12 +1,13 @@
 //! From configuration and addresses to what will be set up: pure, without questions to the kernel.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use cni::{AddResult, Ip};
+use cni::{AddResult, Dns, Ip};
 use ipnetwork::IpNetwork;
 
+use crate::cidrs::{network_of, with_length};
 use crate::conf::Conf;
-use crate::error::Error;
+use crate::error::{Result, config};
 
 /// What an ADD sets up, once the addresses are known.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,18 +18,20 @@ pub(crate) struct Plan {
     pub result_routes: Vec<cni::Route>,
     /// The container's routes as the kernel gets them, each with its gateway; the link is not known yet.
     pub routes: Vec<netlink::Route>,
+    /// The name servers of the result: the configuration's, or those that IPAM gave.
+    pub dns: Dns,
     /// The addresses of the bridge: one for each gateway, with its subnet's prefix length.
     pub gateways: Vec<IpNetwork>,
 }
 
 impl Plan {
     /// Plans an attachment with the addresses and routes that IPAM gave.
-    pub(crate) fn new(conf: &Conf, ipam: &AddResult) -> Result<Self, Error> {
+    pub(crate) fn new(conf: &Conf, ipam: &AddResult) -> Result<Self> {
         if ipam.ips.is_empty() && !conf.ipam.is_none() {
-            return Err(Error::Config {
-                problem: "the ipam plugin gave no address".into(),
-                cure: "configure a range, or leave \"ipam\" out for a port without addresses",
-            });
+            return Err(config(
+                "the ipam plugin gave no address",
+                "configure a range, or leave \"ipam\" out for a port without addresses",
+            ));
         }
         let mut ips = ipam.ips.clone();
         let mut result_routes = ipam.routes.clone();
@@ -46,14 +49,21 @@ impl Plan {
             if !gateways.contains(&on_bridge) {
                 gateways.push(on_bridge);
             }
-            let default = default_route(gateway);
+            let default = network_of(with_length(gateway, 0));
             let is_it = |route: &cni::Route| route.dst == default && is_of_main_table(route);
-            if conf.default_gateway && !result_routes.iter().any(is_it) {
+            if conf.keys.is_default_gateway && !result_routes.iter().any(is_it) {
                 result_routes.push(cni::Route::new(default, Some(gateway)));
             }
         }
         let routes = result_routes.iter().map(|route| kernel_route(route, &ips)).collect();
-        Ok(Self { ips, result_routes, routes, gateways })
+        let dns = if conf.keys.dns.is_empty() { &ipam.dns } else { &conf.keys.dns };
+        Ok(Self { ips, result_routes, routes, dns: dns.clone(), gateways })
+    }
+
+    /// The plan of an attachment that exists, as a previous result has it.
+    pub(crate) fn of_existing(conf: &Conf, result: &AddResult, ifname: &str) -> Result<Self> {
+        let (ips, routes) = (result.container_ips(ifname).cloned().collect(), result.routes.clone());
+        Self::new(conf, &AddResult { ips, routes, ..AddResult::default() })
     }
 
     /// The container's addresses.
@@ -63,20 +73,11 @@ impl Plan {
 
     /// The subnets that the addresses are of, without repetition: what is not masqueraded among members.
     pub(crate) fn subnets(&self) -> Vec<IpNetwork> {
-        let mut subnets: Vec<IpNetwork> = self.ips.iter().map(|ip| subnet(ip.address)).collect();
+        let mut subnets: Vec<IpNetwork> = self.ips.iter().map(|ip| network_of(ip.address)).collect();
         subnets.sort();
         subnets.dedup();
         subnets
     }
-}
-
-/// The default route's destination in a gateway's family.
-fn default_route(gateway: IpAddr) -> IpNetwork {
-    let any = match gateway {
-        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
-    with_length(any, 0).unwrap_or(IpNetwork::from(any))
 }
 
 /// Whether a route is for all packets, rather than for those that a rule sends to a table of its own.
@@ -101,36 +102,27 @@ fn kernel_route(route: &cni::Route, ips: &[Ip]) -> netlink::Route {
         table: route.table,
         scope: route.scope.or((named != gateway).then_some(0)),
         // The kernel refuses host bits in a destination.
-        ..netlink::Route::new(subnet(route.dst))
+        ..netlink::Route::new(network_of(route.dst))
     }
 }
 
-/// The network that an address is in.
-fn subnet(address: IpNetwork) -> IpNetwork {
-    with_length(address.network(), address.prefix()).unwrap_or(address)
-}
-
-fn with_prefix_of(gateway: IpAddr, address: IpNetwork) -> Result<IpNetwork, Error> {
-    let of_family = Some(gateway).filter(|gateway| gateway.is_ipv4() == address.is_ipv4());
-    of_family.and_then(|gateway| with_length(gateway, address.prefix())).ok_or_else(|| Error::Config {
-        problem: format!("gateway {gateway} is of another family than address {address}"),
-        cure: "give each range a gateway of its own family",
-    })
-}
-
-fn with_length(address: IpAddr, length: u8) -> Option<IpNetwork> {
-    IpNetwork::new(address, length).ok()
+fn with_prefix_of(gateway: IpAddr, address: IpNetwork) -> Result<IpNetwork> {
+    if gateway.is_ipv4() == address.is_ipv4() {
+        return Ok(with_length(gateway, address.prefix()));
+    }
+    Err(config(
+        format!("gateway {gateway} is of another family than address {address}"),
+        "give each range a gateway of its own family",
+    ))
 }
 
 /// The first host of a subnet, which is the gateway where none is named.
-fn first_host(address: IpNetwork) -> Result<IpAddr, Error> {
-    let next = match address.network() {
-        IpAddr::V4(network) => u32::from(network).checked_add(1).map(|next| IpAddr::V4(next.into())),
-        IpAddr::V6(network) => u128::from(network).checked_add(1).map(|next| IpAddr::V6(next.into())),
-    };
-    next.filter(|next| address.contains(*next)).ok_or_else(|| Error::Config {
-        problem: format!("subnet {address} has no room for a gateway"),
-        cure: "name a gateway, or use a larger subnet",
+fn first_host(address: IpNetwork) -> Result<IpAddr> {
+    address.iter().nth(1).ok_or_else(|| {
+        config(
+            format!("subnet {address} has no room for a gateway"),
+            "name a gateway, or use a larger subnet",
+        )
     })
 }
 
@@ -141,7 +133,7 @@ mod tests {
 
     use super::*;
 
-    fn plan(keys: &Value, ipam: &Value) -> Result<Plan, Error> {
+    fn plan(keys: &Value, ipam: &Value) -> Result<Plan> {
         let mut conf = json!({"cniVersion": "1.0.0", "name": "net", "type": "bridge", "ipam": {"type": "x"}});
         for (key, value) in keys.as_object().unwrap() {
             conf[key] = value.clone();

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use cni::{Request, Target};
+use cni::{Command, Request, Target};
 use netlink::{Namespace, Socket};
 
 use crate::conf;
-use crate::error::Error;
+use crate::error::Result;
 use crate::filter::{self, Leftover};
 use crate::names;
 use crate::parts::bridge;
@@ -15,8 +15,6 @@ use crate::parts::veth::removal;
 /// Removes an attachment. What is gone already counts as removed.
 pub(crate) fn del(request: &Request, target: &Target) -> Result<(), cni::Error> {
     let conf = conf::Removal::new(request);
-    let mut errors: Vec<cni::Error> = Vec::new();
-    let mut keep = |outcome: Result<(), Error>| errors.extend(outcome.err().map(cni::Error::from));
     // Link and rules at the same time. The link before the address: it must be unused when it is given back.
     let link = removal::begin(&conf, target);
     let rules = filter::take(Leftover {
@@ -27,14 +25,8 @@ pub(crate) fn del(request: &Request, target: &Target) -> Result<(), cni::Error> 
     });
     let link = link.and_then(|link| removal::finish(target, link));
     // Where the interface is still there, so is what uses the address: the DEL that removes the one gives the other back.
-    let is_gone = link.is_ok();
-    keep(link);
-    keep(rules);
-    if is_gone {
-        keep(conf.ipam.del(request, target).map_err(Error::from));
-    }
-    keep(del_bridge(&conf));
-    cni::Error::all(errors)
+    let lease = if link.is_ok() { release(&conf, Command::Del, request, Some(target)) } else { Ok(()) };
+    all([link, rules, lease, del_bridge(&conf)])
 }
 
 /// The attachment's addresses, where `prevResult` still has them.
@@ -50,25 +42,31 @@ fn addresses(request: &Request, target: &Target) -> Vec<IpAddr> {
 /// stays, whatever the list says, and IPAM gets a list with it.
 pub(crate) fn gc(request: &Request) -> Result<(), cni::Error> {
     let conf = conf::Removal::new(request);
-    let (network, mut outcomes) = (&request.conf.network, Vec::new());
-    let Some(mut valid) = request.conf.valid_attachments()? else { return conf.ipam.gc(request) };
+    let network = &request.conf.network;
+    let Some(mut valid) = request.conf.valid_attachments()? else {
+        return Ok(release(&conf, Command::Gc, request, None)?);
+    };
     valid.extend(removal::inhabited(network, &valid)?);
     let request = Request { conf: request.conf.with_valid_attachments(&valid), ..request.clone() };
-    let ports = names::host_interfaces(network, &valid);
-    outcomes.push(removal::gc(network, &conf, &ports));
-    outcomes.push(filter::gc(network, &valid, conf.gated()));
-    outcomes.push(del_bridge(&conf));
-    let is_gone = outcomes.first().is_none_or(Result::is_ok);
-    let mut errors: Vec<cni::Error> =
-        outcomes.into_iter().filter_map(Result::err).map(cni::Error::from).collect();
-    if is_gone {
-        errors.extend(conf.ipam.gc(&request).err());
-    }
-    cni::Error::all(errors)
+    let links = removal::gc(network, &conf, &names::host_interfaces(network, &valid));
+    let rules = filter::gc(network, &valid, conf.gated());
+    let bridge = del_bridge(&conf);
+    let lease = if links.is_ok() { release(&conf, Command::Gc, &request, None) } else { Ok(()) };
+    all([links, rules, bridge, lease])
+}
+
+/// All failures in one.
+fn all(outcomes: impl IntoIterator<Item = Result<()>>) -> Result<(), cni::Error> {
+    cni::Error::all(outcomes.into_iter().filter_map(Result::err).map(cni::Error::from).collect())
+}
+
+/// Gives addresses back.
+fn release(conf: &conf::Removal, verb: Command, request: &Request, target: Option<&Target>) -> Result<()> {
+    Ok(conf.ipam.call(verb, request, target).map(drop)?)
 }
 
 /// Without a valid name of the bridge there is nothing to do: no ADD can have succeeded with that configuration.
-fn del_bridge(conf: &conf::Removal) -> Result<(), Error> {
+fn del_bridge(conf: &conf::Removal) -> Result<()> {
     let Ok(bridge) = &conf.bridge else { return Ok(()) };
     let (name, gateway) = (bridge.as_str(), conf.vlan_gateway.as_ref());
     bridge::remove_if_unused(&Namespace::current()?, &mut Socket::open()?, name, gateway)

@@ -6,19 +6,20 @@
 //! neither made nor replaced, so that the container keeps its addresses and its connections. What another program made is
 //! left as it is where nothing is wrong with it.
 
-use cni::{AddResult, Args, Code, Interface, Plugin, Request, Target};
+use cni::{Args, Code, Command, Plugin, Request, Target};
 use host_local::HostLocal;
-use netlink::{Mac, Namespace, Socket};
+use netlink::Mac;
 use serde_json::{Map, Value, json};
 
+use crate::add::Add;
 use crate::bridge_lock::Shared;
-use crate::check;
+use crate::check::{self, interface};
 use crate::conf::Conf;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::filter::{Filter, Stage};
+use crate::parts::forwarding;
 use crate::parts::lease::Ipam;
 use crate::parts::veth::{self, Port};
-use crate::parts::{advertisements, br_netfilter, bridge, container, forwarding, gateway};
 use crate::plan::Plan;
 
 /// Restores an attachment to what the previous result says of it.
@@ -29,14 +30,12 @@ pub fn repair(request: &Request, target: &Target) -> Result<(), cni::Error> {
     let conf = Conf::new(request, Some(target))?;
     let result = request.conf.require_prev_result()?;
     let ifname = target.ifname().as_str();
-    let ips = result.container_ips(ifname).cloned().collect();
-    let routes = result.routes.clone();
-    let plan = Plan::new(&conf, &AddResult { ips, routes, ..AddResult::default() })?;
-    let inside = Namespace::open(target.netns()?).map_err(Error::from)?;
-    let inner = container::observe(&inside, ifname, &[])?.link;
+    let plan = Plan::of_existing(&conf, result, ifname)?;
+    let mut add = Add::new(request, target, &conf)?;
+    let inner = add.container.socket().and_then(|mut inside| inside.get_link(ifname)).map_err(Error::from)?;
     let gone =
         |why: &str| cni::Error::new(Code::UnknownContainer, format!("{} has gone{why}", target.attachment));
-    let port = match veth::find(&mut Socket::open().map_err(Error::from)?, &conf, target, result) {
+    let port = match veth::find(&mut add.socket, &conf, target, result) {
         Ok(port) if inner.is_some() => port,
         Ok(_) => return Err(gone("")),
         Err(Error::Differs(why)) => return Err(gone(&format!(": {why}"))),
@@ -44,74 +43,37 @@ pub fn repair(request: &Request, target: &Target) -> Result<(), cni::Error> {
     };
     if !port.is_ours {
         // Where nothing but the host's own settings is wrong, the rest is left as it is.
-        forwarding::enable(&mut Socket::open().map_err(Error::from)?, &plan.gateways)?;
+        forwarding::enable(&mut add.socket, &plan.gateways)?;
         if check::check(request, target).is_ok() {
             return Ok(());
         }
     }
     restore_leases(&conf, request, target, &plan)?;
-    Ok(restore(&conf, target, result, &plan, &inside, &port)?)
-}
-
-fn restore(
-    conf: &Conf,
-    target: &Target,
-    result: &AddResult,
-    plan: &Plan,
-    inside: &Namespace,
-    found: &Port,
-) -> Result<(), Error> {
-    let port = found.link.index;
-    let mut socket = Socket::open()?;
-    let here = Namespace::current()?;
-    let lock = Shared::take(&here, conf.bridge.as_str())?;
+    let mac_of =
+        |name: &str, on_host| interface(result, name, on_host).and_then(|told| told.mac.parse().ok());
+    let ends = (port.link.name.as_str(), mac_of(ifname, false));
+    let filter = Filter::new(&conf, &target.attachment, ends, Some(&plan));
     // With the hardware address that the neighbours know.
-    let mac = mac_of(result, conf.bridge.as_str(), true);
-    let bridge::Ensured { link: bridge, heeded, .. } = bridge::ensure(&mut socket, conf, mac)?;
-    let (host_link, heeded_there) = match &conf.vlan_gateway {
-        Some(device) => {
-            let link = device.ensure(&mut socket, &bridge)?;
-            let heeded = advertisements::refuse(&mut socket, &link)?;
-            (link, heeded)
-        }
-        None => (bridge.clone(), None),
-    };
-    heeded.or(heeded_there).map_or(Ok(()), |heeded| heeded.matters(plan))?;
-    for gateway in &plan.gateways {
-        gateway::ensure(&mut socket, conf, &host_link, *gateway)?;
-    }
-    socket.set_master(port, Some(bridge.index))?;
-    if let Some(vlans) = &conf.vlans {
-        vlans.add(&mut socket, port)?;
-    }
-    let mac = mac_of(result, target.ifname().as_str(), false);
-    let filter = Filter::new(conf, &target.attachment, (&found.link.name, mac), Some(plan));
-    let programs = filter.put(Stage::Repair(found), bridge.netfilter)?;
-    if conf.keeps_apart() {
-        br_netfilter::switch_on(&mut socket, &bridge)?;
-    }
-    lock.release(&bridge);
-    programs.run()?;
-    veth::set_flags(&mut socket, conf, port, false)?;
-    socket.set_up(port)?;
-    forwarding::enable(&mut socket, &plan.gateways)?;
-    if !conf.keep_down {
-        container::configure(inside, target.ifname().as_str(), plan, conf.dad, conf.heeds)?;
-        veth::await_forwarding(&mut socket, &host_link, port)?;
-    }
-    filter.restore_masquerade()
+    Ok(restore(&mut add, &filter, mac_of(conf.bridge.as_str(), true), &plan, &port)?)
 }
 
-/// What the result says of the hardware address of an interface, on the host or in the container.
-fn mac_of(result: &AddResult, name: &str, on_host: bool) -> Option<Mac> {
-    let is_it = |told: &&Interface| told.name == name && told.sandbox.is_empty() == on_host;
-    result.interfaces.iter().find(is_it).and_then(|told| told.mac.parse().ok())
+/// Repeats the steps of an ADD on the pair that is there.
+fn restore(add: &mut Add, filter: &Filter, bridge_mac: Option<Mac>, plan: &Plan, found: &Port) -> Result<()> {
+    let port = found.link.index;
+    let lock = Shared::take(&add.host, add.conf.bridge.as_str())?;
+    let bridge = add.ensure_bridge(bridge_mac)?;
+    let host_link = add.ensure_gateways(&bridge, plan)?;
+    add.socket.set_master(port, Some(bridge.index))?;
+    add.connect(filter, Stage::Repair(found), &bridge, port, lock)?;
+    add.socket.set_up(port)?;
+    add.configure(plan, &host_link, port)?;
+    filter.restore_masquerade()
 }
 
 /// Leases the addresses again that the attachment has, where their files have gone. What another program leases is its own
 /// affair: nothing says that its ADD may be repeated.
 fn restore_leases(conf: &Conf, request: &Request, target: &Target, plan: &Plan) -> Result<(), cni::Error> {
-    if conf.ipam != Ipam::HostLocal || conf.ipam.check(request, target).is_ok() {
+    if conf.ipam != Ipam::HostLocal || conf.ipam.call(Command::Check, request, Some(target)).is_ok() {
         return Ok(());
     }
     HostLocal::del(request, target)?;

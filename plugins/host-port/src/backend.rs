@@ -12,6 +12,7 @@ use crate::plan;
 use crate::port::Port;
 
 /// What is to be published, and for whom.
+#[derive(Clone)]
 pub(crate) struct Wanted<'a> {
     pub attachment: &'a Attachment,
     pub conf: Conf,
@@ -19,28 +20,20 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// The ports of the mappings that name a host port.
+    /// The ports, where each mapping has its host port.
     pub(crate) fn ports(&self) -> Result<Vec<Port>, Error> {
-        plan::published(&self.conf.mappings, &self.container.addresses)
+        let ports = plan::ports(&self.conf.mappings, &self.container.addresses)?;
+        Ok(ports.into_iter().map(|(_, port)| port).collect())
     }
 }
 
-/// Where an attachment's ports are.
+/// Another backend than the one in use, by which an attachment has ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// In chains of iptables.
-    Chains(Variant),
-    /// In the reference's own tables.
-    Tables,
-}
-
-/// What an ADD of the attachment's builds on that is there already.
-#[derive(Debug, Default)]
-pub(crate) struct Known {
-    /// The ports that an earlier ADD published, where some were its choice.
-    pub ports: Vec<Port>,
-    /// By what localhost is to lead to the container, as far as this plugin switches it.
-    pub locals: Vec<String>,
+pub(crate) enum Other {
+    /// Chains of iptables.
+    Iptables(Variant),
+    /// The reference's own tables of nftables.
+    ReferenceTables,
 }
 
 /// Where ports are published.
@@ -48,20 +41,25 @@ pub(crate) trait Backend {
     /// The socket for `nf_tables`; `None` where the kernel has none.
     fn rules(&mut self) -> Option<&mut Socket>;
 
-    /// The other backends' places where the attachment has ports. Refuses what this backend has no way to do.
-    fn others(&mut self, wanted: &Wanted) -> Result<Vec<Place>, Error>;
+    /// The other backends by which the attachment has ports. Refuses what this backend cannot do.
+    fn others(&mut self, wanted: &Wanted) -> Result<Vec<Other>, Error>;
 
     /// Whether the attachment has ports by this backend already, so that another's rules are to be replaced.
-    fn has_ports(&mut self, wanted: &Wanted) -> Result<bool, Error>;
+    fn has_ports(&mut self, _: &Wanted) -> Result<bool, Error> {
+        Ok(false)
+    }
 
-    /// Reads what [`Backend::publish`] builds on. A failure is nothing to undo: what is there goes on serving.
-    fn known(&mut self, wanted: &Wanted) -> Result<Known, Error>;
+    /// The ports that an earlier ADD published, where some were its choice. A failure is not undone: what is there goes on
+    /// serving.
+    fn known(&mut self, _: &Wanted) -> Result<Vec<Port>, Error> {
+        Ok(Vec::new())
+    }
 
-    /// ADD. What a failure leaves is for the caller to undo.
-    fn publish(&mut self, wanted: &Wanted, known: Known) -> Result<(), Error>;
+    /// ADD, with the [`Backend::known`] ports. What a failure leaves is for the caller to undo.
+    fn publish(&mut self, wanted: &Wanted, known: &[Port]) -> Result<(), Error>;
 
     /// CHECK: names the first difference.
-    fn check(&mut self, wanted: Wanted) -> Result<(), Error>;
+    fn check(&mut self, wanted: &Wanted) -> Result<(), Error>;
 
     /// STATUS: names what is missing for an ADD to succeed.
     fn status(&mut self) -> Result<(), Error>;

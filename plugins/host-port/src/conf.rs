@@ -3,12 +3,11 @@
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use cni::Request;
+use cni::{Protocol, Request};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::error::Error;
-use crate::port::Protocol;
 
 /// The keys as they are written; the meaning and default of each is the reference plugin's.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -19,7 +18,7 @@ pub(crate) struct Keys {
     backend: String,
     /// The host itself and the container's own network reach a published port as well, by masquerading; true unless set.
     snat: Option<bool>,
-    /// Whoever reaches a published port is masqueraded.
+    /// Every client of a published port is masqueraded.
     masq_all: bool,
     /// With iptables, the chain that marks what is to be masqueraded, instead of one made for that.
     #[serde(rename = "externalSetMarkChain")]
@@ -76,7 +75,7 @@ pub(crate) enum Backend {
 
 /// What only the iptables backend has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ChainKeys {
+pub(crate) struct IptablesKeys {
     /// The bit of the mark that asks for masquerading; `None` for the default.
     pub mark_bit: Option<u32>,
     /// Another program's chain, which sets the mark that the other program masquerades by.
@@ -90,10 +89,10 @@ pub(crate) struct ChainKeys {
 /// A valid configuration.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Conf {
-    /// What was asked for, by name or by keys that only it has; `None` for the better one that there is.
+    /// What was asked for, by name or by keys that only it has; `None`: nftables, where the kernel has it.
     pub backend: Option<Backend>,
     /// For the iptables backend.
-    pub chains: ChainKeys,
+    pub iptables: IptablesKeys,
     /// The host itself and the container's own network reach the port as well, by masquerading.
     pub snat: bool,
     /// Every client is masqueraded.
@@ -125,32 +124,27 @@ impl Conf {
     /// Reads the configuration.
     pub(crate) fn new(request: &Request) -> Result<Self, Error> {
         let keys: Keys = request.conf.parse()?;
-        let chains = keys.chains()?;
-        let backend = keys.backend(&chains)?;
+        let iptables = keys.iptables()?;
+        let backend = keys.backend(&iptables)?;
         let mut mappings = Vec::with_capacity(keys.runtime_config.port_mappings.len());
         for (index, mapping) in keys.runtime_config.port_mappings.iter().enumerate() {
             mapping.read(index, &mut mappings)?;
             if mappings.len() > MAPPINGS_MAX {
-                return Err(Error::Config {
-                    problem: format!("runtimeConfig.portMappings publishes more than {MAPPINGS_MAX} ports"),
-                    cure: "give the container an address of its own on the outer network instead",
-                });
+                return Err(Error::Config(
+                    format!("runtimeConfig.portMappings publishes more than {MAPPINGS_MAX} ports"),
+                    "give the container an address of its own on the outer network instead",
+                ));
             }
         }
         Ok(Self {
             backend,
-            chains,
+            iptables,
             snat: keys.snat.unwrap_or(true),
             masq_all: keys.masq_all,
             check_listeners: keys.check_host_listeners,
             free_ports: keys.free_ports()?,
             mappings,
         })
-    }
-
-    /// What is left of it where iptables publishes the ports, and only localhost leads to them by nftables.
-    pub(crate) fn for_localhost(&self) -> Self {
-        Self { backend: self.backend, mappings: self.mappings.clone(), ..Self::default() }
     }
 }
 
@@ -163,97 +157,83 @@ impl Keys {
         let range = text.split_once('-').and_then(|(first, last)| {
             Some(first.trim().parse::<u16>().ok()?..=last.trim().parse::<u16>().ok()?)
         });
-        match range {
-            Some(range) if *range.start() > 0 && !range.is_empty() => Ok(Some(range)),
-            _ => Err(Error::Config {
-                problem: format!("freePorts {text:?} is no range of ports"),
-                cure: "write it as \"49000-49900\", or leave it out for net.ipv4.ip_local_port_range",
-            }),
-        }
+        range.filter(|range| *range.start() > 0 && !range.is_empty()).map(Some).ok_or_else(|| {
+            Error::Config(
+                format!("freePorts {text:?} is no range of ports"),
+                "write it as \"49000-49900\", or leave it out for net.ipv4.ip_local_port_range",
+            )
+        })
     }
 
-    fn chains(&self) -> Result<ChainKeys, Error> {
-        let mark_bit = match self.mark_bit {
-            None => None,
-            Some(bit) => {
-                Some(u32::try_from(bit).ok().filter(|bit| *bit < 32).ok_or_else(|| Error::Config {
-                    problem: format!("markMasqBit {bit} is no bit of a packet's mark"),
-                    cure: "use 0 to 31",
-                })?)
-            }
-        };
+    fn iptables(&self) -> Result<IptablesKeys, Error> {
+        let not_a_bit =
+            |bit| Error::Config(format!("markMasqBit {bit} is no bit of a packet's mark"), "use 0 to 31");
+        let read = |bit| u32::try_from(bit).ok().filter(|bit| *bit < 32).ok_or_else(|| not_a_bit(bit));
+        let mark_bit = self.mark_bit.map(read).transpose()?;
         if mark_bit.is_some() && !self.mark_chain.is_empty() {
-            return Err(Error::Config {
-                problem: "markMasqBit and externalSetMarkChain exclude each other".to_owned(),
-                cure: "leave one of them out",
-            });
+            let problem = "markMasqBit and externalSetMarkChain exclude each other".to_owned();
+            return Err(Error::Config(problem, "leave one of them out"));
         }
-        Ok(ChainKeys {
+        Ok(IptablesKeys {
             mark_bit,
-            mark_chain: (!self.mark_chain.is_empty()).then(|| self.mark_chain.clone()),
+            mark_chain: Some(self.mark_chain.clone()).filter(|chain| !chain.is_empty()),
             conditions_v4: self.conditions_v4.clone(),
             conditions_v6: self.conditions_v6.clone(),
         })
     }
 
-    fn backend(&self, chains: &ChainKeys) -> Result<Option<Backend>, Error> {
+    fn backend(&self, iptables: &IptablesKeys) -> Result<Option<Backend>, Error> {
         let named = match self.backend.as_str() {
             "" => None,
             "nftables" => Some(Backend::Nftables),
             "iptables" => Some(Backend::Iptables),
             other => {
-                return Err(Error::Config {
-                    problem: format!("backend {other:?} is unknown"),
-                    cure: "use \"nftables\" or \"iptables\", or leave it out",
-                });
+                return Err(Error::Config(
+                    format!("backend {other:?} is unknown"),
+                    "use \"nftables\" or \"iptables\", or leave it out",
+                ));
             }
         };
-        // Conditions are words of either program, as with the reference.
-        let is_iptables = |words: &[String]| words[0].starts_with(['-', '!']);
-        for (key, words) in [("conditionsV4", &chains.conditions_v4), ("conditionsV6", &chains.conditions_v6)]
-        {
-            if words.is_empty() {
-                continue;
-            }
-            match (named, is_iptables(words)) {
+        let conditions =
+            [("conditionsV4", &iptables.conditions_v4), ("conditionsV6", &iptables.conditions_v6)];
+        let mut needs_iptables = iptables.mark_chain.is_some();
+        for (key, words) in conditions.into_iter().filter(|(_, words)| !words.is_empty()) {
+            needs_iptables = true;
+            // Conditions are words of either program, as with the reference.
+            match (named, words[0].starts_with(['-', '!'])) {
                 (Some(Backend::Nftables), _) | (None, false) => {
-                    return Err(Error::Unsupported {
+                    return Err(Error::Unsupported(
                         key,
-                        cure: "use \"backend\": \"iptables\" and write it for iptables, as [\"-s\", \"10.0.0.0/8\"]",
-                    });
+                        "use \"backend\": \"iptables\" and write it for iptables, as [\"-s\", \"10.0.0.0/8\"]",
+                    ));
                 }
                 (Some(Backend::Iptables), false) => {
-                    return Err(Error::Config {
-                        problem: format!("{key} {words:?} are no words of iptables"),
-                        cure: "begin with - or !, as in [\"!\", \"-s\", \"10.0.0.0/8\"]",
-                    });
+                    return Err(Error::Config(
+                        format!("{key} {words:?} are no words of iptables"),
+                        "begin with - or !, as in [\"!\", \"-s\", \"10.0.0.0/8\"]",
+                    ));
                 }
                 (_, true) => {}
             }
         }
-        if named == Some(Backend::Nftables) && chains.mark_chain.is_some() {
-            return Err(Error::Unsupported {
-                key: "externalSetMarkChain",
-                cure: "it names a chain of iptables: use \"backend\": \"iptables\"",
-            });
+        if named == Some(Backend::Nftables) && needs_iptables {
+            let cure = "it names a chain of iptables: use \"backend\": \"iptables\"";
+            return Err(Error::Unsupported("externalSetMarkChain", cure));
         }
-        let needs_iptables = chains.mark_chain.is_some()
-            || !chains.conditions_v4.is_empty()
-            || !chains.conditions_v6.is_empty();
-        Ok(named.or_else(|| needs_iptables.then_some(Backend::Iptables)))
+        Ok(named.or(needs_iptables.then_some(Backend::Iptables)))
     }
 }
 
 impl MappingKeys {
     /// Appends what it stands for: one port, or as many as `range` says.
     fn read(&self, index: usize, mappings: &mut Vec<Mapping>) -> Result<(), Error> {
-        let invalid = |key: &str, value: &dyn std::fmt::Display, cure| Error::Config {
-            problem: format!("runtimeConfig.portMappings[{index}].{key} {value} is not valid"),
-            cure,
+        let invalid = |key: &str, value: &dyn std::fmt::Display, cure| {
+            let problem = format!("runtimeConfig.portMappings[{index}].{key} {value} is not valid");
+            Error::Config(problem, cure)
         };
         let protocol = match self.protocol.as_str() {
             "" => Some(Protocol::Tcp),
-            text => Protocol::parse(text),
+            text => text.parse().ok(),
         };
         let protocol = protocol
             .ok_or_else(|| invalid("protocol", &format!("{:?}", self.protocol), "use tcp, udp or sctp"))?;
@@ -267,21 +247,19 @@ impl MappingKeys {
         if !(1..=PORT_MAX).contains(&self.range) {
             return Err(invalid("range", &self.range, "use 1 to 65535"));
         }
+        let read = |key: &str, first: i64, offset: i64, cure| {
+            let port = u16::try_from(first.saturating_add(offset)).ok().filter(|port| *port > 0);
+            port.ok_or_else(|| invalid(key, &first, cure))
+        };
         for offset in 0..self.range {
-            let host_port =
-                match self.host_port {
-                    0 => None,
-                    first => Some(port(first.saturating_add(offset)).ok_or_else(|| {
-                        invalid("hostPort", &first, "use 1 to 65535, or 0 for any free port")
-                    })?),
-                };
-            let container_port = port(self.container_port.saturating_add(offset))
-                .ok_or_else(|| invalid("containerPort", &self.container_port, "use 1 to 65535"))?;
+            let host_port = Some(self.host_port).filter(|first| *first != 0);
+            let host_port = host_port
+                .map(|first| read("hostPort", first, offset, "use 1 to 65535, or 0 for any free port"));
             mappings.push(Mapping {
                 index,
                 host_ip: host_ip.map(|address| address.to_canonical()),
-                host_port,
-                container_port,
+                host_port: host_port.transpose()?,
+                container_port: read("containerPort", self.container_port, offset, "use 1 to 65535")?,
                 protocol,
             });
         }
@@ -292,10 +270,6 @@ impl MappingKeys {
 const PORT_MAX: i64 = 65_535;
 /// Every port there is, by one protocol: hostile ranges end here.
 const MAPPINGS_MAX: usize = 65_535;
-
-fn port(number: i64) -> Option<u16> {
-    u16::try_from(number).ok().filter(|port| *port > 0)
-}
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use crate::nftables::table::{LO, LO4};
 use crate::plan;
 
 /// The container of an attachment.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Container {
     /// Its addresses that ports lead to, one a family.
     pub addresses: Vec<IpNetwork>,
@@ -20,49 +20,34 @@ pub(crate) struct Container {
     /// By what localhost is to lead to the container: [`LO4`] and [`LO`], or, where the kernel has no nftables, the interfaces
     /// that need `route_localnet`.
     pub localnets: Vec<String>,
-    /// Those interfaces that have `route_localnet` off.
-    pub off: Vec<String>,
     /// 127.0.0.1 is to lead there.
-    needs_v4: bool,
+    pub needs_v4: bool,
     /// The host's interfaces that the previous result names.
-    of_host: Vec<String>,
+    pub of_host: Vec<String>,
 }
 
 impl Container {
     /// Finds it by the previous result; the kernel is asked for a route only where that is needed. Where no route leads
-    /// there, 127.0.0.1 does not either, which keeps nobody from publishing, as with the reference.
+    /// there, 127.0.0.1 does not either. Ports are published all the same, as with the reference.
     pub(crate) fn find(
         conf: &Conf,
         result: &AddResult,
         ifname: &IfName,
+        addresses: Vec<IpNetwork>,
         has_nftables: bool,
     ) -> Result<Self, Error> {
-        let addresses = plan::addresses(result, ifname.as_str());
-        let told = plan::host_interface(result, ifname.as_str()).map(str::to_owned);
+        let named = plan::host_interface(result, ifname.as_str()).map(str::to_owned);
         let needs_v4 = plan::needs_localhost(conf, &addresses, true);
         let needs_v6 = plan::needs_localhost(conf, &addresses, false) && localhost::has_ipv6()?;
         let of_host = result.interfaces.iter().filter(|interface| interface.sandbox.is_empty());
         let of_host = of_host.map(|interface| interface.name.clone()).collect();
-        let mut found = Self {
-            addresses,
-            interface: String::new(),
-            localnets: Vec::new(),
-            off: Vec::new(),
-            needs_v4,
-            of_host,
-        };
+        let mut found = Self { addresses, needs_v4, of_host, ..Self::default() };
         let by_interface = needs_v4 && !has_nftables;
-        let routing = if by_interface || told.is_none() { found.routing()? } else { Vec::new() };
-        found.interface = told.or(routing.first().map(|link| link.name.clone())).unwrap_or_default();
-        for link in routing.into_iter().filter(|_| by_interface) {
-            if link.route_localnet != Some(true) {
-                found.off.push(link.name.clone());
-            }
-            found.localnets.push(link.name);
-        }
-        let by_stand_in = [(needs_v4 && has_nftables, LO4), (needs_v6, LO)];
-        let by_stand_in = by_stand_in.into_iter().filter(|(needs, _)| *needs);
-        found.localnets.extend(by_stand_in.map(|(_, local)| local.to_owned()));
+        let routing = if by_interface || named.is_none() { found.routing()? } else { Vec::new() };
+        found.interface = named.or(routing.first().map(|link| link.name.clone())).unwrap_or_default();
+        found.localnets.extend(routing.into_iter().filter(|_| by_interface).map(|link| link.name));
+        let by_stand_in = [(needs_v4 && has_nftables).then_some(LO4), needs_v6.then_some(LO)];
+        found.localnets.extend(by_stand_in.into_iter().flatten().map(str::to_owned));
         Ok(found)
     }
 
@@ -72,7 +57,7 @@ impl Container {
     }
 
     /// The interfaces that need `route_localnet` where chains of iptables lead 127.0.0.1 to the container.
-    pub(crate) fn localnets_of_chains(&self) -> Result<Vec<Link>, Error> {
+    pub(crate) fn localnets_by_iptables(&self) -> Result<Vec<Link>, Error> {
         if self.needs_v4 { self.routing() } else { Ok(Vec::new()) }
     }
 

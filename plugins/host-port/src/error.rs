@@ -8,22 +8,12 @@ use crate::port::Port;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The configuration asks for what does not exist or cannot be.
-    #[error("{problem}")]
-    Config {
-        /// What is wrong, with the key.
-        problem: String,
-        /// What to write instead.
-        cure: &'static str,
-    },
-    /// A key that the backend cannot honour.
-    #[error("key {key:?} is not supported by this backend")]
-    Unsupported {
-        /// The key.
-        key: &'static str,
-        /// What to do instead.
-        cure: &'static str,
-    },
+    /// The configuration asks for what does not exist or cannot be: what is wrong, with the key, and what to write instead.
+    #[error("{0}")]
+    Config(String, &'static str),
+    /// A key that the backend cannot honour, and what to do instead.
+    #[error("key {0:?} is not supported by this backend")]
+    Unsupported(&'static str, &'static str),
     /// The port belongs to another container.
     #[error("port {port} is published by {holder}")]
     Taken {
@@ -33,7 +23,7 @@ pub enum Error {
         holder: String,
     },
     /// A process of the host has the port (`checkHostListeners`).
-    #[error("port {port} is in use by a process of the host{}", by(.address.as_ref()))]
+    #[error("port {port} is in use by a process of the host{}", .address.map(by).unwrap_or_default())]
     Listened {
         /// The port that was asked for.
         port: Port,
@@ -44,13 +34,13 @@ pub enum Error {
     #[error("no {protocol} port of {first} to {last} is free")]
     NoneFree {
         /// The protocol.
-        protocol: crate::port::Protocol,
+        protocol: cni::Protocol,
         /// The first port of `freePorts` or `net.ipv4.ip_local_port_range`.
         first: u16,
         /// The last one.
         last: u16,
     },
-    /// Others changed the ruleset during every attempt.
+    /// Other processes changed the ruleset during every attempt.
     #[error(transparent)]
     Contended(#[from] nftables::ledger::Contended),
     /// CHECK found a difference.
@@ -65,37 +55,44 @@ pub enum Error {
     /// A program of iptables failed.
     #[error(transparent)]
     Iptables(#[from] iptables::Error),
-    /// The contract was broken.
+    /// The request or the previous result is not valid.
     #[error(transparent)]
     Cni(#[from] cni::Error),
 }
 
-fn by(address: Option<&std::net::SocketAddr>) -> String {
-    address.map(|address| format!(", which listens on {address}")).unwrap_or_default()
+fn by(address: std::net::SocketAddr) -> String {
+    format!(", which listens on {address}")
+}
+
+/// What CHECK returns for a difference.
+pub(crate) fn differs<T>(text: String) -> Result<T, Error> {
+    Err(Error::Differs(text))
 }
 
 impl From<Error> for cni::Error {
     fn from(error: Error) -> Self {
         let text = error.to_string();
-        match error {
-            Error::Cni(error) => error,
-            Error::Config { cure, .. } => Self::new(Code::InvalidConfig, text).details(cure),
-            Error::Unsupported { cure, .. } => Self::new(Code::UnsupportedField, text).details(cure),
-            Error::Taken { .. } => Self::new(Code::InUse, text)
-                .details("publish another host port, or remove that container first"),
-            Error::Listened { .. } => {
-                Self::new(Code::InUse, text).details("publish another host port, or stop that process first")
+        let (code, cure) = match error {
+            Error::Cni(error) => return error,
+            Error::Config(_, cure) => (Code::InvalidConfig, cure),
+            Error::Unsupported(_, cure) => (Code::UnsupportedField, cure),
+            Error::Taken { .. } => (Code::InUse, "publish another host port, or remove that container first"),
+            Error::Listened { .. } => (Code::InUse, "publish another host port, or stop that process first"),
+            Error::NoneFree { .. } => {
+                (Code::InUse, "widen freePorts or net.ipv4.ip_local_port_range, or name a host port")
             }
-            Error::NoneFree { .. } => Self::new(Code::InUse, text)
-                .details("widen freePorts or net.ipv4.ip_local_port_range, or name a host port"),
-            Error::Contended(_) => Self::new(Code::TryAgain, text),
-            Error::Differs(_) => Self::new(Code::CheckFailed, text)
-                .details("the same ADD again puts back what is missing; cleat repair does that"),
-            Error::Nftables(error) if error.is_restart() => Self::new(Code::TryAgain, text),
+            Error::Differs(_) => {
+                (Code::CheckFailed, "the same ADD again puts back what is missing; cleat repair does that")
+            }
             Error::Iptables(iptables::Error::Busy(busy)) => {
-                Self::new(Code::TryAgain, text).details(busy.cure())
+                return Self::new(Code::TryAgain, text).details(busy.cure());
             }
-            Error::Netlink(_) | Error::Nftables(_) | Error::Iptables(_) => Self::new(Code::Kernel, text),
-        }
+            Error::Contended(_) => return Self::new(Code::TryAgain, text),
+            Error::Nftables(error) if error.is_restart() => return Self::new(Code::TryAgain, text),
+            Error::Netlink(_) | Error::Nftables(_) | Error::Iptables(_) => {
+                return Self::new(Code::Kernel, text);
+            }
+        };
+        Self::new(code, text).details(cure)
     }
 }

@@ -1,17 +1,18 @@
 //! Connection tracking: a UDP flow goes on where its first packet went, whatever the rules say meanwhile.
 //!
-//! ADD makes the kernel forget flows to the very port that were there before, so that a client that never stops sending
-//! reaches the container; DEL those that lead to the container. Other flows with the same port number, such as the
-//! host's own questions to name servers, stay. TCP needs none of this: its flows end by themselves.
+//! ADD removes earlier flows to the port, so that a client that never stops sending reaches the container; DEL removes
+//! those that lead to the container. Other flows with the same port number, such as the host's own queries to name
+//! servers, stay. TCP needs none of this: its flows end by themselves.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use cni::Protocol;
 use nftables::conntrack::{self, Filter};
 use nftables::{Family, Socket};
 
 use crate::error::Error;
-use crate::port::{Port, Protocol};
+use crate::port::Port;
 
 /// Forgets the flows to the host's side of these ports: where that is every address of the host, those of the port's
 /// number whose destination the kernel takes for its own, by an address of a link or by a route.

@@ -11,8 +11,8 @@
 //! One start of `iptables-restore` a family makes them, all or nothing. Of several rules for one port the first counts, so
 //! an ADD that finds another container's before its own has lost, and removes its own. As with the reference, a container
 //! has one chain a network, whatever its interfaces there, and DEL removes it whole; `hostPort: 0` and `[::1]` are not
-//! offered. Where the kernel has `nf_tables` as well, 127.0.0.1 comes by its stand-in (`nftables::localhost`), which that table masquerades;
-//! else by `route_localnet`, as with the reference.
+//! offered. Where the kernel has `nf_tables` as well, 127.0.0.1 comes by its stand-in (`nftables::localhost`), which that table
+//! masquerades; else by `route_localnet`, as with the reference.
 
 pub(crate) mod add;
 pub(crate) mod backend;

@@ -9,7 +9,7 @@
 //! - A port on one host address is looked up before the same port on all of them, and both may be published.
 //! - 127.0.0.1 leads to published ports without `route_localnet`, so that nothing is open to neighbours whatever becomes of
 //!   the rules (`nftables::localhost`). What a version before this one switched on goes off with the last container that needs it.
-//! - A container's port that several of its networks publish is served by one of them; the others keep it to spare, and
+//! - A container's port that several of its networks publish is served by one of them; the others have it on standby, and
 //!   when the one goes, the next takes over in the same transaction (`nftables::standby`).
 //! - The container sees a client's own address, also that of the host where it comes by one of the host's addresses.
 //!   Localhost and the container's own network are masqueraded; what others have translated, such as kube-proxy, is not.
@@ -39,11 +39,11 @@ mod removal;
 
 use ::nftables::Socket;
 use cni::schema::{self, Described};
-use cni::{AddResult, Code, Plugin, Request, Target};
+use cni::{AddResult, Code, Plugin, Request, Target, trace};
 
 pub use error::Error;
 pub use nftables::published::{Published, published};
-pub use port::{Port, Protocol};
+pub use port::Port;
 
 use backend::{Backend, Wanted};
 use conf::Conf;
@@ -64,9 +64,9 @@ impl Plugin for HostPort {
         let conf = Conf::new(request)?;
         let result = request.conf.require_prev_result()?;
         if conf.mappings.is_empty() {
-            clear_address(result, target)?;
-        } else {
-            add(conf, result, target)?;
+            clear_addresses(result, target)?;
+        } else if let Some((mut backend, wanted)) = wanted(conf, result, target)? {
+            add(&mut *backend, &wanted)?;
         }
         Ok(result.clone())
     }
@@ -81,19 +81,10 @@ impl Plugin for HostPort {
     fn check(request: &Request, target: &Target) -> Result<(), cni::Error> {
         let conf = Conf::new(request)?;
         let result = request.conf.require_prev_result()?;
-        if conf.mappings.is_empty() {
-            return Ok(());
+        match wanted(conf, result, target)? {
+            Some((mut backend, wanted)) => Ok(backend.check(&wanted)?),
+            None => Ok(()),
         }
-        let check = || -> Result<(), Error> {
-            let addresses = plan::addresses(result, target.ifname().as_str());
-            if plan::ports(&conf.mappings, &addresses)?.is_empty() {
-                return Ok(());
-            }
-            let mut backend = choose(&conf)?;
-            let container = Container::find(&conf, result, target.ifname(), backend.rules().is_some())?;
-            backend.check(Wanted { attachment: &target.attachment, conf, container })
-        };
-        check().map_err(Into::into)
     }
 
     fn gc(request: &Request) -> Result<(), cni::Error> {
@@ -129,18 +120,39 @@ impl Described for HostPort {
 
 /// The backend asked for; failing that nftables, where the kernel has it.
 fn choose(conf: &Conf) -> Result<Box<dyn Backend>, Error> {
-    Ok(match conf.backend {
-        Some(conf::Backend::Nftables) => Box::new(Nftables::new(Socket::open()?)),
-        Some(conf::Backend::Iptables) => Box::new(Iptables(Socket::open_if_supported()?)),
-        None => match Socket::open_if_supported()? {
-            Some(rules) => Box::new(Nftables::new(rules)),
-            None => Box::new(Iptables(None)),
-        },
+    let chosen = |is: &str, why: &str| trace::decided("backend", &[("is", &is), ("why", &why)]);
+    Ok(match (conf.backend, Socket::open_if_supported()?) {
+        (Some(conf::Backend::Iptables), rules) => {
+            chosen("iptables", "asked for");
+            Box::new(Iptables(rules))
+        }
+        (None, None) => {
+            chosen("iptables", "the kernel has no nf_tables");
+            Box::new(Iptables(None))
+        }
+        (asked, rules) => {
+            chosen("nftables", if asked.is_some() { "asked for" } else { "the kernel has nf_tables" });
+            Box::new(Nftables::new(rules.map_or_else(Socket::open, Ok)?))
+        }
     })
 }
 
+type Publication<'a> = (Box<dyn Backend>, Wanted<'a>);
+
+/// What is to be published, and the backend for it; `None` where no mapping leads to the container.
+fn wanted<'a>(conf: Conf, result: &AddResult, target: &'a Target) -> Result<Option<Publication<'a>>, Error> {
+    let addresses = plan::addresses(result, target.ifname().as_str());
+    if plan::ports(&conf.mappings, &addresses)?.is_empty() {
+        return Ok(None);
+    }
+    let mut backend = choose(&conf)?;
+    let has_nftables = backend.rules().is_some();
+    let container = Container::find(&conf, result, target.ifname(), addresses, has_nftables)?;
+    Ok(Some((backend, Wanted { attachment: &target.attachment, conf, container })))
+}
+
 /// A container without ports gets none by an address that another one had.
-fn clear_address(result: &AddResult, target: &Target) -> Result<(), Error> {
+fn clear_addresses(result: &AddResult, target: &Target) -> Result<(), Error> {
     let addresses = plan::addresses(result, target.ifname().as_str());
     match Socket::open_if_supported()? {
         Some(mut rules) if !addresses.is_empty() => {
@@ -150,36 +162,30 @@ fn clear_address(result: &AddResult, target: &Target) -> Result<(), Error> {
     }
 }
 
-fn add(conf: Conf, result: &AddResult, target: &Target) -> Result<(), cni::Error> {
-    let attachment = &target.attachment;
-    let addresses = plan::addresses(result, target.ifname().as_str());
-    if plan::ports(&conf.mappings, &addresses)?.is_empty() {
-        return Ok(());
-    }
-    let mut backend = choose(&conf)?;
-    let container = Container::find(&conf, result, target.ifname(), backend.rules().is_some())?;
-    let wanted = Wanted { attachment, conf, container };
-    let others = backend.others(&wanted)?;
+fn add(backend: &mut dyn Backend, wanted: &Wanted) -> Result<(), cni::Error> {
+    let others = backend.others(wanted)?;
     // A repeated ADD, and the first one was made with the other backend: its rules stay where they work.
     if !others.is_empty()
-        && !backend.has_ports(&wanted)?
-        && other_backend::check(backend.rules(), &others, &wanted).is_ok()
+        && !backend.has_ports(wanted)?
+        && other_backend::check(backend.rules(), &others, wanted).is_ok()
     {
+        trace::decided("others", &[("are", &format!("{others:?}")), ("is", &"kept: the ports work")]);
         return Ok(());
     }
-    let known = backend.known(&wanted)?;
-    let published = backend
-        .publish(&wanted, known)
-        .and_then(|()| other_backend::remove(backend.rules(), &others, &wanted))
-        .and_then(|()| match backend.rules() {
+    let known = backend.known(wanted)?;
+    let mut publish = || {
+        backend.publish(wanted, &known)?;
+        other_backend::remove(backend.rules(), &others, wanted)?;
+        match backend.rules() {
             // The other backend's chains may have been the last that needed route_localnet.
             Some(rules) if !others.is_empty() => {
                 route_localnet::close_left_on(rules, &mut netlink::Socket::open()?, &wanted.container)
             }
             _ => Ok(()),
-        });
-    published.map_err(|error| {
-        removal::everything(backend.rules(), attachment, true)
+        }
+    };
+    publish().map_err(|error: Error| {
+        removal::everything(backend.rules(), wanted.attachment, true)
             .into_iter()
             .fold(cni::Error::from(error), |error, further| error.undo_failed(&further.into()))
     })

@@ -1,19 +1,19 @@
 //! Whether a process of the host has a port, and by which address.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
+use cni::Protocol;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, bind, setsockopt, socket,
-    sockopt,
+    AddressFamily, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, setsockopt, socket, sockopt,
 };
 
 use crate::conf::Conf;
 use crate::error::Error;
-use crate::port::{Port, Protocol};
+use crate::port::Port;
 
 /// With `checkHostListeners`, fails where a process of the host has one of the ports.
 pub(crate) fn refuse<'a>(conf: &Conf, mut ports: impl Iterator<Item = &'a Port>) -> Result<(), Error> {
@@ -23,10 +23,9 @@ pub(crate) fn refuse<'a>(conf: &Conf, mut ports: impl Iterator<Item = &'a Port>)
     }
 }
 
-/// Whether a process of the host has the port: then it cannot be bound. Not so for an address that the host does not
-/// have.
+/// Whether a process of the host has the port: then it cannot be bound. False for an address that the host does not have.
 pub(crate) fn is_bound(port: &Port) -> bool {
-    // Asking for a socket of SCTP makes the kernel load it.
+    // To open a socket of SCTP makes the kernel load its module.
     if port.protocol == Protocol::Sctp && !Path::new("/proc/self/net/sctp").exists() {
         return false;
     }
@@ -39,31 +38,23 @@ fn try_bind(port: &Port) -> Result<(), Errno> {
         Protocol::Udp => (SockType::Datagram, SockProtocol::Udp),
         Protocol::Sctp => (SockType::Stream, SockProtocol::Sctp),
     };
-    let open = |family| socket(family, kind, SockFlag::SOCK_CLOEXEC, protocol);
-    match port.host_address() {
-        SocketAddr::V4(address) => {
-            let socket = open(AddressFamily::Inet)?;
-            reuse(&socket, port)?;
-            bind(socket.as_raw_fd(), &SockaddrIn::from(address))
-        }
-        SocketAddr::V6(address) => {
-            let socket = open(AddressFamily::Inet6)?;
-            reuse(&socket, port)?;
-            // A listener on an address of IPv4 does not conflict.
-            setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
-            bind(socket.as_raw_fd(), &SockaddrIn6::from(address))
-        }
+    let address = port.host_address();
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let socket = socket(family, kind, SockFlag::SOCK_CLOEXEC, protocol)?;
+    // Past connections in TIME_WAIT do not count. For UDP the option would hide a listener.
+    if port.protocol != Protocol::Udp {
+        setsockopt(&socket, sockopt::ReuseAddr, &true)?;
     }
+    // A listener on an address of IPv4 does not conflict.
+    if address.is_ipv6() {
+        setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
+    }
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(address))
 }
 
-/// Lets TCP bind past connections in `TIME_WAIT`. For UDP it would hide a listener.
-fn reuse(socket: &impl std::os::fd::AsFd, port: &Port) -> Result<(), Errno> {
-    if port.protocol == Protocol::Udp { Ok(()) } else { setsockopt(socket, sockopt::ReuseAddr, &true) }
-}
-
-/// The address by which a process of the host has the port; `None` where that cannot be found out. Reads a list that is
-/// as long as the host has sockets: for messages only.
-pub(crate) fn address(port: &Port) -> Option<SocketAddr> {
+/// The address by which a process of the host has the port; `None` where that cannot be found out. Reads a line for each socket
+/// of the host: for messages only.
+fn address(port: &Port) -> Option<SocketAddr> {
     let (name, state) = match port.protocol {
         // TCP_LISTEN; a socket of UDP that is not connected has TCP_CLOSE (include/net/tcp_states.h).
         Protocol::Tcp => ("tcp", "0A"),
@@ -71,16 +62,16 @@ pub(crate) fn address(port: &Port) -> Option<SocketAddr> {
         Protocol::Sctp => return None,
     };
     let wanted = port.host_address();
+    let is_alike = |found: &SocketAddr| {
+        let (found_ip, wanted_ip) = (found.ip(), wanted.ip());
+        found.port() == wanted.port()
+            && (found_ip == wanted_ip || found_ip.is_unspecified() || wanted_ip.is_unspecified())
+    };
     // A socket of IPv6 mostly takes IPv4 as well.
-    let files: &[&str] = if wanted.is_ipv4() { &["", "6"] } else { &["6"] };
-    let read =
-        |family: &&str| fs::read_to_string(format!("/proc/self/net/{name}{family}")).unwrap_or_default();
-    let texts: Vec<String> = files.iter().map(read).collect();
-    let listeners = texts.iter().flat_map(|text| text.lines()).filter_map(|line| listener(line, state));
-    listeners.into_iter().find(|found| {
-        let is_alike =
-            found.ip() == wanted.ip() || found.ip().is_unspecified() || wanted.ip().is_unspecified();
-        found.port() == wanted.port() && is_alike
+    let families: &[&str] = if wanted.is_ipv4() { &["", "6"] } else { &["6"] };
+    families.iter().find_map(|family| {
+        let text = fs::read_to_string(format!("/proc/self/net/{name}{family}")).ok()?;
+        text.lines().filter_map(|line| listener(line, state)).find(is_alike)
     })
 }
 
@@ -95,14 +86,11 @@ fn listener(line: &str, wanted: &str) -> Option<SocketAddr> {
     let word =
         |at: usize| Some(u32::from_str_radix(address.get(at * 8..at * 8 + 8)?, 16).ok()?.to_ne_bytes());
     if address.len() == 8 {
-        return Some(SocketAddrV4::new(Ipv4Addr::from(word(0)?), port).into());
+        return Some(SocketAddr::from((Ipv4Addr::from(word(0)?), port)));
     }
     let bytes = [word(0)?, word(1)?, word(2)?, word(3)?].concat();
     let address = Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?);
-    Some(match IpAddr::V6(address).to_canonical() {
-        IpAddr::V4(v4) => SocketAddrV4::new(v4, port).into(),
-        IpAddr::V6(v6) => SocketAddrV6::new(v6, port, 0, 0).into(),
-    })
+    Some(SocketAddr::new(address.to_canonical(), port))
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The nftables backend: one table, whose rules are a handful whatever the number of ports.
 //!
-//! `table` shows it. `plan` says what an attachment is to have there, `add` puts that in by one transaction, `conflict` says what
-//! keeps it out, `removal` takes it away by the attachment's `owner_record`, and `check` compares.
+//! `table` shows it, `skeleton` makes what does not depend on attachments. `plan` says what an attachment is to have there, `add`
+//! puts that in by one transaction, `conflict` finds what is in the way, `removal` removes it by the attachment's
+//! `owner_record`, and `check` compares.
 
 pub(crate) mod add;
 pub(crate) mod backend;
@@ -19,6 +20,6 @@ pub(crate) mod plan;
 pub(crate) mod published;
 pub(crate) mod removal;
 pub(crate) mod route_localnet;
-pub(crate) mod rules;
+pub(crate) mod skeleton;
 mod standby;
 pub(crate) mod table;

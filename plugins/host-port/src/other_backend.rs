@@ -1,88 +1,77 @@
 //! What an attachment has published by another backend than the one that is in use now: by chains of iptables, of this
 //! program or of the reference, in either variant, or in the reference's tables of nftables. A node that was moved under
-//! running containers has these until each of them ends; they serve as well as our own.
+//! running containers has these until each of them ends. They work as well as our own.
 
-use cni::{Attachment, reference as names};
-use iptables::{Iptables, Variant};
+use cni::reference as names;
+use iptables::{Family, Iptables, Variant};
 use nftables::{Chain, Socket, Table};
 
-use crate::backend::{Place, Wanted};
-use crate::container::Container;
+use crate::backend::{Other, Wanted};
 use crate::error::Error;
 use crate::iptables::names::TABLE;
 use crate::iptables::removal as chains;
 use crate::iptables::{check as chains_check, taken};
-use crate::nftables::check::localhost_of_chains;
-use crate::port::Port;
+use crate::nftables::check::localhost_by_iptables;
 use crate::reference_tables;
 
-/// The places where an attachment has ports on a container's addresses; `framed` are the tables of nftables that have
-/// chains of that kind at all. Where there are none, that takes one question a family; a program is started only where the
-/// legacy variant has rules.
-pub(crate) fn places(
+/// The backends by which an attachment has ports on its container's addresses, the table excepted; `nat_tables` are the tables of
+/// nftables that have chains of iptables at all. Where there are none, that takes one question a family; a program is started
+/// only where the legacy variant has rules.
+pub(crate) fn find(
     rules: Option<&mut Socket>,
-    framed: &[Table],
-    attachment: &Attachment,
-    container: &Container,
-) -> Result<Vec<Place>, Error> {
-    let mut places = Vec::new();
-    let chain = names::chain("DN-", &attachment.network, &attachment.container_id);
+    nat_tables: &[Table],
+    wanted: &Wanted,
+) -> Result<Vec<Other>, Error> {
+    let mut others = Vec::new();
+    let chain = names::chain("DN-", &wanted.attachment.network, &wanted.attachment.container_id);
     if let Some(rules) = rules {
-        for table in framed {
+        for table in nat_tables {
             if rules.has_chain(&Chain::new(*table, &chain))? {
-                places.push(Place::Chains(Variant::Nft));
+                others.push(Other::Iptables(Variant::Nft));
                 break;
             }
         }
-        if reference_tables::has(rules, &attachment.container_id, &container.addresses)? {
-            places.push(Place::Tables);
+        if reference_tables::has(rules, wanted)? {
+            others.push(Other::ReferenceTables);
         }
     }
-    for program in programs(container)? {
-        if program.rules(TABLE, &chain)?.is_some() {
-            places.push(Place::Chains(Variant::Legacy));
+    for family in Family::ALL {
+        let is_of_family = |ip: &ipnetwork::IpNetwork| ip.is_ipv4() == (family == Family::V4);
+        if wanted.container.addresses.iter().any(is_of_family)
+            && let Some(program) = iptables::legacy_program(family, TABLE)?
+            && program.rules(TABLE, &chain)?.is_some()
+        {
+            others.push(Other::Iptables(Variant::Legacy));
             break;
         }
     }
-    Ok(places)
+    Ok(others)
 }
 
-/// The same for the backend of iptables, without the place where that keeps its own.
-pub(crate) fn others(
-    mut rules: Option<&mut Socket>,
-    attachment: &Attachment,
-    container: &Container,
-) -> Result<Vec<Place>, Error> {
-    let framed = match rules.as_deref_mut() {
-        Some(rules) => taken::framed(rules, &container.addresses)?,
+/// The same for the backend of iptables, without the variant that it uses itself.
+pub(crate) fn others(mut rules: Option<&mut Socket>, wanted: &Wanted) -> Result<Vec<Other>, Error> {
+    let nat_tables = match rules.as_deref_mut() {
+        Some(rules) => taken::nat_tables(rules, &wanted.container.addresses)?,
         None => Vec::new(),
     };
-    let mut places = places(rules, &framed, attachment, container)?;
-    if places.iter().any(|place| matches!(place, Place::Chains(_))) {
-        let chosen = Iptables::find(iptables::Family::V4)?.variant()?;
-        places.retain(|place| *place != Place::Chains(chosen));
+    let mut others = find(rules, &nat_tables, wanted)?;
+    if others.iter().any(|other| matches!(other, Other::Iptables(_))) {
+        let chosen = Iptables::find(Family::V4)?.variant()?;
+        others.retain(|other| *other != Other::Iptables(chosen));
     }
-    Ok(places)
+    Ok(others)
 }
 
-/// The programs of the legacy variant for the container's families.
-fn programs(container: &Container) -> Result<Vec<Iptables>, Error> {
-    let mut programs = Vec::new();
-    for family in iptables::Family::ALL {
-        let is_v4 = family == iptables::Family::V4;
-        if container.addresses.iter().any(|address| address.is_ipv4() == is_v4) {
-            programs.extend(iptables::legacy_program(family, TABLE)?);
-        }
-    }
-    Ok(programs)
-}
-
-/// Whether the ports work by one of these places; if not, what is missing there.
-pub(crate) fn check(mut rules: Option<&mut Socket>, places: &[Place], wanted: &Wanted) -> Result<(), Error> {
-    let ports = wanted.ports()?;
+/// Whether the ports work by one of these backends; if not, what is missing there.
+pub(crate) fn check(mut rules: Option<&mut Socket>, others: &[Other], wanted: &Wanted) -> Result<(), Error> {
     let mut outcome = Ok(());
-    for place in places {
-        outcome = check_at(rules.as_deref_mut(), *place, wanted, &ports);
+    for other in others {
+        outcome = match (other, rules.as_deref_mut()) {
+            (Other::Iptables(variant), _) => chains_check::check(wanted, Some(*variant)),
+            (Other::ReferenceTables, Some(rules)) => reference_tables::check(rules, wanted),
+            (Other::ReferenceTables, None) => Ok(()),
+        };
+        outcome = outcome.and_then(|()| localhost_by_iptables(rules.as_deref_mut(), wanted));
         if outcome.is_ok() {
             break;
         }
@@ -90,39 +79,14 @@ pub(crate) fn check(mut rules: Option<&mut Socket>, places: &[Place], wanted: &W
     outcome
 }
 
-fn check_at(
-    mut rules: Option<&mut Socket>,
-    place: Place,
-    wanted: &Wanted,
-    ports: &[Port],
-) -> Result<(), Error> {
-    let Wanted { attachment, conf, container } = wanted;
-    match (place, rules.as_deref_mut()) {
-        (Place::Chains(variant), _) => {
-            chains_check::check(attachment, conf, container, ports, Some(variant))?;
-        }
-        (Place::Tables, Some(rules)) => {
-            reference_tables::check(rules, &attachment.container_id, &container.addresses, ports, conf.snat)?;
-        }
-        (Place::Tables, None) => {}
-    }
-    localhost_of_chains(rules, attachment, conf, container)
-}
-
-/// Removes what an attachment has in these places.
-pub(crate) fn remove(
-    mut rules: Option<&mut Socket>,
-    places: &[Place],
-    Wanted { attachment, container, .. }: &Wanted,
-) -> Result<(), Error> {
-    for place in places {
-        match (place, rules.as_deref_mut()) {
-            (Place::Chains(Variant::Nft), Some(rules)) => chains::del(rules, attachment)?,
-            (Place::Chains(_), _) => chains::del_legacy(attachment)?,
-            (Place::Tables, Some(rules)) => {
-                reference_tables::del_of(rules, &attachment.container_id, &container.addresses)?;
-            }
-            (Place::Tables, None) => {}
+/// Removes what an attachment has by these backends.
+pub(crate) fn remove(mut rules: Option<&mut Socket>, others: &[Other], wanted: &Wanted) -> Result<(), Error> {
+    for other in others {
+        match (other, rules.as_deref_mut()) {
+            (Other::Iptables(Variant::Nft), Some(rules)) => chains::del(rules, wanted.attachment)?,
+            (Other::Iptables(_), _) => chains::del_legacy(wanted.attachment)?,
+            (Other::ReferenceTables, Some(rules)) => reference_tables::del_of(rules, wanted)?,
+            (Other::ReferenceTables, None) => {}
         }
     }
     Ok(())

@@ -28,8 +28,8 @@ pub(crate) fn needs_localhost(conf: &Conf, addresses: &[IpNetwork], is_ipv4: boo
     conf.snat && has_address && conf.mappings.iter().any(reaches_it)
 }
 
-/// The interface of the host that goes when the container goes, as the previous result tells it: the last one named
-/// before the container's, which behind a bridge is the veth.
+/// The interface of the host that goes when the container goes, by the previous result: the last one before the
+/// container's, which on a bridge is the veth.
 pub(crate) fn host_interface<'a>(result: &'a AddResult, ifname: &str) -> Option<&'a str> {
     let interfaces = &result.interfaces;
     let container =
@@ -38,11 +38,6 @@ pub(crate) fn host_interface<'a>(result: &'a AddResult, ifname: &str) -> Option<
         .iter()
         .rfind(|interface| interface.sandbox.is_empty())
         .map(|interface| interface.name.as_str())
-}
-
-/// The ports that mappings with a host port each publish.
-pub(crate) fn published(mappings: &[Mapping], addresses: &[IpNetwork]) -> Result<Vec<Port>, Error> {
-    Ok(ports(mappings, addresses)?.into_iter().map(|(_, port)| port).collect())
 }
 
 /// The ports of each family that a mapping reaches. One on a host address of a family that the container lacks publishes
@@ -61,20 +56,18 @@ pub(crate) fn ports(mappings: &[Mapping], addresses: &[IpNetwork]) -> Result<Vec
                 protocol: mapping.protocol,
                 container: SocketAddr::new(address, mapping.container_port),
             };
-            // Which port any is, is not known yet.
+            // A port that is still to be chosen conflicts with none.
             if let Some(number) = mapping.host_port {
                 let key = (address.is_ipv4(), port.host_ip, number, port.protocol);
                 let (first, to) = *seen.entry(key).or_insert((at, port.container));
                 if to != port.container {
-                    return Err(Error::Config {
-                        problem: format!(
-                            "runtimeConfig.portMappings[{}] and [{}] both publish {port}",
-                            mappings[first].index, mapping.index
-                        ),
-                        cure: "publish another host port, or on another hostIP",
-                    });
+                    let problem = format!(
+                        "runtimeConfig.portMappings[{}] and [{}] both publish {port}",
+                        mappings[first].index, mapping.index
+                    );
+                    return Err(Error::Config(problem, "publish another host port, or on another hostIP"));
                 }
-                // What says the same again.
+                // The same mapping again.
                 if first != at {
                     continue;
                 }

@@ -3,52 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// A transport protocol that has ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
-    /// `IPPROTO_TCP`.
-    Tcp,
-    /// `IPPROTO_UDP`.
-    Udp,
-    /// `IPPROTO_SCTP`.
-    Sctp,
-}
-
-impl Protocol {
-    pub(crate) const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
-
-    /// Reads a name in any case; `None` for any other protocol.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|protocol| protocol.name().eq_ignore_ascii_case(text))
-    }
-
-    /// The lower-case name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Sctp => "sctp",
-        }
-    }
-
-    /// The protocol's number in the IP header (`IPPROTO_*`).
-    #[must_use]
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::Tcp => 6,
-            Self::Udp => 17,
-            Self::Sctp => 132,
-        }
-    }
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+use cni::{Protocol, trace};
 
 /// A port of the host that leads to a port of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +19,12 @@ pub struct Port {
 }
 
 impl Port {
+    /// Says that the port was published.
+    pub(crate) fn trace(&self) {
+        let container = format!("{}/{}", self.container.port(), self.protocol);
+        trace::decided("port", &[("container", &container), ("host", &self.host_address())]);
+    }
+
     /// The address to bind on the host for the same port.
     pub(crate) fn host_address(&self) -> SocketAddr {
         let any = if self.container.is_ipv4() {
@@ -85,13 +46,6 @@ impl fmt::Display for Port {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn protocols_are_read_in_any_case() {
-        assert_eq!(Protocol::parse("TCP"), Some(Protocol::Tcp));
-        assert_eq!(Protocol::parse("icmp"), None);
-        assert_eq!(Protocol::parse(""), None);
-    }
 
     #[test]
     fn a_port_reads_as_docker_writes_it() {

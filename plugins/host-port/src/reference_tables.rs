@@ -18,7 +18,8 @@ use ipnetwork::IpNetwork;
 use nftables::ledger::{self, Change, Removal};
 use nftables::{Chain, Clause, Family, Rule, Selector, Socket, Table, key};
 
-use crate::error::Error;
+use crate::backend::Wanted;
+use crate::error::{Error, differs};
 use crate::port::Port;
 use crate::port_match::{is_for, is_on_address};
 
@@ -31,13 +32,11 @@ const ALL_PORTS: &str = "hostports_all";
 
 /// Whether a container has a port in these tables on any of its addresses. Costs a question a family where there is no
 /// such table.
-pub(crate) fn has(
-    rules: &mut Socket,
-    container_id: &ContainerId,
-    addresses: &[IpNetwork],
-) -> Result<bool, Error> {
-    for address in addresses {
-        if rules.has_table(&table(address.ip()))? && !own(rules, container_id, address.ip())?.is_empty() {
+pub(crate) fn has(rules: &mut Socket, wanted: &Wanted) -> Result<bool, Error> {
+    for address in wanted.container.addresses.iter().map(IpNetwork::ip) {
+        if rules.has_table(&table(address))?
+            && !own(rules, &wanted.attachment.container_id, address)?.is_empty()
+        {
             return Ok(true);
         }
     }
@@ -54,22 +53,18 @@ pub(crate) fn has_ports(rules: &mut Socket) -> Result<bool, Error> {
     Ok(false)
 }
 
-/// Names what is missing for these ports.
-pub(crate) fn check(
-    rules: &mut Socket,
-    container_id: &ContainerId,
-    addresses: &[IpNetwork],
-    ports: &[Port],
-    snat: bool,
-) -> Result<(), Error> {
-    for address in addresses.iter().map(IpNetwork::ip) {
+/// Names what is missing for the ports.
+pub(crate) fn check(rules: &mut Socket, wanted: &Wanted) -> Result<(), Error> {
+    let Wanted { attachment, conf, container } = wanted;
+    let all = wanted.ports()?;
+    for address in container.addresses.iter().map(IpNetwork::ip) {
         let table = table(address);
-        let ports: Vec<&Port> = ports.iter().filter(|port| port.container.ip() == address).collect();
-        if ports.is_empty() {
+        let mut ports = all.iter().filter(|port| port.container.ip() == address).peekable();
+        if ports.peek().is_none() {
             continue;
         }
-        let leading = own(rules, container_id, address)?;
-        if let Some(port) = ports.iter().find(|port| !leading.iter().any(|rule| leads(rule, port))) {
+        let leading = own(rules, &attachment.container_id, address)?;
+        if let Some(port) = ports.find(|port| !leading.iter().any(|rule| leads(rule, port))) {
             return differs(format!(
                 "table {table} has no rule that leads port {port} to {}",
                 port.container
@@ -82,17 +77,13 @@ pub(crate) fn check(
         }
         let localhost = address.is_ipv4().then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let masquerading = rules.rules(&Chain::new(table, MASQUERADING))?;
-        for from in [address].into_iter().chain(localhost).filter(|_| snat) {
+        for from in [address].into_iter().chain(localhost).filter(|_| conf.snat) {
             if !masquerading.iter().any(|rule| masquerades(rule, from, address)) {
                 return differs(format!("table {table} does not masquerade {from} on its way to {address}"));
             }
         }
     }
     Ok(())
-}
-
-fn differs(text: String) -> Result<(), Error> {
-    Err(Error::Differs(text))
 }
 
 fn table(address: IpAddr) -> Table<'static> {
@@ -154,12 +145,8 @@ pub(crate) fn del(rules: &mut Socket, container_id: &ContainerId) -> Result<(), 
 }
 
 /// Removes the rules of a container for one network's addresses alone.
-pub(crate) fn del_of(
-    rules: &mut Socket,
-    container_id: &ContainerId,
-    addresses: &[IpNetwork],
-) -> Result<(), Error> {
-    for address in addresses.iter().map(IpNetwork::ip) {
+pub(crate) fn del_of(rules: &mut Socket, wanted: &Wanted) -> Result<(), Error> {
+    for address in wanted.container.addresses.iter().map(IpNetwork::ip) {
         let bytes = key::encode(&[address.into()]);
         let is_for = |rule: &Rule| {
             rule.clauses.iter().any(|clause| match clause {
@@ -170,7 +157,7 @@ pub(crate) fn del_of(
                 _ => false,
             })
         };
-        del_in(rules, table(address), container_id, is_for)?;
+        del_in(rules, table(address), &wanted.attachment.container_id, is_for)?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::nftables::removal as table;
 use crate::{iptables, reference_tables};
 
-/// Whether the runtime tells of ports. A configuration that cannot be read keeps no DEL from anything.
+/// Whether the configuration asks for ports. One that cannot be read does not stop a DEL.
 pub(crate) fn are_ports_asked_for(conf: &Conf) -> bool {
     let runtime = case_blind::get(conf.raw(), "runtimeConfig").and_then(Value::as_object);
     let mappings = runtime.and_then(|runtime| case_blind::get(runtime, "portMappings"));

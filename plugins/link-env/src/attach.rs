@@ -1,16 +1,15 @@
 //! ADD: a container joins a network. Everything is decided first, on values; then it is written, and undone where that fails.
 
-use std::path::Path;
 use std::time::SystemTime;
 
-use cni::{Request, Target};
-use registry::{Folder, Locked, Member, Network, short_id};
+use cni::{Request, Target, trace};
+use registry::{Folder, Link, Locked, Member, Network, short_id};
 
 use crate::chosen;
 use crate::conf::Conf;
 use crate::delivery::Delivery;
 use crate::detach;
-use crate::endpoint::{self, Endpoint};
+use crate::endpoint;
 use crate::env;
 use crate::error::Error;
 use crate::files;
@@ -25,25 +24,34 @@ pub(crate) fn add(request: &Request, target: &Target) -> Result<(), Error> {
     let result = request.conf.require_prev_result()?;
     let addresses = endpoint::addresses(result, ifname);
     if addresses.is_empty() {
-        return Err(Error::Config {
-            problem: format!("prevResult has no address for interface {ifname}"),
-            cure: "names need addresses: give the network an \"ipam\"",
-        });
+        return Err(Error::config(
+            format!("prevResult has no address for interface {ifname}"),
+            "names need addresses: give the network an \"ipam\"",
+        ));
     }
     let conf = Conf::new(&request.conf, &target.args)?;
-    let mut endpoint = Endpoint::new(&conf, container_id, ifname, addresses)?;
-    endpoint.member.netns = Some(target.netns()?.to_owned());
-    endpoint.member.joined = now();
-    chosen::note(&target.attachment, &mut endpoint.member.published)?;
+    let mut member = endpoint::member(&conf, container_id, ifname, addresses)?;
+    member.netns = Some(target.netns()?.to_owned());
+    member.joined = now();
+    chosen::note(&target.attachment, &mut member.published)?;
 
     let delivery = Delivery::new(&request.conf)?;
     let locked = lock(&delivery)?;
-    let before = locked.around(request.conf.network.as_str(), &[container_id], Some(&endpoint.member))?;
-    endpoint.member.bridge = firewall::bridge(result, &endpoint.member, &before)?;
-    let joining = join(before, endpoint, |netns| !netns.exists())?;
+    trace::decided("locked", &[("what", &"registry")]);
+    let before = locked.around(request.conf.network.as_str(), &[container_id], Some(&member))?;
+    member.bridge = firewall::bridge(result, &member, &before)?;
+    let joining = join(before, member, conf.endpoint.name.is_empty())?;
     if !conf.wait_for_links {
         check_links(&locked, &joining)?;
     }
+    trace::decided(
+        "name",
+        &[
+            ("is", &joining.member.name),
+            ("stale", &joining.stale.len()),
+            ("renamed", &joining.renamed.as_ref().map_or("", |member| &member.container_id)),
+        ],
+    );
     let mut tries = TRIES;
     loop {
         match joining.write(&locked, &delivery) {
@@ -72,10 +80,10 @@ const TRIES: usize = 3;
 
 /// Takes the registry's lock. The first ADD after a boot removes what was delivered before it.
 fn lock(delivery: &Delivery) -> Result<Locked, Error> {
-    if let Some(locked) = delivery.registry().lock_existing()? {
+    if let Some(locked) = delivery.registry.lock_existing()? {
         return Ok(locked);
     }
-    let locked = delivery.registry().lock()?;
+    let locked = delivery.registry.lock()?;
     // What cannot be removed does not concern this container; GC reports it.
     let _ = delivery.sweep(Some(&locked));
     Ok(locked)
@@ -100,35 +108,27 @@ struct Joining {
     renamed: Option<Member>,
 }
 
-/// Decides what the network becomes. `is_gone` says whether a network namespace has been removed.
-fn join(before: Network, endpoint: Endpoint, is_gone: impl Fn(&Path) -> bool) -> Result<Joining, Error> {
-    let Endpoint { mut member, is_name_given } = endpoint;
-    let mut after = before.clone();
-    let mut stale = Vec::new();
-    after.members.retain(|other| {
-        if other.container_id == member.container_id {
-            return true;
-        }
-        // An address is assigned once on a network: a member that had this one has lost it.
-        let succeeded = other.addresses.iter().any(|address| member.addresses.contains(address));
-        let in_the_way = is_called_as(other, &member) && other.netns.as_deref().is_some_and(&is_gone);
-        if succeeded || in_the_way {
-            stale.push(other.clone());
-        }
-        !(succeeded || in_the_way)
-    });
+/// Decides what the network becomes. `is_name_given`: nobody chose the name, which is that of the pod or the short ID.
+fn join(before: Network, mut member: Member, is_name_given: bool) -> Result<Joining, Error> {
+    let is_other = |other: &Member| other.container_id != member.container_id;
+    let has_name =
+        |other: &Member| is_other(other) && other.tenant() == member.tenant() && other.name == member.name;
+    // An address is assigned once on a network: a member that had this one has lost it.
+    let has_address = |other: &Member| {
+        is_other(other) && other.addresses.iter().any(|address| member.addresses.contains(address))
+    };
+    let is_gone = |other: &Member| other.netns.as_deref().is_some_and(|netns| !netns.exists());
+    let (stale, members) = (before.members.iter().cloned())
+        .partition(|other| has_address(other) || has_name(other) && is_gone(other));
+    let mut after = Network { name: before.name.clone(), members, others: before.others.clone() };
     let mut renamed = None;
-    for holder in after.members.iter_mut().filter(|other| is_called_as(other, &member)) {
-        if holder.container_id == member.container_id {
-            continue;
-        }
+    for holder in after.members.iter_mut().filter(|other| has_name(other)) {
         // In a namespace the runtime gives each name once: the other member has chosen it, or is an earlier sandbox of the pod.
         if member.tenant().is_empty() || !is_name_given {
-            return Err(Error::NameTaken {
-                name: member.name,
-                network: after.name,
-                holder: holder.container_id.clone(),
-            });
+            return Err(Error::NameTaken(format!(
+                "name {:?} on network {} is in use by container {}",
+                member.name, before.name, holder.container_id
+            )));
         }
         renamed = Some(holder.clone());
         holder.name = short_id(&holder.container_id);
@@ -144,27 +144,19 @@ fn join(before: Network, endpoint: Endpoint, is_gone: impl Fn(&Path) -> bool) ->
     Ok(Joining { before, after, member, stale, renamed })
 }
 
-/// Whether another member has the name that one wants, within its tenant.
-fn is_called_as(other: &Member, member: &Member) -> bool {
-    other.tenant() == member.tenant() && other.name == member.name
-}
-
 /// Refuses links whose source is no member of the network, as Docker does.
 fn check_links(locked: &Locked, joining: &Joining) -> Result<(), Error> {
     let Joining { after, member, .. } = joining;
-    for link in &member.links {
-        match after.find(member, &link.source) {
-            Some(source) if source.container_id == member.container_id => {
-                return Err(Error::Config {
-                    problem: format!(
-                        "cannot link to itself: {} AS /{}/{}",
-                        link.source, member.name, link.alias
-                    ),
-                    cure: "link to another container",
-                });
+    for link @ Link { source, alias } in &member.links {
+        match after.find(member, source) {
+            Some(found) if found.container_id == member.container_id => {
+                return Err(Error::config(
+                    format!("cannot link to itself: {source} AS /{}/{alias}", member.name),
+                    "link to another container",
+                ));
             }
             Some(_) => {}
-            None => return Err(missing_source(locked, joining, &link.source, &link.alias)),
+            None => return Err(missing_source(locked, joining, link)?),
         }
     }
     Ok(())
@@ -172,28 +164,33 @@ fn check_links(locked: &Locked, joining: &Joining) -> Result<(), Error> {
 
 /// Why a source is not found: it is on another network, it does not run, or another namespace does not allow it. That error
 /// does not say whether the other namespace has such a member.
-fn missing_source(locked: &Locked, joining: &Joining, source: &str, alias: &str) -> Error {
-    let Joining { member, after, .. } = joining;
-    let (source_name, network) = (source.to_owned(), after.name.clone());
+fn missing_source(locked: &Locked, joining: &Joining, link: &Link) -> Result<Error, Error> {
+    let (Joining { member, after, .. }, Link { source, alias }) = (joining, link);
+    let (network, tenant) = (&after.name, member.tenant());
     if let Some((_, namespace)) = source.rsplit_once('.')
-        && !member.tenant().is_empty()
-        && namespace != member.tenant()
+        && !tenant.is_empty()
+        && namespace != tenant
     {
-        return Error::NotAllowed { source_name, network, namespace: member.tenant().to_owned() };
+        return Ok(Error::config(
+            format!(
+                "cannot link to {source}: nobody of that name on network {network} allows namespace {tenant}"
+            ),
+            format!(
+                "its pod has to run with the annotation link-env.cni/allow-from: \"{tenant}\", or set \"waitForLinks\": true"
+            ),
+        ));
     }
-    let networks = match locked.networks_with(member, source) {
-        Ok(networks) => networks,
-        Err(error) => return error.into(),
-    };
-    match networks.into_iter().find(|other| *other != network) {
-        Some(other) => Error::ElsewhereOnly { source_name, network, other },
-        None => Error::NotRunning {
-            source_name,
-            recipient: member.name.clone(),
-            alias: alias.to_owned(),
-            network,
-        },
-    }
+    let networks = locked.networks_with(member, source)?;
+    Ok(match networks.iter().find(|other| *other != network) {
+        Some(other) => Error::config(
+            format!("cannot link to {source}, as it does not belong to network {network}"),
+            format!("it is on network {other}: connect both to {network}"),
+        ),
+        None => Error::config(
+            format!("cannot link to a non running container: {source} AS /{}/{alias}", member.name),
+            format!("start it on network {network} first, or set \"waitForLinks\": true"),
+        ),
+    })
 }
 
 impl Joining {
@@ -224,8 +221,8 @@ impl Joining {
                 view.rewrite_hosts_of(container_id)?;
             }
             files::write_environment(&folder, &environment)?;
-            if delivery.is_writable() || !self.is_new() {
-                files::write_permission(&folder, delivery.is_writable())?;
+            if delivery.is_writable || !self.is_new() {
+                files::write_permission(&folder, delivery.is_writable)?;
             }
             if let Some(netns) = &self.member.netns {
                 // A pod's author may ask the runtime for any CDI device, and so for that of another namespace's pod.
@@ -242,7 +239,7 @@ impl Joining {
         };
         write().map_err(|failure| match self.undo(locked, delivery) {
             Ok(()) => failure,
-            Err(undo) => Error::Undo { failure: Box::new(failure), undo: Box::new(undo) },
+            Err(undo) => Error::Undo(Box::new(failure), Box::new(undo)),
         })
     }
 

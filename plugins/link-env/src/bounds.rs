@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use registry::{ExtraHost, PortRange};
+use cni::PortRange;
+use registry::ExtraHost;
 
 use crate::error::Error;
 
@@ -47,7 +48,15 @@ impl Bound {
         if found <= self.most {
             return Ok(());
         }
-        Err(Error::TooMuch { whose: whose.to_owned(), found, what: self.what, most: self.most })
+        Err(self.exceeded(whose, found))
+    }
+
+    pub(crate) fn exceeded(self, whose: &str, found: usize) -> Error {
+        let Self { what, most } = self;
+        Error::config(
+            format!("{whose}: {found} {what}, more than {most}"),
+            "a container has bounds, which README lists under Limits: say less there",
+        )
     }
 
     /// The items that fit, in their order, and the number of those that do not. `used` is taken already.

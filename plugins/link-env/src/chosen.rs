@@ -3,12 +3,10 @@
 
 use std::net::IpAddr;
 
-use cni::{Attachment, host_ports};
+use cni::{Attachment, PortMapping, Protocol, host_ports};
 use nftables::{Data, Family, Field, Ifname, Set, Socket, Table, Type, key};
-use registry::{Protocol, Published};
 
 use crate::error::Error;
-use crate::firewall::field;
 
 const TABLE: Table = Table::new(Family::Inet, host_ports::TABLE);
 const OWNERS: Set = Set::vmap(TABLE, host_ports::OWNERS, &[Type::Ifname]);
@@ -17,7 +15,7 @@ const OWNERS: Set = Set::vmap(TABLE, host_ports::OWNERS, &[Type::Ifname]);
 type HostPort = (Option<IpAddr>, Protocol, u16);
 
 /// Fills in the chosen ports. A mapping that the table does not have, as with iptables, keeps its 0.
-pub(crate) fn note(attachment: &Attachment, published: &mut [Published]) -> Result<(), Error> {
+pub(crate) fn note(attachment: &Attachment, published: &mut [PortMapping]) -> Result<(), Error> {
     if published.iter().all(|mapping| mapping.host_port != 0) {
         return Ok(());
     }
@@ -44,8 +42,8 @@ pub(crate) fn note(attachment: &Attachment, published: &mut [Published]) -> Resu
     Ok(())
 }
 
-fn host_port(mapping: &Published) -> HostPort {
-    let address = mapping.host_ip.parse().ok().filter(|address: &IpAddr| !address.is_unspecified());
+fn host_port(mapping: &PortMapping) -> HostPort {
+    let address = mapping.host_ip.filter(|address| !address.is_unspecified());
     (address, mapping.protocol, mapping.host_port)
 }
 
@@ -59,8 +57,11 @@ fn container_ports(socket: &mut Socket, (address, protocol, port): HostPort) -> 
         let data = [family, Type::InetService];
         let types = [family, Type::InetProto, Type::InetService];
         let (name, types) = if address.is_some() { (of_one, &types[..]) } else { (of_all, &types[1..]) };
-        let key: Vec<Field> =
-            address.map(Field::from).into_iter().chain([field(protocol), Field::Port(port)]).collect();
+        let key: Vec<Field> = address
+            .map(Field::from)
+            .into_iter()
+            .chain([Field::Proto(protocol.number()), Field::Port(port)])
+            .collect();
         let element = socket.get_element(&Set::map(TABLE, name, types, &data), &key)?;
         if let Some(Data::Value(value)) = element.and_then(|element| element.data)
             && let [_, Field::Port(port)] = key::decode(&data, &value)?[..]

@@ -9,6 +9,7 @@ mod layer;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use cni::PortMapping;
 use registry::{DEFAULT_STATE_DIR, Names};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -21,23 +22,6 @@ use crate::name;
 use annotation::{Annotation, PREFIX};
 pub(crate) use layer::Layer;
 
-/// One published port as runtimes pass it (CNI conventions, `portMappings`).
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct PortMapping {
-    /// Port of the host.
-    #[serde(default)]
-    pub(crate) host_port: u16,
-    /// Port of the container.
-    pub(crate) container_port: u16,
-    /// Protocol; tcp unless set.
-    #[serde(default)]
-    pub(crate) protocol: String,
-    /// Address of the host.
-    #[serde(rename = "hostIP", default)]
-    pub(crate) host_ip: String,
-}
-
 /// The configuration of an ADD.
 #[derive(Debug)]
 pub(crate) struct Conf {
@@ -48,20 +32,15 @@ pub(crate) struct Conf {
     /// The pod's annotation chose the name.
     pub(crate) is_name_annotated: bool,
     pub(crate) port_mappings: Vec<PortMapping>,
-    /// What the runtime calls the container: the name where no other is given.
-    pub(crate) pod: Pod,
+    /// What the runtime calls the container, in `CNI_ARGS`: the name where no other is given. podman passes a container's name
+    /// as that of a pod.
+    pub(crate) pod_name: Option<String>,
+    /// The pod's namespace, which is its tenant; empty where the caller knows no namespaces.
+    pub(crate) namespace: String,
     /// Annotations of the pod that its network does not list.
     pub(crate) ignored: Vec<String>,
     /// Whether an agent may offer the environment of the pod's containers.
     pub(crate) may_share_env: bool,
-}
-
-/// The pod as a runtime names it in `CNI_ARGS`. podman passes a container's name there.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Pod {
-    pub(crate) name: Option<String>,
-    /// Its tenant; empty where the caller knows no namespaces.
-    pub(crate) namespace: String,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -163,10 +142,8 @@ impl Conf {
             endpoint: strongest.or(arguments).or(of_plugin).or(keys.endpoint),
             is_name_annotated,
             port_mappings: keys.runtime_config.port_mappings,
-            pod: Pod {
-                name: args.get("K8S_POD_NAME").map(str::to_owned),
-                namespace: if keys.namespaces { namespace(args)? } else { String::new() },
-            },
+            pod_name: args.get("K8S_POD_NAME").map(str::to_owned),
+            namespace: if keys.namespaces { namespace(args)? } else { String::new() },
             ignored,
             may_share_env: keys.annotations.contains(&Annotation::ShareEnv),
         })
@@ -189,10 +166,10 @@ pub(crate) fn folder(conf: &cni::Conf, key: &str, default: Option<&str>) -> Resu
         None => Ok(default.map(PathBuf::from)),
         Some(Value::String(path)) if path.is_empty() => Ok(None),
         Some(Value::String(path)) if path.starts_with('/') => Ok(Some(path.into())),
-        Some(path) => Err(Error::Config {
-            problem: format!("{key} {path} is not an absolute path"),
-            cure: "write it from the root, such as /run/cleat",
-        }),
+        Some(path) => Err(Error::config(
+            format!("{key} {path} is not an absolute path"),
+            "write it from the root, such as /run/cleat",
+        )),
     }
 }
 
@@ -208,14 +185,14 @@ fn from_args(args: &cni::Args) -> Result<Layer, Error> {
     })
 }
 
-/// The pod's namespace, which is its tenant: an invalid one does not make the pod root's.
+/// The pod's namespace. An invalid one is refused: the pod must not become the node's own.
 fn namespace(args: &cni::Args) -> Result<String, Error> {
     let namespace = args.get("K8S_POD_NAMESPACE").unwrap_or_default();
     if !namespace.is_empty() && !name::is_label(namespace) {
-        return Err(Error::Config {
-            problem: format!("K8S_POD_NAMESPACE {namespace:?} is no namespace of Kubernetes"),
-            cure: "it is one DNS label; \"namespaces\": false in the network's configuration has it ignored",
-        });
+        return Err(Error::config(
+            format!("K8S_POD_NAMESPACE {namespace:?} is no namespace of Kubernetes"),
+            "it is one DNS label; \"namespaces\": false in the network's configuration has it ignored",
+        ));
     }
     Ok(namespace.to_owned())
 }
@@ -230,9 +207,11 @@ fn aliases(value: &Value, network: &str) -> Result<Vec<String>, Error> {
         Value::Array(names) => names.iter().map(|name| name.as_str().map(str::to_owned)).collect(),
         _ => None,
     }
-    .ok_or_else(|| Error::Config {
-        problem: format!("runtimeConfig.aliases is {value}"),
-        cure: "it is a list of names, or an object of network names with such lists",
+    .ok_or_else(|| {
+        Error::config(
+            format!("runtimeConfig.aliases is {value}"),
+            "it is a list of names, or an object of network names with such lists",
+        )
     })
 }
 
@@ -272,7 +251,7 @@ mod tests {
         assert_eq!(endpoint.expose, ["80", "81-82/udp"]);
         assert_eq!((endpoint.env["A"].as_str(), endpoint.env["B"].as_str()), ("1", "2=3"));
         assert_eq!(endpoint.links, ["db:webdb", "cache"]);
-        assert_eq!(conf.pod.name.as_deref(), Some("a"));
+        assert_eq!(conf.pod_name.as_deref(), Some("a"));
     }
 
     #[test]

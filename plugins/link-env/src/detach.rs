@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use cni::{Inhabited, Request, Target};
+use cni::{NamespacesWithProcesses, Request, Target};
 use registry::{Locked, Member, Network};
 
 use crate::delivery::Delivery;
@@ -17,13 +17,13 @@ use crate::view::View;
 
 /// Removes one attachment.
 pub(crate) fn del(request: &Request, target: &Target) -> Result<(), Error> {
-    let delivery = Delivery::for_removal(&request.conf);
+    let delivery = Delivery::for_removal(&request.conf)?;
     let (container_id, ifname) = (target.container_id().as_str(), target.ifname().as_str());
-    let Some(locked) = delivery.registry().lock_existing()? else {
+    let Some(locked) = delivery.registry.lock_existing()? else {
         return delivery.withdraw(None, container_id, target.netns.as_deref());
     };
     let before = locked.around(request.conf.network.as_str(), &[container_id], None)?;
-    if before.member(container_id, ifname).is_none() && before.members_of(container_id).next().is_none() {
+    if before.members_of(container_id).next().is_none() {
         // An ADD may have been killed after it made the container's folder, or a DEL after it removed the member.
         leave_network(&locked, &delivery, container_id, &before.name, target.netns.as_deref())?;
         return Ok(locked.forget(&before.name, container_id, ifname)?);
@@ -36,8 +36,8 @@ pub(crate) fn gc(request: &Request) -> Result<(), Error> {
     let Some(valid) = request.conf.valid_attachments()? else {
         return Ok(());
     };
-    let delivery = Delivery::for_removal(&request.conf);
-    let Some(locked) = delivery.registry().lock_existing()? else {
+    let delivery = Delivery::for_removal(&request.conf)?;
+    let Some(locked) = delivery.registry.lock_existing()? else {
         return delivery.sweep(None);
     };
     let before = locked.network(request.conf.network.as_str())?;
@@ -49,8 +49,8 @@ pub(crate) fn gc(request: &Request) -> Result<(), Error> {
     };
     // The list is that of one runtime, and another one may have containers on a network of this name: a member with a
     // process in its namespace stays.
-    let inhabited = Inhabited::read();
-    let lives = |member: &Member| member.netns.as_deref().is_some_and(|netns| inhabited.has(netns));
+    let found = NamespacesWithProcesses::read();
+    let lives = |member: &Member| member.netns.as_deref().is_some_and(|netns| found.has(netns));
     let left = leave(&locked, &delivery, &before, |member| {
         !is_valid(&member.container_id, Some(&member.ifname)) && !lives(member)
     });

@@ -2,70 +2,62 @@
 
 use std::net::IpAddr;
 
-use cni::AddResult;
-use registry::{EVERYBODY, ExtraHost, Link, Member, PortRange, Protocol, Published, short_id};
+use cni::{AddResult, PortError, PortRange};
+use registry::{EVERYBODY, ExtraHost, Link, Member, short_id};
 
-use crate::conf::{Conf, Layer, Pod, PortMapping};
+use crate::conf::{Conf, Layer};
 use crate::error::Error;
 use crate::name::{self, distinct};
 
-/// A member that has not joined yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Endpoint {
-    /// The member with the name that it asks for.
-    pub(crate) member: Member,
-    /// Nobody chose the name: it is the name of the pod, or the short ID.
-    pub(crate) is_name_given: bool,
-}
-
-impl Endpoint {
-    /// Validates what is said of a container's endpoint.
-    pub(crate) fn new(
-        conf: &Conf,
-        container_id: &str,
-        ifname: &str,
-        addresses: Vec<IpAddr>,
-    ) -> Result<Self, Error> {
-        let said = &conf.endpoint;
-        let short = short_id(container_id);
-        // A dot in the name of a namespace's member would make it the name of another namespace.
-        let is_pods = !conf.pod.namespace.is_empty();
-        let check = if is_pods { name::check_label } else { name::check };
-        let is_name_given = said.name.is_empty();
-        let name = if is_name_given {
-            of_pod(&conf.pod).unwrap_or_else(|| short.clone())
-        } else {
-            check("name", &said.name)?;
-            said.name.clone()
+/// Validates what is said of a container's endpoint. Returns the member that it asks to be.
+pub(crate) fn member(
+    conf: &Conf,
+    container_id: &str,
+    ifname: &str,
+    addresses: Vec<IpAddr>,
+) -> Result<Member, Error> {
+    let said = &conf.endpoint;
+    let short = short_id(container_id);
+    // A dot in the name of a namespace's member would make it the name of another namespace.
+    let check = if conf.namespace.is_empty() { name::check } else { name::check_label };
+    let name = if said.name.is_empty() {
+        of_pod(conf).unwrap_or_else(|| short.clone())
+    } else {
+        check("name", &said.name)?;
+        said.name.clone()
+    };
+    let (hostname, domain) = host_name(said, &short)?;
+    said.aliases.iter().try_for_each(|alias| check("alias", alias))?;
+    let mut aliases = distinct(said.aliases.clone());
+    aliases.retain(|alias| *alias != name);
+    said.env.iter().try_for_each(|(key, value)| name::check_variable(key, value))?;
+    let expose = said.expose.iter().map(|text| port(text));
+    for mapping in &conf.port_mappings {
+        let refused = |error| {
+            Error::config(format!("runtimeConfig.portMappings: {error}"), "container ports are 1 to 65535")
         };
-        let (hostname, domain) = host_name(said, &short)?;
-        said.aliases.iter().try_for_each(|alias| check("alias", alias))?;
-        let mut aliases = distinct(said.aliases.clone());
-        aliases.retain(|alias| *alias != name);
-        said.env.iter().try_for_each(|(key, value)| name::check_variable(key, value))?;
-        let expose = said.expose.iter().map(|text| port(text));
-        let member = Member {
-            container_id: container_id.to_owned(),
-            ifname: ifname.to_owned(),
-            namespace: Some(conf.pod.namespace.clone()),
-            is_name_chosen: conf.is_name_annotated,
-            keeps_env: !conf.may_share_env,
-            allow_from: allowed(&said.allow_from)?,
-            expose: PortRange::union(expose.collect::<Result<Vec<_>, _>>()?),
-            published: conf.port_mappings.iter().map(published).collect::<Result<_, _>>()?,
-            links: links(&said.links)?,
-            extra_hosts: said.extra_hosts.iter().map(|text| extra_host(text)).collect::<Result<_, _>>()?,
-            names: conf.names,
-            name,
-            hostname,
-            domain,
-            aliases,
-            addresses,
-            env: said.env.clone(),
-            ..Member::default()
-        };
-        Ok(Self { member, is_name_given })
+        PortRange::single(mapping.container_port, mapping.protocol).map_err(refused)?;
     }
+    Ok(Member {
+        container_id: container_id.to_owned(),
+        ifname: ifname.to_owned(),
+        namespace: Some(conf.namespace.clone()),
+        is_name_chosen: conf.is_name_annotated,
+        keeps_env: !conf.may_share_env,
+        allow_from: allowed(&said.allow_from)?,
+        expose: PortRange::union(expose.collect::<Result<Vec<_>, _>>()?),
+        published: conf.port_mappings.clone(),
+        links: links(&said.links)?,
+        extra_hosts: said.extra_hosts.iter().map(|text| extra_host(text)).collect::<Result<_, _>>()?,
+        names: conf.names,
+        name,
+        hostname,
+        domain,
+        aliases,
+        addresses,
+        env: said.env.clone(),
+        ..Member::default()
+    })
 }
 
 /// The addresses of a container's interface. Where a result gives it none, those that it gives to no interface inside a
@@ -83,19 +75,19 @@ pub(crate) fn addresses(result: &AddResult, ifname: &str) -> Vec<IpAddr> {
 
 /// The pod's name, where it can stand in a hosts file: nobody chose it for that. A pod of Kubernetes is called
 /// `name.namespace`, so that its name must have no dot.
-fn of_pod(pod: &Pod) -> Option<String> {
-    let fits = if pod.namespace.is_empty() { name::is_valid } else { name::is_single };
-    pod.name.clone().filter(|name| fits(name))
+fn of_pod(conf: &Conf) -> Option<String> {
+    let fits = if conf.namespace.is_empty() { name::is_valid } else { name::is_single };
+    conf.pod_name.clone().filter(|name| fits(name))
 }
 
 /// The namespaces that may know the member, each once.
 fn allowed(namespaces: &[String]) -> Result<Vec<String>, Error> {
     match namespaces.iter().find(|text| *text != EVERYBODY && !name::is_label(text)) {
         None => Ok(distinct(namespaces.to_vec())),
-        Some(text) => Err(Error::Config {
-            problem: format!("allow-from names {text:?}, which is no namespace"),
-            cure: "write namespaces separated by commas, or * for all of them",
-        }),
+        Some(text) => Err(Error::config(
+            format!("allow-from names {text:?}, which is no namespace"),
+            "write namespaces separated by commas, or * for all of them",
+        )),
     }
 }
 
@@ -115,28 +107,9 @@ fn host_name(said: &Layer, short: &str) -> Result<(String, String), Error> {
 }
 
 fn port(text: &str) -> Result<PortRange, Error> {
-    text.parse().map_err(|error: registry::Error| Error::Config {
-        problem: format!("expose: {error}"),
-        cure: "write 5432/tcp or 8000-8005/udp",
-    })
-}
-
-fn published(mapping: &PortMapping) -> Result<Published, Error> {
-    let refused = |error: registry::Error| Error::Config {
-        problem: format!("runtimeConfig.portMappings: {error}"),
-        cure: "container ports are 1 to 65535, of tcp, udp or sctp",
-    };
-    let protocol = match mapping.protocol.as_str() {
-        "" => Protocol::Tcp,
-        text => text.parse().map_err(refused)?,
-    };
-    PortRange::single(mapping.container_port, protocol).map_err(refused)?;
-    Ok(Published {
-        host_ip: mapping.host_ip.clone(),
-        host_port: mapping.host_port,
-        container_port: mapping.container_port,
-        protocol,
-    })
+    let refused =
+        |error: PortError| Error::config(format!("expose: {error}"), "write 5432/tcp or 8000-8005/udp");
+    text.parse().map_err(refused)
 }
 
 /// Reads `source[:alias]`, and the form in which Docker shows links, `/source:/recipient/alias`. A container's full ID is
@@ -156,13 +129,10 @@ fn links(texts: &[String]) -> Result<Vec<Link>, Error> {
         name::check("link alias", alias)?;
         match links.iter().find(|link| link.alias == alias) {
             Some(other) if other.source != source => {
-                return Err(Error::Config {
-                    problem: format!(
-                        "links to {} and to {source} have the same alias {alias:?}",
-                        other.source
-                    ),
-                    cure: "write each link as source:alias with an alias of its own",
-                });
+                return Err(Error::config(
+                    format!("links to {} and to {source} have the same alias {alias:?}", other.source),
+                    "write each link as source:alias with an alias of its own",
+                ));
             }
             Some(_) => {}
             None => links.push(Link { source: source.to_owned(), alias: alias.to_owned() }),
@@ -173,9 +143,11 @@ fn links(texts: &[String]) -> Result<Vec<Link>, Error> {
 
 /// Reads `name:address` or `name=address`, the address of IPv6 with or without brackets.
 fn extra_host(text: &str) -> Result<ExtraHost, Error> {
-    let refused = || Error::Config {
-        problem: format!("extra host {text:?} is not a name with an address"),
-        cure: "write it as name:192.0.2.1 or name:2001:db8::1",
+    let refused = || {
+        Error::config(
+            format!("extra host {text:?} is not a name with an address"),
+            "write it as name:192.0.2.1 or name:2001:db8::1",
+        )
     };
     let (name, address) = text.split_once([':', '=']).ok_or_else(refused)?;
     let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);

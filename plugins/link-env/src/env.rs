@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use registry::{Member, PortRange, qualify};
-use serde::{Serialize, Serializer};
+use cni::PortRange;
+use registry::{Member, qualify};
+use serde::Serializer;
 
 use crate::bounds::{self, GIVEN};
 use crate::error::Error;
@@ -19,7 +20,7 @@ const LEAST: usize = 80;
 /// Variables, each name once, in the order in which they arose.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Environment {
-    variables: Vec<(String, String)>,
+    pub(crate) variables: Vec<(String, String)>,
     /// Their size in a process's environment, in bytes.
     length: usize,
 }
@@ -38,34 +39,31 @@ pub(crate) fn of_container(
     own: &[Membership<'_>],
     must_fit: impl Fn(&Member, &Member) -> bool,
 ) -> Result<Gift, Error> {
-    let mut gift = Gift::default();
+    let mut links: Vec<(&Member, &str, &Member)> = Vec::new();
+    for Membership { block, member } in own {
+        let found =
+            member.links.iter().filter_map(|link| Some((&link.alias, block.find(member, &link.source)?)));
+        links.extend(found.map(|(alias, source)| (*member, alias.as_str(), source)));
+    }
+    let (mut room, mut made, mut gift) = (GIVEN.most, Vec::new(), Gift::default());
     // Those that must fit come first, whatever the order of the links.
-    let mut room = GIVEN.most;
-    let mut sources: Vec<(&Member, &str, &Member, Option<Environment>)> = Vec::new();
-    for membership in own {
-        let recipient = membership.member;
-        for link in &recipient.links {
-            let Some(source) = membership.block.find(recipient, &link.source) else { continue };
-            let mut made = None;
-            if must_fit(recipient, source) {
-                let environment = Environment::of_link(recipient, &link.alias, source, room)?;
-                room -= environment.length;
-                made = Some(environment);
+    for is_required in [true, false] {
+        for (place, (recipient, alias, source)) in links.iter().enumerate() {
+            if must_fit(recipient, source) != is_required {
+                continue;
             }
-            sources.push((recipient, &link.alias, source, made));
+            match Environment::of_link(recipient, alias, source, room) {
+                Ok(environment) => {
+                    room -= environment.length;
+                    made.push((place, environment.variables));
+                }
+                Err(error) if is_required => return Err(error),
+                Err(_) => gift.left_out.push(qualify(&source.name, source.tenant())),
+            }
         }
     }
-    for (recipient, alias, source, made) in sources {
-        let environment = made.or_else(|| {
-            let environment = Environment::of_link(recipient, alias, source, room).ok()?;
-            room -= environment.length;
-            Some(environment)
-        });
-        match environment {
-            Some(environment) => gift.environment.variables.extend(environment.variables),
-            None => gift.left_out.push(qualify(&source.name, source.tenant())),
-        }
-    }
+    made.sort_unstable_by_key(|(place, _)| *place);
+    gift.environment.variables = made.into_iter().flat_map(|(_, variables)| variables).collect();
     let set_itself = |key: &str| own.iter().any(|membership| membership.member.env.contains_key(key));
     gift.environment.variables.retain(|(key, _)| !set_itself(key));
     gift.environment.unite();
@@ -88,11 +86,9 @@ impl Environment {
         let runs = source.ports();
         let ports = if source.address().is_some() { bounds::ports(&runs) } else { 0 };
         let prefix = alias.to_ascii_uppercase().replace('-', "_");
-        let too_much = |bytes: usize| Error::TooMuch {
-            whose: format!("link to {} with its {ports} ports, and those before", source.name),
-            found: GIVEN.most - room + bytes,
-            what: GIVEN.what,
-            most: GIVEN.most,
+        let too_much = |bytes: usize| {
+            let whose = format!("link to {} with its {ports} ports, and those before", source.name);
+            GIVEN.exceeded(&whose, GIVEN.most - room + bytes)
         };
         // A first estimate, before any is made: a huge range of ports costs nothing.
         let least = ports * (4 * prefix.len() + LEAST);
@@ -117,8 +113,11 @@ impl Environment {
             let name = format!("{prefix}_ENV_{key}");
             let length = name.len() + 1 + value.len();
             if length > MAX_VARIABLE {
-                let source_name = source.name.clone();
-                return Err(Error::VariableTooLong { name, source_name, length, limit: MAX_VARIABLE });
+                let link = format!("the link to {}", source.name);
+                return Err(Error::config(
+                    format!("variable {name} of {link} takes {length} bytes, more than {MAX_VARIABLE}"),
+                    "shorten the variable of the source",
+                ));
             }
             self.set(name, value.clone());
         }
@@ -200,28 +199,19 @@ impl Environment {
         text
     }
 
-    /// The variables in their order.
-    pub(crate) fn into_variables(self) -> Vec<(String, String)> {
-        self.variables
-    }
-
     /// One JSON object of all variables in their order.
     pub(crate) fn to_json(&self) -> String {
+        let mut text = Vec::new();
         // Strings into memory: serialising them cannot fail.
-        let mut text = serde_json::to_string(self).unwrap_or_default();
-        text.push('\n');
-        text
-    }
-}
-
-impl Serialize for Environment {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.variables.iter().map(|(key, value)| (key, value)))
+        let variables = self.variables.iter().map(|(key, value)| (key, value));
+        let _ = serde_json::Serializer::new(&mut text).collect_map(variables);
+        text.push(b'\n');
+        String::from_utf8(text).unwrap_or_default()
     }
 }
 
 fn port_prefix(prefix: &str, run: PortRange, number: u16) -> String {
-    format!("{prefix}_PORT_{number}_{}", run.protocol().as_str().to_ascii_uppercase())
+    format!("{prefix}_PORT_{number}_{}", run.protocol().name().to_ascii_uppercase())
 }
 
 fn url(run: PortRange, address: IpAddr, number: u16) -> String {

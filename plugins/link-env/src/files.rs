@@ -2,6 +2,8 @@
 //! `registry` documents their paths.
 
 use std::collections::HashSet;
+use std::path::Path;
+use std::{fs, io};
 
 use registry::Folder;
 
@@ -23,30 +25,35 @@ pub(crate) const ENV_JSON: &str = "env.json";
 /// Exists where the operator lets the container write to its hosts file.
 pub(crate) const WRITABLE: &str = "writable";
 
-/// What became of a hosts file besides its new text.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Written {
-    /// There were more lines of others than are kept.
-    pub(crate) is_cut: bool,
-    /// The old file could not be written, and this is a new one. A container that has the old one mounted keeps that.
-    pub(crate) is_replaced: bool,
-}
-
 /// Writes the hosts file in place, as a bind mount refers to its inode. Lines of others stay. At most `most` bytes of the old
-/// file are read; `is_known` is for [`merge::merge`].
+/// file are read; `is_known` is for [`merge::merge`]. Returns what the container's owner should know, for its notes.
 pub(crate) fn write_hosts(
     folder: &Folder,
     text: &Text,
     most: usize,
     is_known: impl Fn(&str) -> bool,
-) -> Result<Written, Error> {
+) -> Result<Vec<String>, Error> {
     let mut is_cut = false;
     let is_replaced = folder.rewrite_with(HOSTS, most, HOSTS_MODE, |old| {
         let merged = merge::merge(old, most, text, &is_known);
         is_cut |= merged.is_cut;
         merged.change
     })?;
-    Ok(Written { is_cut, is_replaced })
+    let mut notes = Vec::new();
+    if is_cut {
+        let most = merge::MOST;
+        notes.push(format!(
+            "of the lines that others have added, {most} bytes are kept and the rest is left out"
+        ));
+    }
+    if is_replaced {
+        // A container that has the old one mounted keeps that.
+        notes.push(
+            "it could not be written and is another file now: restart the container to have it see that"
+                .into(),
+        );
+    }
+    Ok(notes)
 }
 
 /// Writes the variables in both forms. A process may start at any time, so each file appears complete or not at all.
@@ -65,20 +72,16 @@ pub(crate) fn write_permission(folder: &Folder, is_writable: bool) -> Result<(),
 ///
 /// These are not compared: they are those of the container's start, and sources may have changed since.
 pub(crate) fn check(folder: &Folder, hosts: &Text) -> Result<(), Error> {
-    let path = folder.path().join(HOSTS);
     // With lines of others, and comments in place of removed ones (see `merge`). The registry is locked meanwhile.
     let most = 2 * hosts.text.len() + 3 * merge::MOST;
-    let Some(found) = folder.read_up_to(HOSTS, most as u64)? else {
-        return Err(Error::Differs(format!("file {} is gone", path.display())));
-    };
+    let gone = |file| Error::Differs(format!("file {} is gone", folder.path().join(file).display()));
+    let found = folder.read_up_to(HOSTS, most as u64)?.ok_or_else(|| gone(HOSTS))?;
     if let Some(difference) = difference(&String::from_utf8_lossy(&found), &hosts.text) {
+        let path = folder.path().join(HOSTS);
         return Err(Error::Differs(format!("file {}: {difference}", path.display())));
     }
     for file in [ENV, ENV_JSON] {
-        if folder.read(file)?.is_none() {
-            let path = folder.path().join(file);
-            return Err(Error::Differs(format!("file {} is gone", path.display())));
-        }
+        folder.read(file)?.ok_or_else(|| gone(file))?;
     }
     Ok(())
 }
@@ -108,6 +111,19 @@ fn difference(found: &str, wanted: &str) -> Option<String> {
     };
     let number = found.iter().position(|line| is_stale(line))?;
     Some(format!("line {} is {:?}, of no member", number + 1, bare[number]))
+}
+
+/// Removes a file outside of the registry; one that is gone counts as removed.
+pub(crate) fn remove(path: &Path) -> Result<(), Error> {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    match fs::remove_file(path) {
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(()),
+        outcome => outcome.map_err(|source| failed("remove", path, source)),
+    }
+}
+
+pub(crate) fn failed(verb: &'static str, path: &Path, source: io::Error) -> Error {
+    Error::Registry(registry::Error::Io { verb, path: path.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -4,13 +4,13 @@
 //! The elements follow from the registry alone. A change removes old elements before it writes the registry, and adds new
 //! ones after it: a process that is killed at any point leaves no port open that the registry does not list.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use cni::{AddResult, links};
+use cni::{AddResult, Protocol, links};
 use nftables::ledger::{self, Change, Entry};
 use nftables::{Element, Family, Field, Set, Socket, Table, Type};
-use registry::{Member, Network, Protocol, qualify};
+use registry::{Member, Network, qualify};
 
 use crate::bounds::{self, OPENED};
 use crate::error::Error;
@@ -25,7 +25,8 @@ const BATCH: usize = 1_000;
 /// A port of a source that a recipient may reach.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Opening {
-    bridge: String,
+    /// The set that has it as an element.
+    set: String,
     from: IpAddr,
     to: IpAddr,
     protocol: Protocol,
@@ -35,7 +36,7 @@ struct Opening {
 /// What a change of a network closes, and what it opens, with the comments of the elements.
 #[derive(Debug)]
 pub(crate) struct Firewall {
-    close: BTreeSet<Opening>,
+    close: Vec<Opening>,
     open: BTreeMap<Opening, String>,
 }
 
@@ -44,9 +45,8 @@ impl Firewall {
     /// they and the recipients of links to them are looked at.
     pub(crate) fn new(before: &Network, after: &Network, changed: &[Member]) -> Self {
         let open = openings(after, changed);
-        let mut close: BTreeSet<Opening> = openings(before, changed).into_keys().collect();
-        close.retain(|opening| !open.contains_key(opening));
-        Self { close, open }
+        let closed = openings(before, changed).into_keys();
+        Self { close: closed.filter(|opening| !open.contains_key(opening)).collect(), open }
     }
 
     /// Removes the elements of links that no longer exist. Missing elements and missing sets are no errors.
@@ -66,11 +66,10 @@ impl Firewall {
         }
         let mut socket = Socket::open()?;
         for (opening, comment) in &self.open {
-            let name = opening.set_name();
-            if socket.get_element(&opening.set(&name), &opening.key())?.is_none() {
-                let Opening { from, to, protocol, port, .. } = opening;
+            if socket.get_element(&opening.set(), &opening.key())?.is_none() {
+                let Opening { set, from, to, protocol, port } = opening;
                 return Err(Error::Differs(format!(
-                    "link {comment} is closed: set {name} of table {TABLE} does not have {from} . {to} . {protocol} . {port}"
+                    "link {comment} is closed: set {set} of table {TABLE} does not have {from} . {to} . {protocol} . {port}"
                 )));
             }
         }
@@ -103,12 +102,12 @@ pub(crate) fn bridge(
 /// All openings of these members' links, and of the recipients of links to them. A recipient's links are taken together: two
 /// of them may lead to the same source, until another member takes the name of one.
 fn openings(network: &Network, members: &[Member]) -> BTreeMap<Opening, String> {
-    let own: HashSet<(&str, &str)> = members.iter().map(Member::attachment).collect();
-    let is_concerned = |recipient: &Member| {
-        own.contains(&recipient.attachment()) || members.iter().any(|member| member.is_meant_by(recipient))
+    let is_concerned = |recipient: &&Member| {
+        let own = recipient.attachment();
+        members.iter().any(|member| member.attachment() == own || member.is_meant_by(recipient))
     };
     let mut openings = BTreeMap::new();
-    for recipient in network.members.iter().filter(|recipient| is_concerned(recipient)) {
+    for recipient in network.members.iter().filter(is_concerned) {
         let sources = recipient.links.iter().filter_map(|link| network.find(recipient, &link.source));
         let sources = sources.filter_map(|source| Some((common_bridge(recipient, source)?, source)));
         // As with variables: a source whose ports exceed the bound is left out as a whole, in the order of the links.
@@ -134,12 +133,13 @@ fn common_bridge<'a>(recipient: &'a Member, source: &'a Member) -> Option<&'a st
 }
 
 fn between(bridge: &str, recipient: &Member, source: &Member) -> Vec<Opening> {
+    let sets = links::sets(bridge);
     let mut openings = Vec::new();
     for from in &recipient.addresses {
         for to in source.addresses.iter().filter(|to| to.is_ipv4() == from.is_ipv4()) {
             for run in source.ports() {
                 openings.extend(run.numbers().map(|port| Opening {
-                    bridge: bridge.to_owned(),
+                    set: sets[usize::from(from.is_ipv6())].clone(),
                     from: *from,
                     to: *to,
                     protocol: run.protocol(),
@@ -152,27 +152,12 @@ fn between(bridge: &str, recipient: &Member, source: &Member) -> Vec<Opening> {
 }
 
 impl Opening {
-    fn set_name(&self) -> String {
-        let [set4, set6] = links::sets(&self.bridge);
-        if self.from.is_ipv4() { set4 } else { set6 }
-    }
-
-    /// The set of that name, which it is an element of.
-    fn set<'a>(&self, name: &'a str) -> Set<'a> {
-        Set::new(TABLE, name, if self.from.is_ipv4() { KEY4 } else { KEY6 })
+    fn set(&self) -> Set<'_> {
+        Set::new(TABLE, &self.set, if self.from.is_ipv4() { KEY4 } else { KEY6 })
     }
 
     fn key(&self) -> [Field; 4] {
-        [self.from.into(), self.to.into(), field(self.protocol), Field::Port(self.port)]
-    }
-}
-
-/// A protocol as part of a key.
-pub(crate) fn field(protocol: Protocol) -> Field {
-    match protocol {
-        Protocol::Tcp => Field::TCP,
-        Protocol::Udp => Field::UDP,
-        Protocol::Sctp => Field::SCTP,
+        [self.from.into(), self.to.into(), Field::Proto(self.protocol.number()), Field::Port(self.port)]
     }
 }
 
@@ -185,24 +170,22 @@ impl Entry<Error> for Elements<'_> {
     }
 
     fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<(), Error> {
-        let mut sets: BTreeMap<String, bool> = BTreeMap::new();
+        // Openings are in the order of their sets.
+        let mut last: Option<(&str, bool)> = None;
         for (opening, comment) in self.0 {
-            let (name, key) = (opening.set_name(), opening.key());
-            let set = opening.set(&name);
+            let (set, key) = (opening.set(), opening.key());
             let Some(comment) = comment else {
                 if socket.get_element(&set, &key)?.is_some() {
                     change.batch.del_element(&set, &key);
                 }
                 continue;
             };
-            let exists = match sets.get(&name) {
-                Some(exists) => *exists,
-                None => socket.has_set(&set)?,
-            };
+            let known = last.filter(|(name, _)| *name == opening.set);
+            let exists = known.map_or_else(|| socket.has_set(&set), |(_, exists)| Ok(exists))?;
             if exists {
                 change.batch.add_element(&set, &Element::new(&key).comment(*comment));
             }
-            sets.insert(name, exists);
+            last = Some((&opening.set, exists));
         }
         Ok(())
     }

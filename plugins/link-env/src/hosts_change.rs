@@ -1,26 +1,28 @@
 //! What a change of a network means for the hosts files of one tenant: whose file it concerns, and for whom it is no more
 //! than a patch of the block that all have.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use registry::{Locked, Member, Names, Network, Patch, Relation, Settled};
 
 use crate::error::Error;
 use crate::hosts::block::HostsBlock;
 
-/// For each tenant, the last time that all its hosts files were right; `None` where they never were.
-pub(crate) type Unsettled = BTreeMap<String, Option<Settled>>;
+/// For each tenant all of whose hosts files were right, the last time that they were.
+pub(crate) type Unsettled = BTreeMap<String, Settled>;
 
 /// Records that hosts files are about to change. Returns what was recorded before.
 pub(crate) fn unsettle(locked: &Locked, before: &Network, after: &Network) -> Result<Unsettled, Error> {
-    let mut tenants = before.changed_tenants(after);
+    let mut tenants = BTreeSet::new();
     for network in [before, after] {
         tenants.extend(network.tenants().into_iter().filter(|tenant| network.is_seen_whole(tenant)));
     }
     let mut settled = Unsettled::new();
     for tenant in tenants {
-        settled.insert(tenant.to_owned(), locked.settled(&after.name, tenant)?);
-        locked.unsettle(&after.name, tenant)?;
+        if let Some(last) = locked.settled(&after.name, tenant)? {
+            locked.unsettle(&after.name, tenant)?;
+            settled.insert(tenant.to_owned(), last);
+        }
     }
     Ok(settled)
 }
@@ -43,8 +45,6 @@ pub(crate) fn changed_members(before: &[HostsBlock], after: &[HostsBlock]) -> Ve
 pub(crate) struct HostsChange<'a> {
     /// Members of all tenants that joined, left or became different, before and after.
     members: &'a [Member],
-    /// Their containers.
-    containers: HashSet<&'a str>,
     tenant: String,
     /// Some of the members are of this tenant, or there are none at all.
     pub(crate) is_own: bool,
@@ -72,7 +72,6 @@ impl<'a> HostsChange<'a> {
         let names = own().flat_map(|member| after.names_of(member));
         Self {
             members,
-            containers: members.iter().map(|member| member.container_id.as_str()).collect(),
             // The same ADD again repairs files that somebody has damaged.
             is_own: members.is_empty() || own().next().is_some(),
             names: names.map(|name| name.to_ascii_lowercase()).collect(),
@@ -95,7 +94,8 @@ impl<'a> HostsChange<'a> {
                 && changed.tenant() != self.tenant
                 && changed.relation_to(member) != Relation::Stranger
         };
-        self.containers.contains(member.container_id.as_str())
-            || self.members.iter().any(|changed| changed.is_meant_by(member) || is_guest(changed))
+        let container_id = &member.container_id;
+        let is_related = |changed: &Member| changed.is_meant_by(member) || is_guest(changed);
+        self.members.iter().any(|changed| changed.container_id == *container_id || is_related(changed))
     }
 }

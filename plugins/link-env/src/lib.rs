@@ -27,7 +27,7 @@ mod error;
 mod files;
 mod firewall;
 #[cfg(test)]
-mod golden;
+mod golden_tests;
 mod hosts;
 mod hosts_change;
 mod name;
@@ -44,7 +44,6 @@ pub use error::Error;
 pub use pod::{Given, Pod, is_writable};
 
 use conf::Conf;
-use endpoint::Endpoint;
 
 /// How long STATUS waits for the registry's lock. The runtime asks for the status every few seconds.
 const STATUS_LIMIT: Duration = Duration::from_secs(2);
@@ -91,6 +90,6 @@ impl Described for LinkEnv {
         // Placeholders: an endpoint needs a container, and any will do to validate what is said of it.
         let container_id = target.map_or("container", |target| target.container_id().as_str());
         let ifname = target.map_or("eth0", |target| target.ifname().as_str());
-        Ok(Endpoint::new(&conf, container_id, ifname, Vec::new()).map(|_| ())?)
+        Ok(endpoint::member(&conf, container_id, ifname, Vec::new()).map(drop)?)
     }
 }

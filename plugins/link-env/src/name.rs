@@ -53,7 +53,7 @@ pub(crate) fn check_label(what: &str, name: &str) -> Result<(), Error> {
     if is_single(name) {
         return Ok(());
     }
-    Err(Error::Config { problem: format!("invalid {what} {name:?}"), cure: SINGLE_RULE })
+    Err(Error::config(format!("invalid {what} {name:?}"), SINGLE_RULE))
 }
 
 /// Whether text that is too long for a label may be a container's ID, as the specification has it.
@@ -68,7 +68,7 @@ pub(crate) fn check(what: &str, name: &str) -> Result<(), Error> {
     if is_valid(name) {
         return Ok(());
     }
-    Err(Error::Config { problem: format!("invalid {what} {name:?}"), cure: RULE })
+    Err(Error::config(format!("invalid {what} {name:?}"), RULE))
 }
 
 /// Refuses what cannot be a variable of an environment (environ(7)).
@@ -82,7 +82,9 @@ pub(crate) fn check_variable(key: &str, value: &str) -> Result<(), Error> {
     } else {
         return Ok(());
     };
-    Err(Error::Config { problem: format!("invalid environment variable {:?}", shorten(key)), cure })
+    // Enough of it to recognise it by.
+    let start: String = key.chars().take(60).collect();
+    Err(Error::config(format!("invalid environment variable {start:?}"), cure))
 }
 
 /// Each once, in the order in which they came.
@@ -94,12 +96,6 @@ pub(crate) fn distinct<S: AsRef<str>>(mut names: Vec<S>) -> Vec<S> {
     let mut is_new = is_new.into_iter();
     names.retain(|_| is_new.next().unwrap_or_default());
     names
-}
-
-/// Enough of a text to recognise it by.
-fn shorten(text: &str) -> &str {
-    let end = text.char_indices().nth(60).map_or(text.len(), |(index, _)| index);
-    &text[..end]
 }
 
 #[cfg(test)]

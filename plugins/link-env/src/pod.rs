@@ -80,7 +80,7 @@ impl<'a> Pod<'a> {
         if let Some(note) = env::left_out(&gift.left_out) {
             self.locked.note(self.container_id, &note)?;
         }
-        Ok(gift.environment.into_variables())
+        Ok(gift.environment.variables)
     }
 
     /// Adds names for addresses to its hosts file, for as long as it is on the network. Names that cannot stand there are

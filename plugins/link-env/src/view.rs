@@ -48,8 +48,8 @@ impl<'a> View<'a> {
 
     /// The hosts file that a container should have; `folder` is its own, where it has one yet.
     pub(crate) fn hosts(&mut self, container_id: &str, folder: Option<&Folder>) -> Result<Text, Error> {
-        let own = self.blocks_of(container_id, folder)?;
-        Ok(text::text(&self.memberships(container_id, &own), self.ipv6))
+        let ipv6 = self.ipv6;
+        Ok(text::text(&self.memberships(container_id, folder)?, ipv6))
     }
 
     /// The variables that a container's links give it now. `folder` as for [`View::hosts`], `must_fit` as for
@@ -60,8 +60,7 @@ impl<'a> View<'a> {
         folder: Option<&Folder>,
         must_fit: impl Fn(&Member, &Member) -> bool,
     ) -> Result<Gift, Error> {
-        let own = self.blocks_of(container_id, folder)?;
-        env::of_container(&self.memberships(container_id, &own), must_fit)
+        env::of_container(&self.memberships(container_id, folder)?, must_fit)
     }
 
     /// Rewrites the hosts files that the change from `before` concerns. `settled` says when all of them were right the last
@@ -81,7 +80,7 @@ impl<'a> View<'a> {
             let block = &self.blocks[index];
             let tenant = block.tenant.clone();
             let is_seen_whole = block.network.is_seen_whole(&tenant);
-            let last = settled.get(&tenant).and_then(Option::as_ref);
+            let last = settled.get(&tenant);
             let before = self.before.iter().find(|before| before.tenant == tenant);
             let change = HostsChange::new(before, block, &members, last.cloned());
             let concerned = block.network.members.iter().filter(|member| change.concerns(member));
@@ -152,54 +151,42 @@ impl<'a> View<'a> {
         let before: usize = self.before.iter().map(HostsBlock::length).sum();
         let most = text.text.len() + before + 2 * merge::MOST;
         let former = FormerLines::of(container_id, self.blocks.iter().chain(&self.before).collect());
-        let written = files::write_hosts(&folder, &text, most, |line| former.has(line))?;
-        let path = folder.path().join(files::HOSTS);
-        let note = |text: &str| self.locked.note(container_id, &format!("{}: {text}", path.display()));
-        if written.is_cut {
-            note(&format!(
-                "of the lines that others have added, {} bytes are kept and the rest is left out",
-                merge::MOST
-            ))?;
-        }
-        if written.is_replaced {
-            note(
-                "it could not be written and is another file now: restart the container to have it see that",
-            )?;
+        for note in files::write_hosts(&folder, &text, most, |line| former.has(line))? {
+            let path = folder.path().join(files::HOSTS);
+            self.locked.note(container_id, &format!("{}: {note}", path.display()))?;
         }
         Ok(())
     }
 
-    /// The indexes of the blocks that a container is in, in the order in which it joined their networks.
-    fn blocks_of(&mut self, container_id: &str, folder: Option<&Folder>) -> Result<Vec<usize>, Error> {
+    /// A container's memberships, in the order in which it joined their networks.
+    fn memberships<'b>(
+        &'b mut self,
+        container_id: &'b str,
+        folder: Option<&Folder>,
+    ) -> Result<Vec<Membership<'b>>, Error> {
         let mut names = folder.map(|folder| self.locked.networks_of(folder)).transpose()?.unwrap_or_default();
         // ADD writes the list later than it asks.
         if !names.contains(&self.name) {
             names.push(self.name.clone());
         }
-        let is_on = |block: &HostsBlock| block.members_of(container_id).next().is_some();
-        let mut found = Vec::with_capacity(1);
-        for name in &names {
+        for name in names.iter().filter(|name| **name != self.name) {
             // Of another network, no more may have been read than what concerns another container.
             let is_known = |block: &HostsBlock| {
-                block.network.name == *name && block.network.is_seen_whole(&block.tenant) && is_on(block)
+                block.network.name == *name
+                    && block.members_of(container_id).next().is_some()
+                    && block.network.is_seen_whole(&block.tenant)
             };
-            if *name != self.name && !self.blocks.iter().any(is_known) {
-                for read in HostsBlock::all(&self.locked.around(name, &[container_id], None)?) {
-                    let is_same =
-                        |block: &&mut HostsBlock| block.network.name == *name && block.tenant == read.tenant;
-                    match self.blocks.iter_mut().find(is_same) {
-                        Some(known) => *known = read,
-                        None => self.blocks.push(read),
-                    }
-                }
+            if !self.blocks.iter().any(is_known) {
+                let read = HostsBlock::all(&self.locked.around(name, &[container_id], None)?);
+                let is_read = |known: &HostsBlock| {
+                    known.network.name == *name && read.iter().any(|block| block.tenant == known.tenant)
+                };
+                self.blocks.retain(|known| !is_read(known));
+                self.blocks.extend(read);
             }
-            let is_wanted = |block: &HostsBlock| block.network.name == *name && is_on(block);
-            found.extend((0..self.blocks.len()).filter(|&index| is_wanted(&self.blocks[index])));
         }
-        Ok(found)
-    }
-
-    fn memberships<'b>(&'b self, container_id: &'b str, blocks: &[usize]) -> Vec<Membership<'b>> {
-        blocks.iter().flat_map(|&index| Membership::of(container_id, &self.blocks[index])).collect()
+        let blocks_of = |network| self.blocks.iter().filter(move |block| block.network.name == network);
+        let blocks = names.into_iter().flat_map(blocks_of);
+        Ok(blocks.flat_map(|block| Membership::of(container_id, block)).collect())
     }
 }

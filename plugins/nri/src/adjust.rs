@@ -192,10 +192,10 @@ fn mount(hosts: &Path) -> Mount {
 /// The variables that the container does not set itself: its own win, as in Docker.
 fn missing(variables: Vec<(String, String)>, container: &Container<'_>) -> Vec<KeyValue> {
     let given: HashSet<&str> = variables.iter().map(|(key, _)| key.as_str()).collect();
-    let own: HashSet<&str> = container.env().map(|(key, _)| key).filter(|key| given.contains(key)).collect();
-    let is_missing: Vec<bool> = variables.iter().map(|(key, _)| !own.contains(key.as_str())).collect();
-    let missing = variables.into_iter().zip(is_missing).filter(|(_, is_missing)| *is_missing);
-    missing.map(|((key, value), _)| KeyValue { key, value }).collect()
+    let own = container.env().map(|(key, _)| key).filter(|key| given.contains(key));
+    let own: HashSet<String> = own.map(str::to_owned).collect();
+    let missing = variables.into_iter().filter(|(key, _)| !own.contains(key));
+    missing.map(|(key, value)| KeyValue { key, value }).collect()
 }
 
 /// What a container's environment offers to others.

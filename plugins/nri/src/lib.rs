@@ -15,7 +15,6 @@
 //! What a pod chooses (names, variables, files) is limited everywhere, and printable in the `log`.
 
 mod adjust;
-mod connect;
 mod error;
 mod fields;
 mod hosts_file;
@@ -80,44 +79,33 @@ struct Arguments {
 /// The program. One that the runtime started ends with its connection; any other waits for the runtime to come back.
 #[must_use]
 pub fn run() -> ExitCode {
-    let code = serve(Arguments::parse());
+    // A message may quote what a pod chose: the log makes it printable.
+    panic::set_hook(Box::new(|defect| log(&format!("a defect: {defect}"))));
+    let code = match serve(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log(&error.to_string());
+            if matches!(error, Error::Second { .. }) { ExitCode::from(SECOND) } else { ExitCode::FAILURE }
+        }
+    };
     log::finish();
     code
 }
 
-fn serve(arguments: Arguments) -> ExitCode {
+fn serve(arguments: Arguments) -> Result<(), Error> {
     let Arguments { name, index, socket, descriptor, state_dir, standby } = arguments;
-    // A message may quote what a pod chose: the log makes it printable.
-    panic::set_hook(Box::new(|defect| log(&format!("a defect: {defect}"))));
     let plugin = Plugin { name, index, state_dir, workers: Workers::default() };
-    let mut last = String::new();
-    if standby && descriptor.is_none() {
-        loop {
-            // Given back after each attempt: without a runtime, the process that a runtime starts may have it.
-            let agent = single_instance::take(&plugin.state_dir);
-            log_change(&mut last, agent.and_then(|_agent| session::dial(&plugin, &socket)));
-            thread::sleep(PAUSE);
-        }
+    let is_standby = standby && descriptor.is_none();
+    let _agent = if is_standby { None } else { single_instance::take_soon(&plugin.state_dir)? };
+    if let Some(descriptor) = descriptor {
+        return session::inherit(&plugin, descriptor);
     }
-    let _agent = match single_instance::take_soon(&plugin.state_dir) {
-        Ok(agent) => agent,
-        Err(other) => {
-            log(&other.to_string());
-            return ExitCode::from(SECOND);
-        }
-    };
-    let Some(descriptor) = descriptor else {
-        loop {
-            log_change(&mut last, session::dial(&plugin, &socket));
-            thread::sleep(PAUSE);
-        }
-    };
-    match connect::inherited(descriptor).and_then(|stream| session::run(&plugin, stream)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            log(&error.to_string());
-            ExitCode::FAILURE
-        }
+    let mut last = String::new();
+    loop {
+        // On standby, given back after each attempt: without a runtime, the process that a runtime starts may have it.
+        let agent = if is_standby { single_instance::take(&plugin.state_dir) } else { Ok(None) };
+        log_change(&mut last, agent.and_then(|_agent| session::dial(&plugin, &socket)));
+        thread::sleep(PAUSE);
     }
 }
 

@@ -59,48 +59,28 @@ fn writer() -> &'static SyncSender<Item> {
 }
 
 fn write(items: &Receiver<Item>) {
-    let log = Log::open();
+    // For syslog(3), or the journal in its place. Without a socket, there is no log either.
+    let nodes = if leads_nowhere() { UnixDatagram::unbound().ok() } else { None };
+    // A log that cannot be written has no other place for the error.
+    let write = |line: &str| match &nodes {
+        None => drop(writeln!(io::stderr(), "cleat-nri: {line}")),
+        Some(socket) => {
+            // A warning of a daemon (RFC 3164).
+            let message = format!("<28>cleat-nri[{}]: {line}", process::id());
+            drop(socket.send_to(message.as_bytes(), NODES));
+        }
+    };
     for item in items {
         match item {
             Item::Line(line) => {
                 let left_out = LEFT_OUT.swap(0, Ordering::Relaxed);
                 if left_out > 0 {
-                    log.write(&format!("{left_out} lines are left out"));
+                    write(&format!("{left_out} lines are left out"));
                 }
-                log.write(&line);
+                write(&line);
             }
-            Item::End(done) => {
-                let _ = done.try_send(());
-            }
+            Item::End(done) => drop(done.try_send(())),
         }
-    }
-}
-
-/// Where lines go.
-enum Log {
-    Stderr,
-    /// syslog(3)'s, or the journal's in its place.
-    Node(UnixDatagram),
-}
-
-impl Log {
-    fn open() -> Self {
-        if !leads_nowhere() {
-            return Self::Stderr;
-        }
-        UnixDatagram::unbound().map_or(Self::Stderr, Self::Node)
-    }
-
-    fn write(&self, line: &str) {
-        // A log that cannot be written has no other place for the error.
-        let _ = match self {
-            Self::Stderr => writeln!(io::stderr(), "cleat-nri: {line}"),
-            Self::Node(socket) => {
-                // A warning of a daemon (RFC 3164).
-                let message = format!("<28>cleat-nri[{}]: {line}", process::id());
-                socket.send_to(message.as_bytes(), NODES).map(|_| ())
-            }
-        };
     }
 }
 

@@ -6,9 +6,9 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
 use prost::Message;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
 use crate::adjust;
-use crate::connect;
 use crate::error::Error;
 use crate::fields::Malformed;
 use crate::log::{log, printable};
@@ -29,7 +29,7 @@ const INTERNAL: i32 = 13;
 const REGISTRATION: u32 = 1;
 
 /// The plugin, as it registers with a runtime.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Plugin {
     /// The name under which it registers.
     pub name: String,
@@ -42,14 +42,24 @@ pub(crate) struct Plugin {
 }
 
 /// Registers the plugin and serves, until the runtime closes the connection.
-pub(crate) fn run(plugin: &Plugin, stream: UnixStream) -> Result<(), Error> {
+fn run(plugin: &Plugin, stream: UnixStream) -> Result<(), Error> {
     let to = stream.try_clone()?;
     converse(plugin, stream, to)
 }
 
 /// The same for a runtime that has to be dialled.
 pub(crate) fn dial(plugin: &Plugin, socket: &Path) -> Result<(), Error> {
-    run(plugin, connect::to(socket)?)
+    let refused = |source| Error::Connect { path: socket.to_owned(), source };
+    run(plugin, UnixStream::connect(socket).map_err(refused)?)
+}
+
+/// The same for the runtime that started the plugin, by the number of the connection's descriptor. A number alone proves
+/// nothing to Rust, so the kernel is asked for a duplicate of this process's own descriptor (`pidfd_getfd(2)`, Linux 5.6).
+pub(crate) fn inherit(plugin: &Plugin, descriptor: i32) -> Result<(), Error> {
+    let own = pidfd_open(getpid(), PidfdFlags::empty());
+    let socket = own.and_then(|own| pidfd_getfd(own, descriptor, PidfdGetfdFlags::empty()));
+    let socket = socket.map_err(|errno| Error::Inherit { descriptor, source: errno.into() })?;
+    run(plugin, socket.into())
 }
 
 /// The same over any pair of streams.

@@ -1,7 +1,6 @@
 //! Work that may hang, on at most a few threads, with a limit on how long anybody waits for it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -9,11 +8,9 @@ use std::time::Duration;
 /// How many threads may hang at a time. Each keeps its request, and its open files.
 const MOST: usize = 4;
 
-/// The number of threads at work, shared by all clones.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Workers {
-    busy: Arc<AtomicUsize>,
-}
+/// Each thread at work has a clone of this, which it drops at its end, also by a panic. One thread alone starts work.
+#[derive(Debug, Default)]
+pub(crate) struct Workers(Arc<()>);
 
 /// Why work has no outcome.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,9 +24,6 @@ pub(crate) enum Trouble {
     #[error("start a thread: {0}")]
     Thread(String),
 }
-
-/// The right to one thread. It is given back when this is dropped, also by a panic.
-struct Seat(Arc<AtomicUsize>);
 
 impl Workers {
     /// Does some work, and waits for its outcome up to `limit`. The work goes on after that.
@@ -51,24 +45,20 @@ impl Workers {
 
     /// Starts some work without waiting for it.
     pub(crate) fn start(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Trouble> {
-        let seat = self.seat().ok_or(Trouble::Busy)?;
+        if self.busy() >= MOST {
+            return Err(Trouble::Busy);
+        }
+        let at_work = Arc::clone(&self.0);
         let thread = thread::Builder::new().spawn(move || {
-            let _seat = seat;
             work();
+            drop(at_work);
         });
-        thread.map(|_| ()).map_err(|error| Trouble::Thread(error.to_string()))
+        thread.map(drop).map_err(|error| Trouble::Thread(error.to_string()))
     }
 
-    fn seat(&self) -> Option<Seat> {
-        let next = |busy: usize| (busy < MOST).then_some(busy + 1);
-        self.busy.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).ok()?;
-        Some(Seat(Arc::clone(&self.busy)))
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+    /// The number of threads at work.
+    fn busy(&self) -> usize {
+        Arc::strong_count(&self.0) - 1
     }
 }
 
@@ -84,8 +74,8 @@ mod tests {
         let soon = Duration::from_secs(10);
         for _ in 0..2 * MOST {
             assert_eq!(workers.run(soon, || panic!("on purpose")).map(|(): ()| ()), Err(Trouble::Panicked));
-            // The seat is free a moment after the outcome is known.
-            while workers.busy.load(Ordering::Acquire) > 0 {
+            // The thread ends a moment after the outcome is known.
+            while workers.busy() > 0 {
                 thread::yield_now();
             }
         }

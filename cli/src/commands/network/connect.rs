@@ -64,7 +64,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     }
     let addresses = args.ip.map(IpAddr::V4).into_iter().chain(args.ip6.map(IpAddr::V6));
     let joined = container::joined(list.name.as_str(), &args.alias, addresses, &args.link, args.gw_priority);
-    let (name, hostname, exposed) = (container.name(), container.hostname(), container.exposed()?);
+    let (name, hostname, exposed) = (container.name(), container.hostname(), container.exposed());
     let endpoint = container.endpoint((&name, &hostname, &exposed), &joined);
     endpoint.check(&list)?;
     let published = container.attachments.iter().find_map(|attached| numbered(attached));

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use cni::{ContainerId, case_blind};
+use cni::{ContainerId, PortRange, case_blind};
 use registry::{DEFAULT_STATE_DIR, Registry};
 use serde_json::Value;
 
@@ -11,7 +11,6 @@ use crate::endpoint::{self, Endpoint, LINK_ENV, Link};
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
 use crate::mounts;
-use crate::ports::Exposed;
 use crate::runs::{self, Run};
 use crate::runtime::Runtime;
 use crate::spec::{HOST, Joined, NONE, Networks, Spec};
@@ -82,15 +81,14 @@ impl<'a> Container<'a> {
     }
 
     /// The ports that it exposes.
-    pub(super) fn exposed(&self) -> Result<Vec<Exposed>, Error> {
-        let ports = self.member().map(registry::Member::ports).unwrap_or_default();
-        ports.into_iter().map(|port| port.to_string().parse()).collect()
+    pub(super) fn exposed(&self) -> Vec<PortRange> {
+        self.member().map(registry::Member::ports).unwrap_or_default()
     }
 
     /// What it tells a network of itself.
     pub(super) fn endpoint<'b>(
         &'b self,
-        (name, hostname, exposed): (&'b Option<String>, &'b str, &'b [Exposed]),
+        (name, hostname, exposed): (&'b Option<String>, &'b str, &'b [PortRange]),
         joined: &'b Joined,
     ) -> Endpoint<'b> {
         if let Some((_, spec)) = &self.run {

@@ -53,7 +53,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     let leaving: Vec<_> = on_it.iter().map(|attached| &attached.attachment).collect();
     let published = on_it.iter().find_map(|attached| numbered(attached));
     let mut networks = Networks::read(&runtime, &container.id, &container.netns)?.without(&leaving);
-    let has_heir = published.as_ref().map(|mappings| networks.bequeath(mappings)).transpose()?;
+    let has_heir = published.as_ref().map(|mappings| networks.assign_heir(mappings)).transpose()?;
     container.keep_networks(&runtime, |networks| {
         networks.joined.retain(|known| known.network != name);
         if has_heir == Some(false) {

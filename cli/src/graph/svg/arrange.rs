@@ -1,11 +1,11 @@
-//! Where everything stands, in pixels from the top left corner: pure arithmetic.
+//! The positions of everything, in pixels from the top left corner. Pure.
 
 use super::super::picture::{Lane, Picture, Port};
 use super::canvas;
 
 /// Around the drawing, and between lanes.
 pub(super) const MARGIN: i32 = 20;
-/// The host's width.
+/// The host's width; it is as high as all lanes.
 pub(super) const HOST: i32 = 150;
 /// The width of a bridge.
 pub(super) const BAR: i32 = 24;
@@ -37,13 +37,13 @@ pub(super) struct Spot<'a> {
     pub(super) links: Vec<LinkSpot<'a>>,
 }
 
-/// The way of a link, beside the cards.
+/// Where a link runs, beside the cards.
 pub(super) struct LinkSpot<'a> {
     /// Where it leaves its card.
     pub(super) start: i32,
     /// Where it comes to its source.
     pub(super) end: i32,
-    /// How far to the right it reaches.
+    /// Where it runs, at the right of the cards.
     pub(super) out: i32,
     pub(super) alias: &'a str,
 }
@@ -74,11 +74,6 @@ impl<'a> Arrangement<'a> {
         }
         Self { width: x + width + MARGIN, height: y.max(120), lanes }
     }
-
-    /// The host's left, top and height: as high as all lanes.
-    pub(super) fn host(&self) -> (i32, i32, i32) {
-        (MARGIN, MARGIN, self.height - 2 * MARGIN)
-    }
 }
 
 impl<'a> Spot<'a> {
@@ -87,12 +82,8 @@ impl<'a> Spot<'a> {
         let mut cards = Vec::with_capacity(lane.cards.len());
         for card in &lane.cards {
             let text = 34 + LINE * count(&card.addresses);
-            let ports: Vec<PortRow<'_>> = card
-                .ports
-                .iter()
-                .zip(0..)
-                .map(|(port, row)| PortRow { y: y + text + LINE * row + 8, port })
-                .collect();
+            let ports = card.ports.iter().zip(0..);
+            let ports = ports.map(|(port, row)| PortRow { y: y + text + LINE * row + 8, port }).collect();
             let height = text + LINE * (count(&card.ports) + i32::from(card.notes().is_some())) + 8;
             cards.push(CardSpot { y, height, ports });
             y += height + CARD_GAP;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// What does not depend on the palette. Some viewers know no variables of CSS, so colours are written out.
+/// What does not depend on the background. Some viewers know no variables of CSS, so colours are written out.
 const STYLE: &str = "\
 text{font:13px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif}\
 .mono{font:12px ui-monospace,'SF Mono',Menlo,Consolas,'DejaVu Sans Mono',monospace}\
@@ -10,62 +10,31 @@ text{font:13px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-seri
 .port-name,.link-name{font-weight:600}.halo{stroke-width:4;stroke-linejoin:round;paint-order:stroke}.gone{opacity:.55;stroke-dasharray:4 3}\
 .wire,.port,.link,.tag{fill:none}.wire,.port{stroke-width:2}.link{stroke-width:1.75;stroke-dasharray:5 3}";
 
-/// Colours of one kind of background.
-struct Palette {
-    page: &'static str,
-    lane: &'static str,
-    card: &'static str,
-    host: &'static str,
-    frame: &'static str,
-    text: &'static str,
-    faint: &'static str,
-    bar: &'static str,
-    on_bar: &'static str,
-    wire: &'static str,
-    port: &'static str,
-    link: &'static str,
-}
+/// What is coloured how: selector, property, the colour on a light background, that on a dark one.
+const COLOURS: [(&str, &str, &str, &str); 15] = [
+    ("text", "fill", "#1b2733", "#e6edf3"),
+    (".faint", "fill", "#5b6b7b", "#9fb0c0"),
+    (".page", "fill", "#f6f8fa", "#10161d"),
+    (".lane", "fill", "#ffffff", "#161d26"),
+    (".card", "fill", "#f3f6f9", "#1f2933"),
+    (".host", "fill", "#e8edf3", "#1f2933"),
+    (".lane,.card,.host", "stroke", "#c5ced8", "#38444f"),
+    (".bar", "fill", "#33506e", "#7fa6cf"),
+    (".bar-name", "fill", "#ffffff", "#10161d"),
+    (".wire", "stroke", "#8a9bad", "#62748a"),
+    (".port", "stroke", "#0b7285", "#3fc1d6"),
+    (".port-name,.port-head", "fill", "#0b7285", "#3fc1d6"),
+    (".halo", "stroke", "#ffffff", "#161d26"),
+    (".link,.tag", "stroke", "#b3541e", "#f2a071"),
+    (".link-name,.link-head", "fill", "#b3541e", "#f2a071"),
+];
 
-const LIGHT: Palette = Palette {
-    page: "#f6f8fa",
-    lane: "#ffffff",
-    card: "#f3f6f9",
-    host: "#e8edf3",
-    frame: "#c5ced8",
-    text: "#1b2733",
-    faint: "#5b6b7b",
-    bar: "#33506e",
-    on_bar: "#ffffff",
-    wire: "#8a9bad",
-    port: "#0b7285",
-    link: "#b3541e",
-};
-
-const DARK: Palette = Palette {
-    page: "#10161d",
-    lane: "#161d26",
-    card: "#1f2933",
-    host: "#1f2933",
-    frame: "#38444f",
-    text: "#e6edf3",
-    faint: "#9fb0c0",
-    bar: "#7fa6cf",
-    on_bar: "#10161d",
-    wire: "#62748a",
-    port: "#3fc1d6",
-    link: "#f2a071",
-};
-
-impl Palette {
-    fn style(&self) -> String {
-        let Self { page, lane, card, host, frame, text, faint, bar, on_bar, wire, port, link } = self;
-        format!(
-            "text{{fill:{text}}}.faint{{fill:{faint}}}.page{{fill:{page}}}.lane{{fill:{lane}}}.card{{fill:{card}}}\
-             .host{{fill:{host}}}.lane,.card,.host{{stroke:{frame}}}.bar{{fill:{bar}}}.bar-name{{fill:{on_bar}}}\
-             .wire{{stroke:{wire}}}.port{{stroke:{port}}}.port-name,.port-head{{fill:{port}}}\
-             .halo{{stroke:{lane}}}.link,.tag{{stroke:{link}}}.link-name,.link-head{{fill:{link}}}"
-        )
-    }
+/// The colours as CSS, for one kind of background.
+fn colours(dark: bool) -> String {
+    let rule = |(selector, property, on_light, on_dark): (&str, &str, &str, &str)| {
+        format!("{selector}{{{property}:{}}}", if dark { on_dark } else { on_light })
+    };
+    COLOURS.into_iter().map(rule).collect()
 }
 
 /// A drawing that is being made.
@@ -98,8 +67,8 @@ impl Canvas {
              height=\"{height}\" role=\"img\" aria-label=\"networks, containers, published ports and links\">\n\
              <style>{STYLE}{}@media (prefers-color-scheme:dark){{{}}}</style>\n<defs>{}{}</defs>\n\
              <rect class=\"page\" width=\"{width}\" height=\"{height}\" rx=\"10\"/>\n",
-            LIGHT.style(),
-            DARK.style(),
+            colours(false),
+            colours(true),
             head("port"),
             head("link"),
         );
@@ -124,67 +93,53 @@ impl Canvas {
         ));
     }
 
-    /// Writes a text and answers about where it ends.
+    fn label(&mut self, class: &str, x: i32, y: i32, attributes: &str, text: &str) {
+        let text = escape(text);
+        self.put(format_args!("<text class=\"{class}\" x=\"{x}\" y=\"{y}\"{attributes}>{text}</text>"));
+    }
+
+    /// Writes a text and returns about where it ends.
     pub(super) fn text(&mut self, class: &str, x: i32, y: i32, text: &str) -> i32 {
-        self.put(format_args!("<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{}</text>", escape(text)));
+        self.label(class, x, y, "", text);
         x + if class == "name" { bold_width(text) } else { width(text) }
     }
 
     /// Writes a text that ends at `x`.
     pub(super) fn text_to(&mut self, class: &str, x: i32, y: i32, text: &str) {
-        let text = escape(text);
-        self.put(format_args!(
-            "<text class=\"{class}\" x=\"{x}\" y=\"{y}\" text-anchor=\"end\">{text}</text>"
-        ));
+        self.label(class, x, y, " text-anchor=\"end\"", text);
     }
 
-    /// Writes a text from below to above, around `y`.
+    /// Writes a text upwards, with its middle at `y`.
     pub(super) fn vertical(&mut self, class: &str, x: i32, y: i32, text: &str) {
-        let text = escape(text);
-        self.put(format_args!(
-            "<text class=\"{class}\" x=\"{x}\" y=\"{y}\" text-anchor=\"middle\" transform=\"rotate(-90 {x} {y})\">{text}</text>"
-        ));
+        let turned = format!(" text-anchor=\"middle\" transform=\"rotate(-90 {x} {y})\"");
+        self.label(class, x, y, &turned, text);
     }
 
-    /// A text in a frame; answers where the frame ends.
+    /// A text in a frame; returns where the frame ends.
     pub(super) fn tag(&mut self, x: i32, y: i32, text: &str) -> i32 {
         let inner = width(text);
         self.rect("tag", x, y, inner + 16, 22);
-        let text = escape(text);
-        let middle = x + inner / 2 + 8;
-        self.put(format_args!(
-            "<text class=\"link-name\" x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{text}</text>",
-            y + 16
-        ));
+        self.label("link-name", x + inner / 2 + 8, y + 16, " text-anchor=\"middle\"", text);
         x + inner + 16
     }
 
-    pub(super) fn line(&mut self, class: &str, from: (i32, i32), to: (i32, i32)) {
-        self.put(format_args!("<path class=\"{class}\" d=\"M{} {}L{} {}\"/>", from.0, from.1, to.0, to.1));
+    pub(super) fn line(&mut self, class: &str, (x, y): (i32, i32), (to_x, to_y): (i32, i32)) {
+        self.put(format_args!("<path class=\"{class}\" d=\"M{x} {y}L{to_x} {to_y}\"/>"));
     }
 
-    pub(super) fn arrow(&mut self, class: &str, from: (i32, i32), to: (i32, i32)) {
+    pub(super) fn arrow(&mut self, class: &str, (x, y): (i32, i32), (to_x, to_y): (i32, i32)) {
         self.put(format_args!(
-            "<path class=\"{class}\" d=\"M{} {}L{} {}\" marker-end=\"url(#{class})\"/>",
-            from.0, from.1, to.0, to.1
+            "<path class=\"{class}\" d=\"M{x} {y}L{to_x} {to_y}\" marker-end=\"url(#{class})\"/>"
         ));
     }
 
-    /// An arrow that leaves an edge, runs at `out` and comes back to it.
-    pub(super) fn arc(&mut self, class: &str, from: (i32, i32), to: (i32, i32), out: i32) {
-        let step = if to.1 > from.1 { 10 } else { -10 };
+    /// An arrow that leaves the edge at `x`, runs down or up at `out` and comes back to the edge.
+    pub(super) fn arc(&mut self, class: &str, x: i32, (y, to_y): (i32, i32), out: i32) {
+        let (turn, step) = (out - 10, if to_y > y { 10 } else { -10 });
+        let (after, before) = (y + step, to_y - step);
         self.put(format_args!(
-            "<path class=\"{class}\" d=\"M{} {}H{}Q{out} {} {out} {}V{}Q{out} {} {} {}H{}\" marker-end=\"url(#{class})\"/>",
-            from.0,
-            from.1,
-            out - 10,
-            from.1,
-            from.1 + step,
-            to.1 - step,
-            to.1,
-            out - 10,
-            to.1,
-            to.0
+            "<path class=\"{class}\" d=\"M{x} {y}H{turn}Q{out} {y} {out} {after}V{before}Q{out} {to_y} {turn} {to_y}H{x}\" \
+             marker-end=\"url(#{class})\"/>"
         ));
     }
 }

@@ -12,9 +12,10 @@ use nix::libc::{
     IFLA_NUM_TX_QUEUES, RTM_NEWLINK,
 };
 use wire::Writer;
-use wire::message::{NLM_F_CREATE, NLM_F_EXCL};
+use wire::message::{NLM_F_ACK, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL};
 
-use super::request::{BR_FDB_MAX_LEARNED, BR_VLAN_FILTERING, VLAN_ID, header, header_with_flags, info};
+use super::bridge::{BR_FDB_MAX_LEARNED, BR_VLAN_FILTERING};
+use super::request::{VLAN_ID, header, header_with_flags, info};
 use super::state::index;
 use crate::error::Error;
 use crate::mac::Mac;
@@ -147,15 +148,19 @@ impl Socket {
             request.raw(&header_with_flags(0, IFF_UP, IFF_UP));
             fill(request);
         };
-        let flags = NLM_F_CREATE | NLM_F_EXCL;
-        let index = match self.change_echoed(operation, RTM_NEWLINK, flags, fill, index)? {
+        let flags = NLM_F_ACK | NLM_F_ECHO | NLM_F_CREATE | NLM_F_EXCL;
+        let mut echo = None;
+        self.ask(operation, RTM_NEWLINK, flags, fill, |body| {
+            echo = echo.or_else(|| index(body));
+            false
+        })?;
+        let index = match echo {
             Some(index) => index,
             // The kernel echoes new links since Linux 6.2.
-            None => self.get_link(name)?.map(|link| link.index).ok_or_else(|| Error::Kernel {
-                operation: operation.to_string(),
-                source: Errno::ENODEV.into(),
-                reason: None,
-            })?,
+            None => match self.get_link(name)? {
+                Some(link) => link.index,
+                None => return Err(Error::io(operation, Errno::ENODEV.into())),
+            },
         };
         // The kernel ignores an alias at creation (`rtnl_create_link`).
         if let Some(alias) = alias

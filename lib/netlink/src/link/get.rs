@@ -5,9 +5,8 @@ use std::fmt::Arguments;
 use nix::errno::Errno;
 use nix::libc::{IFLA_MASTER, RTM_GETLINK};
 use wire::Writer;
-use wire::attribute::find_u32;
 
-use super::request::{HEADER, by_name, header, without_statistics};
+use super::request::{by_name, header, without_statistics};
 use super::state::Link;
 use crate::error::{Error, unless};
 use crate::socket::Socket;
@@ -38,28 +37,20 @@ impl Socket {
     /// Whether a bridge has any port. The number of ports does not matter to the cost, as long as the socket
     /// is used by the thread that opened it; otherwise all of them are read.
     pub fn has_ports(&mut self, bridge: u32) -> Result<bool, Error> {
-        let is_port = |body: &[u8]| Some(find_u32(body.get(HEADER..)?, IFLA_MASTER)? == bridge);
-        self.any_port(format_args!("look for ports of bridge {bridge}"), bridge, is_port)
+        self.has_port_that(bridge, |_| true)
     }
 
     /// Whether a bridge has a port for which `is_it` holds. Ports are read until there is one.
     pub fn has_port_that(&mut self, bridge: u32, is_it: impl Fn(&Link) -> bool) -> Result<bool, Error> {
-        let is_port = |body: &[u8]| Link::parse(body).map(|link| link.master == Some(bridge) && is_it(&link));
-        self.any_port(format_args!("look through ports of bridge {bridge}"), bridge, is_port)
-    }
-
-    fn any_port(
-        &mut self,
-        operation: Arguments<'_>,
-        bridge: u32,
-        is_port: impl Fn(&[u8]) -> Option<bool>,
-    ) -> Result<bool, Error> {
+        let operation = format_args!("look through ports of bridge {bridge}");
         let fill = |request: &mut Writer| {
             request.raw(&header(0));
             // With an IFLA_EXT_MASK of any value the kernel would first measure each link there is (rtnl_calcit).
             request.u32(IFLA_MASTER, bridge);
         };
-        self.has_any(operation, RTM_GETLINK, fill, |body| is_port(body) == Some(true))
+        self.has_any(operation, RTM_GETLINK, fill, |body| {
+            Link::parse(body).is_some_and(|link| link.master == Some(bridge) && is_it(&link))
+        })
     }
 
     /// All ports of a bridge.

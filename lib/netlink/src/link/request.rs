@@ -4,20 +4,11 @@ use std::ffi::c_int;
 
 use nix::libc::{
     IFLA_EXT_MASK, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINKINFO, RTEXT_FILTER_SKIP_STATS,
-    RTM_NEWLINK,
 };
-use std::fmt::Arguments;
 use wire::Writer;
-
-use crate::error::Error;
-use crate::socket::Socket;
 
 /// `sizeof(struct ifinfomsg)`.
 pub(super) const HEADER: usize = 16;
-/// `IFLA_BR_VLAN_FILTERING` (`if_link.h`).
-pub(super) const BR_VLAN_FILTERING: u16 = 7;
-/// `IFLA_BR_FDB_MAX_LEARNED` (`if_link.h`).
-pub(super) const BR_FDB_MAX_LEARNED: u16 = 49;
 /// `IFLA_VLAN_ID` (`if_link.h`).
 pub(super) const VLAN_ID: u16 = 1;
 
@@ -52,20 +43,4 @@ pub(super) fn info(request: &mut Writer, kind: &str, fill: impl FnOnce(&mut Writ
         info.string(IFLA_INFO_KIND, kind);
         info.attribute(IFLA_INFO_DATA, fill);
     });
-}
-
-impl Socket {
-    /// Sets what `fill` appends of a bridge (`IFLA_BR_*`).
-    pub(super) fn change_bridge(
-        &mut self,
-        operation: Arguments<'_>,
-        index: u32,
-        fill: impl FnOnce(&mut Writer),
-    ) -> Result<(), Error> {
-        // Only RTM_NEWLINK looks at IFLA_LINKINFO; RTM_SETLINK would succeed and change nothing.
-        self.change(operation, RTM_NEWLINK, 0, |request| {
-            request.raw(&header(index));
-            info(request, "bridge", fill);
-        })
-    }
 }

@@ -10,11 +10,9 @@ use nix::libc::{
 
 use wire::attribute::{attributes, find, find_u32, text, u16_at, u32_at};
 
-use super::ipv4;
-use super::ipv6::Advertisements;
-use super::netfilter::BridgeNetfilter;
-use super::port::PortFlags;
-use super::request::{BR_FDB_MAX_LEARNED, BR_VLAN_FILTERING, HEADER, VLAN_ID};
+use super::bridge::{BR_FDB_MAX_LEARNED, BR_VLAN_FILTERING, BridgeNetfilter, PortFlags};
+use super::devconf::{self, Advertisements};
+use super::request::{HEADER, VLAN_ID};
 use crate::mac::Mac;
 
 /// `IF_OPER_UP` (`if.h`).
@@ -86,7 +84,7 @@ impl Link {
         for (kind, value) in attributes(body.get(HEADER..)?) {
             match kind {
                 IFLA_IFNAME => link.name = text(value),
-                IFLA_ADDRESS => link.mac = <[u8; 6]>::try_from(value).ok().map(Mac::from),
+                IFLA_ADDRESS => link.mac = <[u8; 6]>::try_from(value).ok().map(Mac::new),
                 IFLA_MTU => link.mtu = u32_at(value, 0).unwrap_or_default(),
                 IFLA_OPERSTATE => link.operational = value.first() == Some(&OPER_UP),
                 IFLA_MASTER => link.master = u32_at(value, 0),
@@ -97,7 +95,7 @@ impl Link {
                 IFLA_IFALIAS => link.alias = Some(text(value)).filter(|alias| !alias.is_empty()),
                 IFLA_LINKINFO => link.read_info(value),
                 IFLA_AF_SPEC => {
-                    link.route_localnet = ipv4::route_localnet(value);
+                    link.route_localnet = devconf::route_localnet(value);
                     link.advertisements = Advertisements::parse(value);
                 }
                 _ => {}

@@ -9,7 +9,7 @@ use nix::libc::{
 use wire::Writer;
 use wire::attribute::{attributes, find, u16_at, u32_at};
 
-use super::request::{BR_VLAN_FILTERING, HEADER as LINK_HEADER, header};
+use super::request::{HEADER as LINK_HEADER, header};
 use crate::error::Error;
 use crate::socket::Socket;
 
@@ -136,13 +136,6 @@ impl Socket {
     pub fn del_bridge_vlan(&mut self, member: VlanMember, vlan: &BridgeVlan) -> Result<(), Error> {
         let operation = format_args!("delete VLAN {vlan} from link {}", member.index());
         self.change(operation, RTM_DELLINK, 0, |request| write_membership(request, member, *vlan))
-    }
-
-    /// Makes a bridge filter VLANs, or stop doing so; `EOPNOTSUPP` from a kernel that cannot
-    /// (`CONFIG_BRIDGE_VLAN_FILTERING`).
-    pub fn set_vlan_filtering(&mut self, bridge: u32, on: bool) -> Result<(), Error> {
-        let operation = format_args!("set VLAN filtering of bridge {bridge}: {on}");
-        self.change_bridge(operation, bridge, |data| data.bytes(BR_VLAN_FILTERING, &[on.into()]))
     }
 
     /// Whether any port of a bridge is on a VLAN. The bridge itself does not count. Ports are read no further than the

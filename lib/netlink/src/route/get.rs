@@ -10,7 +10,7 @@ use wire::Writer;
 
 use super::{Header, MAIN, PROTOCOL_RA, Route};
 use crate::error::{Error, unless};
-use crate::ip::{self, Family};
+use crate::ip::Family;
 use crate::socket::Socket;
 
 /// `RTM_F_PREFIX` (`rtnetlink.h`): routes to the networks of advertised addresses.
@@ -25,17 +25,14 @@ impl Socket {
     /// One table's routes out of a link, of both families.
     pub fn routes_in(&mut self, oif: u32, table: u32) -> Result<Vec<Route>, Error> {
         let operation = format_args!("read routes out of link {oif}");
-        self.dump_routes(operation, &Header::default(), &[(RTA_TABLE, table), (RTA_OIF, oif)], |route| {
-            route.oif == Some(oif) && route.table == Some(table)
-        })
+        self.dump_routes(operation, &Header::default(), Some(table), Some(oif), |_| true)
     }
 
     /// The main table's IPv6 routes, out of all links.
     pub fn routes_v6(&mut self) -> Result<Vec<Route>, Error> {
         let header = Header { family: Family::V6.number(), ..Header::default() };
-        self.dump_routes(format_args!("read IPv6 routes"), &header, &[(RTA_TABLE, MAIN)], |route| {
-            route.dst.is_ipv6() && route.table == Some(MAIN)
-        })
+        let operation = format_args!("read IPv6 routes");
+        self.dump_routes(operation, &header, Some(MAIN), None, |route| route.dst.is_ipv6())
     }
 
     /// The main table's IPv6 routes by router advertisements: default routes and those that were advertised themselves
@@ -46,9 +43,8 @@ impl Socket {
         for (protocol, flags) in [(PROTOCOL_RA, 0), (0, PREFIX_ROUTE)] {
             let header = Header { family: Family::V6.number(), protocol, flags, ..Header::default() };
             let operation = format_args!("read advertised routes");
-            found.extend(self.dump_routes(operation, &header, &[(RTA_TABLE, MAIN)], |route| {
-                let is_advertised = if flags == 0 { route.advertised } else { route.expires };
-                is_advertised && route.dst.is_ipv6() && route.table == Some(MAIN)
+            found.extend(self.dump_routes(operation, &header, Some(MAIN), None, |route| {
+                route.dst.is_ipv6() && if flags == 0 { route.advertised } else { route.expires }
             })?);
         }
         Ok(found)
@@ -59,9 +55,8 @@ impl Socket {
         let header = Header { family: Family::of(dst.ip()).number(), ..Header::default() };
         let operation = format_args!("read routes to {dst}");
         // The kernel has no filter by destination.
-        let routes = self.dump_routes(operation, &header, &[(RTA_TABLE, table)], |route| {
+        let routes = self.dump_routes(operation, &header, Some(table), None, |route| {
             (route.dst.ip(), route.dst.prefix()) == (dst.network(), dst.prefix())
-                && route.table == Some(table)
         });
         // ENOENT: a table that has never had a route.
         unless(routes, &[Errno::ENOENT]).map(Option::unwrap_or_default)
@@ -70,7 +65,7 @@ impl Socket {
     /// The routes of every table and both families, those of the local table among them, by which the kernel knows
     /// the addresses of this host.
     pub fn all_routes(&mut self) -> Result<Vec<Route>, Error> {
-        self.dump_routes(format_args!("read all routes"), &Header::default(), &[], |_| true)
+        self.dump_routes(format_args!("read all routes"), &Header::default(), None, None, |_| true)
     }
 
     /// The route that a packet to `address` would take: its link, and its gateway unless the address is a
@@ -90,29 +85,34 @@ impl Socket {
         let header = Header { family: Family::of(address).number(), prefix, ..Header::default() };
         let fill = |request: &mut Writer| {
             header.write(request);
-            ip::write(request, RTA_DST, address);
+            request.address(RTA_DST, address);
         };
         let found = self.get(format_args!("look up route to {address}"), RTM_GETROUTE, fill, read);
         // The latter two: a route that prohibits, and a black hole (fib_props).
         unless(found, &[Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::EACCES, Errno::EINVAL])
     }
 
-    /// The routes that match a request, as the kernel understands it, and `is_asked_for`.
+    /// The routes that match a request, of one table and out of one link where these are given, and `is_asked_for`. Not every
+    /// kernel filters, so that is done here in any case.
     fn dump_routes(
         &mut self,
         operation: Arguments<'_>,
         header: &Header,
-        attributes: &[(u16, u32)],
+        table: Option<u32>,
+        oif: Option<u32>,
         is_asked_for: impl Fn(&Route) -> bool,
     ) -> Result<Vec<Route>, Error> {
         let fill = |request: &mut Writer| {
             header.write(request);
-            for (kind, value) in attributes {
-                request.u32(*kind, *value);
-            }
+            request.optional_u32(RTA_TABLE, table);
+            request.optional_u32(RTA_OIF, oif);
         };
         self.dump(operation, RTM_GETROUTE, fill, |body| {
-            Route::parse_hops(body).into_iter().filter(|route| is_asked_for(route))
+            Route::parse_hops(body).into_iter().filter(|route| {
+                table.is_none_or(|table| route.table == Some(table))
+                    && oif.is_none_or(|oif| route.oif == Some(oif))
+                    && is_asked_for(route)
+            })
         })
     }
 }

@@ -1,9 +1,7 @@
 //! Routes (`struct rtmsg`). One with several next hops is as many routes here.
 
-mod add;
-mod del;
+mod change;
 mod get;
-mod local;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -13,9 +11,9 @@ use nix::libc::{
     RTA_MULTIPATH, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY, RTA_TABLE, RTN_LOCAL, RTN_UNICAST,
 };
 use wire::Writer;
-use wire::attribute::{attributes, find, find_u32, u16_at, u32_at};
+use wire::attribute::{self, attributes, find, find_u32, u16_at, u32_at};
 
-use crate::ip::{self, Family};
+use crate::ip::Family;
 
 /// `sizeof(struct rtmsg)`.
 const HEADER: usize = 12;
@@ -107,11 +105,11 @@ impl Route {
         };
         for (kind, value) in attributes(body.get(HEADER..)?) {
             match kind {
-                RTA_DST => route.dst = IpNetwork::new(ip::read(value)?, prefix).ok()?,
-                RTA_GATEWAY => route.gateway = ip::read(value),
+                RTA_DST => route.dst = IpNetwork::new(attribute::address(value)?, prefix).ok()?,
+                RTA_GATEWAY => route.gateway = attribute::address(value),
                 RTA_OIF => route.oif = u32_at(value, 0),
                 RTA_PRIORITY => route.priority = u32_at(value, 0),
-                RTA_PREFSRC => route.src = ip::read(value),
+                RTA_PREFSRC => route.src = attribute::address(value),
                 // The header has room for the tables below 256 only.
                 RTA_TABLE => route.table = u32_at(value, 0).or(route.table),
                 RTA_METRICS => {
@@ -144,7 +142,7 @@ impl Route {
             routes.push(Self {
                 oif: u32_at(hop, 4),
                 onlink: u32::from(hop[2]) & ONLINK != 0,
-                gateway: find(own, RTA_GATEWAY).and_then(ip::read),
+                gateway: find(own, RTA_GATEWAY).and_then(attribute::address),
                 ..self.clone()
             });
             hops = hops.get(length.next_multiple_of(4)..).unwrap_or_default();
@@ -167,15 +165,15 @@ impl Route {
         };
         header.write(request);
         // The kernel refuses a destination with host bits.
-        ip::write(request, RTA_DST, self.dst.network());
+        request.address(RTA_DST, self.dst.network());
         request.u32(RTA_TABLE, table);
         if let Some(gateway) = self.gateway {
-            ip::write(request, RTA_GATEWAY, gateway);
+            request.address(RTA_GATEWAY, gateway);
         }
         request.optional_u32(RTA_OIF, self.oif);
         request.optional_u32(RTA_PRIORITY, self.priority);
         if let Some(source) = self.src {
-            ip::write(request, RTA_PREFSRC, source);
+            request.address(RTA_PREFSRC, source);
         }
         if self.mtu.is_some() || self.advmss.is_some() {
             request.attribute(RTA_METRICS, |metrics| {
@@ -210,113 +208,4 @@ impl Header {
 const MAIN: u32 = Route::MAIN;
 
 #[cfg(test)]
-mod tests {
-    use nix::libc::RTPROT_BOOT;
-
-    use super::*;
-
-    fn full() -> Route {
-        Route {
-            gateway: Some("10.88.0.1".parse().unwrap()),
-            oif: Some(2),
-            priority: Some(7),
-            table: Some(1000),
-            scope: Some(0),
-            mtu: Some(1400),
-            advmss: Some(1360),
-            src: Some("10.88.0.5".parse().unwrap()),
-            onlink: true,
-            ..Route::new("10.1.0.0/16".parse().unwrap())
-        }
-    }
-
-    fn bytes(route: &Route) -> Vec<u8> {
-        let mut body = Writer::default();
-        route.write(&mut body, RTPROT_BOOT, RTN_UNICAST);
-        body.into_bytes()
-    }
-
-    #[test]
-    fn what_is_written_is_read_back() {
-        assert_eq!(Route::parse(&bytes(&full())), Some(full()));
-        let plain = Route::new("::/0".parse().unwrap());
-        let read = Route::parse(&bytes(&plain)).unwrap();
-        assert_eq!(read, Route { table: Some(MAIN), scope: Some(0), ..plain });
-    }
-
-    #[test]
-    fn requests_are_what_another_library_writes() {
-        use netlink_packet_core::Emitable;
-        use netlink_packet_route::AddressFamily;
-        use netlink_packet_route::route::{
-            RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
-            RouteScope, RouteType,
-        };
-
-        let route = full();
-        let mut message = RouteMessage::default();
-        message.header = RouteHeader {
-            address_family: AddressFamily::Inet,
-            destination_prefix_length: 16,
-            protocol: RouteProtocol::Boot,
-            scope: RouteScope::Universe,
-            kind: RouteType::Unicast,
-            flags: RouteFlags::Onlink,
-            ..RouteHeader::default()
-        };
-        let address = |address: Option<IpAddr>| RouteAddress::from(address.unwrap());
-        message.attributes = vec![
-            RouteAttribute::Destination(RouteAddress::from(route.dst.network())),
-            RouteAttribute::Table(1000),
-            RouteAttribute::Gateway(address(route.gateway)),
-            RouteAttribute::Oif(2),
-            RouteAttribute::Priority(7),
-            RouteAttribute::PrefSource(address(route.src)),
-            RouteAttribute::Metrics(vec![RouteMetric::Mtu(1400), RouteMetric::Advmss(1360)]),
-        ];
-        let mut expected = vec![0; message.buffer_len()];
-        message.emit(&mut expected);
-        assert_eq!(bytes(&route), expected);
-    }
-
-    #[test]
-    fn scope_of_a_route_without_gateway_is_the_link() {
-        let route = Route { oif: Some(2), ..Route::new("10.1.0.0/16".parse().unwrap()) };
-        assert_eq!(Route::parse(&bytes(&route)).unwrap().scope, Some(253));
-    }
-
-    #[test]
-    fn several_next_hops_are_as_many_routes() {
-        let mut body = bytes(&Route { gateway: None, oif: None, onlink: false, ..full() });
-        let hop = |flags: u8, oif: u32, gateway: [u8; 4]| {
-            let mut hop = vec![16, 0, flags, 0];
-            hop.extend(oif.to_ne_bytes());
-            hop.extend([8, 0, 5, 0]);
-            hop.extend(gateway);
-            hop
-        };
-        body.extend([36, 0, 9, 0]);
-        body.extend(hop(0, 2, [10, 88, 0, 1]));
-        body.extend(hop(4, 3, [10, 89, 0, 1]));
-        let one = Route { onlink: false, ..full() };
-        let other = Route { oif: Some(3), gateway: Some("10.89.0.1".parse().unwrap()), ..full() };
-        assert_eq!(Route::parse_hops(&body), [one, other]);
-        assert_eq!(Route::parse_hops(&bytes(&full())), [full()]);
-        for length in 0..body.len() {
-            let _ = Route::parse_hops(&body[..length]);
-        }
-        assert_eq!(full().with_hops(&[0; 8]), []);
-    }
-
-    #[test]
-    fn what_leads_nowhere_is_no_route() {
-        let mut body = bytes(&full());
-        body[7] = 7; // RTN_UNREACHABLE
-        assert_eq!(Route::parse(&body), None);
-        let body = bytes(&full());
-        for length in 0..body.len() {
-            let _ = Route::parse(&body[..length]);
-        }
-        assert_eq!(Route::parse(&body[..HEADER - 1]), None);
-    }
-}
+mod tests;

@@ -16,16 +16,12 @@ impl Batch {
     /// The batch may be committed again afterwards. Its size is bounded by the send buffer: in the initial user
     /// namespace by memory alone, elsewhere by twice `net.core.wmem_max` (by default some 4,000 elements).
     pub fn commit(&mut self, socket: &mut Socket) -> Result<()> {
-        self.send(socket, None)
+        self.commit_at(socket, None)
     }
 
-    /// Like [`Batch::commit`], provided that the ruleset is still of `generation` ([`Socket::generation`]); otherwise
-    /// it fails with [`Error::is_restart`].
-    pub fn commit_at(&mut self, socket: &mut Socket, generation: u32) -> Result<()> {
-        self.send(socket, Some(generation))
-    }
-
-    fn send(&mut self, socket: &mut Socket, generation: Option<u32>) -> Result<()> {
+    /// Like [`Batch::commit`], provided that the ruleset is still of `generation` ([`Socket::generation`]), where that is given;
+    /// otherwise it fails with [`Error::is_restart`].
+    pub fn commit_at(&mut self, socket: &mut Socket, generation: Option<u32>) -> Result<()> {
         if let Some((index, reason)) = self.fault {
             return Err(Error::Encode { index, operation: self.describe(index), reason });
         }
@@ -38,10 +34,10 @@ impl Batch {
         let first = socket.wire.take_sequences(count + 2);
         self.number(first);
         let from = self.write_begin(first, generation);
-        let end = self.writer.len();
+        let end = self.writer.buffer.len();
         self.writer.raw(&marker(NFNL_MSG_BATCH_END, first + count + 1, None));
-        let sent = socket.wire.send(&self.writer.as_bytes()[from..]);
-        self.writer.truncate(end);
+        let sent = socket.wire.send(&self.writer.buffer[from..]);
+        self.writer.buffer.truncate(end);
         sent.map_err(|source| self.failed(source))?;
         match socket.batch_outcome(first, count) {
             Ok(()) => {
@@ -60,7 +56,7 @@ impl Batch {
     /// answered anyway, and `NLM_F_ACK` on the end marker means something from Linux 6.10 on only.
     fn number(&mut self, first: u32) {
         let last = self.operations.last().map(|operation| operation.start);
-        let bytes = self.writer.as_mut_bytes();
+        let bytes = &mut self.writer.buffer;
         for (operation, sequence) in self.operations.iter().zip(first + 1..) {
             set_sequence(&mut bytes[operation.start..], sequence);
         }
@@ -75,7 +71,7 @@ impl Batch {
     fn write_begin(&mut self, sequence: u32, generation: Option<u32>) -> usize {
         let begin = marker(NFNL_MSG_BATCH_BEGIN, sequence, generation);
         let from = BEGIN - begin.len();
-        self.writer.as_mut_bytes()[from..BEGIN].copy_from_slice(&begin);
+        self.writer.buffer[from..BEGIN].copy_from_slice(&begin);
         from
     }
 
@@ -85,7 +81,7 @@ impl Batch {
 
     fn describe(&self, index: usize) -> String {
         let operation = self.operations.get(index);
-        let message = operation.and_then(|at| Message::split(&mut &self.writer.as_bytes()[at.start..]));
+        let message = operation.and_then(|at| Message::split(&mut &self.writer.buffer[at.start..]));
         match (operation, message) {
             (Some(operation), Some(message)) => operation::describe(&message, operation.key_type),
             _ => format!("operation {index}"),
@@ -102,8 +98,8 @@ fn marker(kind: u16, sequence: u32, generation: Option<u32>) -> Vec<u8> {
             marker.be32(NFNL_BATCH_GENID, generation);
         }
     });
-    set_sequence(writer.as_mut_bytes(), sequence);
-    writer.into_bytes()
+    set_sequence(&mut writer.buffer, sequence);
+    writer.buffer
 }
 
 const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;

@@ -63,9 +63,7 @@ impl Batch {
 
     /// Adds a table.
     pub fn add_table(&mut self, table: &Table) -> &mut Self {
-        self.push(NFT_MSG_NEWTABLE, NLM_F_CREATE, table.family, 0, |a| {
-            table.write(a, true);
-        })
+        self.push(NFT_MSG_NEWTABLE, NLM_F_CREATE, table.family, 0, |a| table.write(a, true))
     }
 
     /// Creates a table.
@@ -80,9 +78,7 @@ impl Batch {
 
     /// Adds a chain. An existing base chain takes the policy, and must be of the same kind, hook and priority.
     pub fn add_chain(&mut self, chain: &Chain) -> &mut Self {
-        self.push(NFT_MSG_NEWCHAIN, NLM_F_CREATE, chain.table.family, 0, |a| {
-            chain.write(a);
-        })
+        self.push(NFT_MSG_NEWCHAIN, NLM_F_CREATE, chain.table.family, 0, |a| chain.write(a))
     }
 
     /// Creates a chain.
@@ -92,37 +88,32 @@ impl Batch {
 
     /// Deletes a chain with its rules; it is busy ([`crate::Error::is_busy`]) while a rule or an element leads to it.
     pub fn del_chain(&mut self, chain: &Chain) -> &mut Self {
-        self.push(NFT_MSG_DELCHAIN, 0, chain.table.family, 0, |a| {
-            chain.write_name(a);
-        })
+        self.push(NFT_MSG_DELCHAIN, 0, chain.table.family, 0, |a| chain.write_name(a))
     }
 
     /// Deletes all rules of a chain.
     pub fn flush_chain(&mut self, chain: &Chain) -> &mut Self {
-        self.push(NFT_MSG_DELRULE, 0, chain.table.family, 0, |a| {
-            rule::write_chain(a, chain);
-        })
+        self.push(NFT_MSG_DELRULE, 0, chain.table.family, 0, |a| rule::write_chain(a, chain))
     }
 
     /// Appends a rule to a chain; `comment` has at most 127 bytes.
     pub fn add_rule(&mut self, chain: &Chain, exprs: &[Expr], comment: Option<&str>) -> &mut Self {
-        self.push(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, chain.table.family, 0, |a| {
-            Rule::write(a, chain, exprs, comment);
-        })
+        self.new_rule(NLM_F_APPEND, chain, exprs, comment)
     }
 
     /// Puts a rule at the head of a chain; `comment` has at most 127 bytes.
     pub fn insert_rule(&mut self, chain: &Chain, exprs: &[Expr], comment: Option<&str>) -> &mut Self {
-        self.push(NFT_MSG_NEWRULE, NLM_F_CREATE, chain.table.family, 0, |a| {
-            Rule::write(a, chain, exprs, comment);
-        })
+        self.new_rule(0, chain, exprs, comment)
+    }
+
+    fn new_rule(&mut self, flag: u16, chain: &Chain, exprs: &[Expr], comment: Option<&str>) -> &mut Self {
+        let fill = |a: &mut Writer| Rule::write(a, chain, exprs, comment);
+        self.push(NFT_MSG_NEWRULE, NLM_F_CREATE | flag, chain.table.family, 0, fill)
     }
 
     /// Deletes one rule of a chain by its [`Rule::handle`].
     pub fn del_rule(&mut self, chain: &Chain, handle: u64) -> &mut Self {
-        self.push(NFT_MSG_DELRULE, 0, chain.table.family, 0, |a| {
-            rule::write_handle(a, chain, handle);
-        })
+        self.push(NFT_MSG_DELRULE, 0, chain.table.family, 0, |a| rule::write_handle(a, chain, handle))
     }
 
     /// Adds a set or map. An existing one must have the same types.
@@ -161,16 +152,12 @@ impl Batch {
     /// Creates an element. Where the key exists, the batch fails with [`crate::Error::is_exists`] (old kernels:
     /// [`crate::Error::is_busy`] where the data differ).
     pub fn create_element(&mut self, set: &Set, element: &Element) -> &mut Self {
-        self.on_element(NFT_MSG_NEWSETELEM, NLM_F_CREATE | NLM_F_EXCL, set, |a| {
-            element.write(a, set);
-        })
+        self.on_element(NFT_MSG_NEWSETELEM, NLM_F_CREATE | NLM_F_EXCL, set, |a| element.write(a, set))
     }
 
     /// Deletes an element by its key.
     pub fn del_element(&mut self, set: &Set, key: &[Field]) -> &mut Self {
-        self.on_element(NFT_MSG_DELSETELEM, 0, set, |a| {
-            write_list(a, set, &key::encode(key), |_| {});
-        })
+        self.on_element(NFT_MSG_DELSETELEM, 0, set, |a| write_list(a, set, &key::encode(key), |_| {}))
     }
 
     fn on_element(&mut self, kind: u16, flags: u16, set: &Set, fill: impl FnOnce(&mut Writer)) -> &mut Self {
@@ -186,13 +173,13 @@ impl Batch {
         fill: impl FnOnce(&mut Writer),
     ) -> &mut Self {
         let index = self.operations.len();
-        self.operations.push(Operation { start: self.writer.len(), key_type });
+        self.operations.push(Operation { start: self.writer.buffer.len(), key_type });
         self.deletes |= flags & NLM_F_CREATE == 0;
         self.writer.message(NFTABLES | kind, flags, |message| {
             message.raw(&message::header(family.number(), 0, 0));
             fill(message);
         });
-        if let Some(reason) = self.writer.take_fault() {
+        if let Some(reason) = self.writer.fault.take() {
             self.fault.get_or_insert((index, reason));
         }
         self

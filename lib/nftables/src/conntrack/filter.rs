@@ -17,7 +17,8 @@ use crate::{Family, Field};
 /// *reply* the direction of the answers, before they are translated back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filter {
-    family: Family,
+    /// [`Family::Ip`] or [`Family::Ip6`].
+    pub(super) family: Family,
     orig: Tuple,
     reply: Tuple,
 }
@@ -33,34 +34,29 @@ impl Filter {
     /// First sent to this address: that of the host, for a published port.
     #[must_use]
     pub const fn orig_dst(mut self, address: IpAddr) -> Self {
-        self.orig.destination = Some(address);
+        self.orig.addresses[1] = Some(address);
         self
     }
 
     /// First sent to this port: that of the host, for a published port.
     #[must_use]
     pub const fn orig_dport(mut self, port: u16) -> Self {
-        self.orig.destination_port = Some(port);
+        self.orig.ports[1] = Some(port);
         self
     }
 
     /// Answered by this address: that of the container, for a published port.
     #[must_use]
     pub const fn reply_src(mut self, address: IpAddr) -> Self {
-        self.reply.source = Some(address);
+        self.reply.addresses[0] = Some(address);
         self
     }
 
     /// Answered from this port: that of the container, for a published port.
     #[must_use]
     pub const fn reply_sport(mut self, port: u16) -> Self {
-        self.reply.source_port = Some(port);
+        self.reply.ports[0] = Some(port);
         self
-    }
-
-    /// [`Family::Ip`] or [`Family::Ip6`].
-    pub(super) const fn family(&self) -> Family {
-        self.family
     }
 
     /// Whether no criterion is left besides family and protocol.
@@ -75,16 +71,15 @@ impl Filter {
 
     /// Whether the kernel's own comparison of every criterion is right.
     pub(super) fn kernel_compares_rightly(&self) -> bool {
-        let is_v6 = |address: Option<IpAddr>| address.is_some_and(|address| address.is_ipv6());
-        let sides = [self.orig, self.reply];
+        let addresses = [self.orig.addresses, self.reply.addresses];
         matches!(self.orig.protocol, IPPROTO_TCP | IPPROTO_UDP)
-            && !sides.iter().any(|side| is_v6(side.source) || is_v6(side.destination))
+            && !addresses.iter().flatten().flatten().any(IpAddr::is_ipv6)
     }
 
     /// The same without addresses.
     pub(super) const fn without_addresses(mut self) -> Self {
-        self.orig = self.orig.without_addresses();
-        self.reply = self.reply.without_addresses();
+        self.orig.addresses = [None; 2];
+        self.reply.addresses = [None; 2];
         self
     }
 
@@ -116,13 +111,11 @@ impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.family, Field::Proto(self.orig.protocol))?;
         for (direction, side) in [("orig", &self.orig), ("reply", &self.reply)] {
-            let addresses = [("src", side.source), ("dst", side.destination)];
-            for (end, address) in addresses.into_iter().filter_map(|(end, address)| Some((end, address?))) {
-                write!(f, " {direction} {end} {address}")?;
-            }
-            let ports = [("sport", side.source_port), ("dport", side.destination_port)];
-            for (end, port) in ports.into_iter().filter_map(|(end, port)| Some((end, port?))) {
-                write!(f, " {direction} {end} {port}")?;
+            let addresses = side.addresses.map(|address| address.map(|address| address.to_string()));
+            let ports = side.ports.map(|port| port.map(|port| port.to_string()));
+            let ends = ["src", "dst", "sport", "dport"].into_iter().zip(addresses.into_iter().chain(ports));
+            for (end, value) in ends.filter_map(|(end, value)| Some((end, value?))) {
+                write!(f, " {direction} {end} {value}")?;
             }
         }
         Ok(())
@@ -131,18 +124,15 @@ impl fmt::Display for Filter {
 
 /// Writes a tuple as `attribute`, and returns the flags that say which parts of it count.
 fn write(tuple: &Tuple, attributes: &mut Writer, attribute: u16) -> u32 {
-    let addresses = [
-        (CTA_IP_V4_SRC, CTA_FILTER_F_IP_SRC, tuple.source),
-        (CTA_IP_V4_DST, CTA_FILTER_F_IP_DST, tuple.destination),
-    ];
+    let addresses = [(CTA_IP_V4_SRC, CTA_FILTER_F_IP_SRC), (CTA_IP_V4_DST, CTA_FILTER_F_IP_DST)];
     let ports = [
-        (CTA_PROTO_SRC_PORT, CTA_FILTER_F_PROTO_SRC_PORT, tuple.source_port),
-        (CTA_PROTO_DST_PORT, CTA_FILTER_F_PROTO_DST_PORT, tuple.destination_port),
+        (CTA_PROTO_SRC_PORT, CTA_FILTER_F_PROTO_SRC_PORT),
+        (CTA_PROTO_DST_PORT, CTA_FILTER_F_PROTO_DST_PORT),
     ];
     let mut flags = CTA_FILTER_F_PROTO_NUM;
     attributes.nest(attribute, |nest| {
         nest.nest(CTA_TUPLE_IP, |ip| {
-            for (kind, flag, address) in addresses {
+            for ((kind, flag), address) in addresses.into_iter().zip(tuple.addresses) {
                 if let Some(IpAddr::V4(address)) = address {
                     ip.bytes(kind, &address.octets());
                     flags |= flag;
@@ -151,7 +141,7 @@ fn write(tuple: &Tuple, attributes: &mut Writer, attribute: u16) -> u32 {
         });
         nest.nest(CTA_TUPLE_PROTO, |proto| {
             proto.bytes(CTA_PROTO_NUM, &[tuple.protocol]);
-            for (kind, flag, port) in ports {
+            for ((kind, flag), port) in ports.into_iter().zip(tuple.ports) {
                 if let Some(port) = port {
                     proto.bytes(kind, &port.to_be_bytes());
                     flags |= flag;

@@ -45,13 +45,8 @@ pub fn flush(socket: &mut Socket, filters: &[Filter]) -> Result<()> {
         }
         listed.push(*filter);
     }
-    while let Some(&first) = listed.first() {
-        let (group, others): (Vec<_>, Vec<_>) =
-            listed.into_iter().partition(|filter| filter.is_alike(&first));
-        delete_listed(socket, &group).map_err(|source| failed("delete", &first, source))?;
-        listed = others;
-    }
-    Ok(())
+    let flows = flows(socket, &listed)?;
+    forget(socket, &flows)
 }
 
 /// A flow that the kernel has listed.
@@ -70,12 +65,12 @@ pub fn flows(socket: &mut Socket, filters: &[Filter]) -> Result<Vec<Flow>> {
     let mut left = filters.to_vec();
     while let Some(&first) = left.first() {
         let (group, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|filter| filter.is_alike(&first));
-        let read = |body: &[u8]| {
-            let identity = flow(body, &group)?;
-            let tuple = find(body, CTA_TUPLE_ORIG).and_then(Tuple::read)?;
-            Some(Flow { destination: tuple.destination?, family: first.family(), identity })
-        };
-        flows.extend(list(socket, &group, read).map_err(|source| failed("list", &first, source))?);
+        // What several have in common is the protocol; the kernel need not know more than narrows the list.
+        let narrowing = if group.len() == 1 { first.without_addresses() } else { first.protocol_only() };
+        let header = message::header(first.family.number(), 0, 0);
+        let take = |body: &[u8]| flows.extend(flow(body, &group));
+        ask(socket, IPCTNL_MSG_CT_GET, NLM_F_DUMP, header, |attributes| narrowing.write(attributes), take)
+            .map_err(|source| failed("list", &first, source))?;
         left = others;
     }
     Ok(flows)
@@ -84,19 +79,18 @@ pub fn flows(socket: &mut Socket, filters: &[Filter]) -> Result<Vec<Flow>> {
 /// Deletes these very flows, not later ones with the same addresses.
 pub fn forget(socket: &mut Socket, flows: &[Flow]) -> Result<()> {
     for Flow { destination, family, identity } in flows {
-        delete(socket, *family, identity).map_err(|source| {
-            let query = format!("delete a connection to {destination}");
-            Error::Query { query, source }
-        })?;
+        let header = message::header(family.number(), 0, 0);
+        let fill = |attributes: &mut Writer| attributes.raw(identity);
+        match ask(socket, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, header, fill, |_| {}) {
+            // It has ended in between.
+            Err(error) if is_errno(&error, Errno::ENOENT) => {}
+            outcome => outcome.map_err(|source| {
+                let query = format!("delete a connection to {destination}");
+                Error::Query { query, source }
+            })?,
+        }
     }
     Ok(())
-}
-
-/// How many flows `filter` describes. The kernel walks the whole table, as for every list: milliseconds.
-pub fn count(socket: &mut Socket, filter: &Filter) -> Result<usize> {
-    let flows = list(socket, &[*filter], |body| flow(body, &[*filter]))
-        .map_err(|source| failed("count", filter, source))?;
-    Ok(flows.len())
 }
 
 fn failed(doing: &str, filter: &Filter, source: io::Error) -> Error {
@@ -107,47 +101,12 @@ fn failed(doing: &str, filter: &Filter, source: io::Error) -> Error {
 /// whole tuples only).
 fn delete_by_filter(socket: &mut Socket, filter: &Filter) -> io::Result<bool> {
     // The family of a deletion counts from message version 1 on only; in version 0 it means every family.
-    let header = message::header(filter.family().number(), 1, 0);
-    match ask(socket, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, header, |attributes| filter.write(attributes), |_| {})
-    {
+    let header = message::header(filter.family.number(), 1, 0);
+    let fill = |attributes: &mut Writer| filter.write(attributes);
+    match ask(socket, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, header, fill, |_| {}) {
         Err(error) if is_errno(&error, Errno::EOPNOTSUPP) || is_errno(&error, Errno::EINVAL) => Ok(false),
         outcome => outcome.map(|()| true),
     }
-}
-
-/// Deletes what any of `filters`, of one family and protocol, describes.
-fn delete_listed(socket: &mut Socket, filters: &[Filter]) -> io::Result<()> {
-    let Some(family) = filters.first().map(Filter::family) else {
-        return Ok(());
-    };
-    for identity in list(socket, filters, |body| flow(body, filters))? {
-        delete(socket, family, &identity)?;
-    }
-    Ok(())
-}
-
-fn delete(socket: &mut Socket, family: Family, identity: &[u8]) -> io::Result<()> {
-    let header = message::header(family.number(), 0, 0);
-    match ask(socket, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, header, |attributes| attributes.raw(identity), |_| {})
-    {
-        // It has ended in between.
-        Err(error) if is_errno(&error, Errno::ENOENT) => Ok(()),
-        outcome => outcome,
-    }
-}
-
-/// What `each` reads of the flows of one family and protocol, those at least that any of `filters` describes.
-fn list<T>(socket: &mut Socket, filters: &[Filter], each: impl Fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
-    let Some(first) = filters.first() else {
-        return Ok(Vec::new());
-    };
-    // What several have in common is the protocol; the kernel need not know more than narrows the list.
-    let narrowing = if filters.len() == 1 { first.without_addresses() } else { first.protocol_only() };
-    let header = message::header(first.family().number(), 0, 0);
-    let mut flows = Vec::new();
-    let take = |body: &[u8]| flows.extend(each(body));
-    ask(socket, IPCTNL_MSG_CT_GET, NLM_F_DUMP, header, |attributes| narrowing.write(attributes), take)?;
-    Ok(flows)
 }
 
 /// Sends one request, and hands the attributes of each answer to `take`.
@@ -170,9 +129,11 @@ fn ask(
     Ok(())
 }
 
-/// The attributes that identify a flow, where any of the filters describes it.
-pub(crate) fn flow(body: &[u8], filters: &[Filter]) -> Option<Vec<u8>> {
-    filters.iter().any(|filter| filter.matches(body)).then(|| identity(body))
+/// Reads a flow that any of the filters, which are of one family, describes.
+pub(crate) fn flow(body: &[u8], filters: &[Filter]) -> Option<Flow> {
+    let filter = filters.iter().find(|filter| filter.matches(body))?;
+    let original = find(body, CTA_TUPLE_ORIG).and_then(Tuple::read)?;
+    Some(Flow { destination: original.addresses[1]?, family: filter.family, identity: identity(body) })
 }
 
 /// Original tuple, zone and id: together they name one flow and never a later one with the same addresses.
@@ -185,7 +146,7 @@ fn identity(flow: &[u8]) -> Vec<u8> {
             _ => {}
         }
     }
-    identity.into_bytes()
+    identity.buffer
 }
 
 /// With more filters than this one list is cheaper than as many deletions, each of which walks the table.

@@ -1,53 +1,43 @@
 //! One direction of a flow: as the kernel lists it, or as a filter wants it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use wire::attribute::find;
+use wire::attribute::{self, find};
 
-/// Addresses and ports of one direction of a flow, as far as they are known, or as far as they matter to a filter.
+/// Addresses and ports of one direction of a flow, as far as they are known, or as far as they matter to a filter: of the source
+/// and of the destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tuple {
     pub(super) protocol: u8,
-    pub(super) source: Option<IpAddr>,
-    pub(super) destination: Option<IpAddr>,
+    pub(super) addresses: [Option<IpAddr>; 2],
     /// ICMP has no ports.
-    pub(super) source_port: Option<u16>,
-    pub(super) destination_port: Option<u16>,
+    pub(super) ports: [Option<u16>; 2],
 }
 
 impl Tuple {
     /// Any flow of a protocol.
     pub(super) const fn of(protocol: u8) -> Self {
-        Self { protocol, source: None, destination: None, source_port: None, destination_port: None }
+        Self { protocol, addresses: [None; 2], ports: [None; 2] }
     }
 
     /// Whether a flow's tuple has all that this one has.
     pub(super) fn matches(&self, found: &Self) -> bool {
+        fn agree<T: PartialEq>(wanted: &[Option<T>; 2], found: &[Option<T>; 2]) -> bool {
+            wanted.iter().zip(found).all(|(wanted, found)| wanted.is_none() || wanted == found)
+        }
         self.protocol == found.protocol
-            && self.source.is_none_or(|wanted| found.source == Some(wanted))
-            && self.destination.is_none_or(|wanted| found.destination == Some(wanted))
-            && self.source_port.is_none_or(|wanted| found.source_port == Some(wanted))
-            && self.destination_port.is_none_or(|wanted| found.destination_port == Some(wanted))
-    }
-
-    pub(super) const fn without_addresses(self) -> Self {
-        Self { source: None, destination: None, ..self }
+            && agree(&self.addresses, &found.addresses)
+            && agree(&self.ports, &found.ports)
     }
 
     pub(super) fn read(attributes: &[u8]) -> Option<Self> {
         let (ip, proto) = (find(attributes, CTA_TUPLE_IP)?, find(attributes, CTA_TUPLE_PROTO)?);
-        let address = |v4: u16, v6: u16| {
-            let v4 = || Some(Ipv4Addr::from(<[u8; 4]>::try_from(find(ip, v4)?).ok()?).into());
-            let v6 = || Some(Ipv6Addr::from(<[u8; 16]>::try_from(find(ip, v6)?).ok()?).into());
-            v4().or_else(v6)
-        };
+        let address = |v4, v6| find(ip, v4).or_else(|| find(ip, v6)).and_then(attribute::address);
         let port = |kind| Some(u16::from_be_bytes(find(proto, kind)?.try_into().ok()?));
         Some(Self {
-            source: address(CTA_IP_V4_SRC, CTA_IP_V6_SRC),
-            destination: address(CTA_IP_V4_DST, CTA_IP_V6_DST),
             protocol: *find(proto, CTA_PROTO_NUM)?.first()?,
-            source_port: port(CTA_PROTO_SRC_PORT),
-            destination_port: port(CTA_PROTO_DST_PORT),
+            addresses: [address(CTA_IP_V4_SRC, CTA_IP_V6_SRC), address(CTA_IP_V4_DST, CTA_IP_V6_DST)],
+            ports: [port(CTA_PROTO_SRC_PORT), port(CTA_PROTO_DST_PORT)],
         })
     }
 }

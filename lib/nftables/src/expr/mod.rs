@@ -9,14 +9,14 @@ pub(crate) mod register;
 mod selector;
 mod value;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
 
 pub use selector::{Selector, state, status};
 pub use value::Value;
 
-pub(crate) use selector::{Dependency, NFT_CT_LABELS, NFT_META_MARK, Source};
+pub(crate) use selector::{Dependency, Source};
 pub(crate) use value::label;
 
 use crate::{Field, Set, Verdict};
@@ -57,25 +57,12 @@ pub enum Expr<'a> {
         /// The map, to `[Ipv4Addr]`, `[Ipv6Addr]` or either with `InetService`.
         map: Set<'a>,
     },
-    /// `dnat ip to 10.1.0.11:80`. With a port, a match of the transport protocol must stand before it.
-    Dnat {
-        /// The new destination.
-        address: IpAddr,
-        /// Its port, where that changes.
-        port: Option<u16>,
-    },
     /// `masquerade`: the source becomes the address of the interface that the packet leaves by.
     Masquerade,
     /// `counter`.
     Counter,
-    /// `reject`: discard, and tell the sender.
-    Reject(Reject),
-    /// `meta mark set 0x1`.
-    SetMark(u32),
     /// `ct label set 93`: this bit of the flow's labels, from 0 to 127; the others stay.
     SetLabel(u8),
-    /// `meta mark set meta mark | 0x2000`.
-    OrMark(u32),
     /// `ip saddr set 10.1.0.1`: the same as [`Expr::SetIp6`] for IPv4, with the header's own checksum.
     SetIp4 {
         /// [`Selector::IpSaddr`] or [`Selector::IpDaddr`].
@@ -93,17 +80,6 @@ pub enum Expr<'a> {
     },
     /// `accept`, `drop`, `jump publish`.
     Verdict(Verdict),
-}
-
-/// What the sender of a rejected packet is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reject {
-    /// Port unreachable, by ICMP of the packet's family.
-    PortUnreachable,
-    /// Administratively prohibited, by ICMP of the packet's family.
-    AdminProhibited,
-    /// A TCP reset; a match of TCP must stand before it.
-    TcpReset,
 }
 
 impl<'a> Expr<'a> {
@@ -137,12 +113,6 @@ impl<'a> Expr<'a> {
         Self::Match { selector, value: Value::AnyBit(bits), negated: false }
     }
 
-    /// `ct status ! dnat`: none of `bits` is set.
-    #[must_use]
-    pub const fn no_bit(selector: Selector, bits: u32) -> Self {
-        Self::Match { selector, value: Value::AnyBit(bits), negated: true }
-    }
-
     /// `ct label 93`: that bit of the flow's labels is set.
     #[must_use]
     pub const fn label(bit: u8) -> Self {
@@ -152,13 +122,13 @@ impl<'a> Expr<'a> {
     /// `fib daddr type local`: the destination is an address of this host.
     #[must_use]
     pub const fn to_local() -> Self {
-        Self::Match { selector: Selector::FibDaddrType, value: Value::LOCAL, negated: false }
+        Self::Match { selector: Selector::FibDaddrType, value: Value::Local, negated: false }
     }
 
     /// `fib saddr type local`: the source is an address of this host.
     #[must_use]
     pub const fn from_local() -> Self {
-        Self::Match { selector: Selector::FibSaddrType, value: Value::LOCAL, negated: false }
+        Self::Match { selector: Selector::FibSaddrType, value: Value::Local, negated: false }
     }
 
     /// `selectors @set`.

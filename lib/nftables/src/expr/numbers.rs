@@ -1,5 +1,4 @@
-//! Attributes and values of the kernel expressions (`linux/netfilter/nf_tables.h`; the ICMP codes are those of
-//! `linux/icmp.h` and `linux/icmpv6.h`).
+//! Attributes and values of the kernel expressions (`linux/netfilter/nf_tables.h`).
 
 pub(crate) const NFTA_LIST_ELEM: u16 = 1;
 pub(crate) const NFTA_EXPR_NAME: u16 = 1;
@@ -7,7 +6,6 @@ pub(crate) const NFTA_EXPR_DATA: u16 = 2;
 pub(crate) const NFTA_DATA_VALUE: u16 = 1;
 pub(crate) const NFTA_DREG: u16 = 1;
 pub(crate) const NFTA_KEY: u16 = 2;
-pub(crate) const NFTA_META_SREG: u16 = 3;
 pub(crate) const NFTA_PAYLOAD_DREG: u16 = 1;
 pub(crate) const NFTA_PAYLOAD_BASE: u16 = 2;
 pub(crate) const NFTA_PAYLOAD_OFFSET: u16 = 3;
@@ -47,19 +45,6 @@ pub(crate) const NFTA_NAT_TYPE: u16 = 1;
 pub(crate) const NFTA_NAT_FAMILY: u16 = 2;
 pub(crate) const NFTA_NAT_REG_ADDR_MIN: u16 = 3;
 pub(crate) const NFTA_NAT_REG_PROTO_MIN: u16 = 5;
-pub(crate) const NFTA_NAT_FLAGS: u16 = 7;
 pub(crate) const NFT_NAT_DNAT: u32 = 1;
-pub(crate) const NF_NAT_RANGE_PROTO_SPECIFIED: u32 = 2;
 pub(crate) const NFTA_COUNTER_BYTES: u16 = 1;
 pub(crate) const NFTA_COUNTER_PACKETS: u16 = 2;
-pub(crate) const NFTA_REJECT_TYPE: u16 = 1;
-pub(crate) const NFTA_REJECT_ICMP_CODE: u16 = 2;
-pub(crate) const NFT_REJECT_ICMP_UNREACH: u32 = 0;
-pub(crate) const NFT_REJECT_TCP_RST: u32 = 1;
-pub(crate) const NFT_REJECT_ICMPX_UNREACH: u32 = 2;
-pub(crate) const NFT_REJECT_ICMPX_PORT_UNREACH: u8 = 1;
-pub(crate) const NFT_REJECT_ICMPX_ADMIN_PROHIBITED: u8 = 3;
-pub(crate) const ICMP_PORT_UNREACH: u8 = 3;
-pub(crate) const ICMP_PKT_FILTERED: u8 = 13;
-pub(crate) const ICMPV6_ADM_PROHIBITED: u8 = 1;
-pub(crate) const ICMPV6_PORT_UNREACH: u8 = 4;

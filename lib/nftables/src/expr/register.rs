@@ -7,8 +7,6 @@ use super::selector::Selector;
 pub(crate) const VERDICT: u32 = 0;
 /// `NFT_REG_1`, where every single value goes.
 pub(crate) const FIRST: u32 = 1;
-/// `NFT_REG_2`.
-pub(crate) const SECOND: u32 = 2;
 
 /// Registers of four bytes that there are.
 const COUNT: usize = 16;

@@ -1,27 +1,26 @@
 //! What of a packet a rule can look at, and how the kernel loads it.
 
+use nix::libc::{
+    NFT_CT_DIRECTION, NFT_CT_LABELS, NFT_CT_PROTO_DST, NFT_CT_PROTOCOL, NFT_CT_STATE, NFT_CT_STATUS,
+    NFT_META_IIFNAME, NFT_META_IIFTYPE, NFT_META_L4PROTO, NFT_META_MARK, NFT_META_NFPROTO, NFT_META_OIFNAME,
+    NFT_META_PROTOCOL, NFT_PAYLOAD_LL_HEADER as LINK, NFT_PAYLOAD_NETWORK_HEADER as NETWORK,
+    NFT_PAYLOAD_TRANSPORT_HEADER as TRANSPORT, c_int,
+};
+
 use crate::{Family, Type};
 
-/// Bits of `ct state` (`NF_CT_STATE_BIT`, `NF_CT_STATE_INVALID_BIT`, `NF_CT_STATE_UNTRACKED_BIT`).
+/// Bits of `ct state` (`NF_CT_STATE_BIT`).
 pub mod state {
-    /// Belongs to no flow that could be.
-    pub const INVALID: u32 = 1;
     /// Of a flow that has seen packets both ways.
     pub const ESTABLISHED: u32 = 2;
     /// Begins a flow that an existing one announced.
     pub const RELATED: u32 = 4;
     /// Begins a flow.
     pub const NEW: u32 = 8;
-    /// Not tracked.
-    pub const UNTRACKED: u32 = 64;
 }
 
 /// Bits of `ct status` (`enum ip_conntrack_status`).
 pub mod status {
-    /// `IPS_CONFIRMED`.
-    pub const CONFIRMED: u32 = 1 << 3;
-    /// `IPS_SRC_NAT`.
-    pub const SNAT: u32 = 1 << 4;
     /// `IPS_DST_NAT`.
     pub const DNAT: u32 = 1 << 5;
 }
@@ -29,8 +28,6 @@ pub mod status {
 /// What of a packet is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Selector {
-    /// `meta nfproto`.
-    NfProto,
     /// `meta l4proto`.
     L4Proto,
     /// `meta mark`.
@@ -43,8 +40,6 @@ pub enum Selector {
     Protocol,
     /// `ether saddr`.
     EtherSaddr,
-    /// `ether daddr`.
-    EtherDaddr,
     /// `ether type`: that of a VLAN's tag, where the frame has one.
     EtherType,
     /// `ip saddr`.
@@ -55,16 +50,12 @@ pub enum Selector {
     Ip6Saddr,
     /// `ip6 daddr`.
     Ip6Daddr,
-    /// `th sport`: of TCP, UDP, SCTP and protocols that have their ports in the same place.
-    ThSport,
-    /// `th dport`.
+    /// `th dport`: of TCP, UDP, SCTP and protocols that have their ports in the same place.
     ThDport,
     /// `ct state`, see [`state`].
     CtState,
     /// `ct status`, see [`status`].
     CtStatus,
-    /// `ct mark`.
-    CtMark,
     /// `ct label`: one of 128 bits that a flow can be given.
     CtLabel,
     /// `ct direction`.
@@ -101,7 +92,7 @@ pub(crate) enum Dependency {
 
 impl Dependency {
     /// The number to load and what it must be; `None` where the table's family implies it.
-    pub(crate) fn test(self, family: Family) -> Option<(u32, Vec<u8>)> {
+    pub(crate) fn test(self, family: Family) -> Option<(c_int, Vec<u8>)> {
         match (self, family) {
             (Self::Ip, Family::Ip) | (Self::Ip6, Family::Ip6) | (Self::Ethernet, Family::Bridge) => None,
             // IPPROTO_ICMPV6.
@@ -124,17 +115,16 @@ impl Selector {
     #[must_use]
     pub const fn kind(self) -> Option<Type> {
         Some(match self {
-            Self::NfProto => Type::NfProto,
             Self::L4Proto | Self::CtProtocol => Type::InetProto,
-            Self::Mark | Self::CtMark => Type::Mark,
+            Self::Mark => Type::Mark,
             Self::Iifname | Self::Oifname => Type::Ifname,
-            Self::EtherSaddr | Self::EtherDaddr | Self::ArpSaddrEther => Type::EtherAddr,
+            Self::EtherSaddr | Self::ArpSaddrEther => Type::EtherAddr,
             Self::EtherType | Self::Protocol => Type::EtherType,
             Self::CtDirection => Type::CtDirection,
             Self::Icmpv6Type => Type::Icmpv6Type,
             Self::IpSaddr | Self::IpDaddr | Self::ArpSaddrIp | Self::ArpDaddrIp => Type::Ipv4Addr,
             Self::Ip6Saddr | Self::Ip6Daddr | Self::Icmpv6Target => Type::Ipv6Addr,
-            Self::ThSport | Self::ThDport | Self::CtOriginalDport => Type::InetService,
+            Self::ThDport | Self::CtOriginalDport => Type::InetService,
             Self::CtState | Self::CtStatus | Self::CtLabel | Self::FibSaddrType | Self::FibDaddrType => {
                 return None;
             }
@@ -151,51 +141,42 @@ impl Selector {
         match self {
             Self::IpSaddr | Self::IpDaddr => &[Dependency::Ip],
             Self::Ip6Saddr | Self::Ip6Daddr => &[Dependency::Ip6],
-            Self::EtherSaddr | Self::EtherDaddr | Self::EtherType => &[Dependency::Ethernet],
+            Self::EtherSaddr | Self::EtherType => &[Dependency::Ethernet],
             Self::Icmpv6Type | Self::Icmpv6Target => &[Dependency::Ip6, Dependency::Icmpv6],
             Self::ArpSaddrEther | Self::ArpSaddrIp | Self::ArpDaddrIp => &[Dependency::Arp],
             _ => &[],
         }
     }
 
-    /// What is loaded from there.
+    /// What is loaded from there, of all that is looked for in rules of other programs.
     pub(crate) fn of(source: Source) -> Option<Self> {
         Self::ALL.into_iter().find(|selector| selector.source() == source)
     }
 
-    const ALL: [Self; 19] = [
-        Self::NfProto,
+    const ALL: [Self; 12] = [
         Self::L4Proto,
         Self::Mark,
         Self::Iifname,
         Self::Oifname,
         Self::EtherSaddr,
-        Self::EtherDaddr,
         Self::IpSaddr,
         Self::IpDaddr,
         Self::Ip6Saddr,
         Self::Ip6Daddr,
-        Self::ThSport,
         Self::ThDport,
         Self::CtState,
         Self::CtStatus,
-        Self::CtMark,
-        Self::CtLabel,
-        Self::FibSaddrType,
-        Self::FibDaddrType,
     ];
 
     /// Where the kernel takes it from.
     pub(crate) const fn source(self) -> Source {
         match self {
-            Self::NfProto => Source::Meta(NFT_META_NFPROTO),
             Self::L4Proto => Source::Meta(NFT_META_L4PROTO),
             Self::Mark => Source::Meta(NFT_META_MARK),
             Self::Iifname => Source::Meta(NFT_META_IIFNAME),
             Self::Oifname => Source::Meta(NFT_META_OIFNAME),
             Self::Protocol => Source::Meta(NFT_META_PROTOCOL),
             // Offsets in struct ethhdr, iphdr, ipv6hdr, icmp6hdr, and arphdr with what follows it for Ethernet and IPv4; the ports lead the TCP, UDP and SCTP headers.
-            Self::EtherDaddr => Source::Payload { base: LINK, offset: 0 },
             Self::EtherSaddr => Source::Payload { base: LINK, offset: 6 },
             Self::EtherType => Source::Payload { base: LINK, offset: 12 },
             Self::ArpSaddrIp => Source::Payload { base: NETWORK, offset: 14 },
@@ -203,12 +184,11 @@ impl Selector {
             Self::IpDaddr => Source::Payload { base: NETWORK, offset: 16 },
             Self::Ip6Saddr | Self::ArpSaddrEther => Source::Payload { base: NETWORK, offset: 8 },
             Self::Ip6Daddr | Self::ArpDaddrIp => Source::Payload { base: NETWORK, offset: 24 },
-            Self::ThSport | Self::Icmpv6Type => Source::Payload { base: TRANSPORT, offset: 0 },
+            Self::Icmpv6Type => Source::Payload { base: TRANSPORT, offset: 0 },
             Self::Icmpv6Target => Source::Payload { base: TRANSPORT, offset: 8 },
             Self::ThDport => Source::Payload { base: TRANSPORT, offset: 2 },
             Self::CtState => Source::Ct(NFT_CT_STATE),
             Self::CtStatus => Source::Ct(NFT_CT_STATUS),
-            Self::CtMark => Source::Ct(NFT_CT_MARK),
             Self::CtLabel => Source::Ct(NFT_CT_LABELS),
             Self::CtDirection => Source::Ct(NFT_CT_DIRECTION),
             Self::CtProtocol => Source::Ct(NFT_CT_PROTOCOL),
@@ -223,33 +203,16 @@ impl Selector {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     /// `meta`, with an `NFT_META_*` key.
-    Meta(u32),
+    Meta(c_int),
     /// `ct`, with an `NFT_CT_*` key.
-    Ct(u32),
+    Ct(c_int),
     /// `ct original`, with an `NFT_CT_*` key that is asked for by direction.
-    CtOriginal(u32),
+    CtOriginal(c_int),
     /// `payload`, from one of `enum nft_payload_bases` on.
-    Payload { base: u32, offset: u32 },
+    Payload { base: c_int, offset: u32 },
     /// `fib ... type`, with one of `enum nft_fib_flags`.
     FibAddrtype(u32),
 }
 
-const LINK: u32 = 0;
-const NETWORK: u32 = 1;
-const TRANSPORT: u32 = 2;
-const NFT_META_PROTOCOL: u32 = 1;
-pub(crate) const NFT_META_MARK: u32 = 3;
-const NFT_META_IIFNAME: u32 = 6;
-const NFT_META_OIFNAME: u32 = 7;
-const NFT_META_IIFTYPE: u32 = 8;
-const NFT_META_NFPROTO: u32 = 15;
-const NFT_META_L4PROTO: u32 = 16;
-const NFT_CT_STATE: u32 = 0;
-const NFT_CT_DIRECTION: u32 = 1;
-const NFT_CT_STATUS: u32 = 2;
-const NFT_CT_MARK: u32 = 3;
-const NFT_CT_PROTOCOL: u32 = 10;
-const NFT_CT_PROTO_DST: u32 = 12;
-pub(crate) const NFT_CT_LABELS: u32 = 13;
 const NFTA_FIB_F_SADDR: u32 = 1;
 const NFTA_FIB_F_DADDR: u32 = 2;

@@ -1,8 +1,9 @@
 //! What a match compares with: one value, a prefix, bits.
 
 use ipnetwork::IpNetwork;
+use nix::libc::RTN_LOCAL;
 
-use crate::{Field, Ifname};
+use crate::Field;
 
 /// The right side of a match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,27 +12,15 @@ pub enum Value {
     Is(Field),
     /// An address of this network.
     Within(IpNetwork),
-    /// `"cni*"`: an interface whose name begins so.
-    Begins(Ifname),
     /// Any of these bits is set; negated, none of them.
     AnyBit(u32),
     /// This bit of a flow's labels is set, from 0 to 127.
     Label(u8),
-    /// `meta mark & 0xff == 0x1`.
-    Masked {
-        /// The bits that count.
-        mask: u32,
-        /// What they must be.
-        value: u32,
-    },
-    /// The kind of an address (`RTN_*` in `linux/rtnetlink.h`).
-    AddressType(u32),
+    /// The kind of an address: the host's own (`RTN_LOCAL` in `linux/rtnetlink.h`).
+    Local,
 }
 
 impl Value {
-    /// `RTN_LOCAL`.
-    pub(crate) const LOCAL: Self = Self::AddressType(2);
-
     /// The comparison in the kernel's terms.
     pub(crate) fn comparison(self) -> Comparison {
         match self {
@@ -41,22 +30,13 @@ impl Value {
                 Comparison::exact(bytes)
             }
             Self::Within(network) => within(network),
-            Self::Begins(name) => {
-                // A shorter comparison than the name's sixteen bytes leaves the rest open.
-                Comparison::exact(name.significant().to_vec())
-            }
             Self::AnyBit(bits) => {
                 Comparison { mask: Some(bits.to_ne_bytes().to_vec()), bytes: vec![0; 4], inverted: true }
             }
             Self::Label(bit) => {
                 Comparison { mask: Some(label(bit).to_vec()), bytes: vec![0; 16], inverted: true }
             }
-            Self::Masked { mask, value } => Comparison {
-                mask: Some(mask.to_ne_bytes().to_vec()),
-                bytes: value.to_ne_bytes().to_vec(),
-                inverted: false,
-            },
-            Self::AddressType(number) => Comparison::exact(number.to_ne_bytes().to_vec()),
+            Self::Local => Comparison::exact(u32::from(RTN_LOCAL).to_ne_bytes().to_vec()),
         }
     }
 }

@@ -28,7 +28,11 @@ fn defaults_are_the_references() {
     let conf = conf(&json!({}), "").unwrap();
     assert_eq!(conf.bridge.as_str(), "cni0");
     assert!(
-        conf.ipam.is_none() && !conf.gateway && !conf.masquerade && conf.mtu.is_none() && conf.mac.is_none()
+        conf.ipam.is_none()
+            && !conf.gateway
+            && !conf.keys.ip_masq
+            && conf.mtu.is_none()
+            && conf.mac.is_none()
     );
 }
 

@@ -23,5 +23,5 @@ mod members;
 mod obstacle;
 mod search;
 
-pub(super) use members::{Put, Take, check, ports};
+pub(super) use members::{MEMBERS, Put, Take, check};
 pub(crate) use obstacle::{gives_ipv6, status};

@@ -47,24 +47,13 @@
 
 mod chains;
 mod frames;
-mod ingress;
 mod layout;
 mod ports;
 mod put;
 mod removal;
 mod table;
 
-use cni::NetworkName;
-use nftables::Socket;
-
-use super::owner::ports_of;
-use crate::error::Error;
-
 pub(crate) use put::BridgeGate;
 pub(super) use put::{Held, Put};
 pub(super) use removal::Take;
-
-/// The ports of a network that have a gate.
-pub(super) fn ports(socket: &mut Socket, network: &NetworkName) -> Result<Vec<String>, Error> {
-    ports_of(socket, &table::MEMBERS, network)
-}
+pub(super) use table::MEMBERS;

@@ -7,30 +7,59 @@
 mod chains;
 mod reference;
 mod table;
-mod wanted;
 
 use std::net::IpAddr;
+use std::slice::from_ref;
 
 use cni::{Attachment, ContainerId, IfName, NetworkName};
+use ipnetwork::IpNetwork;
+use iptables::{Family, Iptables, Variant};
 use nftables::Socket;
-use nftables::ledger;
+use nftables::ledger::{self, Entry};
 
-use crate::conf::MasqueradeBackend;
-use crate::error::Error;
-use crate::names;
+use crate::conf::{Conf, MasqueradeBackend};
+use crate::error::{Error, Result};
+use crate::plan::Plan;
 
-pub(super) use chains::{add as add_chains, name as chain_name, take as take_chains};
+pub(super) use chains::{add as add_chains, del_legacy, take as take_chains};
 pub(super) use reference::take as take_reference;
-pub(super) use table::{Members, Put, Take, owners};
-pub(super) use wanted::Masquerade;
+pub(super) use table::{OWNERS, Put, Take};
 
-impl Masquerade<'_> {
+/// What masquerades one attachment.
+#[derive(Debug)]
+pub(crate) struct Masquerade<'a> {
+    attachment: &'a Attachment,
+    /// The attachment's port, by which the table knows it.
+    owner: String,
+    /// Whose packets take the host's address.
+    addresses: Vec<IpAddr>,
+    /// The host's interface by which they keep their own: the bridge, or the VLAN device on it.
+    home: &'a str,
+    /// Where they keep their own with iptables, as in the reference.
+    subnets: Vec<IpNetwork>,
+    /// Where they keep their own all the same; of the families that there are addresses of.
+    except: Vec<IpNetwork>,
+}
+
+impl<'a> Masquerade<'a> {
+    /// What masquerades an attachment that is set up by a plan; `None` where nothing is to.
+    pub(super) fn new(attachment: &'a Attachment, conf: &'a Conf, plan: &Plan) -> Option<Self> {
+        if !conf.keys.ip_masq || plan.ips.is_empty() {
+            return None;
+        }
+        let addresses: Vec<IpAddr> = plan.addresses().collect();
+        let has_family = |network: &IpNetwork| addresses.iter().any(|ip| ip.is_ipv4() == network.is_ipv4());
+        let except = conf.masquerade_except.iter().copied().filter(has_family).collect();
+        let (owner, home) = (attachment.host_interface(), conf.host_link().as_str());
+        Some(Self { attachment, owner, addresses, home, subnets: plan.subnets(), except })
+    }
+
     /// Names what differs from what an ADD set up. What another program, or another configuration, made
     /// counts as well: it is looked for where that is missing.
-    pub(in crate::filter) fn check(&self, backend: Option<MasqueradeBackend>) -> Result<(), Error> {
-        let chosen = choose(backend).and_then(|chosen| match chosen {
-            Chosen::Nftables(mut socket) => Members::new(self).check(&mut socket),
-            Chosen::Iptables => chains::check(self),
+    pub(super) fn check(&self, backend: Option<MasqueradeBackend>) -> Result<()> {
+        let chosen = choose(backend).and_then(|nftables| match nftables {
+            Some(mut socket) => self.check_table(&mut socket, &self.addresses),
+            None => chains::check(self),
         });
         match chosen {
             Err(_) if self.is_made_otherwise()? => Ok(()),
@@ -39,87 +68,69 @@ impl Masquerade<'_> {
     }
 
     /// Whether each address is masqueraded by one thing or another.
-    fn is_made_otherwise(&self) -> Result<bool, Error> {
+    fn is_made_otherwise(&self) -> Result<bool> {
         // Nothing else knows of exceptions.
         if !self.except.is_empty() {
             return Ok(false);
         }
-        let mut left = self.addresses.clone();
+        let (chain, mut left) = (chain_of(self.attachment), self.addresses.clone());
         if let Some(mut socket) = Socket::open_if_supported()? {
-            left.retain(|address| {
-                let alone = Self { addresses: vec![*address], subnets: self.subnets.clone(), ..*self };
-                Members::new(&alone).check(&mut socket).is_err()
-            });
+            left.retain(|address| self.check_table(&mut socket, from_ref(address)).is_err());
             left = reference::not_masqueraded(&mut socket, self.attachment, left)?;
-            left = chains::not_masqueraded(&mut socket, &self.chain(), left)?;
+            left = chains::not_masqueraded(&mut socket, &chain, left)?;
         }
         if !left.is_empty() {
-            left = chains::not_masqueraded_by_legacy(&self.chain(), left)?;
+            left = chains::not_masqueraded_by_legacy(&chain, left)?;
         }
         Ok(left.is_empty())
     }
 
     /// Puts back what [`Masquerade::check`] misses: all of it, in place of what may be there of another kind.
-    pub(in crate::filter) fn restore(&self, backend: Option<MasqueradeBackend>) -> Result<(), Error> {
+    pub(super) fn restore(&self, backend: Option<MasqueradeBackend>) -> Result<()> {
         if self.check(backend).is_ok() {
             return Ok(());
         }
-        let (chain, addresses) = (self.chain(), &self.addresses);
-        match choose(backend)? {
-            Chosen::Nftables(mut socket) => {
-                Members::new(self).restore(&mut socket)?;
-                let (mut chains, mut reference) =
-                    (chains::take(&chain, addresses), reference::take(self.attachment));
-                ledger::put(&mut socket, &mut [&mut chains, &mut reference])?;
-                chains::del_legacy(&chain, addresses)
-            }
-            Chosen::Iptables => {
-                let is_legacy = chains::add_and_tell_legacy(self)?;
-                if let Some(mut socket) = Socket::open_if_supported()? {
-                    let owner = names::host_interface(self.attachment);
-                    let (mut table, mut reference) =
-                        (Take::new(&owner, addresses), reference::take(self.attachment));
-                    ledger::put(&mut socket, &mut [&mut table, &mut reference])?;
-                    if is_legacy {
-                        ledger::put(&mut socket, &mut [&mut chains::take(&chain, addresses)])?;
-                    }
-                }
-                if is_legacy { Ok(()) } else { chains::del_legacy(&chain, addresses) }
-            }
+        let (chain, addresses) = (chain_of(self.attachment), &self.addresses);
+        let (mut chains, mut reference) = (chains::take(&chain, addresses), reference::take(self.attachment));
+        if let Some(mut socket) = choose(backend)? {
+            self.restore_table(&mut socket)?;
+            ledger::put(&mut socket, &mut [&mut chains, &mut reference])?;
+            return chains::del_legacy(&chain, addresses);
         }
-    }
-
-    fn chain(&self) -> String {
-        chains::name(&self.attachment.network, &self.attachment.container_id)
+        chains::add(self)?;
+        let is_legacy = Iptables::find(Family::V4)?.variant()? == Variant::Legacy;
+        if let Some(mut socket) = Socket::open_if_supported()? {
+            let mut table = Take::new(&self.owner, addresses);
+            let mut others: Vec<&mut dyn Entry<Error>> = vec![&mut table, &mut reference];
+            if is_legacy {
+                others.push(&mut chains);
+            }
+            ledger::put(&mut socket, &mut others)?;
+        }
+        if is_legacy { Ok(()) } else { chains::del_legacy(&chain, addresses) }
     }
 }
 
-enum Chosen {
-    Nftables(Socket),
-    Iptables,
+/// The chain that an attachment has with iptables.
+pub(super) fn chain_of(attachment: &Attachment) -> String {
+    cni::reference::chain("", &attachment.network, &attachment.container_id)
 }
 
-/// The backend asked for; failing that nftables, where the kernel has it.
-fn choose(backend: Option<MasqueradeBackend>) -> Result<Chosen, Error> {
+/// The backend asked for; failing that nftables, where the kernel has it. Without a socket it is iptables.
+fn choose(backend: Option<MasqueradeBackend>) -> Result<Option<Socket>> {
     Ok(match backend {
-        Some(MasqueradeBackend::Iptables) => Chosen::Iptables,
-        Some(MasqueradeBackend::Nftables) => Chosen::Nftables(Socket::open()?),
-        None => Socket::open_if_supported()?.map_or(Chosen::Iptables, Chosen::Nftables),
+        Some(MasqueradeBackend::Iptables) => None,
+        Some(MasqueradeBackend::Nftables) => Some(Socket::open()?),
+        None => Socket::open_if_supported()?,
     })
 }
 
 /// Says why no attachment could be masqueraded at present.
-pub(crate) fn status(backend: Option<MasqueradeBackend>) -> Result<(), Error> {
+pub(crate) fn status(backend: Option<MasqueradeBackend>) -> Result<()> {
     match choose(backend)? {
-        Chosen::Nftables(mut socket) => Ok(socket.generation().map(|_| ())?),
-        Chosen::Iptables => chains::status(),
+        Some(mut socket) => Ok(socket.generation().map(drop)?),
+        None => chains::status(),
     }
-}
-
-/// Removes what the legacy variant of iptables has for an attachment. In chains that it shares with the same container's other
-/// interfaces only the rules for these `addresses` go, where there are any.
-pub(super) fn del_legacy(attachment: &Attachment, addresses: &[IpAddr]) -> Result<(), Error> {
-    chains::del_legacy(&chains::name(&attachment.network, &attachment.container_id), addresses)
 }
 
 /// Removes what other programs and backends have made for attachments of a network that are not valid any more. `socket` is
@@ -128,11 +139,10 @@ pub(super) fn gc(
     socket: Option<&mut Socket>,
     network: &NetworkName,
     valid: &[(ContainerId, IfName)],
-) -> Result<(), Error> {
-    let ids: Vec<&ContainerId> = valid.iter().map(|(id, _)| id).collect();
+) -> Result<()> {
     if let Some(socket) = socket {
         reference::gc(socket, network, valid)?;
-        chains::gc(socket, network, &ids)?;
+        chains::gc(socket, network, valid)?;
     }
-    chains::gc_legacy(network, &ids)
+    chains::gc_legacy(network, valid)
 }

@@ -9,9 +9,9 @@
 
 use cni::{Attachment, NetworkName};
 use nftables::ledger::COMMENT_MAX;
-use nftables::{Element, Field, Ifname, Set, Socket};
+use nftables::{Batch, Element, Field, Ifname, Set, Socket};
 
-use crate::error::Error;
+use crate::error::Result;
 use crate::names;
 
 /// The comment of an attachment's element.
@@ -24,9 +24,7 @@ pub(super) fn comment(first: impl std::fmt::Display, attachment: &Attachment) ->
 /// The same from an attachment as the alias of its link names it.
 pub(super) fn comment_from(first: impl std::fmt::Display, attachment: &str) -> String {
     let mut text = format!("{first} {attachment}");
-    while text.len() > COMMENT_MAX {
-        text.pop();
-    }
+    text.truncate(text.floor_char_boundary(COMMENT_MAX));
     text
 }
 
@@ -36,11 +34,7 @@ pub(super) fn first_word(element: &Element) -> Option<&str> {
 }
 
 /// The ports of a network among the keys of a set whose elements have a [`comment`].
-pub(super) fn ports_of(
-    socket: &mut Socket,
-    set: &Set<'_>,
-    network: &NetworkName,
-) -> Result<Vec<String>, Error> {
+pub(super) fn ports_of(socket: &mut Socket, set: &Set<'_>, network: &NetworkName) -> Result<Vec<String>> {
     let label = names::network_label(network);
     let of_network = |element: &&Element| {
         let rest = element.comment.as_deref().and_then(|comment| comment.split_once(' '));
@@ -51,21 +45,40 @@ pub(super) fn ports_of(
 
 /// The interface that is an element's key (`IFNAMSIZ` bytes, filled up with NUL).
 pub(super) fn key_of(element: &Element) -> Option<String> {
-    let name = element.key.split(|byte| *byte == 0).next()?;
+    name_of(&element.key)
+}
+
+/// The name of an interface in the kernel's bytes.
+pub(super) fn name_of(bytes: &[u8]) -> Option<String> {
+    let name = bytes.split(|byte| *byte == 0).next()?;
     Some(String::from_utf8_lossy(name).into_owned())
 }
 
 /// An interface as the key of an element.
-pub(super) fn interface(name: &str) -> Result<Field, Error> {
+pub(super) fn interface(name: &str) -> Result<Field> {
     Ok(Field::Ifname(Ifname::new(name)?))
 }
 
 /// The element with that key. None also where the set has other types, because another program made it.
-pub(super) fn element(socket: &mut Socket, set: &Set, key: &[Field]) -> Result<Option<Element>, Error> {
+pub(super) fn element(socket: &mut Socket, set: &Set, key: &[Field]) -> Result<Option<Element>> {
     match socket.get_element(set, key) {
         Err(_) if socket.is_as_set(set)? != Some(true) => Ok(None),
         found => Ok(found?),
     }
+}
+
+/// Adds to a transaction the removal of an element that another program may have removed. Says whether it is there.
+pub(super) fn del_if_present(
+    socket: &mut Socket,
+    batch: &mut Batch,
+    set: &Set,
+    key: &[Field],
+) -> Result<bool> {
+    let is_there = element(socket, set, key)?.is_some();
+    if is_there {
+        batch.del_element(set, key);
+    }
+    Ok(is_there)
 }
 
 #[cfg(test)]

@@ -7,17 +7,18 @@ mod binding;
 mod guard;
 pub(crate) mod reference;
 
-use cni::{Attachment, NetworkName};
+use cni::Attachment;
 use netlink::Mac;
 use nftables::ledger::{Change, Entry};
 use nftables::{Chain, Socket, Table};
 
-use super::owner::{interface, ports_of};
-use crate::error::Error;
-use crate::names;
+use super::owner::interface;
+use crate::error::{Error, Result, differs};
 use crate::parts::veth::Port;
 
+pub(super) use binding::BOUND;
 pub(crate) use binding::Given;
+pub(super) use guard::GUARDED;
 
 /// What an attachment's port is to be held to. What an earlier ADD of the same attachment left is replaced.
 #[derive(Debug)]
@@ -41,8 +42,8 @@ impl Entry<Error> for Put<'_> {
         guard::TABLE
     }
 
-    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<(), Error> {
-        let port = interface(&names::host_interface(self.attachment))?;
+    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<()> {
+        let port = interface(&self.attachment.host_interface())?;
         if let Some(mac) = self.mac {
             guard::skeleton().ensure(socket, &mut change.batch)?;
             guard::leave(socket, &mut change.batch, port)?;
@@ -81,7 +82,7 @@ impl Entry<Error> for Take<'_> {
         guard::TABLE
     }
 
-    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<(), Error> {
+    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<()> {
         self.kept.clear();
         // One question where there is no table.
         if !socket.has_table(&guard::TABLE)? {
@@ -119,7 +120,7 @@ impl Entry<Error> for Take<'_> {
         Ok(())
     }
 
-    fn is_settled(&mut self, socket: &mut Socket) -> Result<bool, Error> {
+    fn is_settled(&mut self, socket: &mut Socket) -> Result<bool> {
         for chain in &self.kept {
             if socket.references(chain)? == Some(0) {
                 return Ok(false);
@@ -136,7 +137,7 @@ pub(super) fn check(
     attachment: &Attachment,
     port: &Port,
     (mac, given): (Option<Mac>, Option<&Given>),
-) -> Result<(), Error> {
+) -> Result<()> {
     let name = &port.link.name;
     if let Some(mac) = mac {
         let is_held = if port.is_ours {
@@ -145,14 +146,10 @@ pub(super) fn check(
             reference::is_guarded(socket, attachment, name, mac)?
         };
         if !is_held {
-            return Err(Error::Differs(format!("port {name} is not held to MAC address {mac}")));
+            return differs(format!("port {name} is not held to MAC address {mac}"));
         }
     }
-    match given {
-        Some(given) => binding::missing(socket, interface(name)?, given)?
-            .map_or(Ok(()), |what| Err(Error::Differs(format!("port {name} is not held to {what}")))),
-        None => Ok(()),
-    }
+    given.map_or(Ok(()), |given| binding::check(socket, name, given))
 }
 
 /// The entry that puts back what [`check`] misses, where anything is. Chains of the reference's are made at once.
@@ -161,7 +158,7 @@ pub(super) fn restore<'a>(
     attachment: &'a Attachment,
     port: &Port,
     (mac, given): (Option<Mac>, Option<Given>),
-) -> Result<Option<Put<'a>>, Error> {
+) -> Result<Option<Put<'a>>> {
     let mut mac = mac.filter(|mac| check(socket, attachment, port, (Some(*mac), None)).is_err());
     if !port.is_ours
         && let Some(mac) = mac.take()
@@ -170,15 +167,8 @@ pub(super) fn restore<'a>(
     }
     let given = match check(socket, attachment, port, (None, given.as_ref())) {
         Err(Error::Differs(_)) if port.is_ours => given,
-        Err(Error::Differs(said)) => return Err(Error::Differs(format!("{said}: DEL and ADD"))),
+        Err(Error::Differs(said)) => return differs(format!("{said}: DEL and ADD")),
         outcome => outcome.map(|()| None)?,
     };
     Ok(Put::new(attachment, mac, given))
-}
-
-/// The ports of a network that are held to anything.
-pub(super) fn ports(socket: &mut Socket, network: &NetworkName) -> Result<Vec<String>, Error> {
-    let mut ports = ports_of(socket, &guard::GUARDED, network)?;
-    ports.extend(ports_of(socket, &binding::BOUND, network)?);
-    Ok(ports)
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use ipnetwork::IpNetwork;
 use netlink::{Advertisements, Link, Route, Socket, sysctl};
 
-use crate::error::Error;
+use crate::error::{Error, Result, differs};
 use crate::names::{BRIDGE_ALIAS, GATEWAY_ALIAS};
 use crate::plan::Plan;
 
@@ -27,7 +27,7 @@ pub(crate) struct Heeded {
 
 impl Heeded {
     /// The failure, where a network must not put up with it: one that has IPv6, and does not make the host a router.
-    pub(crate) fn matters(self, plan: &Plan) -> Result<(), Error> {
+    pub(crate) fn matters(self, plan: &Plan) -> Result<()> {
         let is_router = plan.gateways.iter().any(IpNetwork::is_ipv6);
         let has_ipv6 = plan.ips.iter().any(|ip| ip.address.is_ipv6());
         if has_ipv6 && !(is_router && self.accepted == UNLESS_ROUTER) { Err(self.error) } else { Ok(()) }
@@ -35,7 +35,7 @@ impl Heeded {
 }
 
 /// Has the host heed no advertisements that come in by a network's bridge (CVE-2020-10749), unless that is its own way out.
-pub(crate) fn refuse(socket: &mut Socket, link: &Link) -> Result<Option<Heeded>, Error> {
+pub(crate) fn refuse(socket: &mut Socket, link: &Link) -> Result<Option<Heeded>> {
     let Some(found) = link.advertisements.filter(|found| found.accepted != 0) else {
         return Ok(None);
     };
@@ -62,20 +62,17 @@ pub(crate) fn refuse_inside(link: &Link) {
 }
 
 /// Names a link of the host by which containers' advertisements are heeded again, where that can be set right.
-pub(crate) fn expect_refused(socket: &mut Socket, link: &Link) -> Result<(), Error> {
+pub(crate) fn expect_refused(socket: &mut Socket, link: &Link) -> Result<()> {
     let is_heeded = link.advertisements.is_some_and(Advertisements::take_effect);
     if !is_heeded || is_way_out(socket, link)? || !sysctl::is_writable(&parameter(link)) {
         return Ok(());
     }
-    Err(Error::Differs(format!(
-        "the host heeds router advertisements of containers: {} is not 0",
-        parameter(link)
-    )))
+    differs(format!("the host heeds router advertisements of containers: {} is not 0", parameter(link)))
 }
 
 /// Whether a network's bridge, or the VLAN device on it, is also the operator's own link to the outside, which brought the
 /// host a route or an address.
-fn is_way_out(socket: &mut Socket, link: &Link) -> Result<bool, Error> {
+fn is_way_out(socket: &mut Socket, link: &Link) -> Result<bool> {
     if is_ours(link) {
         return Ok(false);
     }
@@ -86,9 +83,8 @@ fn is_way_out(socket: &mut Socket, link: &Link) -> Result<bool, Error> {
 /// Has the uplinks whose advertisements brought the host something heed them although it forwards, before it does where
 /// it does not yet (`forwards`). One that forwards already, by another program or an older version, has lost its default routes
 /// and gets them back by the next advertisement.
-pub(crate) fn keep(socket: &mut Socket, forwards: bool) -> Result<(), Error> {
-    let brought = socket.advertised_routes()?;
-    for link in uplinks(socket, &brought)? {
+pub(crate) fn keep(socket: &mut Socket, forwards: bool) -> Result<()> {
+    for link in unheeded(socket)?.1 {
         let parameter = parameter(&link);
         match sysctl::write(&parameter, ALWAYS) {
             // What was so before makes no network worse: STATUS reports it.
@@ -101,18 +97,16 @@ pub(crate) fn keep(socket: &mut Socket, forwards: bool) -> Result<(), Error> {
 
 /// Names an uplink whose advertisements the host has heeded and does not heed any more, since it forwards. Before the
 /// network has a bridge there is nothing to report where the first ADD will set it: a runtime would never come to that ADD.
-pub(crate) fn status(socket: &mut Socket, has_bridge: bool) -> Result<(), Error> {
-    let brought = socket.advertised_routes()?;
-    let mut unheeded = uplinks(socket, &brought)?;
+pub(crate) fn status(socket: &mut Socket, has_bridge: bool) -> Result<()> {
+    let (_, mut unheeded) = unheeded(socket)?;
     unheeded.retain(|link| has_bridge || !sysctl::is_writable(&parameter(link)));
     unheeded.first().map_or(Ok(()), |link| Err(Error::Unheeded(link.name.clone())))
 }
 
 /// As [`status`], where the host has lost its way out by that, or is about to: an address that ends is not enough while
 /// there is a default route. Only what [`keep`] could have set counts, which every ADD calls.
-pub(crate) fn check(socket: &mut Socket) -> Result<(), Error> {
-    let brought = socket.advertised_routes()?;
-    let mut unheeded = uplinks(socket, &brought)?;
+pub(crate) fn check(socket: &mut Socket) -> Result<()> {
+    let (brought, mut unheeded) = unheeded(socket)?;
     unheeded.retain(|link| sysctl::is_writable(&parameter(link)));
     if unheeded.is_empty() {
         return Ok(());
@@ -124,8 +118,10 @@ pub(crate) fn check(socket: &mut Socket) -> Result<(), Error> {
     lost.map_or(Ok(()), |link| Err(Error::Unheeded(link.name)))
 }
 
-/// The links that some routes lead out of, which heed advertisements unless they forward, and are not containers'.
-fn uplinks(socket: &mut Socket, routes: &[Route]) -> Result<Vec<Link>, Error> {
+/// The routes that advertisements brought, and the links that they lead out of, which heed advertisements unless they
+/// forward, and are not containers'.
+fn unheeded(socket: &mut Socket) -> Result<(Vec<Route>, Vec<Link>)> {
+    let routes = socket.advertised_routes()?;
     let mut uplinks = Vec::new();
     for index in routes.iter().filter_map(|route| route.oif).collect::<BTreeSet<u32>>() {
         let Some(link) = socket.get_link_by_index(index)? else { continue };
@@ -134,7 +130,7 @@ fn uplinks(socket: &mut Socket, routes: &[Route]) -> Result<Vec<Link>, Error> {
             uplinks.push(link);
         }
     }
-    Ok(uplinks)
+    Ok((routes, uplinks))
 }
 
 fn is_ours(link: &Link) -> bool {
@@ -143,7 +139,7 @@ fn is_ours(link: &Link) -> bool {
 
 /// Whether a link may lead anywhere but to containers and virtual machines. A bridge does by a port that is neither a veth
 /// nor a tap, and so does a VLAN device on one.
-fn leads_out(socket: &mut Socket, link: &Link) -> Result<bool, Error> {
+fn leads_out(socket: &mut Socket, link: &Link) -> Result<bool> {
     let below = match (link.kind.as_deref(), link.peer_index) {
         (Some("vlan"), Some(below)) => socket.get_link_by_index(below)?,
         _ => None,

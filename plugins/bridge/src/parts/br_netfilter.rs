@@ -9,18 +9,18 @@ use std::path::Path;
 use netlink::{BridgeNetfilter, Link, Namespace, Socket};
 
 use crate::bridge_lock::Exclusive;
-use crate::error::Error;
+use crate::error::{Error, Result, differs};
 
 /// A sysctl of the module's own. Linux before 5.3 has them in the initial network namespace only.
 const MODULE: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 
 /// Refuses a kernel that does not have it.
-pub(crate) fn expect() -> Result<(), Error> {
+pub(crate) fn expect() -> Result<()> {
     if Path::new(MODULE).exists() { Ok(()) } else { Err(Error::NoBridgeNetfilter) }
 }
 
 /// Switches it on for a bridge.
-pub(crate) fn switch_on(socket: &mut Socket, bridge: &Link) -> Result<(), Error> {
+pub(crate) fn switch_on(socket: &mut Socket, bridge: &Link) -> Result<()> {
     expect_untagged(bridge)?;
     if bridge.netfilter == Some(BridgeNetfilter::ON) {
         return Ok(());
@@ -33,19 +33,19 @@ pub(crate) fn switch_on(socket: &mut Socket, bridge: &Link) -> Result<(), Error>
 }
 
 /// Refuses a bridge that does not have it on.
-pub(crate) fn expect_on(bridge: &Link) -> Result<(), Error> {
+pub(crate) fn expect_on(bridge: &Link) -> Result<()> {
     expect()?;
     if bridge.netfilter == Some(BridgeNetfilter::ON) {
         return Ok(());
     }
-    Err(Error::Differs(format!(
+    differs(format!(
         "bridge {} does not show packets between its ports to the packet filter (nf_call_iptables, nf_call_ip6tables)",
         bridge.name
-    )))
+    ))
 }
 
 /// Refuses a bridge that filters VLANs: it tags every frame within, and the module skips tagged frames.
-fn expect_untagged(bridge: &Link) -> Result<(), Error> {
+fn expect_untagged(bridge: &Link) -> Result<()> {
     if bridge.vlan_filtering != Some(true) {
         return Ok(());
     }
@@ -62,7 +62,7 @@ pub(crate) fn note(before: Option<BridgeNetfilter>) -> Option<String> {
 
 /// Sets switches back as the [`note`] says, for a gate that is about to go. No ADD may come between: until the guard
 /// goes there is none, and where there is one the switches stay as they are.
-pub(crate) fn switch_back(bridge: &str, note: &str) -> Result<Option<Exclusive>, Error> {
+pub(crate) fn switch_back(bridge: &str, note: &str) -> Result<Option<Exclusive>> {
     let switched = |name: &str| note.split(' ').any(|word| word == name);
     let (ipv4, ipv6) = (!switched("nf_call_iptables"), !switched("nf_call_ip6tables"));
     let mut socket = Socket::open()?;

@@ -5,15 +5,17 @@ pub(crate) mod existing;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use cni::trace;
 use netlink::{Bridge, Link, Mac, Namespace, Socket};
 
 use super::advertisements::{self, Heeded};
 use super::vlan_gateway::VlanGateway;
 use crate::bridge_lock::{self, Exclusive};
 use crate::conf::Conf;
-use crate::error::Error;
+use crate::error::{Error, Result};
+use crate::link_removal::Removal;
+use crate::mac;
 use crate::names::{BRIDGE_ALIAS, keeps_mac};
-use crate::{link_removal, mac};
 
 /// How long a DEL waits for ADDs that may need the bridge.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -36,7 +38,7 @@ pub(crate) struct Ensured {
 }
 
 /// Finds the bridge and brings it to the configuration, or makes it, with that hardware address where one is given.
-pub(crate) fn ensure(socket: &mut Socket, conf: &Conf, mac: Option<Mac>) -> Result<Ensured, Error> {
+pub(crate) fn ensure(socket: &mut Socket, conf: &Conf, mac: Option<Mac>) -> Result<Ensured> {
     let name = conf.bridge.as_str();
     let mut made = false;
     let link = if let Some(link) = socket.get_link(name)? {
@@ -69,13 +71,15 @@ pub(crate) fn ensure(socket: &mut Socket, conf: &Conf, mac: Option<Mac>) -> Resu
     let heeded = advertisements::refuse(socket, &link)?;
     // A bridge that another ADD has just made needs this as little as one of our own, but for promiscMode.
     let adapted = existing::adapt(socket, conf, &link)?;
+    let is = if made { "made" } else { "found" };
+    trace::decided("bridge", &[("name", &name), ("is", &is), ("adapted", &adapted)]);
     let before = (adapted && !made).then(|| link.clone());
     Ok(Ensured { link, before, heeded })
 }
 
 /// Keeps the hardware address of a bridge that another program made: one that was never set is the lowest of its ports', and
 /// changes as they come and go, and containers would lose their gateway.
-pub(crate) fn pin_mac(socket: &mut Socket, bridge: &Link) -> Result<(), Error> {
+pub(crate) fn pin_mac(socket: &mut Socket, bridge: &Link) -> Result<()> {
     match bridge.mac.filter(|_| !keeps_mac(bridge)) {
         Some(mac) => Ok(socket.set_mac(bridge.index, mac)?),
         None => Ok(()),
@@ -83,7 +87,7 @@ pub(crate) fn pin_mac(socket: &mut Socket, bridge: &Link) -> Result<(), Error> {
 }
 
 /// Refuses a link of another kind.
-pub(crate) fn expect(link: &Link) -> Result<(), Error> {
+pub(crate) fn expect(link: &Link) -> Result<()> {
     match link.kind.as_deref() {
         Some("bridge") => Ok(()),
         kind => {
@@ -93,7 +97,7 @@ pub(crate) fn expect(link: &Link) -> Result<(), Error> {
 }
 
 /// The bridge as it is with its new port: one that another program made may have that port's hardware address by now.
-pub(crate) fn with_port(socket: &mut Socket, bridge: Link) -> Result<Link, Error> {
+pub(crate) fn with_port(socket: &mut Socket, bridge: Link) -> Result<Link> {
     if keeps_mac(&bridge) {
         return Ok(bridge);
     }
@@ -107,7 +111,7 @@ pub(crate) fn remove_if_unused(
     socket: &mut Socket,
     name: &str,
     gateway: Option<&VlanGateway>,
-) -> Result<(), Error> {
+) -> Result<()> {
     let Some(bridge) = socket.get_link(name)?.filter(|link| link.kind.as_deref() == Some("bridge")) else {
         bridge_lock::forget(name);
         return Ok(());
@@ -128,6 +132,8 @@ pub(crate) fn remove_if_unused(
             _ => None,
         };
         if !bridge_unused && unused_gateway.is_none() {
+            let why = if is_ours { "it is in use" } else { "another program made it" };
+            trace::decided("bridge", &[("name", &name), ("is", &"kept"), ("why", &why)]);
             return Ok(());
         }
         // An ADD that holds it shared is about to add a port.
@@ -140,8 +146,9 @@ pub(crate) fn remove_if_unused(
         };
         let mut is_gone = false;
         if bridge_unused && !socket.has_ports(bridge.index)? {
-            link_removal::remove(socket, bridge.index)?;
+            Removal::begin(bridge.index).finish(socket)?;
             is_gone = true;
+            trace::decided("bridge", &[("name", &name), ("is", &"removed")]);
         }
         let outcome = match unused_gateway {
             Some(gateway) if gateway.is_unused(socket, &bridge)? => gateway.remove(socket, &bridge),

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use ipnetwork::IpNetwork;
 use netlink::{AddressFlags, Link, Namespace, Socket, sysctl};
 
-use crate::error::Error;
+use crate::conf::Conf;
+use crate::error::{self, Error, Result};
 use crate::parts::advertisements;
 use crate::plan::Plan;
 use crate::solicited_node::await_solicitable;
@@ -16,7 +17,7 @@ const DAD_PATIENCE: Duration = Duration::from_secs(5);
 const DAD_PAUSE: Duration = Duration::from_millis(20);
 
 /// Sets the container's interface up, without any address; `heeds` as with [`configure`].
-pub(crate) fn set_up(namespace: &Namespace, ifname: &str, heeds: bool) -> Result<(), Error> {
+pub(crate) fn set_up(namespace: &Namespace, ifname: &str, heeds: bool) -> Result<()> {
     namespace.enter(|| {
         let mut socket = Socket::open()?;
         let link = expect(&mut socket, ifname)?;
@@ -27,20 +28,15 @@ pub(crate) fn set_up(namespace: &Namespace, ifname: &str, heeds: bool) -> Result
     })?
 }
 
-fn expect(socket: &mut Socket, ifname: &str) -> Result<Link, Error> {
+fn expect(socket: &mut Socket, ifname: &str) -> Result<Link> {
     let gone = || Error::Passing(format!("interface {ifname} went away while it was set up"));
     socket.get_link(ifname)?.ok_or_else(gone)
 }
 
 /// Brings the container's interface to what was planned. Unless it `heeds` router advertisements, none gives it an address or
 /// a route: who shares the network could send them.
-pub(crate) fn configure(
-    namespace: &Namespace,
-    ifname: &str,
-    plan: &Plan,
-    dad: bool,
-    heeds: bool,
-) -> Result<(), Error> {
+pub(crate) fn configure(namespace: &Namespace, ifname: &str, conf: &Conf, plan: &Plan) -> Result<()> {
+    let dad = conf.keys.enabledad;
     namespace.enter(|| {
         let mut socket = Socket::open()?;
         let link = expect(&mut socket, ifname)?;
@@ -49,7 +45,7 @@ pub(crate) fn configure(
             // The neighbours learn at once that an address has moved here (gratuitous ARP, kernel's ip-sysctl).
             socket.announce_addresses(link.index)?;
         }
-        if !heeds {
+        if !conf.heeds {
             advertisements::refuse_inside(&link);
         }
         if has_v6 {
@@ -74,15 +70,14 @@ pub(crate) fn configure(
     })?
 }
 
-fn configure_ipv6(ifname: &str, dad: bool) -> Result<(), Error> {
+fn configure_ipv6(ifname: &str, dad: bool) -> Result<()> {
     // Runtimes make namespaces with IPv6 switched off by default. A kernel without IPv6 says so of the address.
     for link in ["lo", ifname] {
         let parameter = format!("net/ipv6/conf/{link}/disable_ipv6");
-        match sysctl::set(&parameter, "0") {
-            Err(source) if !source.is_not_found() => {
-                return Err(Error::Sysctl { parameter, value: "0", source });
-            }
-            _ => {}
+        if let Err(source) = sysctl::set(&parameter, "0")
+            && !source.is_not_found()
+        {
+            return Err(error::sysctl(&parameter, "0", source));
         }
     }
     // The link-local address as well.
@@ -95,7 +90,7 @@ fn configure_ipv6(ifname: &str, dad: bool) -> Result<(), Error> {
     Ok(())
 }
 
-fn await_dad(socket: &mut Socket, link: &Link) -> Result<(), Error> {
+fn await_dad(socket: &mut Socket, link: &Link) -> Result<()> {
     let deadline = Instant::now() + DAD_PATIENCE;
     loop {
         let addresses = socket.addresses(link.index)?;
@@ -112,28 +107,10 @@ fn await_dad(socket: &mut Socket, link: &Link) -> Result<(), Error> {
     }
 }
 
-/// Removes the interface from within, as for an attachment that another program made. Anything but a veth was not
-/// made by a bridge plugin and stays, as does what `is_of_another` attachment.
-pub(crate) fn remove(
-    namespace: &Namespace,
-    ifname: &str,
-    is_of_another: impl FnOnce(&Link) -> Result<bool, Error>,
-) -> Result<(), Error> {
-    let mut socket = namespace.socket()?;
-    if let Some(link) = socket.get_link(ifname)?
-        && link.kind.as_deref() == Some("veth")
-        && !is_of_another(&link)?
-    {
-        socket.del_link(link.index)?;
-    }
-    Ok(())
-}
-
 /// The interface as it is now, with its addresses and routes.
 #[derive(Debug)]
 pub(crate) struct Observed {
-    /// The interface; `None` where there is none.
-    pub link: Option<Link>,
+    pub link: Link,
     /// Its addresses.
     pub addresses: Vec<IpNetwork>,
     /// The routes out of it.
@@ -155,16 +132,14 @@ fn table(route: &netlink::Route) -> u32 {
     route.table.filter(|table| *table != 0).unwrap_or(netlink::Route::MAIN)
 }
 
-/// Looks at the interface; `tables` are the routing tables of interest besides the main one.
-pub(crate) fn observe(namespace: &Namespace, ifname: &str, tables: &[u32]) -> Result<Observed, Error> {
+/// Looks at the interface, if it is there; `tables` are the routing tables of interest besides the main one.
+pub(crate) fn observe(namespace: &Namespace, ifname: &str, tables: &[u32]) -> Result<Option<Observed>> {
     let mut socket = namespace.socket()?;
-    let Some(link) = socket.get_link(ifname)? else {
-        return Ok(Observed { link: None, addresses: Vec::new(), routes: Vec::new() });
-    };
+    let Some(link) = socket.get_link(ifname)? else { return Ok(None) };
     let addresses = socket.addresses(link.index)?.into_iter().map(|address| address.network).collect();
     let mut routes = socket.routes(link.index)?;
     for table in tables {
         routes.extend(socket.routes_in(link.index, *table)?);
     }
-    Ok(Observed { link: Some(link), addresses, routes })
+    Ok(Some(Observed { link, addresses, routes }))
 }

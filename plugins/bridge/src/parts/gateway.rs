@@ -9,9 +9,9 @@ use ipnetwork::IpNetwork;
 use netlink::{AddressFlags, Link, Mac, Socket};
 
 use crate::conf::Conf;
-use crate::error::Error;
-use crate::mac;
+use crate::error::{Error, Result};
 use crate::solicited_node::await_solicitable;
+use crate::{cidrs, mac};
 
 const NODAD: AddressFlags = AddressFlags { nodad: true, noprefixroute: false };
 
@@ -21,7 +21,7 @@ pub(crate) fn ensure(
     conf: &Conf,
     link: &Link,
     wanted: IpNetwork,
-) -> Result<Option<Vec<IpNetwork>>, Error> {
+) -> Result<Option<Vec<IpNetwork>>> {
     // The bridge is the only one that may have this address, so there is nothing to detect, and it works at once.
     if !socket.add_address(link.index, wanted, NODAD)? {
         return Ok(None);
@@ -37,7 +37,7 @@ pub(crate) fn ensure(
         .map(|found| found.network)
         .collect();
     let Some(found) = others.first().copied() else { return Ok(Some(others)) };
-    if !conf.force_address {
+    if !conf.keys.force_address {
         socket.del_address(link.index, wanted)?;
         return Err(Error::Gateway { bridge: link.name.clone(), found, wanted });
     }
@@ -52,7 +52,7 @@ pub(crate) fn ensure(
 }
 
 /// Takes back what [`ensure`] has done: the address goes, and those come back that it replaced.
-fn restore(socket: &mut Socket, link: u32, replaced: &[IpNetwork], gateway: IpNetwork) -> Result<(), Error> {
+fn restore(socket: &mut Socket, link: u32, replaced: &[IpNetwork], gateway: IpNetwork) -> Result<()> {
     for address in replaced {
         socket.add_address(link, *address, NODAD)?;
     }
@@ -69,7 +69,7 @@ pub(crate) fn undo(
     [bridge, link]: [u32; 2],
     replaced: &[IpNetwork],
     gateway: IpNetwork,
-) -> Result<(), Error> {
+) -> Result<()> {
     if replaced.is_empty() && socket.has_ports(bridge)? {
         return Ok(());
     }
@@ -77,7 +77,7 @@ pub(crate) fn undo(
 }
 
 /// Removes addresses from a link, and has one that it has already be the first of its network.
-fn replace(socket: &mut Socket, link: u32, old: &[IpNetwork], new: IpNetwork) -> Result<(), Error> {
+fn replace(socket: &mut Socket, link: u32, old: &[IpNetwork], new: IpNetwork) -> Result<()> {
     if new.is_ipv4() {
         socket.promote_secondaries(link)?;
     }
@@ -99,9 +99,8 @@ fn replace(socket: &mut Socket, link: u32, old: &[IpNetwork], new: IpNetwork) ->
 
 /// What the kernel does itself after a second of duplicate address detection. Until there is a link-local address it
 /// solicits no neighbour for packets that it forwards (`ndisc_send_ns`), so they would be lost.
-fn ensure_link_local(socket: &mut Socket, link: u32, mac: Mac) -> Result<(), Error> {
-    let own = IpAddr::V6(mac::link_local(mac));
-    let own = IpNetwork::new(own, 64).unwrap_or(IpNetwork::from(own));
+fn ensure_link_local(socket: &mut Socket, link: u32, mac: Mac) -> Result<()> {
+    let own = cidrs::with_length(IpAddr::V6(mac::link_local(mac)), 64);
     if socket.add_address(link, own, NODAD)? {
         return Ok(());
     }
@@ -115,13 +114,7 @@ fn ensure_link_local(socket: &mut Socket, link: u32, mac: Mac) -> Result<(), Err
 
 /// The reference's rule: one IPv4 address a bridge; several IPv6 addresses where their subnets do not overlap.
 fn conflicts(found: IpNetwork, wanted: IpNetwork) -> bool {
-    match (found, wanted) {
-        (IpNetwork::V4(_), IpNetwork::V4(_)) => true,
-        (IpNetwork::V6(found), IpNetwork::V6(wanted)) => {
-            found.contains(wanted.ip()) || wanted.contains(found.ip())
-        }
-        _ => false,
-    }
+    found.is_ipv4() && wanted.is_ipv4() || cidrs::overlap(found, wanted)
 }
 
 #[cfg(test)]

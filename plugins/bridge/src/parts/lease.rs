@@ -47,61 +47,26 @@ impl Ipam {
         matches!(self, Self::Program(plugin) if plugin == "dhcp")
     }
 
-    /// Addresses for an attachment; nothing at all without a delegate.
-    pub(crate) fn add(&self, request: &Request, target: &Target) -> Result<AddResult, cni::Error> {
-        match self {
-            Self::None => Ok(AddResult::default()),
-            Self::HostLocal => HostLocal::add(request, target),
-            Self::Program(_) => Ok(self.exec(Command::Add, request, Some(target))?.unwrap_or_default()),
-        }
-    }
-
-    /// Gives an attachment's addresses back.
-    pub(crate) fn del(&self, request: &Request, target: &Target) -> Result<(), cni::Error> {
-        match self {
-            Self::None => Ok(()),
-            Self::HostLocal => HostLocal::del(request, target),
-            Self::Program(_) => self.exec(Command::Del, request, Some(target)).map(|_| ()),
-        }
-    }
-
-    /// Whether an attachment's addresses are still its own.
-    pub(crate) fn check(&self, request: &Request, target: &Target) -> Result<(), cni::Error> {
-        match self {
-            Self::None => Ok(()),
-            Self::HostLocal => HostLocal::check(request, target),
-            Self::Program(_) => self.exec(Command::Check, request, Some(target)).map(|_| ()),
-        }
-    }
-
-    /// Gives addresses back that no valid attachment has.
-    pub(crate) fn gc(&self, request: &Request) -> Result<(), cni::Error> {
-        match self {
-            Self::None => Ok(()),
-            Self::HostLocal => HostLocal::gc(request),
-            Self::Program(_) => self.exec(Command::Gc, request, None).map(|_| ()),
-        }
-    }
-
-    /// Whether there are addresses to give.
-    pub(crate) fn status(&self, request: &Request) -> Result<(), cni::Error> {
-        match self {
-            Self::None => Ok(()),
-            Self::HostLocal => HostLocal::status(request),
-            Self::Program(_) => self.exec(Command::Status, request, None).map(|_| ()),
-        }
-    }
-
-    /// The command is given apart from the request's, because a failed ADD is undone by DEL.
-    fn exec(
+    /// Hands a verb on; without a delegate there is nothing to do. The verb is given apart from the request's, because a failed
+    /// ADD is undone by DEL. Only ADD has a result.
+    pub(crate) fn call(
         &self,
         command: Command,
         request: &Request,
         target: Option<&Target>,
-    ) -> Result<Option<AddResult>, cni::Error> {
-        let Self::Program(plugin) = self else {
-            return Ok(None);
-        };
-        delegate::exec(plugin, &Invocation::of(request, target).with_command(command), request.conf.raw())
+    ) -> Result<AddResult, cni::Error> {
+        let done = |()| AddResult::default();
+        match (self, command, target) {
+            (Self::Program(plugin), ..) => {
+                let call = Invocation::of(request, target).with_command(command);
+                Ok(delegate::exec(plugin, &call, request.conf.raw())?.unwrap_or_default())
+            }
+            (Self::HostLocal, Command::Add, Some(target)) => HostLocal::add(request, target),
+            (Self::HostLocal, Command::Del, Some(target)) => HostLocal::del(request, target).map(done),
+            (Self::HostLocal, Command::Check, Some(target)) => HostLocal::check(request, target).map(done),
+            (Self::HostLocal, Command::Gc, _) => HostLocal::gc(request).map(done),
+            (Self::HostLocal, Command::Status, _) => HostLocal::status(request).map(done),
+            (Self::None | Self::HostLocal, ..) => Ok(AddResult::default()),
+        }
     }
 }

@@ -12,9 +12,8 @@ use std::time::{Duration, Instant};
 use cni::{AddResult, Target};
 use netlink::{Link, Mac, Namespace, Peer, PortFlags, Socket, Veth, sysctl};
 
-use super::container;
 use crate::conf::Conf;
-use crate::error::Error;
+use crate::error::{Error, Result, differs};
 use crate::names;
 
 /// How long the kernel is waited for.
@@ -39,8 +38,8 @@ pub(crate) fn add(
     bridge: &Link,
     macs: Macs,
     made: &mut Option<u32>,
-) -> Result<u32, Error> {
-    let (name, ifname) = (names::host_interface(&target.attachment), target.ifname().as_str());
+) -> Result<u32> {
+    let (name, ifname) = (target.attachment.host_interface(), target.ifname().as_str());
     let alias = names::alias(&target.attachment);
     let veth = Veth {
         name: &name,
@@ -72,11 +71,11 @@ pub(crate) fn add(
 }
 
 /// Sets what the configuration says of the port; `is_new` where it has the kernel's defaults.
-pub(crate) fn set_flags(socket: &mut Socket, conf: &Conf, port: u32, is_new: bool) -> Result<(), Error> {
-    if is_new && !conf.hairpin && !conf.isolated {
+pub(crate) fn set_flags(socket: &mut Socket, conf: &Conf, port: u32, is_new: bool) -> Result<()> {
+    if is_new && !conf.keys.hairpin_mode && !conf.keys.port_isolation {
         return Ok(());
     }
-    let (hairpin, isolated) = (Some(conf.hairpin), Some(conf.isolated));
+    let (hairpin, isolated) = (Some(conf.keys.hairpin_mode), Some(conf.keys.port_isolation));
     Ok(socket.set_bridge_port(port, &PortFlags { hairpin, isolated, ..PortFlags::default() })?)
 }
 
@@ -93,7 +92,7 @@ pub(crate) fn leave_ipv6_to_the_bridge(port: &str) {
 ///
 /// The kernel does both from a work queue. Since Linux 6.8 being asked about a link makes it catch up first; before,
 /// the port can mostly be set forwarding at once.
-pub(crate) fn await_forwarding(socket: &mut Socket, bridge: &Link, port: u32) -> Result<(), Error> {
+pub(crate) fn await_forwarding(socket: &mut Socket, bridge: &Link, port: u32) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while !forwards(socket, port)? && Instant::now() < deadline {
         thread::sleep(PAUSE);
@@ -109,7 +108,7 @@ pub(crate) fn await_forwarding(socket: &mut Socket, bridge: &Link, port: u32) ->
 }
 
 /// Whether a port forwards, or will without our doing.
-fn forwards(socket: &mut Socket, port: u32) -> Result<bool, Error> {
+fn forwards(socket: &mut Socket, port: u32) -> Result<bool> {
     if socket.get_bridge_port(port)?.unwrap_or_default().forwarding == Some(true) {
         return Ok(true);
     }
@@ -132,13 +131,8 @@ pub(crate) struct Port {
 }
 
 /// Finds the host's end. What is not there, or is not what the previous result names, is a difference.
-pub(crate) fn find(
-    socket: &mut Socket,
-    conf: &Conf,
-    target: &Target,
-    result: &AddResult,
-) -> Result<Port, Error> {
-    let own = names::host_interface(&target.attachment);
+pub(crate) fn find(socket: &mut Socket, conf: &Conf, target: &Target, result: &AddResult) -> Result<Port> {
+    let own = target.attachment.host_interface();
     // Anybody may have a link of that name for himself.
     if let Some(link) = socket.get_link(&own)?.filter(|link| link.kind.as_deref() == Some("veth")) {
         return Ok(Port { link, is_ours: true });
@@ -146,12 +140,11 @@ pub(crate) fn find(
     let on_host = result.interfaces.iter().filter(|told| told.sandbox.is_empty());
     let told: Vec<&str> = on_host.map(|told| told.name.as_str()).collect();
     if told.contains(&own.as_str()) {
-        return Err(Error::Differs(format!("link {own} does not exist")));
+        return differs(format!("link {own} does not exist"));
     }
     let ifname = target.ifname().as_str();
-    let inner = container::observe(&Namespace::open(target.netns()?)?, ifname, &[])?.link;
-    let Some(inner) = inner else {
-        return Err(Error::Differs(format!("the container has no interface {ifname}")));
+    let Some(inner) = Namespace::open(target.netns()?)?.socket()?.get_link(ifname)? else {
+        return differs(format!("the container has no interface {ifname}"));
     };
     // An index means something in one namespace only: the other end must lead back.
     let outer = match inner.peer_index {
@@ -159,20 +152,20 @@ pub(crate) fn find(
         None => None,
     };
     let Some(link) = outer else {
-        return Err(Error::Differs(format!(
+        return differs(format!(
             "the container's interface {ifname} does not lead to an interface of the host"
-        )));
+        ));
     };
     let are_ports: Vec<&str> = told
         .into_iter()
         .filter(|told| *told != conf.bridge.as_str() && *told != conf.host_link().as_str())
         .collect();
     if !are_ports.is_empty() && !are_ports.contains(&link.name.as_str()) {
-        return Err(Error::Differs(format!(
+        return differs(format!(
             "the container's interface {ifname} leads to {}, prevResult says {}",
             link.name,
             are_ports.join(", ")
-        )));
+        ));
     }
     Ok(Port { link, is_ours: false })
 }

@@ -1,10 +1,12 @@
 //! `vlan`, `vlanTrunk` and `preserveDefaultVlan`: the VLANs that an attachment's port is on.
 
+use std::collections::BTreeMap;
+
 use netlink::{BridgeVlan, Socket, VlanMember};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::error::Error;
+use crate::error::{Result, config, differs};
 
 /// The highest VLAN ID (IEEE 802.1Q; 4095 is reserved).
 const MAX: u32 = 4094;
@@ -35,7 +37,7 @@ pub(crate) struct Vlans {
 }
 
 impl Vlans {
-    pub(crate) fn new(vlan: u32, trunk: &[TrunkKeys], keep_default: bool) -> Result<Option<Self>, Error> {
+    pub(crate) fn new(vlan: u32, trunk: &[TrunkKeys], keep_default: bool) -> Result<Option<Self>> {
         let native = if vlan == 0 { None } else { Some(id("vlan", vlan)?) };
         let mut runs = Vec::new();
         for keys in trunk {
@@ -51,10 +53,10 @@ impl Vlans {
                     runs.push(run);
                 }
                 (None, None) if keys.id.is_none() => {
-                    return Err(config("vlanTrunk: an entry names no VLAN".into(), ENTRY));
+                    return Err(config("vlanTrunk: an entry names no VLAN", ENTRY));
                 }
                 (None, None) => {}
-                _ => return Err(config("vlanTrunk: minID and maxID go together".into(), ENTRY)),
+                _ => return Err(config("vlanTrunk: minID and maxID go together", ENTRY)),
             }
             if let Some(single) = keys.id {
                 let single = id("vlanTrunk: id", single)?;
@@ -66,7 +68,7 @@ impl Vlans {
     }
 
     /// Puts a new port on its VLANs, and takes it off those that it is not to be on.
-    pub(crate) fn add(&self, socket: &mut Socket, port: u32) -> Result<(), Error> {
+    pub(crate) fn add(&self, socket: &mut Socket, port: u32) -> Result<()> {
         let port = VlanMember::Port(port);
         if !self.keep_default {
             for vlan in socket.bridge_vlans(port.index())? {
@@ -84,31 +86,29 @@ impl Vlans {
     }
 
     /// Names what differs from what [`Vlans::add`] set up.
-    pub(crate) fn check(&self, socket: &mut Socket, port: u32, name: &str) -> Result<(), Error> {
-        let found = socket.bridge_vlans(port)?;
-        let missing = |wanted: &BridgeVlan| {
-            let is_it = |found: &BridgeVlan, id| {
-                (found.first..=found.last).contains(&id)
-                    && (found.pvid, found.untagged) == (wanted.pvid, wanted.untagged)
-            };
-            let mut ids = (wanted.first..=wanted.last).filter(|id| wanted.pvid || Some(*id) != self.native);
-            ids.find(|id| !found.iter().any(|found| is_it(found, *id)))
-        };
-        let wanted = self.trunk.iter().copied().chain(self.native.map(untagged));
-        if let Some(id) = wanted.clone().find_map(|wanted| missing(&wanted)) {
-            return Err(Error::Differs(format!("interface {name} is not on VLAN {id} as it should be")));
+    pub(crate) fn check(&self, socket: &mut Socket, port: u32, name: &str) -> Result<()> {
+        let found = by_id(&socket.bridge_vlans(port)?);
+        let mut wanted = by_id(&self.trunk);
+        wanted.extend(by_id(&self.native.map(untagged).into_iter().collect::<Vec<_>>()));
+        if let Some((id, _)) = wanted.iter().find(|(id, flags)| found.get(id) != Some(flags)) {
+            return differs(format!("interface {name} is not on VLAN {id} as it should be"));
         }
-        if self.keep_default {
-            return Ok(());
-        }
-        let is_wanted = |id| wanted.clone().any(|wanted| (wanted.first..=wanted.last).contains(&id));
-        match found.iter().flat_map(|found| found.first..=found.last).find(|id| !is_wanted(*id)) {
-            Some(id) => {
-                Err(Error::Differs(format!("interface {name} is on VLAN {id}, which it should not be")))
+        match found.keys().find(|id| !wanted.contains_key(id)) {
+            Some(id) if !self.keep_default => {
+                differs(format!("interface {name} is on VLAN {id}, which it should not be"))
             }
-            None => Ok(()),
+            _ => Ok(()),
         }
     }
+}
+
+/// Each VLAN, with whether it is the port's own and untagged.
+fn by_id(vlans: &[BridgeVlan]) -> BTreeMap<u16, (bool, bool)> {
+    let each = |vlan: &BridgeVlan| {
+        let flags = (vlan.pvid, vlan.untagged);
+        (vlan.first..=vlan.last).map(move |id| (id, flags))
+    };
+    vlans.iter().flat_map(each).collect()
 }
 
 const ENTRY: &str = "write each entry as {\"minID\": 10, \"maxID\": 20} or {\"id\": 10}";
@@ -117,7 +117,7 @@ fn untagged(id: u16) -> BridgeVlan {
     BridgeVlan { first: id, last: id, pvid: true, untagged: true }
 }
 
-fn id(key: &str, value: u32) -> Result<u16, Error> {
+fn id(key: &str, value: u32) -> Result<u16> {
     let of_range = Some(value).filter(|value| (1..=MAX).contains(value));
     of_range.and_then(|value| u16::try_from(value).ok()).ok_or_else(|| {
         config(format!("{key}: VLAN {value} is out of range"), "use 1 to 4094, or leave it out for no VLAN")
@@ -137,17 +137,13 @@ fn merged(mut runs: Vec<(u16, u16)>) -> Vec<BridgeVlan> {
     merged
 }
 
-fn config(problem: String, cure: &'static str) -> Error {
-    Error::Config { problem, cure }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::*;
 
-    fn vlans(vlan: u32, trunk: Value) -> Result<Option<Vlans>, Error> {
+    fn vlans(vlan: u32, trunk: Value) -> Result<Option<Vlans>> {
         Vlans::new(vlan, &serde_json::from_value::<Vec<TrunkKeys>>(trunk).unwrap(), true)
     }
 

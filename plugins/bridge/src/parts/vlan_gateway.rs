@@ -6,7 +6,8 @@
 use cni::IfName;
 use netlink::{BridgeVlan, Link, Socket, VlanDevice, VlanMember};
 
-use crate::error::Error;
+use super::{expect_link, expect_up};
+use crate::error::{Error, Result, config, differs};
 use crate::names::GATEWAY_ALIAS;
 
 /// The VLAN that the kernel puts a new bridge and its ports on (`IFLA_BR_VLAN_DEFAULT_PVID`).
@@ -22,19 +23,21 @@ pub(crate) struct VlanGateway {
 
 impl VlanGateway {
     /// The device for a VLAN of a bridge; `None` where that is the bridge itself.
-    pub(crate) fn new(bridge: &IfName, vlan: u16) -> Result<Option<Self>, Error> {
+    pub(crate) fn new(bridge: &IfName, vlan: u16) -> Result<Option<Self>> {
         if vlan == BRIDGES_OWN {
             return Ok(None);
         }
-        let name = IfName::new(format!("{bridge}.{vlan}")).map_err(|error| Error::Config {
-            problem: format!("the gateway's interface on VLAN {vlan}: {error}"),
-            cure: "give the bridge a shorter name",
+        let name = IfName::new(format!("{bridge}.{vlan}")).map_err(|error| {
+            config(
+                format!("the gateway's interface on VLAN {vlan}: {error}"),
+                "give the bridge a shorter name",
+            )
         })?;
         Ok(Some(Self { name, vlan }))
     }
 
     /// Finds the device or makes it.
-    pub(crate) fn ensure(&self, socket: &mut Socket, bridge: &Link) -> Result<Link, Error> {
+    pub(crate) fn ensure(&self, socket: &mut Socket, bridge: &Link) -> Result<Link> {
         let name = self.name.as_str();
         if let Some(link) = socket.get_link(name)? {
             self.expect(socket, &link, bridge)?;
@@ -44,10 +47,10 @@ impl VlanGateway {
             return Ok(link);
         }
         if socket.bridge_vlans(bridge.index)?.iter().any(|own| own.untagged && own.first == self.vlan) {
-            return Err(Error::Config {
-                problem: format!("bridge {} is on VLAN {} itself, without a tag", bridge.name, self.vlan),
-                cure: "leave \"vlan\" out, or choose another one",
-            });
+            return Err(config(
+                format!("bridge {} is on VLAN {} itself, without a tag", bridge.name, self.vlan),
+                "leave \"vlan\" out, or choose another one",
+            ));
         }
         socket.add_bridge_vlan(VlanMember::Bridge(bridge.index), &self.tagged())?;
         let device = VlanDevice { name, link: bridge.index, id: self.vlan, alias: Some(GATEWAY_ALIAS) };
@@ -61,16 +64,18 @@ impl VlanGateway {
                 return Err(error.into());
             }
         }
-        let link = socket.get_link(name)?.ok_or_else(|| Error::Config {
-            problem: format!("VLAN {} of bridge {} has another device already", self.vlan, bridge.name),
-            cure: "remove that device, or name it as <bridge>.<vlan>",
+        let link = socket.get_link(name)?.ok_or_else(|| {
+            config(
+                format!("VLAN {} of bridge {} has another device already", self.vlan, bridge.name),
+                "remove that device, or name it as <bridge>.<vlan>",
+            )
         })?;
         self.expect(socket, &link, bridge)?;
         Ok(link)
     }
 
     /// Refuses a link that does not lead to this VLAN of this bridge.
-    fn expect(&self, socket: &mut Socket, link: &Link, bridge: &Link) -> Result<(), Error> {
+    fn expect(&self, socket: &mut Socket, link: &Link, bridge: &Link) -> Result<()> {
         let leads_there = match (link.kind.as_deref(), link.peer_index) {
             (Some("vlan"), on) => on == Some(bridge.index) && link.vlan_id == Some(self.vlan),
             (Some("veth"), Some(peer)) => {
@@ -81,36 +86,26 @@ impl VlanGateway {
         if leads_there {
             return Ok(());
         }
-        Err(Error::Config {
-            problem: format!(
-                "link {} exists and is not on VLAN {} of bridge {}",
-                link.name, self.vlan, bridge.name
-            ),
-            cure: "remove that link, or give the network another bridge or VLAN",
-        })
+        Err(config(
+            format!("link {} exists and is not on VLAN {} of bridge {}", link.name, self.vlan, bridge.name),
+            "remove that link, or give the network another bridge or VLAN",
+        ))
     }
 
     /// Names what differs from what [`VlanGateway::ensure`] set up, and returns the link.
-    pub(crate) fn check(&self, socket: &mut Socket, bridge: &Link) -> Result<Link, Error> {
-        let name = self.name.as_str();
-        let link =
-            socket.get_link(name)?.ok_or_else(|| Error::Differs(format!("link {name} does not exist")))?;
+    pub(crate) fn check(&self, socket: &mut Socket, bridge: &Link) -> Result<Link> {
+        let link = expect_link(socket, self.name.as_str())?;
         self.expect(socket, &link, bridge).map_err(|error| Error::Differs(error.to_string()))?;
-        if !link.up {
-            return Err(Error::Differs(format!("link {name} is down")));
-        }
+        expect_up(&link)?;
         if link.vlan_id.is_some() && !socket.bridge_vlans(bridge.index)?.iter().any(|own| self.is_on(*own)) {
-            return Err(Error::Differs(format!(
-                "bridge {} is not on VLAN {} itself",
-                bridge.name, self.vlan
-            )));
+            return differs(format!("bridge {} is not on VLAN {} itself", bridge.name, self.vlan));
         }
         Ok(link)
     }
 
     /// Whether a device that an ADD made is unused. The bridge's ports are looked through until one is found
     /// that is on the VLAN.
-    pub(crate) fn is_unused(&self, socket: &mut Socket, bridge: &Link) -> Result<bool, Error> {
+    pub(crate) fn is_unused(&self, socket: &mut Socket, bridge: &Link) -> Result<bool> {
         let is_ours = |link: &Link| link.alias.as_deref() == Some(GATEWAY_ALIAS) && link.vlan_id.is_some();
         if !socket.get_link(self.name.as_str())?.as_ref().is_some_and(is_ours) {
             return Ok(false);
@@ -119,7 +114,7 @@ impl VlanGateway {
     }
 
     /// Removes the device, and takes the bridge itself off the VLAN.
-    pub(crate) fn remove(&self, socket: &mut Socket, bridge: &Link) -> Result<(), Error> {
+    pub(crate) fn remove(&self, socket: &mut Socket, bridge: &Link) -> Result<()> {
         socket.del_link_by_name(self.name.as_str())?;
         Ok(socket.del_bridge_vlan(VlanMember::Bridge(bridge.index), &self.tagged())?)
     }

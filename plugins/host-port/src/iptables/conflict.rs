@@ -17,10 +17,7 @@ pub(super) fn check(layout: &Layout) -> Result<(), Error> {
     for port in &layout.ports {
         for entry in entries.iter().take_while(|rule| rule.target() != Some(&layout.chain)) {
             let comment = entry.comment().unwrap_or_default();
-            if !names_port(entry, port.protocol, port.host_port)
-                || has_conditions(entry)
-                || is_of(comment, &layout.container_id)
-            {
+            if !names_port(entry, port) || has_conditions(entry) || is_of(comment, &layout.container_id) {
                 continue;
             }
             let chain = entry.target().unwrap_or_default();
@@ -28,7 +25,7 @@ pub(super) fn check(layout: &Layout) -> Result<(), Error> {
             let takes = |rule: &Rule| {
                 let to = rule.option("-d").and_then(|to| to.split('/').next());
                 rule.target() == Some("DNAT")
-                    && names_port(rule, port.protocol, port.host_port)
+                    && names_port(rule, port)
                     // On every address of the host, or on the same.
                     && (port.host_ip.is_none() || to.is_none() || to == port.host_ip.map(|ip| ip.to_string()).as_deref())
             };

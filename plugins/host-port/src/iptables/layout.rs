@@ -1,12 +1,14 @@
 //! The rules of an attachment for one family's program, as words of its command line. Pure.
 
-use cni::{Attachment, ContainerId, reference};
+use cni::{Attachment, ContainerId, Protocol, reference};
 use ipnetwork::IpNetwork;
 use iptables::{Family, Rule, Transaction};
 
 use super::names::{DNAT, MASQ, SETMARK, TABLE};
-use crate::conf::{ChainKeys, Conf};
-use crate::port::{Port, Protocol};
+use crate::backend::Wanted;
+use crate::conf::{Conf, IptablesKeys};
+use crate::error::Error;
+use crate::port::Port;
 
 /// The most ports that one rule can name (`XT_MULTI_PORTS`).
 const MULTIPORT_MAX: usize = 15;
@@ -21,8 +23,8 @@ pub(super) struct Layout {
     pub chain: String,
     pub comment: String,
     pub container_id: ContainerId,
-    /// In `CNI-HOSTPORT-DNAT`, what leads there.
-    pub entries: Vec<Vec<String>>,
+    /// In `CNI-HOSTPORT-DNAT`, what leads there, each with its ports.
+    pub entries: Vec<(Vec<Port>, Vec<String>)>,
     /// In the container's chain.
     pub rules: Vec<Vec<String>>,
     pub ports: Vec<Port>,
@@ -32,26 +34,21 @@ pub(super) struct Layout {
 
 impl Layout {
     /// For the families that the container has ports in.
-    pub(super) fn of_families(
-        attachment: &Attachment,
-        conf: &Conf,
-        addresses: &[IpNetwork],
-        ports: &[Port],
-    ) -> Vec<Self> {
+    pub(super) fn of_families(wanted: &Wanted) -> Result<Vec<Self>, Error> {
+        let all = wanted.ports()?;
         let of_address = |address: &IpNetwork| {
-            let is_v4 = address.is_ipv4();
-            let ports: Vec<Port> =
-                ports.iter().filter(|port| port.container.is_ipv4() == is_v4).copied().collect();
-            (!ports.is_empty()).then(|| Self::new(attachment, conf, *address, ports))
+            let mut ports = all.clone();
+            ports.retain(|port| port.container.is_ipv4() == address.is_ipv4());
+            (!ports.is_empty()).then(|| Self::new(wanted.attachment, &wanted.conf, *address, ports))
         };
-        addresses.iter().filter_map(of_address).collect()
+        Ok(wanted.container.addresses.iter().filter_map(of_address).collect())
     }
 
     fn new(attachment: &Attachment, conf: &Conf, address: IpNetwork, ports: Vec<Port>) -> Self {
         let (network, id) = (&attachment.network, &attachment.container_id);
         let chain = reference::chain("DN-", network, id);
         let comment = reference::comment("dnat ", network, id);
-        let ChainKeys { mark_bit, mark_chain, conditions_v4, conditions_v6 } = &conf.chains;
+        let IptablesKeys { mark_bit, mark_chain, conditions_v4, conditions_v6 } = &conf.iptables;
         let is_v4 = address.is_ipv4();
         let conditions = if is_v4 { conditions_v4 } else { conditions_v6 };
         let masquerades = mark_chain.as_deref().unwrap_or(SETMARK);
@@ -76,38 +73,20 @@ impl Layout {
     }
 
     /// The rules that all containers share: chain, words, and whether at the chain's head.
-    pub(super) fn frame(&self) -> Vec<(&'static str, Vec<String>, bool)> {
+    pub(super) fn common_rules(&self) -> Vec<(&'static str, Vec<String>, bool)> {
         let to_dnat = || words("-m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT");
-        let mut frame = vec![("PREROUTING", to_dnat(), false), ("OUTPUT", to_dnat(), false)];
+        let mut rules = vec![("PREROUTING", to_dnat(), false), ("OUTPUT", to_dnat(), false)];
         if let Some(mark) = &self.mark {
             let comment = |text: &str| ["-m", "comment", "--comment", text].map(str::to_owned);
             let marking =
                 [&comment("CNI portfwd masquerade mark")[..], &words(&format!("-j MARK --set-xmark {mark}"))];
             let masquerading =
                 [&comment("CNI portfwd requiring masquerade")[..], &words("-j CNI-HOSTPORT-MASQ")];
-            frame.push((SETMARK, marking.concat(), false));
-            frame.push((MASQ, words(&format!("-m mark --mark {mark} -j MASQUERADE")), false));
-            frame.push(("POSTROUTING", masquerading.concat(), true));
+            rules.push((SETMARK, marking.concat(), false));
+            rules.push((MASQ, words(&format!("-m mark --mark {mark} -j MASQUERADE")), false));
+            rules.push(("POSTROUTING", masquerading.concat(), true));
         }
-        frame
-    }
-
-    /// Everything, where nothing is there yet.
-    pub(super) fn everything(&self) -> Transaction {
-        let mut change = Transaction::new(TABLE);
-        for chain in self.chains() {
-            change.new_chain(chain);
-        }
-        for (chain, words, at_head) in self.frame() {
-            let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            if at_head {
-                change.insert(chain, &words)
-            } else {
-                change.append(chain, &words)
-            };
-        }
-        self.append(&mut change);
-        change
+        rules
     }
 
     /// The container's part, where the common chains are there.
@@ -120,31 +99,23 @@ impl Layout {
 
     /// Appends the container's rules.
     pub(super) fn append(&self, change: &mut Transaction) {
-        let of_entries = self.entries.iter().map(|words| (DNAT, words));
-        let of_rules = self.rules.iter().map(|words| (self.chain.as_str(), words));
-        for (chain, words) in of_rules.chain(of_entries) {
-            let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            change.append(chain, &words);
+        for words in &self.rules {
+            change.append(&self.chain, words);
+        }
+        for (_, words) in &self.entries {
+            change.append(DNAT, words);
         }
     }
 
     /// Whether a rule of `CNI-HOSTPORT-DNAT` leads a port to the container's chain. Conditions are printed otherwise than
     /// they are written.
     pub(super) fn leads(&self, rule: &Rule, port: &Port) -> bool {
-        rule.target() == Some(&self.chain)
-            && rule.comment() == Some(&self.comment)
-            && names_port(rule, port.protocol, port.host_port)
+        rule.target() == Some(&self.chain) && rule.comment() == Some(&self.comment) && names_port(rule, port)
     }
 
-    /// Whether a rule of `CNI-HOSTPORT-DNAT` leads to the container's chain for a port that is published anew.
-    pub(super) fn replaces_entry(&self, rule: &Rule) -> bool {
-        rule.target() == Some(&self.chain)
-            && self.ports.iter().any(|port| names_port(rule, port.protocol, port.host_port))
-    }
-
-    /// Whether a rule of the container's chain is for a port that is published anew.
+    /// Whether a rule is for a port that is published anew.
     pub(super) fn replaces(&self, rule: &Rule) -> bool {
-        self.ports.iter().any(|port| names_port(rule, port.protocol, port.host_port))
+        self.ports.iter().any(|port| names_port(rule, port))
     }
 }
 
@@ -155,42 +126,33 @@ pub(super) fn is_like(rule: &Rule, words: &[String]) -> bool {
 }
 
 /// Whether a rule is for a port of the host.
-pub(super) fn names_port(rule: &Rule, protocol: Protocol, number: u16) -> bool {
+pub(super) fn names_port(rule: &Rule, port: &Port) -> bool {
     let ports = rule.option("--dports").or_else(|| rule.option("--dport")).unwrap_or_default();
-    rule.option("-p") == Some(protocol.name())
-        && ports.split(',').any(|port| {
-            let (first, last) = port.split_once(':').unwrap_or((port, port));
-            matches!((first.parse::<u16>(), last.parse::<u16>()), (Ok(first), Ok(last)) if (first..=last).contains(&number))
+    rule.option("-p") == Some(port.protocol.name())
+        && ports.split(',').any(|ports| {
+            let (first, last) = ports.split_once(':').unwrap_or((ports, ports));
+            matches!((first.parse(), last.parse()), (Ok(first), Ok(last)) if (first..=last).contains(&port.host_port))
         })
 }
 
-/// Whether an entry, in the words of [`entries`], is for a port.
-pub(super) fn is_in(port: &Port, entry: &[String]) -> bool {
-    let after = |name: &str| entry.iter().position(|word| word == name).and_then(|at| entry.get(at + 1));
-    let number = port.host_port.to_string();
-    after("-p").is_some_and(|protocol| protocol == port.protocol.name())
-        && after("--dports").is_some_and(|ports| ports.split(',').any(|one| *one == number))
-}
-
 /// The rules that lead to the container's chain: by protocol in the order of their names, some ports at a time.
-fn entries(ports: &[Port], chain: &str, comment: &str, conditions: &[String]) -> Vec<Vec<String>> {
+fn entries(
+    ports: &[Port],
+    chain: &str,
+    comment: &str,
+    conditions: &[String],
+) -> Vec<(Vec<Port>, Vec<String>)> {
     let mut entries = Vec::new();
     for protocol in [Protocol::Sctp, Protocol::Tcp, Protocol::Udp] {
-        let numbers: Vec<String> = ports
-            .iter()
-            .filter(|port| port.protocol == protocol)
-            .map(|port| port.host_port.to_string())
-            .collect();
-        for some in numbers.chunks(MULTIPORT_MAX) {
-            let named = ["-p", protocol.name(), "-m", "comment", "--comment", comment];
-            let mut entry: Vec<String> = named
-                .into_iter()
-                .chain(["-m", "multiport", "--dports", &some.join(",")])
-                .map(str::to_owned)
-                .collect();
-            entry.extend_from_slice(conditions);
-            entry.extend(["-j", chain].map(str::to_owned));
-            entries.push(entry);
+        let ports: Vec<Port> = ports.iter().filter(|port| port.protocol == protocol).copied().collect();
+        for some in ports.chunks(MULTIPORT_MAX) {
+            let numbers: Vec<String> = some.iter().map(|port| port.host_port.to_string()).collect();
+            let mut words = words(&format!("-p {protocol} -m comment --comment"));
+            words.push(comment.to_owned());
+            words.extend(self::words(&format!("-m multiport --dports {}", numbers.join(","))));
+            words.extend_from_slice(conditions);
+            words.extend(["-j", chain].map(str::to_owned));
+            entries.push((some.to_vec(), words));
         }
     }
     entries

@@ -1,5 +1,5 @@
-//! Whether a container has a port by iptables, of this program or of the reference, asked over netlink: for an ADD with
-//! nftables on a node that comes from the other. What the legacy variant keeps is not seen.
+//! Whether a container has a port by iptables, of this program or of the reference, read over netlink: for an ADD with
+//! nftables on a node that used iptables before. Rules of the legacy variant are not seen.
 
 use cni::{Attachment, reference};
 use ipnetwork::IpNetwork;
@@ -11,16 +11,16 @@ use crate::error::Error;
 use crate::port::Port;
 use crate::port_match::{is_for, is_on_address};
 
-/// The tables that have chains of that kind, of the families of these addresses. Costs one question a family.
-pub(crate) fn framed(rules: &mut Socket, addresses: &[IpNetwork]) -> Result<Vec<Table<'static>>, Error> {
-    let mut framed = Vec::new();
+/// The tables `nat` that have the reference's chains, of the families of these addresses. Costs one question a family.
+pub(crate) fn nat_tables(rules: &mut Socket, addresses: &[IpNetwork]) -> Result<Vec<Table<'static>>, Error> {
+    let mut nat_tables = Vec::new();
     for address in addresses {
         let table = TABLES[usize::from(address.is_ipv6())];
         if rules.has_chain(&Chain::new(table, DNAT))? {
-            framed.push(table);
+            nat_tables.push(table);
         }
     }
-    Ok(framed)
+    Ok(nat_tables)
 }
 
 /// Whether anybody has a port of IPv4 by such chains, or may have one in the legacy variant, which is not asked.
@@ -32,12 +32,12 @@ pub(crate) fn have_ports(rules: &mut Socket) -> Result<bool, Error> {
 /// Fails where a port is published by another container's chain in one of the tables that have such.
 pub(crate) fn refuse_taken(
     rules: &mut Socket,
-    framed: &[Table],
+    nat_tables: &[Table],
     attachment: &Attachment,
     ports: &[(usize, Port)],
 ) -> Result<(), Error> {
     let own = reference::chain("DN-", &attachment.network, &attachment.container_id);
-    for &table in framed {
+    for &table in nat_tables {
         let base = Chain::new(table, DNAT);
         let is_v4 = table.family == Family::Ip;
         let ports: Vec<&Port> =

@@ -3,9 +3,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use cni::Protocol;
 use nftables::{Clause, Rule, Selector};
 
-use crate::port::{Port, Protocol};
+use crate::port::Port;
 
 /// What a rule of `nf_tables` leads to the container, on every address of the host.
 pub(super) fn by_rule(rule: &Rule) -> Option<Port> {
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_printed_rule_tells_its_port() {
+    fn the_port_of_a_printed_rule_is_read() {
         let led = |line: &str| by_words(&iptables::Rule::parse(line).unwrap());
         let line =
             "-A CNI-DN-1 -d 192.0.2.1/32 -p udp -m udp --dport 5353 -j DNAT --to-destination 10.1.0.2:53";

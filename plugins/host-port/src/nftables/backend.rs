@@ -4,23 +4,24 @@ use nftables::{Socket, Table};
 
 use super::add::{self, Publish};
 use super::table::TABLE;
-use super::{check, rules};
-use crate::backend::{Backend, Known, Place, Wanted};
+use super::{check, skeleton};
+use crate::backend::{Backend, Other, Wanted};
 use crate::error::Error;
 use crate::iptables::taken;
 use crate::other_backend;
+use crate::port::Port;
 
 /// The backend that is chosen where the kernel has `nf_tables` and nothing else was asked for.
 pub(crate) struct Nftables {
     rules: Socket,
-    /// The tables that have chains of the other backend, once they have been looked for.
-    framed: Vec<Table<'static>>,
+    /// The tables `nat` that have chains of the other backend, once they have been looked for.
+    nat_tables: Vec<Table<'static>>,
 }
 
 impl Nftables {
     /// By a socket.
     pub(crate) const fn new(rules: Socket) -> Self {
-        Self { rules, framed: Vec::new() }
+        Self { rules, nat_tables: Vec::new() }
     }
 }
 
@@ -29,41 +30,38 @@ impl Backend for Nftables {
         Some(&mut self.rules)
     }
 
-    fn others(&mut self, wanted: &Wanted) -> Result<Vec<Place>, Error> {
-        self.framed = taken::framed(&mut self.rules, &wanted.container.addresses)?;
-        other_backend::places(Some(&mut self.rules), &self.framed, wanted.attachment, &wanted.container)
+    fn others(&mut self, wanted: &Wanted) -> Result<Vec<Other>, Error> {
+        self.nat_tables = taken::nat_tables(&mut self.rules, &wanted.container.addresses)?;
+        other_backend::find(Some(&mut self.rules), &self.nat_tables, wanted)
     }
 
     fn has_ports(&mut self, wanted: &Wanted) -> Result<bool, Error> {
         Ok(check::record(&mut self.rules, wanted.attachment)?.is_some())
     }
 
-    fn known(&mut self, wanted: &Wanted) -> Result<Known, Error> {
-        add::known(&mut self.rules, wanted.attachment, &wanted.conf, &wanted.container)
+    fn known(&mut self, wanted: &Wanted) -> Result<Vec<Port>, Error> {
+        add::known(&mut self.rules, wanted)
     }
 
-    fn publish(&mut self, wanted: &Wanted, known: Known) -> Result<(), Error> {
-        let Wanted { attachment, conf, container } = wanted;
-        Publish::new(&mut self.rules, attachment, conf.clone(), container, known, false)?
-            .run(&mut self.rules, &self.framed)
+    fn publish(&mut self, wanted: &Wanted, known: &[Port]) -> Result<(), Error> {
+        Publish::new(&mut self.rules, wanted, known, false)?.run(&mut self.rules, &self.nat_tables)
     }
 
-    fn check(&mut self, wanted: Wanted) -> Result<(), Error> {
+    fn check(&mut self, wanted: &Wanted) -> Result<(), Error> {
         if let Some(record) = check::record(&mut self.rules, wanted.attachment)? {
-            let Wanted { attachment, conf, container } = wanted;
-            return check::check(&mut self.rules, attachment, conf, &container, &record);
+            return check::check(&mut self.rules, wanted, &record);
         }
-        let places = self.others(&wanted)?;
-        if places.is_empty() {
+        let others = self.others(wanted)?;
+        if others.is_empty() {
             return check::nothing(&mut self.rules, wanted.attachment);
         }
-        other_backend::check(Some(&mut self.rules), &places, &wanted)
+        other_backend::check(Some(&mut self.rules), &others, wanted)
     }
 
     fn status(&mut self) -> Result<(), Error> {
         if !self.rules.has_table(&TABLE)? {
-            return rules::try_out(&mut self.rules);
+            return skeleton::try_out(&mut self.rules);
         }
-        rules::incomplete_chain(&mut self.rules)?.map_or(Ok(()), check::lacks_rules)
+        skeleton::incomplete_chain(&mut self.rules)?.map_or(Ok(()), check::lacks_rules)
     }
 }

@@ -3,22 +3,23 @@
 use cni::Attachment;
 use nftables::{Element, Socket};
 
+use super::add::known;
 use super::conflict::{is_left_behind, is_own};
 use super::owner::{Holder, Owner};
+use super::owner_record::Record;
 use super::place::{Place, standby_of};
 use super::plan::Plan;
-use super::table::{LO, LO4, OWNERS, TABLE};
-use super::{free_ports, holdings, localhost, owner_record as record, route_localnet, rules as ruleset};
-use crate::conf::Conf;
-use crate::container::Container;
-use crate::error::Error;
+use super::table::{LO, LO4, TABLE};
+use super::{free_ports, localhost, route_localnet, skeleton};
+use crate::backend::Wanted;
+use crate::conf::Mapping;
+use crate::error::{Error, differs};
 use crate::plan;
 use crate::port::Port;
 
 /// The owner record of an attachment that has ports in the table.
-pub(crate) fn record(rules: &mut Socket, attachment: &Attachment) -> Result<Option<Element>, Error> {
-    let record = rules.get_element(&OWNERS, &[Owner::of(attachment).key()?])?;
-    Ok(record.filter(record::has_ports))
+pub(crate) fn record(rules: &mut Socket, attachment: &Attachment) -> Result<Option<Record>, Error> {
+    Ok(Record::find(rules, &Owner::of(attachment))?.filter(Record::has_ports))
 }
 
 /// Says of an attachment without ports in the table what is missing.
@@ -30,36 +31,25 @@ pub(crate) fn nothing(rules: &mut Socket, attachment: &Attachment) -> Result<(),
 }
 
 /// Compares, for an attachment with an owner record.
-pub(crate) fn check(
-    rules: &mut Socket,
-    attachment: &Attachment,
-    mut conf: Conf,
-    container: &Container,
-    record: &Element,
-) -> Result<(), Error> {
-    let owner = Owner::of(attachment);
-    if let Some(chain) = ruleset::incomplete_chain(rules)? {
+pub(crate) fn check(rules: &mut Socket, wanted: &Wanted, record: &Record) -> Result<(), Error> {
+    let Wanted { attachment, container, .. } = wanted;
+    if let Some(chain) = skeleton::incomplete_chain(rules)? {
         return lacks_rules(chain);
     }
-    recall_choices(rules, attachment, &mut conf, container)?;
+    let mappings = recall_choices(rules, wanted)?;
     // Whether localhost was this plugin's to switch on was seen at ADD.
-    let locals = record::locals(record);
-    let plan = Plan::new(attachment, &conf, &container.addresses, &container.interface, locals)?;
-    let mut plan = plan.made_as(record::chain(record));
-    plan.by_chains = !record::has_ports(record);
+    let plan = Plan::new(wanted, &mappings, record.locals(), !record.has_ports())?.made_as(&record.chain);
     for (place, expected, port) in plan.elements() {
         let (map, key) = &place;
-        let what = nftables::key::decode(map.key, &expected.key)?;
-        let what: Vec<String> = what.iter().map(ToString::to_string).collect();
-        let what = format!("element {} of map {}", what.join(" . "), map.name);
-        let port = port.and_then(|index| plan.ports.get(index)).map(|(_, port)| port);
+        let words: Vec<String> = key.iter().map(ToString::to_string).collect();
+        let what = format!("element {} of map {}", words.join(" . "), map.name);
         match rules.get_element(map, key)? {
             None => return differs(format!("{what} is missing")),
-            Some(found) if !owner.has(found.comment.as_deref()) => {
+            Some(found) if !plan.owner.has(found.comment.as_deref()) => {
                 match port {
                     // By another of the container's networks it is published as well.
-                    Some(port) if is_own(&attachment.container_id, port, &found) => {
-                        is_to_spare(rules, &owner, port, &place, &found)?;
+                    Some((_, port)) if is_own(&attachment.container_id, port, &found) => {
+                        is_on_standby(rules, &plan.owner, port, &place, &found)?;
                     }
                     // Another container has the same address, and had it first.
                     None if !is_left_behind(&plan, &found)? => {}
@@ -73,13 +63,17 @@ pub(crate) fn check(
         }
     }
     if !plan.chain.is_complete(rules)? {
-        return differs(format!("rules of chain {} of table {TABLE} are missing", plan.chain.name));
+        return lacks_rules(&plan.chain.name);
     }
     let has = |locals: &[String]| locals.iter().any(|local| local == LO4);
     if has(&container.localnets) && !has(&plan.chain.locals) {
         return opened(plan.chain.locals.iter().find(|local| *local != LO), attachment);
     }
-    localhost(container, |local| !(plan.by_chains && local == LO))?;
+    for interface in container.localnets.iter().filter(|local| !(plan.by_iptables && *local == LO)) {
+        if !localhost::is_on(interface)? {
+            return differs(format!("{} is off", localhost::what(interface)));
+        }
+    }
     match route_localnet::left_on(rules, &mut netlink::Socket::open()?, container)? {
         Some(link) => differs(format!(
             "{} is on, and nothing needs it: containers may reach the host's 127.0.0.1",
@@ -107,24 +101,19 @@ fn opened(interface: Option<&String>, attachment: &Attachment) -> Result<(), Err
 
 /// Names what is missing for 127.0.0.1 to lead to an attachment whose ports iptables publishes, by chains of this program or of
 /// the reference.
-pub(crate) fn localhost_of_chains(
-    rules: Option<&mut Socket>,
-    attachment: &Attachment,
-    conf: &Conf,
-    container: &Container,
-) -> Result<(), Error> {
-    let links = container.localnets_of_chains()?;
+pub(crate) fn localhost_by_iptables(rules: Option<&mut Socket>, wanted: &Wanted) -> Result<(), Error> {
+    let links = wanted.container.localnets_by_iptables()?;
     if links.is_empty() {
         return Ok(());
     }
     if let Some(rules) = rules
-        && let Some(record) = rules.get_element(&OWNERS, &[Owner::of(attachment).key()?])?
+        && let Some(record) = Record::find(rules, &Owner::of(wanted.attachment))?
     {
-        let locals = record::locals(&record);
+        let locals = record.locals();
         if locals.iter().any(|local| local == LO4) {
-            return check(rules, attachment, conf.for_localhost(), container, &record);
+            return check(rules, wanted, &record);
         }
-        return opened(locals.first(), attachment);
+        return opened(locals.first(), wanted.attachment);
     }
     match links.iter().find(|link| link.route_localnet != Some(true)) {
         Some(link) => differs(format!("{} is off", localhost::what(&link.name))),
@@ -134,7 +123,7 @@ pub(crate) fn localhost_of_chains(
 
 /// Names a port that would not go on by this network if the one that serves it were left: a version before this one kept
 /// none on standby, until the ADD is repeated.
-fn is_to_spare(
+fn is_on_standby(
     rules: &mut Socket,
     owner: &Owner,
     port: &Port,
@@ -152,29 +141,12 @@ fn is_to_spare(
     differs(format!("port {port} would end with {by}: map {} has no element for it", map.name))
 }
 
-/// Names what keeps localhost from leading through one of the interfaces that are meant.
-pub(crate) fn localhost(container: &Container, is_meant: impl Fn(&str) -> bool) -> Result<(), Error> {
-    for interface in container.localnets.iter().filter(|interface| is_meant(interface)) {
-        if !localhost::is_on(interface)? {
-            return differs(format!("{} is off", localhost::what(interface)));
-        }
-    }
-    Ok(())
-}
-
-/// Fills in the host ports that ADD chose: those of this attachment that lead to the mapping's port.
-fn recall_choices(
-    rules: &mut Socket,
-    attachment: &Attachment,
-    conf: &mut Conf,
-    container: &Container,
-) -> Result<(), Error> {
-    if conf.mappings.iter().all(|mapping| mapping.host_port.is_some()) {
-        return Ok(());
-    }
-    let own = holdings::recall(rules, &Owner::of(attachment), &[])?.unwrap_or_default();
-    free_ports::recall(&mut conf.mappings, &own.ports);
-    for mapping in conf.mappings.iter().filter(|mapping| mapping.host_port.is_none()) {
+/// The mappings with the host ports that ADD chose: those of this attachment that lead to the mapping's port.
+fn recall_choices(rules: &mut Socket, wanted: &Wanted) -> Result<Vec<Mapping>, Error> {
+    let Wanted { attachment, conf, container } = wanted;
+    let mut mappings = conf.mappings.clone();
+    free_ports::recall(&mut mappings, &known(rules, wanted)?);
+    for mapping in mappings.iter().filter(|mapping| mapping.host_port.is_none()) {
         if !plan::ports(&[*mapping], &container.addresses)?.is_empty() {
             return differs(format!(
                 "no host port leads to port {}/{} of {attachment}",
@@ -182,9 +154,5 @@ fn recall_choices(
             ));
         }
     }
-    Ok(())
-}
-
-fn differs<T>(text: String) -> Result<T, Error> {
-    Err(Error::Differs(text))
+    Ok(mappings)
 }

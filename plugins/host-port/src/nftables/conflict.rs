@@ -1,17 +1,16 @@
 //! What conflicts with an ADD: elements under the same keys. Those of containers that have gone are removed; those of others
 //! stay theirs.
 
-use std::net::IpAddr;
-
 use cni::{Attachment, ContainerId};
 use ipnetwork::IpNetwork;
-use nftables::{Batch, Element, Field, Socket};
+use nftables::{Batch, Element, Socket};
 
 use super::owner::{Holder, Owner};
-use super::place::{Place, hair_place};
+use super::owner_record::Record;
+use super::place::{Place, hair_place, ip};
 use super::plan::{Earlier, Plan};
 use super::removal::remove;
-use super::table::{LOCALHOST, OWNERS};
+use super::table::LOCALHOST;
 use crate::error::Error;
 use crate::port::Port;
 
@@ -24,7 +23,7 @@ pub(crate) enum Conflict {
     /// The attachment's own, of an earlier ADD, which has been removed.
     Repeated,
     /// What others have, rightly.
-    Earlier(Vec<Earlier>),
+    Earlier(Earlier),
     /// Another container has the port of the mapping at this place.
     Taken { at: usize, port: Port, holder: String },
 }
@@ -36,56 +35,50 @@ pub(crate) fn resolve(
     container_id: &ContainerId,
 ) -> Result<Conflict, Error> {
     // This attachment's own is of an ADD that the runtime repeats, or of a DEL that never came.
-    if rules.get_element(&OWNERS, &[plan.owner.key()?])?.is_some() {
+    if Record::find(rules, &plan.owner)?.is_some() {
         remove(rules, &plan.owner, &[])?;
         return Ok(Conflict::Repeated);
     }
-    let mut before = Vec::new();
-    let mut living: Vec<Owner> = Vec::new();
+    let mut earlier = Earlier::default();
     for (place, _, port) in plan.elements() {
         let Some(found) = rules.get_element(place.0, &place.1)? else {
             continue;
         };
         let owner = found.comment.as_deref().and_then(Owner::from_comment);
-        let is_living = owner.as_ref().is_some_and(|owner| living.contains(owner));
+        let is_living = owner.as_ref().is_some_and(|owner| earlier.owners.contains(owner));
         if is_living || !is_left_behind(plan, &found)? {
-            living.extend(owner.clone().filter(|_| !is_living));
-            match (port.and_then(|index| plan.ports.get(index)), &place.1[..]) {
+            let stays = match (port, &place.1[..]) {
                 (Some((_, port)), _) if is_own(container_id, port, &found) => {
-                    let (port, localhost) =
-                        if LOCALHOST.contains(&place.0) { (None, Some(*port)) } else { (Some(*port), None) };
-                    before.push(Earlier { owner, port, localhost, address: None });
-                    continue;
+                    let is_localhost = LOCALHOST.contains(&place.0);
+                    if is_localhost { &mut earlier.localhost } else { &mut earlier.ports }.insert(*port);
+                    true
                 }
                 (Some((at, port)), _) => {
                     return Ok(Conflict::Taken { at: *at, port: *port, holder: holder(&found) });
                 }
                 (None, [address]) if is_readable(&found) => {
-                    before.push(Earlier { owner, port: None, localhost: None, address: ip(address) });
-                    continue;
+                    earlier.addresses.extend(ip(*address));
+                    true
                 }
-                _ => {}
+                _ => false,
+            };
+            if stays {
+                earlier.owners.extend(owner.filter(|_| !is_living));
+                continue;
             }
         }
         // Its owner has gone, or its comment names none.
         evict(rules, &found, place)?;
         return Ok(Conflict::Removed);
     }
-    Ok(if before.is_empty() { Conflict::None } else { Conflict::Earlier(before) })
-}
-
-fn ip(field: &Field) -> Option<IpAddr> {
-    match field {
-        Field::Ipv4(address) => Some(IpAddr::V4(*address)),
-        Field::Ipv6(address) => Some(IpAddr::V6(*address)),
-        _ => None,
-    }
+    let is_empty = earlier.owners.is_empty() && earlier.addresses.is_empty();
+    Ok(if is_empty { Conflict::None } else { Conflict::Earlier(earlier) })
 }
 
 /// Whether an element leads from a port to the same port of the same container, by another of its networks.
 pub(crate) fn is_own(container_id: &ContainerId, port: &Port, found: &Element) -> bool {
     let is_of = |comment: &String| Holder::is_of(comment, container_id);
-    let other = Port::read(port.map(), found);
+    let other = Port::read(port.place().0, found);
     found.comment.as_ref().is_some_and(is_of)
         && other.is_none_or(|other| other.container.port() == port.container.port())
 }
@@ -94,8 +87,8 @@ fn is_readable(found: &Element) -> bool {
     found.comment.as_deref().and_then(Holder::read).is_some()
 }
 
-/// Whether an element is this attachment's own, or that of a container whose interface has gone. An interface that is by
-/// now this attachment's has gone for whom had it before.
+/// Whether an element is this attachment's own, or that of a container whose interface has gone. An interface that is this
+/// attachment's by now is no longer the earlier container's.
 pub(crate) fn is_left_behind(plan: &Plan, found: &Element) -> Result<bool, Error> {
     let comment = found.comment.as_deref();
     if plan.owner.has(comment) {
@@ -128,8 +121,8 @@ fn holder(found: &Element) -> String {
     }
 }
 
-/// Removes ports that lead to an attachment's addresses, where the interface of whose they were has gone. An ADD with ports
-/// of its own finds the same in its way.
+/// Removes ports that lead to an attachment's addresses, where the interface of the container that had them has gone. For an ADD
+/// without ports: one with ports finds them as conflicts.
 pub(crate) fn clear_addresses(
     rules: &mut Socket,
     attachment: &Attachment,

@@ -1,22 +1,99 @@
-//! Free ports of the host: candidates for `hostPort: 0`.
+//! Free ports of the host, for `hostPort: 0`.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::RangeInclusive;
 
-use cni::Attachment;
+use cni::Protocol;
 use ipnetwork::IpNetwork;
 use netlink::sysctl;
 use nftables::{Batch, Data, Element, Field, Socket};
 
 use super::table::CHOSEN;
+use crate::backend::Wanted;
 use crate::conf::Mapping;
 use crate::error::Error;
 use crate::listener;
 use crate::plan::ports;
-use crate::port::{Port, Protocol};
+use crate::port::Port;
+
+/// The choice of the host ports that a configuration leaves open.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    /// By place in the mappings: whether the host port is this plugin's choice.
+    open: Vec<bool>,
+    /// Made when first needed.
+    candidates: BTreeMap<Protocol, Candidates>,
+    /// How often a port that was chosen was lost to another container.
+    losses: u32,
+}
+
+impl Choice {
+    /// Nothing is chosen yet.
+    pub(crate) fn new(mappings: &[Mapping]) -> Self {
+        let open = mappings.iter().map(|mapping| mapping.host_port.is_none()).collect();
+        Self { open, candidates: BTreeMap::new(), losses: 0 }
+    }
+
+    /// Gives each mapping without a host port one that is free as far as can be seen; whether it is, the transaction decides.
+    pub(crate) fn fill(
+        &mut self,
+        rules: &mut Socket,
+        wanted: &Wanted,
+        mappings: &mut [Mapping],
+    ) -> Result<(), Error> {
+        for at in 0..mappings.len() {
+            let mapping = mappings[at];
+            if mapping.host_port.is_some() {
+                continue;
+            }
+            let candidates = match self.candidates.entry(mapping.protocol) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(slot) => slot.insert(Candidates::new(rules, mapping.protocol, wanted)?),
+            };
+            let port = candidates.choose(rules, &mapping, mappings, &wanted.container.addresses)?;
+            mappings[at].host_port = Some(port);
+        }
+        Ok(())
+    }
+
+    /// Opens a mapping again whose port another container has; false where the configuration asks for that very port.
+    pub(crate) fn reopen(&mut self, mappings: &mut [Mapping], at: usize) -> bool {
+        if self.open[at] {
+            self.losses += 1;
+            for candidates in self.candidates.values_mut() {
+                candidates.step_aside(self.losses);
+            }
+            mappings[at].host_port = None;
+        }
+        self.open[at]
+    }
+
+    /// Adds to a transaction the last port that was chosen of each protocol.
+    pub(crate) fn remember(
+        &self,
+        rules: &mut Socket,
+        batch: &mut Batch,
+        mappings: &[Mapping],
+    ) -> Result<(), Error> {
+        for protocol in self.candidates.keys() {
+            let mut chosen = mappings.iter().zip(&self.open).rev().filter(|(_, open)| **open);
+            let last = chosen.find(|(mapping, _)| mapping.protocol == *protocol);
+            if let Some(port) = last.and_then(|(mapping, _)| mapping.host_port) {
+                let key = [Field::Proto(protocol.number())];
+                if rules.get_element(&CHOSEN, &key)?.is_some() {
+                    batch.del_element(&CHOSEN, &key);
+                }
+                batch.create_element(&CHOSEN, &Element::new(&key).data(&[Field::Port(port)]));
+            }
+        }
+        Ok(())
+    }
+}
 
 /// The ports of a range for one protocol, each once: first the one after the last that was chosen on this host.
 #[derive(Debug)]
-pub(crate) struct Candidates {
+struct Candidates {
     protocol: Protocol,
     range: RangeInclusive<u16>,
     reserved: Vec<RangeInclusive<u16>>,
@@ -29,20 +106,15 @@ pub(crate) struct Candidates {
 }
 
 impl Candidates {
-    /// Those of `range`, or of `net.ipv4.ip_local_port_range`, less `net.ipv4.ip_local_reserved_ports`. Where none was
+    /// Those of `freePorts`, or of `net.ipv4.ip_local_port_range`, less `net.ipv4.ip_local_reserved_ports`. Where none was
     /// chosen before, the attachment says where to begin, so that a port does not come back at once with another owner.
-    pub(crate) fn new(
-        rules: &mut Socket,
-        protocol: Protocol,
-        range: Option<&RangeInclusive<u16>>,
-        attachment: &Attachment,
-    ) -> Result<Self, Error> {
-        let range = match range {
+    fn new(rules: &mut Socket, protocol: Protocol, wanted: &Wanted) -> Result<Self, Error> {
+        let range = match &wanted.conf.free_ports {
             Some(range) => range.clone(),
             None => parse_range(&sysctl::get("net/ipv4/ip_local_port_range")?),
         };
         let reserved = parse_list(&sysctl::get("net/ipv4/ip_local_reserved_ports")?);
-        let digits = attachment.token();
+        let digits = wanted.attachment.token();
         let seed = digits.get(..8).and_then(|digits| usize::from_str_radix(digits, 16).ok());
         let last = last_chosen(rules, protocol)?;
         Ok(Self::of(protocol, range, reserved, seed.unwrap_or_default(), last))
@@ -64,7 +136,7 @@ impl Candidates {
     }
 
     /// Finds a port for a mapping, on the addresses of the container's families, that nobody has.
-    pub(crate) fn choose(
+    fn choose(
         &mut self,
         rules: &mut Socket,
         mapping: &Mapping,
@@ -84,7 +156,7 @@ impl Candidates {
 
     /// After a port was lost to a container that chose it at the same moment: skips ports, more with each loss, so that many
     /// ADDs at once do not choose the same ports again and again.
-    pub(crate) fn step_aside(&mut self, losses: u32) {
+    fn step_aside(&mut self, losses: u32) {
         let span = 1_usize << losses.min(12);
         self.next = (self.next + self.seed % span) % self.range.len().max(1);
         self.left = self.range.len();
@@ -115,21 +187,6 @@ fn last_chosen(rules: &mut Socket, protocol: Protocol) -> Result<Option<u16>, Er
     }))
 }
 
-/// Adds to a transaction that a port was chosen.
-pub(crate) fn remember(
-    rules: &mut Socket,
-    batch: &mut Batch,
-    protocol: Protocol,
-    port: u16,
-) -> Result<(), Error> {
-    let key = [Field::Proto(protocol.number())];
-    if rules.get_element(&CHOSEN, &key)?.is_some() {
-        batch.del_element(&CHOSEN, &key);
-    }
-    batch.create_element(&CHOSEN, &Element::new(&key).data(&[Field::Port(port)]));
-    Ok(())
-}
-
 /// Fills in host ports that an ADD chose before: ports that lead to the mapping's port of the container.
 pub(crate) fn recall(mappings: &mut [Mapping], own: &[Port]) {
     for at in 0..mappings.len() {
@@ -146,14 +203,14 @@ pub(crate) fn recall(mappings: &mut [Mapping], own: &[Port]) {
                 && port.host_ip == mapping.host_ip.filter(|ip| !ip.is_unspecified())
                 && !is_given(port.host_port)
         };
-        let found = own.iter().find(is_it).map(|port| port.host_port);
-        mappings[at].host_port = found;
+        mappings[at].host_port = own.iter().find(is_it).map(|port| port.host_port);
     }
 }
 
 fn is_free(rules: &mut Socket, ports: &[(usize, Port)]) -> Result<bool, Error> {
     for (_, port) in ports {
-        if rules.get_element(port.map(), &port.key())?.is_some() || listener::is_bound(port) {
+        let (map, key) = port.place();
+        if rules.get_element(map, &key)?.is_some() || listener::is_bound(port) {
             return Ok(false);
         }
     }

@@ -1,69 +1,51 @@
 //! What an attachment has in the table, read back by its owner record.
 
-use nftables::{Element, Field, Set, Socket};
+use nftables::{Element, Field, Set, Socket, key};
 
 use super::owner::Owner;
-use super::owner_record::{self as record, MORE};
+use super::owner_record::Record;
 use super::place::Place;
-use super::table::{HAIR4, HAIR6, LOCALHOST, OWNERS, PORTS, SPARE4, SPARE6};
+use super::table::OF_ATTACHMENTS;
 use crate::error::Error;
 use crate::port::Port;
 
 /// What an attachment has.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Holdings {
-    /// The network's chain.
-    pub chain: Option<String>,
-    /// The interfaces by which localhost leads to it.
-    pub locals: Vec<String>,
-    /// Every element, that in `owners` excepted.
+    /// Its element in `owners`.
+    pub record: Option<Record>,
+    /// Every other element.
     pub places: Vec<Place>,
     /// Its ports.
     pub ports: Vec<Port>,
-    /// The attachments that take over what it leaves, in order, as far as the record names them.
-    pub heirs: Vec<Owner>,
-    /// Whether the record names all of it.
-    pub is_whole: bool,
     /// The comment of its elements.
     pub comment: Option<String>,
-    /// What the element in `owners` says.
-    pub text: String,
 }
 
 /// What an owner has, of the elements that its record names and of `also`: those that still have its comment. `None` where it has
 /// nothing.
 pub(crate) fn recall(socket: &mut Socket, owner: &Owner, also: &[Place]) -> Result<Option<Holdings>, Error> {
-    let mut holdings = Holdings::default();
-    let mut candidates = also.to_vec();
-    let mut search = false;
-    let element = socket.get_element(&OWNERS, &[owner.key()?])?;
-    let is_remembered = element.is_some();
-    if let Some(element) = element {
-        holdings.chain = record::chain(&element).map(str::to_owned);
-        holdings.locals = record::locals(&element);
-        let text = element.comment.unwrap_or_default();
-        search = text.ends_with(MORE);
-        record::add_remembered(&mut candidates, owner, &text);
-        holdings.heirs = record::heirs(&text);
-        holdings.text = text;
-    }
-    holdings.is_whole = !search;
-    if search {
-        for map in PORTS.into_iter().chain(LOCALHOST).chain([&HAIR4, &HAIR6, &SPARE4, &SPARE6]) {
+    let mut holdings = Holdings { record: Record::find(socket, owner)?, ..Holdings::default() };
+    if holdings.record.as_ref().is_some_and(|record| !record.is_whole()) {
+        for map in OF_ATTACHMENTS {
             for element in socket.elements(map)? {
-                if let Ok(key) = nftables::key::decode(map.key, &element.key) {
+                if let Ok(key) = key::decode(map.key, &element.key) {
                     holdings.take(owner, map, key, &element);
                 }
             }
         }
     } else {
-        for (map, key) in candidates {
+        let mut places = also.to_vec();
+        if let Some(record) = &holdings.record {
+            record.add_places(&mut places);
+        }
+        for (map, key) in places {
             if let Some(element) = socket.get_element(map, &key)? {
                 holdings.take(owner, map, key, &element);
             }
         }
     }
-    Ok((is_remembered || !holdings.places.is_empty()).then_some(holdings))
+    Ok((holdings.record.is_some() || !holdings.places.is_empty()).then_some(holdings))
 }
 
 impl Holdings {

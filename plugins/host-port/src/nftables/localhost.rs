@@ -36,7 +36,7 @@ fn stand_in(local: &str) -> Option<IpAddr> {
     }
 }
 
-/// Whether it is this plugin's to switch, where it is on: on by this plugin.
+/// Whether this plugin switches it: it has a stand-in, or was switched on by this plugin.
 pub(crate) fn is_ours(socket: &mut Socket, interface: &str) -> Result<bool, Error> {
     Ok(stand_in(interface).is_some()
         || has_chain(socket, &names::local_chain(interface))?
@@ -64,10 +64,10 @@ pub(crate) fn is_on(interface: &str) -> Result<bool, Error> {
 
 /// What is on or off, for messages.
 pub(crate) fn what(interface: &str) -> String {
-    if let Some(address) = stand_in(interface) {
-        return format!("the local route to {address}");
+    match stand_in(interface) {
+        Some(address) => format!("the local route to {address}"),
+        None => format!("route_localnet of interface {interface}"),
     }
-    format!("route_localnet of interface {interface}")
 }
 
 fn is_switched_on(interface: &str) -> Result<bool, Error> {
@@ -121,10 +121,7 @@ pub(crate) fn release(socket: &mut Socket, interface: &str) -> Result<(), Error>
         }
         Err(error) => return Err(error.into()),
     }
-    switch(interface, false)?;
-    if has_chain(socket, &local)? {
-        switch(interface, true)?;
-    }
+    withdraw(socket, interface)?;
     socket.del_unused_chain(&closing_chain)?;
     Ok(())
 }
@@ -136,27 +133,20 @@ pub(crate) fn forget(socket: &mut Socket) -> Result<(), Error> {
     withdraw(socket, LO)
 }
 
+/// Switches it off, and on again where an ADD has made its chain meanwhile.
 fn withdraw(socket: &mut Socket, interface: &str) -> Result<(), Error> {
-    switch(interface, false)?;
+    match stand_in(interface) {
+        Some(address) => _ = netlink::Socket::open()?.del_local(address)?,
+        // An interface that has gone took the parameter with it.
+        None => match sysctl::set(&path(interface), "0") {
+            Err(error) if !error.is_not_found() => return Err(error.into()),
+            _ => {}
+        },
+    }
     if has_chain(socket, &names::local_chain(interface))? {
-        switch(interface, true)?;
+        enable(&mut netlink::Socket::open()?, interface)?;
     }
     Ok(())
-}
-
-fn switch(interface: &str, on: bool) -> Result<(), Error> {
-    if on {
-        return enable(&mut netlink::Socket::open()?, interface).map(drop);
-    }
-    if let Some(address) = stand_in(interface) {
-        netlink::Socket::open()?.del_local(address)?;
-        return Ok(());
-    }
-    match sysctl::set(&path(interface), "0") {
-        // An interface that has gone took the parameter with it.
-        Err(error) if error.is_not_found() => Ok(()),
-        outcome => Ok(outcome.map(drop)?),
-    }
 }
 
 pub(super) fn path(interface: &str) -> String {

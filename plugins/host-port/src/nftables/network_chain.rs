@@ -4,7 +4,7 @@ use ipnetwork::IpNetwork;
 use nftables::{Batch, Chain, Expr, Field, Selector, Socket};
 
 use super::names;
-use super::rules::LOOPBACK;
+use super::skeleton::LOOPBACK;
 use super::table::{NETWORKS, STAND_IN, TABLE};
 use crate::error::Error;
 
@@ -16,7 +16,7 @@ pub(crate) struct NetworkChain {
     pub subnets: Vec<IpNetwork>,
     /// Everybody is masqueraded.
     pub masq_all: bool,
-    /// By what localhost leads to the container, as far as this plugin switches it.
+    /// By what localhost leads to the container: [`super::table::LO4`], [`super::table::LO`], or interfaces of an old version.
     pub locals: Vec<String>,
     /// The chain is one of the first version, which masqueraded whatever the host itself sends.
     pub is_old: bool,
@@ -30,22 +30,12 @@ impl NetworkChain {
             let name = names::local_chain(interface);
             let local = Chain::new(TABLE, &name);
             let has_local = socket.has_chain(&local)?;
-            if has_local && !is_there {
-                continue;
+            if is_there || !has_local {
+                begin(batch, &local, has_local).add_rule(&local, &[Expr::jump(NETWORKS.name)], None);
             }
-            if has_local {
-                batch.flush_chain(&local);
-            } else {
-                batch.create_chain(&local);
-            }
-            batch.add_rule(&local, &[Expr::jump(NETWORKS.name)], None);
         }
         let chain = Chain::new(TABLE, &self.name);
-        if is_there {
-            batch.flush_chain(&chain);
-        } else {
-            batch.create_chain(&chain);
-        }
+        begin(batch, &chain, is_there);
         for exprs in self.rules() {
             batch.add_rule(&chain, &exprs, None);
         }
@@ -84,4 +74,9 @@ impl NetworkChain {
         }
         rules
     }
+}
+
+/// Empties a chain that is there, or creates it.
+fn begin<'b>(batch: &'b mut Batch, chain: &Chain, is_there: bool) -> &'b mut Batch {
+    if is_there { batch.flush_chain(chain) } else { batch.create_chain(chain) }
 }

@@ -28,7 +28,7 @@ impl Owner {
         Some(Self(digits.to_owned()))
     }
 
-    /// Reads the first word of a comment.
+    /// Reads the beginning of a comment.
     pub(crate) fn from_comment(comment: &str) -> Option<Self> {
         comment.get(..DIGITS).map(|digits| Self(digits.to_owned()))
     }
@@ -86,13 +86,13 @@ impl Holder {
     }
 
     /// Whether a comment is that of another attachment of the same container: podman asks for a container's ports on
-    /// each of its networks. A comment that had no room for the container's ID cannot tell.
+    /// each of its networks. False where the comment had no room for enough of the container's ID.
     pub(crate) fn is_of(comment: &str, container_id: &ContainerId) -> bool {
         const ENOUGH: usize = 12;
         let id = container_id.as_str();
         Self::read(comment).is_some_and(|holder| {
-            let is_told = holder.container_id.len() >= ENOUGH.min(id.len());
-            is_told && Self { container_id: id.to_owned(), ..holder }.comment() == comment
+            let is_named = holder.container_id.len() >= ENOUGH.min(id.len());
+            is_named && Self { container_id: id.to_owned(), ..holder }.comment() == comment
         })
     }
 

@@ -1,19 +1,19 @@
 //! What an attachment needs in the table, decided from the configuration and the container's addresses alone.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::net::IpAddr;
 
-use cni::Attachment;
 use ipnetwork::IpNetwork;
 use nftables::{Element, Set, Socket, Verdict};
 
 use super::names;
 use super::network_chain::NetworkChain;
 use super::owner::{Holder, Owner};
-use super::owner_record as record;
-use super::place::{Place, hair_place, standby_element, waiting_place};
-use super::table::{LOCAL6, localhost_of_set};
-use crate::conf::Conf;
+use super::owner_record::{BY_IPTABLES, Record, STANDBY, word};
+use super::place::{Place, hair_place, standby_of};
+use super::table::{AT4, LOCAL6, localhost_of_set};
+use crate::backend::Wanted;
+use crate::conf::Mapping;
 use crate::error::Error;
 use crate::plan::ports;
 use crate::port::Port;
@@ -23,105 +23,111 @@ use crate::port::Port;
 pub(crate) struct Plan {
     pub owner: Owner,
     pub chain: NetworkChain,
-    /// The ports, with the index of the mapping of [`Conf::mappings`] that each comes from.
+    /// The ports, with the index of the mapping that each comes from.
     pub ports: Vec<(usize, Port)>,
-    /// Those of them that another of the container's networks has: on standby.
-    pub spares: HashSet<Port>,
     /// The container's addresses that lead to the network's chain.
     pub hair: Vec<IpAddr>,
-    /// Those of them that another container has as well, and had first.
-    pub shared: Vec<IpAddr>,
-    /// The attachments that have what this one has on standby or shares.
-    pub earlier: Vec<Owner>,
+    /// What of this others had before, and keep.
+    pub earlier: Earlier,
     /// The interface of the host that goes with the container.
     pub interface: String,
     /// Iptables publishes the ports; only localhost leads to them by this table.
-    pub by_chains: bool,
-    /// Ports whose place for localhost another of the container's networks has, though not the port.
-    pub lent: HashSet<Port>,
+    pub by_iptables: bool,
     /// What the network's chain was called by the first version.
     old_chain: String,
     comment: String,
 }
 
+/// An element with its place and, where it publishes a port, that port with its mapping's index.
+pub(crate) type Planned<'p> = (Place, Element, Option<&'p (usize, Port)>);
+
+/// What other attachments had before this one.
+#[derive(Debug, Default)]
+pub(crate) struct Earlier {
+    /// Those attachments.
+    pub owners: Vec<Owner>,
+    /// Ports that the container has by another of its networks: here they are on standby.
+    pub ports: HashSet<Port>,
+    /// Ports whose place for localhost another of the container's networks has, though not the port.
+    pub localhost: HashSet<Port>,
+    /// Addresses that another container has as well, on another network.
+    pub addresses: HashSet<IpAddr>,
+}
+
 impl Plan {
-    /// Decides it. Every mapping must have its host port by now; `locals` are the interfaces by which localhost is to
-    /// lead to the container by this plugin, and `interface` is that which goes with the container.
+    /// Decides it. Every mapping must have its host port by now; `locals` is by what localhost is to lead to the container.
     pub(crate) fn new(
-        attachment: &Attachment,
-        conf: &Conf,
-        addresses: &[IpNetwork],
-        interface: &str,
+        Wanted { attachment, conf, container }: &Wanted,
+        mappings: &[Mapping],
         locals: Vec<String>,
+        by_iptables: bool,
     ) -> Result<Self, Error> {
-        let ports = ports(&conf.mappings, addresses)?;
+        let addresses = &container.addresses;
+        let subnet = |address: &IpNetwork| IpNetwork::new(address.network(), address.prefix()).ok();
         let subnets: Vec<IpNetwork> = addresses.iter().filter_map(subnet).collect();
+        let masq_all = conf.masq_all && !by_iptables;
+        let has_hair = conf.snat && !by_iptables;
         let mut depends_on: Vec<String> = subnets.iter().map(ToString::to_string).collect();
-        depends_on.push(conf.masq_all.to_string());
+        depends_on.push(masq_all.to_string());
         depends_on.extend(locals.iter().cloned());
         let old_chain = names::chain(&attachment.network, &depends_on);
         // The layout of the chain's rules.
         depends_on.push("2".to_owned());
+        let name = names::chain(&attachment.network, &depends_on);
         Ok(Self {
             owner: Owner::of(attachment),
-            chain: NetworkChain {
-                name: names::chain(&attachment.network, &depends_on),
-                subnets,
-                masq_all: conf.masq_all,
-                locals,
-                is_old: false,
-            },
-            by_chains: false,
-            lent: HashSet::new(),
+            chain: NetworkChain { name, subnets, masq_all, locals, is_old: false },
+            ports: ports(mappings, addresses)?,
+            hair: addresses.iter().filter(|_| has_hair).map(IpNetwork::ip).collect(),
+            earlier: Earlier::default(),
+            interface: container.interface.clone(),
+            by_iptables,
             old_chain,
-            hair: if conf.snat { addresses.iter().map(IpNetwork::ip).collect() } else { Vec::new() },
-            ports,
-            spares: HashSet::new(),
-            shared: Vec::new(),
-            earlier: Vec::new(),
-            interface: interface.to_owned(),
-            comment: Holder::new(attachment, interface).comment(),
+            comment: Holder::new(attachment, &container.interface).comment(),
         })
     }
 
-    /// Every element but that in `owners`, with its place and, where it is of a port, the index of that in `ports`.
-    pub(crate) fn elements(&self) -> impl Iterator<Item = (Place, Element, Option<usize>)> {
-        let ports = self.ports.iter().enumerate().filter(|(_, (_, port))| !self.spares.contains(port));
-        let published = ports
-            .clone()
-            .filter(|_| !self.by_chains)
-            .map(|(at, (_, port))| ((port.map(), port.key()), port.element(&self.comment), Some(at)));
+    /// Every element but that in `owners`.
+    pub(crate) fn elements(&self) -> Vec<Planned<'_>> {
+        let Earlier { ports: standby, localhost: lent, addresses, .. } = &self.earlier;
+        let comment = self.comment.as_str();
+        let plain = |place: &Place| Element::new(&place.1).comment(comment);
+        let (others, own): (Vec<&_>, Vec<&_>) =
+            self.ports.iter().partition(|(_, port)| standby.contains(port));
+        let mut all = Vec::new();
+        for from in own.iter().copied().filter(|_| !self.by_iptables) {
+            let place = from.1.place();
+            let element = from.1.element(&place.1, comment);
+            all.push((place, element, Some(from)));
+        }
         // A port on all addresses and the same on [::1] share an element.
-        let mut seen = BTreeSet::new();
-        let localhost = ports
-            .filter_map(move |(at, (_, port))| {
-                let is_own = |(set, _): &Place| self.has_localhost(set) && !self.lent.contains(port);
-                let place = port.localhost().filter(is_own)?;
-                let is_new = *place.0 != LOCAL6 || seen.insert((port.protocol, port.host_port));
-                is_new.then_some((at, place))
-            })
-            .map(|(at, (set, key))| {
-                let element = Element::new(&key).comment(self.comment.as_str());
-                ((set, key), element, Some(at))
-            });
-        let others = self.ports.iter().map(|(_, port)| port).filter(|port| self.spares.contains(port));
-        let spares = others.filter_map(|port| standby_element(&self.owner, port, &self.comment));
-        let spares = spares.map(|(place, element)| (place, element, None));
-        let own = self.hair.iter().filter(|address| !self.shared.contains(address));
-        let hair = own.map(|&address| {
-            let (map, key) = hair_place(address);
-            let element = Element::new(&key)
-                .verdict(Verdict::goto(self.chain.name.as_str()))
-                .comment(self.comment.as_str());
-            ((map, key), element, None)
-        });
+        let mut seen = HashSet::new();
+        for from in own.into_iter().filter(|(_, port)| !lent.contains(port)) {
+            if let Some(place) = from.1.localhost().filter(|(set, _)| self.has_localhost(set))
+                && (*place.0 != LOCAL6 || seen.insert(place.1.clone()))
+            {
+                let element = plain(&place);
+                all.push((place, element, Some(from)));
+            }
+        }
+        for (_, port) in others {
+            if let Some(place) = standby_of(&self.owner, &port.place()) {
+                let element = port.element(&place.1, comment);
+                all.push((place, element, None));
+            }
+        }
+        for address in self.hair.iter().filter(|address| !addresses.contains(address)) {
+            let place = hair_place(*address);
+            let element = plain(&place).verdict(Verdict::goto(self.chain.name.as_str()));
+            all.push((place, element, None));
+        }
         // An attachment that only waits for a place needs an element all the same: its comment becomes the place's.
-        let waiting = self.lent.iter().filter(|_| self.by_chains).map(|port| {
-            let place = waiting_place(port);
-            let element = Element::new(&place.1).comment(self.comment.as_str());
-            (place, element, None)
-        });
-        published.chain(localhost).chain(spares).chain(hair).chain(waiting)
+        for port in lent.iter().filter(|_| self.by_iptables) {
+            let place = (&AT4, port.waiting().place().1);
+            let element = plain(&place);
+            all.push((place, element, None));
+        }
+        all
     }
 
     /// Whether localhost leads to ports of such a set.
@@ -130,75 +136,57 @@ impl Plan {
     }
 
     /// The same as it was made in an earlier layout, if that is the chain's name.
-    pub(crate) fn made_as(mut self, chain: Option<&str>) -> Self {
-        if chain == Some(&self.old_chain) {
+    pub(crate) fn made_as(mut self, chain: &str) -> Self {
+        if chain == self.old_chain {
             self.chain.name.clone_from(&self.old_chain);
             self.chain.is_old = true;
         }
         self
     }
 
-    /// Leaves out what an earlier attachment has.
-    pub(crate) fn yield_to(&mut self, Earlier { owner, port, localhost, address }: Earlier) {
-        self.spares.extend(port);
-        self.lent.extend(localhost);
-        self.shared.extend(address);
-        if let Some(owner) = owner.filter(|owner| !self.earlier.contains(owner)) {
-            self.earlier.push(owner);
-        }
-    }
-
-    /// Asks for what others had before it where they have it no more.
-    pub(crate) fn forget_gone(&mut self, rules: &mut Socket) -> Result<(), Error> {
-        let mut is_there = |place: Option<Place>| match place {
-            Some((map, key)) => Ok::<_, Error>(rules.get_element(map, &key)?.is_some()),
-            None => Ok(false),
-        };
-        for port in std::mem::take(&mut self.spares) {
-            if is_there(Some((port.map(), port.key())))? {
-                self.spares.insert(port);
-            }
-        }
-        for port in std::mem::take(&mut self.lent) {
-            if is_there(port.localhost())? {
-                self.lent.insert(port);
-            }
-        }
-        for address in std::mem::take(&mut self.shared) {
-            if is_there(Some(hair_place(address)))? {
-                self.shared.push(address);
-            }
-        }
-        Ok(())
-    }
-
     /// The element in `owners`.
-    pub(crate) fn record(&self) -> Result<Element, Error> {
-        let all = self.ports.iter().map(|(_, port)| *port);
-        let (spares, ports): (Vec<Port>, Vec<Port>) = all.partition(|port| self.spares.contains(port));
-        let NetworkChain { name, locals, .. } = &self.chain;
-        if self.by_chains {
-            let lent: Vec<Port> = ports.iter().filter(|port| self.lent.contains(port)).copied().collect();
-            return record::of_localhost(&self.owner, name, locals, &ports, &lent);
+    pub(crate) fn record(&self) -> Record {
+        let all = self.ports.iter().map(|(_, port)| port);
+        let (standby, ports): (Vec<&_>, Vec<&_>) = all.partition(|port| self.earlier.ports.contains(port));
+        let mut words: Vec<String> = self.hair.iter().map(ToString::to_string).collect();
+        if self.by_iptables {
+            let waiting = ports.iter().filter(|port| self.earlier.localhost.contains(port));
+            words.extend(ports.iter().map(|port| word(BY_IPTABLES, port)));
+            words.extend(waiting.map(|port| word(BY_IPTABLES, &port.waiting())));
+        } else {
+            words.extend(ports.into_iter().map(|port| word("", port)));
+            words.extend(standby.into_iter().map(|port| word(STANDBY, port)));
         }
-        record::element(&self.owner, name, locals, &self.hair, &ports, &spares)
+        Record::new(&self.owner, &self.chain.name, &self.chain.locals, words)
     }
 }
 
-/// The network that an address is in.
-fn subnet(address: &IpNetwork) -> Option<IpNetwork> {
-    IpNetwork::new(address.network(), address.prefix()).ok()
-}
+impl Earlier {
+    /// Adds what was found in a further look.
+    pub(crate) fn extend(&mut self, found: Self) {
+        let known = self.owners.clone();
+        self.owners.extend(found.owners.into_iter().filter(|owner| !known.contains(owner)));
+        self.ports.extend(found.ports);
+        self.localhost.extend(found.localhost);
+        self.addresses.extend(found.addresses);
+    }
 
-/// What another attachment has had since before this one.
-pub(crate) struct Earlier {
-    pub owner: Option<Owner>,
-    /// A port that the container itself has, by another of its networks.
-    pub port: Option<Port>,
-    /// A port of which it has only the place for localhost.
-    pub localhost: Option<Port>,
-    /// An address that another container has as well, on another network.
-    pub address: Option<IpAddr>,
+    /// Leaves out what is gone by now.
+    pub(crate) fn forget_gone(&mut self, rules: &mut Socket) -> Result<(), Error> {
+        let mut outcome = Ok(());
+        let mut is_there = |place: Option<Place>| match place.map(|(map, key)| rules.get_element(map, &key)) {
+            Some(Ok(found)) => found.is_some(),
+            Some(Err(error)) => {
+                outcome = Err(error.into());
+                true
+            }
+            None => false,
+        };
+        self.ports.retain(|port| is_there(Some(port.place())));
+        self.localhost.retain(|port| is_there(port.localhost()));
+        self.addresses.retain(|address| is_there(Some(hair_place(*address))));
+        outcome
+    }
 }
 
 #[cfg(test)]

@@ -6,27 +6,22 @@ use nftables::{Chain, Socket, Table};
 
 use super::holdings::{self, Holdings};
 use super::owner::Owner;
-use super::owner_record as record;
+use super::owner_record::{Record, chain};
 use super::place::Place;
 use super::table::{NETWORKS, OWNERS, TABLE};
 use super::{localhost, names, standby};
 use crate::error::Error;
 use crate::flows;
 
-/// Removes all that an attachment has in the table, and says whether it had ports there. Where it has nothing, a DEL before
-/// this one may have been killed after its transaction, and what that left is removed; where there is no table,
-/// somebody may have flushed it.
+/// Removes all that an attachment has in the table, and says whether it had ports there. Where it has nothing, an earlier DEL may
+/// have been killed after its transaction, and what that left is removed.
 pub(crate) fn detach(rules: &mut Socket, attachment: &Attachment, asked: bool) -> Result<bool, Error> {
     let owner = Owner::of(attachment);
-    if let Some(record) = rules.get_element(&OWNERS, &[owner.key()?])? {
+    if let Some(record) = Record::find(rules, &owner)? {
         remove(rules, &owner, &[])?;
-        return Ok(record::has_ports(&record));
+        return Ok(record.has_ports());
     }
-    if rules.has_table(&TABLE)? {
-        sweep(rules, &attachment.network)?;
-    } else if asked {
-        localhost::forget(rules)?;
-    }
+    sweep_or_forget(rules, &attachment.network, asked)?;
     Ok(false)
 }
 
@@ -35,8 +30,8 @@ pub(crate) fn remove(rules: &mut Socket, owner: &Owner, also: &[Place]) -> Resul
     let mut removal = Removal { owner, also, holdings: None };
     ledger::put(rules, &mut [&mut removal])?;
     let Some(holdings) = removal.holdings else { return Ok(()) };
-    if let Some(chain) = &holdings.chain {
-        release(rules, chain, &holdings.locals)?;
+    if let Some(record) = &holdings.record {
+        release(rules, record)?;
     }
     flows::forget_published(rules, &holdings.ports)
 }
@@ -60,8 +55,8 @@ impl Entry<Error> for Removal<'_> {
     }
 
     fn prepare(&mut self, rules: &mut Socket, change: &mut Change) -> Result<(), Error> {
-        // What was read must still hold: a key may be given to another container in between. That takes a container
-        // which has gone, so where the ruleset never rests, DEL rather goes on than fails.
+        // What was read must still hold: a key may be given to another container in between. That happens only after this
+        // container has gone, so where the ruleset keeps changing, DEL goes on rather than fail.
         if change.attempt < INSISTING {
             change.needs_ruleset_as_read();
         }
@@ -70,7 +65,7 @@ impl Entry<Error> for Removal<'_> {
         for (map, key) in &holdings.places {
             change.batch.del_element(map, key);
         }
-        if holdings.chain.is_some() {
+        if holdings.record.is_some() {
             change.batch.del_element(&OWNERS, &[self.owner.key()?]);
         }
         standby::hand_over(rules, &mut change.batch, self.owner, holdings)
@@ -84,29 +79,32 @@ pub(crate) fn gc(rules: &mut Socket, network: &NetworkName, valid: Vec<(Containe
     let mut errors = Vec::new();
     match owners(rules, network) {
         Ok(owners) => {
-            for owner in owners.iter().filter(|owner| !valid.contains(owner)) {
-                errors.extend(remove(rules, owner, &[]).err());
-            }
+            let stale = owners.iter().filter(|owner| !valid.contains(owner));
+            errors.extend(stale.filter_map(|owner| remove(rules, owner, &[]).err()));
         }
         Err(error) => errors.push(error),
     }
-    let swept = rules
-        .has_table(&TABLE)
-        .map_err(Error::from)
-        .and_then(|has_table| if has_table { sweep(rules, network) } else { localhost::forget(rules) });
-    errors.extend(swept.err());
+    errors.extend(sweep_or_forget(rules, network, true).err());
     errors
 }
 
 /// The owners of a network.
 fn owners(rules: &mut Socket, network: &NetworkName) -> Result<Vec<Owner>, Error> {
     let prefix = names::chain_prefix(network);
-    let elements = rules.elements(&OWNERS)?;
-    Ok(elements
-        .iter()
-        .filter(|element| record::chain(element).is_some_and(|chain| chain.starts_with(&prefix)))
-        .filter_map(|element| Owner::from_key(&element.key))
-        .collect())
+    let mut elements = rules.elements(&OWNERS)?;
+    elements.retain(|element| chain(element).is_some_and(|chain| chain.starts_with(&prefix)));
+    Ok(elements.iter().filter_map(|element| Owner::from_key(&element.key)).collect())
+}
+
+/// Sweeps the table. Where there is none, it may have been flushed, and local routes be left.
+fn sweep_or_forget(rules: &mut Socket, network: &NetworkName, forget: bool) -> Result<(), Error> {
+    if rules.has_table(&TABLE)? {
+        sweep(rules, network)
+    } else if forget {
+        localhost::forget(rules)
+    } else {
+        Ok(())
+    }
 }
 
 /// Removes chains that nothing leads to.
@@ -126,10 +124,10 @@ fn sweep(rules: &mut Socket, network: &NetworkName) -> Result<(), Error> {
 }
 
 /// Removes a network's chain, its interfaces', and the table, as far as no owner needs them any more.
-fn release(socket: &mut Socket, chain: &str, locals: &[String]) -> Result<(), Error> {
-    if socket.del_unused_chain(&Chain::new(TABLE, chain))? {
-        for interface in locals {
-            localhost::release(socket, interface)?;
+fn release(socket: &mut Socket, record: &Record) -> Result<(), Error> {
+    if socket.del_unused_chain(&Chain::new(TABLE, &record.chain))? {
+        for interface in record.locals() {
+            localhost::release(socket, &interface)?;
         }
         del_unused_table(socket)?;
     }

@@ -4,21 +4,20 @@
 //! A later attachment enters itself as an heir in the owner record of the earlier one. An heir that has gone is skipped, and
 //! the remaining heirs become those of the attachment that takes over.
 
-use std::net::IpAddr;
-
-use nftables::{Batch, Element, Field, Socket, Verdict, key};
+use nftables::{Batch, Element, Socket, Verdict, key};
 
 use super::holdings::{self, Holdings};
 use super::owner::Owner;
-use super::owner_record as record;
-use super::place::{Place, localhost_of, standby_of};
-use super::table::{self, HAIR4, HAIR6, LOCALHOST, OWNERS, SPARE4, SPARE6};
+use super::owner_record::Record;
+use super::place::{Place, ip, localhost_of, standby_of};
+use super::table::{HAIR4, HAIR6, LOCALHOST, OWNERS, SPARE, localhost_of_set};
 use crate::error::Error;
 
 /// An attachment that may take over.
 struct Heir {
-    owner: Owner,
-    holdings: Holdings,
+    record: Record,
+    /// The comment of its elements.
+    comment: Option<String>,
     /// Whether it takes anything over.
     takes: bool,
 }
@@ -32,8 +31,8 @@ pub(crate) fn hand_over(
 ) -> Result<(), Error> {
     let mut heirs = Vec::new();
     for heir in named(socket, owner, left)? {
-        if let Some(holdings) = holdings::recall(socket, &heir, &[])?.filter(|heir| heir.chain.is_some()) {
-            heirs.push(Heir { owner: heir, holdings, takes: false });
+        if let Some(Holdings { record: Some(record), comment, .. }) = holdings::recall(socket, &heir, &[])? {
+            heirs.push(Heir { record, comment, takes: false });
         }
     }
     if heirs.is_empty() {
@@ -48,48 +47,38 @@ pub(crate) fn hand_over(
     }
     for place in left.places.iter().filter(|(map, _)| LOCALHOST.contains(map)) {
         let (map, key) = place;
-        let has_localhost = |heir: &&Heir| {
-            record::interfaces(&heir.holdings.text).iter().any(|name| name == table::localhost_of_set(map))
-        };
+        let has_localhost =
+            |heir: &&Heir| heir.record.locals().iter().any(|name| name == localhost_of_set(map));
         let next = taken.iter().find(|(of, _)| of == place).map(|(_, at)| &heirs[*at]);
         // An heir that has the port already, by iptables, waited for localhost alone.
-        let waits = |heir: &&Heir| record::publishes(&heir.owner, &heir.holdings.text, place);
-        if let Some(next) = next.or_else(|| heirs.iter().find(waits)).filter(has_localhost) {
-            batch.create_element(map, &commented(Element::new(key), &next.holdings));
+        let next = next.or_else(|| heirs.iter().find(|heir| heir.record.publishes(place)));
+        if let Some(next) = next.filter(has_localhost) {
+            batch.create_element(map, &Element { comment: next.comment.clone(), ..Element::new(key) });
         }
     }
-    let owners: Vec<Owner> = heirs.iter().map(|heir| heir.owner.clone()).collect();
+    let owners: Vec<Owner> = heirs.iter().map(|heir| heir.record.owner.clone()).collect();
     for (at, heir) in heirs.iter().enumerate().filter(|(_, heir)| heir.takes) {
-        let chain = heir.holdings.chain.as_deref().unwrap_or_default();
-        enter(batch, &heir.owner, chain, &heir.holdings.text, &owners[at + 1..])?;
+        enter(batch, &heir.record, &owners[at + 1..])?;
     }
     Ok(())
 }
 
 /// Adds to a transaction that an owner has further heirs.
-pub(crate) fn enter(
-    batch: &mut Batch,
-    owner: &Owner,
-    chain: &str,
-    text: &str,
-    heirs: &[Owner],
-) -> Result<(), Error> {
-    if let Some(element) = record::with_heirs(owner, chain, text, heirs)? {
-        batch.del_element(&OWNERS, &[owner.key()?]).create_element(&OWNERS, &element);
+pub(crate) fn enter(batch: &mut Batch, record: &Record, heirs: &[Owner]) -> Result<(), Error> {
+    if let Some(more) = record.with_heirs(heirs) {
+        batch.del_element(&OWNERS, &[record.owner.key()?]).create_element(&OWNERS, &more.element()?);
     }
     Ok(())
 }
 
 /// The heirs that an owner record names; where it had no room for them, every attachment with a port on standby.
 fn named(socket: &mut Socket, owner: &Owner, left: &Holdings) -> Result<Vec<Owner>, Error> {
-    let mut heirs = left.heirs.clone();
-    if !left.is_whole {
-        for map in [&SPARE4, &SPARE6] {
-            for element in socket.elements(map)? {
-                let found =
-                    Owner::from_key(&element.key).filter(|heir| heir != owner && !heirs.contains(heir));
-                heirs.extend(found);
-            }
+    let Some(record) = &left.record else { return Ok(Vec::new()) };
+    let mut heirs = record.heirs();
+    for map in SPARE.into_iter().filter(|_| !record.is_whole()) {
+        for element in socket.elements(map)? {
+            let found = Owner::from_key(&element.key).filter(|heir| heir != owner && !heirs.contains(heir));
+            heirs.extend(found);
         }
     }
     Ok(heirs)
@@ -102,38 +91,21 @@ fn take(
     heirs: &[Heir],
     place: &Place,
 ) -> Result<Option<usize>, Error> {
-    for (at, heir) in heirs.iter().enumerate() {
-        if let Some((spares, spare)) = standby_of(&heir.owner, place) {
-            let found =
-                socket.get_element(spares, &spare)?.filter(|found| heir.owner.has(found.comment.as_deref()));
-            if let Some(found) = found {
-                batch.del_element(spares, &spare);
+    for (at, Heir { record, comment, .. }) in heirs.iter().enumerate() {
+        if let Some((map, key)) = standby_of(&record.owner, place) {
+            let found = socket.get_element(map, &key)?;
+            if let Some(found) = found.filter(|found| record.owner.has(found.comment.as_deref())) {
+                batch.del_element(map, &key);
                 batch.create_element(place.0, &Element { key: key::encode(&place.1), ..found });
                 return Ok(Some(at));
             }
-        } else if let (Some(chain), [address]) = (&heir.holdings.chain, &place.1[..])
-            && (*place.0 == HAIR4 || *place.0 == HAIR6)
-            && has_address(&heir.holdings.text, address)
+        } else if let (HAIR4 | HAIR6, [address]) = (*place.0, &place.1[..])
+            && ip(*address).is_some_and(|address| record.has_address(address))
         {
-            let element = Element::new(&place.1).verdict(Verdict::goto(chain.as_str()));
-            batch.create_element(place.0, &commented(element, &heir.holdings));
+            let element = Element::new(&place.1).verdict(Verdict::goto(record.chain.as_str()));
+            batch.create_element(place.0, &Element { comment: comment.clone(), ..element });
             return Ok(Some(at));
         }
     }
     Ok(None)
-}
-
-fn has_address(text: &str, field: &Field) -> bool {
-    match field {
-        Field::Ipv4(address) => record::has_address(text, IpAddr::V4(*address)),
-        Field::Ipv6(address) => record::has_address(text, IpAddr::V6(*address)),
-        _ => false,
-    }
-}
-
-fn commented(element: Element, holdings: &Holdings) -> Element {
-    match &holdings.comment {
-        Some(comment) => element.comment(comment.as_str()),
-        None => element,
-    }
 }

@@ -1,4 +1,4 @@
-//! The table: what it consists of, and how its fixed parts and a network's chain are made and removed.
+//! The table: what it consists of, and the names of its parts.
 //!
 //! ```text
 //! table inet cleat_host_port {
@@ -36,7 +36,8 @@
 //! renews such a table; chains of networks stay as they were for the containers that they were made for.
 //!
 //! The kernel counts references, and refuses to delete a chain that anything leads to. An element of `owners`, a map
-//! that no rule looks into, keeps its network's chain; that keeps the chain that stands for what localhost needs; and each of these keeps the empty chain `networks`, and by it the table with its guard.
+//! that no rule looks into, keeps its network's chain; that keeps the chain that stands for what localhost needs; and each of
+//! these keeps the empty chain `networks`, and by it the table with its guard.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -60,17 +61,19 @@ pub(crate) const PORT6: Set = Set::map(TABLE, "port6", PORT, TO6);
 pub(crate) const HOST6: Set =
     Set::map(TABLE, "host6", &[Type::Ipv6Addr, Type::InetProto, Type::InetService], TO6);
 /// The maps that ports are in.
-pub(crate) const PORTS: [&Set<'static>; 4] = [&PORT4, &HOST4, &PORT6, &HOST6];
+pub(crate) const PORTS: [&Set; 4] = [&PORT4, &HOST4, &PORT6, &HOST6];
 /// From a container's IPv4 address to its network's chain.
 pub(crate) const HAIR4: Set = Set::vmap(TABLE, "hair4", &[Type::Ipv4Addr]);
 /// From a container's IPv6 address to its network's chain.
 pub(crate) const HAIR6: Set = Set::vmap(TABLE, "hair6", &[Type::Ipv6Addr]);
-/// Ports that a container has by another of its networks, by owner: it has them by this one when that one is left.
+/// Ports on standby, by owner: another of the container's networks publishes them, and this one does when that one is left.
 pub(crate) const SPARE4: Set =
     Set::map(TABLE, "spare4", &[Type::Ifname, Type::Ipv4Addr, Type::InetProto, Type::InetService], TO4);
 /// The same for IPv6.
 pub(crate) const SPARE6: Set =
     Set::map(TABLE, "spare6", &[Type::Ifname, Type::Ipv6Addr, Type::InetProto, Type::InetService], TO6);
+/// The maps of ports on standby.
+pub(crate) const SPARE: [&Set; 2] = [&SPARE4, &SPARE6];
 /// Ports that every address of 127.0.0.0/8 leads to.
 pub(crate) const LOCAL4: Set = Set::new(TABLE, "local4", PORT);
 /// Ports that one address of it leads to.
@@ -78,7 +81,7 @@ pub(crate) const AT4: Set = Set::new(TABLE, "at4", &[Type::Ipv4Addr, Type::InetP
 /// Ports that `[::1]` leads to.
 pub(crate) const LOCAL6: Set = Set::new(TABLE, "local6", PORT);
 /// The sets of ports that localhost leads to.
-pub(crate) const LOCALHOST: [&Set<'static>; 3] = [&LOCAL4, &AT4, &LOCAL6];
+pub(crate) const LOCALHOST: [&Set; 3] = [&LOCAL4, &AT4, &LOCAL6];
 /// The last free port that was chosen, by protocol.
 pub(crate) const CHOSEN: Set = Set::map(TABLE, "chosen", &[Type::InetProto], &[Type::InetService]);
 /// What each attachment has, for DEL.
@@ -103,14 +106,9 @@ pub(super) const AWAY: Chain = Chain::base(TABLE, "away", Kind::Route, HookPoint
 pub(super) const BACK: Chain =
     Chain::base(TABLE, "back", Kind::Filter, HookPoint::Input, priority::SRCNAT + 10);
 
-/// The sets and maps.
-pub(super) const SETS: [&Set<'static>; 13] = [
-    &PORT4, &HOST4, &PORT6, &HOST6, &HAIR4, &HAIR6, &SPARE4, &SPARE6, &LOCAL4, &AT4, &LOCAL6, &CHOSEN,
-    &OWNERS,
-];
-/// The chains that do not depend on a network.
-pub(super) const CHAINS: [&Chain<'static>; 8] =
-    [&NETWORKS, &PUBLISH, &PRE, &LOCALLY, &POST, &GUARD, &AWAY, &BACK];
+/// The sets and maps that have elements for each attachment, `owners` excepted.
+pub(super) const OF_ATTACHMENTS: [&Set; 11] =
+    [&PORT4, &HOST4, &PORT6, &HOST6, &HAIR4, &HAIR6, &SPARE4, &SPARE6, &LOCAL4, &AT4, &LOCAL6];
 
 /// What stands in for `::1`: an address of the range for private use (RFC 4193). Its 16-bit words have the sum of those
 /// of `::1`, so no checksum of a packet changes with it (as RFC 6296 does it); kernels get checksums of reassembled

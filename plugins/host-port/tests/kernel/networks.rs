@@ -97,7 +97,7 @@ fn networks_are_left_and_joined_in_any_order() {
         for attachment in &all {
             attachment.add(&mappings(), &json!({})).unwrap();
         }
-        // One to spare goes and comes again, more often than a memory has room for.
+        // One on standby goes and comes again, more often than the record has room for heirs.
         for _ in 0..9 {
             second.del();
             second.add(&mappings(), &json!({})).unwrap();
@@ -122,7 +122,7 @@ fn networks_are_left_and_joined_in_any_order() {
 }
 
 #[test]
-fn many_ports_go_on_though_no_memory_has_room_for_them() {
+fn many_ports_go_on_though_no_record_has_room_for_them() {
     isolated(|| {
         let world = World::new(false);
         let all = attachments(&world, 3);
@@ -135,7 +135,7 @@ fn many_ports_go_on_though_no_memory_has_room_for_them() {
             for attachment in &left {
                 attachment.check(&many, &json!({})).unwrap();
             }
-            // In which order the heirs come is not told any more; one of them has all.
+            // The record does not name the order of the heirs any more; one of them has all.
             let served = served();
             let at = left.iter().position(|one| served[0].starts_with(one.ifname)).unwrap();
             let serving = left.remove(at);
@@ -158,7 +158,7 @@ fn a_container_whose_interface_has_gone_leaves_its_ports_to_its_other_network() 
             attachment.add(&mappings(), &json!({})).unwrap();
         }
         assert!(netlink::Socket::open().unwrap().del_link_by_name("veth11").unwrap());
-        // Whoever comes to its port finds it gone.
+        // The next ADD for its port finds the interface gone.
         let next = world.container("next", 14);
         let error = next.add(&json!([{"hostPort": 8080, "containerPort": 80}]), &json!({})).unwrap_err();
         assert_eq!(error.message(), "port 0.0.0.0:8080/tcp is published by container web on network net");
@@ -168,7 +168,7 @@ fn a_container_whose_interface_has_gone_leaves_its_ports_to_its_other_network() 
     });
 }
 
-/// Makes of an attachment's memory what a version before this one wrote, who knew of no heirs and kept nothing to spare.
+/// Makes of an attachment's record what an earlier version wrote, which knew neither heirs nor standby.
 fn make_old(attachment: &Container) {
     let key = format!("p{}", &attachment.attachment().token()[..14]);
     let all = ruleset();
@@ -182,7 +182,7 @@ fn make_old(attachment: &Container) {
 }
 
 #[test]
-fn what_a_version_before_kept_nothing_to_spare_for_is_named_and_mended() {
+fn a_port_that_an_earlier_version_kept_no_standby_for_is_named_and_repaired() {
     isolated(|| {
         let world = World::new(false);
         let all = attachments(&world, 2);

@@ -65,7 +65,7 @@ fn a_udp_flow_that_never_rests_follows() {
             let mut socket = nftables::Socket::open().unwrap();
             let filter = nftables::conntrack::Filter::new(nftables::Family::Ip, 17)
                 .orig_dst("192.0.2.2".parse().unwrap());
-            nftables::conntrack::count(&mut socket, &filter).unwrap()
+            nftables::conntrack::flows(&mut socket, &[filter]).unwrap().len()
         };
         assert_eq!(entry(), 1);
         // Nobody listens yet: the kernel knows the flows when the port is published.
@@ -105,7 +105,7 @@ fn a_udp_flow_to_an_address_that_is_local_by_a_route_alone_follows() {
         traffic::serve_udp(Some(&web.namespace), "web", "[fd00:1::11]:53");
         let outside = Some(&world.host.outside);
         let flows = ["198.51.100.7:53", "[2001:db8:51::7]:53"].map(|to| traffic::Datagrams::new(outside, to));
-        // Nobody listens yet, and the kernel has not told each of them so.
+        // Nobody listens yet, and not each of them has got the kernel's answer to that.
         for flow in &flows {
             let _ = flow.ask();
         }

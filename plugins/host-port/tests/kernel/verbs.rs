@@ -1,7 +1,7 @@
 //! The contract at its edges.
 
-use cni::{Command, Plugin};
-use host_port::{HostPort, Protocol, published};
+use cni::{Command, Plugin, Protocol};
+use host_port::{HostPort, published};
 use sandbox::isolated;
 use serde_json::json;
 

@@ -62,10 +62,10 @@ pub(super) fn read(
             continue;
         };
         let Some((annotation, _)) = Annotation::ALL.iter().find(|(_, name)| *name == field) else {
-            return Err(Error::Config {
-                problem: format!("unknown pod annotation {key:?}"),
-                cure: "link-env.cni/ is followed by name, aliases, expose, links, env, share-env or allow-from",
-            });
+            return Err(Error::config(
+                format!("unknown pod annotation {key:?}"),
+                "link-env.cni/ is followed by name, aliases, expose, links, env, share-env or allow-from",
+            ));
         };
         if !listed.contains(annotation) {
             ignored.push(key.clone());
@@ -96,17 +96,19 @@ pub(super) fn read(
 /// Reads an environment from a JSON object or from lines of `KEY=value`.
 fn environment(text: &str) -> Result<BTreeMap<String, String>, Error> {
     if text.trim_start().starts_with('{') {
-        return serde_json::from_str(text).map_err(|error| Error::Config {
-            problem: format!("pod annotation link-env.cni/env is no object of strings: {error}"),
-            cure: "write {\"KEY\": \"value\"}, or lines of KEY=value",
+        return serde_json::from_str(text).map_err(|error| {
+            Error::config(
+                format!("pod annotation link-env.cni/env is no object of strings: {error}"),
+                "write {\"KEY\": \"value\"}, or lines of KEY=value",
+            )
         });
     }
-    let lines = text.lines().filter(|line| !line.trim().is_empty()).map(|line| {
-        let (key, value) = line.split_once('=').ok_or_else(|| Error::Config {
-            problem: format!("line {line:?} of pod annotation link-env.cni/env has no '='"),
-            cure: "write lines of KEY=value, or a JSON object",
-        })?;
-        Ok((key.trim_start().to_owned(), value.to_owned()))
+    let lines = text.lines().filter(|line| !line.trim().is_empty()).map(|line| match line.split_once('=') {
+        Some((key, value)) => Ok((key.trim_start().to_owned(), value.to_owned())),
+        None => Err(Error::config(
+            format!("line {line:?} of pod annotation link-env.cni/env has no '='"),
+            "write lines of KEY=value, or a JSON object",
+        )),
     });
     lines.collect()
 }

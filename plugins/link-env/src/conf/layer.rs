@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use registry::PortRange;
+use cni::PortRange;
 use schemars::JsonSchema;
 use serde::Deserialize;
 

@@ -55,9 +55,8 @@ pub(super) fn spec(devices: &[String], hosts: &Path, environment: &Environment, 
 
 /// The rule for names of devices (`ValidateDeviceName` in the CDI library), less characters that no name here has.
 fn is_valid(name: &str) -> bool {
-    let bytes = name.as_bytes();
-    let alphanumeric = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-    alphanumeric(bytes.first()) && alphanumeric(bytes.last())
+    let is_alphanumeric = |end: char| end.is_ascii_alphanumeric();
+    name.starts_with(is_alphanumeric) && name.ends_with(is_alphanumeric)
 }
 
 /// All specifications of containers of this registry, with their containers' IDs.

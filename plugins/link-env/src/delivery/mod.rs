@@ -4,7 +4,6 @@
 //! killed. A boot empties that folder, but not the disk: files left there are found by their names.
 
 mod cdi;
-mod file;
 mod namespace;
 
 use std::path::{Path, PathBuf};
@@ -24,44 +23,37 @@ const LIST_MODE: u32 = 0o600;
 /// The folders that files are delivered to.
 #[derive(Debug)]
 pub(crate) struct Delivery {
-    registry: Registry,
+    pub(crate) registry: Registry,
     /// Where ip(8) looks for a namespace's own files.
     netns_dir: Option<PathBuf>,
     /// Where runtimes look for CDI specifications.
     cdi_dir: Option<PathBuf>,
-    /// Containers may write to their hosts files.
-    is_writable: bool,
+    /// The operator lets containers write to their hosts files.
+    pub(crate) is_writable: bool,
 }
 
 impl Delivery {
     /// Reads no more of the configuration than this.
     pub(crate) fn new(conf: &cni::Conf) -> Result<Self, Error> {
-        Ok(Self {
-            registry: Registry::at(conf::state_dir(conf)?),
-            netns_dir: conf::folder(conf, NETNS_DIR, Some(namespace::DEFAULT_DIR))?,
-            cdi_dir: conf::folder(conf, CDI_DIR, None)?,
-            is_writable: conf.value(&["writableHosts"]).and_then(Value::as_bool).unwrap_or_default(),
-        })
+        Self::read(conf, false)
     }
 
     /// The same for a removal, without invalid folders: the container's list has what was delivered.
-    pub(crate) fn for_removal(conf: &cni::Conf) -> Self {
-        let folder = |key, default| conf::folder(conf, key, default).ok().flatten();
-        Self {
-            registry: Registry::at(folder(STATE_DIR, None).unwrap_or_else(|| DEFAULT_STATE_DIR.into())),
-            netns_dir: folder(NETNS_DIR, Some(namespace::DEFAULT_DIR)),
-            cdi_dir: folder(CDI_DIR, None),
-            is_writable: false,
-        }
+    pub(crate) fn for_removal(conf: &cni::Conf) -> Result<Self, Error> {
+        Self::read(conf, true)
     }
 
-    pub(crate) fn registry(&self) -> &Registry {
-        &self.registry
-    }
-
-    /// Whether the operator lets containers write to their hosts files.
-    pub(crate) fn is_writable(&self) -> bool {
-        self.is_writable
+    fn read(conf: &cni::Conf, is_removal: bool) -> Result<Self, Error> {
+        let folder = |key, default| match conf::folder(conf, key, default) {
+            Err(_) if is_removal => Ok(None),
+            outcome => outcome,
+        };
+        Ok(Self {
+            registry: Registry::at(folder(STATE_DIR, None)?.unwrap_or_else(|| DEFAULT_STATE_DIR.into())),
+            netns_dir: folder(NETNS_DIR, Some(namespace::DEFAULT_DIR))?,
+            cdi_dir: folder(CDI_DIR, None)?,
+            is_writable: conf.value(&["writableHosts"]).and_then(Value::as_bool).unwrap_or_default(),
+        })
     }
 
     /// Delivers a container's files. `devices` gives the names by which CDI knows the container, where it may have any.
@@ -118,7 +110,7 @@ impl Delivery {
 
     fn remove(&self, path: &Path, id: &str) -> Result<(), Error> {
         if path.ends_with(cdi::file_name(id)) {
-            return file::remove(path);
+            return files::remove(path);
         }
         namespace::remove(path, &self.registry.container_dir(id).join(files::HOSTS))
     }

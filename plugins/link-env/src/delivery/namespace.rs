@@ -10,14 +10,13 @@ use std::path::{Path, PathBuf};
 
 use registry::Registry;
 
-use super::file::{self, failed};
 use crate::error::Error;
+use crate::files::{self, HOSTS, failed};
 
 /// Where ip(8) looks.
 pub(super) const DEFAULT_DIR: &str = "/etc/netns";
 /// Folders of named namespaces (`NETNS_RUN_DIR` of iproute2, and its older path).
 const NAMED: [&str; 2] = ["/run/netns", "/var/run/netns"];
-const HOSTS: &str = "hosts";
 
 /// The link for a namespace that has a name.
 pub(super) fn link(dir: &Path, netns: &Path) -> Option<PathBuf> {
@@ -64,7 +63,7 @@ pub(super) fn remove(link: &Path, hosts: &Path) -> Result<(), Error> {
     if !is_in_place(link, hosts) {
         return Ok(());
     }
-    file::remove(link)?;
+    files::remove(link)?;
     for folder in link.ancestors().skip(1).take(2) {
         if fs::remove_dir(folder).is_err() {
             break;

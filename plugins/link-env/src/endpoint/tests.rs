@@ -4,12 +4,15 @@ use super::*;
 
 const ID: &str = "60707a2f0f64efbfb791be4282adbdae30ddb3b705e386ef48c2b7210864f178";
 
-fn endpoint(keys: &Value, args: &str) -> Result<Endpoint, Error> {
+fn conf(keys: &Value, args: &str) -> Result<Conf, Error> {
     let mut whole = json!({"cniVersion": "1.1.0", "name": "web", "type": "link-env"});
     whole.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
     let conf = cni::Conf::from_slice(whole.to_string().as_bytes()).unwrap();
-    let conf = Conf::new(&conf, &cni::Args::parse(args).unwrap())?;
-    Endpoint::new(&conf, ID, "eth0", vec!["10.1.0.2".parse().unwrap()])
+    Conf::new(&conf, &cni::Args::parse(args).unwrap())
+}
+
+fn endpoint(keys: &Value, args: &str) -> Result<Member, Error> {
+    member(&conf(keys, args)?, ID, "eth0", vec!["10.1.0.2".parse().unwrap()])
 }
 
 /// Every place in which a field may be, strongest first: where each of them is taken away in turn, the next holds.
@@ -69,7 +72,7 @@ fn every_field_comes_from_the_strongest_place_that_has_it() {
                     put(&mut keys, place, value);
                 }
             }
-            let member = endpoint(&keys, &args).unwrap().member;
+            let member = endpoint(&keys, &args).unwrap();
             let expected = if field == "expose" { 10 + strongest } else { strongest };
             let found = texts(&member, field);
             assert_eq!(found.len(), 1, "{field}: {found:?}");
@@ -90,9 +93,9 @@ fn put(keys: &mut Value, pointer: &str, value: Value) {
 #[test]
 fn without_a_name_of_its_own_a_container_has_the_pods_or_its_short_id() {
     let name = |keys: Value, args: &str| {
-        let endpoint = endpoint(&keys, args).unwrap();
-        let namespace = endpoint.member.namespace.unwrap();
-        (endpoint.member.name, namespace, endpoint.is_name_given)
+        let member = endpoint(&keys, args).unwrap();
+        let is_given = conf(&keys, args).unwrap().endpoint.name.is_empty();
+        (member.name, member.namespace.unwrap(), is_given)
     };
     let given = |name: &str, namespace: &str| (name.to_owned(), namespace.to_owned(), true);
     assert_eq!(name(json!({}), ""), given("60707a2f0f64", ""));
@@ -141,18 +144,18 @@ fn a_pod_chooses_single_labels_and_what_its_network_lets_it_say() {
     }
     let many: Vec<String> = (0..33).map(|number| format!("n{number}")).collect();
     assert!(annotated("allow-from", &many.join(","), json!({})).is_err());
-    let member = annotated("allow-from", "shop, *,shop", json!({})).unwrap().member;
+    let member = annotated("allow-from", "shop, *,shop", json!({})).unwrap();
     assert_eq!(member.allow_from, ["shop", "*"]);
-    let member = annotated("name", "db", json!({})).unwrap().member;
+    let member = annotated("name", "db", json!({})).unwrap();
     assert!(member.name == "db" && member.is_name_chosen && !member.keeps_env);
 
     // What does not count is not even looked at, but for what is no annotation of ours.
     let listed = json!({"annotations": ["links", "allow-from"]});
     for (annotation, text) in [("name", "db"), ("aliases", "a b"), ("env", "no"), ("share-env", "true")] {
-        let member = annotated(annotation, text, listed.clone()).unwrap().member;
+        let member = annotated(annotation, text, listed.clone()).unwrap();
         assert!(member.name == "a" && member.keeps_env && member.aliases.is_empty() && member.env.is_empty());
     }
-    assert_eq!(annotated("links", "db", listed.clone()).unwrap().member.links.len(), 1);
+    assert_eq!(annotated("links", "db", listed.clone()).unwrap().links.len(), 1);
     let error = annotated("link", "db", listed).unwrap_err().to_string();
     assert!(error.contains("unknown pod annotation \"link-env.cni/link\""), "{error}");
 }
@@ -161,7 +164,7 @@ fn a_pod_chooses_single_labels_and_what_its_network_lets_it_say() {
 fn published_ports_are_read_as_runtimes_spell_them() {
     let mappings = json!([{"HostPort": 8081, "ContainerPort": 80, "Protocol": "TCP", "HostIP": ""},
         {"containerPort": 53, "protocol": "udp"}]);
-    let member = endpoint(&json!({"runtimeConfig": {"portMappings": mappings}}), "").unwrap().member;
+    let member = endpoint(&json!({"runtimeConfig": {"portMappings": mappings}}), "").unwrap();
     let ports: Vec<String> = member.ports().into_iter().map(String::from).collect();
     assert_eq!(ports, ["80/tcp", "53/udp"]);
 }
@@ -199,7 +202,7 @@ fn extra_hosts_have_addresses_of_both_families() {
 #[test]
 fn a_host_name_with_dots_holds_the_domain() {
     let host = |endpoint_keys: Value| {
-        let member = endpoint(&json!({"endpoint": endpoint_keys}), "").unwrap().member;
+        let member = endpoint(&json!({"endpoint": endpoint_keys}), "").unwrap();
         (member.hostname, member.domain)
     };
     assert_eq!(host(json!({"hostname": "h.example.org"})), ("h".into(), "example.org".into()));

@@ -37,13 +37,9 @@ impl<'a> FormerLines<'a> {
         let Some(address) = words.next().and_then(|word| word.parse().ok()) else {
             return false;
         };
-        let is_members = self.blocks.iter().any(|block| block.members_at(address).next().is_some());
-        if !is_members && !self.extra.contains_key(&address) {
-            return false;
-        }
         let mut names = self.names.borrow_mut();
         let names = names.entry(address).or_insert_with(|| self.names_at(address));
-        words.all(|word| names.contains(word))
+        !names.is_empty() && words.all(|word| names.contains(word))
     }
 
     fn names_at(&self, address: IpAddr) -> HashSet<String> {

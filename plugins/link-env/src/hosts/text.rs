@@ -51,11 +51,9 @@ pub(crate) fn text(own: &[Membership<'_>], ipv6: bool) -> Text {
 fn viewing<'a, 'b>(own: &'b [Membership<'a>]) -> impl Iterator<Item = &'b Membership<'a>> {
     let is_shown =
         |index: usize| own[..index].iter().any(|other| std::ptr::eq(other.block, own[index].block));
-    let viewing = own
-        .iter()
-        .enumerate()
-        .filter(move |&(index, membership)| membership.member.names == Names::Network && !is_shown(index));
-    viewing.map(|(_, membership)| membership)
+    (0..own.len())
+        .filter(move |&index| own[index].member.names == Names::Network && !is_shown(index))
+        .map(|index| &own[index])
 }
 
 /// The length of a container's file before its network's block, without lines of others. `None` where one of these names

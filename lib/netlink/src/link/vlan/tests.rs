@@ -1,4 +1,5 @@
 use super::*;
+use crate::link::bridge::BR_VLAN_FILTERING;
 
 const TRUNK: BridgeVlan = BridgeVlan { first: 100, last: 120, pvid: false, untagged: false };
 const ACCESS: BridgeVlan = BridgeVlan { first: 10, last: 10, pvid: true, untagged: true };
@@ -6,7 +7,7 @@ const ACCESS: BridgeVlan = BridgeVlan { first: 10, last: 10, pvid: true, untagge
 fn bytes(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
     let mut writer = Writer::default();
     write(&mut writer);
-    writer.into_bytes()
+    writer.buffer
 }
 
 /// `struct ifinfomsg` of a family and an index, followed by words.

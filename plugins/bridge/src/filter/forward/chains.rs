@@ -6,7 +6,7 @@ use nftables::{
     BaseChain, Batch, Chain, Clause, Expr, Family, HookPoint, Policy, Rule, Selector, Socket, Table, Verdict,
 };
 
-use crate::error::{Error, OBSTACLE};
+use crate::error::{OBSTACLE, Result};
 use crate::filter::owner::interface;
 
 /// Where iptables keeps its rules in `nf_tables`.
@@ -18,7 +18,7 @@ const IPTABLES: [Chain; 2] = [
 const FAMILIES: [Family; 3] = [Family::Inet, Family::Ip, Family::Ip6];
 
 /// All of them.
-pub(super) fn all_chains(socket: &mut Socket) -> Result<Vec<BaseChain>, Error> {
+pub(super) fn all_chains(socket: &mut Socket) -> Result<Vec<BaseChain>> {
     let mut chains = Vec::new();
     for family in FAMILIES {
         chains.extend(socket.base_chains(family, HookPoint::Forward)?);
@@ -27,7 +27,7 @@ pub(super) fn all_chains(socket: &mut Socket) -> Result<Vec<BaseChain>, Error> {
 }
 
 /// Those of iptables.
-pub(super) fn chains_of_iptables(socket: &mut Socket) -> Result<Vec<BaseChain>, Error> {
+pub(super) fn chains_of_iptables(socket: &mut Socket) -> Result<Vec<BaseChain>> {
     let mut chains = Vec::new();
     for chain in &IPTABLES {
         chains.extend(socket.base_chain(chain, HookPoint::Forward)?);
@@ -36,11 +36,7 @@ pub(super) fn chains_of_iptables(socket: &mut Socket) -> Result<Vec<BaseChain>, 
 }
 
 /// Those of some chains that drop by default and do not let a bridge's packets through by our rules.
-pub(super) fn closed(
-    socket: &mut Socket,
-    bridge: &IfName,
-    chains: Vec<BaseChain>,
-) -> Result<Vec<BaseChain>, Error> {
+pub(super) fn closed(socket: &mut Socket, bridge: &IfName, chains: Vec<BaseChain>) -> Result<Vec<BaseChain>> {
     let mut closed = Vec::new();
     for chain in chains {
         let rules = socket.rules(&chain.as_chain())?;
@@ -58,7 +54,7 @@ pub(super) fn ours<'a>(rules: &'a [Rule], bridge: &str) -> impl Iterator<Item = 
 }
 
 /// The rules that let a bridge's packets through a chain.
-pub(super) fn open(batch: &mut Batch, chain: &Chain, bridge: &IfName) -> Result<(), Error> {
+pub(super) fn open(batch: &mut Batch, chain: &Chain, bridge: &IfName) -> Result<()> {
     let name = interface(bridge.as_str())?;
     for selector in [Selector::Oifname, Selector::Iifname] {
         let clauses = [Expr::eq(selector, name), Expr::Counter, Expr::Verdict(Verdict::Accept)];
@@ -79,19 +75,19 @@ fn drops_by_default(chain: &BaseChain, rules: &[Rule]) -> bool {
 
 /// Whether a rule drops all packets that come to it.
 pub(super) fn drops_all(rule: &Rule) -> bool {
-    let is_for_all = |clause: &Clause| match clause {
-        Clause::Compare { .. } | Clause::Lookup { .. } | Clause::Dnat { .. } => false,
-        Clause::Extension { name, .. } => matches!(name.as_str(), "comment" | "LOG" | "REJECT"),
-        Clause::Verdict(verdict) => *verdict == Verdict::Drop,
-        Clause::Other(name) => matches!(name.as_str(), "counter" | "log" | "reject"),
-    };
-    let drops = |clause: &Clause| match clause {
-        Clause::Verdict(verdict) => *verdict == Verdict::Drop,
-        Clause::Extension { name, .. } => name == "REJECT",
-        Clause::Other(name) => name == "reject",
-        Clause::Compare { .. } | Clause::Lookup { .. } | Clause::Dnat { .. } => false,
-    };
+    let drops = |clause: &Clause| matches!(name(clause), "drop" | "REJECT" | "reject");
+    let is_for_all =
+        |clause: &Clause| drops(clause) || matches!(name(clause), "comment" | "LOG" | "counter" | "log");
     rule.clauses.iter().all(is_for_all) && rule.clauses.iter().any(drops)
+}
+
+/// What a clause does, by its name in nft or iptables; empty where it only compares, or leads somewhere.
+pub(super) fn name(clause: &Clause) -> &str {
+    match clause {
+        Clause::Extension { name, .. } | Clause::Other(name) => name,
+        Clause::Verdict(Verdict::Drop) => "drop",
+        Clause::Verdict(_) | Clause::Compare { .. } | Clause::Lookup { .. } | Clause::Dnat { .. } => "",
+    }
 }
 
 /// Says that a chain is an obstacle.

@@ -6,13 +6,13 @@ use cni::IfName;
 use iptables::{Family, Iptables, Rule, Transaction, legacy_program, legacy_programs};
 
 use super::chains::{self, mark};
-use crate::error::Error;
+use crate::error::Result;
 
 const TABLE: &str = "filter";
 const BASE: &str = "FORWARD";
 
 /// Lets a bridge's packets through where the chain drops by default.
-pub(super) fn open(bridge: &IfName) -> Result<(), Error> {
+pub(super) fn open(bridge: &IfName) -> Result<()> {
     for program in legacy_programs(TABLE)? {
         if drops(&program, bridge.as_str())? {
             let mut change = Transaction::new(TABLE);
@@ -28,7 +28,7 @@ pub(super) fn open(bridge: &IfName) -> Result<(), Error> {
 }
 
 /// Removes what lets a bridge's packets through.
-pub(super) fn close(bridge: &str) -> Result<(), Error> {
+pub(super) fn close(bridge: &str) -> Result<()> {
     for program in legacy_programs(TABLE)? {
         let mut change = Transaction::new(TABLE);
         for rule in ours(&program.rules(TABLE, BASE)?.unwrap_or_default(), bridge) {
@@ -40,7 +40,7 @@ pub(super) fn close(bridge: &str) -> Result<(), Error> {
 }
 
 /// Whether the chain drops a bridge's packets by default, and our rules are not there.
-pub(super) fn drops(program: &Iptables, bridge: &str) -> Result<bool, Error> {
+pub(super) fn drops(program: &Iptables, bridge: &str) -> Result<bool> {
     let rules = program.rules(TABLE, BASE)?.unwrap_or_default();
     if ours(&rules, bridge).count() == 2 {
         return Ok(false);
@@ -58,7 +58,7 @@ pub(super) fn obstacle(
     family: Family,
     bridge: &str,
     was_opened: bool,
-) -> Result<Option<(String, &'static str)>, Error> {
+) -> Result<Option<(String, &'static str)>> {
     let Some(program) = legacy_program(family, TABLE)? else { return Ok(None) };
     if !drops(&program, bridge)? {
         return Ok(None);
@@ -83,7 +83,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn may_accept(&mut self, chain: &str) -> Result<bool, Error> {
+    fn may_accept(&mut self, chain: &str) -> Result<bool> {
         if !self.seen.insert(chain.to_owned()) {
             return Ok(false);
         }
@@ -110,7 +110,7 @@ impl Search<'_> {
     }
 
     /// Whether a rule certainly does not match such a packet, or does not let it leave the host's own bridges.
-    fn skips(&mut self, rule: &Rule) -> Result<bool, Error> {
+    fn skips(&mut self, rule: &Rule) -> Result<bool> {
         if excludes(rule, self.bridge) {
             return Ok(true);
         }

@@ -1,23 +1,23 @@
 //! The table that counts a bridge's ports, and opens and closes the host's firewall with the first and the last of them.
 
-use cni::{Attachment, IfName, NetworkName, token};
+use cni::{Attachment, IfName, token};
 use nftables::ledger::{self, Change, Entry};
 use nftables::{Chain, Data, Element, Expr, Family, Set, Socket, Table, Type, Verdict};
 
 use super::chains::{all_chains, chains_of_iptables, closed, obstacle, open, ours};
 use super::legacy;
-use crate::error::Error;
-use crate::filter::owner::{comment, first_word, interface, ports_of};
-use crate::names;
+use crate::error::{Error, Result, differs};
+use crate::filter::owner::{comment, first_word, interface};
 
 const TABLE: Table = Table::new(Family::Inet, "cleat_forward");
-const MEMBERS: Set = Set::vmap(TABLE, "members", &[Type::Ifname]);
+/// The ports that the host's firewall is open for.
+pub(crate) const MEMBERS: Set = Set::vmap(TABLE, "members", &[Type::Ifname]);
 const BRIDGES: Chain = Chain::new(TABLE, "bridges");
 
 /// Has what drops by default let a bridge's packets through. The first port of a bridge looks at all chains, a later one only
 /// at those of iptables, which another program may have begun to use since.
 #[derive(Debug)]
-pub(in crate::filter) struct Put<'a> {
+pub(crate) struct Put<'a> {
     bridge: &'a IfName,
     attachment: &'a Attachment,
     /// The port may be counted already, and every chain that is closed again is opened.
@@ -27,12 +27,12 @@ pub(in crate::filter) struct Put<'a> {
 
 impl<'a> Put<'a> {
     /// Nothing is done before the entry is put.
-    pub(in crate::filter) fn new(bridge: &'a IfName, attachment: &'a Attachment, is_repair: bool) -> Self {
+    pub(crate) fn new(bridge: &'a IfName, attachment: &'a Attachment, is_repair: bool) -> Self {
         Self { bridge, attachment, is_repair, is_first: false }
     }
 
     /// Opens the chain of iptables' legacy variant, once the entry has been put.
-    pub(in crate::filter) fn open_legacy(&self) -> Result<(), Error> {
+    pub(crate) fn open_legacy(&self) -> Result<()> {
         if self.is_first || self.is_repair { legacy::open(self.bridge) } else { Ok(()) }
     }
 }
@@ -42,13 +42,15 @@ impl Entry<Error> for Put<'_> {
         TABLE
     }
 
-    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<(), Error> {
-        let port = names::host_interface(self.attachment);
+    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<()> {
+        let port = self.attachment.host_interface();
         let found = socket.get_element(&MEMBERS, &[interface(&port)?])?;
         let is_counted = self.is_repair && found.as_ref().is_some_and(|found| leads_to(found, self.bridge));
         if found.is_some() && !is_counted {
             // What an earlier ADD of the same attachment left.
-            take(socket, &port)?;
+            let mut earlier = Take::new(&port);
+            ledger::put(socket, &mut [&mut earlier])?;
+            earlier.close_legacy()?;
         }
         self.is_first = !has_members(socket, self.bridge)?;
         let chains =
@@ -83,7 +85,7 @@ impl Entry<Error> for Put<'_> {
 
 /// The removal of a port from its bridge's; with the last one the rules go.
 #[derive(Debug)]
-pub(in crate::filter) struct Take<'a> {
+pub(crate) struct Take<'a> {
     port: &'a str,
     /// The chain and the bridge that the port was counted for.
     left: Option<(String, String)>,
@@ -92,12 +94,12 @@ pub(in crate::filter) struct Take<'a> {
 
 impl<'a> Take<'a> {
     /// Nothing there is nothing to do.
-    pub(in crate::filter) fn new(port: &'a str) -> Self {
+    pub(crate) fn new(port: &'a str) -> Self {
         Self { port, left: None, is_last: false }
     }
 
     /// Removes the rules of iptables' legacy variant, once the entry has been taken.
-    pub(in crate::filter) fn close_legacy(&self) -> Result<(), Error> {
+    pub(crate) fn close_legacy(&self) -> Result<()> {
         match &self.left {
             Some((_, bridge)) if self.is_last => legacy::close(bridge),
             _ => Ok(()),
@@ -110,7 +112,7 @@ impl Entry<Error> for Take<'_> {
         TABLE
     }
 
-    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<(), Error> {
+    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<()> {
         self.is_last = false;
         let (key, mut leaving) = ([interface(self.port)?], 0);
         if let Some(found) = socket.get_element(&MEMBERS, &key)?
@@ -138,7 +140,7 @@ impl Entry<Error> for Take<'_> {
         Ok(())
     }
 
-    fn is_settled(&mut self, socket: &mut Socket) -> Result<bool, Error> {
+    fn is_settled(&mut self, socket: &mut Socket) -> Result<bool> {
         match &self.left {
             Some((chain, _)) if !self.is_last => Ok(socket.references(&Chain::new(TABLE, chain))? != Some(0)),
             _ => Ok(true),
@@ -146,40 +148,20 @@ impl Entry<Error> for Take<'_> {
     }
 }
 
-fn take(socket: &mut Socket, port: &str) -> Result<(), Error> {
-    let mut entry = Take::new(port);
-    ledger::put(socket, &mut [&mut entry])?;
-    entry.close_legacy()
-}
-
 /// Names what differs from what [`Put`] set up.
-pub(in crate::filter) fn check(
-    socket: &mut Socket,
-    bridge: &IfName,
-    attachment: &Attachment,
-) -> Result<(), Error> {
-    let port = names::host_interface(attachment);
+pub(crate) fn check(socket: &mut Socket, bridge: &IfName, attachment: &Attachment) -> Result<()> {
+    let port = attachment.host_interface();
     let found = socket.get_element(&MEMBERS, &[interface(&port)?])?;
     if !found.is_some_and(|found| leads_to(&found, bridge)) {
-        return Err(Error::Differs(format!(
-            "map {} of table {TABLE} does not have port {port}",
-            MEMBERS.name
-        )));
+        return differs(format!("map {} of table {TABLE} does not have port {port}", MEMBERS.name));
     }
     let chains = all_chains(socket)?;
-    match closed(socket, bridge, chains)?.first() {
-        Some(chain) => Err(Error::Differs(obstacle(&chain.as_chain(), bridge.as_str()))),
-        None => Ok(()),
-    }
-}
-
-/// The ports of a network that the host's firewall is open for.
-pub(in crate::filter) fn ports(socket: &mut Socket, network: &NetworkName) -> Result<Vec<String>, Error> {
-    ports_of(socket, &MEMBERS, network)
+    let closed = closed(socket, bridge, chains)?;
+    closed.first().map_or(Ok(()), |chain| differs(obstacle(&chain.as_chain(), bridge.as_str())))
 }
 
 /// Whether the host's firewall has been opened for a bridge.
-pub(super) fn has_members(socket: &mut Socket, bridge: &IfName) -> Result<bool, Error> {
+pub(super) fn has_members(socket: &mut Socket, bridge: &IfName) -> Result<bool> {
     Ok(socket.has_chain(&Chain::new(TABLE, &chain(bridge)))?)
 }
 

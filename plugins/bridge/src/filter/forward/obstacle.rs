@@ -14,14 +14,14 @@ use super::legacy;
 use super::members::has_members;
 use super::search::Search;
 use crate::conf::Conf;
-use crate::error::{Error, OBSTACLE};
+use crate::error::{Error, OBSTACLE, Result};
 
 /// Names what drops the packets of a network, as far as an ADD would not do something about it.
-pub(crate) fn status(request: &Request, conf: &Conf) -> Result<(), Error> {
+pub(crate) fn status(request: &Request, conf: &Conf) -> Result<()> {
     if !conf.routed && !conf.forward {
         return Ok(());
     }
-    let families = families(request.conf.raw().get("ipam").unwrap_or(&Value::Null));
+    let families = families(request.conf.value(&["ipam"]).unwrap_or(&Value::Null));
     let cure = if conf.forward { RELOADED } else { CURE };
     let mut found = None;
     if let Some(mut socket) = Socket::open_if_supported()? {
@@ -39,7 +39,7 @@ pub(crate) fn status(request: &Request, conf: &Conf) -> Result<(), Error> {
 
 /// The first chain of `nf_tables` that drops a network's packets; of a network that others let through, the first that does
 /// not any more.
-fn in_nftables(socket: &mut Socket, conf: &Conf, families: &[Family]) -> Result<Option<String>, Error> {
+fn in_nftables(socket: &mut Socket, conf: &Conf, families: &[Family]) -> Result<Option<String>> {
     let bridge = conf.host_link();
     let chains = all_chains(socket)?;
     for chain in closed(socket, bridge, chains)? {
@@ -59,7 +59,7 @@ fn in_nftables(socket: &mut Socket, conf: &Conf, families: &[Family]) -> Result<
 }
 
 /// The same of iptables' legacy variant.
-fn in_legacy(conf: &Conf, families: &[Family]) -> Result<Option<String>, Error> {
+fn in_legacy(conf: &Conf, families: &[Family]) -> Result<Option<String>> {
     let bridge = conf.host_link();
     for (family, of_nftables) in [(iptables::Family::V4, Family::Ip), (iptables::Family::V6, Family::Ip6)] {
         if families.contains(&of_nftables)
@@ -73,7 +73,7 @@ fn in_legacy(conf: &Conf, families: &[Family]) -> Result<Option<String>, Error> 
 
 /// Whether the network's IPAM plugin may give IPv6 addresses, by its configuration.
 pub(crate) fn gives_ipv6(request: &Request) -> bool {
-    families(request.conf.raw().get("ipam").unwrap_or(&Value::Null)).contains(&Family::Ip6)
+    families(request.conf.value(&["ipam"]).unwrap_or(&Value::Null)).contains(&Family::Ip6)
 }
 
 /// The families of the subnets and addresses that the configuration of an IPAM plugin names, whichever it is; IPv4 where

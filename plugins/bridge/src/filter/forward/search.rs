@@ -6,8 +6,8 @@ use nftables::{
     Chain, Clause, Data, Element, Field, Ifname, Rule, Selector, Set, Socket, Table, Type, Verdict, state,
 };
 
-use super::chains::drops_all;
-use crate::error::Error;
+use super::chains::{drops_all, name};
+use crate::error::Result;
 
 /// The search for a rule that could accept the first packet of a connection from a bridge.
 pub(super) struct Search<'a> {
@@ -19,12 +19,12 @@ pub(super) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    pub(super) fn new(rules: &'a mut Socket, bridge: &'a str) -> Result<Self, Error> {
+    pub(super) fn new(rules: &'a mut Socket, bridge: &'a str) -> Result<Self> {
         Ok(Self { rules, links: netlink::Socket::open()?, bridge, seen: HashSet::new() })
     }
 
     /// Whether a chain has such a rule, or leads to one that has.
-    pub(super) fn may_accept(&mut self, chain: &Chain) -> Result<bool, Error> {
+    pub(super) fn may_accept(&mut self, chain: &Chain) -> Result<bool> {
         if !self.seen.insert(chain.name.to_owned()) {
             return Ok(false);
         }
@@ -33,21 +33,14 @@ impl<'a> Search<'a> {
             if drops_all(&rule) {
                 return Ok(false);
             }
-            if self.skips(chain.table, &rule)? {
-                continue;
-            }
-            let accepts = match rule.verdict() {
-                Some(verdict) => self.leads_to_acceptance(chain.table, verdict)?,
-                None => self.accepts_otherwise(chain.table, &rule)?,
-            };
-            if accepts {
+            if self.accepts(chain.table, &rule)? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn leads_to_acceptance(&mut self, table: Table<'_>, verdict: &Verdict) -> Result<bool, Error> {
+    fn leads_to_acceptance(&mut self, table: Table<'_>, verdict: &Verdict) -> Result<bool> {
         match verdict {
             Verdict::Accept => Ok(true),
             Verdict::Jump(to) | Verdict::Goto(to) => self.may_accept(&Chain::new(table, to)),
@@ -55,23 +48,33 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Whether a rule without a verdict of its own may accept: by a map of verdicts, a queue, a target of iptables, whatever
-    /// is not known to leave packets alone.
-    fn accepts_otherwise(&mut self, table: Table<'_>, rule: &Rule) -> Result<bool, Error> {
+    /// Whether a rule may match such a packet and accept it: by its verdict, by a map of verdicts, a queue, a target of iptables,
+    /// whatever is not known to leave packets alone.
+    fn accepts(&mut self, table: Table<'_>, rule: &Rule) -> Result<bool> {
+        let (mut verdicts, mut is_known) = (Vec::new(), true);
         for clause in &rule.clauses {
-            let accepts = match clause {
-                Clause::Lookup { selector, set, .. } => match self.look_up(table, *selector, set) {
-                    Found::Verdict(verdict) => self.leads_to_acceptance(table, &verdict)?,
-                    Found::Unknown => true,
-                    Found::Key | Found::Nothing => false,
+            match clause {
+                Clause::Lookup { selector, set, negated } => match self.look_up(table, *selector, set) {
+                    Found::Nothing if !negated => return Ok(false),
+                    Found::Key if *negated => return Ok(false),
+                    Found::Verdict(verdict) => verdicts.push(verdict),
+                    Found::Unknown => is_known = false,
+                    Found::Nothing | Found::Key => {}
                 },
-                clause => !leaves_alone(clause),
-            };
-            if accepts {
+                clause if excludes(clause, self.bridge) => return Ok(false),
+                clause if self.leads_to_another_bridge(clause)? => return Ok(false),
+                clause => is_known &= leaves_alone(clause),
+            }
+        }
+        if let Some(verdict) = rule.verdict() {
+            return self.leads_to_acceptance(table, verdict);
+        }
+        for verdict in &verdicts {
+            if self.leads_to_acceptance(table, verdict)? {
                 return Ok(true);
             }
         }
-        Ok(false)
+        Ok(!is_known)
     }
 
     /// What a set or a map of verdicts has of the first packet of a TCP connection from the bridge.
@@ -94,28 +97,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Whether a rule certainly does not match such a packet.
-    fn skips(&mut self, table: Table<'_>, rule: &Rule) -> Result<bool, Error> {
-        for clause in &rule.clauses {
-            if let Clause::Lookup { selector, set, negated } = clause {
-                let is_excluded = match self.look_up(table, *selector, set) {
-                    Found::Nothing => !negated,
-                    Found::Key => *negated,
-                    Found::Verdict(_) | Found::Unknown => false,
-                };
-                if is_excluded {
-                    return Ok(true);
-                }
-            }
-            if excludes(clause, self.bridge) || self.leads_to_another_bridge(clause)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     /// What may enter other containers' networks is still not let out.
-    fn leads_to_another_bridge(&mut self, clause: &Clause) -> Result<bool, Error> {
+    fn leads_to_another_bridge(&mut self, clause: &Clause) -> Result<bool> {
         let Clause::Compare { selector: Some(Selector::Oifname), negated: false, bytes, .. } = clause else {
             return Ok(false);
         };
@@ -134,19 +117,23 @@ enum Found {
 }
 
 fn leaves_alone(clause: &Clause) -> bool {
-    match clause {
-        Clause::Compare { .. } => true,
-        Clause::Extension { name, .. } => {
-            matches!(
-                name.as_str(),
-                "comment" | "LOG" | "NFLOG" | "REJECT" | "MARK" | "CONNMARK" | "TCPMSS" | "limit"
-            )
-        }
-        Clause::Verdict(_) | Clause::Lookup { .. } | Clause::Dnat { .. } => false,
-        Clause::Other(name) => {
-            matches!(name.as_str(), "counter" | "log" | "reject" | "limit" | "bitwise" | "immediate")
-        }
-    }
+    matches!(clause, Clause::Compare { .. })
+        || matches!(
+            name(clause),
+            "comment"
+                | "LOG"
+                | "NFLOG"
+                | "REJECT"
+                | "MARK"
+                | "CONNMARK"
+                | "TCPMSS"
+                | "limit"
+                | "counter"
+                | "log"
+                | "reject"
+                | "bitwise"
+                | "immediate"
+        )
 }
 
 /// Whether a clause alone says that a rule is not for the first packet of a TCP connection from a bridge.

@@ -4,7 +4,7 @@ use cni::{links, token};
 use ipnetwork::IpNetwork;
 use nftables::{Batch, Chain, Expr, Field, Selector, Set, Type, state, status};
 
-use super::layout::Part;
+use super::layout::Wanted;
 use super::table::{BOOT, FORWARD, FROM, GATES, INTO, MEMBERS, TABLE};
 use crate::conf::{Edge, Gate};
 
@@ -85,16 +85,16 @@ impl Names {
 
     /// The chains that a gate consists of, with those that all share. `boot` is the mark that it has; without, the gate is
     /// as older versions made it.
-    pub(super) fn parts<'a>(
+    pub(super) fn chains<'a>(
         &'a self,
         gate: Gate,
         bridge: Field,
         boot: Option<&str>,
         from: &'a [IpNetwork],
-    ) -> Vec<Part<'a>> {
-        let mut parts = vec![Part::new(GATES, Vec::new())];
+    ) -> Vec<Wanted<'a>> {
+        let mut chains = vec![Wanted::new(GATES, Vec::new())];
         let members = if gate.apart {
-            parts.push(Part::new(Chain::new(TABLE, &self.between), self.between(boot.is_some())));
+            chains.push(Wanted::new(Chain::new(TABLE, &self.between), self.between(boot.is_some())));
             Expr::goto(self.between.as_str())
         } else {
             Expr::to_caller()
@@ -102,11 +102,11 @@ impl Names {
         let mut rules = vec![vec![Expr::jump(GATES.name)]];
         rules.extend(own_rules(gate.edge, bridge, members));
         let mark = boot.map(|boot| format!("{BOOT}{boot}"));
-        parts.push(Part { mark, heads: Some((bridge, from)), ..Part::new(self.chain(), rules) });
+        chains.push(Wanted { mark, heads: Some((bridge, from)), ..Wanted::new(self.chain(), rules) });
         let forward =
             vec![vec![Expr::vmap(&[Selector::Oifname], INTO)], vec![Expr::vmap(&[Selector::Iifname], FROM)]];
-        parts.push(Part::new(FORWARD, forward));
-        parts
+        chains.push(Wanted::new(FORWARD, forward));
+        chains
     }
 
     /// What may pass between ports that are kept apart. Each packet of a link's own direction is looked up, not only the
@@ -122,14 +122,8 @@ impl Names {
         if is_strict {
             // nft reads a flow's port among others back only where the rule says of which protocol the packet is.
             for (errors, key, links) in [(Field::ICMP, ERROR4, v4), (Field::ICMPV6, ERROR6, v6)] {
-                let of_errors = Expr::eq(Selector::L4Proto, errors);
-                rules.push(vec![
-                    related(),
-                    replying(),
-                    of_errors,
-                    Expr::in_set(key, links),
-                    Expr::to_caller(),
-                ]);
+                let (of_errors, linked) = (Expr::eq(Selector::L4Proto, errors), Expr::in_set(key, links));
+                rules.push(vec![related(), replying(), of_errors, linked, Expr::to_caller()]);
             }
             rules.push(vec![related(), Expr::drop()]);
         } else {

@@ -37,10 +37,10 @@ use nftables::{
     priority,
 };
 
-use super::layout::{self, Part};
+use super::layout::{self, Wanted};
 use super::ports::Port;
-use crate::error::Error;
-use crate::filter::owner::{element, interface, key_of};
+use crate::error::{Result, differs};
+use crate::filter::owner::{del_if_present, element, interface, key_of};
 
 const TABLE: Table = Table::new(Family::Bridge, "cleat_gate");
 const APART: Set = Set::vmap(TABLE, "apart", &[Type::Ifname]);
@@ -58,64 +58,48 @@ const POST: Chain = Chain::base(TABLE, "post", Kind::Filter, HookPoint::Postrout
 /// No packet on a wire is from or to these.
 const NOBODYS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
-const SETS: [Set; 6] = [APART, PORTS, HELD[0], HELD[1], OWN[0], OWN[1]];
-
-fn parts() -> [Part<'static>; 4] {
+fn chains() -> [Wanted<'static>; 4] {
     use Selector::{Iifname, Ip6Daddr, Ip6Saddr, IpDaddr, IpSaddr, Oifname};
-    type Keys = &'static [Selector];
-    let held = |port: Keys, address: Keys, both: Keys, family: usize| {
-        let of_port = Expr::in_set(port, PORTS);
-        let foreign = [Expr::in_set(address, HELD[family]), Expr::not_in_set(both, OWN[family])];
-        [of_port].into_iter().chain(foreign).chain([Expr::drop()]).collect::<Vec<Expr>>()
+    let held = |both: &'static [Selector], family: usize| {
+        let (port, address) = (Expr::in_set(&both[..1], PORTS), Expr::in_set(&both[1..], HELD[family]));
+        vec![port, address, Expr::not_in_set(both, OWN[family]), Expr::drop()]
     };
-    let tagged = |tag| {
-        let of_port = Expr::in_set(&[Selector::Iifname], PORTS);
-        vec![of_port, Expr::eq(Selector::Protocol, tag), Expr::drop()]
-    };
+    let tagged = |tag| vec![Expr::in_set(&[Iifname], PORTS), Expr::eq(Selector::Protocol, tag), Expr::drop()];
     let pre = vec![
-        held(&[Iifname], &[IpSaddr], &[Iifname, IpSaddr], 0),
-        held(&[Iifname], &[Ip6Saddr], &[Iifname, Ip6Saddr], 1),
+        held(&[Iifname, IpSaddr], 0),
+        held(&[Iifname, Ip6Saddr], 1),
         tagged(Field::ETHER_VLAN),
         tagged(Field::ETHER_SERVICE_VLAN),
     ];
-    let post = vec![
-        held(&[Oifname], &[IpDaddr], &[Oifname, IpDaddr], 0),
-        held(&[Oifname], &[Ip6Daddr], &[Oifname, Ip6Daddr], 1),
-    ];
-    let [plain, forward] = parts_of_older_versions();
-    [plain, forward, Part::new(PRE, pre), Part::new(POST, post)]
+    let post = vec![held(&[Oifname, IpDaddr], 0), held(&[Oifname, Ip6Daddr], 1)];
+    let [plain, forward] = chains_of_older_versions();
+    [plain, forward, Wanted::new(PRE, pre), Wanted::new(POST, post)]
 }
 
 /// Those that older versions made.
-fn parts_of_older_versions() -> [Part<'static>; 2] {
+fn chains_of_older_versions() -> [Wanted<'static>; 2] {
     let sides: [&[Selector]; 2] = [&[Selector::Iifname], &[Selector::Oifname]];
     let forward = sides.map(|side| vec![Expr::vmap(side, APART)]);
-    [plain(), Part::new(FORWARD, forward.into())]
-}
-
-fn plain() -> Part<'static> {
-    let mut rules: Vec<Vec<Expr>> = [Field::ETHER_IP, Field::ETHER_IP6, Field::ETHER_ARP]
-        .map(|plain| vec![Expr::eq(Selector::EtherType, plain), Expr::to_caller()])
-        .into();
-    rules.push(vec![Expr::drop()]);
-    Part::new(PLAIN, rules)
+    let plain = [Field::ETHER_IP, Field::ETHER_IP6, Field::ETHER_ARP]
+        .map(|plain| vec![Expr::eq(Selector::EtherType, plain), Expr::to_caller()]);
+    let plain = plain.into_iter().chain([vec![Expr::drop()]]).collect();
+    [Wanted::new(PLAIN, plain), Wanted::new(FORWARD, forward.into())]
 }
 
 /// Names what differs for a bridge, besides what single ports have.
-pub(super) fn fault(socket: &mut Socket, bridge: Field) -> Result<Option<String>, Error> {
-    if let Some(fault) = layout::fault(socket, &TABLE, &parts())? {
-        return Ok(Some(fault));
-    }
+pub(super) fn expect(socket: &mut Socket, bridge: Field) -> Result<()> {
+    layout::expect(socket, &TABLE, &chains())?;
     if element(socket, &APART, &[bridge])?.is_none() {
-        return Ok(Some(format!(
+        return differs(format!(
             "map apart of table {TABLE} has been flushed, and what is in a VLAN's tag passes"
-        )));
+        ));
     }
-    Ok(flushed(socket, bridge)?.map(|set| format!("set {set} of table {TABLE} has been flushed")))
+    flushed(socket, bridge)?
+        .map_or(Ok(()), |set| differs(format!("set {set} of table {TABLE} has been flushed")))
 }
 
 /// A set of those that hold addresses to ports that does not have the bridge's own element any more.
-pub(super) fn flushed(socket: &mut Socket, bridge: Field) -> Result<Option<&'static str>, Error> {
+pub(super) fn flushed(socket: &mut Socket, bridge: Field) -> Result<Option<&'static str>> {
     for (set, address) in HELD.iter().zip(NOBODYS) {
         if element(socket, set, &[address.into()])?.is_none() {
             return Ok(Some(set.name));
@@ -124,19 +108,15 @@ pub(super) fn flushed(socket: &mut Socket, bridge: Field) -> Result<Option<&'sta
     Ok(element(socket, &PORTS, &[bridge])?.is_none().then_some(PORTS.name))
 }
 
-/// Whether the table is as older versions made it.
-pub(super) fn is_of_an_older_version(socket: &mut Socket) -> Result<bool, Error> {
-    Ok(layout::fault(socket, &TABLE, &parts_of_older_versions())?.is_none())
+/// Names what differs from what older versions made.
+pub(super) fn expect_older(socket: &mut Socket) -> Result<()> {
+    layout::expect(socket, &TABLE, &chains_of_older_versions())
 }
 
 /// Adds to a transaction what is missing of the table, and for the bridge and its ports.
-pub(super) fn mend(
-    socket: &mut Socket,
-    batch: &mut Batch,
-    bridge: &str,
-    ports: &[&Port],
-) -> Result<(), Error> {
-    layout::mend(socket, batch, &TABLE, &SETS, &parts())?;
+pub(super) fn mend(socket: &mut Socket, batch: &mut Batch, bridge: &str, ports: &[&Port]) -> Result<()> {
+    let sets = [APART, PORTS, HELD[0], HELD[1], OWN[0], OWN[1]];
+    layout::mend(socket, batch, &TABLE, &sets, &chains())?;
     batch.add_element(&APART, &leads(interface(bridge)?));
     batch.add_element(&PORTS, &Element::new(&[interface(bridge)?]));
     for (set, address) in HELD.iter().zip(NOBODYS) {
@@ -175,7 +155,7 @@ impl Holding<'_> {
         batch: &mut Batch,
         comment: String,
         gone: &[Key],
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let derived = interface(self.derived)?;
         batch.add_element(&APART, &leads(interface(self.held)?).comment(comment));
         batch.add_element(&PORTS, &Element::new(&[derived]).comment(self.comment()));
@@ -197,35 +177,35 @@ impl Holding<'_> {
     }
 
     /// Names the first address that others may have.
-    pub(super) fn fault(&self, socket: &mut Socket) -> Result<Option<String>, Error> {
+    pub(super) fn expect(&self, socket: &mut Socket) -> Result<()> {
+        let held = self.held;
         for set in [&APART, &PORTS] {
-            if element(socket, set, &[interface(self.held)?])?.is_none() {
-                return Ok(Some(format!(
-                    "port {} is not held to packets without a VLAN's tag: {} of table {TABLE} does not have it",
-                    self.held, set.name
-                )));
+            if element(socket, set, &[interface(held)?])?.is_none() {
+                return differs(format!(
+                    "port {held} is not held to packets without a VLAN's tag: {} of table {TABLE} does not have it",
+                    set.name
+                ));
             }
         }
         for (set, key) in self.keys()? {
             if element(socket, &set, &key)?.is_none() {
-                return Ok(Some(format!(
-                    "the addresses of port {} are not held to it: set {} of table {TABLE} does not have {}",
-                    self.held,
+                return differs(format!(
+                    "the addresses of port {held} are not held to it: set {} of table {TABLE} does not have {}",
                     set.name,
                     key.iter().map(ToString::to_string).collect::<Vec<_>>().join(" . ")
-                )));
+                ));
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Whether an earlier ADD of the attachment left another one.
-    pub(super) fn replaces(&self, socket: &mut Socket) -> Result<bool, Error> {
+    pub(super) fn replaces(&self, socket: &mut Socket) -> Result<bool> {
         let found = element(socket, &PORTS, &[interface(self.derived)?])?;
         Ok(found.is_some_and(|found| found.comment.as_deref() != Some(&self.comment())))
     }
 
-    fn keys(&self) -> Result<Vec<Key>, Error> {
+    fn keys(&self) -> Result<Vec<Key>> {
         let held = interface(self.held)?;
         let keys = self.addresses.iter().flat_map(|address| {
             let (family, address) = (usize::from(address.is_ipv6()), Field::from(*address));
@@ -254,7 +234,7 @@ pub(super) fn forget(
     batch: &mut Batch,
     derived: &str,
     gone: &mut Vec<Key>,
-) -> Result<(), Error> {
+) -> Result<()> {
     let port = interface(derived)?;
     let own = (PORTS, vec![port]);
     let Some(found) = element(socket, &PORTS, &[port])?.filter(|_| !gone.contains(&own)) else {
@@ -266,8 +246,8 @@ pub(super) fn forget(
     let mut words = comment.split(' ');
     let (Some(bridge), Some(held)) = (words.next(), words.next()) else { return Ok(()) };
     let addresses: Vec<IpAddr> = words.filter_map(|word| word.parse().ok()).collect();
-    if held != derived && element(socket, &PORTS, &[interface(held)?])?.is_some() {
-        batch.del_element(&PORTS, &[interface(held)?]);
+    if held != derived {
+        del_if_present(socket, batch, &PORTS, &[interface(held)?])?;
     }
     for (set, key) in (Holding { bridge, derived, held, addresses: &addresses }).keys()? {
         // Another program may have flushed a set, or the address is another port's by now.
@@ -280,53 +260,40 @@ pub(super) fn forget(
     Ok(())
 }
 
-/// Adds to a transaction that a port is not held to plain packets any more, and says how many elements that takes. A port
-/// that another program made has no derived name: it is looked for by its comment.
-pub(super) fn del(
+/// Adds to a transaction that a port has left, as [`forget`] and from those that are held to plain packets. Says how many
+/// elements that were. A port that another program made has no derived name: it is looked for by its comment.
+pub(super) fn leave(
     socket: &mut Socket,
     batch: &mut Batch,
-    port: Field,
+    derived: &str,
     comment: Option<&str>,
-) -> Result<usize, Error> {
-    let held = if element(socket, &APART, &[port])?.is_some() { Some(port) } else { find(socket, comment)? };
-    if let Some(port) = held {
-        batch.del_element(&APART, &[port]);
+    gone: &mut Vec<Key>,
+) -> Result<usize> {
+    forget(socket, batch, derived, gone)?;
+    let mut held = element(socket, &APART, &[interface(derived)?])?;
+    if held.is_none() && comment.is_some() {
+        held = socket.elements(&APART)?.into_iter().find(|element| element.comment.as_deref() == comment);
     }
-    Ok(usize::from(held.is_some()))
-}
-
-fn find(socket: &mut Socket, comment: Option<&str>) -> Result<Option<Field>, Error> {
-    let Some(comment) = comment else { return Ok(None) };
-    let elements = socket.elements(&APART)?;
-    let found = elements.iter().find(|element| element.comment.as_deref() == Some(comment));
-    found.and_then(key_of).map(|port| interface(&port)).transpose()
+    let Some(port) = held.as_ref().and_then(key_of) else { return Ok(0) };
+    batch.del_element(&APART, &[interface(&port)?]);
+    Ok(1)
 }
 
 /// Adds to a transaction that removes that many of a bridge's elements, the last ones, what the bridge itself has, and the
 /// table where it was the last bridge.
-pub(super) fn del_bridge(
-    socket: &mut Socket,
-    batch: &mut Batch,
-    bridge: &str,
-    removed: usize,
-) -> Result<(), Error> {
+pub(super) fn del_bridge(socket: &mut Socket, batch: &mut Batch, bridge: &str, removed: usize) -> Result<()> {
     let bridge = interface(bridge)?;
-    let own = element(socket, &APART, &[bridge])?.is_some();
-    if own {
-        batch.del_element(&APART, &[bridge]);
-    }
-    match socket.references(&PLAIN)? {
-        Some(references) if references == removed + usize::from(own) => {
-            batch.del_chain(&PLAIN).del_table(&TABLE);
-        }
-        _ if element(socket, &PORTS, &[bridge])?.is_some() => drop(batch.del_element(&PORTS, &[bridge])),
-        _ => {}
+    let own = del_if_present(socket, batch, &APART, &[bridge])?;
+    if socket.references(&PLAIN)? == Some(removed + usize::from(own)) {
+        remove(batch);
+    } else {
+        del_if_present(socket, batch, &PORTS, &[bridge])?;
     }
     Ok(())
 }
 
 /// Whether the table is there, and nothing needs it.
-pub(super) fn is_unused(socket: &mut Socket) -> Result<bool, Error> {
+pub(super) fn is_unused(socket: &mut Socket) -> Result<bool> {
     Ok(socket.references(&PLAIN)? == Some(0))
 }
 

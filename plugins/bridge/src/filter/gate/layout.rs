@@ -4,17 +4,20 @@
 //! name. What closes a network is read, by each ADD: some rules, whatever the number of networks and members.
 
 use ipnetwork::IpNetwork;
-use nftables::{Batch, Chain, Expr, Field, Set, Socket, Table, WholeRule};
+use nftables::{Batch, Chain, Expr, Field, Selector, Set, Socket, Table, WholeRule};
 
-use super::ingress;
-use crate::error::Error;
+use super::table::TABLE;
+use crate::error::{Result, differs};
 
 /// What the fault begins with by which nothing is open.
 pub(super) const LETS_NOT: &str = "does not let";
 
-/// A chain with its rules.
+/// What the comment of a rule begins with that lets a network of `ingressFrom` in, before the network.
+const FROM_NETWORK: &str = "from ";
+
+/// A chain as it is to be, with its rules.
 #[derive(Debug)]
-pub(super) struct Part<'a> {
+pub(super) struct Wanted<'a> {
     pub chain: Chain<'a>,
     pub rules: Vec<Vec<Expr<'a>>>,
     /// The comment of the first rule.
@@ -23,64 +26,63 @@ pub(super) struct Part<'a> {
     pub heads: Option<(Field, &'a [IpNetwork])>,
 }
 
-impl<'a> Part<'a> {
+impl<'a> Wanted<'a> {
     pub(super) const fn new(chain: Chain<'a>, rules: Vec<Vec<Expr<'a>>>) -> Self {
         Self { chain, rules, mark: None, heads: None }
     }
 
     /// The networks that rules before the others let in, and those others.
     fn parted<'r>(&self, there: &'r [WholeRule]) -> (Vec<IpNetwork>, &'r [WholeRule]) {
-        let let_in = |rule| self.heads.and_then(|(bridge, _)| ingress::lets_in(rule, bridge));
+        let let_in = |rule| self.heads.and_then(|(bridge, _)| lets_in(rule, bridge));
         let heads: Vec<IpNetwork> = there.iter().map_while(let_in).collect();
         let rest = &there[heads.len()..];
         (heads, rest)
     }
 
     /// Says how the rules differ.
-    fn fault(&self, there: &[WholeRule]) -> Option<String> {
+    fn expect(&self, there: &[WholeRule]) -> Result<()> {
         let (heads, rest) = self.parted(there);
         let (found, wanted) = (rest.len(), self.rules.len());
         let Chain { table, name, .. } = self.chain;
         if found != wanted {
-            return Some(format!("chain {name} of table {table} has {found} rules instead of {wanted}"));
+            return differs(format!("chain {name} of table {table} has {found} rules instead of {wanted}"));
         }
         let is_same = |(found, wanted): (&WholeRule, &Vec<Expr>)| found.consists_of(table, wanted.as_slice());
         if let Some(at) = rest.iter().zip(&self.rules).position(|pair| !is_same(pair)) {
-            return Some(format!("rule {} of chain {name} of table {table} is another one", at + 1));
+            return differs(format!("rule {} of chain {name} of table {table} is another one", at + 1));
         }
         if let Some(mark) = &self.mark
             && rest.first().and_then(|rule| rule.rule.comment.as_ref()) != Some(mark)
         {
-            return Some(format!("chain {name} of table {table} is of another boot"));
+            return differs(format!("chain {name} of table {table} is of another boot"));
         }
-        let missing = self.heads.and_then(|(_, wanted)| wanted.iter().find(|head| !heads.contains(head)));
-        missing.map(|missing| {
-            format!("{LETS_NOT} {missing} in: chain {name} of table {table} has no rule for it")
-        })
+        match self.heads.and_then(|(_, wanted)| wanted.iter().find(|head| !heads.contains(head))) {
+            Some(missing) => {
+                differs(format!("{LETS_NOT} {missing} in: chain {name} of table {table} has no rule for it"))
+            }
+            None => Ok(()),
+        }
     }
 }
 
 /// Names the first thing by which a table differs.
-pub(super) fn fault(socket: &mut Socket, table: &Table, parts: &[Part]) -> Result<Option<String>, Error> {
+pub(super) fn expect(socket: &mut Socket, table: &Table, chains: &[Wanted]) -> Result<()> {
     match socket.is_dormant(table)? {
-        None => return Ok(Some(format!("table {table} does not exist"))),
-        Some(true) => return Ok(Some(format!("table {table} is switched off (flags dormant)"))),
+        None => return differs(format!("table {table} does not exist")),
+        Some(true) => return differs(format!("table {table} is switched off (flags dormant)")),
         Some(false) => {}
     }
-    for part in parts {
+    for wanted in chains {
         // A chain that rules or elements lead to has no hook.
-        if part.chain.base.is_some() && socket.is_as_chain(&part.chain)? != Some(true) {
-            return Ok(Some(format!(
+        if wanted.chain.base.is_some() && socket.is_as_chain(&wanted.chain)? != Some(true) {
+            return differs(format!(
                 "chain {} of table {table} has another hook, priority or policy, or is not there",
-                part.chain.name
-            )));
+                wanted.chain.name
+            ));
         }
-        let fault = part.fault(&socket.whole_rules(&part.chain)?);
-        if fault.is_some() {
-            return Ok(fault);
-        }
+        wanted.expect(&socket.whole_rules(&wanted.chain)?)?;
     }
-    Ok(None)
+    Ok(())
 }
 
 /// Adds to a transaction what puts a table in place. Chains come in the order in which they may be made: none leads to a
@@ -90,8 +92,8 @@ pub(super) fn mend(
     batch: &mut Batch,
     table: &Table,
     sets: &[Set],
-    parts: &[Part],
-) -> Result<(), Error> {
+    chains: &[Wanted],
+) -> Result<()> {
     match socket.is_dormant(table)? {
         None => drop(batch.create_table(table)),
         // The kernel takes no base chain in the transaction that switches its table on.
@@ -105,19 +107,19 @@ pub(super) fn mend(
     // A rule may look into a set that has to be made anew.
     let all = states.iter().any(|(_, state)| *state == Some(false));
     let mut outdated = Vec::new();
-    for part in parts {
-        let state = socket.is_as_chain(&part.chain)?;
-        let there = socket.whole_rules(&part.chain)?;
-        if !all && state == Some(true) && part.fault(&there).is_none() {
+    for wanted in chains {
+        let state = socket.is_as_chain(&wanted.chain)?;
+        let there = socket.whole_rules(&wanted.chain)?;
+        if !all && state == Some(true) && wanted.expect(&there).is_ok() {
             continue;
         }
         if state.is_some() {
-            batch.flush_chain(&part.chain);
+            batch.flush_chain(&wanted.chain);
         }
-        outdated.push((part, state, part.parted(&there).0));
+        outdated.push((wanted, state, wanted.parted(&there).0));
     }
-    for (part, ..) in outdated.iter().filter(|(_, state, _)| *state == Some(false)) {
-        batch.del_chain(&part.chain);
+    for (wanted, ..) in outdated.iter().filter(|(_, state, _)| *state == Some(false)) {
+        batch.del_chain(&wanted.chain);
     }
     for (set, state) in states {
         if state == Some(false) {
@@ -127,19 +129,32 @@ pub(super) fn mend(
             batch.create_set(set);
         }
     }
-    for (part, ..) in outdated.iter().filter(|(_, state, _)| *state != Some(true)) {
-        batch.create_chain(&part.chain);
+    for (wanted, ..) in outdated.iter().filter(|(_, state, _)| *state != Some(true)) {
+        batch.create_chain(&wanted.chain);
     }
-    for (part, _, heads) in &outdated {
-        if let Some((bridge, wanted)) = part.heads {
-            let more = wanted.iter().filter(|network| !heads.contains(network));
+    for (wanted, _, heads) in &outdated {
+        if let Some((bridge, needed)) = wanted.heads {
+            let more = needed.iter().filter(|network| !heads.contains(network));
             for network in heads.iter().chain(more) {
-                ingress::let_in(batch, &part.chain, bridge, *network);
+                let comment = format!("{FROM_NETWORK}{network}");
+                batch.add_rule(&wanted.chain, &letting_in(bridge, *network), Some(&comment));
             }
         }
-        for (at, rule) in part.rules.iter().enumerate() {
-            batch.add_rule(&part.chain, rule, part.mark.as_deref().filter(|_| at == 0));
+        for (at, rule) in wanted.rules.iter().enumerate() {
+            batch.add_rule(&wanted.chain, rule, wanted.mark.as_deref().filter(|_| at == 0));
         }
     }
     Ok(())
+}
+
+/// What lets a network of `ingressFrom` in. Members are none of it, whatever their addresses.
+fn letting_in(bridge: Field, network: IpNetwork) -> [Expr<'static>; 3] {
+    let source = if network.is_ipv4() { Selector::IpSaddr } else { Selector::Ip6Saddr };
+    [Expr::ne(Selector::Iifname, bridge), Expr::within(source, network), Expr::to_caller()]
+}
+
+/// The network that a rule lets in, where it is one of those.
+fn lets_in(rule: &WholeRule, bridge: Field) -> Option<IpNetwork> {
+    let network = rule.rule.comment.as_deref()?.strip_prefix(FROM_NETWORK)?.parse().ok()?;
+    rule.consists_of(TABLE, &letting_in(bridge, network)).then_some(network)
 }

@@ -3,7 +3,7 @@
 
 use netlink::{Link, Socket};
 
-use crate::error::Error;
+use crate::error::Result;
 use crate::filter::owner::comment_from;
 use crate::names;
 
@@ -34,7 +34,7 @@ impl Port {
 }
 
 /// The ports on a bridge, or on the bridge that a VLAN device is on.
-pub(super) fn on(host_link: &str) -> Result<Vec<Port>, Error> {
+pub(super) fn on(host_link: &str) -> Result<Vec<Port>> {
     let mut socket = Socket::open()?;
     let Some(link) = socket.get_link(host_link)? else { return Ok(Vec::new()) };
     let bridge = match link.kind.as_deref() {
@@ -42,4 +42,9 @@ pub(super) fn on(host_link: &str) -> Result<Vec<Port>, Error> {
         _ => link.peer_index.unwrap_or(link.index),
     };
     Ok(socket.ports(bridge)?.into_iter().filter_map(Port::new).collect())
+}
+
+/// Whether one of some ports is there.
+pub(super) fn has_any(there: &[Port], names: &[String]) -> bool {
+    there.iter().any(|port| names.contains(&port.name))
 }

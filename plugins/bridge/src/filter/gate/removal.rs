@@ -8,13 +8,13 @@ use super::frames;
 use super::ports::{self, Port};
 use super::table::{FROM, GATES, INTO, MEMBERS, TABLE, chain_of, mark};
 use crate::bridge_lock::Exclusive;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::filter::owner::{element, first_word, interface};
 use crate::parts::br_netfilter;
 
 /// The removal of a port from its bridge's gate; the gate goes with the last port.
 #[derive(Debug)]
-pub(in crate::filter) struct Take<'a> {
+pub(crate) struct Take<'a> {
     /// The port; without, only what the bridge has left is looked at.
     port: Option<&'a str>,
     /// The bridge that has a gate by the configuration. Where another program has flushed the members, the gate of a bridge
@@ -28,46 +28,73 @@ pub(in crate::filter) struct Take<'a> {
 
 impl<'a> Take<'a> {
     /// Nothing there is nothing to do.
-    pub(in crate::filter) fn new(port: Option<&'a str>, configured: Option<&'a str>) -> Self {
+    pub(crate) fn new(port: Option<&'a str>, configured: Option<&'a str>) -> Self {
         Self { port, configured, left: None, alone: None }
     }
 
-    /// Adds to a transaction that the port is no member any more, and says what of it leaves the gate.
-    fn leave<'p>(&mut self, socket: &mut Socket, batch: &mut Batch) -> Result<Leaving<'p>, Error>
-    where
-        'a: 'p,
-    {
-        let mut leaving = Leaving { port: self.port, ..Leaving::default() };
+    /// Adds to a transaction that the port is no member any more. Says how many members leave by it, and how many elements
+    /// by which ports are held to plain packets.
+    fn leave(&mut self, socket: &mut Socket, batch: &mut Batch) -> Result<(usize, usize)> {
         if let Some(port) = self.port {
             let member = interface(port)?;
             if let Some(found) = element(socket, &MEMBERS, &[member])? {
                 let (Some(chain), Some(bridge)) = (chain_of(&found), first_word(&found)) else {
-                    return Ok(leaving);
+                    return Ok((0, 0));
                 };
                 batch.del_element(&MEMBERS, &[member]);
-                leaving.is_member = true;
+                let mut held = 0;
                 if chains::keeps_apart(&chain) {
-                    frames::forget(socket, batch, port, &mut Vec::new())?;
-                    leaving.held = frames::del(socket, batch, member, found.comment.as_deref())?;
+                    let comment = found.comment.as_deref();
+                    held = frames::leave(socket, batch, port, comment, &mut Vec::new())?;
                 }
                 self.left = Some((chain, bridge.to_owned()));
-                return Ok(leaving);
+                return Ok((1, held));
             }
         }
-        let Some(bridge) = self.configured.filter(|_| self.left.is_none()) else { return Ok(leaving) };
+        let Some(bridge) = self.configured.filter(|_| self.left.is_none()) else { return Ok((0, 0)) };
+        let mut held = 0;
         if let Some(port) = self.port {
-            frames::forget(socket, batch, port, &mut Vec::new())?;
-            leaving.held = frames::del(socket, batch, interface(port)?, None)?;
+            held = frames::leave(socket, batch, port, None, &mut Vec::new())?;
         }
         for map in [&INTO, &FROM] {
-            if let Some(chain) =
-                element(socket, map, &[interface(bridge)?])?.and_then(|found| chain_of(&found))
-            {
+            let found = element(socket, map, &[interface(bridge)?])?;
+            if let Some(chain) = found.and_then(|found| chain_of(&found)) {
                 self.left = Some((chain, bridge.to_owned()));
                 break;
             }
         }
-        Ok(leaving)
+        Ok((0, held))
+    }
+
+    /// Adds the removal of a gate that has no members besides these, and with the last gate the table's.
+    fn open_if_unused(
+        &mut self,
+        socket: &mut Socket,
+        batch: &mut Batch,
+        name: &str,
+        bridge: &str,
+        (members, held): (usize, usize),
+    ) -> Result<()> {
+        let chain = Chain::new(TABLE, name);
+        let Some(references) = socket.references(&chain)? else { return Ok(()) };
+        let own = own_elements(socket, name, bridge)?;
+        if references != own.len() + members {
+            return Ok(());
+        }
+        // Where the members were flushed, those that are there are members.
+        let is_flushed = !own.iter().any(|(map, _)| **map == MEMBERS)
+            && element(socket, &MEMBERS, &[interface(bridge)?])?.is_none();
+        if is_flushed && mark(socket, &chain)?.is_some() {
+            let living = ports::on(bridge)?;
+            let others: Vec<&Port> = living.iter().filter(|port| self.port != Some(&port.name)).collect();
+            if !others.is_empty() {
+                return enter(batch, name, bridge, others);
+            }
+        }
+        if let Some(note) = remove(socket, batch, name, bridge, held)? {
+            self.alone = br_netfilter::switch_back(bridge, &note)?;
+        }
+        Ok(())
     }
 }
 
@@ -76,73 +103,29 @@ impl Entry<Error> for Take<'_> {
         TABLE
     }
 
-    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<(), Error> {
+    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<()> {
         self.alone = None;
         let (start, batch) = (change.batch.len(), &mut change.batch);
         let leaving = self.leave(socket, batch)?;
-        let Some((chain, bridge)) = &self.left else { return Ok(()) };
-        self.alone = open_if_unused(socket, batch, chain, bridge, leaving)?;
-        if batch.len() == start && chains::keeps_apart(chain) && frames::is_unused(socket)? {
+        let Some((chain, bridge)) = self.left.clone() else { return Ok(()) };
+        self.open_if_unused(socket, batch, &chain, &bridge, leaving)?;
+        if batch.len() == start && chains::keeps_apart(&chain) && frames::is_unused(socket)? {
             frames::remove(batch);
         }
         Ok(())
     }
 
-    fn is_settled(&mut self, socket: &mut Socket) -> Result<bool, Error> {
+    fn is_settled(&mut self, socket: &mut Socket) -> Result<bool> {
         self.alone = None;
         let Some((chain, bridge)) = &self.left else { return Ok(true) };
-        if is_unused(socket, chain, bridge)? {
+        // Nothing leads to the gate but what it has of its own.
+        if let Some(references) = socket.references(&Chain::new(TABLE, chain))?
+            && references == own_elements(socket, chain, bridge)?.len()
+        {
             return Ok(false);
         }
         Ok(!chains::keeps_apart(chain) || !frames::is_unused(socket)?)
     }
-}
-
-/// What of a port leaves a gate by a transaction.
-#[derive(Clone, Copy, Debug, Default)]
-struct Leaving<'a> {
-    port: Option<&'a str>,
-    /// It is one of the members.
-    is_member: bool,
-    /// How many elements by which ports are held to plain packets.
-    held: usize,
-}
-
-/// Adds the removal of a gate that has no members besides what is `leaving`, and with the last gate the table's. Where that
-/// ends a bridge's `br_netfilter`, the guard is to be kept until the gate is gone.
-fn open_if_unused(
-    socket: &mut Socket,
-    batch: &mut Batch,
-    name: &str,
-    bridge: &str,
-    leaving: Leaving,
-) -> Result<Option<Exclusive>, Error> {
-    let chain = Chain::new(TABLE, name);
-    let Some(references) = socket.references(&chain)? else { return Ok(None) };
-    let (gates, own) = elements_of(socket, name, bridge)?;
-    if references != gates.len() + usize::from(own) + usize::from(leaving.is_member) {
-        return Ok(None);
-    }
-    // Where the members were flushed, those that are there are members.
-    let is_flushed = !own && element(socket, &MEMBERS, &[interface(bridge)?])?.is_none();
-    if is_flushed && mark(socket, &chain)?.is_some() {
-        let living = ports::on(bridge)?;
-        let others: Vec<&Port> = living.iter().filter(|port| leaving.port != Some(&port.name)).collect();
-        if !others.is_empty() {
-            enter(batch, name, bridge, others)?;
-            return Ok(None);
-        }
-    }
-    let note = gates.into_iter().find_map(|(_, found)| found.comment);
-    remove(socket, batch, name, bridge, leaving.held)?;
-    note.map_or(Ok(None), |note| br_netfilter::switch_back(bridge, &note))
-}
-
-/// Whether a gate is there, and nothing leads to it but what it has of its own.
-fn is_unused(socket: &mut Socket, name: &str, bridge: &str) -> Result<bool, Error> {
-    let Some(references) = socket.references(&Chain::new(TABLE, name))? else { return Ok(false) };
-    let (gates, own) = elements_of(socket, name, bridge)?;
-    Ok(references == gates.len() + usize::from(own))
 }
 
 /// Adds to a transaction that ports leave a gate, and says how many of them were held to plain packets, and which addresses
@@ -151,19 +134,17 @@ pub(super) fn leave(
     socket: &mut Socket,
     batch: &mut Batch,
     ports: &[String],
-) -> Result<(usize, Vec<frames::Key>), Error> {
-    let (mut removed, mut gone) = (0, Vec::new());
+) -> Result<(usize, Vec<frames::Key>)> {
+    let (mut held, mut gone) = (0, Vec::new());
     for port in ports {
-        let key = interface(port)?;
-        batch.del_element(&MEMBERS, &[key]);
-        frames::forget(socket, batch, port, &mut gone)?;
-        removed += frames::del(socket, batch, key, None)?;
+        batch.del_element(&MEMBERS, &[interface(port)?]);
+        held += frames::leave(socket, batch, port, None, &mut gone)?;
     }
-    Ok((removed, gone))
+    Ok((held, gone))
 }
 
 /// Adds to a transaction that no link of any bridge is open.
-pub(super) fn close_all_links(socket: &mut Socket, batch: &mut Batch) -> Result<(), Error> {
+pub(super) fn close_all_links(socket: &mut Socket, batch: &mut Batch) -> Result<()> {
     for chain in socket.chain_names(&TABLE)? {
         if let Some(names) = Names::of_between(&chain) {
             chains::close_links(batch, &names.links());
@@ -172,57 +153,48 @@ pub(super) fn close_all_links(socket: &mut Socket, batch: &mut Batch) -> Result<
     Ok(())
 }
 
-/// Adds to a transaction the removal of a gate that nothing leads to but what it has of its own, besides `removed`
-/// elements that hold ports to plain packets, which the transaction deletes.
+/// Adds to a transaction the removal of a gate that nothing leads to but what it has of its own, besides `held` elements
+/// that hold ports to plain packets, which the transaction deletes. Returns what it noted of `br_netfilter`.
 pub(super) fn remove(
     socket: &mut Socket,
     batch: &mut Batch,
     name: &str,
     bridge: &str,
-    removed: usize,
-) -> Result<(), Error> {
-    let port = interface(bridge)?;
-    let (gates, own) = elements_of(socket, name, bridge)?;
-    for (map, _) in &gates {
-        batch.del_element(map, &[port]);
-    }
-    if own {
-        batch.del_element(&MEMBERS, &[port]);
+    held: usize,
+) -> Result<Option<String>> {
+    let own = own_elements(socket, name, bridge)?;
+    for (map, _) in &own {
+        batch.del_element(map, &[interface(bridge)?]);
     }
     Names::of(name, bridge).del(batch);
     if chains::keeps_apart(name) {
-        frames::del_bridge(socket, batch, bridge, removed)?;
+        frames::del_bridge(socket, batch, bridge, held)?;
     }
     if socket.references(&GATES)? == Some(1) {
         batch.del_chain(&GATES).del_table(&TABLE);
     }
-    Ok(())
+    Ok(own.into_iter().find_map(|(_, found)| found.comment))
 }
 
-/// A map with its element that leads a bridge to its gate.
+/// A map with the element that leads a bridge to its gate.
 type Leading = (&'static Set<'static>, Element);
 
-/// The maps' elements that lead a bridge to its gate, and whether it has one of its own among the members.
-fn elements_of(socket: &mut Socket, name: &str, bridge: &str) -> Result<(Vec<Leading>, bool), Error> {
-    let key = [interface(bridge)?];
-    let mut leads = |map| -> Result<_, Error> {
-        Ok(element(socket, map, &key)?.filter(|found| chain_of(found).as_deref() == Some(name)))
-    };
-    let mut gates = Vec::new();
-    for map in [&INTO, &FROM] {
-        gates.extend(leads(map)?.map(|found| (map, found)));
+/// The elements that lead a bridge itself to its gate.
+fn own_elements(socket: &mut Socket, name: &str, bridge: &str) -> Result<Vec<Leading>> {
+    let mut own = Vec::new();
+    for map in [&INTO, &FROM, &MEMBERS] {
+        let found = element(socket, map, &[interface(bridge)?])?;
+        own.extend(found.filter(|it| chain_of(it).as_deref() == Some(name)).map(|found| (map, found)));
     }
-    Ok((gates, leads(&MEMBERS)?.is_some()))
+    Ok(own)
 }
 
 /// Adds ports to those of a gate, with the element whose presence shows that the map has not been flushed.
-pub(super) fn enter(batch: &mut Batch, name: &str, bridge: &str, ports: Vec<&Port>) -> Result<(), Error> {
-    let leads = |key: &str| -> Result<Element, Error> {
-        Ok(Element::new(&[interface(key)?]).verdict(Verdict::goto(name)))
-    };
-    batch.add_element(&MEMBERS, &leads(bridge)?);
+pub(super) fn enter(batch: &mut Batch, name: &str, bridge: &str, ports: Vec<&Port>) -> Result<()> {
+    let leads = |key| Element::new(&[key]).verdict(Verdict::goto(name));
+    batch.add_element(&MEMBERS, &leads(interface(bridge)?));
     for port in ports {
-        batch.add_element(&MEMBERS, &leads(&port.name)?.comment(port.comment(bridge)));
+        batch.add_element(&MEMBERS, &leads(interface(&port.name)?).comment(port.comment(bridge)));
     }
     Ok(())
 }

@@ -2,13 +2,14 @@
 
 use nftables::{Chain, Data, Element, Family, HookPoint, Kind, Set, Socket, Table, Type, priority};
 
-use crate::error::Error;
+use crate::error::Result;
 use crate::filter::owner::key_of;
 
 pub(super) const TABLE: Table = Table::new(Family::Inet, cni::links::TABLE);
 pub(super) const INTO: Set = Set::vmap(TABLE, "into", &[Type::Ifname]);
 pub(super) const FROM: Set = Set::vmap(TABLE, "from", &[Type::Ifname]);
-pub(super) const MEMBERS: Set = Set::vmap(TABLE, "members", &[Type::Ifname]);
+/// The ports that have a gate.
+pub(crate) const MEMBERS: Set = Set::vmap(TABLE, "members", &[Type::Ifname]);
 pub(super) const GATES: Chain = Chain::new(TABLE, "gates");
 pub(super) const FORWARD: Chain =
     Chain::base(TABLE, "forward", Kind::Filter, HookPoint::Forward, priority::FILTER);
@@ -23,14 +24,14 @@ pub(super) fn boot() -> String {
 }
 
 /// The boot that a gate's rules are of; `None` where they do not say, as those of older versions.
-pub(super) fn mark(socket: &mut Socket, chain: &Chain) -> Result<Option<String>, Error> {
+pub(super) fn mark(socket: &mut Socket, chain: &Chain) -> Result<Option<String>> {
     let rules = socket.rules(chain)?;
     let mut comments = rules.iter().filter_map(|rule| rule.comment.as_deref());
     Ok(comments.find_map(|comment| comment.strip_prefix(BOOT)).map(str::to_owned))
 }
 
 /// The ports that lead to a gate, the bridge's own element not among them.
-pub(super) fn members(socket: &mut Socket, chain: &str) -> Result<Vec<String>, Error> {
+pub(super) fn members(socket: &mut Socket, chain: &str) -> Result<Vec<String>> {
     if socket.is_as_set(&MEMBERS)? != Some(true) {
         return Ok(Vec::new());
     }

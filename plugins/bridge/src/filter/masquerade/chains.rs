@@ -10,22 +10,27 @@
 //! Rules are made and looked at by the programs. They are removed without, where they are in `nf_tables`: by their
 //! handles, as iptables itself does. Only what the legacy variant has needs its program there too.
 
-mod place;
 mod removal;
 pub(super) mod search;
 
+use std::net::IpAddr;
+
 use cni::reference;
 use ipnetwork::IpNetwork;
-use iptables::{Family, Iptables, Rule, Transaction, Variant};
+use iptables::{Family, Iptables, Rule, Transaction};
+use nftables::Table;
 
-use super::wanted::Masquerade;
-use crate::error::Error;
+use super::{Masquerade, chain_of};
+use crate::error::{Result, differs};
 
-pub(in crate::filter) use place::name;
-use place::{BASE, TABLE};
+pub(crate) use removal::{del_legacy, gc, gc_legacy, take};
+pub(crate) use search::{not_masqueraded, not_masqueraded_by_legacy};
 
-pub(in crate::filter) use removal::{del_legacy, gc, gc_legacy, take};
-pub(in crate::filter) use search::{not_masqueraded, not_masqueraded_by_legacy};
+const TABLE: &str = "nat";
+const BASE: &str = "POSTROUTING";
+/// The table of each family in `nf_tables`.
+const TABLES: [Table; 2] =
+    [Table::new(nftables::Family::Ip, TABLE), Table::new(nftables::Family::Ip6, TABLE)];
 
 /// What one family's program is to have for an attachment.
 struct Wanted {
@@ -47,10 +52,10 @@ impl Wanted {
         let of_family = |network: &IpNetwork| (network.is_ipv4() == is_v4).then(|| network.to_string());
         let sources: Vec<String> =
             masquerade.addresses.iter().filter_map(|ip| of_family(&IpNetwork::from(*ip))).collect();
-        let (network, id) = (&masquerade.attachment.network, &masquerade.attachment.container_id);
+        let attachment = masquerade.attachment;
         (!sources.is_empty()).then(|| Self {
-            chain: name(network, id),
-            comment: reference::comment("", network, id),
+            chain: chain_of(attachment),
+            comment: reference::comment("", &attachment.network, &attachment.container_id),
             groups: if is_v4 { "224.0.0.0/4" } else { "ff00::/8" },
             sources,
             subnets: masquerade.subnets.iter().filter_map(of_family).collect(),
@@ -113,7 +118,7 @@ impl Wanted {
 }
 
 /// Sets up what masquerades an attachment.
-pub(in crate::filter) fn add(masquerade: &Masquerade<'_>) -> Result<(), Error> {
+pub(crate) fn add(masquerade: &Masquerade<'_>) -> Result<()> {
     for family in Family::ALL {
         let Some(wanted) = Wanted::new(masquerade, family) else { continue };
         let program = Iptables::find(family)?;
@@ -129,21 +134,15 @@ pub(in crate::filter) fn add(masquerade: &Masquerade<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// As [`add`]; says whether the programs are of the legacy variant.
-pub(in crate::filter) fn add_and_tell_legacy(masquerade: &Masquerade<'_>) -> Result<bool, Error> {
-    add(masquerade)?;
-    Ok(Iptables::find(Family::V4)?.variant()? == Variant::Legacy)
-}
-
 /// Names what differs from what [`add`] set up.
-pub(in crate::filter) fn check(masquerade: &Masquerade<'_>) -> Result<(), Error> {
+pub(crate) fn check(masquerade: &Masquerade<'_>) -> Result<()> {
     for family in Family::ALL {
         let Some(wanted) = Wanted::new(masquerade, family) else { continue };
         let program = Iptables::find(family)?;
         let base = program.rules(TABLE, BASE)?.unwrap_or_default();
         let differs = |what: String| {
             let program = program.path().display();
-            Err(Error::Differs(format!("{what} is not masqueraded: {program} -t {TABLE} has no rule for it")))
+            differs(format!("{what} is not masqueraded: {program} -t {TABLE} has no rule for it"))
         };
         let leads = |source: &&String| base.iter().any(|rule| wanted.leads(rule, source));
         if let Some(missing) = wanted.sources.iter().find(|source| !leads(source)) {
@@ -159,18 +158,18 @@ pub(in crate::filter) fn check(masquerade: &Masquerade<'_>) -> Result<(), Error>
             chain.iter().any(is_it)
         };
         if let Some(missing) = wanted.except.iter().find(|network| !keeps(network)) {
-            return Err(Error::Differs(format!(
+            return differs(format!(
                 "packets to {missing} do not keep their source: chain {} of {} has no rule for it",
                 wanted.chain,
                 program.path().display()
-            )));
+            ));
         }
     }
     Ok(())
 }
 
 /// Whether the programs are there and work.
-pub(in crate::filter) fn status() -> Result<(), Error> {
+pub(crate) fn status() -> Result<()> {
     for family in Family::ALL {
         let program = Iptables::find(family)?;
         // A kernel without IPv6 has no table for it either.
@@ -179,4 +178,9 @@ pub(in crate::filter) fn status() -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// The address that a rule is for.
+fn source(rule: &Rule) -> Option<IpAddr> {
+    Some(rule.option("-s")?.parse::<IpNetwork>().ok()?.ip())
 }

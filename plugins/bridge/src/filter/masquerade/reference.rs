@@ -9,26 +9,20 @@ use nftables::ledger::{self, Change, Removal};
 use nftables::{Chain, Family, Socket, Table};
 
 use super::chains::search::{is_from, masquerades};
-use crate::error::Error;
+use crate::error::Result;
 
 const TABLE: Table = Table::new(Family::Inet, "cni_plugins_masquerade");
 const CHECKS: Chain = Chain::new(TABLE, "masq_checks");
 
 /// The removal of an attachment's rules. Costs one question where there is no such table.
-pub(in crate::filter) fn take(
-    attachment: &Attachment,
-) -> Removal<impl FnMut(&mut Socket, &mut Change) -> Result<(), Error>> {
+pub(crate) fn take(attachment: &Attachment) -> Removal<impl FnMut(&mut Socket, &mut Change) -> Result<()>> {
     let Attachment { network, container_id, ifname } = attachment;
     let start = start(network, container_id, ifname);
     take_where(move |comment| comment.starts_with(&start))
 }
 
 /// Removes the rules of a network's attachments that are not valid any more.
-pub(super) fn gc(
-    socket: &mut Socket,
-    network: &NetworkName,
-    valid: &[(ContainerId, IfName)],
-) -> Result<(), Error> {
+pub(super) fn gc(socket: &mut Socket, network: &NetworkName, valid: &[(ContainerId, IfName)]) -> Result<()> {
     let of_network = format!("{}-", short_hash(network.as_str()));
     let valid: Vec<String> = valid.iter().map(|(id, ifname)| start(network, id, ifname)).collect();
     let is_valid = |comment: &str| valid.iter().any(|start| comment.starts_with(start));
@@ -41,7 +35,7 @@ pub(super) fn not_masqueraded(
     socket: &mut Socket,
     attachment: &Attachment,
     mut addresses: Vec<IpAddr>,
-) -> Result<Vec<IpAddr>, Error> {
+) -> Result<Vec<IpAddr>> {
     if addresses.is_empty() || !socket.is_referenced(&CHECKS)? {
         return Ok(addresses);
     }
@@ -65,7 +59,7 @@ fn start(network: &NetworkName, container_id: &ContainerId, ifname: &IfName) -> 
 
 fn take_where(
     is_meant: impl Fn(&str) -> bool,
-) -> Removal<impl FnMut(&mut Socket, &mut Change) -> Result<(), Error>> {
+) -> Removal<impl FnMut(&mut Socket, &mut Change) -> Result<()>> {
     Removal::new(TABLE, move |socket, change| {
         for rule in socket.rules(&CHECKS)? {
             if rule.comment.as_deref().is_some_and(&is_meant) {

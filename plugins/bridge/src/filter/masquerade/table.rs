@@ -26,6 +26,7 @@
 //! none; the table goes with it. No rule looks into a verdict map: whenever an element that leads to a chain is added, the
 //! kernel goes through all elements of all maps that rules look into (`nft_table_validate`), 0.1 ms a thousand.
 
+mod check;
 mod except;
 mod heirs;
 mod layout;
@@ -33,5 +34,6 @@ mod owner_record;
 mod put;
 mod removal;
 
-pub(in crate::filter) use put::{Members, Put};
-pub(in crate::filter) use removal::{Take, owners};
+pub(crate) use layout::OWNERS;
+pub(crate) use put::Put;
+pub(crate) use removal::Take;

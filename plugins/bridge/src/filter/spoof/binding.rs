@@ -37,13 +37,13 @@ use nftables::{
 };
 
 use super::guard::TABLE;
-use crate::error::Error;
-use crate::filter::owner::{comment, first_word};
+use crate::error::{Result, differs};
+use crate::filter::owner::{comment, del_if_present, first_word, interface};
 use crate::mac;
 use crate::parts::lease::Ipam;
 
 /// The ports that are held to their addresses.
-pub(super) const BOUND: Set = Set::vmap(TABLE, "bound", &[Type::Ifname]);
+pub(crate) const BOUND: Set = Set::vmap(TABLE, "bound", &[Type::Ifname]);
 const GIVEN: Set = Set::new(TABLE, "given", &[Type::Ifname, Type::Mark]);
 const BOUND4: Set = Set::new(TABLE, "bound4", &[Type::Ifname, Type::EtherAddr, Type::Ipv4Addr]);
 const BOUND6: Set = Set::new(TABLE, "bound6", &[Type::Ifname, Type::EtherAddr, Type::Ipv6Addr]);
@@ -149,7 +149,7 @@ pub(super) fn enter(batch: &mut Batch, port: Field, attachment: &Attachment, giv
 }
 
 /// Deletes the elements of a port, and says whether there are any. What another program has flushed is skipped.
-pub(super) fn leave(socket: &mut Socket, batch: &mut Batch, port: Field) -> Result<bool, Error> {
+pub(super) fn leave(socket: &mut Socket, batch: &mut Batch, port: Field) -> Result<bool> {
     let Some(bound) = socket.get_element(&BOUND, &[port])? else { return Ok(false) };
     batch.del_element(&BOUND, &[port]);
     let (mac, count) = first_word(&bound).and_then(|word| word.split_once('/')).unwrap_or_default();
@@ -173,7 +173,7 @@ pub(super) fn leave_elements(
     batch: &mut Batch,
     port: Field,
     given: &Given,
-) -> Result<(), Error> {
+) -> Result<()> {
     for (set, key) in given.elements(port) {
         del_if_present(socket, batch, &set, &key)?;
     }
@@ -183,24 +183,18 @@ pub(super) fn leave_elements(
     Ok(())
 }
 
-fn del_if_present(socket: &mut Socket, batch: &mut Batch, set: &Set, key: &[Field]) -> Result<(), Error> {
-    if socket.get_element(set, key)?.is_some() {
-        batch.del_element(set, key);
-    }
-    Ok(())
-}
-
-/// The first thing that a port is not held to.
-pub(super) fn missing(socket: &mut Socket, port: Field, given: &Given) -> Result<Option<String>, Error> {
+/// Names what a port is not held to.
+pub(super) fn check(socket: &mut Socket, name: &str, given: &Given) -> Result<()> {
+    let port = interface(name)?;
     if !skeleton().is_complete(socket)? || socket.get_element(&BOUND, &[port])?.is_none() {
-        return Ok(Some("its addresses".to_owned()));
+        return differs(format!("port {name} is not held to its addresses"));
     }
     for ((set, key), address) in given.elements(port).zip(&given.addresses) {
         if socket.get_element(&set, &key)?.is_none() {
-            return Ok(Some(format!("address {address} at {}", given.mac)));
+            return differs(format!("port {name} is not held to address {address} at {}", given.mac));
         }
     }
-    Ok(None)
+    Ok(())
 }
 
 #[cfg(test)]

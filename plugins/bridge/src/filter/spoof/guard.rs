@@ -19,13 +19,13 @@ use nftables::{
     priority,
 };
 
-use crate::error::Error;
-use crate::filter::owner::{comment, first_word};
+use crate::error::Result;
+use crate::filter::owner::{comment, del_if_present, first_word};
 
 /// The table of both checks.
 pub(super) const TABLE: Table = Table::new(Family::Bridge, "cleat_bridge");
 /// The guarded ports.
-pub(super) const GUARDED: Set = Set::vmap(TABLE, "guarded", &[Type::Ifname]);
+pub(crate) const GUARDED: Set = Set::vmap(TABLE, "guarded", &[Type::Ifname]);
 const ADDRESSES: Set = Set::new(TABLE, "addresses", &[Type::Ifname, Type::EtherAddr]);
 /// Each guarded port's element leads here.
 pub(super) const OWN_ADDRESS: Chain = Chain::new(TABLE, "own_address");
@@ -52,21 +52,17 @@ pub(super) fn enter(batch: &mut Batch, port: Field, attachment: &Attachment, mac
 }
 
 /// Deletes the elements of a port, and says whether there are any.
-pub(super) fn leave(socket: &mut Socket, batch: &mut Batch, port: Field) -> Result<bool, Error> {
+pub(super) fn leave(socket: &mut Socket, batch: &mut Batch, port: Field) -> Result<bool> {
     let Some(guarded) = socket.get_element(&GUARDED, &[port])? else { return Ok(false) };
     batch.del_element(&GUARDED, &[port]);
-    // Another program may have flushed the set.
-    let mac = first_word(&guarded).and_then(|mac| mac.parse::<Mac>().ok());
-    if let Some(key) = mac.map(|mac| [port, Field::Ether(mac.octets())])
-        && socket.get_element(&ADDRESSES, &key)?.is_some()
-    {
-        batch.del_element(&ADDRESSES, &key);
+    if let Some(mac) = first_word(&guarded).and_then(|mac| mac.parse::<Mac>().ok()) {
+        del_if_present(socket, batch, &ADDRESSES, &[port, Field::Ether(mac.octets())])?;
     }
     Ok(true)
 }
 
 /// Whether a port may send from this hardware address only.
-pub(super) fn is_held(socket: &mut Socket, port: Field, mac: Mac) -> Result<bool, Error> {
+pub(super) fn is_held(socket: &mut Socket, port: Field, mac: Mac) -> Result<bool> {
     Ok(skeleton().is_complete(socket)?
         && socket.get_element(&GUARDED, &[port])?.is_some()
         && socket.get_element(&ADDRESSES, &[port, Field::Ether(mac.octets())])?.is_some())

@@ -24,8 +24,8 @@ use nftables::{
     priority,
 };
 
-use crate::error::Error;
-use crate::filter::owner::interface;
+use crate::error::{Result, differs};
+use crate::filter::owner::{interface, name_of};
 
 const TABLE: Table = Table::new(Family::Bridge, "nat");
 const BASE: Chain = Chain::base(TABLE, "PREROUTING", Kind::Filter, HookPoint::Prerouting, priority::RAW);
@@ -42,9 +42,7 @@ fn name(container_id: &ContainerId, ifname: &IfName) -> Option<String> {
 }
 
 /// The removal of what guards an attachment. Costs one question where there is nothing.
-pub(crate) fn take(
-    attachment: &Attachment,
-) -> Removal<impl FnMut(&mut Socket, &mut Change) -> Result<(), Error>> {
+pub(crate) fn take(attachment: &Attachment) -> Removal<impl FnMut(&mut Socket, &mut Change) -> Result<()>> {
     let name = name(&attachment.container_id, &attachment.ifname);
     Removal::new(TABLE, move |socket, change| match &name {
         Some(name) => leave(socket, &mut change.batch, name),
@@ -53,7 +51,7 @@ pub(crate) fn take(
 }
 
 /// Deletes a chain with what leads to it and what it leads to.
-fn leave(socket: &mut Socket, batch: &mut Batch, name: &str) -> Result<(), Error> {
+fn leave(socket: &mut Socket, batch: &mut Batch, name: &str) -> Result<()> {
     let (own, mac) = (Chain::new(TABLE, name), format!("{name}{MAC}"));
     let mac = Chain::new(TABLE, &mac);
     let Some(references) = socket.references(&own)? else { return Ok(()) };
@@ -72,7 +70,7 @@ fn leave(socket: &mut Socket, batch: &mut Batch, name: &str) -> Result<(), Error
     Ok(())
 }
 
-fn del_chain(socket: &mut Socket, name: &str) -> Result<(), Error> {
+fn del_chain(socket: &mut Socket, name: &str) -> Result<()> {
     let removal = |socket: &mut Socket, change: &mut Change| leave(socket, &mut change.batch, name);
     ledger::put(socket, &mut [&mut Removal::new(TABLE, removal)])
 }
@@ -84,7 +82,7 @@ pub(crate) fn gc(
     socket: &mut Socket,
     links: &mut netlink::Socket,
     valid: &[(ContainerId, IfName)],
-) -> Result<(), Error> {
+) -> Result<()> {
     let valid: Vec<String> = valid.iter().filter_map(|(id, ifname)| name(id, ifname)).collect();
     for rule in socket.rules(&BASE)? {
         let (Some(Verdict::Jump(chain)), Some(port)) = (rule.verdict(), port_of(&rule)) else { continue };
@@ -96,12 +94,7 @@ pub(crate) fn gc(
 }
 
 /// Whether an attachment's port takes in frames from one hardware address only.
-pub(crate) fn is_guarded(
-    socket: &mut Socket,
-    attachment: &Attachment,
-    port: &str,
-    mac: Mac,
-) -> Result<bool, Error> {
+pub(crate) fn is_guarded(socket: &mut Socket, attachment: &Attachment, port: &str, mac: Mac) -> Result<bool> {
     let Some(own) = name(&attachment.container_id, &attachment.ifname) else { return Ok(false) };
     let held = format!("{own}{MAC}");
     let leads =
@@ -121,11 +114,9 @@ pub(crate) fn is_guarded(
 }
 
 /// Guards a port that the reference made, by chains of its own kind: its DEL and ours find them by their names.
-pub(crate) fn add(socket: &mut Socket, attachment: &Attachment, port: &str, mac: Mac) -> Result<(), Error> {
+pub(crate) fn add(socket: &mut Socket, attachment: &Attachment, port: &str, mac: Mac) -> Result<()> {
     let Some(own) = name(&attachment.container_id, &attachment.ifname) else {
-        return Err(Error::Differs(format!(
-            "port {port} cannot be held to its hardware address: DEL and ADD"
-        )));
+        return differs(format!("port {port} cannot be held to its hardware address: DEL and ADD"));
     };
     del_chain(socket, &own)?;
     let (held, comment) =
@@ -145,10 +136,7 @@ pub(crate) fn add(socket: &mut Socket, attachment: &Attachment, port: &str, mac:
 /// The interface that a rule is for.
 fn port_of(rule: &Rule) -> Option<String> {
     rule.clauses.iter().find_map(|clause| match clause {
-        Clause::Compare { selector: Some(Selector::Iifname), negated: false, bytes, .. } => {
-            let name = bytes.split(|byte| *byte == 0).next()?;
-            Some(String::from_utf8_lossy(name).into_owned())
-        }
+        Clause::Compare { selector: Some(Selector::Iifname), negated: false, bytes, .. } => name_of(bytes),
         _ => None,
     })
 }

@@ -3,17 +3,16 @@
 use cni::{ContainerId, IfName, NetworkName, Target};
 use netlink::{Link, Namespace, NsidsWithProcesses, Socket};
 
-use super::super::container;
 use crate::bridge_lock::Exclusive;
 use crate::conf;
-use crate::error::Error;
+use crate::error::{Error, Result, config};
 use crate::link_removal::Removal;
 use crate::names;
 
 /// The host's end by its derived name, if it is there and is what an ADD made.
-pub(crate) fn begin(conf: &conf::Removal, target: &Target) -> Result<Option<Removal>, Error> {
+pub(crate) fn begin(conf: &conf::Removal, target: &Target) -> Result<Option<Removal>> {
     let mut socket = Socket::open()?;
-    match socket.get_link(&names::host_interface(&target.attachment))? {
+    match socket.get_link(&target.attachment.host_interface())? {
         Some(link) if is_own(&mut socket, &link, conf, target)? => Ok(Some(Removal::begin(link.index))),
         _ => Ok(None),
     }
@@ -22,7 +21,7 @@ pub(crate) fn begin(conf: &conf::Removal, target: &Target) -> Result<Option<Remo
 /// Whether a link of the derived name is the attachment's: by its alias; where it has none, as an ADD that was killed
 /// leaves it, a port of the bridge whose other end is in another namespace; where it was given another one, the other
 /// end of the container's interface. Anybody may have a link of that name for himself, which stays.
-fn is_own(socket: &mut Socket, link: &Link, conf: &conf::Removal, target: &Target) -> Result<bool, Error> {
+fn is_own(socket: &mut Socket, link: &Link, conf: &conf::Removal, target: &Target) -> Result<bool> {
     if link.kind.as_deref() != Some("veth") {
         return Ok(false);
     }
@@ -48,23 +47,28 @@ fn is_own(socket: &mut Socket, link: &Link, conf: &conf::Removal, target: &Targe
     }))
 }
 
-/// Failing the host's end, the container's, where another program made the pair.
-pub(crate) fn finish(target: &Target, begun: Option<Removal>) -> Result<(), Error> {
+/// Failing the host's end, the container's, where another program made the pair. Anything but a veth was not made by a bridge
+/// plugin and stays.
+pub(crate) fn finish(target: &Target, begun: Option<Removal>) -> Result<()> {
     if let Some(begun) = begun {
         return begun.finish(&mut Socket::open()?);
     }
     // A namespace that cannot be opened any more has taken the interface with it.
     let Some(path) = target.netns.as_deref() else { return Ok(()) };
-    if let Some(namespace) = Namespace::open_if_present(path)? {
-        let mut socket = Socket::open()?;
-        container::remove(&namespace, target.ifname().as_str(), |inner| is_of_another(&mut socket, inner))?;
+    let Some(namespace) = Namespace::open_if_present(path)? else { return Ok(()) };
+    let (mut socket, mut inside) = (Socket::open()?, namespace.socket()?);
+    if let Some(inner) = inside.get_link(target.ifname().as_str())?
+        && inner.kind.as_deref() == Some("veth")
+        && !is_of_another(&mut socket, &inner)?
+    {
+        inside.del_link(inner.index)?;
     }
     Ok(())
 }
 
 /// Whether a container's end leads to an interface of ours on this host: then, the one of the own name being gone, it is
 /// another attachment's. Its namespace has the path that an earlier one had, as after a reboot.
-fn is_of_another(socket: &mut Socket, inner: &Link) -> Result<bool, Error> {
+fn is_of_another(socket: &mut Socket, inner: &Link) -> Result<bool> {
     let Some(index) = inner.peer_index else { return Ok(false) };
     let outer = socket.get_link_by_index(index)?;
     Ok(outer
@@ -72,18 +76,17 @@ fn is_of_another(socket: &mut Socket, inner: &Link) -> Result<bool, Error> {
 }
 
 /// Removes the links of a network's attachments that are not valid any more.
-pub(crate) fn gc(network: &NetworkName, conf: &conf::Removal, valid: &[String]) -> Result<(), Error> {
+pub(crate) fn gc(network: &NetworkName, conf: &conf::Removal, valid: &[String]) -> Result<()> {
     let mut socket = Socket::open()?;
     // Without its name nothing on it can be found.
-    let bridge = conf.bridge.as_ref().map_err(|error| conf::config(&error.to_string(), ""))?;
+    let bridge = conf.bridge.as_ref().map_err(|error| config(error.to_string(), ""))?;
     if let Some(link) = socket.get_link(bridge.as_str())? {
-        let prefix = names::alias_prefix(network);
         // A port of ours without an alias is one whose ADD was killed before it could give it, unless an ADD is at it:
         // that one holds the lock.
         let alone = Exclusive::take(&Namespace::current()?, bridge.as_str())?;
         for port in socket.ports(link.index)? {
-            let is_left = if let Some(alias) = port.alias.as_deref() {
-                alias.starts_with(&prefix) && !valid.contains(&port.name)
+            let is_left = if port.alias.is_some() {
+                names::is_of_network(network, &port) && !valid.contains(&port.name)
             } else {
                 let is_pair = port.kind.as_deref() == Some("veth") && port.peer_netns.is_some();
                 alone.is_some() && is_pair && names::is_host_interface(&port.name)
@@ -100,7 +103,7 @@ pub(crate) fn gc(network: &NetworkName, conf: &conf::Removal, valid: &[String]) 
 pub(crate) fn inhabited(
     network: &NetworkName,
     valid: &[(ContainerId, IfName)],
-) -> Result<Vec<(ContainerId, IfName)>, Error> {
+) -> Result<Vec<(ContainerId, IfName)>> {
     let known = names::host_interfaces(network, valid);
     let mut socket = Socket::open()?;
     let mut links = socket.links()?;

@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 
-use cni::{AddResult, Command, ContainerId, IfName, NetworkName, Request};
+use cni::{AddResult, Attachment, Command, ContainerId, IfName, NetworkName, Request};
 use nftables::{Data, Field, key};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::conf::Conf;
+use crate::container::Container;
 use crate::plan::{host_interface, needs_localhost};
 
 fn conf(mappings: &Value, mut keys: Value) -> Conf {
@@ -33,7 +34,10 @@ fn plan(conf: &Conf, addresses: &[&str]) -> Result<Plan, Error> {
     let needs = |is_ipv4| needs_localhost(conf, &networks(addresses), is_ipv4);
     let locals = [needs(true).then_some("cni0"), needs(false).then_some("lo")];
     let locals = locals.into_iter().flatten().map(str::to_owned).collect();
-    Plan::new(&attachment, conf, &networks(addresses), "veth0", locals)
+    let container =
+        Container { addresses: networks(addresses), interface: "veth0".to_owned(), ..Container::default() };
+    let wanted = Wanted { attachment: &attachment, conf: conf.clone(), container };
+    Plan::new(&wanted, &conf.mappings, locals, false)
 }
 
 fn words(fields: &[Field]) -> String {
@@ -53,7 +57,7 @@ fn written(plan: &Plan) -> String {
         };
         writeln!(text, "{} {}{data}", map.name, words(&key)).unwrap();
     }
-    let record = plan.record().unwrap().comment.unwrap();
+    let record = plan.record().element().unwrap().comment.unwrap();
     writeln!(text, "owners {record}").unwrap();
     text.replace(&plan.chain.name, "CHAIN")
 }

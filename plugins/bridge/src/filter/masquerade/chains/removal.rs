@@ -2,22 +2,21 @@
 
 use std::net::IpAddr;
 
-use cni::{ContainerId, NetworkName, reference};
-use ipnetwork::IpNetwork;
+use cni::{ContainerId, IfName, NetworkName, reference};
 use iptables::{Iptables, Transaction, legacy_programs};
 use nftables::ledger::{self, Change, Removal};
 use nftables::{Chain, Rule, Socket};
 
-use super::place::{BASE, TABLE, TABLES};
 use super::search::is_from;
-use crate::error::Error;
+use super::{BASE, TABLE, TABLES, source};
+use crate::error::Result;
 
 /// The removal of a chain of `nf_tables` with the rules that lead to it; where addresses are given, only of the rules for
 /// those, and of the chain with the last. Costs two questions where there is no such chain.
-pub(in crate::filter) fn take(
+pub(crate) fn take(
     chain: &str,
     addresses: &[IpAddr],
-) -> Removal<impl FnMut(&mut Socket, &mut Change) -> Result<(), Error>> {
+) -> Removal<impl FnMut(&mut Socket, &mut Change) -> Result<()>> {
     Removal::new(TABLES[0], move |socket, change| {
         for table in TABLES {
             let (chain, base) = (Chain::new(table, chain), Chain::new(table, BASE));
@@ -37,7 +36,7 @@ pub(in crate::filter) fn take(
 }
 
 /// As [`take`], for what the legacy variant has: by its program, which is only started where it has the table.
-pub(in crate::filter) fn del_legacy(chain: &str, addresses: &[IpAddr]) -> Result<(), Error> {
+pub(crate) fn del_legacy(chain: &str, addresses: &[IpAddr]) -> Result<()> {
     for program in legacy_programs(TABLE)? {
         program.put(|_| legacy_removal(&program, chain, addresses))?;
     }
@@ -45,16 +44,11 @@ pub(in crate::filter) fn del_legacy(chain: &str, addresses: &[IpAddr]) -> Result
 }
 
 /// What [`del_legacy`] has to change as things are; `None` where there is no such chain.
-fn legacy_removal(
-    program: &Iptables,
-    chain: &str,
-    addresses: &[IpAddr],
-) -> Result<Option<Transaction>, Error> {
+fn legacy_removal(program: &Iptables, chain: &str, addresses: &[IpAddr]) -> Result<Option<Transaction>> {
     let Some(rules) = program.rules(TABLE, chain)? else { return Ok(None) };
     let base = program.rules(TABLE, BASE)?.unwrap_or_default();
     let is_ours = |rule: &iptables::Rule| {
-        let source = rule.option("-s").and_then(|source| source.parse::<IpNetwork>().ok());
-        addresses.is_empty() || source.is_some_and(|source| addresses.contains(&source.ip()))
+        addresses.is_empty() || source(rule).is_some_and(|source| addresses.contains(&source))
     };
     let (ours, others): (Vec<_>, Vec<_>) =
         base.iter().filter(|rule| rule.target() == Some(chain)).partition(|rule| is_ours(rule));
@@ -73,11 +67,7 @@ fn legacy_removal(
 
 /// Removes the chains of a network's containers that are not valid any more. Whose a chain is stands in the comment of
 /// the rule that leads to it.
-pub(in crate::filter) fn gc(
-    socket: &mut Socket,
-    network: &NetworkName,
-    valid: &[&ContainerId],
-) -> Result<(), Error> {
+pub(crate) fn gc(socket: &mut Socket, network: &NetworkName, valid: &[(ContainerId, IfName)]) -> Result<()> {
     for table in TABLES {
         for (chain, comment) in socket.entries(&Chain::new(table, BASE))? {
             if is_stale(&chain, &comment, network, valid) {
@@ -89,7 +79,7 @@ pub(in crate::filter) fn gc(
 }
 
 /// As [`gc`], for what the legacy variant has.
-pub(in crate::filter) fn gc_legacy(network: &NetworkName, valid: &[&ContainerId]) -> Result<(), Error> {
+pub(crate) fn gc_legacy(network: &NetworkName, valid: &[(ContainerId, IfName)]) -> Result<()> {
     for program in legacy_programs(TABLE)? {
         for (chain, comment) in program.entries(TABLE, BASE)? {
             if is_stale(&chain, &comment, network, valid) {
@@ -100,6 +90,7 @@ pub(in crate::filter) fn gc_legacy(network: &NetworkName, valid: &[&ContainerId]
     Ok(())
 }
 
-fn is_stale(chain: &str, comment: &str, network: &NetworkName, valid: &[&ContainerId]) -> bool {
-    reference::container("", "", network, chain, comment).is_some_and(|id| !valid.contains(&&id))
+fn is_stale(chain: &str, comment: &str, network: &NetworkName, valid: &[(ContainerId, IfName)]) -> bool {
+    reference::container("", "", network, chain, comment)
+        .is_some_and(|id| valid.iter().all(|(valid, _)| *valid != id))
 }

@@ -3,15 +3,14 @@
 
 use std::net::IpAddr;
 
-use ipnetwork::IpNetwork;
 use iptables::legacy_programs;
 use nftables::{Chain, Clause, Rule, Selector, Socket};
 
-use super::place::{BASE, TABLE, TABLES};
-use crate::error::Error;
+use super::{BASE, TABLE, TABLES, source};
+use crate::error::Result;
 
 /// Whether a rule is for packets from one of some addresses; where none are given, from any.
-pub(in crate::filter) fn is_from(rule: &Rule, addresses: &[IpAddr]) -> bool {
+pub(crate) fn is_from(rule: &Rule, addresses: &[IpAddr]) -> bool {
     let compares = |clause: &Clause, address: &IpAddr| match (clause, address) {
         (Clause::Compare { selector: Some(Selector::IpSaddr), bytes, .. }, IpAddr::V4(v4)) => {
             bytes[..] == v4.octets()
@@ -26,7 +25,7 @@ pub(in crate::filter) fn is_from(rule: &Rule, addresses: &[IpAddr]) -> bool {
 }
 
 /// Whether a rule gives packets the address of the host, as `nft` or iptables writes it.
-pub(in crate::filter) fn masquerades(rule: &Rule) -> bool {
+pub(crate) fn masquerades(rule: &Rule) -> bool {
     rule.clauses.iter().any(|clause| match clause {
         Clause::Other(name) => name == "masq",
         Clause::Extension { name, .. } => name == "MASQUERADE",
@@ -35,11 +34,11 @@ pub(in crate::filter) fn masquerades(rule: &Rule) -> bool {
 }
 
 /// Those of some addresses that a chain of `nf_tables` does not masquerade.
-pub(in crate::filter) fn not_masqueraded(
+pub(crate) fn not_masqueraded(
     socket: &mut Socket,
     chain: &str,
     mut addresses: Vec<IpAddr>,
-) -> Result<Vec<IpAddr>, Error> {
+) -> Result<Vec<IpAddr>> {
     for table in TABLES {
         if addresses.is_empty() || !socket.rules(&Chain::new(table, chain))?.iter().any(masquerades) {
             continue;
@@ -54,10 +53,7 @@ pub(in crate::filter) fn not_masqueraded(
 }
 
 /// As [`not_masqueraded`], for what the legacy variant has.
-pub(in crate::filter) fn not_masqueraded_by_legacy(
-    chain: &str,
-    mut addresses: Vec<IpAddr>,
-) -> Result<Vec<IpAddr>, Error> {
+pub(crate) fn not_masqueraded_by_legacy(chain: &str, mut addresses: Vec<IpAddr>) -> Result<Vec<IpAddr>> {
     for program in legacy_programs(TABLE)? {
         let rules = program.rules(TABLE, chain)?.unwrap_or_default();
         if !rules.iter().any(|rule| rule.target() == Some("MASQUERADE")) {
@@ -65,8 +61,7 @@ pub(in crate::filter) fn not_masqueraded_by_legacy(
         }
         let base = program.rules(TABLE, BASE)?.unwrap_or_default();
         let leads = |rule: &iptables::Rule, address: &IpAddr| {
-            let source = rule.option("-s").and_then(|source| source.parse::<IpNetwork>().ok());
-            rule.target() == Some(chain) && source.is_some_and(|source| source.ip() == *address)
+            rule.target() == Some(chain) && source(rule) == Some(*address)
         };
         addresses.retain(|address| !base.iter().any(|rule| leads(rule, address)));
     }

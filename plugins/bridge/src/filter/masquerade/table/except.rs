@@ -15,7 +15,7 @@ use ipnetwork::IpNetwork;
 use nftables::{Batch, Expr, Rule, Selector, Set, Socket, Verdict};
 
 use super::layout::{POST, TABLE, exception_set, types};
-use crate::error::Error;
+use crate::error::Result;
 
 /// Adds the sets and rules that are not there yet; `is_new` where nothing is.
 pub(super) fn prepare(
@@ -23,7 +23,7 @@ pub(super) fn prepare(
     batch: &mut Batch,
     networks: &[IpNetwork],
     is_new: bool,
-) -> Result<(), Error> {
+) -> Result<()> {
     for network in networks {
         let name = exception_set(network);
         let set = Set::new(TABLE, &name, types(network.is_ipv4()));

@@ -5,7 +5,7 @@ use nftables::{Batch, Element, Socket};
 
 use super::layout::{OWNERS, Place, owned_places, owner_element};
 use super::owner_record::Record;
-use crate::error::Error;
+use crate::error::Result;
 use crate::filter::owner::{interface, key_of};
 
 /// Another owner who has some of the same addresses.
@@ -19,7 +19,7 @@ pub(super) struct Heir {
 
 impl Heir {
     /// Whether it needs an element. One that is named and whose record had no room for everything may need any.
-    fn needs(&self, place: &Place) -> Result<bool, Error> {
+    fn needs(&self, place: &Place) -> Result<bool> {
         Ok(self.is_named && self.record.is_cut() || owned_places(&self.record)?.contains(place))
     }
 }
@@ -30,7 +30,7 @@ pub(super) fn heirs(
     owner: &str,
     record: Option<&Record>,
     going: &[Place],
-) -> Result<Vec<Heir>, Error> {
+) -> Result<Vec<Heir>> {
     let mut heirs = Vec::new();
     if let Some(record) = record.filter(|record| record.is_readable() && !record.is_cut()) {
         for name in record.heirs().filter(|name| *name != owner) {
@@ -53,7 +53,7 @@ pub(super) fn heirs(
 
 /// Adds to a transaction that takes elements out that some of them stay, as an heir's. The first takes what it needs, and
 /// its record names those after it.
-pub(super) fn bequeath(batch: &mut Batch, going: &[Place], heirs: &[Heir]) -> Result<(), Error> {
+pub(super) fn bequeath(batch: &mut Batch, going: &[Place], heirs: &[Heir]) -> Result<()> {
     let mut left: Vec<&Place> = going.iter().collect();
     for (at, heir) in heirs.iter().enumerate() {
         let mut taken = Vec::new();

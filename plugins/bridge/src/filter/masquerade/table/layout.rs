@@ -1,17 +1,17 @@
 //! The table's sets, chains and rules, and where an address has its elements.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
 use cni::token;
-use ipnetwork::{IpNetwork, IpNetworkError};
+use ipnetwork::IpNetwork;
 use nftables::{
     Batch, Chain, Element, Expr, Family, Field, HookPoint, Kind, Selector, Set, Table, Type, Verdict,
     priority,
 };
 
 use super::owner_record::Record;
-use crate::error::Error;
+use crate::cidrs::with_length;
+use crate::error::Result;
 use crate::filter::owner::interface;
 
 pub(super) const TABLE: Table = Table::new(Family::Inet, "cleat_bridge");
@@ -21,7 +21,8 @@ pub(super) const HOME4: Set = Set::new(TABLE, "home4", &[Type::Ipv4Addr, Type::I
 pub(super) const HOME6: Set = Set::new(TABLE, "home6", &[Type::Ipv6Addr, Type::Ifname]);
 /// The sets that containers' addresses are in.
 pub(super) const ADDRESSES: [&Set<'static>; 4] = [&MASQ4, &MASQ6, &HOME4, &HOME6];
-pub(super) const OWNERS: Set = Set::vmap(TABLE, "owners", &[Type::Ifname]);
+/// An element for each port.
+pub(crate) const OWNERS: Set = Set::vmap(TABLE, "owners", &[Type::Ifname]);
 pub(super) const MEMBERS: Chain = Chain::new(TABLE, "members");
 pub(super) const POST: Chain =
     Chain::base(TABLE, "post", Kind::Nat, HookPoint::Postrouting, priority::SRCNAT);
@@ -34,22 +35,18 @@ const V6: &[Type] = &[Type::Ipv6Addr];
 /// A set, and a key in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    name: Cow<'static, str>,
+    name: String,
     types: &'static [Type],
     pub key: Vec<Field>,
 }
 
 impl Place {
     pub(super) fn new(name: String, types: &'static [Type], key: Vec<Field>) -> Self {
-        Self { name: name.into(), types, key }
+        Self { name, types, key }
     }
 
     pub(super) fn of(set: &Set<'static>, key: Vec<Field>) -> Self {
-        Self { name: set.name.into(), types: set.key, key }
-    }
-
-    pub(super) fn with_key(&self, key: Vec<Field>) -> Self {
-        Self { key, ..self.clone() }
+        Self::new(set.name.to_owned(), set.key, key)
     }
 
     pub(super) fn set(&self) -> Set<'_> {
@@ -67,7 +64,7 @@ pub(super) fn places<'e>(
     address: IpAddr,
     home: &str,
     exceptions: impl Iterator<Item = &'e str>,
-) -> Result<Vec<Place>, Error> {
+) -> Result<Vec<Place>> {
     let homes = if address.is_ipv4() { &HOME4 } else { &HOME6 };
     let mut places = vec![
         Place::of(members(address), vec![address.into()]),
@@ -86,14 +83,19 @@ pub(super) fn members(address: IpAddr) -> &'static Set<'static> {
 pub(super) const RULES: usize = 2;
 
 /// Adds the rules that masquerade, in place of all others of their chain.
-pub(super) fn add_rules(batch: &mut Batch) -> Result<(), Error> {
+pub(super) fn add_rules(batch: &mut Batch) {
     batch.add_chain(&POST).flush_chain(&POST);
     let families = [
-        (Selector::IpSaddr, MASQ4, HOME4, Selector::IpDaddr, "224.0.0.0/4"),
-        (Selector::Ip6Saddr, MASQ6, HOME6, Selector::Ip6Daddr, "ff00::/8"),
+        (Selector::IpSaddr, MASQ4, HOME4, Selector::IpDaddr, with_length([224, 0, 0, 0].into(), 4)),
+        (
+            Selector::Ip6Saddr,
+            MASQ6,
+            HOME6,
+            Selector::Ip6Daddr,
+            with_length([0xff00, 0, 0, 0, 0, 0, 0, 0].into(), 8),
+        ),
     ];
     for (source, members, homes, destination, groups) in families {
-        let groups = groups.parse().map_err(|error: IpNetworkError| Error::Differs(error.to_string()))?;
         let key = [source, Selector::Oifname];
         let exprs = [
             Expr::in_set(&key[..1], members),
@@ -103,7 +105,6 @@ pub(super) fn add_rules(batch: &mut Batch) -> Result<(), Error> {
         ];
         batch.add_rule(&POST, &exprs, None);
     }
-    Ok(())
 }
 
 /// What is left of a set's name without its beginning: the family, and what follows from the network.
@@ -130,7 +131,7 @@ pub(super) fn types(is_ipv4: bool) -> &'static [Type] {
 }
 
 /// The places that an owner's record names.
-pub(super) fn owned_places(record: &Record) -> Result<Vec<Place>, Error> {
+pub(super) fn owned_places(record: &Record) -> Result<Vec<Place>> {
     let mut all = Vec::new();
     for address in record.addresses() {
         all.extend(places(address, record.home(), record.exceptions())?);
@@ -139,7 +140,7 @@ pub(super) fn owned_places(record: &Record) -> Result<Vec<Place>, Error> {
 }
 
 /// The element of an owner.
-pub(super) fn owner_element(owner: &str, record: &Record) -> Result<Element, Error> {
+pub(super) fn owner_element(owner: &str, record: &Record) -> Result<Element> {
     let element = Element::new(&[interface(owner)?]).verdict(Verdict::goto(MEMBERS.name));
     Ok(element.comment(record.as_str()))
 }

@@ -1,127 +1,48 @@
 //! Masquerading an attachment, and looking whether it is masqueraded.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::thread;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 use nftables::ledger::{self, Change, Entry, Removal};
-use nftables::{Batch, Element, Rule, Socket, Table};
+use nftables::{Batch, Element, Socket, Table};
 
+use super::check::Living;
 use super::except;
 use super::layout::{
-    ADDRESSES, MEMBERS, OWNERS, POST, Place, RULES, TABLE, add_rules, exception_word, owner_element, places,
+    ADDRESSES, MEMBERS, OWNERS, POST, Place, TABLE, add_rules, exception_word, owner_element, places,
 };
 use super::owner_record::Record;
 use super::removal::take;
-use crate::error::Error;
-use crate::filter::masquerade::wanted::Masquerade;
+use crate::error::{Error, Result};
+use crate::filter::masquerade::Masquerade;
 use crate::filter::owner::{comment, first_word, interface};
 use crate::names;
 
 /// No DEL of the other one that read its record before it named an heir goes on for longer.
 const SETTLED: Duration = Duration::from_millis(2);
 
-/// What the table has for one attachment.
-#[derive(Clone, Debug)]
-pub(in crate::filter) struct Members<'a> {
-    owner: String,
-    label: String,
-    home: &'a str,
-    comment: String,
-    addresses: &'a [IpAddr],
-    /// Of the families that there are addresses of.
-    except: Vec<IpNetwork>,
-}
-
-impl<'a> Members<'a> {
-    /// What the table has for an attachment.
-    pub(in crate::filter) fn new(masquerade: &'a Masquerade<'_>) -> Self {
-        let Masquerade { attachment, home, addresses, except, .. } = masquerade;
-        let owner = names::host_interface(attachment);
-        let comment = comment(&owner, attachment);
-        let has_family = |network: &IpNetwork| addresses.iter().any(|ip| ip.is_ipv4() == network.is_ipv4());
-        let except = except.iter().copied().filter(has_family).collect();
-        Self { owner, label: names::network_label(&attachment.network), home, comment, addresses, except }
-    }
-
-    /// Where the elements are, but for the owner's.
-    fn places(&self) -> Result<Vec<Place>, Error> {
+impl Masquerade<'_> {
+    /// Where the elements of some addresses are.
+    pub(super) fn places(&self, addresses: &[IpAddr]) -> Result<Vec<Place>> {
         let words: Vec<String> = self.except.iter().map(exception_word).collect();
         let places = |address: &IpAddr| places(*address, self.home, words.iter().map(String::as_str));
-        Ok(self.addresses.iter().map(places).collect::<Result<Vec<_>, Error>>()?.concat())
-    }
-
-    fn record(&self) -> Record {
-        Record::new(self.home, &self.label, self.addresses, self.except.iter().map(exception_word))
-    }
-
-    /// Names what differs from what [`Put`] set up.
-    pub(in crate::filter) fn check(&self, socket: &mut Socket) -> Result<(), Error> {
-        for place in self.places()? {
-            let (set, key) = (place.set(), &place.key);
-            let found = socket.get_element(&set, key)?;
-            let is_there = match found.as_ref().and_then(first_word) {
-                Some(owner) => owner == self.owner || Living::new()?.has(owner)?,
-                None => false,
-            };
-            if !is_there && place.is_exception() {
-                return Err(Error::Differs(format!(
-                    "packets of {} do not keep their source: set {} of table {TABLE} does not have it for {}",
-                    key[0], set.name, self.owner
-                )));
-            }
-            if !is_there {
-                return Err(Error::Differs(format!(
-                    "address {} is not masqueraded: set {} of table {TABLE} does not have it for {}",
-                    key[0], set.name, self.owner
-                )));
-            }
-        }
-        if socket.get_element(&OWNERS, &[interface(&self.owner)?])?.is_none() {
-            return Err(Error::Differs(format!(
-                "nobody would end masquerading: map {} of table {TABLE} does not have port {}",
-                OWNERS.name, self.owner
-            )));
-        }
-        match self.wrong_rules(&socket.rules(&POST)?) {
-            Some(wrong) => Err(Error::Differs(wrong)),
-            None => Ok(()),
-        }
-    }
-
-    /// What is wrong with the rules.
-    fn wrong_rules(&self, rules: &[Rule]) -> Option<String> {
-        let excepted: Vec<IpNetwork> = rules.iter().filter_map(except::network).collect();
-        let others = rules.len() - excepted.len();
-        if others != RULES {
-            return Some(format!(
-                "nothing is masqueraded: chain {} of table {TABLE} has {others} rules instead of {RULES}",
-                POST.name
-            ));
-        }
-        let missing = self.except.iter().find(|network| !excepted.contains(network));
-        missing.map(|network| {
-            format!(
-                "packets to {network} do not keep their source: chain {} of table {TABLE} has no rule for it",
-                POST.name
-            )
-        })
+        Ok(addresses.iter().map(places).collect::<Result<Vec<_>>>()?.concat())
     }
 
     /// Puts back what is missing.
-    pub(in crate::filter) fn restore(&self, socket: &mut Socket) -> Result<(), Error> {
+    pub(crate) fn restore_table(&self, socket: &mut Socket) -> Result<()> {
         self.clear(socket)?;
-        ledger::put(socket, &mut [&mut Put::new(self.clone())])?;
+        ledger::put(socket, &mut [&mut Put::new(self)])?;
         let rules = socket.rules(&POST)?;
-        if self.wrong_rules(&rules).is_some() {
+        if self.check_rules(&rules).is_err() {
             let mut excepted: Vec<IpNetwork> = rules.iter().filter_map(except::network).collect();
             excepted.extend(&self.except);
             excepted.sort();
             excepted.dedup();
             let mut batch = Batch::new();
-            add_rules(&mut batch)?;
+            add_rules(&mut batch);
             for network in excepted {
                 except::insert_rule(&mut batch, network);
             }
@@ -131,16 +52,16 @@ impl<'a> Members<'a> {
     }
 
     /// The table, unless it is there, and the elements. A table without its chain is filled up.
-    fn enter(&self, socket: &mut Socket, batch: &mut Batch, has_table: bool) -> Result<(), Error> {
+    fn enter(&self, socket: &mut Socket, batch: &mut Batch, has_table: bool) -> Result<()> {
         if !has_table {
             batch.add_table(&TABLE);
             for set in ADDRESSES.into_iter().chain([&OWNERS]) {
                 batch.add_set(set);
             }
             batch.create_chain(&MEMBERS);
-            add_rules(batch)?;
+            add_rules(batch);
         }
-        self.enter_elements(socket, batch, self.places()?, !has_table)
+        self.enter_elements(socket, batch, self.places(&self.addresses)?, !has_table)
     }
 
     /// The elements of these places, and the owner's; `is_new` where nothing is there yet.
@@ -150,20 +71,24 @@ impl<'a> Members<'a> {
         batch: &mut Batch,
         places: Vec<Place>,
         is_new: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         except::prepare(socket, batch, &self.except, is_new)?;
+        let comment = comment(&self.owner, self.attachment);
         for place in places {
-            batch.create_element(&place.set(), &Element::new(&place.key).comment(self.comment.as_str()));
+            batch.create_element(&place.set(), &Element::new(&place.key).comment(comment.as_str()));
         }
-        batch.create_element(&OWNERS, &owner_element(&self.owner, &self.record())?);
+        let label = names::network_label(&self.attachment.network);
+        let exceptions = self.except.iter().map(exception_word);
+        let record = Record::new(self.home, &label, &self.addresses, exceptions);
+        batch.create_element(&OWNERS, &owner_element(&self.owner, &record)?);
         Ok(())
     }
 
     /// The elements beside those of others that are still there and have the same addresses. Says whether there are any.
-    fn enter_beside(&self, socket: &mut Socket, change: &mut Change) -> Result<bool, Error> {
+    fn enter_beside(&self, socket: &mut Socket, change: &mut Change) -> Result<bool> {
         let mut living = Living::new()?;
         let (mut free, mut others) = (Vec::new(), Vec::new());
-        for place in self.places()? {
+        for place in self.places(&self.addresses)? {
             match socket.get_element(&place.set(), &place.key)?.as_ref().and_then(first_word) {
                 None => free.push(place),
                 Some(other) if other != self.owner && living.has(other)? => {
@@ -188,17 +113,17 @@ impl<'a> Members<'a> {
 
     /// Removes what is there of the owner, and what stands under the addresses with all that its owner has, unless that one is
     /// still there.
-    fn clear(&self, socket: &mut Socket) -> Result<(), Error> {
-        take(socket, &self.owner, self.addresses)?;
+    fn clear(&self, socket: &mut Socket) -> Result<()> {
+        take(socket, &self.owner, &self.addresses)?;
         let mut living = Living::new()?;
-        for place in self.places()? {
+        for place in self.places(&self.addresses)? {
             let (set, key) = (place.set(), &place.key[..]);
             let Some(found) = socket.get_element(&set, key)? else { continue };
             if let Some(owner) = first_word(&found).filter(|owner| *owner != self.owner) {
                 if living.has(owner)? {
                     continue;
                 }
-                take(socket, owner, self.addresses)?;
+                take(socket, owner, &self.addresses)?;
             }
             // One that no owner knows of, unless an heir has it now.
             let left = socket.get_element(&set, key)?;
@@ -207,7 +132,7 @@ impl<'a> Members<'a> {
                 None => left.is_none(),
             };
             if !is_anybodys {
-                let removal = |socket: &mut Socket, change: &mut Change| -> Result<(), Error> {
+                let removal = |socket: &mut Socket, change: &mut Change| -> Result<()> {
                     if socket.get_element(&set, key)? == left {
                         change.batch.del_element(&set, key);
                     }
@@ -220,7 +145,7 @@ impl<'a> Members<'a> {
     }
 
     /// Has another owner's record name this one as an heir. Heirs that have gone are left out.
-    fn become_heir(&self, socket: &mut Socket, batch: &mut Batch, other: &str) -> Result<(), Error> {
+    fn become_heir(&self, socket: &mut Socket, batch: &mut Batch, other: &str) -> Result<()> {
         let key = [interface(other)?];
         // Where the other has no record, its heirs are looked for when it goes.
         let Some(found) = socket.get_element(&OWNERS, &key)? else { return Ok(()) };
@@ -241,16 +166,16 @@ impl<'a> Members<'a> {
 /// Masquerades an attachment. What stands under one of its addresses is mostly left of a container that has gone, since IPAM
 /// gave the address away anew, and is replaced; the elements of a container that is still there stay.
 #[derive(Debug)]
-pub(in crate::filter) struct Put<'a> {
-    members: Members<'a>,
+pub(crate) struct Put<'a> {
+    masquerade: &'a Masquerade<'a>,
     /// Others have some of the elements.
     is_beside: bool,
 }
 
 impl<'a> Put<'a> {
     /// Nothing is done before the entry is put.
-    pub(in crate::filter) fn new(members: Members<'a>) -> Self {
-        Self { members, is_beside: false }
+    pub(crate) fn new(masquerade: &'a Masquerade<'a>) -> Self {
+        Self { masquerade, is_beside: false }
     }
 }
 
@@ -259,48 +184,27 @@ impl Entry<Error> for Put<'_> {
         TABLE
     }
 
-    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<(), Error> {
+    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<()> {
         // To try and be refused would cost the kernel a grace period, some ten milliseconds.
         let has_table = socket.has_chain(&MEMBERS)?;
         let is_in_the_way = has_table && (change.is_blocked || self.is_beside);
         if is_in_the_way {
-            self.members.clear(socket)?;
+            self.masquerade.clear(socket)?;
         }
-        self.is_beside = is_in_the_way && self.members.enter_beside(socket, change)?;
-        if self.is_beside { Ok(()) } else { self.members.enter(socket, &mut change.batch, has_table) }
+        self.is_beside = is_in_the_way && self.masquerade.enter_beside(socket, change)?;
+        if self.is_beside { Ok(()) } else { self.masquerade.enter(socket, &mut change.batch, has_table) }
     }
 
-    fn is_settled(&mut self, socket: &mut Socket) -> Result<bool, Error> {
+    fn is_settled(&mut self, socket: &mut Socket) -> Result<bool> {
         if !self.is_beside {
             return Ok(true);
         }
         thread::sleep(SETTLED);
-        for place in self.members.places()? {
+        for place in self.masquerade.places(&self.masquerade.addresses)? {
             if socket.get_element(&place.set(), &place.key)?.is_none() {
                 return Ok(false);
             }
         }
         Ok(true)
-    }
-}
-
-/// Which owners are still there: those whose interface the kernel has.
-struct Living {
-    links: netlink::Socket,
-    known: HashMap<String, bool>,
-}
-
-impl Living {
-    fn new() -> Result<Self, Error> {
-        Ok(Self { links: netlink::Socket::open()?, known: HashMap::new() })
-    }
-
-    fn has(&mut self, owner: &str) -> Result<bool, Error> {
-        if let Some(known) = self.known.get(owner) {
-            return Ok(*known);
-        }
-        let lives = interface(owner).is_ok() && self.links.get_link(owner)?.is_some();
-        self.known.insert(owner.to_owned(), lives);
-        Ok(lives)
     }
 }

@@ -2,9 +2,8 @@
 
 use std::net::IpAddr;
 
-use cni::NetworkName;
 use nftables::ledger::{self, Change, Entry};
-use nftables::{Socket, Table};
+use nftables::{Set, Socket, Table, Type};
 
 use super::except;
 use super::heirs::{bequeath, heirs};
@@ -12,12 +11,12 @@ use super::layout::{
     ADDRESSES, MEMBERS, OWNERS, POST, Place, TABLE, exception_set, members, owned_places, types,
 };
 use super::owner_record::Record;
-use crate::error::Error;
-use crate::filter::owner::{first_word, interface, ports_of};
+use crate::error::{Error, Result};
+use crate::filter::owner::{first_word, interface};
 
 /// The removal of what masquerades an attachment: its elements, the table with the last owner.
 #[derive(Debug)]
-pub(in crate::filter) struct Take<'a> {
+pub(crate) struct Take<'a> {
     owner: &'a str,
     /// The owner's addresses by `prevResult`. Where it has no record, they lead to what it has.
     addresses: &'a [IpAddr],
@@ -26,12 +25,12 @@ pub(in crate::filter) struct Take<'a> {
 
 impl<'a> Take<'a> {
     /// Nothing there is nothing to do.
-    pub(in crate::filter) fn new(owner: &'a str, addresses: &'a [IpAddr]) -> Self {
+    pub(crate) fn new(owner: &'a str, addresses: &'a [IpAddr]) -> Self {
         Self { owner, addresses, was_there: false }
     }
 
     /// Whether there was something, once the entry has been taken.
-    pub(in crate::filter) fn was_there(&self) -> bool {
+    pub(crate) fn was_there(&self) -> bool {
         self.was_there
     }
 }
@@ -41,7 +40,7 @@ impl Entry<Error> for Take<'_> {
         TABLE
     }
 
-    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<(), Error> {
+    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<()> {
         let (owner, key) = (self.owner, [interface(self.owner)?]);
         let record = socket.get_element(&OWNERS, &key)?.map(|element| Record::of(element.comment));
         let candidates = match &record {
@@ -77,21 +76,21 @@ impl Entry<Error> for Take<'_> {
         Ok(())
     }
 
-    fn is_settled(&mut self, socket: &mut Socket) -> Result<bool, Error> {
+    fn is_settled(&mut self, socket: &mut Socket) -> Result<bool> {
         Ok(!self.was_there || !is_left(socket, 0, &[])? || is_shared(socket)?)
     }
 }
 
 /// Removes what masquerades one owner.
-pub(super) fn take(socket: &mut Socket, owner: &str, addresses: &[IpAddr]) -> Result<(), Error> {
+pub(super) fn take(socket: &mut Socket, owner: &str, addresses: &[IpAddr]) -> Result<()> {
     ledger::put(socket, &mut [&mut Take::new(owner, addresses)])
 }
 
-fn is_of(socket: &mut Socket, owner: &str, place: &Place) -> Result<bool, Error> {
+fn is_of(socket: &mut Socket, owner: &str, place: &Place) -> Result<bool> {
     Ok(socket.get_element(&place.set(), &place.key)?.as_ref().and_then(first_word) == Some(owner))
 }
 
-fn is_any_of(socket: &mut Socket, owner: &str, addresses: &[IpAddr]) -> Result<bool, Error> {
+fn is_any_of(socket: &mut Socket, owner: &str, addresses: &[IpAddr]) -> Result<bool> {
     for address in addresses {
         let set = members(*address);
         if is_of(socket, owner, &Place::of(set, vec![(*address).into()]))? {
@@ -102,23 +101,19 @@ fn is_any_of(socket: &mut Socket, owner: &str, addresses: &[IpAddr]) -> Result<b
 }
 
 /// The places of all elements that name an owner: the slow way, for containers with more than a few addresses.
-fn search(socket: &mut Socket, owner: &str) -> Result<Vec<Place>, Error> {
+fn search(socket: &mut Socket, owner: &str) -> Result<Vec<Place>> {
+    let mut sets: Vec<(String, &'static [Type])> =
+        ADDRESSES.iter().map(|set| (set.name.to_owned(), set.key)).collect();
+    let rules = socket.rules(&POST)?;
+    let excepted = rules.iter().filter_map(except::network);
+    sets.extend(excepted.map(|network| (exception_set(&network), types(network.is_ipv4()))));
     let mut places = Vec::new();
-    let mut sets: Vec<Place> = ADDRESSES.iter().map(|set| Place::of(set, Vec::new())).collect();
-    let excepted = socket.rules(&POST)?;
-    sets.extend(
-        excepted
-            .iter()
-            .filter_map(except::network)
-            .map(|network| Place::new(exception_set(&network), types(network.is_ipv4()), Vec::new())),
-    );
-    for place in sets {
-        let set = place.set();
-        for element in socket.elements(&set)? {
+    for (name, types) in sets {
+        for element in socket.elements(&Set::new(TABLE, &name, types))? {
             if first_word(&element) == Some(owner)
-                && let Ok(key) = nftables::key::decode(set.key, &element.key)
+                && let Ok(key) = nftables::key::decode(types, &element.key)
             {
-                places.push(place.with_key(key));
+                places.push(Place::new(name.clone(), types, key));
             }
         }
     }
@@ -127,7 +122,7 @@ fn search(socket: &mut Socket, owner: &str) -> Result<Vec<Place>, Error> {
 
 /// Whether the table is unused once that many owners, and these elements, have gone. Another program may have
 /// flushed the owners; what they had is still in use.
-fn is_left(socket: &mut Socket, owners: usize, going: &[Place]) -> Result<bool, Error> {
+fn is_left(socket: &mut Socket, owners: usize, going: &[Place]) -> Result<bool> {
     if socket.references(&MEMBERS)? != Some(owners) {
         return Ok(false);
     }
@@ -139,16 +134,11 @@ fn is_left(socket: &mut Socket, owners: usize, going: &[Place]) -> Result<bool, 
 }
 
 /// Whether another program has chains in the table, which is then not ours to delete.
-fn is_shared(socket: &mut Socket) -> Result<bool, Error> {
+fn is_shared(socket: &mut Socket) -> Result<bool> {
     /// Two chains, four sets and a map; the sets of exceptions may be more.
     const OWN: u32 = 7;
     if socket.table_uses(&TABLE)?.is_none_or(|uses| uses <= OWN) {
         return Ok(false);
     }
     Ok(socket.chain_names(&TABLE)?.iter().any(|chain| ![MEMBERS.name, POST.name].contains(&chain.as_str())))
-}
-
-/// The ports of a network that something masquerades.
-pub(in crate::filter) fn owners(socket: &mut Socket, network: &NetworkName) -> Result<Vec<String>, Error> {
-    ports_of(socket, &OWNERS, network)
 }

@@ -1,0 +1,96 @@
+//! Options of `run` that are a pair each: links, variables, extra hosts.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// One `--link SOURCE[:ALIAS]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Link(String);
+
+impl Link {
+    /// The name, ID or alias of the other container.
+    pub(crate) fn source(&self) -> &str {
+        let (source, _) = self.0.split_once(':').unwrap_or((&self.0, ""));
+        // As Docker shows names.
+        source.strip_prefix('/').unwrap_or(source)
+    }
+}
+
+impl FromStr for Link {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (source, alias) = text.split_once(':').unwrap_or((text, text));
+        if matches!(source, "" | "/") || alias.is_empty() || alias.contains(':') {
+            return Err("write it as SOURCE or SOURCE:ALIAS");
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// One `-e KEY=value`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Variable {
+    /// The name.
+    pub(crate) key: String,
+    /// The value, which may be empty.
+    pub(crate) value: String,
+}
+
+impl FromStr for Variable {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => {
+                Ok(Self { key: key.to_owned(), value: value.to_owned() })
+            }
+            _ => Err("write it as KEY=value"),
+        }
+    }
+}
+
+/// One `--add-host NAME:ADDRESS`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct ExtraHost(String);
+
+impl FromStr for ExtraHost {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, address) = text.split_once([':', '=']).unwrap_or_default();
+        let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
+        match bare.parse::<IpAddr>() {
+            Ok(address) if !name.is_empty() => Ok(Self(format!("{name}={address}"))),
+            _ => Err("write it as NAME:ADDRESS"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn links_and_variables_are_pairs() {
+        for good in ["db", "db:sql"] {
+            assert_eq!(json!(good.parse::<Link>().unwrap()), good);
+        }
+        assert_eq!("/db:sql".parse::<Link>().unwrap().source(), "db");
+        for bad in ["", "/", "/:sql", ":", "db:", ":sql", "a:b:c"] {
+            assert!(bad.parse::<Link>().is_err(), "{bad}");
+        }
+        let variable: Variable = "K=a=b".parse().unwrap();
+        assert_eq!((variable.key.as_str(), variable.value.as_str()), ("K", "a=b"));
+        assert!("K=".parse::<Variable>().is_ok());
+        for bad in ["", "K", "=v"] {
+            assert!(bad.parse::<Variable>().is_err(), "{bad}");
+        }
+    }
+}

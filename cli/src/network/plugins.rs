@@ -1,0 +1,36 @@
+//! What the plugins of a network's list are configured for.
+
+use cni::{NetworkList, case_blind};
+use serde_json::{Map, Value};
+
+/// The plugin that knows names and links, and the key of `args.cni` that it reads.
+pub(crate) const LINK_ENV: &str = "link-env";
+/// The capability that publishes ports.
+pub(crate) const PORT_MAPPINGS: &str = "portMappings";
+
+/// The text of a key; empty where it has none.
+pub(crate) fn text<'a>(object: &'a Map<String, Value>, key: &str) -> &'a str {
+    case_blind::get(object, key).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The first plugin of a type.
+pub(crate) fn plugin<'a>(list: &'a NetworkList, name: &str) -> Option<&'a Map<String, Value>> {
+    list.plugins.iter().find(|plugin| text(plugin, "type") == name)
+}
+
+/// The plugins that declare a capability, by their place in the list, with their type.
+pub(crate) fn declaring<'a>(
+    list: &'a NetworkList,
+    capability: &'a str,
+) -> impl Iterator<Item = (usize, &'a str)> {
+    let is_declared = move |plugin: &Map<String, Value>| {
+        plugin.get("capabilities").and_then(|declared| declared.get(capability)) == Some(&Value::Bool(true))
+    };
+    let plugins = list.plugins.iter().enumerate().filter(move |(_, plugin)| is_declared(plugin));
+    plugins.map(|(place, plugin)| (place, text(plugin, "type")))
+}
+
+/// Whether a network can publish ports. link-env reads them as well, and publishes none.
+pub(crate) fn publishes(list: &NetworkList) -> bool {
+    declaring(list, PORT_MAPPINGS).any(|(_, name)| name != LINK_ENV)
+}

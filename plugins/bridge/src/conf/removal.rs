@@ -1,0 +1,53 @@
+//! What is read of a configuration that may be wrong, or have been changed, since ADD.
+
+use cni::{IfName, Request};
+use serde_json::Value;
+
+use super::bridge_name;
+use crate::error::{Result, config};
+use crate::parts::lease::Ipam;
+use crate::parts::vlan_gateway::VlanGateway;
+
+/// What DEL and GC need of the configuration. Whatever else is wrong with it cannot keep them from removing, and what is
+/// wrong with these no more than it must.
+#[derive(Debug)]
+pub(crate) struct Removal {
+    /// The bridge's name, or why there is none.
+    pub bridge: Result<IfName>,
+    /// The gateway's device on the bridge, if the network has one.
+    pub vlan_gateway: Option<VlanGateway>,
+    /// Whether the network closes its bridge in any way.
+    pub has_gate: bool,
+    /// Who takes the addresses back.
+    pub ipam: Ipam,
+}
+
+impl Removal {
+    pub(crate) fn new(request: &Request) -> Self {
+        let conf = &request.conf;
+        let bridge = match conf.value(&["bridge"]) {
+            None => bridge_name(""),
+            Some(Value::String(name)) => bridge_name(name),
+            Some(other) => Err(config(format!("bridge is {other}"), "give the bridge's name as text")),
+        };
+        let vlan = conf.value(&["vlan"]).and_then(Value::as_u64);
+        let vlan = vlan.and_then(|vlan| u16::try_from(vlan).ok()).zip(bridge.as_ref().ok());
+        let vlan_gateway = vlan.and_then(|(vlan, bridge)| VlanGateway::new(bridge, vlan).ok().flatten());
+        let ipam = match (conf.value(&["ipam"]), conf.value(&["ipam", "type"])) {
+            (None | Some(Value::Object(_)), None) => Ipam::None,
+            (_, Some(Value::String(plugin))) => Ipam::new(plugin.clone()),
+            // No ADD of this plugin can have succeeded with it. Most addresses are leased by host-local.
+            _ => Ipam::HostLocal,
+        };
+        let says = |key: &str, word: Value| conf.value(&[key]) == Some(&word);
+        let has_gate =
+            says("icc", false.into()) || says("internal", true.into()) || says("ingress", "published".into());
+        Self { bridge, vlan_gateway, has_gate, ipam }
+    }
+
+    /// The link that has a gate, where the network closes its bridge and its name is known.
+    pub(crate) fn gated(&self) -> Option<&str> {
+        let bridge = self.bridge.as_ref().ok().filter(|_| self.has_gate)?;
+        Some(self.vlan_gateway.as_ref().map_or(bridge, |device| &device.name).as_str())
+    }
+}
