@@ -1,5 +1,6 @@
 # demo: the main job in a sandbox, without root.  test: everything.  test-runtimes: under containerd and podman, as root.
 # test-kernels: on Debian's kernel, emulated.  test-faults: killed, or refused something, at every system call.
+# test-upgrade: with programs of an older commit before, and after.
 # fuzz: everything that comes in from elsewhere, by libFuzzer.  bench: measurements, beside the reference plugins and
 # netavark.  install: see README.md.
 
@@ -13,7 +14,7 @@ BINDIR   = /opt/cni/bin
 PREFIX   = /usr/local
 CONFDIR  = /etc/cni/net.d
 
-.PHONY: all demo test test-kernels test-runtimes test-faults fuzz bench install
+.PHONY: all demo test test-kernels test-runtimes test-faults test-upgrade fuzz bench install
 
 all:
 	$(CARGO) build --release --locked
@@ -28,13 +29,17 @@ test-kernels:
 	tests/kernels/run
 
 test-runtimes:
-	tests/newer containerd
+	tests/tools/newer containerd
 	$(CARGO) build --locked --bins
 	$(CARGO) test -p runtimes --locked
 
 # Every plugin killed, and refused something, at each of its system calls; FAULTS="bridge chain" chooses.
 test-faults:
 	FULL=1 $(CARGO) test --locked --test faults -- $(FAULTS)
+
+# Builds the older commit beside; RECORD=1 records what it leaves for make test.
+test-upgrade:
+	RECORD="$(RECORD)" tests/tools/upgrade
 
 # Needs a nightly toolchain and cargo-fuzz; SECONDS=300 for each target, TARGETS="leases nri" chooses.
 fuzz:
@@ -43,8 +48,8 @@ fuzz:
 # QUICK=1: under two minutes. README=1: the result goes there. BENCH="lives path": these parts; BENCH=profile: where
 # the time goes.
 bench: all
-	tests/packages "make bench" <tests/bench/packages
-	tests/newer containernetworking-plugins
+	tests/tools/packages "make bench" <tests/bench/packages
+	tests/tools/newer containernetworking-plugins
 	REFERENCE_VERSION="$$(dpkg-query -W -f '$${Version}' containernetworking-plugins)" \
 		$(CARGO) run --quiet --release --locked --example bench -- $(BENCH)
 

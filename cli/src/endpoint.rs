@@ -81,17 +81,13 @@ impl<'a> Endpoint<'a> {
         if plugin(list, LINK_ENV).is_some() {
             return Ok(());
         }
-        let option = if !self.links.is_empty() {
-            "--link"
-        } else if !self.extra_hosts.is_empty() {
-            "--add-host"
-        } else if !self.expose.is_empty() && !self.publish_all {
-            "--expose"
-        } else if !self.aliases.is_empty() && declaring(list, ALIASES).next().is_none() {
-            "--network-alias"
-        } else {
-            return Ok(());
-        };
+        let options = [
+            ("--link", !self.links.is_empty()),
+            ("--add-host", !self.extra_hosts.is_empty()),
+            ("--expose", !self.expose.is_empty() && !self.publish_all),
+            ("--network-alias", !self.aliases.is_empty() && declaring(list, ALIASES).next().is_none()),
+        ];
+        let Some((option, _)) = options.into_iter().find(|(_, is_used)| *is_used) else { return Ok(()) };
         refuse(
             option,
             "none of its plugins knows names and links",

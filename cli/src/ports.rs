@@ -1,6 +1,6 @@
 //! Ports on the command line: what `-p` publishes and `--expose` exposes.
 //!
-//! Pure text to values. Whether a host port is free is not asked here: that is the publishing plugin's knowledge.
+//! Pure. Whether a host port is free, the publishing plugin says.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -8,8 +8,6 @@ use std::str::FromStr;
 
 use cni::{PortError, PortMapping, PortRange, Protocol};
 use serde::{Deserialize, Serialize};
-
-use crate::error::Error;
 
 /// One `-p`: a port or a range of ports, and where on the host it is to be reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,49 +35,43 @@ impl Publish {
 }
 
 impl FromStr for Publish {
-    type Err = Error;
+    type Err = String;
 
     /// Reads `[ip:][hostPort]:containerPort[/protocol]`, `ip::containerPort` and `containerPort`; ports may be ranges.
-    fn from_str(text: &str) -> Result<Self, Error> {
-        parse_publish(text).map_err(|reason| Error::Argument { reason })
-    }
-}
-
-fn parse_publish(text: &str) -> Result<Publish, String> {
-    let (rest, protocol) = text.split_once('/').unwrap_or((text, Protocol::default().name()));
-    let range = |numbers: &str| -> Result<PortRange, String> {
-        if numbers == "0" {
-            return Err("port 0 is none; leave the host port out to have a free one chosen".to_owned());
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (rest, protocol) = text.split_once('/').unwrap_or((text, Protocol::default().name()));
+        let range = |numbers: &str| -> Result<PortRange, String> {
+            if numbers == "0" {
+                return Err("port 0 is none; leave the host port out to have a free one chosen".to_owned());
+            }
+            let ports = format!("{numbers}/{protocol}").parse();
+            ports.map_err(|error: PortError| PortError { text: text.to_owned(), ..error }.to_string())
+        };
+        let mut fields = rest.rsplitn(3, ':');
+        let container = range(fields.next().unwrap_or_default())?;
+        let host = match fields.next() {
+            None | Some("") => None,
+            Some(host) => Some(range(host)?.numbers()),
+        };
+        let host_ip = fields.next().map(address).transpose()?;
+        let (protocol, container) = (container.protocol(), container.numbers());
+        match host.as_ref().map_or(container.len(), ExactSizeIterator::len) {
+            length if length == container.len() => Ok(Self { host_ip, host, container, protocol }),
+            length => Err(format!(
+                "{length} host ports for {} container ports; give ranges of one length",
+                container.len()
+            )),
         }
-        let ports = format!("{numbers}/{protocol}").parse();
-        ports.map_err(|error: PortError| PortError { text: text.to_owned(), ..error }.to_string())
-    };
-    let mut fields = rest.rsplitn(3, ':');
-    let container = range(fields.next().unwrap_or_default())?;
-    let host = match fields.next() {
-        None | Some("") => None,
-        Some(host) => Some(range(host)?.numbers()),
-    };
-    let host_ip = fields.next().map(address).transpose()?;
-    let (protocol, container) = (container.protocol(), container.numbers());
-    if let Some(host) = &host
-        && host.len() != container.len()
-    {
-        return Err(format!(
-            "{} host ports for {} container ports; give ranges of one length",
-            host.len(),
-            container.len()
-        ));
     }
-    Ok(Publish { host_ip, host, container, protocol })
 }
 
 /// `--expose 8000-8005/udp` with `-P`: a mapping from a free port of the host for each port.
 pub(crate) fn exposed(ports: PortRange) -> impl Iterator<Item = PortMapping> {
+    let protocol = ports.protocol();
     ports.numbers().map(move |container_port| PortMapping {
         host_port: 0,
         container_port,
-        protocol: ports.protocol(),
+        protocol,
         host_ip: None,
     })
 }
@@ -158,7 +150,7 @@ mod tests {
             ("1:2:3:4", "no address of the host"),
         ];
         for (text, reason) in table {
-            let error = text.parse::<Publish>().unwrap_err().to_string();
+            let error = text.parse::<Publish>().unwrap_err();
             assert!(error.contains(reason), "{text}: {error}");
         }
     }

@@ -17,7 +17,7 @@ pub(crate) const REFERENCE: &str = "/usr/lib/cni";
 /// Where the reference finds iptables and nft.
 pub(crate) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Where `tests/newer` puts the newest reference: beside the folders of the build.
+/// Where `tests/tools/newer` puts the newest reference: beside the folders of the build.
 pub(crate) fn newest_reference() -> PathBuf {
     let built = Suite::cleat().folder;
     built.join("../../debian-newer/containernetworking-plugins/usr/lib/cni")
@@ -90,7 +90,7 @@ impl Suite {
         Self { name: "reference", folder: REFERENCE.into(), portmap: "portmap" }
     }
 
-    /// The newest that Debian has, unpacked by `tests/newer`.
+    /// The newest that Debian has, unpacked by `tests/tools/newer`.
     pub(crate) fn newest_reference() -> Self {
         Self { name: "newest reference", folder: newest_reference(), portmap: "portmap" }
     }

@@ -5,12 +5,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use sandbox::traffic::{serve_tcp, serve_udp};
-use sandbox::{Call, Namespaced, OUTSIDE_V4, OUTSIDE_V6, Snapshot, UPLINK_V4, UPLINK_V6, isolated, run};
+use sandbox::{Call, Namespaced, OUTSIDE_V4, OUTSIDE_V6, Snapshot, UPLINK_V4, UPLINK_V6, isolated};
 use serde_json::{Value, json};
 
-use crate::bridge::shell;
-use crate::members::{Member, Network, assert_closed, assert_open, host, ways};
-use crate::programs::BRIDGE;
+use crate::shared::frames::send;
+use crate::shared::members::{Member, Network, assert_closed, assert_open, host, ways};
+use crate::shared::programs::BRIDGE;
+use crate::shared::shell::shell;
 
 fn network(name: &'static str, subnet: u8, keys: Value) -> Network {
     Network { name, subnet, keys }
@@ -245,14 +246,4 @@ fn datagram(from: &Member, to: &Member, tag: &[u8]) -> Vec<u8> {
     header[10..12].copy_from_slice(&checksum.to_be_bytes());
     let udp = [0x0f, 0xa0, 0, 80, 0, 9, 0, 0, b'!'];
     [&mac(to)[..], &mac(from), tag, &[0x08, 0x00], &header, &udp].concat()
-}
-
-/// Sends a frame through an interface of the calling thread's namespace. By Perl, which every Debian has: a packet socket
-/// (17 is `AF_PACKET`, 3 is `SOCK_RAW`) takes unsafe code here.
-pub(crate) fn send(interface: &str, frame: &[u8]) {
-    let link = netlink::Socket::open().unwrap().get_link(interface).unwrap().unwrap();
-    let script = "socket(S, 17, 3, 0) or die $!; binmode STDIN; local $/;
-        send(S, <STDIN>, 0, pack('SnlSCCa8', 17, 0, $ARGV[0], 0, 0, 0, '')) or die $!";
-    let sent = run(Command::new("perl").args(["-e", script, &link.index.to_string()]), frame);
-    assert!(sent.status.success(), "{sent:?}");
 }

@@ -1,38 +1,12 @@
 //! bridge with host-local: real links, real packets, and what is left after DEL.
 
-use std::process::Command;
-
 use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Call, Host, Namespaced, Snapshot, isolated};
 use serde_json::{Value, json};
 
-use crate::programs::BRIDGE;
-
-pub(crate) fn conf() -> Value {
-    json!({
-        "cniVersion": "1.0.0", "name": "net", "type": "bridge", "bridge": "br0",
-        "isGateway": true, "ipMasq": true, "hairpinMode": true,
-        "ipam": {
-            "type": "host-local",
-            "ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd00:1::/64"}]],
-            "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]
-        }
-    })
-}
-
-pub(crate) fn call(command: &str, conf: &Value, id: &str, netns: &Namespaced) -> Call {
-    Call::new(BRIDGE, command, conf).of(id, netns, "eth0")
-}
-
-pub(crate) fn add(conf: &Value, id: &str, netns: &Namespaced) -> Value {
-    call("ADD", conf, id, netns).run().result()
-}
-
-pub(crate) fn with_result(result: &Value) -> Value {
-    let mut conf = conf();
-    conf["prevResult"] = result.clone();
-    conf
-}
+use crate::shared::bridge::{add, call, conf, with_result};
+use crate::shared::programs::BRIDGE;
+use crate::shared::shell::shell;
 
 #[test]
 fn del_works_when_the_namespace_has_gone() {
@@ -279,9 +253,4 @@ fn without_ipam_the_attachment_is_a_port_and_check_agrees() {
         drop(netns);
         before.assert_unchanged();
     });
-}
-
-pub(crate) fn shell(line: &str) {
-    let output = Command::new("sh").args(["-c", line]).output().unwrap();
-    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
 }

@@ -19,6 +19,7 @@ struct File {
     paths: BTreeSet<Module>,
     /// The imported ones among them, by the name that they have here.
     imports: BTreeMap<String, Module>,
+    has_tests: bool,
 }
 
 #[test]
@@ -43,6 +44,21 @@ fn no_file_imports_itself_by_way_of_others() {
         circles.extend(circle(&arrows).map(|circle| format!("{name}: {circle}")));
     }
     assert!(circles.is_empty(), "files import each other in a circle:\n{}", circles.join("\n"));
+}
+
+/// Nor do this suite's: what several modules use is in `shared`, what those below one use in a file without tests.
+#[test]
+fn no_file_of_tests_imports_another() {
+    let files = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite"));
+    let arrows = arrows(&files);
+    let all = arrows.iter().flat_map(|(from, targets)| targets.iter().map(move |to| (*from, *to)));
+    let is_allowed =
+        |(from, to): &(&Module, &Module)| !files[*to].has_tests && (to[0] == from[0] || to[0] == "shared");
+    let wrong =
+        all.filter(|arrow| !is_allowed(arrow)).map(|(from, to)| [from.join("/"), to.join("/")].join(" -> "));
+    let wrong: Vec<String> = wrong.collect();
+    assert!(wrong.is_empty(), "tests import what is not shared:\n{}", wrong.join("\n"));
+    assert_eq!(circle(&arrows), None);
 }
 
 #[test]
@@ -103,7 +119,7 @@ fn parse(module: &[String], text: &str) -> File {
         };
         Some(joined(base, &path[ups.max(1)..]))
     };
-    let mut file = File::default();
+    let mut file = File { has_tests: code.contains("#[test]"), ..File::default() };
     let mut rest = code.as_str();
     while let Some(at) = rest.find("use ") {
         let before = rest[..at].trim_end();

@@ -9,11 +9,12 @@ use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Call, Host, Namespaced, OUTSIDE_V4, OUTSIDE_V6, Snapshot, UPLINK_V4, UPLINK_V6, isolated};
 use serde_json::{Value, json};
 
-use crate::bridge::{conf, shell};
-use crate::iptables::{PATH, prime};
-use crate::networks::{cleat, install_networks};
-use crate::programs::BRIDGE;
-use crate::upkeep::{NETWORK, add, del, ok, said};
+use crate::shared::bridge::conf;
+use crate::shared::cleat::{NETWORK, cleat, install_networks, ok};
+use crate::shared::containers::{add, del};
+use crate::shared::iptables::{PATH, prime};
+use crate::shared::programs::BRIDGE;
+use crate::shared::shell::{said, shell};
 
 /// One of several attachments with the same addresses.
 struct Twin {

@@ -7,7 +7,7 @@ use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Host, Namespaced, OUTSIDE_V4, OUTSIDE_V6, Snapshot, UPLINK_V4, isolated};
 use serde_json::{Value, json};
 
-use crate::networks::{cleat, succeed};
+use crate::shared::cleat::{cleat, succeed};
 
 #[test]
 fn every_network_works_alone() {

@@ -3,7 +3,7 @@
 use sandbox::{Call, Host, Namespaced, Snapshot, isolated, run};
 use serde_json::{Value, json};
 
-use crate::programs::{PLUGINS, program};
+use crate::shared::programs::{PLUGINS, program};
 
 fn conf(plugin: &str) -> Value {
     let mut conf = json!({"cniVersion": "1.0.0", "name": "net", "type": plugin});
@@ -20,6 +20,26 @@ fn with(plugin: &str, key: &str, value: &Value) -> Value {
     let mut conf = conf(plugin);
     conf[key] = value.clone();
     conf
+}
+
+/// Fails where calls for a namespace change anything, on the host or inside.
+fn changes_nothing(calls: impl FnOnce(&Namespaced)) {
+    isolated(|| {
+        let _host = Host::new();
+        let netns = Namespaced::new("c");
+        let before = Snapshot::take();
+        let inside = netns.enter(Snapshot::take);
+        calls(&netns);
+        before.assert_unchanged();
+        assert_eq!(inside, netns.enter(Snapshot::take));
+    });
+}
+
+/// Fails unless a call is refused with the code, in words that name the thing.
+fn refuses(plugin: &str, call: &Call, code: u64, words: &str) {
+    let (found, said) = call.run().error();
+    assert_eq!(found, code, "{plugin}: {said}");
+    assert!(said.contains(words), "{plugin}: {said}");
 }
 
 #[test]
@@ -50,13 +70,9 @@ fn without_a_command_a_plugin_says_what_it_is() {
 /// Every row: what is wrong, the code of the specification, words that name the thing.
 #[test]
 fn bad_input_is_refused_and_changes_nothing() {
-    isolated(|| {
-        let _host = Host::new();
-        let netns = Namespaced::new("c");
-        let before = Snapshot::take();
-        let inside = netns.enter(Snapshot::take);
+    changes_nothing(|netns| {
         for (plugin, program) in PLUGINS {
-            let call = Call::new(program, "ADD", &conf(plugin)).of("c1", &netns, "eth0");
+            let call = Call::new(program, "ADD", &conf(plugin)).of("c1", netns, "eth0");
             let gone = call.clone().env("CNI_NETNS", "/run/netns/gone");
             let own = call.clone().env("CNI_NETNS", "/proc/self/ns/net");
             // Who enters no namespace takes any path, and who reads nothing of CNI_ARGS any text.
@@ -106,24 +122,16 @@ fn bad_input_is_refused_and_changes_nothing() {
                 ),
             ]);
             for (call, code, words) in rows {
-                let (found, said) = call.run().error();
-                assert_eq!(found, code, "{plugin}: {said}");
-                assert!(said.contains(words), "{plugin}: {said}");
+                refuses(plugin, &call, code, words);
             }
         }
-        before.assert_unchanged();
-        assert_eq!(inside, netns.enter(Snapshot::take));
     });
 }
 
 /// Every row: the plugin, the key with a value that cannot be, the code, words that name the thing.
 #[test]
 fn bad_configurations_are_refused_and_change_nothing() {
-    isolated(|| {
-        let _host = Host::new();
-        let netns = Namespaced::new("c");
-        let before = Snapshot::take();
-        let inside = netns.enter(Snapshot::take);
+    changes_nothing(|netns| {
         for (plugin, key, value, code, words) in [
             (
                 "bridge",
@@ -174,29 +182,19 @@ fn bad_configurations_are_refused_and_change_nothing() {
             ("link-env", "endpoint", json!({"expose": ["70000/tcp"]}), 7, "70000"),
             ("link-env", "endpoint", json!({"links": ["nobody:db"]}), 7, "nobody"),
         ] {
-            let call = Call::new(program(plugin), "ADD", &with(plugin, key, &value)).of("c1", &netns, "eth0");
-            let (found, said) = call.run().error();
-            assert_eq!(found, code, "{plugin}: {said}");
-            assert!(said.contains(words), "{plugin}: {said}");
+            let call = Call::new(program(plugin), "ADD", &with(plugin, key, &value)).of("c1", netns, "eth0");
+            refuses(plugin, &call, code, words);
         }
-        before.assert_unchanged();
-        assert_eq!(inside, netns.enter(Snapshot::take));
     });
 }
 
 /// 0.1.0 and 0.2.0 have no result without an address, which tells only once the interface is there.
 #[test]
 fn an_add_whose_result_cannot_be_told_is_undone() {
-    isolated(|| {
-        let netns = Namespaced::new("c");
-        let before = Snapshot::take();
-        let inside = netns.enter(Snapshot::take);
+    changes_nothing(|netns| {
         let conf = json!({"cniVersion": "0.2.0", "name": "net", "type": "bridge"});
-        let (code, said) = Call::new(program("bridge"), "ADD", &conf).of("c", &netns, "eth0").run().error();
-        assert_eq!(code, 7, "{said}");
-        assert!(said.contains("configure an ipam plugin"), "{said}");
-        before.assert_unchanged();
-        assert_eq!(inside, netns.enter(Snapshot::take));
+        let call = Call::new(program("bridge"), "ADD", &conf).of("c", netns, "eth0");
+        refuses("bridge", &call, 7, "configure an ipam plugin");
     });
 }
 

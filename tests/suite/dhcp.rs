@@ -10,9 +10,8 @@ use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Call, Host, Namespaced, Snapshot, isolated};
 use serde_json::{Value, json};
 
-use crate::bridge::shell;
-use crate::programs::BRIDGE;
-use crate::reference::REFERENCE;
+use crate::shared::programs::{BRIDGE, REFERENCE};
+use crate::shared::shell::shell;
 
 /// A program that ends with the test.
 struct Daemon(Child);

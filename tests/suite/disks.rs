@@ -5,9 +5,9 @@ use std::fs;
 
 use sandbox::{Host, Namespaced, Snapshot, isolated};
 
-use crate::bridge::shell;
-use crate::networks::{cleat, install_networks};
-use crate::upkeep::{DUAL, NETWORK, add, call, said, states};
+use crate::shared::cleat::{DUAL, NETWORK, call, cleat, install_networks, states};
+use crate::shared::containers::add;
+use crate::shared::shell::{said, shell};
 
 /// It gives no way out, of which a container has one already.
 const ISOLATED: &str = "cleat-isolated";

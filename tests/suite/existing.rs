@@ -9,7 +9,8 @@ use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Host, Namespaced, Snapshot, isolated};
 use serde_json::{Value, json};
 
-use crate::bridge::{add, call, conf, shell, with_result};
+use crate::shared::bridge::{add, call, conf, with_result};
+use crate::shared::shell::shell;
 
 fn bridge() -> netlink::Link {
     Socket::open().unwrap().get_link("br0").unwrap().unwrap()

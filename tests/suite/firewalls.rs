@@ -10,11 +10,11 @@ use sandbox::{
 };
 use serde_json::{Value, json};
 
-use crate::bridge::shell;
-use crate::programs::{BRIDGE, CLEAT, HOST_PORT, folder};
+use crate::shared::programs::{BRIDGE, CLEAT, HOST_PORT, folder};
+use crate::shared::shell::shell;
 
 fn conf(keys: &Value) -> Value {
-    let mut conf = crate::bridge::conf();
+    let mut conf = crate::shared::bridge::conf();
     conf["cniVersion"] = json!("1.1.0");
     conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
     conf
@@ -256,7 +256,7 @@ fn repair_opens_a_firewall_again_that_was_loaded_anew() {
 fn status_is_silent_where_the_firewall_may_let_the_network_through() {
     isolated(|| {
         let _host = Host::new();
-        let plain = crate::bridge::conf();
+        let plain = crate::shared::bridge::conf();
         let plain = conf(&json!({"ipam": plain["ipam"]}));
         let docker = format!("{}/tests/data/firewalls/docker-20.10.iptables", env!("CARGO_MANIFEST_DIR"));
         let drop = "iptables-nft -P FORWARD DROP";

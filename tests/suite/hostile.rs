@@ -19,7 +19,7 @@ use nix::sys::time::TimeValLike;
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::programs::folder;
+use crate::shared::programs::folder;
 
 /// In bytes, of data; who wants more gets none and is aborted. A plugin takes less than five mebibytes as a rule.
 const MEMORY: u64 = 64 << 20;

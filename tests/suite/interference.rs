@@ -7,9 +7,9 @@ use sandbox::traffic::ask_tcp;
 use sandbox::{Host, Namespaced, Snapshot, UPLINK_V4, isolated};
 use serde_json::{Value, json};
 
-use crate::bridge::shell;
-use crate::networks::{NETWORKS, install_networks};
-use crate::upkeep::{DUAL, NETWORK, add, call, del, inner, ok, states, steady};
+use crate::shared::cleat::{DUAL, NETWORK, NETWORKS, call, install_networks, ok, states};
+use crate::shared::containers::{add, del, inner, steady};
+use crate::shared::shell::shell;
 
 /// What somebody does, and words by which CHECK and repair tell it.
 struct Interference {

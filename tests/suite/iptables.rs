@@ -2,7 +2,6 @@
 //! that changes from the reference to this suite.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use sandbox::traffic::{ask_tcp, serve_tcp};
@@ -11,53 +10,15 @@ use sandbox::{
 };
 use serde_json::{Value, json};
 
-use crate::bridge::{add, call, conf, shell};
-use crate::programs::BRIDGE;
-use crate::reference::REFERENCE;
-
-/// Where the programs of the legacy variant are found as `iptables` and so on.
-pub(crate) const LEGACY: &str = "/run/legacy";
-pub(crate) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+use crate::shared::bridge::{add, call, conf};
+use crate::shared::iptables::{LEGACY, PATH, choose_legacy, prime, saved};
+use crate::shared::programs::{BRIDGE, REFERENCE};
+use crate::shared::shell::shell;
 
 fn with_iptables() -> Value {
     let mut conf = conf();
     conf["ipMasqBackend"] = json!("iptables");
     conf
-}
-
-/// What both families' programs save, without counters and comments. The names of the variant stand behind `-`.
-pub(crate) fn saved(variant: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    for family in ["iptables", "ip6tables"] {
-        let output = Command::new(format!("{family}-{variant}-save")).output().unwrap();
-        assert!(output.status.success(), "{family}: {}", String::from_utf8_lossy(&output.stderr));
-        let text = String::from_utf8(output.stdout).unwrap();
-        // Built-in chains stay once a program has made them, the reference's and ours alike.
-        lines.extend(
-            text.lines()
-                .filter(|line| line.starts_with("-A ") || line.starts_with(":CNI-"))
-                .map(str::to_owned),
-        );
-    }
-    lines
-}
-
-/// Has iptables make what it leaves behind itself: built-in chains, and the legacy variant's lock.
-pub(crate) fn prime(variant: &str) {
-    for (family, any) in [("iptables", "0.0.0.0/0"), ("ip6tables", "::/0")] {
-        for chain in ["PREROUTING", "OUTPUT", "POSTROUTING"] {
-            shell(&format!("{family}-{variant} -t nat -A {chain} -s {any} -j ACCEPT"));
-            shell(&format!("{family}-{variant} -t nat -F {chain}"));
-        }
-    }
-}
-
-/// An administrator's choice of the legacy variant.
-pub(crate) fn choose_legacy() {
-    fs::create_dir_all(LEGACY).unwrap();
-    for name in ["iptables", "iptables-restore", "ip6tables", "ip6tables-restore"] {
-        symlink("/usr/sbin/xtables-legacy-multi", format!("{LEGACY}/{name}")).unwrap();
-    }
 }
 
 fn masquerades(variant: &str, path: Option<&str>) {
@@ -104,7 +65,7 @@ fn masquerades(variant: &str, path: Option<&str>) {
         call("CHECK", &conf).run().silent();
     }
     // DEL without namespace and result, whatever the configuration says by now; and again.
-    let del = call("DEL", &crate::bridge::conf()).env("CNI_NETNS", "");
+    let del = call("DEL", &crate::shared::bridge::conf()).env("CNI_NETNS", "");
     drop(netns);
     for _ in 0..2 {
         del.run().silent();

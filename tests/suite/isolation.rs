@@ -7,8 +7,8 @@ use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Call, Host, Namespaced, Snapshot, UPLINK_V4, isolated};
 use serde_json::{Value, json};
 
-use crate::bridge::shell;
-use crate::programs::{BRIDGE, HOST_PORT};
+use crate::shared::programs::{BRIDGE, HOST_PORT};
+use crate::shared::shell::shell;
 
 fn conf(name: &str, subnet: u8, keys: &Value) -> Value {
     let mut conf = json!({

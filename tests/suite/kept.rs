@@ -10,9 +10,10 @@ use sandbox::traffic::ask_tcp;
 use sandbox::{Host, Namespaced, Snapshot, UPLINK_V4, isolated};
 use serde_json::{Value, json};
 
-use crate::networks::{cleat, install_networks, succeed};
-use crate::programs::folder;
-use crate::upkeep::{NETWORK, add, call, del, inner, json_of, ok, said, states};
+use crate::shared::cleat::{NETWORK, call, cleat, install_networks, json_of, ok, states, succeed};
+use crate::shared::containers::{add, del, inner};
+use crate::shared::programs::folder;
+use crate::shared::shell::{said, shell};
 
 /// What another program would have kept.
 type Change = dyn Fn(&mut Value);
@@ -39,11 +40,6 @@ fn keep(recorded: &str) -> Value {
     fs::create_dir_all(RESULTS).unwrap();
     fs::write(file(text("networkName"), text("containerId"), text("ifName")), recorded).unwrap();
     entry
-}
-
-fn shell(line: &str) {
-    let output = Command::new("sh").args(["-c", line]).output().unwrap();
-    assert!(output.status.success(), "{line}: {}", said(&output));
 }
 
 /// The container's interface as an entry tells it, in the namespace that it tells.

@@ -13,9 +13,6 @@ use std::thread;
 use sandbox::{Answer, Call, Namespaced, isolated};
 use serde_json::{Value, json};
 
-use crate::programs::HOST_LOCAL;
-use crate::reference::REFERENCE;
-
 const FOLDER: &str = "/var/lib/cni/networks/net";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +21,7 @@ enum Of {
     Them,
 }
 
+use crate::shared::programs::{HOST_LOCAL, REFERENCE};
 use Of::{Them, Us};
 
 impl Of {

@@ -1,6 +1,5 @@
 //! Links where members may not talk to each other (`icc: false`): what Docker's users know of `--link`.
 
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,10 +7,10 @@ use sandbox::traffic::Datagrams;
 use sandbox::{Call, Namespaced, Snapshot, isolated};
 use serde_json::{Value, json};
 
-use crate::bridge::shell;
-use crate::members::{Member, Network, assert_closed, assert_open, host, serve, ways};
-use crate::networks::{cleat, install_networks};
-use crate::programs::{BRIDGE, LINK_ENV};
+use crate::shared::cleat::{cleat, install_networks};
+use crate::shared::members::{Member, Network, assert_closed, assert_open, host, openings, serve, ways};
+use crate::shared::programs::{BRIDGE, LINK_ENV};
+use crate::shared::shell::shell;
 
 fn shop() -> Network {
     Network { name: "shop", subnet: 7, keys: json!({"icc": false}) }
@@ -23,14 +22,6 @@ fn db() -> Value {
 
 fn web() -> Value {
     json!({"name": "web", "links": ["db:webdb"]})
-}
-
-/// The elements of all sets for links.
-pub(crate) fn openings() -> String {
-    let output = Command::new("nft").args(["list", "table", "inet", "cleat_gate"]).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let sets = text.split("\tset links").skip(1).map(|set| set.split("\n\t}").next().unwrap().to_owned());
-    sets.collect::<Vec<_>>().join("\n")
 }
 
 /// The story that every document on links tells: db and web, and somebody who has no link.

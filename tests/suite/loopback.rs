@@ -3,7 +3,7 @@
 use sandbox::{Call, Host, Namespaced, isolated};
 use serde_json::json;
 
-use crate::programs::LOOPBACK;
+use crate::shared::programs::LOOPBACK;
 
 #[test]
 fn loopback_goes_up_and_down() {

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use sandbox::{Host, isolated};
 use serde_json::Value;
 
-use crate::programs::{CLEAT, PLUGINS, folder};
+use crate::shared::programs::{CLEAT, PLUGINS, folder};
 
 /// Debian's reference plugins.
 const REFERENCE: &str = "/usr/lib/cni";

@@ -10,11 +10,6 @@ use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Host, Namespaced, OUTSIDE_V4, Snapshot, UPLINK_V4, isolated};
 use serde_json::{Value, json};
 
-use crate::bridge::shell;
-use crate::iptables::saved;
-use crate::programs::{CLEAT, folder};
-use crate::reference::REFERENCE;
-
 /// `CNI_PATH`: of each type the program that a test wants.
 const PLUGINS: &str = "/run/plugins";
 const NETWORKS: &str = "/run/net.d";
@@ -26,6 +21,9 @@ enum Of {
     Them,
 }
 
+use crate::shared::iptables::saved;
+use crate::shared::programs::{CLEAT, REFERENCE, folder};
+use crate::shared::shell::shell;
 use Of::{Them, Us};
 
 /// A plugin in a list: who made it, its type, its keys.

@@ -11,20 +11,19 @@ use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Call, Host, Namespaced, OUTSIDE_V4, OUTSIDE_V6, Snapshot, UPLINK_V4, UPLINK_V6, isolated};
 use serde_json::{Value, json};
 
-use crate::bridge::shell;
-use crate::iptables::{LEGACY, PATH, choose_legacy, prime};
-use crate::programs::{BRIDGE, CLEAT, folder};
-use crate::reference::REFERENCE;
+use crate::shared::iptables::{LEGACY, PATH, choose_legacy, prime};
+use crate::shared::programs::{BRIDGE, CLEAT, REFERENCE, folder};
+use crate::shared::shell::shell;
 
 /// `CNI_PATH`, whose plugins are exchanged under running containers.
 const PLUGINS: &str = "/run/plugins";
 const NETWORKS: &str = "/run/net.d";
 
-/// The reference's plugins: Debian 12's, and the newest, which `tests/newer` unpacks beside the folders of the build.
+/// The reference's plugins: Debian 12's, and the newest, which `tests/tools/newer` unpacks beside the folders of the build.
 pub(crate) fn releases() -> [PathBuf; 2] {
     let newest =
         folder().join("../../debian-newer/containernetworking-plugins/usr/lib/cni").canonicalize().unwrap_or_else(
-            |error| panic!("the newest plugins of the reference: {error}; tests/newer containernetworking-plugins unpacks them"),
+            |error| panic!("the newest plugins of the reference: {error}; tests/tools/newer containernetworking-plugins unpacks them"),
         );
     [PathBuf::from(REFERENCE), newest]
 }
@@ -38,7 +37,7 @@ fn install(plugins: &Path) {
 }
 
 fn conf(keys: &Value) -> Value {
-    let mut conf = crate::bridge::conf();
+    let mut conf = crate::shared::bridge::conf();
     for (key, value) in keys.as_object().unwrap() {
         conf[key] = value.clone();
     }

@@ -9,10 +9,10 @@ use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Call, Host, Namespaced, UPLINK_V4, UPLINK_V6, isolated};
 use serde_json::{Value, json};
 
-use crate::bridge::{add, call, conf, shell};
-use crate::iptables::{LEGACY, PATH, choose_legacy, prime, saved};
-use crate::programs::HOST_PORT;
-use crate::reference::REFERENCE;
+use crate::shared::bridge::{add, call, conf};
+use crate::shared::iptables::{LEGACY, PATH, choose_legacy, prime, saved};
+use crate::shared::programs::{HOST_PORT, REFERENCE};
+use crate::shared::shell::shell;
 
 const PLUGINS: &str = "/run/plugins";
 
@@ -259,7 +259,7 @@ fn the_table_of_before_counts(recorded: &str) {
     // Another container comes: the table is renewed, and the first keeps what it has.
     let other = Namespaced::new("other");
     let mut conf = moved.conf.clone();
-    conf["prevResult"] = add(&crate::bridge::conf(), "other", &other);
+    conf["prevResult"] = add(&crate::shared::bridge::conf(), "other", &other);
     conf["runtimeConfig"]["portMappings"] = json!([{"hostPort": 9090, "containerPort": 80}]);
     serve_tcp(Some(&other), "other", "[::]:80");
     let on_other =
@@ -286,7 +286,7 @@ fn the_table_of_before_counts(recorded: &str) {
     on_other("DEL").silent();
     assert!(!ruleset().contains("cleat_host_port"), "{}", ruleset());
     for netns in [&moved.web, &other] {
-        call("DEL", &crate::bridge::conf(), netns.name(), netns).run().silent();
+        call("DEL", &crate::shared::bridge::conf(), netns.name(), netns).run().silent();
     }
 }
 
@@ -300,7 +300,7 @@ fn what_a_version_before_switched_on_goes_off_after_a_flush() {
         assert_eq!(route_localnet(), "1");
         let other = Namespaced::new("other");
         let mut conf = moved.conf.clone();
-        conf["prevResult"] = add(&crate::bridge::conf(), "other", &other);
+        conf["prevResult"] = add(&crate::shared::bridge::conf(), "other", &other);
         conf["runtimeConfig"]["portMappings"] = json!([{"hostPort": 9090, "containerPort": 80}]);
         let on_other = |verb: &str| Call::new(HOST_PORT, verb, &conf).of("other", &other, "eth0").run();
         assert!(on_other("ADD").result().is_object());
@@ -314,7 +314,7 @@ fn what_a_version_before_switched_on_goes_off_after_a_flush() {
         on_other("CHECK").silent();
         on_other("DEL").silent();
         for netns in [&moved.web, &other] {
-            call("DEL", &crate::bridge::conf(), netns.name(), netns).run().silent();
+            call("DEL", &crate::shared::bridge::conf(), netns.name(), netns).run().silent();
         }
     });
 }

@@ -10,7 +10,7 @@ use sandbox::traffic::{ask_tcp, ask_udp, serve_tcp, serve_udp};
 use sandbox::{Host, Namespaced, Snapshot, isolated};
 use serde_json::{Value, json};
 
-use crate::networks::{cleat, install_networks};
+use crate::shared::cleat::{cleat, install_networks};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Families {

@@ -2,53 +2,20 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use sandbox::traffic::{Datagrams, ask_tcp, ask_udp, serve_tcp, serve_udp};
 use sandbox::{Host, Namespaced, Snapshot, UPLINK_V4, UPLINK_V6, isolated};
 use serde_json::{Value, json};
 
-use crate::programs::{CLEAT, folder};
-
-pub(crate) const NETWORKS: &str = "/run/net.d";
-const DUAL: &str = "cleat-dual-stack";
-
-/// Puts the shipped conflists where NETCONFPATH points.
-pub(crate) fn install_networks() {
-    fs::create_dir_all(NETWORKS).unwrap();
-    let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
-    let mut found = 0;
-    for entry in fs::read_dir(conf).unwrap() {
-        let file = entry.unwrap().path();
-        if file.extension().is_some_and(|extension| extension == "conflist") {
-            fs::copy(&file, Path::new(NETWORKS).join(file.file_name().unwrap())).unwrap();
-            found += 1;
-        }
-    }
-    assert!(found >= 2);
-}
-
-/// `cleat` with cnitool's environment.
-pub(crate) fn cleat(args: &[&str]) -> Command {
-    let mut command = Command::new(CLEAT);
-    command.args(args).env("CNI_PATH", folder()).env("NETCONFPATH", NETWORKS);
-    command
-}
-
-fn say(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-pub(crate) fn succeed(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", say(&output));
-    String::from_utf8(output.stdout).unwrap()
-}
+use crate::shared::cleat::{DUAL, NETWORKS, cleat, install_networks, succeed};
+use crate::shared::programs::{CLEAT, folder};
+use crate::shared::shell::said;
 
 fn fail(command: &mut Command) -> String {
     let output = command.output().unwrap();
-    assert!(!output.status.success(), "{command:?}: {}", say(&output));
-    say(&output)
+    assert!(!output.status.success(), "{command:?}: {}", said(&output));
+    said(&output)
 }
 
 fn on(verb: &str, network: &str, netns: &Namespaced) -> Command {
@@ -220,16 +187,16 @@ fn status_is_asked_where_the_version_has_it() {
         let _host = Host::new();
         install_networks();
         // Its plugins know it whatever the version of the list is. Where none does, that is told.
-        assert_eq!(say(&cleat(&["status", DUAL]).output().unwrap()), "");
+        assert_eq!(said(&cleat(&["status", DUAL]).output().unwrap()), "");
         let older =
             r#"{"cniVersion": "0.4.0", "name": "older", "plugins": [{"type": "bridge", "bridge": "old0"}]}"#;
         fs::write("/run/net.d/50-older.conflist", older).unwrap();
         let told = cleat(&["status", "older"]).env("CNI_PATH", "/usr/lib/cni").output().unwrap();
-        assert!(told.status.success() && say(&told).contains("STATUS came with 1.1.0"), "{}", say(&told));
+        assert!(told.status.success() && said(&told).contains("STATUS came with 1.1.0"), "{}", said(&told));
         let file = "/run/net.d/20-cleat-dual-stack.conflist";
         let newer = fs::read_to_string(file).unwrap().replace("\"1.0.0\"", "\"1.1.0\"");
         fs::write(file, &newer).unwrap();
-        assert_eq!(say(&cleat(&["status", DUAL]).output().unwrap()), "");
+        assert_eq!(said(&cleat(&["status", DUAL]).output().unwrap()), "");
         // A subnet of four addresses leaves one for containers.
         fs::write(file, newer.replace("10.91.0.0/16", "10.91.0.0/30")).unwrap();
         let netns = Namespaced::new("only");

@@ -8,11 +8,10 @@ use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Call, Host, Namespaced, OUTSIDE_V4, OUTSIDE_V6, Snapshot, UPLINK_V4, UPLINK_V6, isolated};
 use serde_json::{Value, json};
 
-use crate::bridge::shell;
-use crate::iptables::prime;
-use crate::networks::{NETWORKS, cleat};
-use crate::programs::BRIDGE;
-use crate::upkeep::{ok, said};
+use crate::shared::cleat::{NETWORKS, cleat, ok};
+use crate::shared::iptables::prime;
+use crate::shared::programs::BRIDGE;
+use crate::shared::shell::{said, shell};
 
 const CLUSTER: [&str; 2] = ["10.244.0.0/16", "fd00:244::/32"];
 /// This node and the other one, on the wire between them.

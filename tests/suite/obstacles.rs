@@ -6,11 +6,11 @@ use std::fs;
 use sandbox::{Answer, Call, Host, Namespaced, isolated};
 use serde_json::{Value, json};
 
-use crate::bridge::shell;
-use crate::programs::BRIDGE;
+use crate::shared::programs::BRIDGE;
+use crate::shared::shell::shell;
 
 fn network(families: &[&str]) -> Value {
-    let mut conf = crate::bridge::conf();
+    let mut conf = crate::shared::bridge::conf();
     conf["cniVersion"] = json!("1.1.0");
     conf["ipam"]["ranges"] = families.iter().map(|subnet| json!([{ "subnet": subnet }])).collect();
     conf

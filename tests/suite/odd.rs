@@ -7,7 +7,7 @@ mod calls;
 use sandbox::{Call, Host, Namespaced, Snapshot, isolated};
 use serde_json::{Value, json};
 
-use crate::programs::{CLEAT, HOST_LOCAL, LOOPBACK, folder, program};
+use crate::shared::programs::{CLEAT, HOST_LOCAL, LOOPBACK, folder, program};
 
 /// The network's plugins; the endpoint and the port are the container's own.
 fn chain(id: &str) -> [Value; 3] {

@@ -11,11 +11,11 @@ use sandbox::traffic::{Datagrams, ask_sctp, ask_tcp, ask_udp, serve_sctp, serve_
 use sandbox::{Call, Host, Namespaced, Snapshot, UPLINK_V4, UPLINK_V6, isolated};
 use serde_json::{Value, json};
 
-use crate::bridge::{add, call, conf, shell};
-use crate::iptables::{LEGACY, PATH, choose_legacy, prime, saved};
-use crate::networks::{cleat, install_networks};
-use crate::programs::HOST_PORT;
-use crate::reference::REFERENCE;
+use crate::shared::bridge::{add, call, conf};
+use crate::shared::cleat::{cleat, install_networks};
+use crate::shared::iptables::{PATH, choose, prime, saved};
+use crate::shared::programs::{HOST_PORT, REFERENCE};
+use crate::shared::shell::shell;
 
 /// Our program under the name that existing configurations have.
 const OURS: &str = "/run/plugins/portmap";
@@ -155,13 +155,7 @@ fn reach(host: &Host, web: &Namespaced, other: &Namespaced) {
 
 fn everybody_reaches_it(variant: &str) {
     let host = Host::new();
-    let path = if variant == "legacy" {
-        choose_legacy();
-        format!("{LEGACY}:{PATH}")
-    } else {
-        PATH.to_owned()
-    };
-    prime(variant);
+    let path = choose(variant);
     install();
     let before = Snapshot::take();
     let (web, other) = (Namespaced::new("web"), Namespaced::new("other"));

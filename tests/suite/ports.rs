@@ -10,8 +10,8 @@ use sandbox::traffic::{Datagrams, ask_tcp, ask_udp, serve_tcp, serve_udp};
 use sandbox::{Call, Host, Namespaced, Snapshot, UPLINK_V4, UPLINK_V6, isolated};
 use serde_json::{Value, json};
 
-use crate::bridge::{add, call, conf};
-use crate::programs::HOST_PORT;
+use crate::shared::bridge::{add, call, conf};
+use crate::shared::programs::HOST_PORT;
 
 /// A configuration that publishes `mappings` of a container that `bridge` attached with this result.
 fn publishing(result: &Value, mappings: &Value) -> Value {
@@ -27,7 +27,7 @@ fn host_port(command: &str, conf: &Value, netns: &Namespaced) -> Call {
 
 fn detach(conf: &Value, netns: &Namespaced) {
     host_port("DEL", conf, netns).without("CNI_NETNS").run().silent();
-    call("DEL", &crate::bridge::conf(), netns.name(), netns).run().silent();
+    call("DEL", &crate::shared::bridge::conf(), netns.name(), netns).run().silent();
 }
 
 /// The very moment that ADD returns, and that DEL returns, of a hundred containers on one port.

@@ -9,9 +9,9 @@ use sandbox::traffic::ask_tcp;
 use sandbox::{Namespaced, Snapshot, UPLINK_V4, isolated};
 use serde_json::json;
 
-use crate::crowds::{Container, MIXED, install, ports};
-use crate::members::{Network, host};
-use crate::upkeep::said;
+use crate::shared::crowd::{Container, MIXED, install, ports};
+use crate::shared::members::{Network, host};
+use crate::shared::shell::said;
 
 /// What a runtime must not do (specification, section 2), and what people do by hand: `cleat` has one wait for the other.
 #[test]

@@ -6,7 +6,8 @@ use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Host, Namespaced, OUTSIDE_V4, OUTSIDE_V6, Snapshot, UPLINK_V4, UPLINK_V6, isolated};
 use serde_json::{Value, json};
 
-use crate::bridge::{add, call, conf, shell, with_result};
+use crate::shared::bridge::{add, call, conf, with_result};
+use crate::shared::shell::shell;
 
 #[test]
 fn containers_reach_each_other_the_host_and_the_outside() {

@@ -9,30 +9,11 @@ use sandbox::traffic::ask_tcp;
 use sandbox::{Host, Namespaced, Snapshot, UPLINK_V4, isolated};
 use serde_json::json;
 
-use crate::bridge::shell;
-use crate::networks::{NETWORKS, install_networks};
-use crate::programs::folder;
-use crate::upkeep::{DUAL, NETWORK, add, add_as, call, del, json_of, ok, said, states, steady};
-
-/// The containers end, and with them all that a reboot ends. The kernel's ID of the boot cannot change here, so another
-/// one is mounted over it.
-pub(crate) fn reboot(containers: Vec<Namespaced>) {
-    const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-    drop(containers);
-    // The kernel takes its time to remove a namespace's interfaces.
-    shell(
-        "for link in $(ip -o link show | grep -o '\\(veth[0-9a-f]*\\|cleat[0-9]\\)[@:]' | tr -d @:); do ip link del $link || true; done",
-    );
-    shell(
-        "nft flush ruleset; rm -rf /run/cleat; ip -6 route del local fd63:6c65:6174::34c3 table local; ip route del local 169.254.213.2 table local || true",
-    );
-    for file in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
-        fs::write(Path::new("/proc/sys/net").join(file), "0").unwrap();
-    }
-    let boot = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap();
-    fs::write("/run/boot_id", boot).unwrap();
-    shell(&format!("umount {BOOT_ID} 2>/dev/null; mount --bind /run/boot_id {BOOT_ID} && rm /run/boot_id"));
-}
+use crate::shared::cleat::{DUAL, NETWORK, NETWORKS, call, install_networks, json_of, ok, states};
+use crate::shared::containers::{add, add_as, del, steady};
+use crate::shared::programs::folder;
+use crate::shared::reboot::reboot;
+use crate::shared::shell::{said, shell};
 
 fn reached(host: &Host, port: u16) -> Option<String> {
     ask_tcp(Some(&host.outside), &format!("{UPLINK_V4}:{port}")).ok()

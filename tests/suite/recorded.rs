@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use sandbox::{Call, Host, Namespaced, Snapshot, isolated};
 use serde_json::{Value, json};
 
-use crate::programs::program;
+use crate::shared::programs::program;
 
 /// What runtimes call; host-local is called by bridge, which does its work itself here, and has a test of its own.
 const OURS: [&str; 3] = ["bridge", "portmap", "loopback"];

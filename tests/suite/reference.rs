@@ -9,11 +9,8 @@ use std::process::Command;
 use sandbox::{Call, Host, Namespaced, Snapshot, isolated};
 use serde_json::{Value, json};
 
-use crate::iptables::saved;
-use crate::programs::{BRIDGE, folder};
-
-/// Where Debian has the reference plugins.
-pub(crate) const REFERENCE: &str = "/usr/lib/cni";
+use crate::shared::iptables::saved;
+use crate::shared::programs::{BRIDGE, REFERENCE, folder};
 
 /// Configurations, each as keys that are added to the one of [`base`], with the environment's `CNI_ARGS`.
 fn cases() -> Vec<(&'static str, Value, &'static str)> {

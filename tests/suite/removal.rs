@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use sandbox::{Host, Namespaced, Snapshot, isolated};
 use serde_json::json;
 
-use crate::bridge::{add, call, conf};
+use crate::shared::bridge::{add, call, conf};
 
 fn links() -> String {
     let output = Command::new("ip").args(["-o", "link"]).output().unwrap();

@@ -7,10 +7,10 @@ use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Call, Host, Namespaced, Snapshot, UPLINK_V4, UPLINK_V6, isolated, only};
 use serde_json::{Value, json};
 
-use crate::iptables::{LEGACY, PATH, choose_legacy, prime, saved};
-use crate::members::{Network, assert_closed, assert_open, host, ways};
-use crate::networks::{cleat, install_networks, succeed};
-use crate::programs::{CLEAT, program};
+use crate::shared::cleat::{cleat, install_networks, succeed};
+use crate::shared::iptables::{PATH, choose, saved};
+use crate::shared::members::{Network, assert_closed, assert_open, host, ways};
+use crate::shared::programs::{CLEAT, program};
 
 const NET: &str = "net_admin";
 const SYS: &str = "sys_admin";
@@ -185,13 +185,7 @@ fn refused(call: &Call) {
 /// By iptables: what the programs take is what the plugins take.
 fn by_iptables(variant: &str, needs: &'static [&str]) {
     let host = Host::new();
-    let path = if variant == "legacy" {
-        choose_legacy();
-        format!("{LEGACY}:{PATH}")
-    } else {
-        PATH.to_owned()
-    };
-    prime(variant);
+    let path = choose(variant);
     let netns = Namespaced::new("web");
     let before = Snapshot::take();
     let mut web = Container { netns: &netns, result: Value::Null, backend: Some(("iptables", path)) };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sandbox::traffic::ask_tcp;
 use sandbox::{Host, Snapshot, UPLINK_V4, isolated};
 
-use crate::networks::{cleat, install_networks};
+use crate::shared::cleat::{cleat, install_networks};
 
 const NETWORK: [&str; 3] = ["run", "--network", "cleat"];
 

@@ -8,9 +8,9 @@ use sandbox::traffic::{Datagrams, ask_tcp, serve_tcp, serve_udp};
 use sandbox::{Call, Host, Namespaced, OUTSIDE_V4, Snapshot, UPLINK_V4, isolated};
 use serde_json::{Value, json};
 
-use crate::bridge::shell;
-use crate::iptables::{LEGACY, PATH, choose_legacy, prime};
-use crate::programs::{HOST_PORT, program};
+use crate::shared::iptables::{LEGACY, PATH, choose_legacy, prime};
+use crate::shared::programs::{HOST_PORT, program};
+use crate::shared::shell::shell;
 
 const PORTMAP: &str = "/run/plugins/portmap";
 

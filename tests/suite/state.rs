@@ -8,7 +8,7 @@ use std::process::Command;
 use sandbox::{Host, Namespaced, Snapshot, isolated};
 use serde_json::Value;
 
-use crate::networks::{NETWORKS, cleat, install_networks, succeed};
+use crate::shared::cleat::{NETWORKS, cleat, install_networks, succeed};
 
 const SECRET: &str = "hush-hush";
 const PLACES: [&str; 4] = ["/run/cleat", "/run/cdi", "/etc/netns", "/var/lib/cni"];

@@ -8,9 +8,9 @@ use sandbox::tracer::{Job, Outcome, SystemCall};
 use sandbox::{Call, Host, Namespaced, isolated};
 use serde_json::{Value, json};
 
-use crate::bridge::shell;
-use crate::networks::NETWORKS;
-use crate::programs::{CLEAT, folder, program};
+use crate::shared::cleat::NETWORKS;
+use crate::shared::programs::{CLEAT, folder, program};
+use crate::shared::shell::shell;
 
 /// What each program may make, threads and started programs included: as many as it made when this was written. The
 /// calls by which the C library resets the signals of a program that it starts do not count: their number is its affair.

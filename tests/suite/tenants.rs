@@ -8,6 +8,7 @@ mod evidence;
 mod gate;
 mod guards;
 mod hosts_files;
+mod link_env;
 mod locks;
 mod names;
 mod nri;

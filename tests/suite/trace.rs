@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use sandbox::{Call, Host, Namespaced, isolated};
 use serde_json::{Value, json};
 
-use crate::programs::{BRIDGE, HOST_PORT, LINK_ENV};
+use crate::shared::programs::{BRIDGE, HOST_PORT, LINK_ENV};
 
 const FILE: &str = "/run/decisions";
 

@@ -1,78 +1,14 @@
 //! `cleat check`, `repair`, `gc` and `leases` over all networks: what others broke is told, and put right.
 
 use std::fs;
-use std::process::{Command, Output};
 
-use sandbox::traffic::{ask_tcp, serve_tcp};
-use sandbox::{Host, Namespaced, Snapshot, UPLINK_V4, isolated};
-use serde_json::{Value, json};
+use sandbox::traffic::ask_tcp;
+use sandbox::{Host, Snapshot, UPLINK_V4, isolated};
+use serde_json::json;
 
-use crate::networks::{cleat, install_networks};
-
-pub(crate) const NETWORK: &str = "cleat";
-pub(crate) const DUAL: &str = "cleat-dual-stack";
-
-pub(crate) fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-/// A verb with its exit code and what it says.
-pub(crate) fn call(args: &[&str]) -> (Option<i32>, String) {
-    let output = cleat(args).output().unwrap();
-    (output.status.code(), said(&output))
-}
-
-pub(crate) fn ok(args: &[&str]) -> String {
-    let (code, text) = call(args);
-    assert_eq!(code, Some(0), "cleat {args:?}: {text}");
-    text
-}
-
-pub(crate) fn json_of(args: &[&str]) -> Value {
-    let output = cleat(args).arg("--json").output().unwrap();
-    serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{args:?}: {error}: {}", said(&output)))
-}
-
-fn shell(line: &str) {
-    let output = Command::new("sh").args(["-c", line]).output().unwrap();
-    assert!(output.status.success(), "{line}: {}", said(&output));
-}
-
-/// A container with a server, by `cleat add` as any runtime would attach it.
-pub(crate) fn add(name: &str, network: &str, host_port: u16) -> Namespaced {
-    add_as(name, name, network, host_port)
-}
-
-/// The same, in a namespace of another name.
-pub(crate) fn add_as(id: &str, netns: &str, network: &str, host_port: u16) -> Namespaced {
-    let netns = Namespaced::new(netns);
-    serve_tcp(Some(&netns), id, "[::]:80");
-    let mappings = json!({"portMappings": [{"hostPort": host_port, "containerPort": 80}]});
-    let mut command = cleat(&["add", network, netns.path().to_str().unwrap(), "--id", id]);
-    let output = command.env("CAP_ARGS", mappings.to_string()).output().unwrap();
-    assert!(output.status.success(), "{}", said(&output));
-    netns
-}
-
-/// The container goes with its attachment.
-#[expect(clippy::needless_pass_by_value, reason = "dropping it is what removes the namespace")]
-pub(crate) fn del(network: &str, netns: Namespaced) {
-    ok(&["del", network, netns.path().to_str().unwrap(), "--id", netns.name()]);
-}
-
-/// The container's side, which a repair in place may not change.
-pub(crate) fn inner(netns: &Namespaced) -> String {
-    let list = || {
-        said(&Command::new("sh").args(["-c", "ip -o link show eth0; ip -o addr show eth0 scope global; ip route; ip -6 route show default"]).output().unwrap())
-    };
-    netns.enter(list)
-}
-
-pub(crate) fn states(args: &[&str]) -> Vec<String> {
-    let all = json_of(args);
-    all.as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap().to_owned()).collect()
-}
+use crate::shared::cleat::{DUAL, NETWORK, call, install_networks, json_of, ok, states};
+use crate::shared::containers::{add, del};
+use crate::shared::shell::shell;
 
 /// What `cleat-nri` leaves with a container's files: that it does is shown where it is built.
 #[test]
@@ -89,13 +25,6 @@ fn check_tells_what_a_container_could_not_be_given() {
         del(NETWORK, web);
         before.assert_unchanged();
     });
-}
-
-/// What the host looks like, but for link-local addresses, which the kernel gives when it gets round to it, and for files.
-pub(crate) fn steady() -> Vec<String> {
-    let now = Snapshot::take();
-    let is_steady = |line: &&str| !line.contains("fe80:") && !line.starts_with("file ");
-    now.lines().filter(is_steady).map(str::to_owned).collect()
 }
 
 #[test]

@@ -10,9 +10,10 @@ use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Call, Host, Namespaced, advertise, isolated};
 use serde_json::{Value, json};
 
-use crate::bridge::{add, call, conf, shell, with_result};
-use crate::networks::{NETWORKS, cleat, succeed};
-use crate::programs::BRIDGE;
+use crate::shared::bridge::{add, call, conf, with_result};
+use crate::shared::cleat::{NETWORKS, cleat, succeed};
+use crate::shared::programs::BRIDGE;
+use crate::shared::shell::shell;
 
 const PREFIX: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 7, 0, 0, 0, 0, 0);
 const FORWARDING: &str = "net/ipv6/conf/all/forwarding";

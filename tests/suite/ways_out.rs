@@ -5,8 +5,8 @@ use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Call, Host, Namespaced, Snapshot, UPLINK_V4, UPLINK_V6, isolated};
 use serde_json::{Value, json};
 
-use crate::bridge::shell;
-use crate::programs::BRIDGE;
+use crate::shared::programs::BRIDGE;
+use crate::shared::shell::shell;
 
 /// A network of both families with a default route of each.
 fn network(number: usize) -> Value {

@@ -46,9 +46,7 @@ pub(super) fn judge_keys(plugin: &Node) -> Vec<Fault> {
 /// Judges every plugin of a network that has a name: its keys, and by its own validation where it is one of the suite.
 pub(super) fn judge(network: &Network, version: Version, name: &NetworkName) -> Vec<Fault> {
     let mut faults = Vec::new();
-    // A single configuration has the network's keys as well.
-    let of_network =
-        if network.root.get("plugins").is_none() { network_keys(&network.root) } else { Vec::new() };
+    let of_network = network_keys(&network.root);
     for plugin in network.plugins() {
         let mut found = judge_keys(plugin);
         // The plugin judges the rest, so that all mistakes are reported at once.
@@ -65,9 +63,10 @@ pub(super) fn judge(network: &Network, version: Version, name: &NetworkName) -> 
     faults
 }
 
-/// The places of keys that belong to the network rather than to a plugin.
+/// The places of the network's keys in a single configuration, which has them beside those of its plugin.
 fn network_keys(root: &Node) -> Vec<usize> {
-    ["disableCheck", "disableGC", "cniVersions"].iter().filter_map(|key| Some(root.get(key)?.at)).collect()
+    let keys = ["disableCheck", "disableGC", "cniVersions"].iter().filter(|_| root.get("plugins").is_none());
+    keys.filter_map(|key| Some(root.get(key)?.at)).collect()
 }
 
 fn validate(

@@ -73,22 +73,21 @@ fn document(plugin: Known) -> Value {
     schema["$schema"] = json!(DRAFT);
     schema["title"] = json!(format!("{what} {}", plugin.name));
     schema["properties"]["type"]["const"] = json!(plugin.name);
-    let known = schema["properties"].get_mut("ipam").and_then(Value::as_object_mut);
-    if let Some(ipam) = known {
-        ipam.insert("allOf".to_owned(), by_type(true));
+    if let Some(ipam) = schema["properties"].get_mut("ipam") {
+        ipam["allOf"] = by_type(true).into();
     }
     schema
 }
 
 /// `"allOf"` that gives an object the schema of its `type`.
-fn by_type(is_ipam: bool) -> Value {
-    let rules = PLUGINS.iter().filter(|plugin| plugin.is_ipam == is_ipam).map(|plugin| {
+fn by_type(is_ipam: bool) -> Vec<Value> {
+    let rule = |plugin: &Known| {
         json!({
             "if": { "required": ["type"], "properties": { "type": { "const": plugin.name } } },
             "then": { "$ref": file(plugin.name) },
         })
-    });
-    rules.collect()
+    };
+    PLUGINS.iter().filter(|plugin| plugin.is_ipam == is_ipam).map(rule).collect()
 }
 
 fn conflist() -> Value {
@@ -98,16 +97,13 @@ fn conflist() -> Value {
     // What editors offer; any other type is valid as well.
     let types: Vec<&str> =
         PLUGINS.iter().filter(|plugin| !plugin.is_ipam).map(|plugin| plugin.name).collect();
-    let plugin = &mut schema["properties"]["plugins"]["items"];
     let mut rules = by_type(false);
-    if let Some(rules) = rules.as_array_mut() {
-        // The schemas of the suite's plugins have their ipam.
-        rules.push(json!({
-            "if": { "properties": { "type": { "enum": types } } },
-            "else": { "properties": { "ipam": { "type": "object", "allOf": by_type(true) } } },
-        }));
-    }
-    *plugin = json!({
+    // The schemas of the suite's plugins have their ipam.
+    rules.push(json!({
+        "if": { "properties": { "type": { "enum": types } } },
+        "else": { "properties": { "ipam": { "type": "object", "allOf": by_type(true) } } },
+    }));
+    schema["properties"]["plugins"]["items"] = json!({
         "type": "object",
         "required": ["type"],
         "properties": { "type": { "type": "string", "examples": types } },

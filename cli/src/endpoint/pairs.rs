@@ -44,12 +44,11 @@ impl FromStr for Variable {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once('=') {
-            Some((key, value)) if !key.is_empty() => {
-                Ok(Self { key: key.to_owned(), value: value.to_owned() })
-            }
-            _ => Err("write it as KEY=value"),
+        let (key, value) = text.split_once('=').unwrap_or_default();
+        if key.is_empty() {
+            return Err("write it as KEY=value");
         }
+        Ok(Self { key: key.to_owned(), value: value.to_owned() })
     }
 }
 

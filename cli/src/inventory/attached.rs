@@ -63,10 +63,11 @@ impl Attached {
             result.container_ips(attachment.ifname.as_str()).map(|ip| ip.address.ip()).collect();
         let pod = argument(&entry, "K8S_POD_NAME").map(str::to_owned);
         // The registry's comes first: podman 3 passes a namespace that is none.
-        let told = member.as_ref().and_then(|member: &Member| member.namespace.clone());
-        let namespace = told.or_else(|| argument(&entry, "K8S_POD_NAMESPACE").map(str::to_owned));
+        let registered = member.as_ref().and_then(|member: &Member| member.namespace.clone());
+        let namespace = registered.or_else(|| argument(&entry, "K8S_POD_NAMESPACE").map(str::to_owned));
         let place = Place::of(&entry, member.as_ref());
         let list = NetworkList::from_slice(&entry.config).ok();
+        let is_loopback = |plugin: &Map<String, Value>| text(plugin, "type") == Loopback::NAME;
         let ports = ports.unwrap_or_else(|| ports::asked_for(asked(&entry, list.as_ref()), &addresses));
         Self {
             caller: caller::of(&entry, &place.path, evidence),
@@ -74,7 +75,7 @@ impl Attached {
             since,
             pod,
             namespace: namespace.unwrap_or_default(),
-            is_loopback: list.as_ref().is_some_and(is_loopback),
+            is_loopback: list.is_some_and(|list| list.plugins.iter().all(is_loopback)),
             entry: Some(entry),
             ..Self::new(attachment, place, member, ports)
         }
@@ -246,8 +247,4 @@ fn asked<'a>(entry: &'a Entry, list: Option<&NetworkList>) -> &'a Value {
         list.is_some_and(|list| publishes(list) && plugin(list, HostPort::NAME).is_none_or(by_chains));
     let asked = entry.capability_args.as_ref().and_then(|capabilities| capabilities.get(PORT_MAPPINGS));
     asked.filter(|_| is_others).unwrap_or(&Value::Null)
-}
-
-fn is_loopback(list: &NetworkList) -> bool {
-    list.plugins.iter().all(|plugin| text(plugin, "type") == Loopback::NAME)
 }

@@ -4,69 +4,62 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use cni::{Protocol, case_blind};
+use cni::case_blind;
 use serde_json::{Map, Value};
 
 use super::attached::Attached;
 use super::ports::PortView;
+use crate::network::PORT_MAPPINGS;
 use crate::runtime::Making;
 
 /// Fills in the numbers that an attachment was given.
 pub(crate) fn keep_ports(making: &mut Making, attached: &Attached) {
-    let Some(Value::Array(mappings)) = making.capabilities.get_mut("portMappings") else { return };
+    let Some(Value::Array(mappings)) = making.capabilities.get_mut(PORT_MAPPINGS) else { return };
     let published = attached.member.iter().flat_map(|member| &member.published);
-    let registered = published.map(|port| PortView {
-        container_port: port.container_port,
-        protocol: port.protocol,
-        host_ip: port.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
-        host_port: port.host_port,
-    });
+    let registered = published.map(|mapping| PortView::of(mapping, ANY));
     fill_in(mappings, attached.ports.iter().cloned().chain(registered));
 }
 
-/// A published port, of whichever family where it is on every address.
-type Known = (u64, Protocol, Option<IpAddr>, u64);
+/// Every address of the host, of both families.
+const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 fn fill_in(mappings: &mut [Value], published: impl Iterator<Item = PortView>) {
-    let mut known: BTreeSet<Known> = published
-        .filter(|port| port.host_port != 0)
-        .map(|port| {
-            let address = Some(port.host_ip).filter(|ip| !ip.is_unspecified());
-            (u64::from(port.container_port), port.protocol, address, u64::from(port.host_port))
-        })
-        .collect();
+    let mut known: BTreeSet<PortView> =
+        published.filter(|port| port.host_port != 0).map(of_both_families).collect();
     // Ports that have a number in the configuration were not chosen.
     for mapping in mappings.iter().filter_map(Value::as_object) {
-        let (inner, protocol, address, number) = read(mapping);
+        let Some(asked) = read(mapping).filter(|asked| asked.host_port != 0) else { continue };
         let range = case_blind::get(mapping, "range").and_then(Value::as_u64).unwrap_or(1);
         known.retain(|port| {
-            let offset = port.0.wrapping_sub(inner);
-            let is_it = (port.1, port.2) == (protocol, address) && offset < range;
-            number == 0 || !is_it || port.3 != number + offset
+            let offset = port.container_port.wrapping_sub(asked.container_port);
+            let is_it = (port.protocol, port.host_ip) == (asked.protocol, asked.host_ip);
+            !is_it || u64::from(offset) >= range || port.host_port != asked.host_port.wrapping_add(offset)
         });
     }
     for mapping in mappings.iter_mut().filter_map(Value::as_object_mut) {
-        let (inner, protocol, address, number) = read(mapping);
-        let chosen =
-            known.iter().find(|port| (port.0, port.1, port.2) == (inner, protocol, address)).copied();
-        if let Some(port) = chosen.filter(|_| number == 0) {
+        let Some(asked) = read(mapping).filter(|asked| asked.host_port == 0) else { continue };
+        let chosen = known.iter().find(|port| PortView { host_port: 0, ..(*port).clone() } == asked).cloned();
+        if let Some(port) = chosen {
             known.remove(&port);
             mapping.retain(|key, _| !key.eq_ignore_ascii_case("hostPort"));
-            mapping.insert("hostPort".to_owned(), port.3.into());
+            mapping.insert("hostPort".to_owned(), port.host_port.into());
         }
     }
 }
 
-/// Reads a mapping, with keys in any case: containerd writes `HostPort`.
-fn read(mapping: &Map<String, Value>) -> Known {
-    let number = |key| case_blind::get(mapping, key).and_then(Value::as_u64).unwrap_or_default();
-    let text = |key| case_blind::get(mapping, key).and_then(Value::as_str).unwrap_or_default();
-    let address = text("hostIP").parse::<IpAddr>().ok().filter(|ip| !ip.is_unspecified());
-    (number("containerPort"), text("protocol").parse().unwrap_or_default(), address, number("hostPort"))
+/// Reads a mapping, with keys in any case: containerd writes `HostPort`. What is no mapping, the plugin refuses.
+fn read(mapping: &Map<String, Value>) -> Option<PortView> {
+    let mapping = case_blind::from_object(mapping).ok()?;
+    Some(of_both_families(PortView::of(&mapping, ANY)))
+}
+
+fn of_both_families(port: PortView) -> PortView {
+    if port.host_ip.is_unspecified() { PortView { host_ip: ANY, ..port } } else { port }
 }
 
 #[cfg(test)]
 mod tests {
+    use cni::Protocol;
     use serde_json::json;
 
     use super::*;
@@ -81,9 +74,10 @@ mod tests {
         }
     }
 
-    fn filled(mut mappings: Value, known: &[PortView]) -> Vec<u64> {
+    fn filled(mut mappings: Value, known: &[PortView]) -> Vec<u16> {
         fill_in(mappings.as_array_mut().unwrap(), known.iter().cloned());
-        mappings.as_array().unwrap().iter().map(|mapping| read(mapping.as_object().unwrap()).3).collect()
+        let number = |mapping: &Value| read(mapping.as_object().unwrap()).unwrap().host_port;
+        mappings.as_array().unwrap().iter().map(number).collect()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Published ports, read back from the kernel; and what was asked for, where another program published them.
+//! Published ports, read from the kernel; and those that were asked for, where another program publishes them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,6 +27,12 @@ pub(crate) struct PortView {
 }
 
 impl PortView {
+    /// A mapping; `any` is its address where it has none.
+    pub(super) fn of(mapping: &PortMapping, any: IpAddr) -> Self {
+        let PortMapping { container_port, protocol, host_port, host_ip } = *mapping;
+        Self { container_port, protocol, host_ip: host_ip.unwrap_or(any), host_port }
+    }
+
     /// The host's side.
     pub(crate) fn host(&self) -> SocketAddr {
         SocketAddr::new(self.host_ip, self.host_port)
@@ -69,19 +75,14 @@ pub(super) fn published() -> Result<BTreeMap<String, Vec<PortView>>, Error> {
     Ok(all)
 }
 
-/// What a runtime asked for by the capability `portMappings`, as far as it chose the host's port itself, of a container that
-/// has such addresses: a port on a host address of a family that it lacks leads nowhere.
+/// What a runtime asked for by the capability `portMappings`, without free ports, of a container with these addresses: on a
+/// host address of a family that it lacks, no port is published.
 pub(super) fn asked_for(mappings: &Value, addresses: &[IpAddr]) -> Vec<PortView> {
     let mappings: Vec<PortMapping> = case_blind::from_value(mappings).unwrap_or_default();
     let mut ports: Vec<PortView> = mappings
         .into_iter()
         .filter(|mapping| mapping.host_port != 0)
-        .map(|mapping| PortView {
-            container_port: mapping.container_port,
-            protocol: mapping.protocol,
-            host_ip: mapping.host_ip.unwrap_or_else(|| every(addresses)),
-            host_port: mapping.host_port,
-        })
+        .map(|mapping| PortView::of(&mapping, every(addresses)))
         .filter(|port| {
             let is_of = |address: &IpAddr| address.is_ipv4() == port.host_ip.is_ipv4();
             addresses.is_empty() || addresses.iter().any(is_of)
@@ -91,7 +92,7 @@ pub(super) fn asked_for(mappings: &Value, addresses: &[IpAddr]) -> Vec<PortView>
     ports
 }
 
-/// Every address of the host, as it is written: that of IPv4, unless the container has none.
+/// Every address of the host: of IPv4, unless the container has no IPv4 address.
 fn every(addresses: &[IpAddr]) -> IpAddr {
     let first = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
     first.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| any(*address))

@@ -70,9 +70,7 @@ impl Folder {
 
     /// Removes a network's file.
     pub(crate) fn remove(&self, list: &NetworkList) -> Result<(), Error> {
-        let Some(file) = &list.file else {
-            return Ok(());
-        };
+        let Some(file) = &list.file else { return Ok(()) };
         fs::remove_file(file)
             .and_then(|()| self.open.sync_all())
             .map_err(|error| Error::io(format!("remove {}", file.display()), error))

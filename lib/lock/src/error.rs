@@ -1,6 +1,5 @@
-//! What keeps a lock from being taken: somebody else has it, or a system call failed.
+//! Why a lock was not taken: another process has it, or a system call failed.
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +12,7 @@ use crate::holder::Holder;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Somebody had it all the time.
+    /// Another process had it all the time.
     #[error(transparent)]
     Busy(#[from] Busy),
     /// A system call failed.
@@ -41,41 +40,32 @@ fn describe(error: &io::Error) -> String {
     letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }
 
-/// A lock that was not given up while it was waited for. The same again succeeds once its holder has gone on, or ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A lock that was not released while it was waited for. Another attempt succeeds once its holder goes on, or has ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("lock {}: {} for the {:.1} s that were waited", .path.display(), held(.holders), .waited.as_secs_f64())]
 pub struct Busy {
     /// What was to be locked.
     pub path: PathBuf,
     /// How long it was waited for.
     pub waited: Duration,
-    /// Who has it, as far as /proc tells.
+    /// The processes that have it, as far as /proc shows them.
     pub holders: Vec<Holder>,
 }
 
-/// As many are named; of a lock that is shared there may be hundreds.
+/// How many holders are named: a shared lock may have hundreds.
 const NAMED: usize = 3;
 
-impl fmt::Display for Busy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "lock {}: ", self.path.display())?;
-        if self.holders.is_empty() {
-            // Also one that has ended and left the open file to another one that /proc does not show.
-            write!(f, "a process that /proc does not show, as of another PID namespace, has held it")?;
-        }
-        for (place, holder) in self.holders.iter().take(NAMED).enumerate() {
-            write!(f, "{}{holder}", if place == 0 { "" } else { ", " })?;
-        }
-        if self.holders.len() > NAMED {
-            write!(f, " and {} more", self.holders.len() - NAMED)?;
-        }
-        if !self.holders.is_empty() {
-            write!(f, " {} held it", if self.holders.len() == 1 { "has" } else { "have" })?;
-        }
-        write!(f, " for the {:.1} s that were waited", self.waited.as_secs_f64())
+fn held(holders: &[Holder]) -> String {
+    let named: Vec<String> = holders.iter().take(NAMED).map(Holder::to_string).collect();
+    let named = named.join(", ");
+    match holders.len() {
+        // Also a process that has ended, from which another one has inherited the file that /proc does not show.
+        0 => "a process that /proc does not show, as of another PID namespace, has held it".to_owned(),
+        1 => format!("{named} has held it"),
+        count if count > NAMED => format!("{named} and {} more have held it", count - NAMED),
+        _ => format!("{named} have held it"),
     }
 }
-
-impl std::error::Error for Busy {}
 
 impl Busy {
     /// What to do about it.

@@ -1,4 +1,4 @@
-//! Files that are there to be locked and for nothing else, and go when nobody needs them.
+//! Lock files, which exist only to be locked, and are removed when no process needs them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -10,7 +10,7 @@ use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use crate::error::Error;
 use crate::wait::{Mode, take, try_take};
 
-/// A lock file while this process has its lock. Dropping it gives the lock up and leaves the file.
+/// A lock file whose lock this process has. Dropping it releases the lock and leaves the file.
 #[derive(Debug)]
 pub struct LockFile {
     file: File,
@@ -19,20 +19,20 @@ pub struct LockFile {
 }
 
 impl LockFile {
-    /// Waits for the lock, and makes the file, for its owner alone, where there is none.
+    /// Waits for the lock. Where there is no file, it is created, for its owner alone.
     pub fn take(path: &Path, mode: Mode) -> Result<Self, Error> {
         let failed = |source| Error::io(path, source);
         loop {
             let file = open(path, true).map_err(failed)?;
             take(&file, path, mode)?;
-            // The holder before may have removed the file: then this lock keeps nobody away.
+            // The holder before may have removed the file: others then lock a new one.
             if file.metadata().map_err(failed)?.nlink() > 0 {
                 return Ok(Self { file, path: path.to_owned(), mode });
             }
         }
     }
 
-    /// Takes the lock where nobody has it, and makes the file where `create` says so. `None` where somebody has the lock, or
+    /// Takes the lock without waiting, and creates the file if `create` says so. `None` where another process has the lock, or
     /// there is no file.
     pub fn try_take(path: &Path, mode: Mode, create: bool) -> io::Result<Option<Self>> {
         loop {
@@ -49,18 +49,18 @@ impl LockFile {
         }
     }
 
-    /// Gives the lock up, and removes the file unless somebody else has the lock, or is about to.
+    /// Releases the lock, and removes the file unless another process shares the lock.
     pub fn remove(self) -> io::Result<()> {
-        // Who waits finds the file without a name afterwards, and makes another one.
+        // A process that waits then gets the lock of a file without a name, and creates another file.
         if self.mode == Mode::Shared && !try_take(&self.file, Mode::Exclusive)? {
             return Ok(());
         }
-        // Somebody may have removed the name, and another process made a file of its own.
+        // Where another program has removed the file, its path may lead to a new one by now.
         let remove = || match self.file.metadata()?.nlink() {
             0 => Ok(()),
             _ => fs::remove_file(&self.path),
         };
-        // What a disk refuses once, it may do the next time.
+        // A second attempt may succeed where a disk failed for a moment.
         remove().or_else(|_| remove())
     }
 }
@@ -68,6 +68,6 @@ impl LockFile {
 fn open(path: &Path, create: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(create).truncate(false).mode(0o600);
-    // A FIFO in its place must not hold anybody up, and a link lead nowhere.
+    // In its place a FIFO must not block, and a symbolic link must not be followed.
     options.custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)
 }

@@ -1,5 +1,5 @@
-//! Who holds a lock, as /proc tells: by device and inode in /proc/locks, or where the process that took it has ended and left
-//! the open file to another one, by that one's descriptors (proc(5)).
+//! Which processes hold a lock (proc(5)): by device and inode in /proc/locks, or where the process that took it has ended and
+//! another one has inherited the open file, by the descriptors of that one.
 
 use std::fmt;
 use std::fs;
@@ -13,9 +13,9 @@ use nix::unistd::geteuid;
 pub struct Holder {
     /// Its number, as this process's PID namespace has it.
     pub pid: u32,
-    /// The program's name, at most 15 bytes, what cannot be printed replaced; empty where the process has just gone.
+    /// The program's name, at most 15 bytes, with `?` for control characters; empty where the process has just ended.
     pub program: String,
-    /// The effective user ID; `None` where the process has just gone.
+    /// The effective user ID; `None` where the process has just ended.
     pub user: Option<u32>,
     /// Whether it is stopped, by a signal or a debugger.
     pub is_stopped: bool,
@@ -40,8 +40,8 @@ impl fmt::Display for Holder {
     }
 }
 
-/// The processes that hold the lock of an open file. None where /proc shows none. Costs a walk over all processes where the
-/// holder is not the process that took the lock.
+/// The processes that hold the lock of an open file, as far as /proc shows them. Walks all processes where the holder is not
+/// the process that took the lock.
 #[must_use]
 pub fn holders(file: impl AsFd) -> Vec<Holder> {
     let Ok(status) = fstat(file) else { return Vec::new() };
@@ -53,7 +53,7 @@ pub fn holders(file: impl AsFd) -> Vec<Holder> {
         found = inheritors(&place);
     }
     if found.is_empty() {
-        // Some file systems (overlayfs, btrfs) tell programs another device than they have.
+        // Some file systems (overlayfs, btrfs) report another device than /proc/locks has.
         let inode = format!(":{inode}");
         found = pids(&text, |at| at.ends_with(&inode));
     }
@@ -61,12 +61,12 @@ pub fn holders(file: impl AsFd) -> Vec<Holder> {
     found.into_iter().map(describe).collect()
 }
 
-/// The processes of those lines of /proc/locks whose place fits.
+/// The processes in those lines of /proc/locks whose file `fits`.
 fn pids(text: &str, fits: impl Fn(&str) -> bool) -> Vec<u32> {
     text.lines().filter_map(|line| held(line, &fits)).filter(|pid| *pid != 0).collect()
 }
 
-/// The process that a line names, `1: FLOCK  ADVISORY  WRITE 4711 00:2c:1234 0 EOF`. One that waits has an arrow: `1: -> FLOCK`.
+/// The process in a line such as `1: FLOCK  ADVISORY  WRITE 4711 00:2c:1234 0 EOF`. One that waits has an arrow: `1: -> FLOCK`.
 fn held(line: &str, fits: impl Fn(&str) -> bool) -> Option<u32> {
     let mut words = line.split_ascii_whitespace().skip(1);
     if words.next()? != "FLOCK" {
@@ -77,7 +77,7 @@ fn held(line: &str, fits: impl Fn(&str) -> bool) -> Option<u32> {
     fits(words.next()?).then_some(pid)
 }
 
-/// The processes that have the locked file open, of whomever they have it.
+/// The processes that have the locked file open, from whichever process they inherited it.
 fn inheritors(place: &str) -> Vec<u32> {
     let own = std::process::id();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();

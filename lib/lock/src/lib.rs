@@ -1,10 +1,10 @@
-//! Locks between processes: flock(2), which the kernel gives up however its holder ends, and for which nobody waits without
-//! end.
+//! Locks between processes, by flock(2): the kernel releases a lock when its holder ends, in whatever way. Every wait has a
+//! limit.
 //!
-//! A holder may be stopped, or hang on a disk. A process that waits for it then fails before the runtime loses patience, and
-//! says which process it is. Plain files and folders: this crate knows neither CNI nor cleat's layout.
+//! A holder may be stopped, or hang on a disk. A process that waits for it fails before the runtime's own timeout, and names
+//! the holder. What is locked are plain files and folders: this crate knows neither CNI nor cleat's layout.
 //!
-//! Any process can lock what it can open, for reading even. So what is locked must be for its owner alone.
+//! A process can lock any file that it can open, even if only for reading. So what is locked must be for its owner alone.
 
 mod error;
 mod file;
@@ -20,8 +20,8 @@ use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 
-/// Takes all access to an open file or folder from everybody but its owner, as far as that is ours to do: an ordinary user
-/// who can open it can hold its lock.
+/// Removes the permissions of group and others from an open file or folder that has this mode: a user who can open it can
+/// hold its lock.
 pub fn close_to_others(file: &File, mode: u32) -> io::Result<()> {
     const OTHERS: u32 = 0o077;
     if mode & OTHERS == 0 { Ok(()) } else { file.set_permissions(Permissions::from_mode(mode & 0o700)) }

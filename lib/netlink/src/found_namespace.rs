@@ -1,5 +1,5 @@
-//! Finds the network namespaces that exist: those that a process is in, and those that are mounted. That walks all of
-//! `/proc`, as only GC and the like may: nothing that adds or removes a container does.
+//! Finds the network namespaces that exist: those that a process is in, and those that are mounted. That walks all of `/proc`:
+//! GC and reports can afford it, nothing that adds or removes a container does it.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -84,10 +84,9 @@ impl Socket {
 
     /// Whether a dump has any object that `is_it` accepts.
     ///
-    /// No more is read than up to the first such object, which uses up a socket: the rest of the dump stays queued on it.
-    /// That is another socket in the same namespace, which can be had without entering it where the thread that opened this
-    /// one asks: it is where it was then, as [`Namespace::enter`](crate::Namespace::enter) never moves its caller. For
-    /// other threads everything is read.
+    /// Reads no further than the first such object. The rest of the dump stays queued, which makes a socket useless: another
+    /// one is opened for it. It is in the same namespace where the thread is the one that opened this socket, as
+    /// [`Namespace::enter`](crate::Namespace::enter) never moves its caller. In other threads everything is read instead.
     pub(crate) fn has_any(
         &mut self,
         operation: Arguments<'_>,

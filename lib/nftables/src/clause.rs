@@ -13,7 +13,7 @@ use crate::expr::register::VERDICT;
 use crate::verdict::NFTA_DATA_VERDICT;
 use crate::{Selector, Verdict};
 
-/// What of a rule a clause is.
+/// One clause of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Clause {
     /// A comparison for equality: the packet goes on where it agrees.
@@ -27,9 +27,10 @@ pub enum Clause {
         /// What it is compared with: an address or its first bytes, an interface name with or without its NUL.
         bytes: Vec<u8>,
     },
-    /// A look into a set, or a map of verdicts: the packet goes on where it is there, or has the verdict that is kept with it.
+    /// A lookup in a set, or in a map of verdicts: the packet goes on where its key is there, or has the verdict that is
+    /// kept with the key.
     Lookup {
-        /// What is looked for; `None` for what [`Selector`] has no name for, or of which some bits count only.
+        /// What is looked for; `None` for what [`Selector`] has no name for, or of which only some bits count.
         selector: Option<Selector>,
         /// The set's name, in the rule's table.
         set: String,
@@ -118,7 +119,7 @@ pub(crate) fn read(expressions: &[u8]) -> Vec<Clause> {
     clauses
 }
 
-/// Whether a look into a map loads its data, rather than a verdict.
+/// Whether a lookup in a map loads its data, rather than a verdict.
 fn is_data(lookup: &[u8]) -> bool {
     find_be32(lookup, NFTA_LOOKUP_DREG).is_some_and(|register| register != VERDICT)
 }

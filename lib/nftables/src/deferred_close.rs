@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
 
-/// Keeps a socket open until this is dropped. Then the kernel closes it in its own time.
+/// Keeps a socket open until this is dropped. The kernel closes it later.
 #[derive(Debug)]
 pub(crate) struct DeferredClose {
     /// Its queue has the socket, and itself.

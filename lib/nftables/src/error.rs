@@ -12,7 +12,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No netfilter socket could be had: the kernel lacks `nfnetlink`, or no descriptor is left.
+    /// A netfilter socket could not be opened: the kernel lacks `nfnetlink`, or no descriptor is left.
     #[error("open netfilter socket: {}", describe(.source))]
     Open {
         /// What the kernel answered.

@@ -1,5 +1,4 @@
-//! What many attachments share in the packet filter: one transaction for all tables of a verb, and the only loop that
-//! tries a transaction again.
+//! Tables that attachments share: one transaction for all tables of a verb, and the only loop that tries a transaction again.
 //!
 //! A table is shared by attachments that come and go in processes of their own, side by side. It consists of a [`Skeleton`],
 //! which the first attachment makes and the last one removes, and of what each attachment has in it, an [`Entry`]. An entry
@@ -15,7 +14,7 @@ const TRIES: usize = 50;
 /// The longest comment that `nft` reads back, in bytes (`NFTNL_UDATA_COMMENT_MAXLEN` less the NUL).
 pub const COMMENT_MAX: usize = 127;
 
-/// All tries of a transaction met another process's change: nothing is wrong, and another time it may well succeed.
+/// At each attempt another process changed the table. Nothing is wrong, and a later call may succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("table {table} kept changing while it was to be changed")]
 pub struct Contended {
@@ -23,7 +22,7 @@ pub struct Contended {
     pub table: String,
 }
 
-/// One transaction that is being made up.
+/// One transaction, while it is put together.
 #[derive(Debug, Default)]
 pub struct Change {
     /// The operations of all entries.
@@ -43,7 +42,7 @@ impl Change {
     }
 }
 
-/// What is to become of what an attachment has in one table. `E` is the caller's error.
+/// A change of what an attachment has in one table. `E` is the caller's error.
 pub trait Entry<E> {
     /// The table, for messages.
     fn table(&self) -> Table<'static>;
@@ -58,8 +57,8 @@ pub trait Entry<E> {
         false
     }
 
-    /// Asked after the transaction: whether nothing is left to do. Two removals at the same time have each seen the other,
-    /// so that neither has removed the skeleton: then the entry is prepared once more.
+    /// Whether nothing is left to do after the transaction; otherwise the entry is prepared once more. Of two removals at
+    /// the same time each may have seen the other's elements, so that neither has removed the skeleton.
     fn is_settled(&mut self, _socket: &mut Socket) -> std::result::Result<bool, E> {
         Ok(true)
     }
@@ -81,7 +80,7 @@ pub trait Entry<E> {
     }
 }
 
-/// An entry that one function makes up: the removal of something that leaves nothing else to remove.
+/// An entry that consists of one function: the removal of something that leaves nothing else to remove.
 #[derive(Debug)]
 pub struct Removal<F> {
     table: Table<'static>,
@@ -163,7 +162,7 @@ where
                         None => error.into(),
                     });
                 }
-                // Older kernels call a key busy that exists with other data.
+                // Older kernels answer EBUSY for a key that exists with other data.
                 blocked = at.filter(|_| error.is_exists() || error.is_busy());
             }
         }

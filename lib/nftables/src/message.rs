@@ -10,7 +10,7 @@ pub(crate) const CTNETLINK: u16 = 1 << 8;
 /// `sizeof(struct nfgenmsg)`.
 pub(crate) const HEADER: usize = 4;
 
-/// The header: `family` is an `NFPROTO_*` number; `version` is 0, except where ctnetlink shall follow the family in a
+/// The header: `family` is an `NFPROTO_*` number; `version` is 0, except where ctnetlink is to respect the family in a
 /// deletion; `resource` is the subsystem in batch markers, otherwise 0.
 pub(crate) fn header(family: u8, version: u8, resource: u16) -> [u8; HEADER] {
     let [high, low] = resource.to_be_bytes();

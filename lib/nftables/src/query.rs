@@ -63,8 +63,8 @@ impl Socket {
         })
     }
 
-    /// Whether the chain of this name is of the same kind, hook, priority and policy, or without any as this one is; `None`
-    /// where it does not exist.
+    /// Whether the existing chain of this name has the same kind, hook, priority and policy, or is no base chain either; `None`
+    /// where there is none.
     pub fn is_as_chain(&mut self, chain: &Chain) -> Result<Option<bool>> {
         self.get_chain(chain, |body| Some(chain.agrees(body)))
     }
@@ -97,8 +97,8 @@ impl Socket {
         self.get_set(set, |_| Some(())).map(|found| found.is_some())
     }
 
-    /// The element with that key; `None` where the key, the set or the table does not exist, and where the set of that name
-    /// is a stranger's with keys of another size. Costs the same however many elements there are.
+    /// The element with that key; `None` where the key, the set or the table does not exist, and where another program's set
+    /// of that name has keys of another size. Costs the same however many elements there are.
     pub fn get_element(&mut self, set: &Set, key: &[Field]) -> Result<Option<Element>> {
         let words = fmt::from_fn(|f| f.write_str(&key::words(key)));
         let query = format_args!("get element {words} of {set}");

@@ -99,8 +99,8 @@ impl WholeRule {
     }
 }
 
-/// Whether `found` is what came of `wanted`, as the kernel answers it: the same attributes with the same payloads, and
-/// beside them only what stands for nothing asked for (flags of zero).
+/// Whether `found` is how the kernel shows `wanted`: the same attributes with the same payloads, and apart from them only
+/// zeros, such as flags of which none is set.
 fn agrees(found: &[u8], wanted: &[u8]) -> bool {
     let nothing = |payload: &[u8]| payload.iter().all(|byte| *byte == 0);
     marked(wanted).all(|(kind, is_nest, payload)| match find(found, kind) {

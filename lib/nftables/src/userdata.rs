@@ -1,5 +1,5 @@
-//! The bytes that the kernel keeps beside an object without looking: type and length of one byte each, then the
-//! value. libnftnl defines the types, and `nft` shows comments from here.
+//! User data, which the kernel stores with an object and does not interpret. Each value comes after its type and its length, of
+//! one byte each. libnftnl defines the types, and `nft` shows comments from here.
 
 use wire::Writer;
 

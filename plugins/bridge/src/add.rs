@@ -10,7 +10,7 @@ use crate::conf::Conf;
 use crate::error::{Error, Result};
 use crate::filter::{self, Filter, Leftover, Stage};
 use crate::mac;
-use crate::parts::advertisements::{self, Heeded};
+use crate::parts::advertisements::{self, AcceptsRa};
 use crate::parts::bridge::{self, existing};
 use crate::parts::veth::{self, Macs};
 use crate::parts::{br_netfilter, container, forwarding, gateway};
@@ -34,8 +34,8 @@ pub(crate) struct Add<'a> {
     undo: Vec<Undo>,
     /// The host's end of the pair, from when it may be there.
     port: Option<u32>,
-    /// That the host may heed router advertisements by the network's bridge.
-    heeded: Option<Heeded>,
+    /// That the host may accept router advertisements by the network's bridge.
+    accepts_ra: Option<AcceptsRa>,
 }
 
 type Undo = Box<dyn FnOnce(&mut Add) -> Result<()>>;
@@ -44,7 +44,7 @@ impl<'a> Add<'a> {
     pub(crate) fn new(request: &'a Request, target: &'a Target, conf: &'a Conf) -> Result<Self> {
         let (host, container) = (Namespace::current()?, Namespace::open(target.netns()?)?);
         let (socket, undo) = (Socket::open()?, Vec::new());
-        Ok(Self { request, target, conf, host, container, socket, undo, port: None, heeded: None })
+        Ok(Self { request, target, conf, host, container, socket, undo, port: None, accepts_ra: None })
     }
 
     fn run(mut self) -> Result<AddResult, cni::Error> {
@@ -84,7 +84,7 @@ impl<'a> Add<'a> {
         let (host_link, plan) = if let Some(ready) = ready {
             ready
         } else {
-            container::set_up(&self.container, self.target.ifname().as_str(), self.conf.heeds)?;
+            container::set_up(&self.container, self.target.ifname().as_str(), self.conf.accepts_ra)?;
             veth::await_forwarding(&mut self.socket, &bridge, port)?;
             let plan = self.plan()?;
             let host_link = self.ensure_gateways(&bridge, &plan)?;
@@ -113,12 +113,18 @@ impl<'a> Add<'a> {
     pub(crate) fn ensure_bridge(&mut self, mac: Option<Mac>) -> Result<Link> {
         // Also where it fails half-way, or was made and the kernel's answer is lost.
         self.on_failure(remove_bridge);
-        let bridge::Ensured { link, before, heeded } = bridge::ensure(&mut self.socket, self.conf, mac)?;
-        if let Some(before) = before {
+        let (bridge, made) = bridge::find_or_make(&mut self.socket, self.conf, mac)?;
+        // A container must not hand the host a route.
+        self.accepts_ra = advertisements::refuse(&mut self.socket, &bridge)?;
+        // A bridge that another ADD has just made needs this as little as one of our own, but for promiscMode.
+        let adapted = existing::adapt(&mut self.socket, self.conf, &bridge)?;
+        let is = if made { "made" } else { "found" };
+        trace::decided("bridge", &[("name", &bridge.name), ("is", &is), ("adapted", &adapted)]);
+        if adapted && !made {
+            let before = bridge.clone();
             self.on_failure(move |add| existing::restore(&mut add.socket, &before));
         }
-        self.heeded = heeded;
-        Ok(link)
+        Ok(bridge)
     }
 
     /// Puts the filter of a stage, and then has the port be what the configuration says; until here the port needs the lock
@@ -147,7 +153,7 @@ impl<'a> Add<'a> {
     /// Has the host forward, and gives the container its addresses and routes.
     pub(crate) fn configure(&mut self, plan: &Plan, host_link: &Link, port: u32) -> Result<()> {
         forwarding::enable(&mut self.socket, &plan.gateways)?;
-        self.heeded.take().map_or(Ok(()), |heeded| heeded.matters(plan))?;
+        self.accepts_ra.take().map_or(Ok(()), |accepts_ra| accepts_ra.matters(plan))?;
         if self.conf.keys.disable_container_interface {
             return Ok(());
         }
@@ -164,8 +170,8 @@ impl<'a> Add<'a> {
         }
         if let Some(device) = &self.conf.vlan_gateway {
             host_link = device.ensure(&mut self.socket, bridge)?;
-            let heeded = advertisements::refuse(&mut self.socket, &host_link)?;
-            self.heeded = self.heeded.take().or(heeded);
+            let accepts_ra = advertisements::refuse(&mut self.socket, &host_link)?;
+            self.accepts_ra = self.accepts_ra.take().or(accepts_ra);
         }
         for gateway in plan.gateways.iter().copied() {
             let added = gateway::ensure(&mut self.socket, self.conf, &host_link, gateway)?;

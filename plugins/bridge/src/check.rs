@@ -34,9 +34,9 @@ pub(crate) fn check(request: &Request, target: &Target) -> Result<(), cni::Error
 fn rules(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan, port: &Port) -> Result<()> {
     let mut mac = None;
     if conf.checks_spoofing() {
-        let told = container_interface(result, target)?;
-        let none = |_| Error::Differs(format!("prevResult has no MAC address for {}", told.name));
-        mac = Some(told.mac.parse().map_err(none)?);
+        let expected = container_interface(result, target)?;
+        let none = |_| Error::Differs(format!("prevResult has no MAC address for {}", expected.name));
+        mac = Some(expected.mac.parse().map_err(none)?);
     }
     Filter::new(conf, &target.attachment, (&port.link.name, mac), Some(plan)).check(port)
 }
@@ -59,8 +59,8 @@ fn host(socket: &mut Socket, conf: &Conf, target: &Target, result: &AddResult, p
     // That of another program's bridge follows its ports, unless it was kept for the gateway's sake. What the reference makes
     // gets an address from udev afterwards.
     let keeps_mac = found.is_ours && (conf.gateway || names::keeps_mac(&bridge));
-    if let Some(told) = interface(result, name, true).filter(|_| keeps_mac) {
-        expect_mac(&bridge, told)?;
+    if let Some(expected) = interface(result, name, true).filter(|_| keeps_mac) {
+        expect_mac(&bridge, expected)?;
     }
     // Beside what the reference made it has not been switched off.
     if found.is_ours {
@@ -87,8 +87,8 @@ fn host(socket: &mut Socket, conf: &Conf, target: &Target, result: &AddResult, p
     if port.master != Some(bridge.index) {
         return differs(format!("interface {} is not a port of bridge {name}", port.name));
     }
-    if let Some(told) = interface(result, &port.name, true).filter(|_| found.is_ours) {
-        expect_mac(port, told)?;
+    if let Some(expected) = interface(result, &port.name, true).filter(|_| found.is_ours) {
+        expect_mac(port, expected)?;
     }
     if let Some(vlans) = &conf.vlans {
         if bridge.vlan_filtering != Some(true) {
@@ -121,8 +121,8 @@ fn container(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> R
     if !conf.keys.disable_container_interface {
         expect_up(&found.link)?;
     }
-    let told = container_interface(result, target)?;
-    expect_mac(&found.link, told)?;
+    let expected = container_interface(result, target)?;
+    expect_mac(&found.link, expected)?;
     if let Some(missing) = plan.ips.iter().find(|ip| !found.addresses.contains(&ip.address)) {
         return differs(format!("interface {ifname} does not have address {}", missing.address));
     }
@@ -136,7 +136,7 @@ fn container(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> R
 
 /// What a result says of an interface, on the host or in the container.
 pub(crate) fn interface<'a>(result: &'a AddResult, name: &str, on_host: bool) -> Option<&'a Interface> {
-    result.interfaces.iter().find(|told| told.name == name && told.sandbox.is_empty() == on_host)
+    result.interfaces.iter().find(|expected| expected.name == name && expected.sandbox.is_empty() == on_host)
 }
 
 /// What the previous result says of the container's interface, which it has to name.
@@ -146,10 +146,10 @@ fn container_interface<'a>(result: &'a AddResult, target: &Target) -> Result<&'a
     interface(result, ifname, false).ok_or_else(missing)
 }
 
-fn expect_mac(link: &Link, told: &Interface) -> Result<()> {
+fn expect_mac(link: &Link, expected: &Interface) -> Result<()> {
     let found = link.mac.map(|mac| mac.to_string()).unwrap_or_default();
-    if told.mac.is_empty() || told.mac.parse().ok() == link.mac {
+    if expected.mac.is_empty() || expected.mac.parse().ok() == link.mac {
         return Ok(());
     }
-    differs(format!("link {} has MAC address {found}, prevResult says {}", link.name, told.mac))
+    differs(format!("link {} has MAC address {found}, prevResult says {}", link.name, expected.mac))
 }

@@ -1,7 +1,7 @@
 //! The plugin's configuration: from JSON to a type that cannot hold a contradiction.
 
 mod keys;
-mod removal;
+mod lenient;
 
 use cni::{IfName, Request, Target};
 use ipnetwork::IpNetwork;
@@ -14,7 +14,7 @@ use crate::parts::vlan::Vlans;
 use crate::parts::vlan_gateway::VlanGateway;
 
 pub(crate) use keys::Keys;
-pub(crate) use removal::Removal;
+pub(crate) use lenient::Lenient;
 
 /// A valid configuration.
 #[derive(Debug)]
@@ -44,8 +44,8 @@ pub(crate) struct Conf {
     pub routed: bool,
     /// What else filters on the host is made to let forwarded packets through.
     pub forward: bool,
-    /// The container may heed router advertisements.
-    pub heeds: bool,
+    /// The container accepts router advertisements.
+    pub accepts_ra: bool,
     /// The container interface's hardware address, where one was asked for.
     pub mac: Option<Mac>,
     /// Who gives the addresses.
@@ -126,7 +126,7 @@ impl Conf {
             ingress_from,
             routed: !keys.internal && (gateway || keys.ip_masq),
             forward,
-            heeds: keys.accept_ra || !ipam.gives_all(),
+            accepts_ra: keys.accept_ra || !ipam.gives_all(),
             mac: asked.map(parse_mac).transpose()?,
             ipam,
             keys,

@@ -59,10 +59,10 @@ pub enum Error {
     Attached(String),
     /// The bridge cannot take another port (`BR_PORT_BITS` in net/bridge).
     #[error("bridge {0} has its 1,023 ports, which is all that a Linux bridge takes")]
-    Full(String),
+    BridgeFull(String),
     /// A firewall's table is its own program's alone (`flags owner`).
     #[error("the firewall cannot be opened for bridge {bridge}: {refused}")]
-    Kept {
+    OwnedTable {
         /// The bridge's name.
         bridge: String,
         /// What the kernel refused.
@@ -81,7 +81,7 @@ pub enum Error {
         "bridge {bridge} is not closed: {why}; run cleat repair, and where that does not help, \
          remove the tables inet cleat_gate and bridge cleat_gate before"
     )]
-    Open {
+    NotClosed {
         /// The bridge's name.
         bridge: String,
         /// What is missing, or in the way.
@@ -105,7 +105,7 @@ pub enum Error {
         /// Why it cannot be set.
         source: netlink::Error,
     },
-    /// The host forwards IPv6, and an uplink's router advertisements are not heeded any more.
+    /// The host forwards IPv6, and an uplink's router advertisements are not accepted any more.
     #[error(
         "{unheeded} {0} any more, which have brought it routes: it is losing \
          them; run sysctl -w net/ipv6/conf/{0}/accept_ra=2, and have a file of /etc/sysctl.d say so at boot",
@@ -133,7 +133,7 @@ pub enum Error {
     Busy(#[from] lock::Busy),
     /// Others changed, or removed, what was being set up or taken down.
     #[error("{0}")]
-    Passing(String),
+    Transient(String),
     /// Others kept changing a table of the packet filter.
     #[error("{0}")]
     Contended(#[from] Contended),
@@ -199,14 +199,14 @@ impl From<Error> for cni::Error {
             Error::InterfaceExists(_) => Self::new(Code::InvalidEnvironment, text)
                 .details("give CNI_IFNAME another name, or DEL it first"),
             Error::Attached(_) => Self::new(Code::InvalidEnvironment, text).details("DEL it first"),
-            Error::Full(_) => {
+            Error::BridgeFull(_) => {
                 Self::new(Code::NotAvailableLimited, text).details("spread the containers over more networks")
             }
-            Error::Kept { .. } => Self::new(Code::NotAvailable, text).details(
+            Error::OwnedTable { .. } => Self::new(Code::NotAvailable, text).details(
                 "leave \"forward\" out and have that program accept the bridge: \
                  with firewalld, firewall-cmd --permanent --zone=trusted --add-interface=<bridge>, then --reload",
             ),
-            Error::Obstacle { .. } | Error::Open { .. } => Self::new(Code::NotAvailable, text),
+            Error::Obstacle { .. } | Error::NotClosed { .. } => Self::new(Code::NotAvailable, text),
             Error::ApartOnVlans(_) => Self::new(Code::InvalidConfig, text)
                 .details("give the network a bridge of its own without \"vlan\", or use \"portIsolation\": true"),
             Error::NoBridgeNetfilter => Self::new(Code::NotAvailable, text)
@@ -219,7 +219,7 @@ impl From<Error> for cni::Error {
             Error::Duplicate(_) => Self::new(Code::InUse, text),
             Error::Differs(_) | Error::Unheeded(_) => Self::new(Code::CheckFailed, text),
             Error::Busy(busy) => Self::new(Code::TryAgain, text).details(busy.cure()),
-            Error::Passing(_) | Error::Contended(_) => Self::new(Code::TryAgain, text).details("try again"),
+            Error::Transient(_) | Error::Contended(_) => Self::new(Code::TryAgain, text).details("try again"),
             Error::Iptables(iptables::Error::Busy(busy)) => {
                 Self::new(Code::TryAgain, text).details(busy.cure())
             }

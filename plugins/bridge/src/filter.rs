@@ -183,8 +183,8 @@ impl Programs<'_> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Leftover<'a> {
     pub attachment: &'a Attachment,
-    /// The addresses whose masquerading goes; none in the list are all of the container's. Without a list nothing has been
-    /// masqueraded.
+    /// The addresses that are not to be masqueraded any more: all of the container's where the list is empty; `None` where
+    /// nothing has been masqueraded.
     pub masqueraded: Option<&'a [IpAddr]>,
     /// The pair was made by another program, or has gone: its port may be guarded by the reference's chains.
     pub is_foreign: bool,

@@ -36,7 +36,7 @@ use filter::gate::BridgeGate;
 use filter::{forward, masquerade};
 use parts::{advertisements, br_netfilter, bridge};
 
-/// The program: the plugin, or what it starts itself to wait in its place.
+/// The program: the plugin or, where the plugin has started it, the process that removes a link.
 #[must_use]
 pub fn main() -> ExitCode {
     link_removal::serve(std::env::args_os()).unwrap_or_else(cni::run::<Bridge>)

@@ -30,7 +30,7 @@ pub(crate) fn alias(attachment: &Attachment) -> String {
     text
 }
 
-/// Whether a bridge's hardware address is its own for sure: an ADD made the bridge, and gave it the address.
+/// Whether an ADD made a bridge: then it keeps the hardware address that the ADD gave it.
 pub(crate) fn keeps_mac(bridge: &Link) -> bool {
     bridge.alias.as_deref() == Some(BRIDGE_ALIAS)
 }

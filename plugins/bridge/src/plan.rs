@@ -50,7 +50,8 @@ impl Plan {
                 gateways.push(on_bridge);
             }
             let default = network_of(with_length(gateway, 0));
-            let is_it = |route: &cni::Route| route.dst == default && is_of_main_table(route);
+            let is_it =
+                |route: &cni::Route| route.dst == default && table(route.table) == netlink::Route::MAIN;
             if conf.keys.is_default_gateway && !result_routes.iter().any(is_it) {
                 result_routes.push(cni::Route::new(default, Some(gateway)));
             }
@@ -80,9 +81,10 @@ impl Plan {
     }
 }
 
-/// Whether a route is for all packets, rather than for those that a rule sends to a table of its own.
-fn is_of_main_table(route: &cni::Route) -> bool {
-    route.table.is_none_or(|table| [0, netlink::Route::MAIN].contains(&table))
+/// A route's table: the main one is for all packets, another for those that a rule sends there. The kernel takes 0 for the
+/// main one.
+pub(crate) fn table(table: Option<u32>) -> u32 {
+    table.filter(|table| *table != 0).unwrap_or(netlink::Route::MAIN)
 }
 
 /// A route without a next hop goes to the first gateway of its own family; without any, or to an unspecified one, it

@@ -14,7 +14,7 @@ use crate::parts::veth::removal;
 
 /// Removes an attachment. What is gone already counts as removed.
 pub(crate) fn del(request: &Request, target: &Target) -> Result<(), cni::Error> {
-    let conf = conf::Removal::new(request);
+    let conf = conf::Lenient::new(request);
     // Link and rules at the same time. The link before the address: it must be unused when it is given back.
     let link = removal::begin(&conf, target);
     let rules = filter::take(Leftover {
@@ -41,7 +41,7 @@ fn addresses(request: &Request, target: &Target) -> Vec<IpAddr> {
 /// The runtime's list is its own: another one may have containers on a network of this name. So what leads to a process
 /// stays, whatever the list says, and IPAM gets a list with it.
 pub(crate) fn gc(request: &Request) -> Result<(), cni::Error> {
-    let conf = conf::Removal::new(request);
+    let conf = conf::Lenient::new(request);
     let network = &request.conf.network;
     let Some(mut valid) = request.conf.valid_attachments()? else {
         return Ok(release(&conf, Command::Gc, request, None)?);
@@ -61,12 +61,12 @@ fn all(outcomes: impl IntoIterator<Item = Result<()>>) -> Result<(), cni::Error>
 }
 
 /// Gives addresses back.
-fn release(conf: &conf::Removal, verb: Command, request: &Request, target: Option<&Target>) -> Result<()> {
+fn release(conf: &conf::Lenient, verb: Command, request: &Request, target: Option<&Target>) -> Result<()> {
     Ok(conf.ipam.call(verb, request, target).map(drop)?)
 }
 
 /// Without a valid name of the bridge there is nothing to do: no ADD can have succeeded with that configuration.
-fn del_bridge(conf: &conf::Removal) -> Result<()> {
+fn del_bridge(conf: &conf::Lenient) -> Result<()> {
     let Ok(bridge) = &conf.bridge else { return Ok(()) };
     let (name, gateway) = (bridge.as_str(), conf.vlan_gateway.as_ref());
     bridge::remove_if_unused(&Namespace::current()?, &mut Socket::open()?, name, gateway)

@@ -50,7 +50,7 @@ pub fn repair(request: &Request, target: &Target) -> Result<(), cni::Error> {
     }
     restore_leases(&conf, request, target, &plan)?;
     let mac_of =
-        |name: &str, on_host| interface(result, name, on_host).and_then(|told| told.mac.parse().ok());
+        |name: &str, on_host| interface(result, name, on_host).and_then(|listed| listed.mac.parse().ok());
     let ends = (port.link.name.as_str(), mac_of(ifname, false));
     let filter = Filter::new(&conf, &target.attachment, ends, Some(&plan));
     // With the hardware address that the neighbours know.

@@ -19,7 +19,16 @@ pub(crate) mod backend;
 pub(crate) mod check;
 mod conflict;
 mod layout;
-pub(crate) mod names;
 pub(crate) mod removal;
 pub(crate) mod taken;
 mod udp_ports;
+
+use nftables::{Family, Table};
+
+pub(crate) const TABLE: &str = "nat";
+/// The same of either family as nftables has them.
+const TABLES: [Table; 2] = [Table::new(Family::Ip, TABLE), Table::new(Family::Ip6, TABLE)];
+// The chains that all containers share.
+const DNAT: &str = "CNI-HOSTPORT-DNAT";
+const SETMARK: &str = "CNI-HOSTPORT-SETMARK";
+const MASQ: &str = "CNI-HOSTPORT-MASQ";

@@ -8,7 +8,7 @@ use nftables::{Chain, Socket, Table};
 
 use crate::backend::{Other, Wanted};
 use crate::error::Error;
-use crate::iptables::names::TABLE;
+use crate::iptables::TABLE;
 use crate::iptables::removal as chains;
 use crate::iptables::{check as chains_check, taken};
 use crate::nftables::check::localhost_by_iptables;

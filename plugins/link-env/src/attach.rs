@@ -10,7 +10,7 @@ use crate::conf::Conf;
 use crate::delivery::Delivery;
 use crate::detach;
 use crate::endpoint;
-use crate::env;
+use crate::env::{self, LinkVariables};
 use crate::error::Error;
 use crate::files;
 use crate::firewall::{self, Firewall};
@@ -202,10 +202,9 @@ impl Joining {
         let known = locked.container(container_id)?;
         // A source of another tenant that does not fit must not keep this container from starting.
         let must_fit = |recipient: &Member, source: &Member| recipient.tenant() == source.tenant();
-        let gift = view.environment(container_id, known.as_ref(), must_fit)?;
-        let environment = gift.environment;
-        let left_out = env::left_out(&gift.left_out);
-        let firewall = Firewall::new(&self.before, &self.after, &self.touched());
+        let LinkVariables { environment, left_out } =
+            view.environment(container_id, known.as_ref(), must_fit)?;
+        let firewall = Firewall::new(&self.before, &self.after, &self.affected());
         let mut write = || -> Result<(), Error> {
             firewall.close()?;
             // First the registry: where this process is killed, DEL finds by it what to undo.
@@ -232,8 +231,8 @@ impl Joining {
             }
             self.clean_up_stale(locked, delivery);
             self.note_renamed(locked);
-            if let Some(note) = &left_out {
-                locked.note(container_id, note)?;
+            if let Some(note) = env::left_out(&left_out) {
+                locked.note(container_id, &note)?;
             }
             firewall.open()
         };
@@ -287,7 +286,7 @@ impl Joining {
 
     fn undo(&self, locked: &Locked, delivery: &Delivery) -> Result<(), Error> {
         let mut view = View::new(locked, &self.before);
-        let firewall = Firewall::new(&self.after, &self.before, &self.touched());
+        let firewall = Firewall::new(&self.after, &self.before, &self.affected());
         let closed = firewall.close();
         let hosts = view.rewrite_hosts(&self.after, &Unsettled::new(), None);
         let container = if self.is_new() {
@@ -301,7 +300,7 @@ impl Joining {
     }
 
     /// The members whose links may mean others now: the one that joins, as it is and was, and those that it replaces.
-    fn touched(&self) -> Vec<Member> {
+    fn affected(&self) -> Vec<Member> {
         let known = self.before.members_of(&self.member.container_id);
         known.chain(&self.stale).chain(&self.renamed).chain([&self.member]).cloned().collect()
     }

@@ -51,6 +51,7 @@ impl Bound {
         Err(self.exceeded(whose, found))
     }
 
+    /// The refusal of more than that.
     pub(crate) fn exceeded(self, whose: &str, found: usize) -> Error {
         let Self { what, most } = self;
         Error::config(

@@ -202,17 +202,13 @@ fn aliases(value: &Value, network: &str) -> Result<Vec<String>, Error> {
         Value::Object(networks) => networks.get(network).unwrap_or(&Value::Null),
         other => other,
     };
-    match list {
-        Value::Null => Some(Vec::new()),
-        Value::Array(names) => names.iter().map(|name| name.as_str().map(str::to_owned)).collect(),
-        _ => None,
-    }
-    .ok_or_else(|| {
+    let names = Option::<Vec<String>>::deserialize(list).map_err(|_| {
         Error::config(
             format!("runtimeConfig.aliases is {value}"),
             "it is a list of names, or an object of network names with such lists",
         )
-    })
+    })?;
+    Ok(names.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -31,7 +31,11 @@ pub(crate) fn member(
     let mut aliases = distinct(said.aliases.clone());
     aliases.retain(|alias| *alias != name);
     said.env.iter().try_for_each(|(key, value)| name::check_variable(key, value))?;
-    let expose = said.expose.iter().map(|text| port(text));
+    let expose = said.expose.iter().map(|text| {
+        text.parse().map_err(|error: PortError| {
+            Error::config(format!("expose: {error}"), "write 5432/tcp or 8000-8005/udp")
+        })
+    });
     for mapping in &conf.port_mappings {
         let refused = |error| {
             Error::config(format!("runtimeConfig.portMappings: {error}"), "container ports are 1 to 65535")
@@ -104,12 +108,6 @@ fn host_name(said: &Layer, short: &str) -> Result<(String, String), Error> {
         name::check("hostname with domainname", &format!("{host}.{domain}"))?;
     }
     Ok((host.to_owned(), domain.to_owned()))
-}
-
-fn port(text: &str) -> Result<PortRange, Error> {
-    let refused =
-        |error: PortError| Error::config(format!("expose: {error}"), "write 5432/tcp or 8000-8005/udp");
-    text.parse().map_err(refused)
 }
 
 /// Reads `source[:alias]`, and the form in which Docker shows links, `/source:/recipient/alias`. A container's full ID is

@@ -27,7 +27,7 @@ pub(crate) struct Environment {
 
 /// What links give: the variables, and the names of sources whose variables did not fit.
 #[derive(Debug, Default)]
-pub(crate) struct Gift {
+pub(crate) struct LinkVariables {
     pub(crate) environment: Environment,
     pub(crate) left_out: Vec<String>,
 }
@@ -38,14 +38,14 @@ pub(crate) struct Gift {
 pub(crate) fn of_container(
     own: &[Membership<'_>],
     must_fit: impl Fn(&Member, &Member) -> bool,
-) -> Result<Gift, Error> {
+) -> Result<LinkVariables, Error> {
     let mut links: Vec<(&Member, &str, &Member)> = Vec::new();
-    for Membership { block, member } in own {
+    for membership in own {
         let found =
-            member.links.iter().filter_map(|link| Some((&link.alias, block.find(member, &link.source)?)));
-        links.extend(found.map(|(alias, source)| (*member, alias.as_str(), source)));
+            membership.links().filter_map(|(alias, source)| Some((membership.member, alias, source?)));
+        links.extend(found);
     }
-    let (mut room, mut made, mut gift) = (GIVEN.most, Vec::new(), Gift::default());
+    let (mut room, mut made, mut given) = (GIVEN.most, Vec::new(), LinkVariables::default());
     // Those that must fit come first, whatever the order of the links.
     for is_required in [true, false] {
         for (place, (recipient, alias, source)) in links.iter().enumerate() {
@@ -58,16 +58,16 @@ pub(crate) fn of_container(
                     made.push((place, environment.variables));
                 }
                 Err(error) if is_required => return Err(error),
-                Err(_) => gift.left_out.push(qualify(&source.name, source.tenant())),
+                Err(_) => given.left_out.push(qualify(&source.name, source.tenant())),
             }
         }
     }
     made.sort_unstable_by_key(|(place, _)| *place);
-    gift.environment.variables = made.into_iter().flat_map(|(_, variables)| variables).collect();
+    given.environment.variables = made.into_iter().flat_map(|(_, variables)| variables).collect();
     let set_itself = |key: &str| own.iter().any(|membership| membership.member.env.contains_key(key));
-    gift.environment.variables.retain(|(key, _)| !set_itself(key));
-    gift.environment.unite();
-    Ok(gift)
+    given.environment.variables.retain(|(key, _)| !set_itself(key));
+    given.environment.unite();
+    Ok(given)
 }
 
 /// A note on sources that were left out, where there are any.
@@ -241,7 +241,7 @@ mod tests {
         };
         let block = HostsBlock::new(network, "");
         let own = [Membership { block: &block, member: &recipient }];
-        of_container(&own, |_, _| true).map(|gift| gift.environment)
+        of_container(&own, |_, _| true).map(|given| given.environment)
     }
 
     fn source(ports: &str) -> Member {
@@ -283,10 +283,10 @@ mod tests {
         let recipient = Member { links: names.map(link).to_vec(), ..Member::default() };
         let block = HostsBlock::new(network, "");
         let own = [Membership { block: &block, member: &recipient }];
-        let gift = of_container(&own, |_, source| source.name == "own").unwrap();
-        assert_eq!(gift.left_out, ["big"]);
-        let given = |name: &str| gift.environment.variables.iter().any(|(key, _)| key.starts_with(name));
-        assert!(given("A_ENV_V") && given("B_ENV_V") && given("OWN_ENV_V") && !given("BIG_"));
+        let given = of_container(&own, |_, source| source.name == "own").unwrap();
+        assert_eq!(given.left_out, ["big"]);
+        let has = |name: &str| given.environment.variables.iter().any(|(key, _)| key.starts_with(name));
+        assert!(has("A_ENV_V") && has("B_ENV_V") && has("OWN_ENV_V") && !has("BIG_"));
         let error = of_container(&own, |_, _| true).unwrap_err().to_string();
         assert!(error.contains("link to own with its 0 ports") && error.contains("131072"), "{error}");
     }

@@ -76,11 +76,11 @@ impl<'a> Pod<'a> {
         };
         let network = self.network(network)?;
         let mut view = View::new(&self.locked, &network);
-        let gift = view.environment(self.container_id, Some(&self.folder), |_, _| false)?;
-        if let Some(note) = env::left_out(&gift.left_out) {
+        let given = view.environment(self.container_id, Some(&self.folder), |_, _| false)?;
+        if let Some(note) = env::left_out(&given.left_out) {
             self.locked.note(self.container_id, &note)?;
         }
-        Ok(gift.environment.variables)
+        Ok(given.environment.variables)
     }
 
     /// Adds names for addresses to its hosts file, for as long as it is on the network. Names that cannot stand there are

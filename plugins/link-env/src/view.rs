@@ -4,7 +4,7 @@ use std::path::Path;
 
 use registry::{Folder, Locked, Member, Names, Network};
 
-use crate::env::{self, Gift};
+use crate::env::{self, LinkVariables};
 use crate::error::Error;
 use crate::files;
 use crate::hosts::block::HostsBlock;
@@ -59,7 +59,7 @@ impl<'a> View<'a> {
         container_id: &str,
         folder: Option<&Folder>,
         must_fit: impl Fn(&Member, &Member) -> bool,
-    ) -> Result<Gift, Error> {
+    ) -> Result<LinkVariables, Error> {
         env::of_container(&self.memberships(container_id, folder)?, must_fit)
     }
 

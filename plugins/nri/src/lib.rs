@@ -6,7 +6,7 @@
 //!
 //! - `ttrpc` frames messages, `messages` are those of NRI that matter here, `request` reads those about containers (by
 //!   `fields`);
-//! - `session` is the conversation with the runtime, from the registration to its end;
+//! - `session` is the conversation with the runtime, from the connection to its end;
 //! - `adjust` decides for one container, on one of the `workers`, within a time limit; `hosts_owner` says whose `/etc/hosts`
 //!   it has, `hosts_file` reads kubelet's;
 //! - `synchronize` notes the containers that were created without the plugin;

@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_runtime_that_refuses_the_plugin_is_told_of() {
+    fn a_refusal_to_register_ends_the_session_with_the_runtimes_message() {
         let (runtime, stream) = UnixStream::pair().unwrap();
         let payload = refusal(2, "not you").encode_to_vec();
         let frame = Frame { connection: TO_RUNTIME, stream: 1, kind: RESPONSE, payload };

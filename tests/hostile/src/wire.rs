@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use registry::Registry;
+use sandbox::nri::field;
 
 use crate::members::{self, Pod, State};
 
@@ -87,17 +88,7 @@ fn messages(mut frames: &[u8]) -> usize {
 
 /// A call of a method of the plugin's service, as a runtime sends it: containerd/ttrpc `request.proto`, fields 1 to 3.
 fn call(method: &str, payload: &[u8]) -> Vec<u8> {
-    let mut request = Vec::new();
-    for (field, value) in [(1, &b"nri.pkg.api.v1alpha1.Plugin"[..]), (2, method.as_bytes()), (3, payload)] {
-        request.push(field << 3 | 2);
-        let mut length = value.len();
-        while length > 0x7f {
-            request.push(0x80 | u8::try_from(length & 0x7f).unwrap());
-            length >>= 7;
-        }
-        request.push(u8::try_from(length).unwrap());
-        request.extend_from_slice(value);
-    }
+    let request = [field(1, "nri.pkg.api.v1alpha1.Plugin"), field(2, method), field(3, payload)].concat();
     let length = |bytes: usize| u32::try_from(bytes).unwrap().to_be_bytes();
     let mut message = [length(request.len()), length(1)].concat();
     message.extend([1, 0]);

@@ -16,7 +16,7 @@ const LOG: &str = "/run/containerd.log";
 pub enum Release {
     /// Debian 12's, 1.6.
     Debian12,
-    /// The newest that Debian carries, unpacked by `tests/newer`: 2.1 or later, with NRI.
+    /// The newest that Debian carries, unpacked by `tests/tools/newer`: 2.1 or later, with NRI.
     Newest,
 }
 

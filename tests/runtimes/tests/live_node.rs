@@ -13,21 +13,29 @@ use crate::cri::{await_network, end};
 /// What the suite has in the place of plugins of the reference.
 const REPLACED: [&str; 4] = ["bridge", "host-local", "loopback", "portmap"];
 
+/// A node with the plugins of the reference, on a network with some more in its list, and what is on it without a pod.
+fn start(machine: &Machine, more: &[Value]) -> (Containerd, Cri, Snapshot) {
+    let conflist = include_str!("../../data/conflists/containerd-net.conflist");
+    let mut conflist: Value = serde_json::from_str(conflist).unwrap();
+    conflist["plugins"].as_array_mut().unwrap().extend_from_slice(more);
+    let others = more.iter().map(|plugin| plugin["type"].as_str().unwrap());
+    machine.reference(&REPLACED.into_iter().chain(["firewall"]).chain(others).collect::<Vec<_>>());
+    machine.network("10-containerd-net.conflist", &conflist);
+    let containerd = Containerd::start(Release::Debian12);
+    let cri = Cri::new(containerd.socket());
+    await_network(&cri);
+    // What the reference makes once and keeps is there from the first pod on.
+    let first = serve(&cri, "first", 8079);
+    await_addresses();
+    end(&cri, &first);
+    let before = machine.snapshot();
+    (containerd, cri, before)
+}
+
 #[test]
 fn pods_of_the_reference_live_on_and_go_without_a_trace() {
     machine(|machine| {
-        machine.reference(&REPLACED);
-        machine.reference(&["firewall"]);
-        let conflist = include_str!("../../data/conflists/containerd-net.conflist");
-        machine.network("10-containerd-net.conflist", &serde_json::from_str(conflist).unwrap());
-        let containerd = Containerd::start(Release::Debian12);
-        let cri = Cri::new(containerd.socket());
-        await_network(&cri);
-        // What the reference makes once and keeps is there from the first pod on.
-        let first = serve(&cri, "first", 8079);
-        await_addresses();
-        end(&cri, &first);
-        let before = machine.snapshot();
+        let (_containerd, cri, before) = start(machine, &[]);
 
         let old = serve(&cri, "old", 8080);
         let ask =
@@ -54,21 +62,8 @@ fn pods_of_the_reference_live_on_and_go_without_a_trace() {
 #[test]
 fn pods_of_the_reference_are_judged_as_theirs() {
     machine(|machine| {
-        machine.reference(&REPLACED);
-        machine.reference(&["firewall", "tuning"]);
-        let conflist = include_str!("../../data/conflists/containerd-net.conflist");
-        let mut conflist: Value = serde_json::from_str(conflist).unwrap();
         let tuning = json!({ "type": "tuning", "sysctl": { "net.ipv4.conf.all.log_martians": "1" } });
-        conflist["plugins"].as_array_mut().unwrap().push(tuning);
-        machine.network("10-containerd-net.conflist", &conflist);
-        let containerd = Containerd::start(Release::Debian12);
-        let cri = Cri::new(containerd.socket());
-        await_network(&cri);
-        // What the reference makes once and keeps is there from the first pod on.
-        let first = serve(&cri, "first", 8079);
-        await_addresses();
-        end(&cri, &first);
-        let before = machine.snapshot();
+        let (_containerd, cri, before) = start(machine, &[tuning]);
         let pods = [("web", 8080), ("db", 8081)].map(|(name, port)| (name, port, serve(&cri, name, port)));
         let all_answer = || {
             for (name, port, pod) in &pods {

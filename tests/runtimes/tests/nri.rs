@@ -35,12 +35,18 @@ fn a_plugin_that_runs_by_itself() {
     });
 }
 
-/// `await_joined` waits until the plugin has joined the runtime so many times.
-fn links_reach_the_containers(machine: &Machine, await_joined: impl Fn(usize)) {
+/// A runtime that knows NRI, with the network of pods.
+fn start(machine: &Machine) -> (Containerd, Cri) {
     machine.network("10-pods.conflist", &network());
-    let mut containerd = Containerd::start(Release::Newest);
+    let containerd = Containerd::start(Release::Newest);
     let cri = Cri::new(containerd.socket());
     await_network(&cri);
+    (containerd, cri)
+}
+
+/// `await_joined` waits until the plugin has joined the runtime so many times.
+fn links_reach_the_containers(machine: &Machine, await_joined: impl Fn(usize)) {
+    let (mut containerd, cri) = start(machine);
     await_joined(1);
     let before = machine.snapshot();
 
@@ -98,10 +104,7 @@ fn links_reach_the_containers(machine: &Machine, await_joined: impl Fn(usize)) {
 fn where_it_ends_one_that_stands_by_goes_on_and_check_names_the_pods_in_between() {
     machine(|machine| {
         machine.nri_plugin();
-        machine.network("10-pods.conflist", &network());
-        let containerd = Containerd::start(Release::Newest);
-        let cri = Cri::new(containerd.socket());
-        await_network(&cri);
+        let (_containerd, cri) = start(machine);
         let db = database(&cri, "db");
         let web = run(&cri, &linked("web"), &ContainerSpec::default());
         let variable = |running: &Running| cri.exec(&running.container, &["printenv", "WEBDB_PORT"]);
@@ -155,10 +158,7 @@ fn end_plugin() {
 fn entries_of_kubelets_hosts_file_stay() {
     machine(|machine| {
         machine.nri_plugin();
-        machine.network("10-pods.conflist", &network());
-        let containerd = Containerd::start(Release::Newest);
-        let cri = Cri::new(containerd.socket());
-        await_network(&cri);
+        let (_containerd, cri) = start(machine);
         let kubelets = "/run/etc-hosts";
         fs::write(
             kubelets,

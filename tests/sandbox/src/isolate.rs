@@ -25,7 +25,8 @@ pub fn isolated(test: impl FnOnce()) {
 pub(crate) fn run_test_in(mut command: Command) {
     let thread = thread::current();
     let name = thread.name().expect("the test harness names its threads");
-    command.args([name, "--exact", "--nocapture", "--test-threads=1"]);
+    // Whether one that is ignored by default is to run has been decided by now.
+    command.args([name, "--exact", "--include-ignored", "--nocapture", "--test-threads=1"]);
     let output = command.output().expect("start unshare(1) of util-linux");
     let said =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -11,7 +11,7 @@ use sandbox::{Host, Namespaced, Snapshot, isolated};
 use serde_json::json;
 
 use super::{Call, raw};
-use crate::programs::{CLEAT, PLUGINS, program};
+use crate::shared::programs::{CLEAT, PLUGINS, program};
 
 /// The environment of a call for a container.
 fn call(what: &str, program: &str, verb: &str, netns: &Namespaced) -> Call {

@@ -12,7 +12,7 @@ use sandbox::{Host, Namespaced, Snapshot, isolated};
 use serde_json::json;
 
 use super::Call;
-use crate::programs::CLEAT;
+use crate::shared::programs::CLEAT;
 
 const NETWORKS: &str = "/run/net.d";
 const VICTIM: &str = "/run/victim";

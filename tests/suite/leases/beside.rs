@@ -7,8 +7,8 @@ use sandbox::{Host, Snapshot, isolated};
 use serde_json::{Value, json};
 
 use super::{FOLDER, Network, Them, Us, addresses, assert_empty, assert_leased, last_reserved, requests};
-use crate::networks::{cleat, install_networks, succeed};
-use crate::upkeep::{add, del};
+use crate::shared::cleat::{cleat, install_networks, succeed};
+use crate::shared::containers::{add, del};
 
 fn part() -> Network {
     Network::new(&json!([

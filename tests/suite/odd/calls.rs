@@ -7,10 +7,8 @@ use sandbox::{Answer, Call, Host, Namespaced, Snapshot, isolated};
 use serde_json::{Value, json};
 
 use super::{set, with};
-use crate::programs::program;
-use crate::reference::REFERENCE;
 
-/// Where the newest one is, once `make bench` or `tests/newer` has unpacked it.
+/// Where the newest one is, once `make bench` or `tests/tools/newer` has unpacked it.
 const NEWEST: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/target/debian-newer/containernetworking-plugins/usr/lib/cni");
 
@@ -26,6 +24,7 @@ enum Answers {
     Theirs(&'static str),
 }
 
+use crate::shared::programs::{REFERENCE, program};
 use Answers::{Both, Neither, Ours, Theirs};
 
 /// An odd call behind an ordinary ADD, unless it is itself one.

@@ -7,8 +7,8 @@ use sandbox::{OUTSIDE_V4, UPLINK_V4, UPLINK_V6};
 use serde_json::Value;
 
 use super::{asks, cleat, down, eventually, json, ok, said, serving, story, up};
-use crate::bridge::shell;
-use crate::networks::NETWORKS;
+use crate::shared::cleat::NETWORKS;
+use crate::shared::shell::shell;
 
 const DROPS: &str = "iptables-nft -P FORWARD DROP; ip6tables-nft -P FORWARD DROP";
 

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use sandbox::{Host, Snapshot, isolated};
 use serde_json::Value;
 
-use crate::networks::{NETWORKS, cleat};
+use crate::shared::cleat::{NETWORKS, cleat};
 
 /// Docker's default network: containers reach each other by address, and know by name those they are linked to.
 const DEFAULT: &str = r#"{"cniVersion": "1.0.0", "name": "bridge", "plugins": [

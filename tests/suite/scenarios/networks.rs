@@ -7,8 +7,8 @@ use sandbox::{Namespaced, UPLINK_V4};
 use serde_json::json as value;
 
 use super::{asks, cleat, down, eventually, inside, json, ok, refused, run, said, serving, story, up};
-use crate::networks::NETWORKS;
-use crate::programs::folder;
+use crate::shared::cleat::NETWORKS;
+use crate::shared::programs::folder;
 
 fn subnet(network: &str) -> String {
     json(&format!("network inspect {network}"))[0]["IPAM"]["Config"][0]["Subnet"].as_str().unwrap().to_owned()

@@ -12,8 +12,8 @@ use sandbox::{Snapshot, isolated};
 use serde_json::{Value, json};
 
 use super::attacks::Network;
-use super::hosts_files::{Pods, sees};
-use crate::programs::{LINK_ENV, folder};
+use super::link_env::{Pods, sees};
+use crate::shared::programs::{LINK_ENV, folder};
 
 /// What a pod's annotations may be in all, by the API server.
 const ANNOTATIONS: usize = 256 << 10;

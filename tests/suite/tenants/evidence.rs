@@ -13,10 +13,10 @@ use sandbox::traffic::ask_tcp;
 use sandbox::{Call, Host, Namespaced, Snapshot, UPLINK_V4, isolated};
 use serde_json::{Value, json};
 
-use crate::bridge::shell;
-use crate::networks::{cleat, install_networks};
-use crate::programs::folder;
-use crate::upkeep::{NETWORK, add, call, inner, json_of, ok, said, states};
+use crate::shared::cleat::{NETWORK, call, cleat, install_networks, json_of, ok, states};
+use crate::shared::containers::{add, inner};
+use crate::shared::programs::folder;
+use crate::shared::shell::{said, shell};
 
 const RESULTS: &str = "/var/lib/cni/results";
 const ELSEWHERE: &str = "/var/lib/elsewhere";
@@ -332,7 +332,7 @@ fn a_table_of_somebody_else_that_is_called_like_ours_stays_and_fails_nobody() {
         // A chain beside ours is there still when the last container has gone.
         fs::write("/run/foreign.nft", "table inet cleat_bridge {\nchain mine {\n counter\n}\n}\n").unwrap();
         shell("nft -f /run/foreign.nft");
-        let result = crate::bridge::add(&conf(), "web", &netns);
+        let result = crate::shared::bridge::add(&conf(), "web", &netns);
         let mut del = conf();
         del["prevResult"] = result;
         let bridge = folder().join("bridge");

@@ -12,13 +12,12 @@ use std::fs;
 use sandbox::{Answer, Call, Namespaced, Snapshot, UPLINK_V4, UPLINK_V6, isolated};
 use serde_json::{Value, json};
 
-use crate::bridge::shell;
-use crate::links::openings;
-use crate::members::{Member, Network, assert_closed, assert_open, host, serve, ways};
-use crate::networks::{NETWORKS, install_networks};
-use crate::programs::{BRIDGE, LINK_ENV};
-use crate::reboot::reboot;
-use crate::upkeep;
+use crate::shared::cleat::{NETWORKS, install_networks};
+use crate::shared::members::{Member, Network, assert_closed, assert_open, host, openings, serve, ways};
+use crate::shared::programs::{BRIDGE, LINK_ENV};
+use crate::shared::reboot::reboot;
+use crate::shared::shell::shell;
+use crate::shared::{cleat, containers};
 
 fn network(keys: Value) -> Network {
     Network { name: "shut", subnet: 1, keys }
@@ -309,8 +308,8 @@ fn repair_mends_what_status_names() {
         let file = format!("{NETWORKS}/30-cleat-links.conflist");
         let shipped = fs::read_to_string(&file).unwrap();
         fs::write(&file, shipped.replace("\"1.0.0\"", "\"1.1.0\"")).unwrap();
-        let [web, db] = ["web", "db"].map(|name| upkeep::add(name, "cleat-links", 0));
-        let all = upkeep::json_of(&["ps"]);
+        let [web, db] = ["web", "db"].map(|name| containers::add(name, "cleat-links", 0));
+        let all = cleat::json_of(&["ps"]);
         let db_at = || all.as_array().unwrap().iter().position(|one| one["id"] == "db").unwrap();
         for damage in [
             "nft flush ruleset",
@@ -318,19 +317,19 @@ fn repair_mends_what_status_names() {
             "nft flush chain bridge cleat_gate pre",
         ] {
             shell(damage);
-            let (code, said) = upkeep::call(&["status", "cleat-links"]);
+            let (code, said) = cleat::call(&["status", "cleat-links"]);
             assert!(code == Some(1) && said.contains("cleat2 is not closed"), "{damage}: {said}");
-            assert_eq!(upkeep::states(&["check"]), ["broken", "broken"], "{damage}");
-            upkeep::ok(&["repair"]);
-            assert_eq!(upkeep::states(&["check"]), ["ok", "ok"], "{damage}");
-            upkeep::ok(&["status", "cleat-links"]);
-            let address = upkeep::json_of(&["ps"])[db_at()]["addresses"][0].as_str().unwrap().to_owned();
+            assert_eq!(cleat::states(&["check"]), ["broken", "broken"], "{damage}");
+            cleat::ok(&["repair"]);
+            assert_eq!(cleat::states(&["check"]), ["ok", "ok"], "{damage}");
+            cleat::ok(&["status", "cleat-links"]);
+            let address = cleat::json_of(&["ps"])[db_at()]["addresses"][0].as_str().unwrap().to_owned();
             let address = address.split('/').next().unwrap();
             assert_closed(&ways(Some(&web), &[format!("{address}:80")])[..1]);
             assert_open(&ways(None, &[format!("{address}:80")])[..1]);
         }
         for netns in [web, db] {
-            upkeep::del("cleat-links", netns);
+            containers::del("cleat-links", netns);
         }
         fs::write(&file, shipped).unwrap();
         before.assert_unchanged();

@@ -2,6 +2,8 @@
 //! the host's 127.0.0.1; and `conf/50-cleat-tenants.conflist`, which has it all.
 
 mod advertisements;
+mod false_router;
+mod flood;
 mod frames;
 mod learned;
 mod profile;
@@ -17,8 +19,9 @@ use sandbox::{Call, Host, Namespaced, Snapshot, isolated};
 use serde_json::{Value, json};
 
 use self::frames::{ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, arp, claims6, frame, send, udp};
-use crate::bridge::{add, call, conf, shell};
-use crate::programs::BRIDGE;
+use crate::shared::bridge::{add, call, conf};
+use crate::shared::programs::BRIDGE;
+use crate::shared::shell::shell;
 
 /// Where the datagrams of these tests go.
 const PORT: u16 = 7777;

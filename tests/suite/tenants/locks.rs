@@ -17,12 +17,11 @@ use nix::unistd::Pid;
 use sandbox::{Answer, Call, Host, Namespaced, Snapshot, isolated};
 use serde_json::{Value, json};
 
-use crate::iptables::{LEGACY, PATH, choose_legacy, prime};
-use crate::members::Network;
-use crate::networks::{NETWORKS, cleat, install_networks, succeed};
-use crate::programs::{BRIDGE, HOST_LOCAL, LINK_ENV};
-use crate::reference::REFERENCE;
-use crate::upkeep::said;
+use crate::shared::cleat::{NETWORKS, cleat, install_networks, succeed};
+use crate::shared::iptables::{LEGACY, PATH, choose_legacy, prime};
+use crate::shared::members::Network;
+use crate::shared::programs::{BRIDGE, HOST_LOCAL, LINK_ENV, REFERENCE};
+use crate::shared::shell::said;
 
 /// Within which every call has to answer.
 const BOUND: Duration = Duration::from_secs(10);

@@ -7,10 +7,9 @@ use sandbox::{Namespaced, Snapshot, isolated};
 use serde_json::{Value, json};
 
 use super::pods::{ANNOTATIONS, Apart, Pods, addresses, args_of, env, hosts, notes};
-use crate::members::{assert_closed, assert_open, host, serve, ways};
-use crate::networks::{NETWORKS, cleat, succeed};
-use crate::programs::{BRIDGE, LINK_ENV};
-use crate::upkeep::json_of;
+use crate::shared::cleat::{NETWORKS, cleat, json_of, succeed};
+use crate::shared::members::{assert_closed, assert_open, host, serve, ways};
+use crate::shared::programs::{BRIDGE, LINK_ENV};
 
 #[test]
 fn no_name_of_a_pod_reaches_another_namespace() {

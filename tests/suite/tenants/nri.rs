@@ -12,8 +12,8 @@ use sandbox::nri::{annotation, env, mount};
 use sandbox::{Answer, Call, Host, Namespaced, Snapshot, isolated};
 use serde_json::{Value, json};
 
-use crate::networks::{cleat, install_networks, succeed};
-use crate::programs::{LINK_ENV, folder};
+use crate::shared::cleat::{cleat, install_networks, succeed};
+use crate::shared::programs::{LINK_ENV, folder};
 use runtime::{NRI, Runtime, synchronized};
 
 const SHARE: &str = "link-env.cni/share-env";

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sandbox::isolated;
 
 use super::attacks::{ATTACKS, Network};
-use crate::programs::LINK_ENV;
+use crate::shared::programs::LINK_ENV;
 
 /// Unoptimised programs on a machine that has more to do.
 const FACTOR: u32 = 4;

@@ -6,7 +6,7 @@ use std::fs;
 use sandbox::{Answer, Call, Namespaced};
 use serde_json::{Value, json};
 
-use crate::programs::{BRIDGE, LINK_ENV};
+use crate::shared::programs::{BRIDGE, LINK_ENV};
 
 pub(super) const ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
 

@@ -81,20 +81,20 @@ impl Socket {
         })
     }
 
-    /// Has a link announce its addresses when it comes up (`arp_notify`).
+    /// Makes a link announce its addresses when it comes up (`arp_notify`).
     pub fn announce_addresses(&mut self, index: u32) -> Result<(), Error> {
         let operation = format_args!("have link {index} announce its addresses");
         self.enable_ipv4(operation, index, ARP_NOTIFY)
     }
 
-    /// Has a link keep the other addresses of a network when the first one is removed: the next one takes its place
+    /// Makes a link keep the other addresses of a network when the first one is removed: the next one takes its place
     /// (`promote_secondaries`). systemd sets it everywhere.
     pub fn promote_secondaries(&mut self, index: u32) -> Result<(), Error> {
         let operation = format_args!("have link {index} keep secondary addresses");
         self.enable_ipv4(operation, index, PROMOTE_SECONDARIES)
     }
 
-    /// Has a link pass packets from and to the network 127.0.0.0/8 (`route_localnet`). To end that, the sysctl is
+    /// Lets a link pass packets from and to the network 127.0.0.0/8 (`route_localnet`). To end that, the sysctl is
     /// needed: only then does the kernel drop the routes that it cached (`devinet_conf_proc`).
     pub fn route_localnet(&mut self, index: u32) -> Result<(), Error> {
         let operation = format_args!("have link {index} route 127.0.0.0/8");

@@ -21,13 +21,13 @@ const NSID: u16 = 1;
 const FD: u16 = 3;
 
 impl Socket {
-    /// The other end of a veth whose namespace is another one that still lives; `None` where the link has none.
+    /// The other end of a veth, where that is in another namespace which still exists; `None` where the link has none.
     ///
     /// A namespace that has ended keeps its number until the kernel has taken it down, so a number alone proves nothing: the
     /// kernel is asked for the link in it. The `peer_index` of that link leads back to the given one.
     ///
     /// # Errors
-    /// What the kernel says. Also a lack of `CAP_NET_ADMIN` over that namespace, which then lives.
+    /// What the kernel says. Also a lack of `CAP_NET_ADMIN` over that namespace, which then exists.
     pub fn far_end(&mut self, link: &Link) -> Result<Option<Link>, Error> {
         let (Some("veth"), Some(netns), Some(index)) =
             (link.kind.as_deref(), link.peer_netns, link.peer_index)

@@ -32,7 +32,7 @@ pub(super) fn by_name(request: &mut Writer, name: &str) {
     request.string(IFLA_IFNAME, name);
 }
 
-/// Leaves out the IPv6 counters, each of which the kernel adds up over all CPUs; nobody here reads them.
+/// Leaves out the IPv6 counters, each of which the kernel would add up over all CPUs.
 pub(super) fn without_statistics(request: &mut Writer) {
     request.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS.cast_unsigned());
 }

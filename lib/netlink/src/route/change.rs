@@ -93,8 +93,8 @@ impl Socket {
         unless(deleted, &[Errno::ESRCH]).map(|deleted| deleted.is_some())
     }
 
-    /// Has the host take packets to `address` for its own, as `ip route add local ADDRESS dev lo`; false where that is so
-    /// already.
+    /// Makes the host accept packets to `address` as its own, as `ip route add local ADDRESS dev lo` does; false where there
+    /// is such a route.
     pub fn add_local(&mut self, address: IpAddr) -> Result<bool, Error> {
         let operation = format_args!("add local route to {address}");
         let flags = NLM_F_CREATE | NLM_F_EXCL;
@@ -102,14 +102,14 @@ impl Socket {
         unless(added, &[Errno::EEXIST]).map(|added| added.is_some())
     }
 
-    /// Takes [`Socket::add_local`] back; false where there is nothing to take back.
+    /// Removes the route that [`Socket::add_local`] adds; false where there is none.
     pub fn del_local(&mut self, address: IpAddr) -> Result<bool, Error> {
         let operation = format_args!("delete local route to {address}");
         let deleted = self.change(operation, RTM_DELROUTE, 0, |request| write_local(request, address));
         unless(deleted, &[Errno::ESRCH]).map(|deleted| deleted.is_some())
     }
 
-    /// Whether the host takes packets to `address` for its own: an address of a link, or by a route alone. Costs the same
+    /// Whether the host accepts packets to `address` as its own: an address of a link, or by a route alone. Costs the same
     /// however many links there are.
     pub fn is_local(&mut self, address: IpAddr) -> Result<bool, Error> {
         self.route(address, |body| Some(body.get(KIND) == Some(&RTN_LOCAL)))

@@ -49,7 +49,7 @@ impl Batch {
         Self { writer, operations: Vec::new(), deletes: false, fault: None }
     }
 
-    /// Whether there is nothing to do.
+    /// Whether there are no operations.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.operations.is_empty()

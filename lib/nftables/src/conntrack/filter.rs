@@ -69,8 +69,8 @@ impl Filter {
         self.protocol_only() == other.protocol_only()
     }
 
-    /// Whether the kernel's own comparison of every criterion is right.
-    pub(super) fn kernel_compares_rightly(&self) -> bool {
+    /// Whether the kernel itself compares every criterion correctly.
+    pub(super) fn kernel_compares_correctly(&self) -> bool {
         let addresses = [self.orig.addresses, self.reply.addresses];
         matches!(self.orig.protocol, IPPROTO_TCP | IPPROTO_UDP)
             && !addresses.iter().flatten().flatten().any(IpAddr::is_ipv6)

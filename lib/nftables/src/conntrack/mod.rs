@@ -1,13 +1,13 @@
 //! Connection tracking: removes single flows, so that the rules decide on the next packet.
 //!
 //! The kernel keeps sending a known UDP flow where its first packet went, even where the published port has gone or
-//! leads elsewhere. [`flush`] forgets exactly the flows that a [`Filter`] describes.
+//! leads elsewhere. [`flush`] deletes exactly the flows that a [`Filter`] describes.
 //!
-//! Recent kernels delete by filter themselves, at a fiftieth of what a list costs, since they pass empty hash buckets
-//! without locking them. They are asked to where they compare rightly, which they do not for IPv6 addresses (equal and
-//! unequal are exchanged in `ctnetlink_filter_match_tuple`) nor for the ports of other protocols than TCP and UDP (all
-//! match). Otherwise flows are listed, compared here and deleted one by one. Older kernels ignore a filter in a list,
-//! which changes nothing here, and refuse it in a deletion: none takes a partial tuple for "everything".
+//! Recent kernels delete by filter themselves, for a fiftieth of the cost of a list, since they skip empty hash buckets
+//! without locking them. This is used where they compare correctly: not for IPv6 addresses (equal and unequal are exchanged
+//! in `ctnetlink_filter_match_tuple`), and not for ports of protocols other than TCP and UDP (all match). Otherwise flows
+//! are listed, compared here and deleted one by one. Older kernels ignore a filter in a list, which changes nothing here,
+//! and refuse it in a deletion: none takes a partial tuple for "everything".
 
 mod filter;
 mod tuple;
@@ -36,7 +36,7 @@ pub fn flush(socket: &mut Socket, filters: &[Filter]) -> Result<()> {
     let mut listed = Vec::new();
     let mut kernel_deletes = filters.len() <= DELETIONS_MAX;
     for filter in filters {
-        if kernel_deletes && filter.kernel_compares_rightly() {
+        if kernel_deletes && filter.kernel_compares_correctly() {
             kernel_deletes =
                 delete_by_filter(socket, filter).map_err(|source| failed("delete", filter, source))?;
             if kernel_deletes {
@@ -97,7 +97,7 @@ fn failed(doing: &str, filter: &Filter, source: io::Error) -> Error {
     Error::Query { query: format!("{doing} connections {filter}"), source }
 }
 
-/// Has the kernel delete what it finds itself; `false` where it cannot (`EOPNOTSUPP`; `EINVAL` where it takes
+/// Lets the kernel delete what a filter describes; `false` where it cannot (`EOPNOTSUPP`; `EINVAL` where it takes
 /// whole tuples only).
 fn delete_by_filter(socket: &mut Socket, filter: &Filter) -> io::Result<bool> {
     // The family of a deletion counts from message version 1 on only; in version 0 it means every family.

@@ -176,7 +176,8 @@ impl Selector {
             Self::Iifname => Source::Meta(NFT_META_IIFNAME),
             Self::Oifname => Source::Meta(NFT_META_OIFNAME),
             Self::Protocol => Source::Meta(NFT_META_PROTOCOL),
-            // Offsets in struct ethhdr, iphdr, ipv6hdr, icmp6hdr, and arphdr with what follows it for Ethernet and IPv4; the ports lead the TCP, UDP and SCTP headers.
+            // Offsets in struct ethhdr, iphdr, ipv6hdr, icmp6hdr, and arphdr with what follows it for Ethernet and IPv4; the
+            // ports lead the TCP, UDP and SCTP headers.
             Self::EtherSaddr => Source::Payload { base: LINK, offset: 6 },
             Self::EtherType => Source::Payload { base: LINK, offset: 12 },
             Self::ArpSaddrIp => Source::Payload { base: NETWORK, offset: 14 },

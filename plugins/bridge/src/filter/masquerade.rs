@@ -54,8 +54,8 @@ impl<'a> Masquerade<'a> {
         Some(Self { attachment, owner, addresses, home, subnets: plan.subnets(), except })
     }
 
-    /// Names what differs from what an ADD set up. What another program, or another configuration, made
-    /// counts as well: it is looked for where that is missing.
+    /// Names what differs from what an ADD set up. Where that is missing, what another program or another configuration
+    /// made is looked for, and counts as well.
     pub(super) fn check(&self, backend: Option<MasqueradeBackend>) -> Result<()> {
         let chosen = choose(backend).and_then(|nftables| match nftables {
             Some(mut socket) => self.check_table(&mut socket, &self.addresses),

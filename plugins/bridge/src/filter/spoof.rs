@@ -1,10 +1,10 @@
 //! `macspoofchk` and `ipspoofchk`: a container sends only from its own hardware address, and uses only its own addresses.
 //!
-//! Each has its sets and chains in one table, `bridge cleat_bridge`: see [`guard`] and [`binding`]. They go with the last
+//! Each has its sets and chains in one table, `bridge cleat_bridge`: see [`macspoofchk`] and [`ipspoofchk`]. They go with the last
 //! port that they hold, and the table goes with both.
 
-mod binding;
-mod guard;
+mod ipspoofchk;
+mod macspoofchk;
 pub(crate) mod reference;
 
 use cni::Attachment;
@@ -16,9 +16,9 @@ use super::owner::interface;
 use crate::error::{Error, Result, differs};
 use crate::parts::veth::Port;
 
-pub(super) use binding::BOUND;
-pub(crate) use binding::Given;
-pub(super) use guard::GUARDED;
+pub(super) use ipspoofchk::BOUND;
+pub(crate) use ipspoofchk::Given;
+pub(super) use macspoofchk::GUARDED;
 
 /// What an attachment's port is to be held to. What an earlier ADD of the same attachment left is replaced.
 #[derive(Debug)]
@@ -39,23 +39,23 @@ impl<'a> Put<'a> {
 
 impl Entry<Error> for Put<'_> {
     fn table(&self) -> Table<'static> {
-        guard::TABLE
+        macspoofchk::TABLE
     }
 
     fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<()> {
         let port = interface(&self.attachment.host_interface())?;
         if let Some(mac) = self.mac {
-            guard::skeleton().ensure(socket, &mut change.batch)?;
-            guard::leave(socket, &mut change.batch, port)?;
-            guard::enter(&mut change.batch, port, self.attachment, mac);
+            macspoofchk::skeleton().ensure(socket, &mut change.batch)?;
+            macspoofchk::leave(socket, &mut change.batch, port)?;
+            macspoofchk::enter(&mut change.batch, port, self.attachment, mac);
         }
         if let Some(given) = &self.given {
-            binding::skeleton().ensure(socket, &mut change.batch)?;
+            ipspoofchk::skeleton().ensure(socket, &mut change.batch)?;
             // Where another program has flushed the map alone, the other elements are there, and in the way.
-            if !binding::leave(socket, &mut change.batch, port)? && change.is_blocked {
-                binding::leave_elements(socket, &mut change.batch, port, given)?;
+            if !ipspoofchk::leave(socket, &mut change.batch, port)? && change.is_blocked {
+                ipspoofchk::leave_elements(socket, &mut change.batch, port, given)?;
             }
-            binding::enter(&mut change.batch, port, self.attachment, given);
+            ipspoofchk::enter(&mut change.batch, port, self.attachment, given);
         }
         Ok(())
     }
@@ -71,7 +71,7 @@ pub(super) struct Take<'a> {
 }
 
 impl<'a> Take<'a> {
-    /// Nothing there is nothing to do.
+    /// Where nothing is there, nothing is done.
     pub(super) fn new(port: &'a str) -> Self {
         Self { port, has_left: false, kept: Vec::new() }
     }
@@ -79,20 +79,20 @@ impl<'a> Take<'a> {
 
 impl Entry<Error> for Take<'_> {
     fn table(&self) -> Table<'static> {
-        guard::TABLE
+        macspoofchk::TABLE
     }
 
     fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<()> {
         self.kept.clear();
         // One question where there is no table.
-        if !socket.has_table(&guard::TABLE)? {
+        if !socket.has_table(&macspoofchk::TABLE)? {
             return Ok(());
         }
         let port = interface(self.port)?;
         let batch = &mut change.batch;
         let checks = [
-            (guard::leave(socket, batch, port)?, guard::OWN_ADDRESS, guard::skeleton()),
-            (binding::leave(socket, batch, port)?, binding::OWN_NETWORK, binding::skeleton()),
+            (macspoofchk::leave(socket, batch, port)?, macspoofchk::OWN_ADDRESS, macspoofchk::skeleton()),
+            (ipspoofchk::leave(socket, batch, port)?, ipspoofchk::OWN_NETWORK, ipspoofchk::skeleton()),
         ];
         self.has_left |= checks.iter().any(|(left, ..)| *left);
         if !self.has_left {
@@ -115,7 +115,7 @@ impl Entry<Error> for Take<'_> {
             }
         }
         if self.kept.is_empty() && !unused.is_empty() {
-            batch.del_table(&guard::TABLE);
+            batch.del_table(&macspoofchk::TABLE);
         }
         Ok(())
     }
@@ -141,7 +141,7 @@ pub(super) fn check(
     let name = &port.link.name;
     if let Some(mac) = mac {
         let is_held = if port.is_ours {
-            guard::is_held(socket, interface(name)?, mac)?
+            macspoofchk::is_held(socket, interface(name)?, mac)?
         } else {
             reference::is_guarded(socket, attachment, name, mac)?
         };
@@ -149,7 +149,7 @@ pub(super) fn check(
             return differs(format!("port {name} is not held to MAC address {mac}"));
         }
     }
-    given.map_or(Ok(()), |given| binding::check(socket, name, given))
+    given.map_or(Ok(()), |given| ipspoofchk::check(socket, name, given))
 }
 
 /// The entry that puts back what [`check`] misses, where anything is. Chains of the reference's are made at once.

@@ -1,7 +1,7 @@
-//! Router advertisements (RFC 4861): the host heeds no container's, and still heeds those of its uplinks when it becomes a
+//! Router advertisements (RFC 4861): the host accepts no container's, and still accepts those of its uplinks when it becomes a
 //! router.
 //!
-//! When IPv6 forwarding is switched on, the kernel drops the default routes that advertisements brought, and heeds no further
+//! When IPv6 forwarding is switched on, the kernel drops the default routes that advertisements brought, and accepts no further
 //! ones, unless the link has `accept_ra` 2 (`rt6_purge_dflt_routers`, `ipv6_accept_ra`). What else they brought, addresses and
 //! the routes to their networks, goes when its lifetime ends.
 
@@ -14,18 +14,18 @@ use crate::error::{Error, Result, differs};
 use crate::names::{BRIDGE_ALIAS, GATEWAY_ALIAS};
 use crate::plan::Plan;
 
-/// `accept_ra`: heeded unless the link forwards, and heeded always.
+/// `accept_ra`: accepted unless the link forwards, and accepted always.
 const UNLESS_ROUTER: u32 = 1;
 const ALWAYS: &str = "2";
 
-/// That the host may heed advertisements by a network's bridge, as that cannot be switched off.
+/// That the host may accept advertisements by a network's bridge, as that cannot be switched off.
 #[derive(Debug)]
-pub(crate) struct Heeded {
+pub(crate) struct AcceptsRa {
     accepted: u32,
     error: Error,
 }
 
-impl Heeded {
+impl AcceptsRa {
     /// The failure, where a network must not put up with it: one that has IPv6, and does not make the host a router.
     pub(crate) fn matters(self, plan: &Plan) -> Result<()> {
         let is_router = plan.gateways.iter().any(IpNetwork::is_ipv6);
@@ -34,8 +34,8 @@ impl Heeded {
     }
 }
 
-/// Has the host heed no advertisements that come in by a network's bridge (CVE-2020-10749), unless that is its own way out.
-pub(crate) fn refuse(socket: &mut Socket, link: &Link) -> Result<Option<Heeded>> {
+/// Has the host accept no advertisements that come in by a network's bridge (CVE-2020-10749), unless that is its own way out.
+pub(crate) fn refuse(socket: &mut Socket, link: &Link) -> Result<Option<AcceptsRa>> {
     let Some(found) = link.advertisements.filter(|found| found.accepted != 0) else {
         return Ok(None);
     };
@@ -46,13 +46,13 @@ pub(crate) fn refuse(socket: &mut Socket, link: &Link) -> Result<Option<Heeded>>
     Ok(match sysctl::write(&parameter, "0") {
         Err(source) if found.take_effect() && !source.is_not_found() => {
             let error = Error::Sysctl { parameter, value: "0", source };
-            Some(Heeded { accepted: found.accepted, error })
+            Some(AcceptsRa { accepted: found.accepted, error })
         }
         _ => None,
     })
 }
 
-/// Has a container's interface heed none, from within its namespace (CVE-2020-13401): addresses and routes are the IPAM
+/// Has a container's interface accept none, from within its namespace (CVE-2020-13401): addresses and routes are the IPAM
 /// plugin's to give there, not a neighbour's. Where `/proc/sys` cannot be written, as where the plugin itself runs in a container,
 /// it does without: `ipspoofchk` lets no advertisement of a neighbour through.
 pub(crate) fn refuse_inside(link: &Link) {
@@ -61,7 +61,7 @@ pub(crate) fn refuse_inside(link: &Link) {
     }
 }
 
-/// Names a link of the host by which containers' advertisements are heeded again, where that can be set right.
+/// Names a link of the host by which containers' advertisements are accepted again, where that can be set right.
 pub(crate) fn expect_refused(socket: &mut Socket, link: &Link) -> Result<()> {
     let is_heeded = link.advertisements.is_some_and(Advertisements::take_effect);
     if !is_heeded || is_way_out(socket, link)? || !sysctl::is_writable(&parameter(link)) {
@@ -80,7 +80,7 @@ fn is_way_out(socket: &mut Socket, link: &Link) -> Result<bool> {
     Ok(socket.advertised_routes()?.iter().any(brought) && leads_out(socket, link)?)
 }
 
-/// Has the uplinks whose advertisements brought the host something heed them although it forwards, before it does where
+/// Has the uplinks whose advertisements brought the host something accept them although it forwards, before it does where
 /// it does not yet (`forwards`). One that forwards already, by another program or an older version, has lost its default routes
 /// and gets them back by the next advertisement.
 pub(crate) fn keep(socket: &mut Socket, forwards: bool) -> Result<()> {
@@ -95,7 +95,7 @@ pub(crate) fn keep(socket: &mut Socket, forwards: bool) -> Result<()> {
     Ok(())
 }
 
-/// Names an uplink whose advertisements the host has heeded and does not heed any more, since it forwards. Before the
+/// Names an uplink whose advertisements the host has accepted and does not accept any more, since it forwards. Before the
 /// network has a bridge there is nothing to report where the first ADD will set it: a runtime would never come to that ADD.
 pub(crate) fn status(socket: &mut Socket, has_bridge: bool) -> Result<()> {
     let (_, mut unheeded) = unheeded(socket)?;
@@ -118,7 +118,7 @@ pub(crate) fn check(socket: &mut Socket) -> Result<()> {
     lost.map_or(Ok(()), |link| Err(Error::Unheeded(link.name)))
 }
 
-/// The routes that advertisements brought, and the links that they lead out of, which heed advertisements unless they
+/// The routes that advertisements brought, and the links that they lead out of, which accept advertisements unless they
 /// forward, and are not containers'.
 fn unheeded(socket: &mut Socket) -> Result<(Vec<Route>, Vec<Link>)> {
     let routes = socket.advertised_routes()?;

@@ -28,7 +28,7 @@ pub(crate) fn switch_on(socket: &mut Socket, bridge: &Link) -> Result<()> {
     socket.set_bridge_netfilter(bridge.index, BridgeNetfilter::ON)?;
     match socket.get_link_by_index(bridge.index)? {
         Some(bridge) => expect_on(&bridge),
-        None => Err(Error::Passing(format!("bridge {} went away while it was set up", bridge.name))),
+        None => Err(Error::Transient(format!("bridge {} went away while it was set up", bridge.name))),
     }
 }
 

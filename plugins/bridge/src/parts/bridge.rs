@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use cni::trace;
 use netlink::{Bridge, Link, Mac, Namespace, Socket};
 
-use super::advertisements::{self, Heeded};
 use super::vlan_gateway::VlanGateway;
 use crate::bridge_lock::{self, Exclusive};
 use crate::conf::Conf;
@@ -26,19 +25,8 @@ const FDB_MAX: u32 = 4_096;
 
 const PAUSE: Duration = Duration::from_micros(500);
 
-/// A bridge that is as the configuration wants it.
-#[derive(Debug)]
-pub(crate) struct Ensured {
-    /// The bridge as it was found, or made.
-    pub link: Link,
-    /// What it had been where it was there before and was changed.
-    pub before: Option<Link>,
-    /// That the host may go on heeding router advertisements by it.
-    pub heeded: Option<Heeded>,
-}
-
-/// Finds the bridge and brings it to the configuration, or makes it, with that hardware address where one is given.
-pub(crate) fn ensure(socket: &mut Socket, conf: &Conf, mac: Option<Mac>) -> Result<Ensured> {
+/// Finds the bridge, or makes it, with that hardware address where one is given. Says whether it was made.
+pub(crate) fn find_or_make(socket: &mut Socket, conf: &Conf, mac: Option<Mac>) -> Result<(Link, bool)> {
     let name = conf.bridge.as_str();
     let mut made = false;
     let link = if let Some(link) = socket.get_link(name)? {
@@ -60,21 +48,14 @@ pub(crate) fn ensure(socket: &mut Socket, conf: &Conf, mac: Option<Mac>) -> Resu
         }
         socket
             .get_link(name)?
-            .ok_or_else(|| Error::Passing(format!("bridge {name} went away while it was set up")))?
+            .ok_or_else(|| Error::Transient(format!("bridge {name} went away while it was set up")))?
     };
     expect(&link)?;
     if keeps_mac(&link) && link.fdb_max_learned == Some(0) {
         // Made by an older version.
         socket.set_fdb_max_learned(link.index, FDB_MAX)?;
     }
-    // A container must not hand the host a route.
-    let heeded = advertisements::refuse(socket, &link)?;
-    // A bridge that another ADD has just made needs this as little as one of our own, but for promiscMode.
-    let adapted = existing::adapt(socket, conf, &link)?;
-    let is = if made { "made" } else { "found" };
-    trace::decided("bridge", &[("name", &name), ("is", &is), ("adapted", &adapted)]);
-    let before = (adapted && !made).then(|| link.clone());
-    Ok(Ensured { link, before, heeded })
+    Ok((link, made))
 }
 
 /// Keeps the hardware address of a bridge that another program made: one that was never set is the lowest of its ports', and

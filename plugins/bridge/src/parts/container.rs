@@ -9,19 +9,19 @@ use netlink::{AddressFlags, Link, Namespace, Socket, sysctl};
 use crate::conf::Conf;
 use crate::error::{self, Error, Result};
 use crate::parts::advertisements;
-use crate::plan::Plan;
+use crate::plan::{Plan, table};
 use crate::solicited_node::await_solicitable;
 
 /// How long duplicate address detection may take, as in the reference.
 const DAD_PATIENCE: Duration = Duration::from_secs(5);
 const DAD_PAUSE: Duration = Duration::from_millis(20);
 
-/// Sets the container's interface up, without any address; `heeds` as with [`configure`].
-pub(crate) fn set_up(namespace: &Namespace, ifname: &str, heeds: bool) -> Result<()> {
+/// Sets the container's interface up, without any address; `accepts_ra` as with [`configure`].
+pub(crate) fn set_up(namespace: &Namespace, ifname: &str, accepts_ra: bool) -> Result<()> {
     namespace.enter(|| {
         let mut socket = Socket::open()?;
         let link = expect(&mut socket, ifname)?;
-        if !heeds {
+        if !accepts_ra {
             advertisements::refuse_inside(&link);
         }
         Ok(socket.set_up(link.index)?)
@@ -29,12 +29,12 @@ pub(crate) fn set_up(namespace: &Namespace, ifname: &str, heeds: bool) -> Result
 }
 
 fn expect(socket: &mut Socket, ifname: &str) -> Result<Link> {
-    let gone = || Error::Passing(format!("interface {ifname} went away while it was set up"));
+    let gone = || Error::Transient(format!("interface {ifname} went away while it was set up"));
     socket.get_link(ifname)?.ok_or_else(gone)
 }
 
-/// Brings the container's interface to what was planned. Unless it `heeds` router advertisements, none gives it an address or
-/// a route: who shares the network could send them.
+/// Brings the container's interface to what was planned. Unless it accepts router advertisements, none gives it an address or
+/// a route: its neighbours could send them.
 pub(crate) fn configure(namespace: &Namespace, ifname: &str, conf: &Conf, plan: &Plan) -> Result<()> {
     let dad = conf.keys.enabledad;
     namespace.enter(|| {
@@ -45,7 +45,7 @@ pub(crate) fn configure(namespace: &Namespace, ifname: &str, conf: &Conf, plan: 
             // The neighbours learn at once that an address has moved here (gratuitous ARP, kernel's ip-sysctl).
             socket.announce_addresses(link.index)?;
         }
-        if !conf.heeds {
+        if !conf.accepts_ra {
             advertisements::refuse_inside(&link);
         }
         if has_v6 {
@@ -71,7 +71,7 @@ pub(crate) fn configure(namespace: &Namespace, ifname: &str, conf: &Conf, plan: 
 }
 
 fn configure_ipv6(ifname: &str, dad: bool) -> Result<()> {
-    // Runtimes make namespaces with IPv6 switched off by default. A kernel without IPv6 says so of the address.
+    // Runtimes make namespaces with IPv6 switched off by default. A kernel without IPv6 fails at the address, with a better message.
     for link in ["lo", ifname] {
         let parameter = format!("net/ipv6/conf/{link}/disable_ipv6");
         if let Err(source) = sysctl::set(&parameter, "0")
@@ -101,7 +101,7 @@ fn await_dad(socket: &mut Socket, link: &Link) -> Result<()> {
             return Ok(());
         };
         if Instant::now() >= deadline {
-            return Err(Error::Passing(format!("address {} is still tentative", tentative.network)));
+            return Err(Error::Transient(format!("address {} is still tentative", tentative.network)));
         }
         thread::sleep(DAD_PAUSE);
     }
@@ -122,14 +122,10 @@ impl Observed {
     /// chooses beside other networks' routes.
     pub(crate) fn has_route(&self, wanted: &netlink::Route) -> bool {
         self.routes.iter().any(|there| {
-            (there.dst, there.gateway, table(there)) == (wanted.dst, wanted.gateway, table(wanted))
+            (there.dst, there.gateway, table(there.table))
+                == (wanted.dst, wanted.gateway, table(wanted.table))
         })
     }
-}
-
-/// A route's table; the kernel takes 0 for the main one.
-fn table(route: &netlink::Route) -> u32 {
-    route.table.filter(|table| *table != 0).unwrap_or(netlink::Route::MAIN)
 }
 
 /// Looks at the interface, if it is there; `tables` are the routing tables of interest besides the main one.

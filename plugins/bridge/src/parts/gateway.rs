@@ -41,14 +41,12 @@ pub(crate) fn ensure(
         socket.del_address(link.index, wanted)?;
         return Err(Error::Gateway { bridge: link.name.clone(), found, wanted });
     }
-    match replace(socket, link.index, &others, wanted) {
-        Ok(()) => Ok(Some(others)),
-        Err(error) => {
-            // Of two failures the first is the one to report.
-            let _ = restore(socket, link.index, &others, wanted);
-            Err(error)
-        }
+    let replaced = replace(socket, link.index, &others, wanted);
+    if replaced.is_err() {
+        // Of two failures the first is the one to report.
+        let _ = restore(socket, link.index, &others, wanted);
     }
+    replaced.map(|()| Some(others))
 }
 
 /// Takes back what [`ensure`] has done: the address goes, and those come back that it replaced.

@@ -59,7 +59,7 @@ pub(crate) fn add(
             Some(_) => Error::Attached(target.attachment.to_string()),
             None => Error::InterfaceExists(ifname.to_owned()),
         }),
-        Err(error) if error.errno() == Some(EXFULL) => Err(Error::Full(bridge.name.clone())),
+        Err(error) if error.errno() == Some(EXFULL) => Err(Error::BridgeFull(bridge.name.clone())),
         Err(error) => {
             // It may be there all the same, where the kernel's answer was lost: then it has no alias yet. What has one is
             // an earlier attachment.
@@ -133,13 +133,13 @@ pub(crate) struct Port {
 /// Finds the host's end. What is not there, or is not what the previous result names, is a difference.
 pub(crate) fn find(socket: &mut Socket, conf: &Conf, target: &Target, result: &AddResult) -> Result<Port> {
     let own = target.attachment.host_interface();
-    // Anybody may have a link of that name for himself.
+    // Another program may have a link of that name.
     if let Some(link) = socket.get_link(&own)?.filter(|link| link.kind.as_deref() == Some("veth")) {
         return Ok(Port { link, is_ours: true });
     }
-    let on_host = result.interfaces.iter().filter(|told| told.sandbox.is_empty());
-    let told: Vec<&str> = on_host.map(|told| told.name.as_str()).collect();
-    if told.contains(&own.as_str()) {
+    let on_host = result.interfaces.iter().filter(|listed| listed.sandbox.is_empty());
+    let listed: Vec<&str> = on_host.map(|listed| listed.name.as_str()).collect();
+    if listed.contains(&own.as_str()) {
         return differs(format!("link {own} does not exist"));
     }
     let ifname = target.ifname().as_str();
@@ -156,9 +156,9 @@ pub(crate) fn find(socket: &mut Socket, conf: &Conf, target: &Target, result: &A
             "the container's interface {ifname} does not lead to an interface of the host"
         ));
     };
-    let are_ports: Vec<&str> = told
+    let are_ports: Vec<&str> = listed
         .into_iter()
-        .filter(|told| *told != conf.bridge.as_str() && *told != conf.host_link().as_str())
+        .filter(|listed| *listed != conf.bridge.as_str() && *listed != conf.host_link().as_str())
         .collect();
     if !are_ports.is_empty() && !are_ports.contains(&link.name.as_str()) {
         return differs(format!(

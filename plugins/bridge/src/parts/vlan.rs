@@ -41,22 +41,21 @@ impl Vlans {
         let native = if vlan == 0 { None } else { Some(id("vlan", vlan)?) };
         let mut runs = Vec::new();
         for keys in trunk {
-            match (keys.min, keys.max) {
-                (Some(min), Some(max)) => {
-                    let run = (id("vlanTrunk: minID", min)?, id("vlanTrunk: maxID", max)?);
-                    if run.0 > run.1 {
-                        return Err(config(
-                            format!("vlanTrunk: minID {min} is above maxID {max}"),
-                            "exchange them",
-                        ));
-                    }
-                    runs.push(run);
+            if keys.min.is_some() != keys.max.is_some() {
+                return Err(config("vlanTrunk: minID and maxID go together", ENTRY));
+            }
+            if keys.min.or(keys.id).is_none() {
+                return Err(config("vlanTrunk: an entry names no VLAN", ENTRY));
+            }
+            if let Some((min, max)) = keys.min.zip(keys.max) {
+                let run = (id("vlanTrunk: minID", min)?, id("vlanTrunk: maxID", max)?);
+                if min > max {
+                    return Err(config(
+                        format!("vlanTrunk: minID {min} is above maxID {max}"),
+                        "exchange them",
+                    ));
                 }
-                (None, None) if keys.id.is_none() => {
-                    return Err(config("vlanTrunk: an entry names no VLAN", ENTRY));
-                }
-                (None, None) => {}
-                _ => return Err(config("vlanTrunk: minID and maxID go together", ENTRY)),
+                runs.push(run);
             }
             if let Some(single) = keys.id {
                 let single = id("vlanTrunk: id", single)?;

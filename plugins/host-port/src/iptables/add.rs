@@ -5,7 +5,7 @@ use nftables::Socket;
 
 use super::conflict;
 use super::layout::{Layout, is_like};
-use super::names::{DNAT, TABLE, TABLES};
+use super::{DNAT, TABLE, TABLES};
 use crate::backend::Wanted;
 use crate::error::Error;
 

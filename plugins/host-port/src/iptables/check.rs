@@ -3,7 +3,7 @@
 use iptables::{Family, Iptables, Variant};
 
 use super::layout::{Layout, is_like};
-use super::names::{DNAT, TABLE};
+use super::{DNAT, TABLE};
 use crate::backend::Wanted;
 use crate::error::{self, Error};
 

@@ -1,14 +1,15 @@
 //! Whether another container's rule takes a port first.
 //!
-//! Rules are added by one transaction after the other, and the kernel goes by the first that fits: so of all that add a
+//! Transactions are carried out one after another, and the kernel takes the first rule that matches: so of all that add a
 //! rule for one port at the same time, exactly one finds none before its own.
 
 use cni::ContainerId;
 use iptables::{Iptables, Rule};
 
 use super::layout::{Layout, names_port};
-use super::names::{DNAT, TABLE};
+use super::{DNAT, TABLE};
 use crate::error::Error;
+use crate::port::Port;
 
 /// Fails where another container had a port before, and names it.
 pub(super) fn check(layout: &Layout) -> Result<(), Error> {
@@ -22,19 +23,19 @@ pub(super) fn check(layout: &Layout) -> Result<(), Error> {
             }
             let chain = entry.target().unwrap_or_default();
             let rules = program.rules(TABLE, chain)?.unwrap_or_default();
-            let takes = |rule: &Rule| {
-                let to = rule.option("-d").and_then(|to| to.split('/').next());
-                rule.target() == Some("DNAT")
-                    && names_port(rule, port)
-                    // On every address of the host, or on the same.
-                    && (port.host_ip.is_none() || to.is_none() || to == port.host_ip.map(|ip| ip.to_string()).as_deref())
-            };
-            if rules.iter().any(takes) {
+            if rules.iter().any(|rule| takes(rule, port)) {
                 return Err(Error::Taken { port: *port, holder: holder(comment, chain) });
             }
         }
     }
     Ok(())
+}
+
+/// Whether a rule of a container's chain is for a port, on every address of the host or on the same.
+fn takes(rule: &Rule, port: &Port) -> bool {
+    let to = rule.option("-d").and_then(|to| to.split('/').next());
+    let is_elsewhere = port.host_ip.is_some_and(|ip| to.is_some_and(|to| to != ip.to_string()));
+    rule.target() == Some("DNAT") && names_port(rule, port) && !is_elsewhere
 }
 
 /// Whether an entry has words that the reference writes for no port: then it takes some packets only.

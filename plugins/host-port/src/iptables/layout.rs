@@ -4,7 +4,7 @@ use cni::{Attachment, ContainerId, Protocol, reference};
 use ipnetwork::IpNetwork;
 use iptables::{Family, Rule, Transaction};
 
-use super::names::{DNAT, MASQ, SETMARK, TABLE};
+use super::{DNAT, MASQ, SETMARK, TABLE};
 use crate::backend::Wanted;
 use crate::conf::{Conf, IptablesKeys};
 use crate::error::Error;

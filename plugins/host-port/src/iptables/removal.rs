@@ -7,8 +7,8 @@ use iptables::{Iptables, Transaction, legacy_programs};
 use nftables::ledger::{self, Change, Removal};
 use nftables::{Batch, Chain, Rule, Socket, Table};
 
-use super::names::{DNAT, MASQ, SETMARK, TABLE, TABLES};
-use super::udp_ports;
+use super::udp_ports::{by_rule, by_words};
+use super::{DNAT, MASQ, SETMARK, TABLE, TABLES};
 use crate::error::Error;
 use crate::flows;
 use crate::port::Port;
@@ -26,9 +26,9 @@ pub(crate) fn del(rules: &mut Socket, attachment: &Attachment) -> Result<(), Err
 }
 
 fn del_chain(rules: &mut Socket, name: &str) -> Result<(), Error> {
-    let mut led: Vec<Port> = Vec::new();
+    let mut udp_ports: Vec<Port> = Vec::new();
     let mut removal = Removal::new(TABLES[0], |rules: &mut Socket, change: &mut Change| {
-        led.clear();
+        udp_ports.clear();
         for table in TABLES {
             let (chain, base) = (Chain::new(table, name), Chain::new(table, DNAT));
             if !rules.has_chain(&chain)? {
@@ -40,7 +40,7 @@ fn del_chain(rules: &mut Socket, name: &str) -> Result<(), Error> {
             for rule in &own {
                 change.batch.del_rule(&base, rule.handle);
             }
-            led.extend(rules.rules(&chain)?.iter().filter_map(udp_ports::by_rule));
+            udp_ports.extend(rules.rules(&chain)?.iter().filter_map(by_rule));
             change.batch.del_chain(&chain);
             // The common chains stay where another program uses them.
             if others.is_empty() && change.attempt < WITH_COMMON {
@@ -50,7 +50,7 @@ fn del_chain(rules: &mut Socket, name: &str) -> Result<(), Error> {
         Ok(())
     });
     ledger::put::<Error>(rules, &mut [&mut removal])?;
-    flows::forget_published(rules, &led)
+    flows::forget_published(rules, &udp_ports)
 }
 
 fn del_common(rules: &mut Socket, table: Table, batch: &mut Batch) -> Result<(), Error> {
@@ -79,10 +79,10 @@ pub(crate) fn del_legacy(attachment: &Attachment) -> Result<(), Error> {
 }
 
 fn del_by_program(program: &Iptables, chain: &str) -> Result<(), Error> {
-    let mut led: Vec<Port> = Vec::new();
+    let mut udp_ports: Vec<Port> = Vec::new();
     program.put(|attempt| {
         let Some(rules) = program.rules(TABLE, chain)? else { return Ok::<_, Error>(None) };
-        led = rules.iter().filter_map(udp_ports::by_words).collect();
+        udp_ports = rules.iter().filter_map(by_words).collect();
         let entries = program.rules(TABLE, DNAT)?.unwrap_or_default();
         let (own, others): (Vec<_>, Vec<_>) = entries.iter().partition(|rule| rule.target() == Some(chain));
         let mut change = Transaction::new(TABLE);
@@ -105,7 +105,7 @@ fn del_by_program(program: &Iptables, chain: &str) -> Result<(), Error> {
         }
         Ok(Some(change))
     })?;
-    if led.is_empty() { Ok(()) } else { flows::forget_published(&mut Socket::open()?, &led) }
+    if udp_ports.is_empty() { Ok(()) } else { flows::forget_published(&mut Socket::open()?, &udp_ports) }
 }
 
 /// Removes the chains of a network's containers that are not valid any more. Whose a chain is stands in the comment of

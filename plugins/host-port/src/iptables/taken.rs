@@ -6,7 +6,7 @@ use ipnetwork::IpNetwork;
 use nftables::{Chain, Clause, Family, Rule, Selector, Socket, Table, Verdict};
 
 use super::conflict::{holder, is_of};
-use super::names::{DNAT, TABLE, TABLES};
+use super::{DNAT, TABLE, TABLES};
 use crate::error::Error;
 use crate::port::Port;
 use crate::port_match::{is_for, is_on_address};

@@ -24,23 +24,18 @@ pub struct Published {
     pub container_id: String,
 }
 
-/// Every published port of the current network namespace, in order of port number.
+/// Every published port of the current network namespace, in order of port number; none where there is no table.
 ///
-/// Fails where the kernel cannot be asked. No table is no port.
+/// Fails where the kernel does not answer.
 pub fn published(rules: &mut Socket) -> Result<Vec<Published>, Error> {
     let mut all = Vec::new();
     for map in PORTS {
         for element in rules.elements(map)? {
-            let holder = element.comment.as_deref().and_then(Holder::read);
-            if let (Some(port), Some(holder)) = (Port::read(map, &element), holder) {
-                all.push(Published {
-                    port,
-                    owner: holder.owner,
-                    interface: holder.interface,
-                    ifname: holder.ifname,
-                    network: holder.network,
-                    container_id: holder.container_id,
-                });
+            if let Some(port) = Port::read(map, &element)
+                && let Some(holder) = element.comment.as_deref().and_then(Holder::read)
+            {
+                let Holder { owner, interface, ifname, network, container_id } = holder;
+                all.push(Published { port, owner, interface, ifname, network, container_id });
             }
         }
     }

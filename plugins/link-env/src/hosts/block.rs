@@ -20,7 +20,7 @@ use super::{names, slot};
 /// Names of another namespace's members in one hosts file, at most; those of the first ones. Links have no such bound.
 const MAX_FOREIGN_NAMES: usize = 64;
 
-/// A tenant's part of a network, with its hosts lines as soon as somebody asks for them.
+/// A tenant's part of a network, with its hosts lines, which are made when they are first needed.
 #[derive(Debug)]
 pub(crate) struct HostsBlock {
     /// Its members, and as `others` the members of other tenants whom some of them may know.

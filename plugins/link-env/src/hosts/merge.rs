@@ -64,7 +64,7 @@ impl<'a> Ours<'a> {
 ///
 /// Others' lines keep their positions, and so do ours that are still right. Our other lines become comments, and new ones are
 /// appended. Where the part of the text before the blocks changes, or comments pile up, the whole file is written, with
-/// others' lines behind the line of that part which they followed. A line of ours with added names stays while its member
+/// others' lines after the line of that part which they followed. A line of ours with added names stays while its member
 /// has its names. `is_known` says whether an earlier version, or this one before the change, may have written a line.
 pub(crate) fn merge(old: &[u8], most: usize, text: &Text, is_known: impl Fn(&str) -> bool) -> Merged {
     if old.is_empty() || old == text.text.as_bytes() {

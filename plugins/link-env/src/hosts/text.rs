@@ -27,6 +27,12 @@ impl<'a> Membership<'a> {
         let members = block.members_of(container_id);
         members.map(move |member| Self { block, member })
     }
+
+    /// Its links: each alias, with the source where that is a member.
+    pub(crate) fn links(self) -> impl Iterator<Item = (&'a str, Option<&'a Member>)> {
+        let Self { block, member } = self;
+        member.links.iter().map(move |link| (link.alias.as_str(), block.find(member, &link.source)))
+    }
 }
 
 /// What a hosts file should have.
@@ -113,15 +119,11 @@ impl<'a> Hosts<'a> {
     }
 
     fn add_links(&mut self, own: &[Membership<'a>]) {
-        let mut links: Vec<(&str, Option<&'a Member>)> = Vec::new();
+        let links: Vec<(&str, Option<&'a Member>)> =
+            own.iter().copied().flat_map(Membership::links).collect();
         let is_foreign = |source: &Member| {
             own.iter().all(|membership| source.relation_to(membership.member) == Relation::Allowed)
         };
-        for membership in own {
-            let found = |source: &str| membership.block.find(membership.member, source);
-            let of_member = membership.member.links.iter();
-            links.extend(of_member.map(|link| (link.alias.as_str(), found(&link.source))));
-        }
         // All aliases before any other name: an alias holds, however another source is called. The alias of a source that
         // does not run means nobody, rather than another container of that name.
         for (alias, source) in &links {

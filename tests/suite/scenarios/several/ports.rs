@@ -9,7 +9,7 @@ use serde_json::json as value;
 
 use super::super::{cleat, eventually, json, ok, refused, said, serving, story};
 use super::{gone, stays};
-use crate::networks::NETWORKS;
+use crate::shared::cleat::NETWORKS;
 
 fn published_on(name: &str) -> Vec<(String, Vec<String>)> {
     let all = json("ps");
@@ -187,7 +187,9 @@ fn ports_survive_that_disconnect_is_killed() {
                 ok("network connect m web");
                 let mut strace = Command::new("strace");
                 let inject = format!("inject={call}:signal=KILL:when={at}");
-                strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &inject]).arg(crate::programs::CLEAT);
+                strace
+                    .args(["-f", "-qq", "-o", "/dev/null", "-e", &inject])
+                    .arg(crate::shared::programs::CLEAT);
                 strace.args(["network", "disconnect", "n", "web"]);
                 let prepared = cleat(&[]);
                 strace.envs(prepared.get_envs().filter_map(|(key, value)| Some((key, value?))));

@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 
 use sandbox::{Host, Snapshot, isolated};
 
-use crate::bridge::shell;
-use crate::networks::{cleat, install_networks};
-use crate::programs::CLEAT;
-use crate::upkeep::{NETWORK, call, ok, said};
+use crate::shared::cleat::{NETWORK, call, cleat, install_networks, ok};
+use crate::shared::programs::CLEAT;
+use crate::shared::shell::{said, shell};
 
 const LOGS: &str = "/var/log/cleat";
 /// What one file has at most.

@@ -4,8 +4,8 @@ use nix::libc;
 use sandbox::{Call, Namespaced, isolated};
 use serde_json::json;
 
-use crate::members::{Network, host};
-use crate::programs::BRIDGE;
+use crate::shared::members::{Network, host};
+use crate::shared::programs::BRIDGE;
 
 /// The system calls that an ADD to a closed bridge may make beyond one to an open bridge, and a DEL from it.
 const BUDGETS: [usize; 2] = [78, 59];

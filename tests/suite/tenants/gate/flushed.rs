@@ -7,9 +7,9 @@ use sandbox::{Namespaced, Snapshot, isolated};
 use serde_json::{Value, json};
 
 use super::{network, status};
-use crate::bridge::shell;
-use crate::members::{Member, Network, host};
-use crate::programs::BRIDGE;
+use crate::shared::members::{Member, Network, host};
+use crate::shared::programs::BRIDGE;
+use crate::shared::shell::shell;
 
 /// Whether a datagram from one container comes to another by either family, the answer not waited for.
 fn hears(heard: &UdpSocket, from: &Namespaced, to: &Member) -> bool {

@@ -9,10 +9,10 @@ use serde_json::json;
 
 use super::packets::{addresses, datagram, frame, mac, too_big};
 use super::shell_says;
-use crate::apart::send;
-use crate::bridge::shell;
-use crate::members::{Member, Network, assert_closed, assert_open, host, ways};
-use crate::programs::{BRIDGE, LINK_ENV};
+use crate::shared::frames::send;
+use crate::shared::members::{Member, Network, assert_closed, assert_open, host, ways};
+use crate::shared::programs::{BRIDGE, LINK_ENV};
+use crate::shared::shell::shell;
 
 /// db and web with its link, and eve, who has none.
 fn play(scene: impl Fn([&Namespaced; 3], [&Member; 3])) {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use netlink::Mac;
 
-use crate::members::Member;
+use crate::shared::members::Member;
 
 /// The hardware address of a member's interface, or of the bridge (0).
 pub(crate) fn mac(member: &Member, interface: usize) -> [u8; 6] {

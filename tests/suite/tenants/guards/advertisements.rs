@@ -1,42 +1,18 @@
 //! Router advertisements of a container.
 
-use std::fs;
-use std::net::Ipv6Addr;
-use std::process::Command;
-use std::thread::sleep;
-use std::time::Duration;
-
-use sandbox::{Host, Namespaced, advertise, isolated};
+use sandbox::{Host, Namespaced, isolated};
 use serde_json::{Value, json};
 
-use crate::bridge::{add, call, conf, shell};
-use crate::reference::REFERENCE;
-
-const PREFIX: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xbad, 0, 0, 0, 0, 0);
+use super::false_router::{follow, set};
+use crate::shared::bridge::{add, call, conf};
+use crate::shared::programs::REFERENCE;
+use crate::shared::shell::shell;
 
 /// A network whose members and whose host have no IPv6 but what the kernel gives them.
 fn of_ipv4() -> Value {
     let mut conf = conf();
     conf["ipam"] = json!({"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}]]});
     conf
-}
-
-/// Whether advertisements of a container brought an address or a route: to another one, and to the host.
-pub(super) fn follow(evil: &Namespaced, peer: &Namespaced) -> (bool, bool) {
-    let look = || {
-        let show = "ip -6 route show proto ra; ip -6 addr show scope global dynamic";
-        !Command::new("sh").args(["-c", show]).output().unwrap().stdout.is_empty()
-    };
-    let mut sent = 0;
-    while sent < 5 {
-        sent += usize::from(advertise(Some(evil), "eth0", PREFIX));
-        sleep(Duration::from_millis(100));
-    }
-    (peer.enter(look), look())
-}
-
-pub(super) fn set(parameter: &str, value: &str) {
-    fs::write(format!("/proc/sys/net/ipv6/conf/{parameter}"), value).unwrap();
 }
 
 #[test]

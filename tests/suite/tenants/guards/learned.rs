@@ -1,33 +1,13 @@
 //! What a bridge learns from its ports.
 
 use std::fs;
-use std::process::Command;
 
 use netlink::Socket;
 use sandbox::{Host, Namespaced, Snapshot, isolated};
 use serde_json::json;
 
-use super::EVERYBODY;
-use super::frames::{frame, send_all};
-use crate::bridge::{add, call, conf};
-
-/// How many hardware addresses a bridge has learned.
-pub(super) fn learned(bridge: &str) -> usize {
-    let output = Command::new("bridge").args(["fdb", "show", "br", bridge, "dynamic"]).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8_lossy(&output.stdout).lines().count()
-}
-
-/// A container sends from 6,000 hardware addresses.
-pub(super) fn flood(netns: &Namespaced) {
-    let frames: Vec<Vec<u8>> = (0..6_000_u16)
-        .map(|number| {
-            let [high, low] = number.to_be_bytes();
-            frame(EVERYBODY, [2, 0x66, 0, 0, high, low], 0x88b5, &[0; 46])
-        })
-        .collect();
-    netns.enter(|| send_all("eth0", &frames));
-}
+use super::flood::{flood, learned};
+use crate::shared::bridge::{add, call, conf};
 
 #[test]
 fn what_a_bridge_learns_from_its_ports_has_a_bound() {

@@ -10,12 +10,12 @@ use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Host, Namespaced, Snapshot, UPLINK_V4, isolated};
 use serde_json::json;
 
-use super::advertisements::{follow, set};
+use super::false_router::{follow, set};
+use super::flood::{flood, learned};
 use super::frames::{ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, arp, frame, udp};
-use super::learned::{flood, learned};
 use super::{EVERYBODY, LOCKED, Member, PORT, neighbour, written};
-use crate::bridge::shell;
-use crate::networks::{cleat, install_networks, succeed};
+use crate::shared::cleat::{cleat, install_networks, succeed};
+use crate::shared::shell::shell;
 
 const TENANTS: &str = "cleat-tenants";
 

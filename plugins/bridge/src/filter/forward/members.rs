@@ -77,7 +77,7 @@ impl Entry<Error> for Put<'_> {
     fn refused(&self, error: nftables::Error) -> Error {
         // A table that its program keeps for itself.
         if error.is_not_permitted() {
-            return Error::Kept { bridge: self.bridge.to_string(), refused: error.to_string() };
+            return Error::OwnedTable { bridge: self.bridge.to_string(), refused: error.to_string() };
         }
         error.into()
     }
@@ -93,7 +93,7 @@ pub(crate) struct Take<'a> {
 }
 
 impl<'a> Take<'a> {
-    /// Nothing there is nothing to do.
+    /// Where nothing is there, nothing is done.
     pub(crate) fn new(port: &'a str) -> Self {
         Self { port, left: None, is_last: false }
     }

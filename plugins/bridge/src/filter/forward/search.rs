@@ -2,12 +2,11 @@
 
 use std::collections::HashSet;
 
-use nftables::{
-    Chain, Clause, Data, Element, Field, Ifname, Rule, Selector, Set, Socket, Table, Type, Verdict, state,
-};
+use nftables::{Chain, Clause, Data, Element, Field, Rule, Selector, Set, Socket, Table, Verdict, state};
 
 use super::chains::{drops_all, name};
 use crate::error::Result;
+use crate::filter::owner::interface;
 
 /// The search for a rule that could accept the first packet of a connection from a bridge.
 pub(super) struct Search<'a> {
@@ -80,15 +79,13 @@ impl<'a> Search<'a> {
     /// What a set or a map of verdicts has of the first packet of a TCP connection from the bridge.
     fn look_up(&mut self, table: Table<'_>, selector: Option<Selector>, set: &str) -> Found {
         let key = match selector {
-            Some(Selector::Iifname) => {
-                Ifname::new(self.bridge).ok().map(|name| (Type::Ifname, Field::Ifname(name)))
-            }
-            Some(Selector::L4Proto) => Some((Type::InetProto, Field::TCP)),
+            Some(Selector::Iifname) => interface(self.bridge).ok(),
+            Some(Selector::L4Proto) => Some(Field::TCP),
             // A number in host byte order, as marks are.
-            Some(Selector::CtState) => Some((Type::Mark, Field::Mark(state::NEW))),
+            Some(Selector::CtState) => Some(Field::Mark(state::NEW)),
             _ => None,
         };
-        let found = key.map(|(kind, key)| self.rules.get_element(&Set::new(table, set, &[kind]), &[key]));
+        let found = key.map(|key| self.rules.get_element(&Set::new(table, set, &[key.kind()]), &[key]));
         match found {
             Some(Ok(None)) => Found::Nothing,
             Some(Ok(Some(Element { data: Some(Data::Verdict(verdict)), .. }))) => Found::Verdict(verdict),
@@ -97,7 +94,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// What may enter other containers' networks is still not let out.
+    /// Whether a clause is for packets to another bridge: a rule that accepts those lets nothing out of the host.
     fn leads_to_another_bridge(&mut self, clause: &Clause) -> Result<bool> {
         let Clause::Compare { selector: Some(Selector::Oifname), negated: false, bytes, .. } = clause else {
             return Ok(false);

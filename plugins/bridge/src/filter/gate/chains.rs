@@ -11,7 +11,7 @@ use crate::conf::{Edge, Gate};
 /// What the name of a gate says that keeps the ports of its bridge apart.
 const APART: &str = "apart_";
 
-const BETWEEN: &str = "between_";
+pub(super) const BETWEEN: &str = "between_";
 
 const LINK4: &[Type] = &[Type::Ipv4Addr, Type::Ipv4Addr, Type::InetProto, Type::InetService];
 const LINK6: &[Type] = &[Type::Ipv6Addr, Type::Ipv6Addr, Type::InetProto, Type::InetService];
@@ -29,7 +29,7 @@ const ERROR6: &[Selector] =
 pub(super) struct Names {
     pub gate: String,
     between: String,
-    links: [String; 2],
+    pub links: [String; 2],
 }
 
 impl Names {
@@ -49,26 +49,13 @@ impl Names {
         Self { gate: gate.to_owned(), between, links: links::sets(bridge) }
     }
 
-    /// Those of the bridge whose ports that chain keeps apart; its gate is left out.
-    pub(super) fn of_between(chain: &str) -> Option<Self> {
-        let token = chain.strip_prefix(BETWEEN)?;
-        let links = links::sets_of(token);
-        Some(Self { gate: String::new(), between: chain.to_owned(), links })
-    }
-
     pub(super) fn chain(&self) -> Chain<'_> {
         Chain::new(TABLE, &self.gate)
     }
 
-    /// The sets of links.
-    pub(super) fn links(&self) -> [Set<'_>; 2] {
-        let [v4, v6] = &self.links;
-        [Set::new(TABLE, v4, LINK4), Set::new(TABLE, v6, LINK6)]
-    }
-
     /// All sets that the gate needs.
     pub(super) fn sets(&self) -> Vec<Set<'_>> {
-        let links = self.links().into_iter().filter(|_| keeps_apart(&self.gate));
+        let links = link_sets(&self.links).into_iter().filter(|_| keeps_apart(&self.gate));
         [INTO, FROM, MEMBERS].into_iter().chain(links).collect()
     }
 
@@ -77,7 +64,7 @@ impl Names {
         batch.del_chain(&self.chain());
         if keeps_apart(&self.gate) {
             batch.del_chain(&Chain::new(TABLE, &self.between));
-            for set in &self.links() {
+            for set in &link_sets(&self.links) {
                 batch.del_set(set);
             }
         }
@@ -114,7 +101,7 @@ impl Names {
     /// pass those that a link's source sends to its recipient about a packet of that link, and of other packets that are
     /// related to a flow (what a helper of connection tracking expects, errors of third parties) none.
     fn between(&self, is_strict: bool) -> Vec<Vec<Expr<'_>>> {
-        let [v4, v6] = self.links();
+        let [v4, v6] = link_sets(&self.links);
         let related = || Expr::any_bit(Selector::CtState, state::RELATED);
         let replying = || Expr::eq(Selector::CtDirection, Field::REPLY);
         let mut rules =
@@ -141,9 +128,14 @@ impl Names {
     }
 }
 
-/// Adds to a transaction that no link is open.
-pub(super) fn close_links(batch: &mut Batch, links: &[Set; 2]) {
-    for set in links {
+/// The sets of links, by their names.
+fn link_sets([v4, v6]: &[String; 2]) -> [Set<'_>; 2] {
+    [Set::new(TABLE, v4, LINK4), Set::new(TABLE, v6, LINK6)]
+}
+
+/// Adds to a transaction that no link is open, by the names of the sets of links.
+pub(super) fn close_links(batch: &mut Batch, links: &[String; 2]) {
+    for set in &link_sets(links) {
         batch.flush_set(set);
     }
 }

@@ -2,9 +2,9 @@
 //! what is no packet of IP.
 //!
 //! `br_netfilter` shows a bridge's packets to the packet filter of IP, with the bridge for interface. That one lets links
-//! through by their addresses, so here each address is held to its port: who sends from one that is another's, or lures
-//! what is for it, gets nothing through, neither on the bridge nor by way of the host. Nor does `br_netfilter` show what is
-//! in a VLAN's tag. A container with a raw socket may tag its packets with VLAN 0, and who gets them takes them for untagged
+//! through by their addresses, so here each address is held to its port: a container that sends from another's, or
+//! claims it, gets nothing through, neither on the bridge nor by way of the host. Nor does `br_netfilter` show what is
+//! in a VLAN's tag. A container with a raw socket may tag its packets with VLAN 0, and the receiver takes them for untagged
 //! ones (IEEE 802.1Q, priority tags), so they would pass by the gate: between ports nothing passes but IP and ARP.
 //!
 //! ```text
@@ -65,12 +65,8 @@ fn chains() -> [Wanted<'static>; 4] {
         vec![port, address, Expr::not_in_set(both, OWN[family]), Expr::drop()]
     };
     let tagged = |tag| vec![Expr::in_set(&[Iifname], PORTS), Expr::eq(Selector::Protocol, tag), Expr::drop()];
-    let pre = vec![
-        held(&[Iifname, IpSaddr], 0),
-        held(&[Iifname, Ip6Saddr], 1),
-        tagged(Field::ETHER_VLAN),
-        tagged(Field::ETHER_SERVICE_VLAN),
-    ];
+    let mut pre = vec![held(&[Iifname, IpSaddr], 0), held(&[Iifname, Ip6Saddr], 1)];
+    pre.extend([Field::ETHER_VLAN, Field::ETHER_SERVICE_VLAN].map(tagged));
     let post = vec![held(&[Oifname, IpDaddr], 0), held(&[Oifname, Ip6Daddr], 1)];
     let [plain, forward] = chains_of_older_versions();
     [plain, forward, Wanted::new(PRE, pre), Wanted::new(POST, post)]
@@ -227,8 +223,8 @@ impl Holding<'_> {
     }
 }
 
-/// Adds to a transaction, which has removed the `gone` elements, that others may have what a port holds. Nothing there is
-/// nothing to do.
+/// Adds to a transaction, which has removed the `gone` elements, that others may have what a port holds. Where nothing
+/// is there, nothing is done.
 pub(super) fn forget(
     socket: &mut Socket,
     batch: &mut Batch,

@@ -90,7 +90,7 @@ impl<'a> BridgeGate<'a> {
         if self.gate.apart {
             frames::mend(socket, batch, self.bridge.as_str(), &living)?;
             if is_stale || !is_there {
-                chains::close_links(batch, &names.links());
+                chains::close_links(batch, &names.links);
             } else if is_current && lost.is_some() {
                 // They may be links of any bridge whose addresses are free again.
                 close_all_links(socket, batch)?;
@@ -196,7 +196,7 @@ impl<'a> BridgeGate<'a> {
     }
 
     fn open(&self, why: String) -> Error {
-        Error::Open { bridge: self.bridge.to_string(), why }
+        Error::NotClosed { bridge: self.bridge.to_string(), why }
     }
 
     /// Names what differs from what [`Put`] set up.

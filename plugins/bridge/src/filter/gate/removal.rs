@@ -1,5 +1,6 @@
 //! Taking ports off a bridge's gate, and the gate away with the last one.
 
+use cni::links;
 use nftables::ledger::{Change, Entry};
 use nftables::{Batch, Chain, Element, Set, Socket, Table, Verdict};
 
@@ -27,7 +28,7 @@ pub(crate) struct Take<'a> {
 }
 
 impl<'a> Take<'a> {
-    /// Nothing there is nothing to do.
+    /// Where nothing is there, nothing is done.
     pub(crate) fn new(port: Option<&'a str>, configured: Option<&'a str>) -> Self {
         Self { port, configured, left: None, alone: None }
     }
@@ -146,8 +147,8 @@ pub(super) fn leave(
 /// Adds to a transaction that no link of any bridge is open.
 pub(super) fn close_all_links(socket: &mut Socket, batch: &mut Batch) -> Result<()> {
     for chain in socket.chain_names(&TABLE)? {
-        if let Some(names) = Names::of_between(&chain) {
-            chains::close_links(batch, &names.links());
+        if let Some(token) = chain.strip_prefix(chains::BETWEEN) {
+            chains::close_links(batch, &links::sets_of(token));
         }
     }
     Ok(())

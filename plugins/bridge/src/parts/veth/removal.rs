@@ -10,7 +10,7 @@ use crate::link_removal::Removal;
 use crate::names;
 
 /// The host's end by its derived name, if it is there and is what an ADD made.
-pub(crate) fn begin(conf: &conf::Removal, target: &Target) -> Result<Option<Removal>> {
+pub(crate) fn begin(conf: &conf::Lenient, target: &Target) -> Result<Option<Removal>> {
     let mut socket = Socket::open()?;
     match socket.get_link(&target.attachment.host_interface())? {
         Some(link) if is_own(&mut socket, &link, conf, target)? => Ok(Some(Removal::begin(link.index))),
@@ -20,8 +20,8 @@ pub(crate) fn begin(conf: &conf::Removal, target: &Target) -> Result<Option<Remo
 
 /// Whether a link of the derived name is the attachment's: by its alias; where it has none, as an ADD that was killed
 /// leaves it, a port of the bridge whose other end is in another namespace; where it was given another one, the other
-/// end of the container's interface. Anybody may have a link of that name for himself, which stays.
-fn is_own(socket: &mut Socket, link: &Link, conf: &conf::Removal, target: &Target) -> Result<bool> {
+/// end of the container's interface. Another program's link of that name stays.
+fn is_own(socket: &mut Socket, link: &Link, conf: &conf::Lenient, target: &Target) -> Result<bool> {
     if link.kind.as_deref() != Some("veth") {
         return Ok(false);
     }
@@ -76,7 +76,7 @@ fn is_of_another(socket: &mut Socket, inner: &Link) -> Result<bool> {
 }
 
 /// Removes the links of a network's attachments that are not valid any more.
-pub(crate) fn gc(network: &NetworkName, conf: &conf::Removal, valid: &[String]) -> Result<()> {
+pub(crate) fn gc(network: &NetworkName, conf: &conf::Lenient, valid: &[String]) -> Result<()> {
     let mut socket = Socket::open()?;
     // Without its name nothing on it can be found.
     let bridge = conf.bridge.as_ref().map_err(|error| config(error.to_string(), ""))?;
@@ -115,7 +115,7 @@ pub(crate) fn inhabited(
     let mut living = Vec::new();
     for link in links.iter().filter(|link| inhabited.is_behind(link)) {
         let Some(attachment) = names::attachment_of(network, link) else {
-            return Err(Error::Passing(format!(
+            return Err(Error::Transient(format!(
                 "link {} leads to a process, and has no room for the whole ID of its container: nothing of network {network} is \
                 removed while it is there",
                 link.name

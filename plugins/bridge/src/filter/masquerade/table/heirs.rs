@@ -31,21 +31,21 @@ pub(super) fn heirs(
     record: Option<&Record>,
     going: &[Place],
 ) -> Result<Vec<Heir>> {
-    let mut heirs = Vec::new();
-    if let Some(record) = record.filter(|record| record.is_readable() && !record.is_cut()) {
-        for name in record.heirs().filter(|name| *name != owner) {
-            if let Some(record) = socket.get_element(&OWNERS, &[interface(name)?])? {
-                let (name, record) = (name.to_owned(), Record::of(record.comment));
-                heirs.push(Heir { name, record, is_named: true });
+    let readable = record.filter(|record| record.is_readable() && !record.is_cut());
+    let mut elements = Vec::new();
+    match readable {
+        Some(record) => {
+            for name in record.heirs() {
+                elements.extend(socket.get_element(&OWNERS, &[interface(name)?])?);
             }
         }
-    } else {
-        for element in socket.elements(&OWNERS)? {
-            if let Some(name) = key_of(&element).filter(|name| name != owner) {
-                heirs.push(Heir { name, record: Record::of(element.comment), is_named: false });
-            }
-        }
+        None => elements = socket.elements(&OWNERS)?,
     }
+    let heir = |element: Element| {
+        let name = key_of(&element).filter(|name| name != owner)?;
+        Some(Heir { name, record: Record::of(element.comment), is_named: readable.is_some() })
+    };
+    let mut heirs: Vec<Heir> = elements.into_iter().filter_map(heir).collect();
     // What another program has written over may name what is no interface: that one needs nothing.
     heirs.retain(|heir| going.iter().any(|place| heir.needs(place).unwrap_or_default()));
     Ok(heirs)

@@ -29,8 +29,6 @@ pub(super) const POST: Chain =
 
 /// What the names of the sets of exceptions begin with.
 const PREFIX: &str = "except";
-const V4: &[Type] = &[Type::Ipv4Addr];
-const V6: &[Type] = &[Type::Ipv6Addr];
 
 /// A set, and a key in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +125,7 @@ pub(super) fn exception_set(network: &IpNetwork) -> String {
 
 /// The key's types of the sets of a family.
 pub(super) fn types(is_ipv4: bool) -> &'static [Type] {
-    if is_ipv4 { V4 } else { V6 }
+    if is_ipv4 { MASQ4.key } else { MASQ6.key }
 }
 
 /// The places that an owner's record names.

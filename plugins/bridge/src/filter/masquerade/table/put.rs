@@ -1,5 +1,6 @@
 //! Masquerading an attachment, and looking whether it is masqueraded.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::thread;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::filter::masquerade::Masquerade;
 use crate::filter::owner::{comment, first_word, interface};
 use crate::names;
 
-/// No DEL of the other one that read its record before it named an heir goes on for longer.
+/// After this time a DEL of the other owner that had read its record before it named an heir has ended.
 const SETTLED: Duration = Duration::from_millis(2);
 
 impl Masquerade<'_> {
@@ -37,10 +38,8 @@ impl Masquerade<'_> {
         ledger::put(socket, &mut [&mut Put::new(self)])?;
         let rules = socket.rules(&POST)?;
         if self.check_rules(&rules).is_err() {
-            let mut excepted: Vec<IpNetwork> = rules.iter().filter_map(except::network).collect();
-            excepted.extend(&self.except);
-            excepted.sort();
-            excepted.dedup();
+            let there = rules.iter().filter_map(except::network);
+            let excepted: BTreeSet<IpNetwork> = there.chain(self.except.iter().copied()).collect();
             let mut batch = Batch::new();
             add_rules(&mut batch);
             for network in excepted {
@@ -51,8 +50,15 @@ impl Masquerade<'_> {
         Ok(())
     }
 
-    /// The table, unless it is there, and the elements. A table without its chain is filled up.
-    fn enter(&self, socket: &mut Socket, batch: &mut Batch, has_table: bool) -> Result<()> {
+    /// Adds the elements of these places, and the owner's; before them the table, unless it is there. A table without its chain
+    /// is filled up.
+    fn enter(
+        &self,
+        socket: &mut Socket,
+        batch: &mut Batch,
+        places: Vec<Place>,
+        has_table: bool,
+    ) -> Result<()> {
         if !has_table {
             batch.add_table(&TABLE);
             for set in ADDRESSES.into_iter().chain([&OWNERS]) {
@@ -61,18 +67,7 @@ impl Masquerade<'_> {
             batch.create_chain(&MEMBERS);
             add_rules(batch);
         }
-        self.enter_elements(socket, batch, self.places(&self.addresses)?, !has_table)
-    }
-
-    /// The elements of these places, and the owner's; `is_new` where nothing is there yet.
-    fn enter_elements(
-        &self,
-        socket: &mut Socket,
-        batch: &mut Batch,
-        places: Vec<Place>,
-        is_new: bool,
-    ) -> Result<()> {
-        except::prepare(socket, batch, &self.except, is_new)?;
+        except::prepare(socket, batch, &self.except, !has_table)?;
         let comment = comment(&self.owner, self.attachment);
         for place in places {
             batch.create_element(&place.set(), &Element::new(&place.key).comment(comment.as_str()));
@@ -84,31 +79,29 @@ impl Masquerade<'_> {
         Ok(())
     }
 
-    /// The elements beside those of others that are still there and have the same addresses. Says whether there are any.
-    fn enter_beside(&self, socket: &mut Socket, change: &mut Change) -> Result<bool> {
+    /// The places beside those of others that are still there and have the same addresses, of whom the attachment becomes an
+    /// heir; `None` where there are no such others.
+    fn beside(&self, socket: &mut Socket, change: &mut Change) -> Result<Option<Vec<Place>>> {
         let mut living = Living::new()?;
-        let (mut free, mut others) = (Vec::new(), Vec::new());
+        let (mut free, mut others) = (Vec::new(), BTreeSet::new());
         for place in self.places(&self.addresses)? {
             match socket.get_element(&place.set(), &place.key)?.as_ref().and_then(first_word) {
                 None => free.push(place),
                 Some(other) if other != self.owner && living.has(other)? => {
-                    if !others.iter().any(|known| known == other) {
-                        others.push(other.to_owned());
-                    }
+                    others.insert(other.to_owned());
                 }
                 // It has just changed: the transaction is refused, and tried again.
-                Some(_) => return Ok(false),
+                Some(_) => return Ok(None),
             }
         }
         if others.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
         change.needs_ruleset_as_read();
         for other in &others {
             self.become_heir(socket, &mut change.batch, other)?;
         }
-        self.enter_elements(socket, &mut change.batch, free, false)?;
-        Ok(true)
+        Ok(Some(free))
     }
 
     /// Removes what is there of the owner, and what stands under the addresses with all that its owner has, unless that one is
@@ -127,11 +120,11 @@ impl Masquerade<'_> {
             }
             // One that no owner knows of, unless an heir has it now.
             let left = socket.get_element(&set, key)?;
-            let is_anybodys = match left.as_ref().and_then(first_word).filter(|owner| *owner != self.owner) {
+            let has_owner = match left.as_ref().and_then(first_word).filter(|owner| *owner != self.owner) {
                 Some(owner) => living.has(owner)?,
                 None => left.is_none(),
             };
-            if !is_anybodys {
+            if !has_owner {
                 let removal = |socket: &mut Socket, change: &mut Change| -> Result<()> {
                     if socket.get_element(&set, key)? == left {
                         change.batch.del_element(&set, key);
@@ -187,12 +180,14 @@ impl Entry<Error> for Put<'_> {
     fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<()> {
         // To try and be refused would cost the kernel a grace period, some ten milliseconds.
         let has_table = socket.has_chain(&MEMBERS)?;
-        let is_in_the_way = has_table && (change.is_blocked || self.is_beside);
-        if is_in_the_way {
+        let mut beside = None;
+        if has_table && (change.is_blocked || self.is_beside) {
             self.masquerade.clear(socket)?;
+            beside = self.masquerade.beside(socket, change)?;
         }
-        self.is_beside = is_in_the_way && self.masquerade.enter_beside(socket, change)?;
-        if self.is_beside { Ok(()) } else { self.masquerade.enter(socket, &mut change.batch, has_table) }
+        self.is_beside = beside.is_some();
+        let places = beside.map_or_else(|| self.masquerade.places(&self.masquerade.addresses), Ok)?;
+        self.masquerade.enter(socket, &mut change.batch, places, has_table)
     }
 
     fn is_settled(&mut self, socket: &mut Socket) -> Result<bool> {

@@ -24,7 +24,7 @@ pub(crate) struct Take<'a> {
 }
 
 impl<'a> Take<'a> {
-    /// Nothing there is nothing to do.
+    /// Where nothing is there, nothing is done.
     pub(crate) fn new(owner: &'a str, addresses: &'a [IpAddr]) -> Self {
         Self { owner, addresses, was_there: false }
     }

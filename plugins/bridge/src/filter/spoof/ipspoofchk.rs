@@ -36,7 +36,7 @@ use nftables::{
     Batch, Chain, Element, Expr, Field, HookPoint, Kind, Selector, Set, Socket, Type, Verdict, priority,
 };
 
-use super::guard::TABLE;
+use super::macspoofchk::TABLE;
 use crate::error::{Result, differs};
 use crate::filter::owner::{comment, del_if_present, first_word, interface};
 use crate::mac;

@@ -8,7 +8,7 @@ use sandbox::traffic::{ask_tcp, ask_udp, serve_tcp, serve_udp};
 use sandbox::{Answer, Call, Host, Namespaced};
 use serde_json::{Value, json};
 
-use crate::programs::{BRIDGE, HOST_PORT, LINK_ENV};
+use crate::shared::programs::{BRIDGE, HOST_PORT, LINK_ENV};
 
 /// The host, on which only the bridges that ask for it show their packets to the packet filter.
 pub(crate) fn host() -> Host {
@@ -170,4 +170,12 @@ pub(crate) fn assert_open(ways: &[Way]) {
 pub(crate) fn assert_closed(ways: &[Way]) {
     let open = open(ways);
     assert!(open.is_empty(), "{open:?}");
+}
+
+/// The elements of all sets for links.
+pub(crate) fn openings() -> String {
+    let output = Command::new("nft").args(["list", "table", "inet", "cleat_gate"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let sets = text.split("\tset links").skip(1).map(|set| set.split("\n\t}").next().unwrap().to_owned());
+    sets.collect::<Vec<_>>().join("\n")
 }

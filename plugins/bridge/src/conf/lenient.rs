@@ -8,21 +8,21 @@ use crate::error::{Result, config};
 use crate::parts::lease::Ipam;
 use crate::parts::vlan_gateway::VlanGateway;
 
-/// What DEL and GC need of the configuration. Whatever else is wrong with it cannot keep them from removing, and what is
-/// wrong with these no more than it must.
+/// What DEL and GC need of the configuration. An error elsewhere in it stops no removal, and an error in one of these only
+/// the step that needs it.
 #[derive(Debug)]
-pub(crate) struct Removal {
+pub(crate) struct Lenient {
     /// The bridge's name, or why there is none.
     pub bridge: Result<IfName>,
     /// The gateway's device on the bridge, if the network has one.
     pub vlan_gateway: Option<VlanGateway>,
     /// Whether the network closes its bridge in any way.
     pub has_gate: bool,
-    /// Who takes the addresses back.
+    /// What takes the addresses back.
     pub ipam: Ipam,
 }
 
-impl Removal {
+impl Lenient {
     pub(crate) fn new(request: &Request) -> Self {
         let conf = &request.conf;
         let bridge = match conf.value(&["bridge"]) {

@@ -1,0 +1,12 @@
+//! What several test modules use. They import each other in no other way (`circles.rs`).
+
+pub(crate) mod bridge;
+pub(crate) mod cleat;
+pub(crate) mod containers;
+pub(crate) mod crowd;
+pub(crate) mod frames;
+pub(crate) mod iptables;
+pub(crate) mod members;
+pub(crate) mod programs;
+pub(crate) mod reboot;
+pub(crate) mod shell;
