@@ -16,8 +16,7 @@ pub(crate) use network_option::{Named, NetworkOption};
 pub(crate) use pairs::{ExtraHost, Link, Variable};
 
 use crate::error::Error;
-pub(crate) use crate::network::{LINK_ENV, plugin, publishes};
-use crate::network::{PORT_MAPPINGS, declaring, subnets_of};
+use crate::network::{LINK_ENV, PORT_MAPPINGS, declaring, plugin, publishes, subnets_of};
 use crate::ports::{self, Publish};
 use crate::way_out::priority;
 

@@ -82,8 +82,7 @@ pub struct PortError {
     pub reason: &'static str,
 }
 
-/// One entry of the capability argument `portMappings`: a port of the host that leads to one of the container (CNI
-/// conventions, "port mappings").
+/// One published port as runtimes pass it (CNI conventions, `portMappings`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PortMapping {
