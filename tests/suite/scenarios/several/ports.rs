@@ -4,40 +4,12 @@ use std::fs;
 use std::process::Command;
 
 use sandbox::traffic::{Datagrams, ask_tcp, serve_tcp, serve_udp};
-use sandbox::{Host, Namespaced, UPLINK_V4};
+use sandbox::{Namespaced, UPLINK_V4};
 use serde_json::json as value;
 
 use super::super::{cleat, eventually, json, ok, refused, said, serving, story};
-use super::{gone, stays};
+use super::{gone, is_served_by, published_on, stays};
 use crate::shared::cleat::NETWORKS;
-
-fn published_on(name: &str) -> Vec<(String, Vec<String>)> {
-    let all = json("ps");
-    let mut rows: Vec<(String, Vec<String>)> = Vec::new();
-    for row in all.as_array().unwrap().iter().filter(|row| row["name"] == name) {
-        let ports = row["ports"].as_array().unwrap().iter();
-        let ports: Vec<String> =
-            ports.map(|port| format!("{}/{}", port["hostPort"], port["protocol"])).collect();
-        if !ports.is_empty() {
-            rows.push((row["network"].as_str().unwrap().to_owned(), ports));
-        }
-    }
-    rows
-}
-
-/// The ports are on one network, and are reached from outside, by this host, and by the container itself.
-pub(super) fn is_served_by(host: &Host, name: &str, network: &str, ports: &str) {
-    let on: Vec<String> = published_on(name).into_iter().map(|(network, _)| network).collect();
-    assert_eq!(on, [network], "{}", ok("ps"));
-    assert_eq!(ok(&format!("port {name}")), ports);
-    eventually("from outside", || {
-        ask_tcp(Some(&host.outside), &format!("{UPLINK_V4}:8080")).is_ok_and(|said| said.trim() == name)
-    });
-    for address in ["127.0.0.1", UPLINK_V4] {
-        assert_eq!(ask_tcp(None, &format!("{address}:8080")).unwrap().trim(), name, "{address}");
-    }
-    ok("check");
-}
 
 /// moby#20918, #44137: the ports of a container go with it from network to network
 #[test]
