@@ -1,7 +1,7 @@
-//! The order in which addresses are tried: the reference's round robin. Pure; what is taken is told by the caller.
+//! The order in which addresses are tried: the reference's round robin. Pure: the caller says what is taken.
 //!
 //! It starts behind the address leased last, walks to the end of that range, through the set's other ranges, wraps,
-//! and tries the address leased last at the very end. Only the current range's own gateway is passed over.
+//! and tries the address leased last at the very end. Only the current range's own gateway is skipped.
 
 use std::net::IpAddr;
 
@@ -34,7 +34,7 @@ impl<'a> Search<'a> {
     /// A search that starts behind `last`, or at the first range's start where `last` is not in the set (any more).
     pub(crate) fn new(set: &'a RangeSet, last: Option<IpAddr>) -> Self {
         let ranges = set.ranges();
-        let whole = |range: &'a Range| Stretch { range, first: range.start(), last: range.end() };
+        let whole = |range: &'a Range| Stretch { range, first: range.start, last: range.end };
         let position =
             last.and_then(|last| Some((ranges.iter().position(|range| range.contains(last))?, number(last))));
         let Some((index, last)) = position else {
@@ -42,11 +42,11 @@ impl<'a> Search<'a> {
         };
         let range = &ranges[index];
         let mut stretches = Vec::with_capacity(ranges.len() + 1);
-        if last < range.end() {
-            stretches.push(Stretch { range, first: last + 1, last: range.end() });
+        if last < range.end {
+            stretches.push(Stretch { range, first: last + 1, last: range.end });
         }
         stretches.extend(ranges[index + 1..].iter().chain(&ranges[..index]).map(whole));
-        stretches.push(Stretch { range, first: range.start(), last });
+        stretches.push(Stretch { range, first: range.start, last });
         Self { stretches }
     }
 

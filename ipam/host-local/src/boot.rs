@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 
 /// The kernel's random ID of this boot (random(4)). Where /proc does not show it, leases are kept over a reboot, as
-/// the reference keeps them.
+/// by the reference.
 pub(crate) fn boot_id() -> Option<String> {
     // A UUID and a line feed, which the kernel hands over in one read.
     let mut buffer = [0; 64];

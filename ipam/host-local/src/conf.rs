@@ -159,28 +159,11 @@ impl Conf {
     }
 }
 
-/// The network's folder for DEL and GC: all that they need of the configuration, so that no other mistake in it keeps leases
-/// from being released. Where it names no folder, nothing can have been leased in another than the usual one.
-pub(crate) fn folder_for_removal(request: &Request) -> PathBuf {
+/// The network's folder: all that DEL and GC need of the configuration, so that no other mistake in it keeps leases from being
+/// released. Where it names no folder, nothing can have been leased in another than the usual one.
+pub(crate) fn folder(request: &Request) -> PathBuf {
     let data_dir = request.conf.text(&["ipam", "dataDir"]).filter(|folder| !folder.is_empty());
     Path::new(data_dir.unwrap_or(DEFAULT_DATA_DIR)).join(request.conf.network.as_str())
-}
-
-/// The network's folder.
-pub(crate) fn folder(request: &Request) -> Result<PathBuf, Error> {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Keys {
-        ipam: IpamKeys,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    struct IpamKeys {
-        data_dir: PathBuf,
-    }
-    let data_dir = request.conf.parse::<Keys>()?.ipam.data_dir;
-    let data_dir = if data_dir.as_os_str().is_empty() { Path::new(DEFAULT_DATA_DIR) } else { &data_dir };
-    Ok(data_dir.join(request.conf.network.as_str()))
 }
 
 fn sets(ipam: &IpamKeys, offered: &[Vec<RangeKeys>]) -> Result<Vec<RangeSet>, Error> {
@@ -247,12 +230,12 @@ fn parse_request(text: &str) -> Option<IpAddr> {
 fn distribute(sets: Vec<RangeSet>, requested: &[IpAddr]) -> Result<Vec<Demand>, Error> {
     let mut demands: Vec<Demand> = sets.into_iter().map(|set| Demand { set, requested: None }).collect();
     let gateways: Vec<IpAddr> =
-        demands.iter().flat_map(|demand| demand.set.ranges()).map(Range::gateway).collect();
+        demands.iter().flat_map(|demand| demand.set.ranges()).map(|range| range.gateway).collect();
     let is_inside = |address: &&IpAddr| demands.iter().any(|demand| demand.set.range_of(**address).is_some());
     let (inside, beside): (Vec<&IpAddr>, Vec<&IpAddr>) = requested.iter().partition(is_inside);
     for &address in inside {
         let found = demands.iter_mut().enumerate().find_map(|(index, demand)| {
-            let gateway = demand.set.range_of(address)?.gateway();
+            let gateway = demand.set.range_of(address)?.gateway;
             Some((index, demand, gateway))
         });
         let (index, demand, gateway) = found.ok_or(Error::NoRange { address })?;

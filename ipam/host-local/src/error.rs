@@ -65,20 +65,13 @@ pub(crate) enum Error {
         /// The set's position.
         index: usize,
     },
-    /// The disk refused something.
-    #[error("{doing} {}: {source}", path.display())]
-    Io {
-        /// What was being done.
-        doing: &'static str,
-        /// To which file or folder.
-        path: PathBuf,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// The lock was not to be had.
+    /// An operation on a file or folder failed.
+    #[error(transparent)]
+    Io(#[from] folder::Error),
+    /// The lock could not be taken.
     #[error(transparent)]
     Lock(#[from] lock::Error),
-    /// STATUS: the lock was not to be had.
+    /// STATUS: the lock could not be taken.
     #[error("{0}")]
     Locked(#[source] lock::Error),
     /// No address of a set is free.
@@ -150,11 +143,6 @@ pub(crate) fn holder(content: &str) -> String {
 }
 
 impl Error {
-    /// A failure of the disk.
-    pub(crate) fn io(doing: &'static str, path: impl Into<PathBuf>, source: impl Into<io::Error>) -> Self {
-        Self::Io { doing, path: path.into(), source: source.into() }
-    }
-
     /// A set without a free address.
     pub(crate) fn exhausted(set: &RangeSet, index: usize) -> Self {
         Self::Exhausted { index, set: set.to_string(), size: set.size() }
@@ -175,59 +163,54 @@ impl Error {
         }
     }
 
-    fn code(&self) -> Code {
+    /// The code in the contract, and the cure where the message does not say it itself.
+    fn code_and_cure(&self) -> (Code, &'static str) {
         match self {
-            Self::Contract(error) => Code::Other(error.code()),
-            Self::Lock(lock::Error::Busy(_)) => Code::TryAgain,
-            Self::Io { .. } | Self::Lock(_) => Code::Io,
-            Self::Exhausted { .. } | Self::Locked(_) => Code::NotAvailable,
-            Self::InUse { .. } | Self::Duplicate { .. } => Code::InUse,
-            Self::NotLeased { .. } | Self::NothingLeased(_) => Code::CheckFailed,
-            Self::Undo { cause, .. } => cause.code(),
-            Self::Several(failures) => failures.first().map_or(Code::Internal, Self::code),
-            Self::NoIpam
-            | Self::NoRanges
-            | Self::TooManyRanges
-            | Self::Range { .. }
-            | Self::TooManySets(_)
-            | Self::Request { .. }
-            | Self::NoRange { .. }
-            | Self::Gateway { .. }
-            | Self::TwoOfOneSet { .. } => Code::InvalidConfig,
-        }
-    }
-
-    /// The cure, where the message does not say it itself.
-    fn cure(&self) -> String {
-        let cure = match self {
-            Self::Lock(lock::Error::Busy(busy)) | Self::Locked(lock::Error::Busy(busy)) => {
-                return busy.cure();
+            Self::Contract(error) => (Code::Other(error.code()), ""),
+            Self::Lock(lock::Error::Busy(_)) => (Code::TryAgain, ""),
+            Self::Lock(_) => (Code::Io, ""),
+            Self::Locked(_) => (Code::NotAvailable, ""),
+            Self::Io(error) => match error.source.kind() {
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                    (Code::Io, "set ipam.dataDir to a folder that the plugin may write")
+                }
+                _ => (Code::Io, ""),
+            },
+            Self::Exhausted { .. } => {
+                let cure = "remove containers, run GC to drop leases of dead ones, or extend the ranges";
+                (Code::NotAvailable, cure)
+            }
+            Self::InUse { .. } => (Code::InUse, "request another address"),
+            Self::Duplicate { .. } => (Code::InUse, "call DEL for the attachment before ADD"),
+            Self::NotLeased { .. } | Self::NothingLeased(_) => {
+                (Code::CheckFailed, "make the attachment again: DEL, then ADD")
+            }
+            Self::Undo { cause, .. } => (cause.code_and_cure().0, "call DEL for the attachment"),
+            Self::Several(failures) => {
+                (failures.first().map_or(Code::Internal, |first| first.code_and_cure().0), "")
             }
             Self::NoIpam => {
-                "add \"ipam\": {\"type\": \"host-local\", \"ranges\": [[{\"subnet\": \"10.1.0.0/24\"}]]}"
+                let cure = r#"add "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}]]}"#;
+                (Code::InvalidConfig, cure)
             }
-            Self::NoRanges => "set \"ranges\", such as [[{\"subnet\": \"10.1.0.0/24\"}]], or \"subnet\"",
-            Self::TooManyRanges => "write neighbouring ranges as one",
-            Self::TooManySets(_) => "use cniVersion 0.3.0 or newer, or one range set per family",
-            Self::Request { .. } => "write it as 10.1.0.5 or 10.1.0.5/24",
-            Self::NoRange { .. } => "request an address of a configured subnet, or add one to the ranges",
-            Self::Gateway { .. } | Self::InUse { .. } => "request another address",
-            Self::TwoOfOneSet { .. } => "each range set gives one address: request one of each",
-            Self::Exhausted { .. } => {
-                "remove containers, run GC to drop leases of dead ones, or extend the ranges"
+            Self::NoRanges => {
+                let cure = r#"set "ranges", such as [[{"subnet": "10.1.0.0/24"}]], or "subnet""#;
+                (Code::InvalidConfig, cure)
             }
-            Self::Duplicate { .. } => "call DEL for the attachment before ADD",
-            Self::NotLeased { .. } | Self::NothingLeased(_) => "make the attachment again: DEL, then ADD",
-            Self::Undo { .. } => "call DEL for the attachment",
-            Self::Io { source, .. } => match source.kind() {
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                    "set ipam.dataDir to a folder that the plugin may write"
-                }
-                _ => "",
-            },
-            Self::Contract(_) | Self::Range { .. } | Self::Several(_) | Self::Lock(_) | Self::Locked(_) => "",
-        };
-        cure.to_owned()
+            Self::TooManyRanges => (Code::InvalidConfig, "write neighbouring ranges as one"),
+            Self::Range { .. } => (Code::InvalidConfig, ""),
+            Self::TooManySets(_) => {
+                (Code::InvalidConfig, "use cniVersion 0.3.0 or newer, or one range set per family")
+            }
+            Self::Request { .. } => (Code::InvalidConfig, "write it as 10.1.0.5 or 10.1.0.5/24"),
+            Self::NoRange { .. } => {
+                (Code::InvalidConfig, "request an address of a configured subnet, or add one to the ranges")
+            }
+            Self::Gateway { .. } => (Code::InvalidConfig, "request another address"),
+            Self::TwoOfOneSet { .. } => {
+                (Code::InvalidConfig, "each range set gives one address: request one of each")
+            }
+        }
     }
 }
 
@@ -235,7 +218,16 @@ impl From<Error> for cni::Error {
     fn from(error: Error) -> Self {
         match error {
             Error::Contract(error) => error,
-            error => Self::new(error.code(), error.to_string()).details(error.cure()),
+            error => {
+                let (code, cure) = error.code_and_cure();
+                let cure = match &error {
+                    Error::Lock(lock::Error::Busy(busy)) | Error::Locked(lock::Error::Busy(busy)) => {
+                        busy.cure()
+                    }
+                    _ => cure.to_owned(),
+                };
+                Self::new(code, error.to_string()).details(cure)
+            }
         }
     }
 }

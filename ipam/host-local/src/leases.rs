@@ -1,4 +1,4 @@
-//! The leases of a network for those who look after it: what is leased to whom, what comes next, and an end of it all.
+//! The leases of a network for its administrator: what is leased to whom, what comes next, and their removal.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -7,9 +7,11 @@ use std::net::IpAddr;
 use cni::Request;
 use serde::Serialize;
 
+use crate::allocate::Search;
 use crate::boot::boot_id;
 use crate::conf::{self, Conf};
 use crate::error::Error;
+use crate::range::RangeSet;
 use crate::store::{Store, lease};
 
 /// One range set, of which every attachment has one address.
@@ -51,7 +53,7 @@ pub fn leases(request: &Request) -> Result<Vec<Leases>, cni::Error> {
 
 fn read(request: &Request, boot_id: Option<&str>) -> Result<Vec<Leases>, Error> {
     let conf = Conf::read(request, None)?;
-    let store = Store::open(&conf::folder(request)?)?;
+    let store = Store::open(&conf::folder(request))?;
     let is_over =
         store.as_ref().map(|store| store.is_of_earlier_boot(boot_id)).transpose()?.unwrap_or_default();
     let mut all = Vec::new();
@@ -67,17 +69,15 @@ fn read(request: &Request, boot_id: Option<&str>) -> Result<Vec<Leases>, Error> 
         all.sort();
     }
     let sets = conf.demands.iter().map(|demand| &demand.set).enumerate();
-    let describe = |(index, set): (usize, &crate::range::RangeSet)| {
+    let describe = |(index, set): (usize, &RangeSet)| {
+        let search = store.as_ref().map(|store| store.search(set, index)).transpose()?;
+        let search = search.unwrap_or_else(|| Search::new(set, None));
         let next = match &store {
-            Some(store) if is_over => {
-                store.search(set, index)?.candidates().next().map(|found| found.address)
-            }
-            Some(store) => {
-                let search = store.search(set, index)?;
+            Some(store) if !is_over => {
                 let near = store.find_near(set, &search)?;
                 near.or(store.find_far(set, &search)?.first().copied()).map(|free| free.address())
             }
-            None => crate::allocate::Search::new(set, None).candidates().next().map(|found| found.address),
+            _ => search.candidates().next().map(|found| found.address),
         };
         let used: Vec<Lease> =
             all.iter().filter(|lease| conf.set_of(lease.address) == Some(index)).cloned().collect();
@@ -95,9 +95,9 @@ fn read(request: &Request, boot_id: Option<&str>) -> Result<Vec<Leases>, Error> 
 /// Leases that are left, and what removing the folder says.
 pub fn forget(request: &Request) -> Result<(), cni::Error> {
     let forget = || -> Result<(), Error> {
-        let folder = conf::folder(request)?;
+        let folder = conf::folder(request);
         let Some(store) = Store::open(&folder)? else { return Ok(()) };
-        let _locked = store.lock_existing()?;
+        let _locked = store.lock(false)?;
         let mut left = Vec::new();
         if !store.is_of_earlier_boot(boot_id().as_deref())? {
             store.for_each_lease(|name, content| {
@@ -109,7 +109,7 @@ pub fn forget(request: &Request) -> Result<(), cni::Error> {
         }
         match fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(Error::io("remove folder", folder, error))
+                Err(folder::Error::new("remove folder", folder, error).into())
             }
             _ => Ok(()),
         }

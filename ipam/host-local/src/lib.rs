@@ -1,6 +1,6 @@
 //! host-local: leases addresses of configured ranges and keeps the leases on this host's disk.
 //!
-//! In the reference's format and order, so that it replaces it, and can stand beside it, on a live node. What an ADD or
+//! In the reference's format and order, so that both can work on one live node. What an ADD or
 //! a DEL costs does not grow with the number of leases: the next address is tried, not searched for, and an attachment's
 //! own leases are known by its links. Leases of an earlier boot are dropped, leases without content are reclaimed.
 //! It configures no interface: that is the calling plugin's part.
@@ -77,12 +77,12 @@ impl Described for HostLocal {
 }
 
 fn add(request: &Request, target: &Target, boot_id: Option<&str>) -> Result<AddResult, Error> {
-    let folder = conf::folder(request)?;
     let conf = Conf::read(request, Some(&target.args))?;
     let dns = conf.resolver.as_deref().map_or_else(|| Ok(Dns::default()), resolv::read)?;
+    let folder = conf::folder(request);
     let store = Store::create(&folder)?;
     let leased = {
-        let locked = store.lock()?;
+        let locked = store.lock(true)?;
         trace::decided("locked", &[("what", &"leases"), ("folder", &folder.display())]);
         locked.enter_boot(boot_id)?;
         locked.reserve(&target.attachment, &conf.demands)?
@@ -95,20 +95,19 @@ fn add(request: &Request, target: &Target, boot_id: Option<&str>) -> Result<AddR
     let ips = leased.iter().map(|candidate| Ip {
         interface: None,
         address: candidate.range.with_prefix(candidate.address),
-        gateway: Some(candidate.range.gateway()),
+        gateway: Some(candidate.range.gateway),
     });
     Ok(AddResult { interfaces: Vec::new(), ips: ips.collect(), routes: conf.routes, dns })
 }
 
 fn del(request: &Request, target: &Target) -> Result<(), Error> {
-    let Some(store) = Store::open(&conf::folder_for_removal(request))? else { return Ok(()) };
+    let Some(store) = Store::open(&conf::folder(request))? else { return Ok(()) };
     let previous = request.conf.prev_result.iter().flat_map(|result| &result.ips);
     let addresses: Vec<IpAddr> = previous.map(|ip| ip.address.ip().to_canonical()).collect();
-    store.lock_existing()?.release(&target.attachment, &addresses)
+    store.lock(false)?.release(&target.attachment, &addresses)
 }
 
 fn check(request: &Request, target: &Target) -> Result<(), Error> {
-    let folder = conf::folder(request)?;
     let conf = Conf::read(request, None)?;
     let previous = request.conf.require_prev_result()?;
     let addresses: Vec<IpAddr> = previous
@@ -119,13 +118,11 @@ fn check(request: &Request, target: &Target) -> Result<(), Error> {
     if addresses.is_empty() {
         return Err(Error::NothingLeased(Box::new(target.attachment.clone())));
     }
+    let folder = conf::folder(request);
     let store = Store::open(&folder)?;
     for address in addresses {
-        let content = match &store {
-            Some(store) => store.lease(address)?,
-            None => None,
-        };
-        let is_own = |content: &str| lease::is_of(content, target.container_id(), target.ifname());
+        let content = store.as_ref().map(|store| store.lease(address)).transpose()?.flatten();
+        let is_own = |content: &str| lease::is_of(content, &target.attachment);
         if !content.as_deref().is_some_and(is_own) {
             return Err(Error::NotLeased {
                 address,
@@ -140,13 +137,13 @@ fn check(request: &Request, target: &Target) -> Result<(), Error> {
 
 fn gc(request: &Request) -> Result<(), Error> {
     let Some(valid) = request.conf.valid_attachments()? else { return Ok(()) };
-    let Some(store) = Store::open(&conf::folder_for_removal(request))? else { return Ok(()) };
-    store.lock_existing()?.collect(&request.conf.network, &valid)
+    let Some(store) = Store::open(&conf::folder(request))? else { return Ok(()) };
+    store.lock(false)?.collect(&request.conf.network, &valid)
 }
 
 fn status(request: &Request, boot_id: Option<&str>) -> Result<(), Error> {
     let conf = Conf::read(request, None)?;
-    let Some(store) = Store::open(&conf::folder(request)?)? else { return Ok(()) };
+    let Some(store) = Store::open(&conf::folder(request))? else { return Ok(()) };
     store.await_lock(STATUS_LIMIT).map_err(Error::Locked)?;
     if store.is_of_earlier_boot(boot_id)? {
         return Ok(());
@@ -165,7 +162,7 @@ fn has_free(store: &Store, set: &RangeSet, index: usize) -> Result<bool, Error> 
     if store.find_near(set, &search)?.is_some() {
         return Ok(true);
     }
-    let is_full = store.is_sealed()? && store.is_noted_full(set)?;
+    let is_full = store.is_index_complete()? && store.is_noted_full(set)?;
     Ok(!is_full && !store.find_far(set, &search)?.is_empty())
 }
 

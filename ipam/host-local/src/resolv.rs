@@ -11,7 +11,8 @@ const LONGEST: usize = 64 << 10;
 
 /// Reads a file in the format of resolv.conf(5).
 pub(crate) fn read(path: &Path) -> Result<Dns, Error> {
-    let bytes = file::read(path, LONGEST).map_err(|source| Error::io("read resolvConf", path, source))?;
+    let bytes =
+        file::read(path, LONGEST).map_err(|source| folder::Error::new("read resolvConf", path, source))?;
     Ok(parse(&String::from_utf8_lossy(&bytes)))
 }
 

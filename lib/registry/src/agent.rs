@@ -1,22 +1,24 @@
-//! The runtime's agent (`cleat-nri`): one at a time serves a state folder, and it leaves word which containers it has
-//! served, for who looks after the node.
+//! The runtime's agent (`cleat-nri`): one at a time serves a state folder. It notes which containers it has served,
+//! for the administrator.
 //!
 //! Its lock is flock(2) on a file in a folder beside the state folder, as that goes when it is empty. Only its owner can
 //! enter it, so nobody else can take the lock; and it goes with the process, whatever ends that.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::PathBuf;
 
+use folder::Folder;
+use lock::Mode;
+use nix::fcntl::OFlag;
+
 use crate::error::Error;
-use crate::folder::{FILE, Folder};
-use crate::layout::CONTAINERS;
 use crate::locked::Locked;
 use crate::notes;
 use crate::store::Registry;
 
-/// Who has the lock writes its process ID here.
+/// The process that has the lock writes its ID here.
 const LOCK: &str = "lock";
 /// In a container's folder: the agent was asked about it.
 const SERVED: &str = "served";
@@ -54,23 +56,20 @@ impl Registry {
     /// A folder that others may write to or that cannot be made, and what the system calls say.
     pub fn become_agent(&self) -> Result<Result<Agent, Option<u32>>, Error> {
         let path = self.agent_dir();
-        let failed = |source| Error::Io { verb: "lock", path: path.join(LOCK), source };
-        match std::fs::DirBuilder::new().mode(0o700).create(&path) {
+        let failed = |source| Error::io("lock", path.join(LOCK), source);
+        match DirBuilder::new().mode(0o700).create(&path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(Error::Io { verb: "create folder", path, source: error });
+                return Err(Error::io("create folder", path, error));
             }
             _ => {}
         }
         let mut lock = self.agent_lock(true)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-        match lock.try_lock() {
-            Ok(()) => {
-                lock.set_len(0).map_err(failed)?;
-                lock.write_all(std::process::id().to_string().as_bytes()).map_err(failed)?;
-                Ok(Ok(Agent { _lock: lock }))
-            }
-            Err(TryLockError::WouldBlock) => Ok(Err(process(&mut lock))),
-            Err(TryLockError::Error(error)) => Err(failed(error)),
+        if !lock::try_take(&lock, Mode::Exclusive).map_err(failed)? {
+            return Ok(Err(process(&mut lock)));
         }
+        lock.set_len(0).map_err(failed)?;
+        lock.write_all(std::process::id().to_string().as_bytes()).map_err(failed)?;
+        Ok(Ok(Agent { _lock: lock }))
     }
 
     /// Whether there is an agent now.
@@ -79,13 +78,9 @@ impl Registry {
             return Ok(Presence::Never);
         };
         // Shared: two that ask at once do not take each other for the agent.
-        match lock.try_lock_shared() {
-            Ok(()) => Ok(Presence::Away),
-            Err(TryLockError::WouldBlock) => Ok(Presence::Here(process(&mut lock))),
-            Err(TryLockError::Error(source)) => {
-                Err(Error::Io { verb: "lock", path: self.agent_dir().join(LOCK), source })
-            }
-        }
+        let failed = |source| Error::io("lock", self.agent_dir().join(LOCK), source);
+        let is_away = lock::try_take(&lock, Mode::Shared).map_err(failed)?;
+        Ok(if is_away { Presence::Away } else { Presence::Here(process(&mut lock)) })
     }
 
     fn agent_lock(&self, create: bool) -> Result<Option<File>, Error> {
@@ -93,26 +88,24 @@ impl Registry {
         let Some(folder) = Folder::open(&path)? else {
             return Ok(None);
         };
-        let failed = |source| Error::Io { verb: "open", path: path.join(LOCK), source };
+        let failed = |source| Error::io("open folder", &path, source);
         let metadata = folder.file().metadata().map_err(failed)?;
         if metadata.uid() != nix::unistd::geteuid().as_raw() || metadata.mode() & 0o077 != 0 {
             let reason = "others may take the lock in it: remove it, or chmod it to 0700";
             return Err(Error::Untrusted { path, reason });
         }
-        let mut options = OpenOptions::new();
-        options.read(true).write(create).create(create).mode(PRIVATE).custom_flags(FILE.bits());
-        match options.open(path.join(LOCK)) {
-            Ok(file) => Ok(Some(file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed(error)),
-        }
+        let flags = if create { OFlag::O_RDWR | OFlag::O_CREAT } else { OFlag::O_RDONLY };
+        Ok(folder.open_file(LOCK, flags)?)
     }
 
     /// Whether the agent has been asked about a container; `false` where that has no files here.
     pub fn is_served(&self, container_id: &str) -> Result<bool, Error> {
-        let containers = self.trusted(CONTAINERS)?;
-        let folder = containers.map(|containers| containers.child(container_id)).transpose()?.flatten();
-        Ok(folder.map(|folder| folder.modified(SERVED)).transpose()?.flatten().is_some())
+        Ok(self
+            .container_folder(container_id)?
+            .map(|folder| folder.stat(SERVED))
+            .transpose()?
+            .flatten()
+            .is_some())
     }
 }
 
@@ -120,7 +113,7 @@ impl Locked {
     /// Notes that the agent was asked about a container that has files here.
     pub fn mark_served(&self, container_id: &str) -> Result<(), Error> {
         match self.container(container_id)? {
-            Some(folder) if folder.modified(SERVED)?.is_none() => folder.append(SERVED, b"", PRIVATE),
+            Some(folder) if folder.stat(SERVED)?.is_none() => Ok(folder.append(SERVED, b"", PRIVATE)?),
             _ => Ok(()),
         }
     }

@@ -9,13 +9,13 @@ use std::collections::{BTreeSet, HashSet};
 use crate::error::Error;
 use crate::index::Key;
 use crate::member::{Member, Names};
+use crate::members::{Members, file_name, order};
 use crate::network::Network;
-use crate::roll::{Roll, file_name, order};
 use crate::tenant::{EVERYBODY, Relation};
 
 /// A network as far as it is known.
 struct Around<'a> {
-    roll: &'a Roll,
+    folder: &'a Members,
     members: Vec<Member>,
     /// The files of these.
     files: HashSet<String>,
@@ -28,15 +28,15 @@ struct Around<'a> {
     former: Vec<Member>,
 }
 
-/// Reads what matters to these containers and to who is about to join.
+/// Reads what matters to these containers and to the member that is about to join.
 pub(crate) fn read(
-    roll: &Roll,
+    folder: &Members,
     name: &str,
     containers: &[&str],
     joining: Option<&Member>,
 ) -> Result<Network, Error> {
     let mut around = Around {
-        roll,
+        folder,
         members: Vec::new(),
         files: HashSet::new(),
         others: Vec::new(),
@@ -78,13 +78,13 @@ impl Around<'_> {
 
     /// Reads the members that keys lead to, but for those that are known.
     fn unknown(&self, keys: impl IntoIterator<Item = Key>) -> Result<Vec<Member>, Error> {
-        self.roll.find_new(keys, &self.files)
+        self.folder.find(keys, &self.files, false)
     }
 
     /// Reads a whole tenant.
     fn load(&mut self, tenant: &str) -> Result<(), Error> {
         if self.whole.insert(tenant.to_owned()) {
-            for member in self.roll.all_of(tenant)? {
+            for member in self.folder.all_of(tenant)? {
                 self.add(member);
             }
         }
@@ -97,14 +97,14 @@ impl Around<'_> {
             return Ok(());
         }
         let is_viewer = |member: &Member| member.names == Names::Network && member.tenant() == tenant;
-        if self.members.iter().any(is_viewer) || self.roll.has_viewers(tenant)? {
+        if self.members.iter().any(is_viewer) || self.folder.has_viewers(tenant)? {
             return self.load(tenant);
         }
         self.unseen.insert(tenant.to_owned());
         Ok(())
     }
 
-    /// The containers' members, and who has an address or the name of who joins.
+    /// The containers' members, and those with an address or the name of the one that joins.
     fn read_concerned(&mut self, containers: &[&str], joining: Option<&Member>) -> Result<(), Error> {
         if let Some(joining) = joining.filter(|joining| joining.names == Names::Network) {
             self.load(joining.tenant())?;
@@ -113,17 +113,17 @@ impl Around<'_> {
             if self.members.iter().any(|member| member.container_id == *id) {
                 continue;
             }
-            if let Some(found) = self.roll.of_container(id)? {
+            if let Some(found) = self.folder.of_container(id)? {
                 for member in found {
                     self.add(member);
                 }
                 continue;
             }
             // What has all members of a tenant in one piece may know better than a damaged file.
-            let mut tenants = self.roll.viewing_namespaces()?;
+            let mut tenants = self.folder.viewing_namespaces()?;
             tenants.push(String::new());
             for tenant in tenants {
-                let known = self.roll.seen(&tenant)?.unwrap_or_default();
+                let known = self.folder.seen(&tenant)?.unwrap_or_default();
                 if known.iter().any(|member| member.container_id == *id) {
                     self.load(&tenant)?;
                 }
@@ -144,7 +144,7 @@ impl Around<'_> {
         tenants.iter().try_for_each(|tenant| self.load_seen(tenant))
     }
 
-    /// Who has a link to any of these, and may have it.
+    /// The members with a link to any of these, which may have it.
     fn read_recipients(&mut self, concerned: &[Member]) -> Result<(), Error> {
         let mut keys: Vec<Key> = Vec::new();
         for source in concerned {
@@ -170,7 +170,7 @@ impl Around<'_> {
         Ok(())
     }
 
-    /// Those of other tenants who see all, and so these members as well.
+    /// The members of other tenants that see all names, and so these as well.
     fn read_viewers(&mut self, concerned: &[Member]) -> Result<(), Error> {
         let mut tenants: BTreeSet<String> = BTreeSet::new();
         for member in concerned {
@@ -178,14 +178,14 @@ impl Around<'_> {
                 tenants.insert(namespace.to_owned());
             } else if !member.tenant().is_empty() {
                 if member.allow_from.iter().any(|allowed| allowed == EVERYBODY) {
-                    tenants.extend(self.roll.viewing_namespaces()?);
+                    tenants.extend(self.folder.viewing_namespaces()?);
                 }
                 tenants.extend(member.allow_from.iter().filter(|allowed| *allowed != EVERYBODY).cloned());
             }
         }
         if self.members.iter().chain(concerned).any(|member| !member.tenant().is_empty()) {
             // Where somebody sees all of them, it costs one look.
-            let root = if self.whole.contains("") { None } else { self.roll.seen("")? };
+            let root = if self.whole.contains("") { None } else { self.folder.seen("")? };
             let is_former = |member: &&Member| member.former_namespace().is_some();
             self.former = root.as_ref().unwrap_or(&self.members).iter().filter(is_former).cloned().collect();
             let is_kin = |viewer: &Member| {
@@ -199,7 +199,7 @@ impl Around<'_> {
         tenants.iter().try_for_each(|tenant| self.load_seen(tenant))
     }
 
-    /// Whom links may mean.
+    /// The members that links may mean.
     fn read_sources(&mut self, joining: Option<&Member>) -> Result<(), Error> {
         let known = self.members.iter().chain(joining);
         let names: HashSet<String> = known.flat_map(Member::name_keys).collect();
@@ -224,7 +224,7 @@ impl Around<'_> {
         Ok(())
     }
 
-    /// Members of other tenants whom those see who see all of their own.
+    /// Members of other tenants that are seen by those that see all of their own.
     fn read_guests(&mut self) -> Result<(), Error> {
         let mut found: Vec<Member> = Vec::new();
         for namespace in self.whole.iter().filter(|tenant| !tenant.is_empty()) {
@@ -237,7 +237,7 @@ impl Around<'_> {
             let viewers = self.members.iter().filter(|member| member.names == Names::Network);
             let kin: BTreeSet<&str> = viewers.filter_map(Member::former_namespace).collect();
             for namespace in kin {
-                found.extend(self.roll.all_of(namespace)?);
+                found.extend(self.folder.all_of(namespace)?);
             }
         }
         self.others.extend(found);

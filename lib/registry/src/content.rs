@@ -5,14 +5,14 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, SystemTime};
 
+use folder::{LONGEST, read_sized};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 
 use crate::lines;
 
-/// The longest file that is read, in bytes: one that holds sixteen thousand members. A container can make its hosts file
-/// as long as it likes, at no cost to itself.
-pub(crate) const LONGEST: u64 = 16 << 20;
+/// The bit of its mode by which a file is known to have lines of others. The kernel gives it no meaning for files (`S_ISVTX`).
+pub(crate) const MIXED: u32 = 0o1000;
 
 /// Of an old file that is longer than the new content, so many bytes count as lines that somebody may be reading.
 pub(crate) const TAIL: usize = 64 << 10;
@@ -94,30 +94,6 @@ fn make_room(file: &File, size: u64, length: u64) -> io::Result<()> {
         Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
-}
-
-/// Reads a file of about the given size, by one read(2) where it has that size: less than was asked for is the end. One
-/// that has more than `most` is refused before it is read: a sparse file may claim any length.
-pub(crate) fn read_sized(file: &File, size: u64, most: u64) -> io::Result<Vec<u8>> {
-    if size > most {
-        return Err(too_long(most));
-    }
-    let mut content = vec![0; usize::try_from(size).unwrap_or_default().saturating_add(1)];
-    let length = match (&mut &*file).read(&mut content) {
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
-        outcome => outcome?,
-    };
-    let is_end = length > 0 && length < content.len();
-    content.truncate(length);
-    if !is_end {
-        // Somebody is writing to it, or it is one of those that the kernel makes up.
-        file.take(most.saturating_add(1)).read_to_end(&mut content)?;
-    }
-    if content.len() as u64 > most { Err(too_long(most)) } else { Ok(content) }
-}
-
-fn too_long(most: u64) -> io::Error {
-    io::Error::new(io::ErrorKind::FileTooLarge, format!("it is longer than {most} bytes"))
 }
 
 /// The time of a stat(2).

@@ -3,10 +3,12 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
+use folder::Folder;
+
 use crate::error::Error;
 use crate::file_name::fitted;
-use crate::folder::Folder;
 use crate::member::{Member, Names};
+use crate::rewrite::shorten;
 
 const PRIVATE: u32 = 0o600;
 /// How the names of the files of viewers begin, but of root's.
@@ -17,9 +19,9 @@ const VIEWERS: &str = "v:";
 pub(crate) enum Key {
     /// The members that answer to a link's source of that name, with its namespace where it has one.
     Name(String),
-    /// Whoever has a link to a source of that name.
+    /// The members with a link to a source of that name.
     Source(String),
-    /// Whoever has the address.
+    /// The members with that address.
     Address(IpAddr),
     /// The members of that tenant that see all of it.
     Viewer(String),
@@ -89,7 +91,7 @@ pub(crate) fn read(index: &Folder, key: &Key) -> Result<Vec<String>, Error> {
 
 /// Adds a member's file to a key. A process that is killed meanwhile leaves half a line, which leads nowhere.
 pub(crate) fn add(index: &Folder, key: &Key, member: &str) -> Result<(), Error> {
-    index.append(&key.file(), format!("{member}\n").as_bytes(), PRIVATE)
+    Ok(index.append(&key.file(), format!("{member}\n").as_bytes(), PRIVATE)?)
 }
 
 /// Takes a member's file out of a key.
@@ -98,7 +100,7 @@ pub(crate) fn remove(index: &Folder, key: &Key, member: &str) -> Result<(), Erro
     let content = index.read(&file)?.unwrap_or_default();
     let content = String::from_utf8_lossy(&content);
     let left: String = content.lines().filter(|line| *line != member).flat_map(|line| [line, "\n"]).collect();
-    if left.is_empty() { index.remove(&file) } else { index.shorten(&file, left.as_bytes(), PRIVATE) }
+    if left.is_empty() { Ok(index.remove(&file)?) } else { shorten(index, &file, left.as_bytes(), PRIVATE) }
 }
 
 #[cfg(test)]

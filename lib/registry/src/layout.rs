@@ -1,9 +1,10 @@
 //! What the state folder consists of, and reading networks from it.
 
+use folder::Folder;
+
 use crate::error::Error;
-use crate::folder::Folder;
+use crate::members::{self, MEMBERS};
 use crate::network::Network;
-use crate::roll::{self, MEMBERS};
 
 /// The folder of networks, each a folder.
 pub(crate) const NETWORKS: &str = "registry";
@@ -18,7 +19,7 @@ pub(crate) fn read(folder: &Folder, network: &str) -> Result<Option<Network>, Er
     let Some(members) = network_folder.child(MEMBERS)? else {
         return Ok(None);
     };
-    let members = roll::all(&members)?;
+    let members = members::all(&members)?;
     Ok((!members.is_empty()).then(|| Network { members, ..Network::new(network) }))
 }
 

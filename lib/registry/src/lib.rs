@@ -45,8 +45,8 @@
 //!
 //! A file name that would be longer than a file system takes has a hash for the rest of it. Empty values are left out;
 //! unknown keys are ignored. A file of the index has `<container ID>:<interface>` a line. It
-//! is written before its member and goes before it: a line may be out of date, so whoever follows it looks at the
-//! member, but no member is ever missing from it. That makes a change cost the same whatever the number of members,
+//! is written before its member and goes before it: a line may be out of date, so the member that it leads
+//! to is read, but no member is ever missing from it. That makes a change cost the same whatever the number of members,
 //! as long as nobody sees all of them.
 //!
 //! The lock is flock(2) on the state folder itself, which only its owner can open (see the crate `lock`). Files and folders go
@@ -57,27 +57,28 @@ mod around;
 mod content;
 mod error;
 mod file_name;
-mod folder;
+mod hosts_patch;
 mod index;
 mod layout;
 mod lines;
 mod locked;
 mod member;
+mod members;
 mod network;
 mod notes;
-mod patch;
-mod roll;
+mod rewrite;
 mod store;
 mod tenant;
 
 pub use agent::{Agent, Presence};
 pub use content::Change;
 pub use error::Error;
-pub use folder::Folder;
+pub use folder::{Error as FolderError, Folder};
+pub use hosts_patch::{Patch, filler};
 pub use lines::line_starts;
 pub use locked::{Locked, Settled};
 pub use member::{ExtraHost, Link, Member, Names, Slot, short_id};
 pub use network::Network;
-pub use patch::{Patch, filler};
+pub use rewrite::rewrite_with;
 pub use store::{DEFAULT_STATE_DIR, Registry};
 pub use tenant::{EVERYBODY, Fit, Relation, qualify};

@@ -3,18 +3,21 @@
 use std::collections::HashSet;
 use std::time::SystemTime;
 
+use folder::Folder;
+
 use crate::around;
-use crate::error::Error;
-use crate::folder::Folder;
+use crate::content;
+use crate::error::{Error, is_of_content};
+use crate::hosts_patch::Patch;
 use crate::layout::{CONTAINERS, NETWORKS, read};
 use crate::member::Member;
+use crate::members::{INDEX, MEMBERS, Members, of_tenant};
 use crate::network::Network;
 use crate::notes;
-use crate::patch::Patch;
-use crate::roll::{INDEX as ROLL_INDEX, MEMBERS, Roll, of_tenant};
+use crate::rewrite::{cut, remove_child, shorten};
 
 /// Which networks a container is on: a name a line, in the order of joining.
-const INDEX: &str = "networks";
+const LIST: &str = "networks";
 /// Its date is that of the last change which reached every hosts file, but for those of containers that it names, one a line.
 /// Behind `:` the namespace.
 const SETTLED: &str = "settled";
@@ -30,7 +33,7 @@ pub struct Settled {
     pub passed_over: HashSet<String>,
 }
 
-/// The registry while this process has its lock. When it is dropped, what is empty goes, and the lock with it.
+/// The registry while this process has its lock. When it is dropped, what is empty is removed, and the lock given up.
 #[derive(Debug)]
 pub struct Locked {
     state: Folder,
@@ -52,9 +55,9 @@ impl Locked {
         Ok(read(&self.networks, name)?.unwrap_or_else(|| Network::new(name)))
     }
 
-    /// As much of a network as matters to these containers and to who is about to join it. Of a tenant where somebody sees
-    /// every member, that is all of it. Otherwise it is they themselves, the members with the name or an address of who joins,
-    /// whoever has links to any of these, and everybody whom their links may mean: then it costs the same however
+    /// As much of a network as matters to these containers and to the member that is about to join it. Of a tenant
+    /// where somebody sees every member, that is all of it. Otherwise it is they themselves, the members with the name or an
+    /// address of the one that joins, those with links to any of these, and all members that their links may mean: then it costs the same however
     /// many members there are.
     pub fn around(
         &self,
@@ -62,8 +65,8 @@ impl Locked {
         containers: &[&str],
         joining: Option<&Member>,
     ) -> Result<Network, Error> {
-        match self.roll(name)? {
-            Some(roll) => around::read(&roll, name, containers, joining),
+        match self.members(name)? {
+            Some(members) => around::read(&members, name, containers, joining),
             None => Ok(Network::new(name)),
         }
     }
@@ -73,7 +76,7 @@ impl Locked {
         let mut networks = Vec::new();
         for name in self.networks.entries()? {
             if !name.starts_with('.')
-                && self.roll(&name)?.map(|roll| roll.has(asker, source)).transpose()? == Some(true)
+                && self.members(&name)?.map(|members| members.has(asker, source)).transpose()? == Some(true)
             {
                 networks.push(name);
             }
@@ -85,7 +88,7 @@ impl Locked {
     /// Makes a network, or the part of it that was read, be another; without members it goes. Whatever kills the
     /// process, each member is its old self or its new one.
     pub fn change(&self, before: &Network, after: &Network) -> Result<(), Error> {
-        Roll::create(self.networks.child_or_create(&after.name)?)?.change(before, after)?;
+        Members::create(self.networks.child_or_create(&after.name)?)?.change(before, after)?;
         self.remove_if_empty(&after.name)
     }
 
@@ -96,30 +99,31 @@ impl Locked {
             return Ok(None);
         };
         let file = of_tenant(SETTLED, tenant);
-        let Some((since, has_passed_over)) = folder.modified(&file)? else {
+        let Some(stat) = folder.stat(&file)? else {
             return Ok(None);
         };
-        let passed_over = if has_passed_over { folder.read(&file)?.unwrap_or_default() } else { Vec::new() };
+        let passed_over = if stat.st_size > 0 { folder.read(&file)?.unwrap_or_default() } else { Vec::new() };
         let passed_over = String::from_utf8_lossy(&passed_over).lines().map(str::to_owned).collect();
-        Ok(Some(Settled { since, passed_over }))
+        Ok(Some(Settled { since: content::time(stat.st_mtime, stat.st_mtime_nsec), passed_over }))
     }
 
     /// Notes that hosts files of a tenant are about to change.
     pub fn unsettle(&self, network: &str, tenant: &str) -> Result<(), Error> {
-        match self.networks.child(network)? {
-            Some(folder) => folder.remove(&of_tenant(SETTLED, tenant)),
-            None => Ok(()),
+        if let Some(folder) = self.networks.child(network)? {
+            folder.remove(&of_tenant(SETTLED, tenant))?;
         }
+        Ok(())
     }
 
     /// Notes that every hosts file of a tenant is as it should be by now, but for those of these containers.
     pub fn settle(&self, network: &str, tenant: &str, passed_over: &[String]) -> Result<(), Error> {
         let file = of_tenant(SETTLED, tenant);
         match self.networks.child(network)? {
-            Some(folder) if passed_over.is_empty() => folder.append(&file, b"", PRIVATE),
-            Some(folder) => folder.replace(&file, lines(passed_over).as_bytes(), PRIVATE),
-            None => Ok(()),
+            Some(folder) if passed_over.is_empty() => folder.append(&file, b"", PRIVATE)?,
+            Some(folder) => folder.replace(&file, lines(passed_over).as_bytes(), PRIVATE)?,
+            None => {}
         }
+        Ok(())
     }
 
     /// Makes room on a full file system: cuts files of that name in containers' folders that take more than `most` bytes,
@@ -128,15 +132,15 @@ impl Locked {
         for container_id in self.containers()? {
             if let Ok(Some(folder)) = self.container(&container_id) {
                 // What cannot be cut takes its room; the next one may give some.
-                let _ = folder.cut(file, most);
+                let _ = cut(&folder, file, most);
             }
         }
         Ok(())
     }
 
-    fn roll(&self, network: &str) -> Result<Option<Roll>, Error> {
+    fn members(&self, network: &str) -> Result<Option<Members>, Error> {
         match self.networks.child(network)? {
-            Some(folder) => Roll::open(folder),
+            Some(folder) => Members::open(folder),
             None => Ok(None),
         }
     }
@@ -146,19 +150,19 @@ impl Locked {
     /// # Errors
     /// [`Error::Decode`] where its file is damaged: to all else it then is no member.
     pub fn examine(&self, network: &str, container_id: &str, ifname: &str) -> Result<Option<Member>, Error> {
-        self.roll(network)?.map_or(Ok(None), |roll| roll.examine(container_id, ifname))
+        self.members(network)?.map_or(Ok(None), |members| members.examine(container_id, ifname))
     }
 
     /// Writes the file of a member of the network anew where somebody has damaged it, which [`Locked::change`] does not
     /// see where nothing else has changed.
     pub fn mend(&self, network: &str, member: &Member) -> Result<(), Error> {
-        self.roll(network)?.map_or(Ok(()), |roll| roll.mend(member))
+        self.members(network)?.map_or(Ok(()), |members| members.mend(member))
     }
 
     /// Removes what a process that was killed left of a member that is not there, or somebody of its file.
     pub fn forget(&self, network: &str, container_id: &str, ifname: &str) -> Result<(), Error> {
-        if let Some(roll) = self.roll(network)? {
-            roll.forget(container_id, ifname)?;
+        if let Some(members) = self.members(network)? {
+            members.forget(container_id, ifname)?;
         }
         self.remove_if_empty(network)
     }
@@ -173,33 +177,33 @@ impl Locked {
         {
             return Ok(());
         }
-        folder.remove_child(ROLL_INDEX)?;
-        self.networks.remove_child(network)
+        folder.remove_child(INDEX)?;
+        Ok(self.networks.remove_child(network)?)
     }
 
     /// The networks that the container of an open folder is on, in the order in which it joined. The list may name one
     /// that it is not a member of, where a process was killed between [`Locked::join`] and [`Locked::change`].
     pub fn networks_of(&self, container: &Folder) -> Result<Vec<String>, Error> {
-        index(container)
+        Ok(networks(container)?)
     }
 
     /// Notes that a container is about to be a member of a network, and makes its folder. It comes before
     /// [`Locked::change`], so that no member is ever without one.
     pub fn join(&self, container_id: &str, network: &str) -> Result<Folder, Error> {
         let folder = self.containers.child_or_create(container_id)?;
-        let mut networks = index(&folder)?;
+        let mut networks = networks(&folder)?;
         if networks.iter().any(|known| known == network) {
             return Ok(folder);
         }
         networks.push(network.to_owned());
-        write_index(&folder, &networks)?;
+        folder.replace(LIST, lines(&networks).as_bytes(), PRIVATE)?;
         Ok(folder)
     }
 
     /// The networks that the container of an open folder is on besides that one. What the list names and nobody is on is
     /// none: somebody may have damaged it.
     pub fn other_networks_of(&self, container: &Folder, network: &str) -> Result<Vec<String>, Error> {
-        let mut networks = index_or_nothing(container)?;
+        let mut networks = networks_or_nothing(container)?;
         networks.retain(|known| {
             known != network && self.networks.child(known).is_ok_and(|known| known.is_some())
         });
@@ -213,9 +217,9 @@ impl Locked {
         };
         let networks = self.other_networks_of(&folder, network)?;
         if networks.is_empty() {
-            self.containers.remove_child(container_id)
-        } else if networks != index_or_nothing(&folder)? {
-            folder.shorten(INDEX, lines(&networks).as_bytes(), PRIVATE)
+            remove_child(&self.containers, container_id)
+        } else if networks != networks_or_nothing(&folder)? {
+            shorten(&folder, LIST, lines(&networks).as_bytes(), PRIVATE)
         } else {
             Ok(())
         }
@@ -223,12 +227,12 @@ impl Locked {
 
     /// A container's folder; `None` where it has none.
     pub fn container(&self, container_id: &str) -> Result<Option<Folder>, Error> {
-        self.containers.child(container_id)
+        Ok(self.containers.child(container_id)?)
     }
 
     /// The IDs of all containers that have a folder, in no order.
     pub fn containers(&self) -> Result<Vec<String>, Error> {
-        self.containers.entries()
+        Ok(self.containers.entries()?)
     }
 
     /// Applies a patch to the end of a file of a container, whose part starts after `start` bytes, and says whether it
@@ -244,10 +248,10 @@ impl Locked {
         patch: &Patch,
         since: SystemTime,
     ) -> Result<bool, Error> {
-        self.containers.patch_in_child(container_id, file, start, patch, since)
+        patch.apply_in_child(&self.containers, container_id, file, start, since)
     }
 
-    /// As [`crate::Registry::note`], for who has the lock.
+    /// As [`crate::Registry::note`], under the lock.
     pub fn note(&self, container_id: &str, text: &str) -> Result<(), Error> {
         self.container(container_id)?.map_or(Ok(()), |folder| notes::add(&folder, text))
     }
@@ -256,7 +260,7 @@ impl Locked {
     pub fn probe(&self) -> Result<(), Error> {
         const PROBE: &str = "probe";
         self.networks.replace(PROBE, b"\n", PRIVATE)?;
-        self.networks.remove(PROBE)
+        Ok(self.networks.remove(PROBE)?)
     }
 }
 
@@ -272,23 +276,19 @@ impl Drop for Locked {
     }
 }
 
-fn index(folder: &Folder) -> Result<Vec<String>, Error> {
-    let content = folder.read(INDEX)?.unwrap_or_default();
+fn networks(container: &Folder) -> Result<Vec<String>, folder::Error> {
+    let content = container.read(LIST)?.unwrap_or_default();
     Ok(String::from_utf8_lossy(&content).lines().filter(|name| !name.is_empty()).map(str::to_owned).collect())
 }
 
 /// A list that cannot be read names nothing: it must not keep its container from leaving.
-fn index_or_nothing(folder: &Folder) -> Result<Vec<String>, Error> {
-    match index(folder) {
-        Err(error) if error.is_of_content() => Ok(Vec::new()),
-        outcome => outcome,
+fn networks_or_nothing(container: &Folder) -> Result<Vec<String>, Error> {
+    match networks(container) {
+        Err(error) if is_of_content(&error) => Ok(Vec::new()),
+        outcome => Ok(outcome?),
     }
 }
 
-fn write_index(folder: &Folder, networks: &[String]) -> Result<(), Error> {
-    folder.replace(INDEX, lines(networks).as_bytes(), PRIVATE)
-}
-
-fn lines(networks: &[String]) -> String {
-    networks.iter().flat_map(|name| [name.as_str(), "\n"]).collect()
+fn lines(names: &[String]) -> String {
+    names.iter().flat_map(|name| [name.as_str(), "\n"]).collect()
 }

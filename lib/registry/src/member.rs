@@ -1,8 +1,8 @@
 //! A member: one container's interface on one network, and what others may know of it.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
+use std::ops::Not;
 use std::path::PathBuf;
 
 use cni::{PortMapping, PortRange};
@@ -26,13 +26,13 @@ pub struct Member {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
     /// The Kubernetes namespace that it belongs to, as the runtime tells it; empty for callers that know none. `None` of
-    /// members that a version wrote which did not keep it (see [`Member::former_namespace`]).
+    /// members that were written by a version that kept none (see [`Member::former_namespace`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// The container's name, unique among the members of its tenant on the network.
     pub name: String,
     /// The pod's own annotation chose the name: a pod that is called so by the runtime takes it over.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "Not::not")]
     pub is_name_chosen: bool,
     /// The host name, without domain.
     pub hostname: String,
@@ -55,7 +55,7 @@ pub struct Member {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// Its network does not let an agent offer the environment of its containers.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "Not::not")]
     pub keeps_env: bool,
     /// Other namespaces whose members may link to it by `name.namespace`; [`EVERYBODY`](crate::EVERYBODY): all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -130,11 +130,6 @@ pub enum Names {
     Links,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_false(flag: &bool) -> bool {
-    !*flag
-}
-
 impl Member {
     /// Whether this is the member of that container and interface.
     #[must_use]
@@ -148,32 +143,14 @@ impl Member {
         (&self.container_id, &self.ifname)
     }
 
-    /// Whether it is called so, within its tenant: its name, its container's ID in full or short, or an alias.
-    #[must_use]
-    pub fn answers_to(&self, source: &str) -> bool {
-        self.name == source || self.has_id(source) || self.aliases.iter().any(|alias| alias == source)
-    }
-
-    /// Whether a link's source is its container's ID, in full or short.
-    pub(crate) fn has_id(&self, source: &str) -> bool {
-        self.container_id == source || short(&self.container_id) == source
-    }
-
     /// All that a link's source within its tenant may call it by: its name, its container's ID in full and short, its aliases; each once.
     #[must_use]
     pub fn sources(&self) -> Vec<String> {
-        let short = short(&self.container_id);
+        let short = short_id(&self.container_id);
         let own = [self.name.as_str(), &self.container_id, &short];
         let mut known = HashSet::with_capacity(own.len() + self.aliases.len());
         let all = own.into_iter().chain(self.aliases.iter().map(String::as_str));
         all.filter(|source| known.insert(*source)).map(str::to_owned).collect()
-    }
-
-    /// Gives it a further name, unless it has it.
-    pub fn add_alias(&mut self, alias: String) {
-        if !self.aliases.contains(&alias) {
-            self.aliases.push(alias);
-        }
     }
 
     /// All ports on which it serves, exposed and published, as runs in Docker's order.
@@ -202,17 +179,13 @@ pub(crate) const SHORT_ID: usize = 12;
 /// label of a host name: at most 63 bytes, without dots (RFC 1035, section 2.3.4).
 #[must_use]
 pub fn short_id(container_id: &str) -> String {
-    short(container_id).into_owned()
-}
-
-fn short(container_id: &str) -> Cow<'_, str> {
     const LABEL: usize = 63;
     let tail = container_id.rsplit_once('-').map_or(container_id, |(_, tail)| tail);
     if tail.len() >= SHORT_ID && tail.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return tail[..SHORT_ID].into();
+        return tail[..SHORT_ID].to_owned();
     }
     if container_id.len() <= LABEL && !container_id.contains('.') {
-        return container_id.into();
+        return container_id.to_owned();
     }
     container_id.chars().take(LABEL).map(|letter| if letter == '.' { '-' } else { letter }).collect()
 }

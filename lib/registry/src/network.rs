@@ -45,8 +45,7 @@ impl Network {
     }
 
     /// The tenants that have other members in another state of the network.
-    #[must_use]
-    pub fn changed_tenants<'a>(&'a self, other: &'a Self) -> BTreeSet<&'a str> {
+    pub(crate) fn changed_tenants<'a>(&'a self, other: &'a Self) -> BTreeSet<&'a str> {
         let (own, foreign) = (self.by_attachment(), other.by_attachment());
         let differs = |member: &&Member| own.get(&member.attachment()) != foreign.get(&member.attachment());
         self.members.iter().chain(&other.members).filter(differs).map(Member::tenant).collect()

@@ -1,11 +1,12 @@
-//! What somebody who acts for a container could not do for it, kept with its files for whoever looks after it.
+//! What could not be done for a container, kept with its files for the administrator.
+
+use folder::Folder;
 
 use crate::error::Error;
-use crate::folder::Folder;
 
 /// A line a note, oldest first.
 const NOTES: &str = "notes";
-/// What they may contain belongs to whoever looks after the node.
+/// They are for the administrator alone.
 const MODE: u32 = 0o600;
 /// In bytes. A container that is started over and over must not fill the folder, which is memory.
 const LIMIT: usize = 8 * 1024;
@@ -14,11 +15,11 @@ const LIMIT: usize = 8 * 1024;
 pub(crate) fn add(folder: &Folder, text: &str) -> Result<(), Error> {
     let known = folder.read(NOTES)?.unwrap_or_default();
     let line = line(text);
-    let is_told = known.split_inclusive(|byte| *byte == b'\n').any(|told| told == line.as_bytes());
-    if is_told || known.len() + line.len() > LIMIT {
+    let is_known = known.split_inclusive(|byte| *byte == b'\n').any(|note| note == line.as_bytes());
+    if is_known || known.len() + line.len() > LIMIT {
         return Ok(());
     }
-    folder.append(NOTES, line.as_bytes(), MODE)
+    Ok(folder.append(NOTES, line.as_bytes(), MODE)?)
 }
 
 /// Takes a note back.
@@ -27,15 +28,14 @@ pub(crate) fn take(folder: &Folder, text: &str) -> Result<(), Error> {
         return Ok(());
     };
     let line = line(text);
-    let others = known.split_inclusive(|byte| *byte == b'\n').filter(|told| *told != line.as_bytes());
+    let others = known.split_inclusive(|byte| *byte == b'\n').filter(|note| *note != line.as_bytes());
     let others = others.collect::<Vec<_>>().concat();
     if others.is_empty() {
-        folder.remove(NOTES)
+        folder.remove(NOTES)?;
     } else if others.len() < known.len() {
-        folder.replace(NOTES, &others, MODE)
-    } else {
-        Ok(())
+        folder.replace(NOTES, &others, MODE)?;
     }
+    Ok(())
 }
 
 fn line(text: &str) -> String {

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 use std::{fs, io};
 
+use folder::Folder;
 use nix::unistd::geteuid;
 
 use crate::error::Error;
-use crate::folder::Folder;
 use crate::layout::{CONTAINERS, NETWORKS, read, read_all};
 use crate::locked::Locked;
 use crate::network::Network;
@@ -37,7 +37,7 @@ impl Registry {
 
     /// One network as it was at some moment, without waiting for the lock; `None` where it has no members.
     pub fn network(&self, name: &str) -> Result<Option<Network>, Error> {
-        match self.networks_folder()? {
+        match self.trusted(NETWORKS)? {
             Some(folder) => read(&folder, name),
             None => Ok(None),
         }
@@ -45,7 +45,7 @@ impl Registry {
 
     /// All networks that have members, each as it was at some moment, by name.
     pub fn networks(&self) -> Result<Vec<Network>, Error> {
-        match self.networks_folder()? {
+        match self.trusted(NETWORKS)? {
             Some(folder) => read_all(&folder),
             None => Ok(Vec::new()),
         }
@@ -61,7 +61,7 @@ impl Registry {
         self.lock_within(lock::LIMIT)
     }
 
-    /// As [`Registry::lock`], for who has less time.
+    /// As [`Registry::lock`], with another limit.
     ///
     /// # Errors
     /// As [`Registry::lock`].
@@ -96,7 +96,7 @@ impl Registry {
             lock::close_to_others(state.file(), mode)
                 .map_err(|error| self.failed("chmod state folder", error))?;
             lock::take_within(state.file(), &self.state_dir, lock::Mode::Exclusive, limit)?;
-            // Whoever had the lock before may have removed the folder: then this lock is on nothing.
+            // The process that had the lock before may have removed the folder: then this lock is on nothing.
             if self.is_current(&state)? {
                 return Locked::new(state).map(Some);
             }
@@ -125,8 +125,8 @@ impl Registry {
         Err(Error::Untrusted { path: self.state_dir.clone(), reason })
     }
 
-    /// Adds a note about a container that has files here; about any other there is nothing to keep it with. Without the
-    /// lock: it may be just that the lock was not to be had.
+    /// Adds a note about a container that has files here; one about any other container is dropped. Without the
+    /// lock: the note may be that the lock could not be taken.
     pub fn note(&self, container_id: &str, text: &str) -> Result<(), Error> {
         self.container_folder(container_id)?.map_or(Ok(()), |folder| notes::add(&folder, text))
     }
@@ -136,12 +136,8 @@ impl Registry {
         self.container_folder(container_id)?.map_or(Ok(Vec::new()), |folder| notes::all(&folder))
     }
 
-    fn container_folder(&self, container_id: &str) -> Result<Option<Folder>, Error> {
+    pub(crate) fn container_folder(&self, container_id: &str) -> Result<Option<Folder>, Error> {
         Ok(self.trusted(CONTAINERS)?.map(|containers| containers.child(container_id)).transpose()?.flatten())
-    }
-
-    fn networks_folder(&self) -> Result<Option<Folder>, Error> {
-        self.trusted(NETWORKS)
     }
 
     /// A folder of the state folder, without the lock; `None` where there is none.
@@ -150,10 +146,10 @@ impl Registry {
             return Ok(None);
         };
         self.check_owner(&state)?;
-        state.child(name)
+        Ok(state.child(name)?)
     }
 
     fn failed(&self, verb: &'static str, source: io::Error) -> Error {
-        Error::Io { verb, path: self.state_dir.clone(), source }
+        Error::io(verb, &self.state_dir, source)
     }
 }

@@ -1,11 +1,11 @@
 //! Tenants: who may know whom on a network.
 //!
 //! Under Kubernetes the namespace is the tenant; callers that know no namespaces are one tenant, the node's root, whose name
-//! is empty. A name is looked up within the own tenant. Another one's member is known as `name.namespace`, and where it
-//! says so itself alone ([`Member::allow_from`]).
+//! is empty. A name is looked up within the own tenant. A member of another tenant is known as `name.namespace`, and only where it
+//! allows it itself ([`Member::allow_from`]).
 //!
-//! Members that a version wrote which kept no namespace are root's, and kin to the namespace that the last of their names
-//! tells of: to its pods they are what they were before.
+//! Members that were written by a version that kept no namespace are root's, and kin to the namespace in the last of their
+//! names: its pods find them as before.
 
 use crate::member::{Member, SHORT_ID, short_id};
 
@@ -20,11 +20,11 @@ pub const EVERYBODY: &str = "*";
 pub enum Relation {
     /// Of the same tenant.
     Own,
-    /// Of the same namespace, which for one of both is known by its names alone.
+    /// Of the same namespace, which one of the two has only in its names.
     Kin,
     /// Of another namespace, and lets the one who asks know it.
     Allowed,
-    /// None of its business.
+    /// Of another namespace, and not to be known.
     Stranger,
 }
 
@@ -60,7 +60,7 @@ impl Member {
         self.namespace.as_deref().unwrap_or_default()
     }
 
-    /// The namespace of a member that a version wrote which did not keep it. That version gave a pod `pod.namespace` as its
+    /// The namespace of a member that was written by a version that kept none. That version gave a pod `pod.namespace` as its
     /// last alias, or as its name where `pod` was taken, which is then the last alias.
     #[must_use]
     pub fn former_namespace(&self) -> Option<&str> {
@@ -84,9 +84,8 @@ impl Member {
         if own == other {
             return Relation::Own;
         }
-        let is_kin = |former: Option<&str>, tenant: &str| former.is_some_and(|former| former == tenant);
         let formerly = asker.former_namespace();
-        if is_kin(self.former_namespace(), other) || is_kin(formerly, own) {
+        if self.former_namespace() == Some(other) || formerly == Some(own) {
             return Relation::Kin;
         }
         let is_allowed = |allowed: &String| {
@@ -97,6 +96,12 @@ impl Member {
             return Relation::Allowed;
         }
         Relation::Stranger
+    }
+
+    /// Whether it is called so, within its tenant: its name, its container's ID in full or short, or an alias.
+    #[must_use]
+    pub fn answers_to(&self, source: &str) -> bool {
+        self.answer(source).is_some()
     }
 
     /// By what it answers to a name, no matter who asks.
@@ -144,13 +149,11 @@ impl Member {
         })
     }
 
-    /// Whether it is the pod of another namespace than the one who asks, both of a version before, and has the short name but because
-    /// the other one's pod had it first: a link to that one does not come to mean this one.
+    /// Whether both are pods of a version before, of different namespaces, and this one has its long name only because another pod
+    /// had the short one first: a link to that pod must not come to mean this one.
     fn is_namesake(&self, asker: &Self, source: &str) -> bool {
-        match (self.former_namespace(), asker.former_namespace()) {
-            (Some(own), Some(other)) => own != other && self.name == qualify(source, own),
-            _ => false,
-        }
+        let (own, other) = (self.former_namespace(), asker.former_namespace());
+        own.zip(other).is_some_and(|(own, other)| own != other && self.name == qualify(source, own))
     }
 
     /// Whether it may be what a link of another one means.
@@ -232,123 +235,10 @@ fn asked_by(source: &str, asker: &str) -> String {
 
 /// Whether a text is the short form of a container ID.
 fn is_short_id(container_id: &str, text: &str) -> bool {
-    // Its length tells of nearly every text that it is none, before anything has to be made.
+    // The length rules out nearly every text without an allocation.
     let has_its_length = text.len() == SHORT_ID || text.len() == container_id.len().min(MAX_LABEL);
     has_its_length && short_id(container_id) == text
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::member::Link;
-
-    fn member(namespace: Option<&str>, name: &str) -> Member {
-        Member {
-            container_id: format!("id-{name}"),
-            name: name.into(),
-            namespace: namespace.map(str::to_owned),
-            ..Member::default()
-        }
-    }
-
-    fn fits(source: &Member, asker: &Member, text: &str) -> bool {
-        source.fits(asker, text).is_some()
-    }
-
-    #[test]
-    fn a_name_is_that_of_the_own_tenant() {
-        let (prod, evil, root) =
-            (member(Some("prod"), "db"), member(Some("evil"), "x"), member(Some(""), "r"));
-        let own = member(Some("prod"), "web");
-        assert!(fits(&prod, &own, "db") && fits(&prod, &own, "db.prod") && fits(&prod, &own, "id-db"));
-        for asker in [&evil, &root] {
-            for text in ["db", "db.prod", "id-db", "id-db.prod"] {
-                assert!(!fits(&prod, asker, text), "{text}");
-            }
-        }
-        let mut named = member(Some(""), "db.prod");
-        named.aliases = vec!["web.prod".into()];
-        assert!(fits(&named, &root, "db.prod") && fits(&named, &root, "web.prod"));
-        assert!(!fits(&named, &own, "db") && !fits(&named, &own, "db.prod"));
-    }
-
-    #[test]
-    fn another_ones_member_is_known_where_it_says_so_and_by_its_full_name_alone() {
-        let mut prod = member(Some("prod"), "db");
-        prod.aliases = vec!["pg".into()];
-        let asker = member(Some("shop"), "web");
-        for allowed in ["shop", "*"] {
-            prod.allow_from = vec![allowed.into()];
-            assert!(prod.fits(&asker, "db.prod").unwrap() < prod.fits(&asker, "pg.prod").unwrap());
-            for text in ["db", "db.shop", "id-db", "id-db.prod"] {
-                assert!(!fits(&prod, &asker, text), "{text}");
-            }
-        }
-        prod.allow_from = vec!["other".into(), String::new()];
-        assert!(!fits(&prod, &asker, "db.prod") && !fits(&prod, &member(Some(""), "r"), "db.prod"));
-    }
-
-    #[test]
-    fn who_was_there_before_is_kin_to_the_namespace_that_its_last_name_tells_of() {
-        let mut old = member(None, "db");
-        old.aliases = vec!["pg".into(), "db.prod".into()];
-        assert_eq!(old.former_namespace(), Some("prod"));
-        let (prod, evil) = (member(Some("prod"), "web"), member(Some("evil"), "x"));
-        for text in ["db", "pg", "db.prod", "pg.prod"] {
-            assert!(fits(&old, &prod, text), "{text}");
-            assert!(!fits(&old, &evil, text), "{text}");
-        }
-        assert!(fits(&prod, &old, "web") && fits(&prod, &old, "web.prod") && !fits(&evil, &old, "x.evil"));
-        let mut taken = member(None, "db.dev");
-        taken.aliases = vec!["db".into()];
-        assert_eq!(taken.former_namespace(), Some("dev"));
-        // What a pod chose itself comes before what was made of its name.
-        let mut forged = member(None, "a");
-        forged.aliases = vec!["a.prod".into(), "a.evil".into()];
-        assert_eq!(forged.former_namespace(), Some("evil"));
-        assert_eq!(Member { namespace: Some(String::new()), ..old }.former_namespace(), None);
-    }
-
-    /// A link of a version before follows its source, and never comes to mean the pod of another namespace.
-    #[test]
-    fn who_was_there_before_asks_its_own_namespace_first() {
-        let old = |name: &str, last: &str| Member { aliases: vec![last.into()], ..member(None, name) };
-        let (asker, namesake) = (old("app", "app.prod"), old("db.dev", "db"));
-        let (own, anew, root) = (old("db", "db.prod"), member(Some("prod"), "db"), member(Some(""), "db"));
-        let best = [&own, &anew, &root].map(|source| source.fits(&asker, "db").unwrap());
-        assert!(best[0] < best[1] && best[1] < best[2], "{best:?}");
-        assert!(!fits(&namesake, &asker, "db") && fits(&namesake, &asker, "db.dev"));
-        assert!(fits(&namesake, &old("api", "api.dev"), "db") && fits(&own, &old("api", "api.dev"), "db"));
-    }
-
-    #[test]
-    fn whoever_fits_is_found_by_a_key_and_so_is_who_asks() {
-        let of = |namespace, name: &str, alias: &str| Member {
-            aliases: vec![alias.into()],
-            ..member(namespace, name)
-        };
-        let allowing = Member { allow_from: vec!["*".into()], ..of(Some("prod"), "db", "pg") };
-        let members = [
-            allowing,
-            of(Some("evil"), "db", "pg"),
-            of(Some(""), "db", "pg"),
-            of(None, "db", "db.prod"),
-            of(None, "db.prod", "db"),
-        ];
-        let mut found = 0;
-        for asker in &members {
-            for text in ["db", "pg", "db.prod", "pg.prod", "id-db", "db.evil"] {
-                let link = Link { source: text.into(), alias: "x".into() };
-                let asker = Member { links: vec![link], ..asker.clone() };
-                for source in members.iter().filter(|source| source.is_meant_by(&asker)) {
-                    found += 1;
-                    let (looked_up, names) = (asker.asked_keys(text), source.name_keys());
-                    assert!(looked_up.iter().any(|key| names.contains(key)), "{looked_up:?} {names:?}");
-                    let (kept, sought) = (asker.link_keys(text), source.recipient_keys());
-                    assert!(kept.iter().any(|key| sought.contains(key)), "{kept:?} {sought:?}");
-                }
-            }
-        }
-        assert!(found > 20, "{found}");
-    }
-}
+mod tests;

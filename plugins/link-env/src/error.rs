@@ -57,10 +57,16 @@ impl Error {
     /// Whether there was no room on a file system.
     pub(crate) fn is_full(&self) -> bool {
         match self {
-            Self::Registry(registry::Error::Io { source, .. }) => source.kind() == io::ErrorKind::StorageFull,
+            Self::Registry(registry::Error::Io(error)) => error.source.kind() == io::ErrorKind::StorageFull,
             Self::Undo(failure, _) => failure.is_full(),
             _ => false,
         }
+    }
+}
+
+impl From<registry::FolderError> for Error {
+    fn from(error: registry::FolderError) -> Self {
+        Self::Registry(error.into())
     }
 }
 
@@ -96,8 +102,8 @@ fn code_and_cure(error: &registry::Error) -> (Code, String) {
     use io::ErrorKind::{Interrupted, ResourceBusy, WouldBlock};
     let (code, cure) = match error {
         registry::Error::Lock(lock::Error::Busy(busy)) => return (Code::TryAgain, busy.cure()),
-        registry::Error::Io { source, .. }
-            if matches!(source.kind(), Interrupted | ResourceBusy | WouldBlock) =>
+        registry::Error::Io(error)
+            if matches!(error.source.kind(), Interrupted | ResourceBusy | WouldBlock) =>
         {
             (Code::TryAgain, "try again")
         }

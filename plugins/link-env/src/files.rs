@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::{fs, io};
 
-use registry::Folder;
+use registry::{Folder, rewrite_with};
 
 use crate::env::Environment;
 use crate::error::Error;
@@ -34,7 +34,7 @@ pub(crate) fn write_hosts(
     is_known: impl Fn(&str) -> bool,
 ) -> Result<Vec<String>, Error> {
     let mut is_cut = false;
-    let is_replaced = folder.rewrite_with(HOSTS, most, HOSTS_MODE, |old| {
+    let is_replaced = rewrite_with(folder, HOSTS, most, HOSTS_MODE, |old| {
         let merged = merge::merge(old, most, text, &is_known);
         is_cut |= merged.is_cut;
         merged.change
@@ -123,7 +123,7 @@ pub(crate) fn remove(path: &Path) -> Result<(), Error> {
 }
 
 pub(crate) fn failed(verb: &'static str, path: &Path, source: io::Error) -> Error {
-    Error::Registry(registry::Error::Io { verb, path: path.to_owned(), source })
+    Error::Registry(registry::Error::io(verb, path, source))
 }
 
 #[cfg(test)]

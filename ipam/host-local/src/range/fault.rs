@@ -1,4 +1,4 @@
-//! What can be wrong with ranges, told with the cure.
+//! What can be wrong with ranges, with the cure.
 
 use std::net::IpAddr;
 

@@ -2,20 +2,18 @@
 
 use std::net::IpAddr;
 
-use cni::{ContainerId, IfName};
+use cni::Attachment;
 
 /// The content of an attachment's leases: container ID, CR LF, interface name, nothing behind it.
-pub(crate) fn text(container_id: &ContainerId, ifname: &IfName) -> String {
-    format!("{container_id}\r\n{ifname}")
+pub(crate) fn text(attachment: &Attachment) -> String {
+    format!("{}\r\n{}", attachment.container_id, attachment.ifname)
 }
 
 /// Whether a lease's content is that of an attachment. Leases of the reference before version 0.8 hold the
 /// container ID alone.
-pub(crate) fn is_of(content: &str, container_id: &ContainerId, ifname: &IfName) -> bool {
-    match parts(content) {
-        (id, Some(name)) => id == container_id.as_str() && name == ifname.as_str(),
-        (id, None) => id == container_id.as_str(),
-    }
+pub(crate) fn is_of(content: &str, attachment: &Attachment) -> bool {
+    let (id, ifname) = parts(content);
+    id == attachment.container_id.as_str() && ifname.is_none_or(|ifname| ifname == attachment.ifname.as_str())
 }
 
 /// The container ID and the interface name, which old leases lack.
@@ -38,13 +36,18 @@ pub(crate) fn address(name: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use cni::{ContainerId, IfName, NetworkName};
+
     use super::*;
 
     #[test]
     fn leases_are_written_and_read_as_the_reference_does() {
-        let id = ContainerId::new("c1").unwrap();
-        let ifname = IfName::new("eth0").unwrap();
-        assert_eq!(text(&id, &ifname), "c1\r\neth0");
+        let attachment = Attachment {
+            network: NetworkName::new("net").unwrap(),
+            container_id: ContainerId::new("c1").unwrap(),
+            ifname: IfName::new("eth0").unwrap(),
+        };
+        assert_eq!(text(&attachment), "c1\r\neth0");
         for (content, own) in [
             ("c1\r\neth0", true),
             ("c1", true),
@@ -54,7 +57,7 @@ mod tests {
             ("", false),
             ("c1\neth0", false),
         ] {
-            assert_eq!(is_of(content, &id, &ifname), own, "{content:?}");
+            assert_eq!(is_of(content, &attachment), own, "{content:?}");
         }
     }
 

@@ -2,19 +2,19 @@
 //! symbolic link to one lease (`../10.1.0.2`). A link is made and read by one system call and is never half written.
 //!
 //! It is a hint, never a proof: it is made before its lease and removed after it, so that every lease made here has
-//! one whatever was killed when, and each lease's content is compared before anything follows from it. The reference
+//! one whichever process was killed when, and each lease's content is compared before anything follows from it. The reference
 //! reads a link as the lease it points to, and so removes both when it releases an attachment; it takes neither for
 //! an address, as the name is none. Leases made by the reference have no link until a reading of all leases gives them
-//! one (see `seal`), where no previous result names them. The one thing that this misses: an ADD repeated by this program, without DEL,
-//! for an attachment that the reference has leased to, is not recognised as a repetition.
+//! one (see `index_complete`), where no previous result names them. One thing is missed: an ADD that this program
+//! repeats, without DEL, for an attachment that the reference has leased to is not recognised as a repetition.
 
 use std::net::IpAddr;
 use std::ops::Range;
 
 use cni::Attachment;
-use nix::errno::Errno;
+use folder::Folder;
 
-use super::{Folder, Locked, Store, lease};
+use super::{Locked, Store, lease};
 use crate::error::Error;
 
 const OWNERS: &str = ".owners";
@@ -66,13 +66,13 @@ impl Locked<'_> {
     ) -> Result<(), Error> {
         let target = format!("../{}", lease::name(address));
         let link = name(&attachment.token(), index);
-        if self.store.owners()?.is_none() {
-            self.folder().make_child(OWNERS)?;
-        }
-        match self.store.owners()? {
-            Some(folder) => folder.symlink(&target, &link),
-            None => Err(Error::io("open folder", self.store.path_of(OWNERS), Errno::ENOENT)),
-        }
+        let folder = if let Some(folder) = self.store.owners.get() {
+            folder
+        } else {
+            let made = self.folder().child_or_create(OWNERS)?;
+            self.store.owners.get_or_init(|| made)
+        };
+        Ok(folder.symlink(&target, &link)?)
     }
 
     /// Removes an attachment's last links, the very last one first: a reader stops at the first gap.
@@ -98,6 +98,6 @@ impl Locked<'_> {
                 names.push(name.to_owned());
             }
         })?;
-        names.iter().try_for_each(|name| folder.unlink(name).map(drop))
+        Ok(names.iter().try_for_each(|name| folder.unlink(name).map(drop))?)
     }
 }

@@ -5,18 +5,16 @@ use std::net::IpAddr;
 
 use cni::{Attachment, ContainerId, IfName, NetworkName};
 
-use super::folder::Entry;
-use super::{Locked, Store, WRITING, lease};
+use super::{Locked, Store, WRITING, is_empty_file, lease, read};
 use crate::error::Error;
 
 impl Store {
     /// The leases of an attachment, found by reading all of them. Old leases, which tell no interface, count only
     /// where there is no other, as in the reference.
     pub(crate) fn leases_of(&self, attachment: &Attachment) -> Result<Vec<String>, Error> {
-        let (id, ifname) = (&attachment.container_id, &attachment.ifname);
         let (mut exact, mut old) = (Vec::new(), Vec::new());
         self.for_each_lease(|name, content| {
-            if lease::is_of(content, id, ifname) {
+            if lease::is_of(content, attachment) {
                 let found = if lease::parts(content).1.is_some() { &mut exact } else { &mut old };
                 found.push(name.to_owned());
             }
@@ -53,23 +51,18 @@ impl Locked<'_> {
         if failures.is_empty() {
             failures.extend(self.remove_owner(attachment, 0..owned.links).err());
         }
-        failures.extend(self.folder().unlink(WRITING).err());
-        self.add_spare(&released);
+        failures.extend(self.folder().unlink(WRITING).err().map(Error::from));
+        self.add_free(&released);
         Error::all(failures)
     }
 
-    /// Removes a lease if it is the attachment's; whether it was. One without content is nobody else's: whoever leases
+    /// Removes a lease if it is the attachment's; whether it was. One without content is nobody else's: a process that leases
     /// holds the lock until the content is there.
     pub(super) fn release_one(&self, name: &str, attachment: &Attachment) -> Result<bool, Error> {
-        match self.folder().read(name)? {
-            Some(content) if lease::is_of(&content, &attachment.container_id, &attachment.ifname) => {
-                self.folder().unlink(name)
-            }
-            Some(content) if content.is_empty() && self.folder().entry(name)? == Entry::Empty => {
-                self.folder().unlink(name)
-            }
-            _ => Ok(false),
-        }
+        let Some(content) = read(self.folder(), name)? else { return Ok(false) };
+        let is_released = lease::is_of(&content, attachment)
+            || content.is_empty() && self.folder().stat(name)?.is_some_and(|stat| is_empty_file(&stat));
+        Ok(is_released && self.folder().unlink(name)?)
     }
 
     /// Removes every lease that is of none of the attachments, those without content among them.
@@ -92,13 +85,13 @@ impl Locked<'_> {
             }
         })?;
         let mut failures: Vec<Error> =
-            stale.iter().filter_map(|name| self.folder().unlink(name).err()).collect();
+            stale.iter().filter_map(|name| self.folder().unlink(name).err()).map(Error::from).collect();
         if !failures.is_empty() {
             // What stays loses its link below.
             self.is_indexed.set(false);
         }
         let released: Vec<IpAddr> = stale.iter().filter_map(|name| lease::address(name)).collect();
-        self.add_spare(&released);
+        self.add_free(&released);
         let tokens: HashSet<String> = valid
             .iter()
             .map(|(container_id, ifname)| {
@@ -107,7 +100,7 @@ impl Locked<'_> {
             })
             .collect();
         failures.extend(self.remove_owners(|token| tokens.contains(token)).err());
-        failures.extend(self.folder().unlink(WRITING).err());
+        failures.extend(self.folder().unlink(WRITING).err().map(Error::from));
         Error::all(failures)
     }
 }

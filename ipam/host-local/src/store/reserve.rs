@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use cni::{Attachment, NetworkName};
 
-use super::{BOOT_ID, Free, Locked, WRITING, last_reserved_name, lease};
+use super::{BOOT_ID, Free, Locked, PRIVATE, WRITING, last_reserved_name, lease, read};
 use crate::allocate::Candidate;
 use crate::error::Error;
 use crate::range::RangeSet;
@@ -23,7 +23,7 @@ impl Locked<'_> {
     /// ID. A folder that tells no boot comes from the reference, whose containers may be running: it keeps them.
     pub(crate) fn enter_boot(&self, boot_id: Option<&str>) -> Result<(), Error> {
         let Some(boot_id) = boot_id else { return Ok(()) };
-        match self.folder().read(BOOT_ID)? {
+        match read(self.folder(), BOOT_ID)? {
             Some(kept) if kept == boot_id => return Ok(()),
             Some(_) => {
                 for name in self.store.lease_names()? {
@@ -66,7 +66,7 @@ impl Locked<'_> {
         let owned = self.store.owned_by(attachment)?;
         let mut held = Vec::new();
         for address in owned.addresses {
-            if self.store.holds(address, attachment)? {
+            if self.store.lease(address)?.is_some_and(|content| lease::is_of(&content, attachment)) {
                 held.push(address);
             }
         }
@@ -99,7 +99,8 @@ impl Locked<'_> {
             chosen.push(self.choose(&attachment.network, demand, index)?);
         }
         // All leases of an attachment have the same content: they are names of one file.
-        self.folder().create(WRITING, &lease::text(&attachment.container_id, &attachment.ifname))?;
+        let text = lease::text(attachment);
+        self.folder().create(WRITING, text.as_bytes(), PRIVATE)?;
         for (index, candidate) in chosen.into_iter().enumerate() {
             leased.push(candidate);
             self.add_owner(attachment, links + index, candidate.address)?;
@@ -159,7 +160,7 @@ impl Locked<'_> {
             let _ = self.index(network);
         }
         let further = found.iter().skip(1).map(|free| free.candidate.address);
-        self.keep_spare(set, further, found.is_empty())?;
+        self.keep_free(set, further, found.is_empty())?;
         found.first().copied().ok_or_else(|| Error::exhausted(set, index))
     }
 
@@ -171,7 +172,7 @@ impl Locked<'_> {
         if failures.is_empty() {
             failures.extend(self.remove_owner(attachment, links..links + addresses.len()).err());
         }
-        failures.extend(self.folder().unlink(WRITING).err());
+        failures.extend(self.folder().unlink(WRITING).err().map(Error::from));
         Error::all(failures)
     }
 }

@@ -23,7 +23,7 @@ fn leases_of_the_reference_are_released_with_and_without_a_previous_result() {
 
 /// Whether an unknown DEL and an ADD to a full range need not look at the leases.
 fn is_sealed(network: &Network) -> bool {
-    Store::open(&network.folder()).unwrap().unwrap().is_sealed().unwrap()
+    Store::open(&network.folder()).unwrap().unwrap().is_index_complete().unwrap()
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn the_seal_holds_through_our_verbs_and_breaks_with_anybody_elses() {
     // Neither a copy nor another network's folder under this name is what was sealed.
     let copy = network.root.path().join("networks/copy");
     fs::rename(network.folder(), &copy).unwrap();
-    assert!(!Store::open(&copy).unwrap().unwrap().is_sealed().unwrap());
+    assert!(!Store::open(&copy).unwrap().unwrap().is_index_complete().unwrap());
 }
 
 #[test]

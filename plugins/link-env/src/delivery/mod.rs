@@ -86,7 +86,7 @@ impl Delivery {
         }
         if let Some((dir, file, devices)) = spec {
             let spec = cdi::spec(&devices()?, &hosts, environment, self.is_writable);
-            Folder::at_or_create(dir)?.replace(&file, spec.as_bytes(), cdi::MODE)?;
+            Folder::at_or_create(dir, 0o755)?.replace(&file, spec.as_bytes(), cdi::MODE)?;
         }
         Ok(())
     }

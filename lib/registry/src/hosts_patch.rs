@@ -6,11 +6,11 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::SystemTime;
 
+use folder::{FILE, Folder};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
-use crate::content;
+use crate::content::{self, MIXED};
 use crate::error::Error;
-use crate::folder::{FILE, Folder, MIXED};
 use crate::lines;
 use crate::member::Slot;
 
@@ -47,7 +47,7 @@ impl Patch {
     }
 
     /// Changes the part of a file that starts there.
-    pub(crate) fn apply(&self, file: &File, start: usize) -> io::Result<()> {
+    fn apply(&self, file: &File, start: usize) -> io::Result<()> {
         let write = |at: usize, bytes: &[u8]| file.write_all_at(bytes, (start + at) as u64);
         lines::end(file, self.ending.iter().map(|line| start + line))?;
         for slot in &self.empty {
@@ -62,25 +62,23 @@ impl Patch {
         }
         Ok(())
     }
-}
 
-impl Folder {
-    /// Applies a patch to the end of a file in a folder in this one, which starts after `start` bytes, and says whether
-    /// it did: it does not where the file is not as long as it should be, was written to after `since`, or has lines of others.
-    pub(crate) fn patch_in_child(
+    /// Changes the end of a file in a folder in that one, which starts after `start` bytes, and says whether it did: it does
+    /// not where the file is not as long as it should be, was written to after `since`, or has lines of others.
+    pub(crate) fn apply_in_child(
         &self,
+        parent: &Folder,
         child: &str,
         name: &str,
         start: usize,
-        patch: &Patch,
         since: SystemTime,
     ) -> Result<bool, Error> {
-        let location = self.path_of(child)?.join(name);
+        let path = parent.path_of(child)?.join(name);
         let how = OpenHow::new()
             .flags(FILE | OFlag::O_WRONLY)
             .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
         // A kernel before 5.6 has no openat2(2): there each file is written whole.
-        let Ok(fd) = openat2(self.file(), &Path::new(child).join(name), how) else {
+        let Ok(fd) = openat2(parent.file(), &Path::new(child).join(name), how) else {
             return Ok(false);
         };
         let file = File::from(fd);
@@ -89,14 +87,14 @@ impl Folder {
             let untouched = metadata.is_file()
                 && metadata.nlink() == 1
                 && metadata.mode() & MIXED == 0
-                && metadata.size() == (start + patch.before) as u64
+                && metadata.size() == (start + self.before) as u64
                 && content::time(metadata.mtime(), metadata.mtime_nsec()) <= since;
             if untouched {
-                patch.apply(&file, start)?;
+                self.apply(&file, start)?;
             }
             Ok(untouched)
         };
-        write().map_err(|source| Error::Io { verb: "write", path: location, source })
+        write().map_err(|source| Error::io("write", path, source))
     }
 }
 

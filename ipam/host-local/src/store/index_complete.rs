@@ -1,42 +1,50 @@
 //! Whether every lease of the folder has its link in `.owners`, known without reading one.
 //!
-//! The folder's own modification time says so. Whoever holds the lock and knows it sets that time to a value that the
-//! kernel never gives, and the kernel replaces it as soon as anybody makes or removes a name: the reference, a person, this
-//! program where it is killed half-way. So a seal that is still there proves that nothing but complete turns of this program
-//! has been at the folder, and costs a system call to look at and one to set anew, however many leases there are.
+//! The folder's own modification time says so. A process that holds the lock and knows it sets that time to a value that the
+//! kernel never gives, the seal. The kernel replaces it as soon as a name is made or removed: by the reference, by a person, or
+//! by this program where it is killed half-way. So a seal that is still there proves that only whole verbs of this program have
+//! changed the folder. It costs one system call to read and one to set, however many leases there are.
 //!
 //! By it a DEL knows that an attachment without links has no lease, and an ADD that a range found full is still full (see
-//! `spare`). Where it is missing both look at all leases, once: they give each its link, and seal the folder again.
-//! Leases of the reference before 0.8 tell no interface and can have no link; while there are any, there is no seal.
+//! `free_list`). Without it both read all leases, once, give each its link, and seal the folder again. Leases of the reference
+//! before 0.8 name no interface and can have no link; while there are any, there is no seal.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cni::{Attachment, ContainerId, IfName, NetworkName};
-use nix::sys::stat::FileStat;
+use folder::Folder;
+use nix::sys::stat::{FileStat, fstat, futimens};
 use nix::sys::time::TimeSpec;
 
-use super::{Folder, Locked, Store, lease, spare};
+use super::{Locked, Store, free_list, lease};
 use crate::error::Error;
 
 impl Store {
     /// Whether nobody else has changed the folder since all its leases had their links.
-    pub(crate) fn is_sealed(&self) -> Result<bool, Error> {
-        Ok(is_sealed(&self.folder, &self.folder.stat()?))
+    pub(crate) fn is_index_complete(&self) -> Result<bool, Error> {
+        Ok(is_complete(&self.folder, &stat(&self.folder)?))
     }
 
     fn seal(&self) -> Result<(), Error> {
-        let Some(nanoseconds) = mark(&self.folder, &self.folder.stat()?) else { return Ok(()) };
+        let Some(nanoseconds) = mark(&self.folder, &stat(&self.folder)?) else { return Ok(()) };
         // A second ago, so that people see a time that means something, but never that of the change itself.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let seconds = i64::try_from(now.saturating_sub(1)).unwrap_or_default();
-        self.folder.set_modified(&TimeSpec::new(seconds, nanoseconds))
+        let time = TimeSpec::new(seconds, nanoseconds);
+        futimens(self.folder.file(), &TimeSpec::UTIME_OMIT, &time)
+            .map_err(|errno| folder::Error::new("set the time of", self.folder.path(), errno).into())
     }
 }
 
-/// Whether a folder is sealed that looks like this.
-pub(super) fn is_sealed(folder: &Folder, stat: &FileStat) -> bool {
+/// What the kernel says of the folder itself.
+pub(super) fn stat(folder: &Folder) -> Result<FileStat, folder::Error> {
+    fstat(folder.file()).map_err(|errno| folder::Error::new("look at", folder.path(), errno))
+}
+
+/// Whether a folder with that stat is sealed.
+pub(super) fn is_complete(folder: &Folder, stat: &FileStat) -> bool {
     // What the kernel sets, it sets to the same time as the change of the inode.
     let is_set = (stat.st_mtime, stat.st_mtime_nsec) != (stat.st_ctime, stat.st_ctime_nsec);
     is_set && Some(stat.st_mtime_nsec) == mark(folder, stat)
@@ -87,14 +95,14 @@ impl Locked<'_> {
 
     /// From here on every lease has its link. What was known of full ranges may have changed while that was not so.
     pub(super) fn begin_index(&self) -> Result<(), Error> {
-        self.folder().unlink(spare::FREE)?;
+        self.folder().unlink(free_list::FREE)?;
         self.is_indexed.set(true);
         Ok(())
     }
 }
 
 impl Drop for Locked<'_> {
-    /// Before the lock is given up. Without the seal everything is as right, and slower.
+    /// Before the lock is given up. Without the seal the next verbs are slower, and nothing else.
     fn drop(&mut self) {
         if self.is_indexed.get() {
             let _ = self.store.seal();

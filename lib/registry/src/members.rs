@@ -2,13 +2,12 @@
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
-use std::io;
 use std::path::PathBuf;
 
-use crate::content::LONGEST;
-use crate::error::Error;
+use folder::{Folder, LONGEST};
+
+use crate::error::{Error, is_of_content};
 use crate::file_name::fitted;
-use crate::folder::Folder;
 use crate::index::{self, Key};
 use crate::member::Member;
 use crate::network::Network;
@@ -22,25 +21,25 @@ const ALL: &str = "all";
 
 /// The folders of a network that has members.
 #[derive(Debug)]
-pub(crate) struct Roll {
+pub(crate) struct Members {
     network: Folder,
-    members: Folder,
+    files: Folder,
     index: Folder,
 }
 
-impl Roll {
+impl Members {
     /// Opens them; `None` where there are none.
     pub(crate) fn open(network: Folder) -> Result<Option<Self>, Error> {
         match (network.child(MEMBERS)?, network.child(INDEX)?) {
-            (Some(members), Some(index)) => Ok(Some(Self { network, members, index })),
+            (Some(files), Some(index)) => Ok(Some(Self { network, files, index })),
             _ => Ok(None),
         }
     }
 
     /// Opens them, and makes them where there are none.
     pub(crate) fn create(network: Folder) -> Result<Self, Error> {
-        let (members, index) = (network.child_or_create(MEMBERS)?, network.child_or_create(INDEX)?);
-        Ok(Self { network, members, index })
+        let (files, index) = (network.child_or_create(MEMBERS)?, network.child_or_create(INDEX)?);
+        Ok(Self { network, files, index })
     }
 
     /// All members of a tenant, in the order in which they joined.
@@ -49,9 +48,9 @@ impl Roll {
             return Ok(known);
         }
         let mut members = if tenant.is_empty() {
-            all(&self.members)?
+            all(&self.files)?
         } else {
-            self.find([Key::Namespace(tenant.to_owned())], false)?
+            self.find([Key::Namespace(tenant.to_owned())], &HashSet::new(), false)?
         };
         members.retain(|member| member.tenant() == tenant);
         members.sort_by(order);
@@ -68,7 +67,7 @@ impl Roll {
 
     /// Whether a member sees every other one of its tenant.
     pub(crate) fn has_viewers(&self, tenant: &str) -> Result<bool, Error> {
-        Ok(!self.find([Key::Viewer(tenant.to_owned())], true)?.is_empty())
+        Ok(!self.find([Key::Viewer(tenant.to_owned())], &HashSet::new(), true)?.is_empty())
     }
 
     /// The namespaces in which somebody sees every member.
@@ -76,21 +75,8 @@ impl Roll {
         index::viewing_namespaces(&self.index)
     }
 
-    /// The members that any of the keys leads to; `first`: one will do.
-    fn find(&self, keys: impl IntoIterator<Item = Key>, first: bool) -> Result<Vec<Member>, Error> {
-        self.search(keys, &HashSet::new(), first)
-    }
-
-    /// The members that any of the keys leads to, but for those whose files are known.
-    pub(crate) fn find_new(
-        &self,
-        keys: impl IntoIterator<Item = Key>,
-        known: &HashSet<String>,
-    ) -> Result<Vec<Member>, Error> {
-        self.search(keys, known, false)
-    }
-
-    fn search(
+    /// The members that any of the keys leads to, but for those whose files are known; `first`: one will do.
+    pub(crate) fn find(
         &self,
         keys: impl IntoIterator<Item = Key>,
         known: &HashSet<String>,
@@ -104,7 +90,7 @@ impl Roll {
                 if files.contains(&file) || known.contains(&file) || !is_file_name(&file) {
                     continue;
                 }
-                if let Some(member) = read(&self.members, &file)?.filter(|member| key.matches(member)) {
+                if let Some(member) = read(&self.files, &file)?.filter(|member| key.matches(member)) {
                     files.insert(file);
                     found.push(member);
                     if first {
@@ -125,7 +111,7 @@ impl Roll {
             if !is_its || !is_file_name(&file) {
                 continue;
             }
-            match read(&self.members, &file)? {
+            match read(&self.files, &file)? {
                 Some(member) => found.push(member),
                 None => return Ok(None),
             }
@@ -136,12 +122,12 @@ impl Roll {
     /// Whether somebody is what a member's link would mean.
     pub(crate) fn has(&self, asker: &Member, source: &str) -> Result<bool, Error> {
         let keys = asker.asked_keys(source).into_iter().map(Key::Name);
-        Ok(self.find(keys, false)?.iter().any(|known| known.fits(asker, source).is_some()))
+        Ok(self.find(keys, &HashSet::new(), false)?.iter().any(|known| known.fits(asker, source).is_some()))
     }
 
-    /// Writes what has changed. Keys come before the member that they lead to, and go before it, but for its container's
-    /// ID, by which whoever removes it looks for it: whatever kills the process, that can be done again. What has all
-    /// members of a tenant in one piece goes first and comes last.
+    /// Writes what has changed. Keys are written before the member that they lead to, and removed before it, except its
+    /// container's ID, by which DEL finds it: a process that is killed can be followed by the same change. The file of all members
+    /// of a tenant is removed first and written last.
     pub(crate) fn change(&self, before: &Network, after: &Network) -> Result<(), Error> {
         let mut changed = before.changed_tenants(after);
         if changed.is_empty() {
@@ -157,12 +143,11 @@ impl Roll {
             let mut members: Vec<&Member> = own.collect();
             members.sort_by(|a, b| order(a, b));
             let file = of_tenant(ALL, tenant);
-            let mut text = Bounded(Vec::new());
-            match serde_json::to_writer(&mut text, &members) {
-                Ok(()) => self.network.replace(&file, &text.0, PRIVATE)?,
-                // Longer than is read: then the members are read one by one, as without it.
-                Err(error) if error.is_io() => {}
-                Err(source) => return Err(Error::Decode { path: path(&self.network, &file), source }),
+            let text = serde_json::to_vec(&members)
+                .map_err(|source| Error::Decode { path: path(&self.network, &file), source })?;
+            // One that is longer than is read is left out: then the members are read one by one.
+            if text.len() as u64 <= LONGEST {
+                self.network.replace(&file, &text, PRIVATE)?;
             }
         }
         Ok(())
@@ -177,7 +162,7 @@ impl Roll {
                 for key in Key::of(member).iter().filter(|key| **key != id) {
                     index::remove(&self.index, key, &file)?;
                 }
-                self.members.remove(&file)?;
+                self.files.remove(&file)?;
                 index::remove(&self.index, &id, &file)?;
             }
         }
@@ -192,7 +177,7 @@ impl Roll {
             for key in keys.iter().filter(|key| !known.contains(key)) {
                 index::add(&self.index, key, &file)?;
             }
-            write(&self.members, &file, member)?;
+            write(&self.files, &file, member)?;
             for key in old.iter().filter(|key| !remaining.contains(key)) {
                 index::remove(&self.index, key, &file)?;
             }
@@ -200,47 +185,30 @@ impl Roll {
         Ok(())
     }
 
-    /// Takes a member that is not there off the key that leads to it last. One whose file is damaged goes with it; whatever
-    /// other keys lead to the file is passed over from then on.
+    /// Takes a member that is not there off the key that leads to it last. One whose file is damaged goes with it; other
+    /// keys that lead to the file are skipped from then on.
     pub(crate) fn forget(&self, container_id: &str, ifname: &str) -> Result<(), Error> {
         let file = file_of(container_id, ifname);
-        self.members.remove(&file)?;
+        self.files.remove(&file)?;
         index::remove(&self.index, &Key::Name(container_id.to_owned()), &file)
     }
 
     /// Writes a member's file anew where it is damaged: what has all members in one piece may know better.
     pub(crate) fn mend(&self, member: &Member) -> Result<(), Error> {
         match self.examine(&member.container_id, &member.ifname) {
-            Err(Error::Decode { .. }) => write(&self.members, &file_name(member), member),
+            Err(Error::Decode { .. }) => write(&self.files, &file_name(member), member),
             outcome => outcome.map(drop),
         }
     }
 
-    /// Reads a member's file, which [`Roll::around`] and the others pass over where it is damaged.
+    /// Reads a member's file, which the others skip where it is damaged.
     pub(crate) fn examine(&self, container_id: &str, ifname: &str) -> Result<Option<Member>, Error> {
         let file = file_of(container_id, ifname);
-        let Some(content) = self.members.read(&file)? else {
+        let Some(content) = self.files.read(&file)? else {
             return Ok(None);
         };
         let member = serde_json::from_slice(&content);
-        member.map(Some).map_err(|source| Error::Decode { path: path(&self.members, &file), source })
-    }
-}
-
-/// A text that is no longer than what is read.
-struct Bounded(Vec<u8>);
-
-impl io::Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if (self.0.len() + bytes.len()) as u64 > LONGEST {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        member.map(Some).map_err(|source| Error::Decode { path: path(&self.files, &file), source })
     }
 }
 
@@ -289,8 +257,8 @@ fn read(folder: &Folder, file: &str) -> Result<Option<Member>, Error> {
 /// Reads a file; `None` as well where something else stands in its place.
 fn read_usable(folder: &Folder, file: &str) -> Result<Option<Vec<u8>>, Error> {
     match folder.read(file) {
-        Err(error) if error.is_of_content() => Ok(None),
-        outcome => outcome,
+        Err(error) if is_of_content(&error) => Ok(None),
+        outcome => Ok(outcome?),
     }
 }
 
@@ -298,7 +266,7 @@ fn write(folder: &Folder, file: &str, member: &Member) -> Result<(), Error> {
     let mut text =
         serde_json::to_vec(member).map_err(|source| Error::Decode { path: path(folder, file), source })?;
     text.push(b'\n');
-    folder.replace(file, &text, PRIVATE)
+    Ok(folder.replace(file, &text, PRIVATE)?)
 }
 
 fn path(folder: &Folder, file: &str) -> PathBuf {
