@@ -1,7 +1,7 @@
 //! Faults at every system call: killed there, or told an error. Afterwards nothing may be left, and nothing half said.
 //!
 //! `make test-faults` goes through every call of every plugin and prints a table, with the kill table of the reference's
-//! plugins beside it. Within `cargo test` it takes every so manieth call. Words on the command line choose plugins.
+//! plugins beside it. Within `cargo test` it takes every Nth call. Words on the command line choose plugins.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 #![allow(clippy::print_stdout, reason = "it prints a table")]

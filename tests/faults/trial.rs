@@ -103,7 +103,7 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Kills at every call, or, with a step, at every so manieth.
+    /// Kills at every call, or, with a step, at every Nth.
     pub(crate) fn kill(&mut self, scenario: Scenario, step: impl Fn(usize) -> usize, tally: &mut Tally) {
         let calls = self.watch(scenario).len();
         tally.calls = calls;

@@ -183,7 +183,7 @@ fn without_br_netfilter_it_is_refused_and_never_open() {
         assert!(said.contains("br_netfilter"), "{said}");
         shell("umount /proc/sys/net/bridge");
         call("STATUS").silent();
-        // Nor is a switch that somebody turns off passed over.
+        // Nor is a switch missed that somebody turns off.
         shell("ip link set br-shut type bridge nf_call_ip6tables 0");
         let (code, said) = one.check(BRIDGE).error();
         assert_eq!((code, said.contains("nf_call_ip6tables")), (101, true), "{said}");
@@ -197,7 +197,7 @@ fn without_br_netfilter_it_is_refused_and_never_open() {
     });
 }
 
-/// `br_netfilter` does not look at packets in a VLAN's tag, and whoever gets them with VLAN 0 takes them as they are.
+/// `br_netfilter` does not look at packets in a VLAN's tag, and a container that gets them with VLAN 0 takes them as they are.
 #[test]
 fn packets_in_a_tag_of_vlan_0_do_not_pass_by() {
     isolated(|| {

@@ -72,7 +72,7 @@ fn listed(set: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// All come in this order and go in every order: whoever is there is right throughout.
+/// All come in this order and go in every order: those that are there are right throughout.
 fn live_and_let_live(keys: [Value; 3]) {
     let host = Host::new();
     serve_tcp(Some(&host.outside), "outside", "[::]:80");

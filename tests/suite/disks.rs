@@ -36,7 +36,7 @@ impl Drop for Disk {
     }
 }
 
-/// Two on one network, one of them on a further one, so that whoever goes leaves somebody behind.
+/// Two on one network, one of them on a further one, so that one stays whichever goes.
 fn start() -> [Namespaced; 3] {
     let all = [add("one", NETWORK, 8080), add("two", NETWORK, 8081), add("three", DUAL, 8082)];
     let mut second = cleat(&["add", ISOLATED, "/run/netns/one", "--id", "one"]);

@@ -196,7 +196,7 @@ fn both_programs_at_once_lease_no_address_twice_and_leave_nothing() {
             }
         });
         assert_empty();
-        // Whoever comes next goes on behind the last one, in either order.
+        // The next one gets the address after the last one, in either order.
         for of in [Us, Them, Us] {
             let (before, result) = (last_reserved(0), network.add(of, "next"));
             let next = match before {
@@ -226,7 +226,7 @@ fn of_all_who_ask_for_an_address_at_once_one_gets_it() {
     const PLAIN: usize = 30;
     const ASKING: usize = 6;
     isolated(|| {
-        // 40 addresses: 30 for those who ask for none, and room to see that none is passed over for good.
+        // 40 addresses: 30 for those who ask for none, and room to see that none is skipped for good.
         let range = json!([[{"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.11", "rangeEnd": "10.1.0.50"}]]);
         let network = Network::new(&range);
         // One that the others come by, and one that they do not get to.

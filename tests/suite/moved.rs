@@ -236,7 +236,7 @@ fn check_takes_no_others_interface_for_the_containers() {
     });
 }
 
-/// Of one that guards nobody any more GC takes the rules; whoever has his interface keeps them, on this network or not.
+/// Of one that guards nobody any more GC takes the rules; a container that has its interface keeps them, on this network or not.
 #[test]
 fn gc_takes_the_rules_of_guards_whose_port_has_gone() {
     isolated(|| {

@@ -18,12 +18,12 @@ fn links() -> String {
 /// The processes that wait for the kernel in a plugin's place, of this sandbox.
 fn deputies() -> usize {
     let here = fs::read_link("/proc/self/ns/user").unwrap();
-    let is_deputy = |process: &fs::DirEntry| {
+    let removes_a_link = |process: &fs::DirEntry| {
         let words = fs::read(process.path().join("cmdline")).unwrap_or_default();
         words.split(|byte| *byte == 0).any(|word| word == b"remove-link")
             && fs::read_link(process.path().join("ns/user")).is_ok_and(|theirs| theirs == here)
     };
-    fs::read_dir("/proc").unwrap().flatten().filter(is_deputy).count()
+    fs::read_dir("/proc").unwrap().flatten().filter(removes_a_link).count()
 }
 
 #[test]

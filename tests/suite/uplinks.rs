@@ -235,7 +235,7 @@ fn repair_mends_the_host_and_leaves_containers_alone() {
     });
 }
 
-/// A bridge that was there before, whoever made it, and whatever its advertisements have brought already.
+/// A bridge that was there before, also one of another program, and whatever its advertisements have brought already.
 #[test]
 fn no_container_gives_the_host_a_route() {
     isolated(|| {

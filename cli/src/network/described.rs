@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_is_read_whoever_wrote_it() {
+    fn a_network_is_read_also_one_of_another_program() {
         let text = br#"{"cniVersion":"0.4.0","name":"podman","plugins":[{"type":"bridge","bridge":"cni-podman0",
             "ipMasq":true,"ipam":{"type":"host-local","ranges":[[{"subnet":"10.88.0.0/16","gateway":"10.88.0.1",
             "rangeStart":"10.88.1.0","rangeEnd":"10.88.1.255"}],[{"subnet":"fd00::/64"}]]}},{"type":"portmap"}]}"#;

@@ -252,7 +252,7 @@ fn thousands_of_elements_are_one_transaction() {
     });
 }
 
-/// The kernel moves the elements of a set that has grown, and repeats and skips some to whoever reads meanwhile.
+/// The kernel moves the elements of a set that has grown, and repeats and skips some in a listing that runs meanwhile.
 #[test]
 fn a_set_that_is_growing_is_read_whole() {
     inside::run(|| {

@@ -130,7 +130,7 @@ fn a_name_is_taken_once_unless_its_container_has_gone() {
     fs::remove_file(place.netns("c1")).unwrap();
     shop.add("c2", &["10.0.0.3/24"], &db);
     assert!(!place.file("c1", "").exists());
-    // Whoever is given an address has it alone.
+    // An address belongs to one member: the last that got it.
     shop.add("c3", &["10.0.0.3/24"], &json!({"name": "other"}));
     assert_eq!(place.hosts("c3"), ["10.0.0.3 c3 other other.shop c3.shop"]);
     for container in ["c1", "c2", "c3"] {

@@ -61,7 +61,7 @@ impl Layout {
 /// A host with one container that is measured, and the ports of many that are not there.
 pub(crate) struct Node {
     pub(crate) layout: Layout,
-    /// Whoever comes from outside.
+    /// The client outside.
     pub(crate) outside: Namespaced,
     /// Whose port it is.
     pub(crate) web: Namespaced,

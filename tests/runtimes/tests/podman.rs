@@ -83,7 +83,7 @@ fn the_network_that_cleat_offers() {
         let port = published.trim().rsplit_once(':').unwrap().1;
         assert_eq!(ask_outside(machine, &format!("192.0.2.1:{port}")), "db");
 
-        // podman mounts a hosts file of its own; ours is beside, for whoever wants it.
+        // podman mounts a hosts file of its own; ours is beside it, unused.
         let hosts = |name: &str| {
             let id = podman.run(&["inspect", "--format", "{{.Id}}", name]);
             fs::read_to_string(format!("/run/cleat/containers/{}/hosts", id.trim())).unwrap()

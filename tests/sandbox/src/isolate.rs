@@ -55,7 +55,7 @@ pub fn isolated_program() -> Option<ExitStatus> {
 /// This program in a sandbox, which it must [`prepare`] there; arguments are yet to come.
 ///
 /// The user namespace first: of a network namespace that is made before users are mapped into it, the kernel shows some
-/// files (`/proc/net/ip_tables_names`) to the host's root alone. All of it is over when whoever started it is: the first
+/// files (`/proc/net/ip_tables_names`) to the host's root alone. It ends with the process that started it: the first
 /// process of a sandbox, and unshare, do not hear Ctrl-C.
 #[must_use]
 pub fn sandboxed() -> Command {

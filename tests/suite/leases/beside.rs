@@ -22,7 +22,7 @@ fn first(result: &Value) -> String {
 }
 
 #[test]
-fn an_address_beside_the_range_is_leased_to_whoever_asks_for_it() {
+fn an_address_beside_the_range_is_leased_to_a_container_that_asks_for_it() {
     isolated(|| {
         let network = part();
         assert_eq!(first(&network.add(Us, "plain")), "10.1.0.128");
@@ -37,7 +37,7 @@ fn an_address_beside_the_range_is_leased_to_whoever_asks_for_it() {
             for of in [Us, Them] {
                 network.check(of, "asks", &result).silent();
             }
-            // It is nobody else's, whoever comes: neither ours nor the reference gives it a second time.
+            // Nobody else gets it: neither ours nor the reference gives it a second time.
             let (code, said) = network.call(Us, "ADD", "late", &keys, &args).error();
             assert!(code == 102 && said.contains("10.1.0.5: it is in use by container asks "), "{said}");
             assert!(!network.call(Them, "ADD", "late", &keys, &args).output().status.success());
@@ -159,7 +159,7 @@ fn run_and_connect_give_addresses_beside_ip_range() {
     });
 }
 
-/// Of an address asked for by `IP` and another by the capability, versions of before passed over the first one in silence.
+/// Of an address asked for by `IP` and another by the capability, earlier versions ignored the first one without a word.
 #[test]
 fn repair_leases_again_what_the_container_has() {
     isolated(|| {

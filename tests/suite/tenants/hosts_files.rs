@@ -233,7 +233,7 @@ fn what_stands_in_the_place_of_a_file_is_passed_over() {
                     None
                 },
                 |file| {
-                    // Who is passed over is known, so that all others' files need no second look.
+                    // The skipped ones are known, so that all others' files need no second look.
                     assert_eq!(fs::read_to_string(SETTLED).unwrap(), format!("{EVIL}\n"), "{what}");
                     assert!(notes(EVIL).contains("it stays as it was"), "{what}: {}", notes(EVIL));
                     by(undo)(file);

@@ -316,7 +316,7 @@ fn locked_by_a_stranger(mode: &str, path: &str) -> [UnixStream; 2] {
 }
 
 #[test]
-fn whoever_locks_the_namespace_holds_up_neither_add_nor_del_and_no_bridge_is_left() {
+fn a_lock_on_the_namespace_holds_up_neither_add_nor_del_and_no_bridge_is_left() {
     isolated(|| {
         let _host = Host::new();
         let netns = Namespaced::new("a");
@@ -339,7 +339,7 @@ fn whoever_locks_the_namespace_holds_up_neither_add_nor_del_and_no_bridge_is_lef
 }
 
 #[test]
-fn whoever_locks_the_folders_that_all_may_open_holds_nobody_up() {
+fn a_lock_on_folders_that_all_may_open_holds_nobody_up() {
     isolated(|| {
         let _host = Host::new();
         install_networks();
@@ -366,7 +366,7 @@ fn whoever_locks_the_folders_that_all_may_open_holds_nobody_up() {
 }
 
 #[test]
-fn what_is_locked_is_closed_to_others_whoever_made_it_and_the_reference_goes_on() {
+fn what_is_locked_is_closed_to_others_and_the_reference_goes_on() {
     isolated(|| {
         let _host = Host::new();
         install_networks();

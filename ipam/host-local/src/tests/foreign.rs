@@ -171,7 +171,7 @@ fn what_is_no_lease_is_neither_followed_nor_handed_out() {
     assert_eq!(fs::read_to_string(network.folder().join("secret")).unwrap(), "c1\r\neth0");
 }
 
-/// Whoever may write to the folder may put links under every name in it; none is followed.
+/// A user who may write to the folder may put links under every name in it; none is followed.
 #[test]
 fn links_under_every_name_lead_nowhere() {
     let network = Network::single("10.1.0.0/29");

@@ -80,7 +80,7 @@ fn who_was_there_before_asks_its_own_namespace_first() {
 }
 
 #[test]
-fn whoever_fits_is_found_by_a_key_and_so_is_who_asks() {
+fn a_member_that_fits_is_found_by_a_key_and_so_is_the_one_that_asks() {
     let of = |namespace, name: &str, alias: &str| Member {
         aliases: vec![alias.into()],
         ..member(namespace, name)

@@ -143,7 +143,7 @@ fn free_ports_go_on_from_the_last_one() {
         assert_eq!(chosen(&containers[3]), second);
         let error = containers[1].add(&open, &keys).unwrap_err();
         assert_eq!((error.code(), error.message()), (102, "no tcp port of 49000 to 49003 is free"));
-        // A process of the host has one: it is passed over.
+        // A process of the host has one: it is skipped.
         containers[0].del();
         let _listener = TcpListener::bind(("127.0.0.1", first)).unwrap();
         assert!(containers[1].add(&open, &keys).is_err());
