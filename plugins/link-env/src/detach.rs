@@ -19,8 +19,11 @@ use crate::view::View;
 pub(crate) fn del(request: &Request, target: &Target) -> Result<(), Error> {
     let delivery = Delivery::for_removal(&request.conf)?;
     let (container_id, ifname) = (target.container_id().as_str(), target.ifname().as_str());
-    let Some(locked) = delivery.registry.lock_existing()? else {
-        return delivery.withdraw(None, container_id, target.netns.as_deref());
+    let locked = match delivery.registry.lock_existing()? {
+        Some(locked) => locked,
+        None if !delivery.has_any(container_id, target.netns.as_deref()) => return Ok(()),
+        // It is of an earlier boot, or of an ADD that has begun meanwhile and must not lose it.
+        None => delivery.registry.lock()?,
     };
     let before = locked.around(request.conf.network.as_str(), &[container_id], None)?;
     if before.members_of(container_id).next().is_none() {
@@ -133,7 +136,7 @@ fn leave_network(
     let folder = locked.container(container_id)?;
     let others = folder.map(|folder| locked.other_networks_of(&folder, network)).transpose()?;
     if others.is_none_or(|others| others.is_empty()) {
-        delivery.withdraw(Some(locked), container_id, netns)?;
+        delivery.withdraw(locked, container_id, netns)?;
     }
     Ok(locked.leave(container_id, network)?)
 }

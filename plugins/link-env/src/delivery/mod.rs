@@ -92,20 +92,23 @@ impl Delivery {
     }
 
     /// Removes what was delivered for a container: what its list has, and what the configuration and this namespace lead to.
-    pub(crate) fn withdraw(
-        &self,
-        locked: Option<&Locked>,
-        id: &str,
-        netns: Option<&Path>,
-    ) -> Result<(), Error> {
-        let mut paths: Vec<PathBuf> = Vec::new();
-        if let Some(folder) = locked.map(|locked| locked.container(id)).transpose()?.flatten() {
+    pub(crate) fn withdraw(&self, locked: &Locked, id: &str, netns: Option<&Path>) -> Result<(), Error> {
+        let mut paths: Vec<PathBuf> = self.places(id, netns).collect();
+        if let Some(folder) = locked.container(id)? {
             paths.extend(listed(&folder)?);
         }
+        Error::all(paths.iter().map(|path| self.remove(path, id)))
+    }
+
+    /// Whether there is anything where the configuration and this namespace lead to.
+    pub(crate) fn has_any(&self, id: &str, netns: Option<&Path>) -> bool {
+        self.places(id, netns).any(|path| path.symlink_metadata().is_ok())
+    }
+
+    fn places(&self, id: &str, netns: Option<&Path>) -> impl Iterator<Item = PathBuf> {
         let link = self.netns_dir.as_ref().zip(netns).and_then(|(dir, netns)| namespace::link(dir, netns));
         let spec = self.cdi_dir.as_ref().map(|dir| dir.join(cdi::file_name(id)));
-        paths.extend(link.into_iter().chain(spec));
-        Error::all(paths.iter().map(|path| self.remove(path, id)))
+        link.into_iter().chain(spec)
     }
 
     fn remove(&self, path: &Path, id: &str) -> Result<(), Error> {
