@@ -40,8 +40,12 @@ impl Lenient {
             _ => Ipam::HostLocal,
         };
         let says = |key: &str, word: Value| conf.value(&[key]) == Some(&word);
-        let has_gate =
-            says("icc", false.into()) || says("internal", true.into()) || says("ingress", "published".into());
+        // As Conf reads it: to open the firewall for a network is to close the bridge to all but published ports.
+        let is_opened = says("forward", "accept".into()) && conf.text(&["ingress"]).is_none_or(str::is_empty);
+        let has_gate = says("icc", false.into())
+            || says("internal", true.into())
+            || says("ingress", "published".into())
+            || is_opened;
         Self { bridge, vlan_gateway, has_gate, ipam }
     }
 
