@@ -1,4 +1,4 @@
-//! `icc: false`: members may not talk to each other, and everything else goes on.
+//! `icc: false`: the containers of a network cannot reach each other, and all other traffic passes.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
@@ -17,7 +17,7 @@ fn network(name: &'static str, subnet: u8, keys: Value) -> Network {
     Network { name, subnet, keys }
 }
 
-/// Both addresses with a port.
+/// `address:port` of both families.
 fn both(v4: &str, v6: &str, port: u16) -> [String; 2] {
     [format!("{v4}:{port}"), format!("[{v6}]:{port}")]
 }
@@ -52,7 +52,7 @@ fn keeps_apart(ingress: &Value) {
         serve_tcp(place, name, "[::]:7000");
         serve_udp(place, name, "[::]:7000");
     }
-    // Not each other, whichever way round: the bridge, and the host that would route.
+    // Neither reaches the other: not over the bridge, and (below) not routed by the host.
     assert_closed(&[ways(Some(&a), &other.at(80)), ways(Some(&b), &one.at(80))].concat());
     let router = one.conf[0]["prevResult"]["interfaces"][0]["mac"].as_str().unwrap();
     b.enter(|| {
@@ -61,7 +61,7 @@ fn keeps_apart(ingress: &Value) {
         }
     });
     assert_closed(&ways(Some(&b), &one.at(80)));
-    // The host and every member reach each other; a published port is reached by the host's address, also from a member.
+    // The host and every member reach each other. A published port is reached at the host's address, from a member too.
     let published = both(UPLINK_V4, UPLINK_V6, 8001);
     let mut reached =
         [ways(None, &one.at(80)), ways(None, &other.at(80)), ways(Some(&b), &published)].concat();
@@ -80,7 +80,7 @@ fn keeps_apart(ingress: &Value) {
             assert_closed(&direct);
         }
     }
-    // However many there are, the rules are as many.
+    // The number of rules does not grow with the number of members.
     let rules = output("nft -t list ruleset");
     let more: Vec<Namespaced> = (0..10).map(|n| Namespaced::new(&format!("more{n}"))).collect();
     let members: Vec<_> = more.iter().map(|netns| shut.add(netns, &json!({}))).collect();
@@ -114,7 +114,7 @@ fn a_bridge_that_networks_share_is_shut_while_one_of_them_is() {
     isolated(|| {
         let _host = host();
         let [a, b, c] = ["a1", "b1", "c1"].map(Namespaced::new);
-        // Somebody's own bridge, with one of its switches on.
+        // A bridge that cleat did not make, with one of its `nf_call` switches on.
         shell(
             "ip link add br-own address 02:00:00:00:00:aa type bridge nf_call_ip6tables 1
              echo 1 >/proc/sys/net/ipv6/conf/br-own/addr_gen_mode
@@ -124,7 +124,7 @@ fn a_bridge_that_networks_share_is_shut_while_one_of_them_is() {
              until ip -6 route show table local | grep -q 'multicast ff00::/8 dev br-own'; do sleep 0.01; done",
         );
         let before = Snapshot::take();
-        // Both networks have a part of the same subnets, so that their members are neighbours.
+        // Each network leases from a part of the same subnets, so their members need no router to reach each other.
         let own = |name, part: u8, keys: Value| {
             let range = |subnet: &str, prefix: &str| json!([{"subnet": subnet, "rangeStart": format!("{prefix}{part}1"), "rangeEnd": format!("{prefix}{part}9")}]);
             let ranges = json!([range("10.3.0.0/24", "10.3.0."), range("fd00:3::/64", "fd00:3::")]);
@@ -144,7 +144,7 @@ fn a_bridge_that_networks_share_is_shut_while_one_of_them_is() {
         let three = shut.add(&c, &json!({}));
         assert_eq!(switches("br-own"), (json!(1), json!(1)));
         assert_closed(&[reach(&a), reach(&c)].concat());
-        // Another gate on the same bridge is refused, and changes nothing.
+        // A network with other restrictions is refused on the same bridge, and its ADD changes nothing.
         let d = Namespaced::new("d1");
         let refused = own("third", 3, json!({"icc": false, "ingress": "published"}));
         let call = |command: &str| Call::new(BRIDGE, command, &refused.bridge()).of("d1", &d, "eth0").run();
@@ -170,7 +170,7 @@ fn without_br_netfilter_it_is_refused_and_never_open() {
         let shut = network("shut", 1, json!({"icc": false}));
         let one = shut.add(&a, &json!({}));
         one.check(BRIDGE).silent();
-        // What a kernel without the module does not have.
+        // Hides the folder, which a kernel without the module does not have.
         shell("mount -t tmpfs none /proc/sys/net/bridge");
         let during = Snapshot::take();
         let call = |command: &str| Call::new(BRIDGE, command, &shut.bridge()).of("b1", &b, "eth0").run();
@@ -183,7 +183,7 @@ fn without_br_netfilter_it_is_refused_and_never_open() {
         assert!(said.contains("br_netfilter"), "{said}");
         shell("umount /proc/sys/net/bridge");
         call("STATUS").silent();
-        // Nor is a switch missed that somebody turns off.
+        // CHECK also notices a switch that was turned off.
         shell("ip link set br-shut type bridge nf_call_ip6tables 0");
         let (code, said) = one.check(BRIDGE).error();
         assert_eq!((code, said.contains("nf_call_ip6tables")), (101, true), "{said}");
@@ -197,7 +197,7 @@ fn without_br_netfilter_it_is_refused_and_never_open() {
     });
 }
 
-/// `br_netfilter` does not look at packets in a VLAN's tag, and a container that gets them with VLAN 0 takes them as they are.
+/// `br_netfilter` ignores frames with a VLAN tag, and a container accepts frames with the tag of VLAN 0 like untagged ones.
 #[test]
 fn packets_in_a_tag_of_vlan_0_do_not_pass_by() {
     isolated(|| {
@@ -227,7 +227,7 @@ fn packets_in_a_tag_of_vlan_0_do_not_pass_by() {
     });
 }
 
-/// A frame with one byte of UDP over IPv4, from port 4000 to port 80, behind a tag.
+/// A frame with a VLAN tag and one byte of UDP over IPv4, from port 4000 to port 80.
 fn datagram(from: &Member, to: &Member, tag: &[u8]) -> Vec<u8> {
     let mac = |member: &Member| {
         let told = &member.conf[0]["prevResult"]["interfaces"][2]["mac"];
@@ -235,11 +235,11 @@ fn datagram(from: &Member, to: &Member, tag: &[u8]) -> Vec<u8> {
     };
     let address = |member: &Member| match member.at(80)[0].parse().unwrap() {
         SocketAddr::V4(address) => address.ip().octets(),
-        SocketAddr::V6(address) => panic!("{address} comes second"),
+        SocketAddr::V6(address) => panic!("the first address is not IPv4: {address}"),
     };
     let mut header =
         [&[0x45, 0, 0, 29, 0, 0, 0x40, 0, 64, 17, 0, 0][..], &address(from), &address(to)].concat();
-    // RFC 1071; the datagram itself may go without (RFC 768).
+    // The checksum of the IPv4 header (RFC 1071). UDP over IPv4 needs none (RFC 768).
     let words = header.chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1]));
     let sum: u32 = words.sum();
     let checksum = !u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();

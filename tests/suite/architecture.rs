@@ -1,10 +1,10 @@
-//! docs/architecture.md names files that are there.
+//! Every path in docs/architecture.md exists.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// The files that the document has room for below one heading of "If you see X".
+/// The most files that the document may name below one heading of "If you see X".
 const MOST: usize = 4;
 
 /// The paths in a text, from the root of the repository.
@@ -22,7 +22,7 @@ fn every_path_is_there_and_every_symptom_leads_to_few_files() {
     let named = paths(&text);
     assert!(named.len() > 40, "{named:?}");
     let missing: Vec<&&str> = named.iter().filter(|path| !root.join(path).exists()).collect();
-    assert!(missing.is_empty(), "docs/architecture.md names what is not there: {missing:?}");
+    assert!(missing.is_empty(), "docs/architecture.md names paths that do not exist: {missing:?}");
 
     let symptoms = text.split("\n## ").find(|section| section.starts_with("If you see")).unwrap();
     let symptoms: Vec<&str> = symptoms.split("\n### ").skip(1).collect();

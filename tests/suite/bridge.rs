@@ -49,7 +49,7 @@ fn a_guarded_container_sends_from_its_own_hardware_address_only() {
         assert!(!reaches(&a));
         let (code, said) = check.run().error();
         assert_eq!((code, said.contains("is not held to MAC address")), (101, true), "{said}");
-        // DEL finds its way although half of it has been flushed.
+        // DEL works although one of the sets has been flushed.
         for (id, netns) in [("a", &a), ("b", &b)] {
             call("DEL", &guarded, id, netns).run().silent();
             call("DEL", &guarded, id, netns).run().silent();
@@ -83,13 +83,13 @@ fn a_failing_add_leaves_nothing() {
         let _host = Host::new();
         let before = Snapshot::take();
         let netns = Namespaced::new("a");
-        // The interface is there already: the last thing that an ADD finds out.
+        // The interface exists already, which ADD notices last.
         netns.enter(|| shell("ip link add eth0 type veth peer name eth1"));
         let (code, said) = call("ADD", &conf(), "a", &netns).run().error();
         assert_eq!(code, 4, "{said}");
         assert!(said.contains("eth0 exists in the container already"), "{said}");
         before.assert_unchanged_but_for(&netns);
-        // A route that cannot be: after the link and the addresses.
+        // The kernel refuses the route, after the link and the addresses were added.
         netns.enter(|| shell("ip link del eth0"));
         let mut wrong = conf();
         wrong["ipam"]["routes"] = json!([{"dst": "10.9.0.0/16", "gw": "172.31.0.1"}]);
@@ -122,7 +122,7 @@ fn check_names_what_differs() {
         let result = add(&conf(), "a", &netns);
         let check = call("CHECK", &with_result(&result), "a", &netns);
         let veth = result["interfaces"][1]["name"].as_str().unwrap().to_owned();
-        // Each row: what somebody breaks, what CHECK says, how it is mended.
+        // Each row: a command that breaks something, words of CHECK, a command that mends it.
         for (broken, words, mended) in [
             (
                 "ip link set br0 down".to_owned(),
@@ -164,7 +164,7 @@ fn check_names_what_differs() {
             ("ip link del eth0", "exist"),
         ] {
             netns.enter(|| shell(broken));
-            // Masquerading is checked last, so the container's side is told first.
+            // Masquerading is still broken by the row above, but it is checked last: CHECK reports the container's side.
             let (code, said) = check.run().error();
             assert_eq!(code, 101, "{said}");
             assert!(said.contains(words), "{broken}: {said}");
@@ -181,7 +181,7 @@ fn a_bridge_that_somebody_else_made_stays() {
         add(&conf(), "a", &netns);
         call("DEL", &conf(), "a", &netns).run().silent();
         shell("ip link show br0 type bridge");
-        // And a link that is no bridge is refused by name.
+        // A link of that name that is no bridge is refused.
         shell("ip link del br0 && ip link add br0 type veth peer name br1");
         let (code, said) = call("ADD", &conf(), "a", &netns).run().error();
         assert_eq!(code, 7);
@@ -199,7 +199,7 @@ fn a_foreign_gateway_address_is_refused_or_replaced() {
         let (code, said) = call("ADD", &conf(), "a", &netns).run().error();
         assert_eq!(code, 7, "{said}");
         assert!(said.contains("10.7.0.1/24") && said.contains("forceAddress"), "{said}");
-        // The reference sets an existing bridge up before it looks at its addresses, and so is this one up.
+        // Like the reference, ADD has set the bridge up before it refused the address: it is set down for the comparison.
         shell("ip link set br0 down");
         before.assert_unchanged();
         let mut force = conf();

@@ -1,23 +1,23 @@
-//! The files of a crate import each other in one direction: none leads back to itself.
+//! The imports between the files of a crate form no circle.
 //!
-//! What counts is every path in a file's code that leads to another file of its crate: from `crate`, `self`, `super`, or one
-//! of its own `mod` lines. A name that a file only passes on (`pub use`) leads to where it is defined. A file below a folder's
-//! own (`store/owners.rs` below `store.rs`) may extend what that one defines, so its way up there does not count; the way up to
-//! `lib.rs` does. Unit tests do not count.
+//! An import is any path in a file's code that leads to another file of its crate: from `crate`, `self`, `super`, or one of its
+//! own `mod` lines. A name that a file only re-exports (`pub use`) leads to the file that defines it. A file in a module's folder
+//! (`store/owners.rs` of `store.rs`) may extend what that module defines, so its imports from that module do not count; imports
+//! from `lib.rs` do. Unit tests do not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A module by its names from the root of the crate, which has none.
+/// The path of a module from the root of its crate; empty for the root.
 type Module = Vec<String>;
 
 /// One file of a crate.
 #[derive(Debug, Default)]
 struct File {
-    /// What its paths lead to, as modules and items from the root of the crate.
+    /// The modules and items that its paths lead to, from the root of the crate.
     paths: BTreeSet<Module>,
-    /// The imported ones among them, by the name that they have here.
+    /// Those that `use` imports, by their name in this file.
     imports: BTreeMap<String, Module>,
     has_tests: bool,
 }
@@ -46,7 +46,7 @@ fn no_file_imports_itself_by_way_of_others() {
     assert!(circles.is_empty(), "files import each other in a circle:\n{}", circles.join("\n"));
 }
 
-/// Nor do this suite's: what several modules use is in `shared`, what those below one use in a file without tests.
+/// In this suite, what several modules use is in `shared`, and what the files of one folder use is in a file without tests.
 #[test]
 fn no_file_of_tests_imports_another() {
     let files = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite"));
@@ -143,7 +143,7 @@ fn parse(module: &[String], text: &str) -> File {
     file
 }
 
-/// The paths in code that has no `use`. `pub(in super::super)` is none.
+/// The paths in code that has no `use`. The one in `pub(in super::super)` does not count.
 fn inline(code: &str) -> impl Iterator<Item = Vec<&str>> {
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let mut end = 0;
@@ -156,7 +156,7 @@ fn inline(code: &str) -> impl Iterator<Item = Vec<&str>> {
     words.map(|(_, word)| word.split("::").filter(|part| !part.is_empty()).collect())
 }
 
-/// The paths of `a::{b, c::{d, e as f}}`, without what they are renamed to.
+/// The paths of `a::{b, c::{d, e as f}}`, without the names after `as`.
 fn expand(tree: &str) -> Vec<String> {
     let tree = tree.trim();
     let Some((before, inside)) = tree.split_once('{') else {

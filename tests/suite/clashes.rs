@@ -1,5 +1,5 @@
-//! One address of two or more containers that live: networks whose subnets meet, or an address that is given twice on one
-//! bridge. That is a mistake, and none of them pays for it: nobody is evicted, and the last one leaves nothing.
+//! Two or more running containers with the same address: the subnets of their networks overlap, or an address is given twice
+//! on one bridge. That is a mistake of the configuration, and no container loses its rules by it. The last DEL leaves nothing.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ struct Twin {
 }
 
 impl Twin {
-    /// Not attached yet; each network has leases of its own, so all give the same address.
+    /// Not attached yet. Each network has its own leases, so all give the same address.
     fn new(number: usize, keys: &Value) -> Self {
         let mut conf = conf();
         conf["name"] = json!(format!("net{number}"));
@@ -72,7 +72,7 @@ fn listed(set: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// All come in this order and go in every order: those that are there are right throughout.
+/// Adds all in this order and deletes them in every order. After each step CHECK of those that are left succeeds.
 fn live_and_let_live(keys: [Value; 3]) {
     let host = Host::new();
     serve_tcp(Some(&host.outside), "outside", "[::]:80");
@@ -89,11 +89,11 @@ fn live_and_let_live(keys: [Value; 3]) {
             for twin in &twins[..=place] {
                 twin.check();
             }
-            // The way back leads to the first bridge.
+            // The host routes answers to the first bridge, so only the first container gets any.
             twins[0].expect_way_out();
         }
         for (at, place) in order.iter().enumerate() {
-            // Twice: the second finds nothing, and takes nothing.
+            // The second DEL finds nothing of its own, and removes nothing of the others.
             twins[*place].del();
             twins[*place].del();
             for left in &order[at + 1..] {
@@ -131,7 +131,7 @@ fn networks_of_one_subnet_with_iptables() {
     });
 }
 
-/// Names of networks that leave no room for whom an owner is to remember.
+/// With long names the comment of an owner's element has no room for the other owners of its addresses.
 #[test]
 fn networks_with_long_names() {
     isolated(|| {
@@ -145,7 +145,7 @@ fn networks_with_long_names() {
     });
 }
 
-/// A static address that is given twice on one bridge: of the bridge's networks each leases it once.
+/// A static address that is given twice on one bridge: two networks share the bridge, and each leases it once.
 #[test]
 fn one_address_on_one_bridge() {
     isolated(|| {
@@ -167,7 +167,7 @@ fn one_address_on_one_bridge() {
     });
 }
 
-/// One whose interface the kernel has no more, and whose DEL never came, has nothing to lose.
+/// An owner whose interface no longer exists is replaced, although its DEL was never called.
 #[test]
 fn who_is_gone_is_replaced() {
     isolated(|| {
@@ -187,7 +187,7 @@ fn who_is_gone_is_replaced() {
     });
 }
 
-/// What a reload takes from one of them is put back beside the other.
+/// A set or map is flushed, as by a reload of the packet filter. The next ADD puts its elements back, beside the other owner's.
 #[test]
 fn what_is_flushed_is_put_back_beside_the_other() {
     isolated(|| {
@@ -199,7 +199,7 @@ fn what_is_flushed_is_put_back_beside_the_other() {
                 twin.add();
             }
             shell(&format!("nft {flushed}"));
-            // As an ADD that is repeated after a DEL, with the other still there.
+            // DEL and another ADD, with the other container still attached.
             twins[1].del();
             twins[1].add();
             twins[1].check();
@@ -213,7 +213,7 @@ fn what_is_flushed_is_put_back_beside_the_other() {
     });
 }
 
-/// STATUS and `cleat check` name the other link; and only where the host's way is not clear.
+/// STATUS names the other link, and only where it makes the host's route to the network ambiguous.
 #[test]
 fn who_asks_is_told() {
     isolated(|| {
@@ -244,7 +244,7 @@ fn who_asks_is_told() {
             place(link, address);
             let (code, said) = status().error();
             assert!(code == 51 && said.contains(words), "{code} {said}");
-            // Its own bridge has the gateway's address, and that is no clash.
+            // The same address on the network's own bridge is the gateway's, which is no clash.
             if link == "bridge" {
                 shell("ip link set other down; ip link set other name br0; ip link set br0 up");
                 status().silent();
@@ -252,7 +252,7 @@ fn who_asks_is_told() {
             }
             shell("ip link del other");
         }
-        // A host's own, wider network gives way; a single address leads nowhere.
+        // No clash: the kernel prefers the network's route to that of a wider one, and a single address has no route to others.
         for address in ["10.0.0.5/8", "10.1.0.0/32", "fd00:1::5/128", "10.2.0.1/24", "fe80::5/64"] {
             place("veth peer name far", address);
             status().silent();
@@ -281,7 +281,7 @@ fn cleat_check_tells_what_clashes() {
     });
 }
 
-/// What is shipped works side by side, and beside what the runtimes bring themselves.
+/// The subnets of the shipped networks overlap neither with each other nor with the default networks of the runtimes.
 #[test]
 fn shipped_networks_have_subnets_of_their_own() {
     let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
@@ -294,7 +294,7 @@ fn shipped_networks_have_subnets_of_their_own() {
     let mut command = cleat(&["conf", "check", "--files-only"]);
     let output = command.args(&files).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
-    // Of podman, nerdctl and Docker; podman's and CRI-O's files of ours are in place of theirs.
+    // Of podman, CRI-O, nerdctl and Docker. Our files for podman and CRI-O replace theirs, and may have their subnets.
     let theirs = ["10.88.", "10.89.", "10.85.", "10.4.", "172."];
     let (mut bridges, mut count) = (Vec::new(), 0);
     for file in &files {

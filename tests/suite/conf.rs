@@ -1,4 +1,4 @@
-//! Every network that conf/ offers does what it says.
+//! Every network in conf/ works as its configuration says.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ fn every_network_works_alone() {
     });
 }
 
-/// All of a folder's, and those of the folders in it.
+/// The `.conflist` files of a folder and of the folders in it.
 fn conflists(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -36,7 +36,8 @@ fn conflists(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Members reach each other but for links, and the outside but for an internal network; ports are published where the chain does so.
+/// Containers reach each other unless `icc` is false, and the outside unless `internal` is true. Ports are published where the
+/// chain has host-port.
 fn works(host: &Host, file: &Path) {
     let conflist: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
     let name = conflist["name"].as_str().unwrap();
@@ -54,7 +55,7 @@ fn works(host: &Host, file: &Path) {
             .env("CAP_ARGS", if netns.name() == "web" { &mappings } else { "" });
         succeed(&mut command)
     };
-    // Runtimes ask for it from this version on.
+    // STATUS exists from this version on.
     if conflist["cniVersion"] == "1.1.0" {
         succeed(cleat(&["status", name]).env("NETCONFPATH", folder));
     }

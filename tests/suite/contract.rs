@@ -1,4 +1,4 @@
-//! The contract, for every plugin alike: versions, bad input, output. Nothing of it may change anything.
+//! What the CNI specification asks of every plugin alike: versions, errors for bad input, output. No call here changes anything.
 
 use sandbox::{Call, Host, Namespaced, Snapshot, isolated, run};
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ fn with(plugin: &str, key: &str, value: &Value) -> Value {
     conf
 }
 
-/// Fails where calls for a namespace change anything, on the host or inside.
+/// Fails if the calls change anything on the host or in the namespace.
 fn changes_nothing(calls: impl FnOnce(&Namespaced)) {
     isolated(|| {
         let _host = Host::new();
@@ -35,7 +35,7 @@ fn changes_nothing(calls: impl FnOnce(&Namespaced)) {
     });
 }
 
-/// Fails unless a call is refused with the code, in words that name the thing.
+/// Fails unless a call is refused with the error code and with words that name the cause.
 fn refuses(plugin: &str, call: &Call, code: u64, words: &str) {
     let (found, said) = call.run().error();
     assert_eq!(found, code, "{plugin}: {said}");
@@ -67,7 +67,7 @@ fn without_a_command_a_plugin_says_what_it_is() {
     }
 }
 
-/// Every row: what is wrong, the code of the specification, words that name the thing.
+/// Every row: a bad call, the error code of the specification, words that name the cause.
 #[test]
 fn bad_input_is_refused_and_changes_nothing() {
     changes_nothing(|netns| {
@@ -75,7 +75,7 @@ fn bad_input_is_refused_and_changes_nothing() {
             let call = Call::new(program, "ADD", &conf(plugin)).of("c1", netns, "eth0");
             let gone = call.clone().env("CNI_NETNS", "/run/netns/gone");
             let own = call.clone().env("CNI_NETNS", "/proc/self/ns/net");
-            // Who enters no namespace takes any path, and who reads nothing of CNI_ARGS any text.
+            // Plugins that enter no namespace accept any path, and plugins that do not read CNI_ARGS accept any text.
             let mut rows = Vec::new();
             if matches!(plugin, "bridge" | "loopback") {
                 rows.push((gone, 4, "/run/netns/gone"));
@@ -128,7 +128,7 @@ fn bad_input_is_refused_and_changes_nothing() {
     });
 }
 
-/// Every row: the plugin, the key with a value that cannot be, the code, words that name the thing.
+/// Every row: the plugin, a key with an invalid value, the error code, words that name the cause.
 #[test]
 fn bad_configurations_are_refused_and_change_nothing() {
     changes_nothing(|netns| {
@@ -188,7 +188,7 @@ fn bad_configurations_are_refused_and_change_nothing() {
     });
 }
 
-/// 0.1.0 and 0.2.0 have no result without an address, which tells only once the interface is there.
+/// Results of 0.1.0 and 0.2.0 need an address. That there is none is noticed only once the interface exists.
 #[test]
 fn an_add_whose_result_cannot_be_told_is_undone() {
     changes_nothing(|netns| {

@@ -1,4 +1,4 @@
-//! Crowds: hundreds of containers that come and go at once on several networks, and GC beside them.
+//! Many containers that are added and deleted at once on several networks, and GC at the same time.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,7 +41,7 @@ fn two_hundred_come_at_once_to_three_networks_and_go_at_once() {
             let fixed = container.fixed_port().map(|port| port as u64);
             assert!(fixed.is_none_or(|fixed| fixed == port_of(container)), "{ports:?}");
         }
-        // From outside, by the ports; and from each other, as the network says.
+        // They are reached from outside by their published ports, and from each other where the network allows it.
         let (mut open, mut closed) = (Vec::new(), Vec::new());
         for (container, given) in crowd.iter().zip(&given).take(SAMPLE) {
             let (name, port) = (container.netns.name(), port_of(container));
@@ -59,7 +59,7 @@ fn two_hundred_come_at_once_to_three_networks_and_go_at_once() {
         assert_open(&open);
         assert_closed(&closed);
         assert!(!closed.is_empty());
-        // By name: everybody of the network, or the link alone.
+        // The hosts file names all containers of the network; on the network for links, the linked one alone.
         for container in &crowd {
             let (network, hosts) = (container.network(), container.hosts());
             let own = crowd.iter().filter(|other| other.network() == network).count();
@@ -73,7 +73,7 @@ fn two_hundred_come_at_once_to_three_networks_and_go_at_once() {
         }
         assert_eq!(states(&["check"]), ["ok"; CROWD]);
 
-        // Of every fifth one the runtime knows the ID alone, as its namespace went first.
+        // Every fifth container is deleted by its ID alone, after its namespace.
         let gone: Vec<Container> =
             crowd.extract_if(.., |container| container.number.is_multiple_of(5)).collect();
         let mut dels: Vec<Command> =
@@ -90,7 +90,7 @@ fn two_hundred_come_at_once_to_three_networks_and_go_at_once() {
     });
 }
 
-/// GC as a runtime calls it for each plugin, for all attachments that are there, come or go; until told to stop.
+/// Calls GC for each plugin as a runtime does, with the valid attachments, until `stop`. Returns the number of rounds.
 fn collect_over_and_over(valid: &[Value], stop: &AtomicBool) -> usize {
     let mut rounds = 0;
     while !stop.load(Ordering::Relaxed) {

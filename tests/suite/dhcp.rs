@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::shared::programs::{BRIDGE, REFERENCE};
 use crate::shared::shell::shell;
 
-/// A program that ends with the test.
+/// A program that is killed at the end of the test.
 struct Daemon(Child);
 
 impl Daemon {
@@ -36,7 +36,7 @@ impl Drop for Daemon {
     }
 }
 
-/// A network of machines on the bridge, one of which gives the addresses and is the router.
+/// A LAN on the bridge, with one machine that is the DHCP server and the router.
 fn serve_dhcp(lan: &Namespaced) -> Daemon {
     let path = lan.path().display();
     shell("ip link add br0 type bridge && ip link set br0 up && ip link add lan type veth peer name far");
@@ -74,7 +74,7 @@ fn addresses_come_from_a_dhcp_server_on_the_bridge() {
         };
         let start = Instant::now();
         let result = call("ADD", &conf).result();
-        // A first question that is lost is repeated only four seconds later.
+        // The DHCP client repeats a lost request only after four seconds: the first one must arrive.
         assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
         assert!(result["ips"][0]["address"].as_str().unwrap().starts_with("10.7.0.5"), "{result}");
         assert_eq!(
@@ -91,7 +91,7 @@ fn addresses_come_from_a_dhcp_server_on_the_bridge() {
         call("DEL", &check).silent();
         call("DEL", &conf).silent();
         assert_eq!(links(), before);
-        // An ADD that nobody answers leaves nothing.
+        // An ADD fails without the daemon, and leaves nothing.
         drop(daemon);
         let (code, said) = call("ADD", &conf).error();
         assert!(code >= 100 && said.contains("plugin \"dhcp\""), "{code}: {said}");

@@ -1,5 +1,5 @@
-//! The disks that leases, names and results are on: full, read-only, or led elsewhere by a link. What cannot be kept is
-//! refused by path and leaves nothing; what is there can be removed, at the latest when the disk is itself again.
+//! The folders of leases, names and results are on a full disk, on a read-only disk, or replaced by a symbolic link. An ADD that
+//! cannot write is refused with the path and leaves nothing. DEL succeeds, at the latest when the disk is in order again.
 
 use std::fs;
 
@@ -9,13 +9,13 @@ use crate::shared::cleat::{DUAL, NETWORK, call, cleat, install_networks, states}
 use crate::shared::containers::add;
 use crate::shared::shell::{said, shell};
 
-/// It gives no way out, of which a container has one already.
+/// A second network for a container that has a default route already: this one gives none.
 const ISOLATED: &str = "cleat-isolated";
 
-/// Where the plugins and `cleat` itself keep what they keep.
+/// The folders in which the plugins and `cleat` keep their state.
 const FOLDERS: [&str; 4] = ["/run/cleat", "/var/lib/cni", "/var/lib/cni/networks", "/var/lib/cni/results"];
 
-/// A disk of its own for a folder, for as long as this lives.
+/// A file system that is mounted on a folder until this is dropped.
 struct Disk(&'static str);
 
 impl Disk {
@@ -36,7 +36,7 @@ impl Drop for Disk {
     }
 }
 
-/// Two on one network, one of them on a further one, so that one stays whichever goes.
+/// Two containers on one network, one of them on a second network as well, and a third container on another network.
 fn start() -> [Namespaced; 3] {
     let all = [add("one", NETWORK, 8080), add("two", NETWORK, 8081), add("three", DUAL, 8082)];
     let mut second = cleat(&["add", ISOLATED, "/run/netns/one", "--id", "one"]);
@@ -45,7 +45,7 @@ fn start() -> [Namespaced; 3] {
     all
 }
 
-/// `cleat del` of each attachment of [`start`], with exit code and words.
+/// `cleat del` of each attachment of [`start`]: exit codes and output.
 fn stop() -> Vec<(Option<i32>, String)> {
     let all = [
         ("one", ISOLATED, "eth1"),
@@ -61,7 +61,7 @@ fn stop() -> Vec<(Option<i32>, String)> {
     all.map(del).to_vec()
 }
 
-/// `cleat add` of somebody new, with exit code and words.
+/// The output of `cleat add` for a new container, which must fail.
 fn refused(netns: &Namespaced) -> String {
     let path = netns.path().to_str().unwrap();
     let (code, text) = call(&["add", NETWORK, path, "--id", netns.name()]);
@@ -76,7 +76,7 @@ fn a_full_disk_refuses_the_new_by_its_path_and_keeps_nobody_from_going() {
         install_networks();
         let before = Snapshot::take();
         for folder in FOLDERS {
-            // Without a block, or without an inode.
+            // No block is free, or no inode.
             for fill in [
                 "cat /dev/zero >$FOLDER/fill",
                 "mkdir $FOLDER/fill && cd $FOLDER/fill && for n in $(seq 500); do : >$n || break; done",
@@ -132,7 +132,7 @@ fn a_read_only_disk_is_named_and_what_is_on_it_goes_later() {
                     "{folder}: {text}"
                 );
             }
-            // The kernel's side has gone all the same.
+            // The kernel's objects were removed all the same.
             let left = before.differences();
             let of_kernel: Vec<&String> = left.iter().filter(|line| !line.contains(" file ")).collect();
             assert!(of_kernel.is_empty(), "{folder}: {of_kernel:#?}");
@@ -147,13 +147,13 @@ fn a_read_only_disk_is_named_and_what_is_on_it_goes_later() {
     });
 }
 
-/// The files of a folder with what is in them.
+/// The files of a folder with their content.
 fn files(folder: &str) -> Vec<String> {
     let all = Snapshot::with_files_of(&[folder]);
     all.lines().filter(|line| line.starts_with("file ")).map(str::to_owned).collect()
 }
 
-/// Nothing is written, nor removed, by way of a link that somebody has put in the place of a folder.
+/// Nothing is written or removed through a symbolic link that has replaced a folder.
 #[test]
 fn a_link_in_the_place_of_a_folder_is_not_followed() {
     isolated(|| {

@@ -1,4 +1,4 @@
-//! A bridge that was there before: it is brought to the configuration, or refused where that would break what is on it.
+//! A bridge that existed before the first ADD: it is changed to fit the configuration, or refused where that breaks its ports.
 
 use std::process::Command;
 use std::thread;
@@ -30,7 +30,7 @@ fn a_bridge_without_ports_takes_on_the_configuration() {
         let before = Snapshot::take();
         let netns = Namespaced::new("a");
         let wanted = with(&json!({"mtu": 1400, "promiscMode": true, "hairpinMode": false}));
-        // What an ADD that fails has changed, it changes back.
+        // An ADD that fails undoes its changes.
         let mut wrong = wanted.clone();
         wrong["ipam"]["routes"] = json!([{"dst": "10.9.0.0/16", "gw": "172.31.0.1"}]);
         assert_eq!(call("ADD", &wrong, "a", &netns).run().error().0, 100);
@@ -42,14 +42,14 @@ fn a_bridge_without_ports_takes_on_the_configuration() {
         let mut check = wanted.clone();
         check["prevResult"] = result;
         call("CHECK", &check, "a", &netns).run().silent();
-        // DEL leaves the bridge as it is: it is somebody else's.
+        // DEL leaves the bridge as it is: cleat did not make it.
         call("DEL", &wanted, "a", &netns).run().silent();
         assert_eq!((bridge().mtu, bridge().promisc, bridge().up), (1400, true, true));
     });
 }
 
-/// An operator changes the MTU under running containers: new ones get it, the others keep theirs. The bridge's own is what
-/// the reference (1.9.1) leaves to the kernel: the least of its ports'.
+/// An operator changes the MTU under running containers: new ones get it, the others keep theirs. The MTU of the bridge itself
+/// is left to the kernel, as the reference (1.9.1) does: it is the smallest of its ports'.
 #[test]
 fn a_changed_mtu_is_for_new_containers() {
     isolated(|| {
@@ -79,7 +79,8 @@ fn a_changed_mtu_is_for_new_containers() {
     });
 }
 
-/// A bridge whose hardware address nobody set takes the lowest of its ports', and containers would lose their gateway.
+/// A bridge whose hardware address was never set takes the lowest of its ports'. After such a change the containers' neighbour
+/// entries for the gateway would be wrong.
 #[test]
 fn the_gateway_keeps_its_hardware_address() {
     isolated(|| {
@@ -97,7 +98,7 @@ fn the_gateway_keeps_its_hardware_address() {
     });
 }
 
-/// An ADD that is under way keeps DELs from removing bridges, whichever bridge it is for; they wait for it.
+/// A running ADD, for any bridge, holds a lock. A DEL waits for that lock before it removes a bridge.
 #[test]
 fn a_bridge_goes_with_its_last_port_while_others_are_added() {
     isolated(|| {
@@ -119,7 +120,7 @@ fn a_bridge_goes_with_its_last_port_while_others_are_added() {
     });
 }
 
-/// Linux may be built without `CONFIG_BRIDGE_VLAN_FILTERING`; what a VLAN does where it is there, `make test-kernels` shows.
+/// Linux may be built without `CONFIG_BRIDGE_VLAN_FILTERING`. `make test-kernels` tests VLANs on kernels that have it.
 #[test]
 fn a_kernel_that_cannot_filter_vlans_is_told_and_nothing_stays() {
     isolated(|| {
@@ -154,7 +155,7 @@ fn a_kernel_that_cannot_filter_vlans_is_told_and_nothing_stays() {
     });
 }
 
-/// Who sets the bridge's MTU by hand answers for the ports that have another one.
+/// A bridge with ports keeps an MTU that was set by hand, even if a new port has another one.
 #[test]
 fn an_mtu_set_by_hand_stays_where_there_are_ports() {
     isolated(|| {
@@ -172,7 +173,7 @@ fn an_mtu_set_by_hand_stays_where_there_are_ports() {
     });
 }
 
-/// The addresses of a bridge but for link-local ones, in the kernel's order: the first of an IPv4 network is its primary one.
+/// The addresses of the bridge without link-local ones, in the kernel's order: the first of an IPv4 network is its primary one.
 fn addresses() -> Vec<String> {
     let mut socket = Socket::open().unwrap();
     let found = socket.addresses(bridge().index).unwrap();
@@ -180,7 +181,7 @@ fn addresses() -> Vec<String> {
     found.filter(|address| !address.starts_with("fe80")).collect()
 }
 
-/// An operator changes a network's gateway under running containers, or brings his own bridge.
+/// An operator changes a network's gateway under running containers, or uses an existing bridge.
 #[test]
 fn a_gateway_takes_the_place_of_another_and_of_nothing_else() {
     isolated(|| {
@@ -203,7 +204,7 @@ fn a_gateway_takes_the_place_of_another_and_of_nothing_else() {
             let others = ["fd00:1::53/64", "fd09::1/64"];
             let before = addresses();
             assert_eq!(before.len(), 5);
-            // A failing ADD leaves what was there: before the bridge has a port, and after.
+            // A failing ADD keeps the addresses, both before the bridge has a port (here) and after (below).
             let mut wrong = gateway("10.1.0.254");
             wrong["ipam"]["routes"] = json!([{"dst": "10.9.0.0/16", "gw": "172.31.0.1"}]);
             assert_eq!(call("ADD", &wrong, "b", &netns[1]).run().error().0, 100);
@@ -228,11 +229,11 @@ fn a_gateway_takes_the_place_of_another_and_of_nothing_else() {
             wrong["ipam"]["routes"] = json!([{"dst": "10.9.0.0/16", "gw": "172.31.0.1"}]);
             assert_eq!(call("ADD", &wrong, "b", &netns[1]).run().error().0, 100);
             assert_eq!(sorted(addresses()), sorted(before));
-            // Again, and it is the gateway that changes, and no other.
+            // A further change of the gateway replaces the gateway's address alone.
             add(&gateway("10.1.0.9"), "b", &netns[1]);
             assert_eq!(sorted(addresses()), with_kept("10.1.0.9/24"));
             assert!(ask_tcp(Some(&netns[1]), "10.1.0.9:7000").is_ok());
-            // IPv6: what overlaps with the gateway's subnet goes, what does not stays.
+            // IPv6: addresses that overlap with the gateway's subnet are removed, and the others stay.
             let mut dual = with(&json!({"forceAddress": true}));
             dual["ipam"]["ranges"] =
                 json!([[{"subnet": "10.1.0.0/24", "gateway": "10.1.0.9"}], [{"subnet": "fd00:1::/64"}]]);

@@ -1,4 +1,4 @@
-//! Other firewalls on the host that drop by default: `forward: accept`, and what STATUS says without.
+//! Other firewalls on the host that drop by default: `forward: accept` opens them, and without it STATUS reports them.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -32,7 +32,7 @@ fn status(conf: &Value) -> Answer {
     Call::new(BRIDGE, "STATUS", conf).run()
 }
 
-/// A firewall, as it is set up, and what STATUS calls what drops there.
+/// A firewall: the commands that set it up, and the words by which STATUS names the chain that drops.
 struct Firewall {
     setup: String,
     named: &'static str,
@@ -67,13 +67,13 @@ fn clear() {
     shell("for p in iptables ip6tables; do $p-legacy -P FORWARD ACCEPT; $p-legacy -F FORWARD; done");
 }
 
-/// What the legacy variant has, which snapshots do not show.
+/// The rules of iptables-legacy, which snapshots do not show.
 fn legacy() -> String {
     let output = Command::new("sh").args(["-c", "iptables-legacy -S; ip6tables-legacy -S"]).output().unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What each address answers, asked at the same time: nothing takes two seconds.
+/// What each address answers; empty for no answer, which takes two seconds, so all are asked at the same time.
 fn ask_all<const N: usize>(questions: [(&Namespaced, String); N]) -> [String; N] {
     std::thread::scope(|scope| {
         let ask = |(from, address): (_, String)| scope.spawn(move || ask_tcp(Some(from), &address));
@@ -81,7 +81,7 @@ fn ask_all<const N: usize>(questions: [(&Namespaced, String); N]) -> [String; N]
     })
 }
 
-/// Whether a container reaches the outside host as this host, by IPv4 and IPv6.
+/// Whether a container reaches the outside by IPv4 and by IPv6, with the host's address as its source.
 fn goes_out(netns: &Namespaced) -> [bool; 2] {
     let [v4, v6] = ask_all([(netns, format!("{OUTSIDE_V4}:80")), (netns, format!("[{OUTSIDE_V6}]:80"))]);
     [v4 == format!("outside sees {UPLINK_V4}"), v6 == format!("outside sees {UPLINK_V6}")]
@@ -91,7 +91,7 @@ fn goes_out(netns: &Namespaced) -> [bool; 2] {
 fn whatever_drops_by_default_lets_an_accepted_network_through() {
     isolated(|| {
         let host = Host::new();
-        // Members' packets to each other are forwarded, too.
+        // Packets between containers of one bridge pass the forward hook, too.
         for name in ["iptables", "ip6tables"] {
             fs::write(format!("/proc/sys/net/bridge/bridge-nf-call-{name}"), "1").unwrap();
         }
@@ -102,7 +102,7 @@ fn whatever_drops_by_default_lets_an_accepted_network_through() {
             shell(&firewall.setup);
             let (before, before_legacy) = (Snapshot::take(), legacy());
             passes(&host, &firewall);
-            // The next one gives the same addresses again.
+            // Without the leases the next round gets the same addresses.
             fs::remove_dir_all("/var/lib/cni").unwrap();
             before.assert_unchanged();
             assert_eq!(legacy(), before_legacy);
@@ -112,7 +112,7 @@ fn whatever_drops_by_default_lets_an_accepted_network_through() {
 
 fn passes(host: &Host, firewall: &Firewall) {
     let setup = &firewall.setup;
-    // Without the key: closed, and STATUS says what closes it and the cure.
+    // Without the key `forward` the network is closed. STATUS names the chain that drops, and the remedy.
     let (closed, a, b) = (Namespaced::new("closed"), Namespaced::new("a"), Namespaced::new("b"));
     let plain = conf(&json!({"name": "plain", "bridge": "br1", "ipam": {
         "type": "host-local", "ranges": [[{"subnet": "10.2.0.0/24"}], [{"subnet": "fd00:2::/64"}]],
@@ -124,7 +124,7 @@ fn passes(host: &Host, firewall: &Firewall) {
     assert_eq!(code, 50, "{setup}: {said}");
     assert!(said.contains(firewall.named) && said.contains("bridge br1"), "{setup}: {said}");
     assert!(said.contains("\"forward\": \"accept\""), "{setup}: {said}");
-    // With the key: out, in where it is published, and between members; nowhere else in.
+    // With the key these pass: to the outside, to published ports, and between members. Nothing else comes in.
     status(&accepting()).silent();
     let mut result = call("ADD", &accepting(), &a).result();
     assert!(call("ADD", &accepting(), &b).result().is_object());
@@ -148,7 +148,7 @@ fn passes(host: &Host, firewall: &Firewall) {
         (&b, "10.1.0.2:81".to_owned()),
     ]);
     assert_eq!(seen, ["a sees 192.0.2.2", "", "", "a sees 10.1.0.3"], "{setup}");
-    // The other network is as closed as it was, and the firewall's own program reads all of it.
+    // The other network is still closed, and iptables and nft can read all rules.
     assert_eq!(goes_out(&closed), [false, false], "{setup}");
     assert_eq!(status(&plain).error().0, 50);
     status(&accepting()).silent();
@@ -157,14 +157,14 @@ fn passes(host: &Host, firewall: &Firewall) {
     let mut checked = accepting();
     checked["prevResult"] = result;
     call("CHECK", &checked, &a).silent();
-    // One rule set for the bridge: it goes with the last port.
+    // All ports of the bridge share the same rules, which are removed with the last port.
     Call::new(HOST_PORT, "DEL", &ports).of("a", &a, "eth0").run().silent();
     for _ in 0..2 {
         call("DEL", &accepting(), &a).silent();
         assert_eq!(goes_out(&b), [true, true], "{setup}");
     }
     for (conf, netns) in [(&accepting(), &b), (&plain, &closed)] {
-        // Neither the configuration nor the namespace is needed.
+        // DEL needs neither the key `forward` nor the namespace.
         let mut conf = conf.clone();
         conf["forward"] = json!("host");
         Call::new(BRIDGE, "DEL", &conf).of(netns.name(), netns, "eth0").env("CNI_NETNS", "").run().silent();
@@ -189,12 +189,12 @@ fn a_firewall_that_is_loaded_anew_is_noticed_and_opened_again() {
         assert_eq!((code, said.contains(words)), (101, true), "{said}");
         let (code, said) = status(&accepting()).error();
         assert_eq!((code, said.contains(words)), (50, true), "{said}");
-        // The next container opens it again for all.
+        // The next container's ADD opens it again for all.
         assert!(call("ADD", &accepting(), &b).result().is_object());
         assert_eq!((goes_out(&a), goes_out(&b)), ([true, true], [true, true]));
         call("CHECK", &checked, &a).silent();
         status(&accepting()).silent();
-        // iptables' own programs save our rules and load them again; they still are ours.
+        // Rules that iptables has saved and restored are still recognised as ours.
         shell(&format!(
             "{rules} && iptables-nft-restore < /run/rules && ip6tables-nft-restore < /run/rules6"
         ));
@@ -211,7 +211,7 @@ fn a_firewall_that_is_loaded_anew_is_noticed_and_opened_again() {
     });
 }
 
-/// A chain of another program than iptables: `cleat repair` is what has it opened again.
+/// The chain is not one of iptables. STATUS names `cleat repair`, which opens it again.
 #[test]
 fn repair_opens_a_firewall_again_that_was_loaded_anew() {
     isolated(|| {
@@ -263,7 +263,7 @@ fn status_is_silent_where_the_firewall_may_let_the_network_through() {
         for (setup, is_closed) in [
             ("true".to_owned(), false),
             (drop.to_owned(), true),
-            // Rules of an administrator, or of another plugin, for this network or for all.
+            // Rules of an administrator or of another plugin that may accept packets of this network.
             (format!("{drop}; iptables-nft -A FORWARD -s 10.1.0.0/24 -j ACCEPT"), false),
             (format!("{drop}; iptables-nft -A FORWARD -o uplink -j ACCEPT"), false),
             (
@@ -277,7 +277,7 @@ fn status_is_silent_where_the_firewall_may_let_the_network_through() {
                 false,
             ),
             (format!("{drop}; iptables-nft -A FORWARD -j NFQUEUE"), false),
-            // Rules that cannot be for it.
+            // Rules that do not accept new connections of this network.
             (
                 format!(
                     "{drop}; iptables-nft -A FORWARD -i lan0 -j ACCEPT; iptables-nft -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
@@ -288,9 +288,9 @@ fn status_is_silent_where_the_firewall_may_let_the_network_through() {
                 format!("{drop}; iptables-nft -A FORWARD -p icmp -j ACCEPT; iptables-nft -A FORWARD -j LOG"),
                 true,
             ),
-            // IPv6 alone is closed, and the network has it.
+            // Only IPv6 is closed, and the network uses it.
             ("ip6tables-nft -P FORWARD DROP".to_owned(), true),
-            // What Docker made, with its bridge.
+            // Docker's rules and its bridge.
             (format!("ip link add docker0 type bridge; iptables-nft-restore < {docker}"), true),
         ] {
             clear();
@@ -300,7 +300,7 @@ fn status_is_silent_where_the_firewall_may_let_the_network_through() {
             } else {
                 status(&plain).silent();
             }
-            // A network that nothing is forwarded for has no obstacle.
+            // Packets of an internal network are not forwarded, so its STATUS ignores the firewall.
             status(&conf(&json!({"internal": true}))).silent();
         }
         clear();
@@ -342,7 +342,7 @@ fn an_accepted_network_stays_as_closed_as_it_says() {
 fn a_table_that_its_program_keeps_for_itself_fails_the_add() {
     isolated(|| {
         let _host = Host::new();
-        // The kernel lets nobody else into the table while the program that made it lives.
+        // With the flag `owner` the kernel lets no other program change the table while its owner runs.
         let mut nft =
             Command::new("nft").arg("-i").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut input = nft.stdin.take().unwrap();

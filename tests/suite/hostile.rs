@@ -1,7 +1,7 @@
-//! The programs among hostile input: on standard input, in the environment, and in every file that they read.
+//! The programs with hostile input: on standard input, in the environment, and in every file that they read.
 //!
-//! Whatever comes, a program ends soon, by itself, with little memory, and a plugin says one thing that a runtime
-//! understands. What its functions make of the same is tested in `tests/hostile`.
+//! With any input a program ends soon, by itself and with little memory, and a plugin prints one result or error that a runtime
+//! understands. `tests/hostile` tests the functions with the same input.
 
 mod calls;
 mod files;
@@ -21,16 +21,17 @@ use serde_json::Value;
 
 use crate::shared::programs::folder;
 
-/// In bytes, of data; who wants more gets none and is aborted. A plugin takes less than five mebibytes as a rule.
+/// The limit of a program's data, in bytes: an allocation beyond it fails and aborts the program. A plugin usually needs less
+/// than five mebibytes.
 const MEMORY: u64 = 64 << 20;
-/// What a program with its children may have of processors, and how long it may wait for anything else. These programs are
-/// not optimised.
+/// The limit of the CPU time of a program with its children, and of the time that it waits for anything else. These programs
+/// are built without optimisation.
 const TIME: Duration = Duration::from_secs(5);
-/// How many times as long work takes on a busy machine.
+/// On a busy machine a program may take this many times its CPU time.
 const BUSY: u32 = 10;
-/// When a program that has not ended is taken to hang.
+/// A program that has not ended after this time hangs.
 const HANGS: Duration = Duration::from_mins(1);
-/// More than anybody reads, in bytes.
+/// The limit of an error's length, in bytes.
 const LONGEST: usize = 64 << 10;
 
 /// One call of a program.
@@ -39,7 +40,7 @@ struct Call {
     command: Command,
 }
 
-/// What a program said in the end.
+/// The success and the output of a program that has ended.
 struct Ended {
     what: String,
     success: bool,
@@ -48,7 +49,7 @@ struct Ended {
 }
 
 impl Call {
-    /// Of a program with arguments; `what` names it where it fails. It has nothing of this process's environment.
+    /// Of a program with arguments; `what` names the call in failures. The program inherits none of this process's environment.
     fn new(what: &str, program: &str, args: &[&str]) -> Self {
         let mut command = Command::new("prlimit");
         command.env_clear().arg(format!("--data={MEMORY}")).arg("--").arg(program).args(args);
@@ -61,7 +62,7 @@ impl Call {
         self
     }
 
-    /// Runs it to its end, which must come soon and be its own.
+    /// Runs the program, which must end soon and must not be killed by a signal.
     fn run(mut self, input: &[u8]) -> Ended {
         self.command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let what = self.what;
@@ -79,17 +80,17 @@ impl Call {
             let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
             let stderr = String::from_utf8_lossy(&stderr).into_owned();
             let code = status.code().unwrap_or_else(|| panic!("{what}: {status}: {stderr}"));
-            // Rust's code of a panic.
+            // A Rust program that panics exits with 101.
             assert!(code != 101 && !stderr.contains("panicked"), "{what}: {status}: {stderr}");
-            assert!(worked < TIME, "{what} had a processor for {worked:?}");
-            assert!(took < TIME + BUSY * worked, "{what} took {took:?}, {worked:?} of it with a processor");
-            assert!(stderr.len() < LONGEST, "{what} said {} bytes", stderr.len());
+            assert!(worked < TIME, "{what} used {worked:?} of CPU time");
+            assert!(took < TIME + BUSY * worked, "{what} took {took:?}, with {worked:?} of CPU time");
+            assert!(stderr.len() < LONGEST, "{what} wrote {} bytes of errors", stderr.len());
             Ended { what, success: status.success(), stdout, stderr }
         })
     }
 }
 
-/// The time of processors that all children had which are over. They are called one after the other.
+/// The CPU time of all children that have ended. The tests run one child at a time.
 fn spent() -> Duration {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
     let micros = (usage.user_time() + usage.system_time()).num_microseconds();
@@ -109,7 +110,7 @@ fn wait(child: &mut Child, what: &str) -> std::process::ExitStatus {
             return status;
         }
         if Instant::now() > deadline {
-            // With the plugins that it has called, which have its pipes.
+            // The plugins that it has called are killed with it: they hold its pipes open.
             let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
             panic!("{what} hangs");
         }
@@ -118,8 +119,8 @@ fn wait(child: &mut Child, what: &str) -> std::process::ExitStatus {
 }
 
 impl Ended {
-    /// Asserts that a plugin kept the contract: a JSON document or nothing where it succeeded, and otherwise an error
-    /// with a code and words. Returns whether it succeeded.
+    /// Asserts that a plugin kept the contract: on success it printed a JSON document or nothing, and otherwise an error
+    /// with a code and a message. Returns whether it succeeded.
     fn expect_contract(&self) -> bool {
         let Self { what, stdout, .. } = self;
         assert!(self.stderr.is_empty(), "{what}: {}", self.stderr);
@@ -132,18 +133,18 @@ impl Ended {
         let error: Value =
             serde_json::from_slice(stdout).unwrap_or_else(|why| panic!("{what}: {why}: {text}"));
         let code = error["code"].as_u64().unwrap_or_else(|| panic!("{what}: no code: {text}"));
-        // A panic would be told as 999.
+        // A panic is reported with code 999.
         assert!(code != 0 && code != 999, "{what}: {text}");
         assert!(error["cniVersion"].is_string(), "{what}: {text}");
         assert!(error["msg"].as_str().is_some_and(|msg| msg.len() > 5), "{what}: {text}");
         false
     }
 
-    /// Asserts that `cleat` said what is wrong, where it failed.
+    /// Asserts that a `cleat` that failed has printed why.
     fn expect_words(&self) {
         let Self { what, stdout, stderr, success } = self;
-        assert!(*success || !stderr.is_empty() || !stdout.is_empty(), "{what} failed without a word");
-        // A plugin that ended without an error object of its own, which is one that was aborted.
+        assert!(*success || !stderr.is_empty() || !stdout.is_empty(), "{what} failed without output");
+        // `cleat` reports a plugin that was aborted as one that ended without an error object.
         assert!(
             !stderr.contains("without an error object") && !stderr.contains("defect"),
             "{what}: {stderr}"
@@ -151,7 +152,7 @@ impl Ended {
     }
 }
 
-/// Text for an environment, which need not be UTF-8.
+/// A value of an environment variable, which need not be UTF-8.
 fn raw(bytes: &[u8]) -> OsString {
     std::os::unix::ffi::OsStringExt::from_vec(bytes.to_vec())
 }

@@ -1,5 +1,5 @@
-//! What others do to what ADD has set up: CHECK names it, `cleat repair` puts it right where it can, and DEL removes all
-//! that is ours whatever came before.
+//! Other programs break what ADD has set up. CHECK names what is broken, `cleat repair` puts it right where it can, and DEL
+//! removes all that is ours in every case.
 
 use std::fs;
 
@@ -11,13 +11,13 @@ use crate::shared::cleat::{DUAL, NETWORK, NETWORKS, call, install_networks, ok, 
 use crate::shared::containers::{add, del, inner, steady};
 use crate::shared::shell::shell;
 
-/// What somebody does, and words by which CHECK and repair tell it.
+/// A command that breaks something, and words by which CHECK and repair report it.
 struct Interference {
     breaking: &'static str,
     words: &'static str,
-    /// What is somebody else's to take away again.
+    /// The command that removes what `breaking` has made and cleat must not remove.
     foreign: &'static str,
-    /// Whether it is put right where the container may be interrupted.
+    /// Whether `cleat repair --force`, which may interrupt the container, puts it right.
     by_force: bool,
 }
 
@@ -30,13 +30,13 @@ impl Interference {
         Self { foreign, ..self }
     }
 
-    /// What the container is better off with than with nothing.
+    /// Not put right by `--force` either: the container works as it is, and an interruption could end that.
     const fn for_good(self) -> Self {
         Self { by_force: false, ..self }
     }
 }
 
-/// A file that somebody else relies on.
+/// A file of another program, which must not be changed.
 const VICTIM: &str = "/run/victim";
 
 /// What repair puts right without interrupting a container. `$VETH` is the host's end of web's pair.
@@ -89,7 +89,7 @@ const IN_PLACE: &[Interference] = &[
     breaks("ip netns exec web ip link set eth0 down", "eth0"),
 ];
 
-/// What repair tells, and leaves: it takes an interruption, or is somebody else's.
+/// What repair only reports: to put it right would interrupt the container, or it belongs to another program.
 const BEYOND: &[Interference] = &[
     breaks(
         "ip netns exec web sh -c 'ip link set eth0 down && ip link set eth0 name lan0 && ip link set lan0 up'",
@@ -134,7 +134,7 @@ fn act(line: &str) {
     shell(&line.replace("$LEASES", "/var/lib/cni/networks/cleat"));
 }
 
-/// The shipped networks, which other firewalls are opened for.
+/// Installs the shipped networks with `forward: accept`.
 fn install() {
     install_networks();
     for (file, ingress) in [("10-cleat", "any"), ("20-cleat-dual-stack", "published")] {
@@ -186,7 +186,7 @@ fn what_is_broken_is_put_right_in_place() {
             assert_eq!(fs::read_to_string(VICTIM).unwrap(), "precious", "{breaking}");
             interference.ends();
         }
-        // What is there in the end is what was there, hardware addresses as well.
+        // In the end everything is as it was, hardware addresses included.
         assert_eq!(whole, steady().into_iter().filter(is_of_links).collect::<Vec<_>>());
         del(NETWORK, web);
         del(DUAL, other);
@@ -201,7 +201,7 @@ fn what_takes_an_interruption_or_is_anothers_is_told_and_left_without_force() {
         install();
         let before = Snapshot::take();
         for interference @ Interference { breaking, words, by_force, .. } in BEYOND {
-            // The next one gives the same addresses again.
+            // Without the leases each round gets the same addresses.
             let _ = fs::remove_dir_all("/var/lib/cni");
             let [web, other] = start();
             interference.happens();

@@ -1,5 +1,5 @@
-//! `ipMasqBackend: iptables`: the reference's chains, in both variants of iptables; and what else masquerades on a node
-//! that changes from the reference to this suite.
+//! `ipMasqBackend: iptables`: the reference's chains, in both variants of iptables; and the other rules for masquerading that a
+//! node has when it changes from the reference to this suite.
 
 use std::fs;
 use std::process::Command;
@@ -31,7 +31,7 @@ fn masquerades(variant: &str, path: Option<&str>) {
     let netns = Namespaced::new("a");
     let call = |command: &str, conf: &Value| {
         let call = call(command, conf, "a", &netns);
-        // Without a PATH, as podman's clean-up may call, the programs are found in the usual folders.
+        // Without a PATH, as when podman cleans up, the programs are found in the usual folders.
         match path {
             Some(path) => call.env("PATH", path),
             None => call.without("PATH"),
@@ -64,7 +64,7 @@ fn masquerades(variant: &str, path: Option<&str>) {
         change(mended);
         call("CHECK", &conf).run().silent();
     }
-    // DEL without namespace and result, whatever the configuration says by now; and again.
+    // DEL without namespace and result, and with a configuration that no longer names iptables; twice.
     let del = call("DEL", &crate::shared::bridge::conf()).env("CNI_NETNS", "");
     drop(netns);
     for _ in 0..2 {
@@ -74,7 +74,7 @@ fn masquerades(variant: &str, path: Option<&str>) {
     before.assert_unchanged();
 }
 
-/// The chain of container `a` on network `net`, by coreutils.
+/// The chain of container `a` on network `net`, as computed by coreutils.
 fn chain() -> String {
     let output = Command::new("sh").args(["-c", "printf neta | sha512sum"]).output().unwrap();
     format!("CNI-{}", &String::from_utf8(output.stdout).unwrap()[..24])
@@ -90,7 +90,7 @@ fn iptables_of_the_legacy_variant_masquerades_both_families() {
     isolated(|| masquerades("legacy", Some(&format!("{LEGACY}:{PATH}"))));
 }
 
-/// A node that changes from one program to the other under running containers, and perhaps back.
+/// A node that changes from the reference to this suite under running containers, and back.
 #[test]
 fn either_program_removes_the_masquerading_of_the_other() {
     isolated(|| {
@@ -113,7 +113,7 @@ fn either_program_removes_the_masquerading_of_the_other() {
     });
 }
 
-/// Two interfaces of a container on one network share the reference's chain. Each goes with its own rules only.
+/// Two interfaces of a container on one network share the reference's chain. DEL of one removes the rules of that one only.
 #[test]
 fn interfaces_that_share_a_chain_go_one_by_one() {
     isolated(|| {
@@ -203,7 +203,7 @@ fn the_references_own_table_loses_what_is_ours_to_remove() {
         assert_eq!(
             comments(),
             ["id: a\"", "id: a\"", "id: b\""],
-            "another interface, another container, another network"
+            "the rules of another interface, another container and another network stay"
         );
         let mut gc = conf();
         gc["cniVersion"] = json!("1.1.0");
@@ -263,11 +263,11 @@ fn no_program_is_started_where_iptables_was_not_used() {
         let netns = Namespaced::new("a");
         let starts = |command: &str, conf: &Value| -> Vec<String> {
             let trace = traced(command, conf, &["-f", "-e", "trace=execve"]);
-            // The bridge itself, a second time, is not meant.
+            // The plugin starts itself again to remove a link; that does not count.
             let is_start = |line: &&str| line.contains("execve(") && !line.contains("remove-link");
             trace.lines().filter(is_start).map(str::to_owned).collect()
         };
-        // iptables is there, used by somebody else, and in both variants.
+        // iptables is installed but unused, or another program has used one of its variants.
         for used in ["", "nft", "legacy"] {
             if !used.is_empty() {
                 prime(used);
@@ -277,7 +277,7 @@ fn no_program_is_started_where_iptables_was_not_used() {
                 assert_eq!(started.len(), 1, "{used} {command}: {started:#?}");
             }
         }
-        // Nor to remove what iptables has in nf_tables; only to look into the legacy variant's table.
+        // The rules of iptables-nft are removed without starting a program; only the tables of iptables-legacy need one.
         add(&with_iptables(), "a", &netns);
         assert_eq!(saved("nft").len(), 8);
         let started = starts("DEL", &with_iptables());
@@ -286,7 +286,7 @@ fn no_program_is_started_where_iptables_was_not_used() {
     });
 }
 
-/// A kernel that has no `nf_tables`, as strace pretends: the bridge's own socket for it cannot be had.
+/// A kernel without `nf_tables`, which strace simulates: the plugin's socket for it cannot be opened.
 #[test]
 fn where_the_kernel_has_no_nftables_iptables_masquerades() {
     isolated(|| {

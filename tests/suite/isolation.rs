@@ -1,4 +1,4 @@
-//! Who must not reach whom: `ingress: published` and `internal`, beside a network that is open.
+//! What is reachable, and what is not, with `ingress: published` and `internal`, beside an open network.
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -66,7 +66,7 @@ fn reaches(from: Option<&Namespaced>, address: &str) -> bool {
     ask_tcp(from, address).is_ok()
 }
 
-/// Whether a datagram to an address comes to port 80 of a container.
+/// Whether a datagram to an address arrives at port 80 of a container.
 fn hears(container: &Namespaced, from: &Namespaced, address: &str) -> bool {
     let bind = |address: &str| UdpSocket::bind(address).unwrap();
     let listener = container.enter(|| bind("0.0.0.0:80"));
@@ -81,7 +81,7 @@ fn isolates(bridge_netfilter: &str) {
     for name in ["iptables", "ip6tables"] {
         std::fs::write(format!("/proc/sys/net/bridge/bridge-nf-call-{name}"), bridge_netfilter).unwrap();
     }
-    // Somebody on the uplink who routes straight to containers' addresses.
+    // A machine on the uplink that routes straight to the containers' addresses.
     host.outside.enter(|| shell("for n in 1 2 3; do ip route add 10.$n.0.0/24 via 192.0.2.1; done"));
     serve_tcp(Some(&host.outside), "outside", "0.0.0.0:80");
     let open = Container::start("open", conf("open", 1, &json!({})), 8001);
@@ -93,9 +93,9 @@ fn isolates(bridge_netfilter: &str) {
         container.check().silent();
     }
     let (outside, from_open) = (Some(&host.outside), Some(&open.netns));
-    // An open network is reached in every way, as with the reference.
+    // An open network is reachable in every way, as with the reference.
     assert!(reaches(outside, "10.1.0.2:81") && reaches(Some(&front.netns), "10.1.0.2:81"));
-    // Only what is published comes in, from wherever; answers do, and so do the host and the members.
+    // `ingress: published`: only published ports are reachable. The host and the members reach all ports, and answers come in.
     let published = format!("{UPLINK_V4}:8002");
     assert!(reaches(outside, &published) && reaches(from_open, &published));
     for address in ["10.2.0.2:80", "10.2.0.2:81"] {
@@ -103,7 +103,7 @@ fn isolates(bridge_netfilter: &str) {
         assert!(reaches(None, address) && reaches(Some(&front2.netns), address), "{address}");
     }
     assert_eq!(ask_tcp(Some(&front.netns), "192.0.2.2:80").unwrap(), format!("outside sees {UPLINK_V4}"));
-    // Nothing goes in or out, published or not; the host and the members do reach it.
+    // `internal`: nothing goes in or out, not even to published ports. The host and the members reach all ports.
     for address in ["10.3.0.2:80", &format!("{UPLINK_V4}:8003")] {
         assert!(!reaches(outside, address) && !reaches(from_open, address), "{address}");
         assert!(reaches(None, address) && reaches(Some(&back2.netns), address), "{address}");
@@ -111,9 +111,9 @@ fn isolates(bridge_netfilter: &str) {
     for address in ["192.0.2.2:80", "10.1.0.2:81", "10.2.0.2:80", &published] {
         assert!(!reaches(Some(&back.netns), address), "{address}");
     }
-    // Not even where nothing is to come back.
+    // A datagram that needs no answer does not leave an internal network either.
     assert!(hears(&front.netns, &open.netns, &published) && !hears(&front.netns, &back.netns, &published));
-    // CHECK sees an opened gate.
+    // CHECK notices that the bridge is no longer closed.
     shell("nft flush map inet cleat_gate into");
     let (code, said) = front.check().error();
     assert_eq!((code, said.contains("bridge br-front is not closed")), (101, true), "{said}");
@@ -153,7 +153,7 @@ fn a_bridge_has_one_gate() {
         assert_eq!(code, 7, "{said}");
         assert!(said.contains("br-one") && said.contains("bridge of its own"), "{said}");
         during.assert_unchanged();
-        // GC takes what is not valid off the gate.
+        // GC removes the elements of attachments that are not valid.
         let mut gc = published.clone();
         gc["cni.dev/valid-attachments"] = json!([]);
         Call::new(BRIDGE, "GC", &gc).run().silent();

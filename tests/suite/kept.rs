@@ -1,5 +1,5 @@
-//! What runtimes keep of their attachments, as it was recorded from them: libcni before 1.2.0 keeps no namespace. Nobody is
-//! judged, mended or removed by guesswork.
+//! libcni's cache entries as several runtimes wrote them. libcni before 1.2.0 stores no namespace in them. Where the namespace
+//! of a container is not certain, `cleat` does not guess: it neither calls the container broken, nor repairs nor removes it.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -15,7 +15,7 @@ use crate::shared::containers::{add, del, inner};
 use crate::shared::programs::folder;
 use crate::shared::shell::{said, shell};
 
-/// What another program would have kept.
+/// A change of a cache entry.
 type Change = dyn Fn(&mut Value);
 
 const RESULTS: &str = "/var/lib/cni/results";
@@ -24,7 +24,7 @@ fn file(network: &str, id: &str, ifname: &str) -> PathBuf {
     Path::new(RESULTS).join(format!("{network}-{id}-{ifname}"))
 }
 
-/// Makes of an entry what another libcni would have written; of old ones that is without `netns`.
+/// Changes an entry to what another libcni would have written; `netns` is removed, as old ones do not write it.
 fn rewrite(network: &str, id: &str, change: impl FnOnce(&mut Value)) {
     let file = file(network, id, "eth0");
     let mut entry: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
@@ -33,7 +33,7 @@ fn rewrite(network: &str, id: &str, change: impl FnOnce(&mut Value)) {
     fs::write(file, entry.to_string()).unwrap();
 }
 
-/// Puts a recorded entry in its place.
+/// Writes a recorded entry into the cache.
 fn keep(recorded: &str) -> Value {
     let entry: Value = serde_json::from_str(recorded).unwrap();
     let text = |key: &str| entry[key].as_str().unwrap();
@@ -42,7 +42,7 @@ fn keep(recorded: &str) -> Value {
     entry
 }
 
-/// The container's interface as an entry tells it, in the namespace that it tells.
+/// Makes the namespace that an entry names, with the interface that the entry describes.
 fn sandbox_of(entry: &Value) -> Namespaced {
     let told = entry["result"]["interfaces"].as_array().unwrap().last().unwrap();
     let netns =
@@ -107,7 +107,7 @@ fn containers_are_listed_by_what_their_runtimes_keep() {
         assert_eq!(
             json!(rows),
             json!([
-                // A pod is one row, and one that is over is known by the path of what was its namespace.
+                // A pod is one row. The path of its namespace shows that one of them has ended.
                 row("containerd", "containerd-net", false),
                 row("containerd", "containerd-net", true),
                 row("cnitool", "containerd-net", false),
@@ -115,11 +115,11 @@ fn containers_are_listed_by_what_their_runtimes_keep() {
                 row("podman", "podman", false),
             ])
         );
-        // Nothing is published: the kernel knows of none, whatever the runtimes asked for.
+        // The runtimes asked for ports, but the kernel has no rules for them: none is listed.
         assert!(json_of(&["ps"]).as_array().unwrap().iter().all(|row| row["ports"] == json!([])));
         let told = ok(&["ps"]);
         assert!(!told.contains(" lo ") && told.lines().count() == 6, "{told}");
-        // What was asked of another program is all that is known of it; not that it was asked of the loopback.
+        // Of ports that another program publishes only the request is known, so that is listed; not a request to loopback.
         let id = web["containerId"].as_str().unwrap();
         rewrite("containerd-net", id, |entry| {
             let list = json!({"cniVersion": "1.0.0", "name": "containerd-net", "plugins": [{"type": "bridge"},
@@ -137,7 +137,7 @@ fn containers_are_listed_by_what_their_runtimes_keep() {
     });
 }
 
-/// Base64, as Go writes bytes.
+/// In Base64, as Go writes bytes in JSON.
 fn encoded(list: &Value) -> String {
     let output = Command::new("sh").args(["-c", "printf %s \"$0\" | base64 -w0", &list.to_string()]).output();
     String::from_utf8(output.unwrap().stdout).unwrap()
@@ -169,7 +169,7 @@ fn a_namespace_that_only_the_result_tells_is_enough() {
         ok(&["network", "connect", "cleat-dual-stack", "web"]);
         assert_eq!(states(&["check"]), ["ok", "ok"]);
         ok(&["network", "disconnect", "cleat-dual-stack", "web"]);
-        // What is gone is known to be so all the same.
+        // A container that is gone is recognised all the same.
         drop(web);
         assert_eq!(states(&["check"]), ["gone"]);
         ok(&["gc", "--force"]);
@@ -182,7 +182,7 @@ fn old(version: &str) -> Value {
     json!({"cniVersion": version, "ip4": {"ip": "10.90.0.2/16", "gateway": "10.90.0.1"}, "dns": {}})
 }
 
-/// Everything that another result can be like is left alone, and the word for it is `unknown`.
+/// A container is `unknown` and left alone where its result does not lead to its namespace.
 #[test]
 fn what_nothing_tells_is_unknown_and_left_alone() {
     isolated(|| {
@@ -193,7 +193,7 @@ fn what_nothing_tells_is_unknown_and_left_alone() {
         let recorded = fs::read(file("cleat", "web", "eth0")).unwrap();
         let (own, other) =
             (format!("/proc/{}/ns/net", std::process::id()), Process::apart("02:00:00:00:00:07"));
-        // Without a name for the namespace in the registry, as where link-env is not in the chain.
+        // The registry does not name the namespace either, as if link-env were not in the chain.
         let members = Path::new("/run/cleat/registry/cleat/members/web:eth0");
         let mut member: Value = serde_json::from_slice(&fs::read(members).unwrap()).unwrap();
         let registered = fs::read(members).unwrap();
@@ -252,7 +252,7 @@ fn what_nothing_tells_is_unknown_and_left_alone() {
             assert!(code != Some(0) && !text.contains("has gone"), "{what}: {text}");
             assert_eq!([inner(&web), format!("{:?}", Snapshot::take())], kept, "{what}");
             assert!(ask_tcp(Some(&host.outside), &format!("{UPLINK_V4}:8080")).is_ok(), "{what}");
-            // The registry may tell it, where the addresses are those that are there.
+            // The registry's namespace is used if the interface in it has the recorded hardware address.
             fs::write(members, &registered).unwrap();
             let netns = json_of(&["ps"])[0]["netns"].clone();
             assert_eq!(netns == "/run/netns/web", what != "another hardware address", "{what}: {netns}");
@@ -265,7 +265,7 @@ fn what_nothing_tells_is_unknown_and_left_alone() {
     });
 }
 
-/// A process's number may have gone to another container since.
+/// The process ID in a namespace's path may now be that of another container's process.
 #[test]
 fn the_namespace_of_another_container_is_not_taken_for_the_own() {
     isolated(|| {
@@ -318,7 +318,7 @@ fn networks_without_a_check_are_not_broken() {
     });
 }
 
-/// DEL is not called where the ADD behind it is bound to fail.
+/// `cleat repair --force` does not call DEL where the ADD after it is certain to fail.
 #[test]
 fn nobody_is_taken_off_the_network_for_want_of_an_add() {
     isolated(|| {
@@ -331,7 +331,7 @@ fn nobody_is_taken_off_the_network_for_want_of_an_add() {
         let veth = json_of(&["ps"])[0]["hostInterface"].as_str().unwrap().to_owned();
         shell(&format!("ip link del {veth}"));
 
-        // Without the programs of the chain.
+        // A program of the chain is missing.
         let some = Path::new("/run/some-plugins");
         fs::create_dir(some).unwrap();
         for name in ["bridge", "host-port", "link-env"] {
@@ -347,7 +347,7 @@ fn nobody_is_taken_off_the_network_for_want_of_an_add() {
         );
         assert!(unchanged());
 
-        // With a configuration that ADD would refuse.
+        // The configuration is one that ADD would refuse.
         rewrite(NETWORK, "web", |entry| {
             let list =
                 json!({"cniVersion": "1.0.0", "name": NETWORK, "plugins": [{"type": "bridge", "mtu": -1}]});
@@ -363,7 +363,7 @@ fn nobody_is_taken_off_the_network_for_want_of_an_add() {
         );
         assert!(lease.exists() && fs::read(file(NETWORK, "web", "eth0")).unwrap() == changed);
 
-        // An ADD that fails all the same can be tried again.
+        // If ADD fails nevertheless, `repair` can be called again.
         fs::write(file(NETWORK, "web", "eth0"), &entry).unwrap();
         let broken = some.join("host-port");
         fs::remove_file(&broken).unwrap();

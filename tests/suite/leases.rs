@@ -1,5 +1,5 @@
-//! One folder of leases for the reference's host-local and ours, at the same time, and addresses that are asked for
-//! while others are after them.
+//! The reference's host-local and ours use one folder of leases at the same time; and ADDs that request an address while others
+//! may get it.
 
 mod beside;
 
@@ -25,7 +25,7 @@ use crate::shared::programs::{HOST_LOCAL, REFERENCE};
 use Of::{Them, Us};
 
 impl Of {
-    /// One or the other, by turns.
+    /// Ours and theirs in turn.
     fn turn(number: usize) -> Self {
         if number.is_multiple_of(2) { Us } else { Them }
     }
@@ -35,7 +35,7 @@ impl Of {
     }
 }
 
-/// A network of host-local, whose containers need no namespaces of their own.
+/// A network with host-local. Its containers share one namespace, as host-local does not use it.
 struct Network {
     conf: Value,
     netns: Namespaced,
@@ -80,7 +80,7 @@ fn addresses(result: &Value) -> Vec<IpAddr> {
     result["ips"].as_array().unwrap().iter().map(of).collect()
 }
 
-/// The files of the network's folder, and those of `.owners` by `.owners/<name>`.
+/// The names of the files in the network's folder, and of those in `.owners` as `.owners/<name>`.
 fn names() -> BTreeSet<String> {
     let list = |folder: &str, before: &str| -> Vec<String> {
         let entries = fs::read_dir(folder).into_iter().flatten();
@@ -97,8 +97,8 @@ fn leases() -> BTreeMap<IpAddr, String> {
     names().into_iter().filter_map(content).collect()
 }
 
-/// What every attachment's lease looks like, whichever program wrote it. (The mode differs: ours is 0600, as the
-/// reference's today, that of the reference 1.1 is 0644.)
+/// Asserts that a lease has the content that both programs write. (The mode differs: it is 0600 with ours and the
+/// reference's of today, and 0644 with the reference 1.1.)
 fn assert_leased(address: IpAddr, id: &str) {
     let file = Path::new(FOLDER).join(address.to_string());
     assert_eq!(fs::read_to_string(&file).unwrap(), format!("{id}\r\neth0"), "{address}");
@@ -108,7 +108,7 @@ fn last_reserved(set: usize) -> IpAddr {
     fs::read_to_string(format!("{FOLDER}/last_reserved_ip.{set}")).unwrap().parse().unwrap()
 }
 
-/// Nothing but what belongs to the network is left.
+/// Asserts that no lease is left, only the files of the network itself.
 fn assert_empty() {
     let kept = |name: &String| name.starts_with("last_reserved_ip.") || name == ".free";
     let left: Vec<String> = names().into_iter().filter(|name| !kept(name)).collect();
@@ -119,7 +119,7 @@ fn assert_empty() {
 fn either_program_checks_and_releases_what_the_other_leased() {
     isolated(|| {
         let network = Network::new(&json!([[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd00:1::/64"}]]));
-        // Ours first: the folder is of its making, then of the reference's.
+        // The folder is made by ours first, then by the reference's.
         for first in [Us, Them] {
             let mut host = 1;
             for (turn, with_result) in [(0, true), (1, true), (2, false), (3, false)] {
@@ -136,18 +136,18 @@ fn either_program_checks_and_releases_what_the_other_leased() {
                 for of in [Us, Them] {
                     network.check(of, &id, &result).silent();
                     let previous = with_result.then_some(&result);
-                    // Somebody else's DEL, even with this result, takes nothing away.
+                    // The DEL of another container, even with this result, removes nothing.
                     network.del(of, "stranger", previous);
                 }
                 assert_eq!(leases().len(), 2);
                 network.del(maker.other(), &id, with_result.then_some(&result));
                 assert_eq!(leases(), BTreeMap::new());
                 assert!(!network.check(maker, &id, &result).output().status.success());
-                // Neither finds anything left to do.
+                // A second DEL by either program succeeds.
                 for of in [Us, Them] {
                     network.del(of, &id, with_result.then_some(&result));
                 }
-                // The order goes on where either program left it.
+                // DEL keeps the last reserved address, after which either program goes on.
                 assert_eq!(last_reserved(0), addresses(&result)[0]);
             }
             assert_empty();
@@ -172,7 +172,8 @@ fn both_programs_at_once_lease_no_address_twice_and_leave_nothing() {
                     for round in 0..4 {
                         let id = format!("c{worker}-{round}");
                         let maker = Of::turn(worker + round);
-                        // Every second one is released by whom it was not leased by, every other without its result.
+                        // In round 2 the same program releases the lease, in the others the other one; in rounds 1 and 3 without
+                        // the result.
                         let remover = if round < 2 { maker.other() } else { Of::turn(worker) };
                         let result = network.add(maker, &id);
                         let own = addresses(&result);
@@ -196,7 +197,7 @@ fn both_programs_at_once_lease_no_address_twice_and_leave_nothing() {
             }
         });
         assert_empty();
-        // The next one gets the address after the last one, in either order.
+        // Either program leases the address after the last reserved one.
         for of in [Us, Them, Us] {
             let (before, result) = (last_reserved(0), network.add(of, "next"));
             let next = match before {
@@ -226,10 +227,10 @@ fn of_all_who_ask_for_an_address_at_once_one_gets_it() {
     const PLAIN: usize = 30;
     const ASKING: usize = 6;
     isolated(|| {
-        // 40 addresses: 30 for those who ask for none, and room to see that none is skipped for good.
+        // 40 addresses: 30 for the ADDs that request none, and some more to show that no address is lost.
         let range = json!([[{"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.11", "rangeEnd": "10.1.0.50"}]]);
         let network = Network::new(&range);
-        // One that the others come by, and one that they do not get to.
+        // An address that ADDs without a request may get, and one that they do not reach.
         for (address, is_contested) in [("10.1.0.20", true), ("10.1.0.48", false)] {
             for (way, keys, args) in requests(address) {
                 let barrier = Barrier::new(PLAIN + ASKING);
@@ -267,7 +268,7 @@ fn of_all_who_ask_for_an_address_at_once_one_gets_it() {
                         format!("lease requested address {address}: it is in use by container c{holder} ");
                     assert!(said.contains(&words), "{way}: {said}");
                 }
-                // Who was refused has left nothing, and the rest of the range is still to be had.
+                // Refused ADDs leave no lease, and the rest of the range can still be leased.
                 assert_eq!(leases().len(), given.len());
                 for further in given.len()..40 {
                     network.add(Of::turn(further), &format!("d{further}"));

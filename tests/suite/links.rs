@@ -1,4 +1,4 @@
-//! Links where members may not talk to each other (`icc: false`): what Docker's users know of `--link`.
+//! Links on a network whose containers cannot reach each other otherwise (`icc: false`), as with Docker's `--link`.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ fn web() -> Value {
     json!({"name": "web", "links": ["db:webdb"]})
 }
 
-/// The story that every document on links tells: db and web, and somebody who has no link.
+/// The usual example: web has a link to db, and a third container has none.
 #[test]
 fn a_link_is_the_only_way_in_and_follows_its_source() {
     isolated(|| {
@@ -42,11 +42,11 @@ fn a_link_is_the_only_way_in_and_follows_its_source() {
             member.check(LINK_ENV).silent();
         }
         assert_open(&ways(Some(&two), &source.at(5432)));
-        // By name, and by the variables.
+        // By name, and by the environment variables.
         assert_eq!(recipient.says("busybox nc webdb 5432"), "db1 sees fd00:7::3");
         let by_variables = "busybox nc $WEBDB_PORT_5432_TCP_ADDR $WEBDB_PORT_5432_TCP_PORT";
         assert_eq!(recipient.says(by_variables), "db1 sees 10.7.0.3");
-        // One port, one way, one recipient.
+        // The link opens one port, in one direction, for one recipient.
         let mut closed = ways(Some(&two), &source.at(80));
         closed.extend(ways(Some(&three), &source.at(5432)));
         for from in [&one, &three] {
@@ -56,7 +56,7 @@ fn a_link_is_the_only_way_in_and_follows_its_source() {
         assert_closed(&closed);
         assert_eq!(openings().matches("sctp . 9 comment \"shop web -> db\"").count(), 2, "{}", openings());
 
-        // db restarts with another address while web runs, and while it talks to it.
+        // db restarts with another address while web runs and has a flow to it.
         let flow = Datagrams::new(Some(&two), &source.at(5432)[0]);
         assert_eq!(flow.ask().unwrap(), "db1 sees 10.7.0.3");
         source.del();
@@ -83,7 +83,7 @@ fn a_source_comes_back_with_other_ports_and_a_link_that_is_gone_ends_at_once() {
         let [one, two] = ["db1", "web1"].map(Namespaced::new);
         let before = Snapshot::take();
         let shop = shop();
-        // The recipient comes first, and waits.
+        // The recipient is added first, and its link waits for the source.
         let recipient = shop.add(&two, &web());
         let source = shop.add(&one, &json!({"name": "db", "expose": ["5432", "5432/udp"]}));
         for port in [5432, 5433] {
@@ -93,13 +93,13 @@ fn a_source_comes_back_with_other_ports_and_a_link_that_is_gone_ends_at_once() {
         assert_closed(&ways(Some(&two), &source.at(5433)));
         let flow = Datagrams::new(Some(&two), &source.at(5432)[0]);
         flow.ask().unwrap();
-        // The same attachment again, as a runtime may tell of it anew: other ports.
+        // A second ADD of link-env for the same attachment, with other ports.
         let mut conf = source.conf[2].clone();
         conf["args"]["cni"]["link-env"]["expose"] = json!(["5433/tcp", "5433/udp"]);
         let again = source.call(2, "ADD").stdin(conf.to_string().as_bytes()).run().result();
         assert_eq!(again["ips"], conf["prevResult"]["ips"]);
         assert_open(&ways(Some(&two), &source.at(5433)));
-        // A flow of before the change ends with its link.
+        // A flow from before the change ends with its link.
         assert!(flow.ask().is_err());
         assert_closed(&ways(Some(&two), &source.at(5432)));
         recipient.del();
@@ -117,7 +117,7 @@ fn links_cross_and_each_network_has_its_own() {
         let shop = Network { keys: json!({"icc": false, "ingress": "published"}), ..shop() };
         let back = Network { name: "back", subnet: 8, keys: json!({"icc": false, "internal": true}) };
         let endpoint = |name: &str, port: u16, links: &[&str]| json!({"name": name, "expose": [port.to_string(), format!("{port}/udp")], "links": links});
-        // a and b have links to each other; c has one to a. All three are on another network, where c has one to b.
+        // On `shop` a and b have links to each other, and c has one to a. On `back` c has one to b.
         let on_shop = [
             shop.add(&a, &endpoint("a", 1001, &["b"])),
             shop.add(&b, &endpoint("b", 1002, &["a"])),
@@ -141,7 +141,7 @@ fn links_cross_and_each_network_has_its_own() {
         closed.extend(ways(Some(&b), &on_back[0].at(1001)));
         closed.extend(ways(Some(&c), &on_back[0].at(1001)));
         assert_closed(&closed);
-        // One recipient goes, and the other's link stays; then the source goes, and DEL does not know its result.
+        // One recipient is deleted, and the other's link stays. Then the source is deleted without its result.
         on_shop[2].del();
         assert_open(&ways(Some(&b), &on_shop[0].at(1001)));
         let mut conf = on_shop[0].conf[2].clone();
@@ -168,7 +168,7 @@ fn whatever_comes_between_del_and_gc_leave_nothing_and_check_tells() {
             let (code, said) = member.check(program).error();
             assert_eq!((code, said.contains(words)), (101, true), "{said}");
         };
-        // Somebody takes one element out, then all rules away.
+        // Another program flushes one set, then all rules.
         let (source, recipient) = start();
         let set = openings().split(' ').next().unwrap().to_owned();
         shell(&format!("nft flush set inet cleat_gate links{set}"));
@@ -178,7 +178,7 @@ fn whatever_comes_between_del_and_gc_leave_nothing_and_check_tells() {
         shell("nft flush ruleset");
         differs(&recipient, LINK_ENV, "link shop web -> db is closed");
         differs(&recipient, BRIDGE, "bridge br-shop is not closed");
-        // Whichever side comes again brings the link back.
+        // DEL and ADD of either side open the link again.
         for (member, endpoint) in [(&recipient, web()), (&source, db())] {
             shell("nft flush ruleset");
             member.del();
@@ -187,7 +187,7 @@ fn whatever_comes_between_del_and_gc_leave_nothing_and_check_tells() {
             member.check(BRIDGE).silent();
             member.check(LINK_ENV).silent();
         }
-        // The bridge's DEL comes first, and takes the sets with it.
+        // The bridge's DEL is called first, and removes the sets.
         for (place, member) in [(0, &source), (0, &recipient), (2, &recipient), (2, &source)] {
             member.call(place, "DEL").run().silent();
         }
@@ -195,7 +195,7 @@ fn whatever_comes_between_del_and_gc_leave_nothing_and_check_tells() {
         recipient.del();
         before.assert_unchanged();
 
-        // The source is gone, and nobody has told but the list of those that are not.
+        // The source is gone without a DEL: only GC's list of valid attachments shows it.
         let (source, recipient) = start();
         let valid = json!([{"containerID": "web1", "ifname": "eth7"}]);
         for (program, member) in [(LINK_ENV, &source.conf[2]), (BRIDGE, &source.conf[0])] {
@@ -211,7 +211,7 @@ fn whatever_comes_between_del_and_gc_leave_nothing_and_check_tells() {
     });
 }
 
-/// By hand, on the network that is shipped for it.
+/// With `cleat run`, on the shipped network for links.
 #[test]
 fn the_shipped_network_for_links_is_as_dockers_default_bridge() {
     isolated(|| {
@@ -246,7 +246,7 @@ fn the_shipped_network_for_links_is_as_dockers_default_bridge() {
     });
 }
 
-/// A crowd comes and goes at once: nobody gets in without a link, nobody with one stays out, nothing is left.
+/// Many containers are added and deleted at once. Those with a link get through, no others do, and nothing is left.
 #[test]
 fn a_crowd_comes_and_goes_at_once() {
     const PAIRS: usize = 8;

@@ -1,4 +1,4 @@
-//! loopback, alone and behind another plugin.
+//! loopback, alone and after another plugin.
 
 use sandbox::{Call, Host, Namespaced, isolated};
 use serde_json::json;

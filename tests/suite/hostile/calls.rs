@@ -22,13 +22,13 @@ fn call(what: &str, program: &str, verb: &str, netns: &Namespaced) -> Call {
         .env("CNI_NETNS", netns.path())
 }
 
-/// Undoes what a DEL of loopback does.
+/// Sets `lo` up again, which a DEL of loopback has set down.
 fn set_up(netns: &Namespaced) {
     let conf = json!({"cniVersion": "1.0.0", "name": "lo", "type": "loopback"}).to_string();
     assert!(call("nothing", program("loopback"), "ADD", netns).run(conf.as_bytes()).success);
 }
 
-/// What is too large for one verb is so for all of them: the rest get the worst of it.
+/// The first inputs are tried with every verb, the others with ADD alone: all verbs read their input in the same way.
 fn verbs(input: usize) -> &'static [&'static str] {
     if input < 6 { &["ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION"] } else { &["ADD"] }
 }
@@ -56,7 +56,7 @@ fn no_input_brings_a_plugin_down() {
     });
 }
 
-/// Values that one variable may have, in place of what belongs there. The kernel takes 128 KiB at most.
+/// Hostile values of an environment variable. The kernel accepts at most 128 KiB for one.
 fn values() -> Vec<OsString> {
     let mut values: Vec<OsString> =
         ["", "=", ";;;;", "a", "\u{a0}", "../../../etc/passwd", "-", "a b", "K=", "\n", "é=é;é"]
@@ -98,7 +98,7 @@ fn no_environment_brings_a_plugin_down() {
                     let run = |verb: &str| {
                         let what = format!("{variable}={shown:?}");
                         let call = call(&what, program, verb, &netns).env(variable, &value);
-                        // Without a command a plugin tells people what it is, on standard error.
+                        // Without a command a plugin prints what it is on standard error, for people.
                         if variable == "CNI_COMMAND" && value.is_empty() {
                             return call.run(conf.as_bytes()).success;
                         }
@@ -116,7 +116,7 @@ fn no_environment_brings_a_plugin_down() {
     });
 }
 
-/// What may be in a namespace's place.
+/// Paths that are not those of a network namespace.
 #[test]
 fn no_namespace_brings_a_plugin_down() {
     isolated(|| {
@@ -149,7 +149,7 @@ fn no_namespace_brings_a_plugin_down() {
     });
 }
 
-/// The same in the place of a network, and of what a runtime offers by capability.
+/// The same input as a network's configuration, and the same values in the variables that `cleat` reads.
 #[test]
 fn no_network_brings_cleat_down() {
     isolated(|| {

@@ -1,6 +1,6 @@
-//! Files that something else stands in the place of, or that have other content than was written: after a crash, by a
-//! mistake, out of malice. Programs end soon, with a clear error or without one; nothing is written through what stands
-//! there; and once it is gone, all can be removed.
+//! Files of the state that were replaced by something else or have other content: after a crash, by mistake, by an attacker.
+//! Programs end soon, with success or with a clear error. Nothing is written through a link that has replaced a file. Once the
+//! replacement is removed, DEL succeeds.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -18,26 +18,26 @@ const NETWORKS: &str = "/run/net.d";
 const VICTIM: &str = "/run/victim";
 const PRECIOUS: &str = "precious";
 
-/// What may be where a file was.
+/// What replaces a file.
 #[derive(Clone, Copy, Debug)]
 enum Instead {
     Fifo,
     Folder,
-    /// It claims a tebibyte.
+    /// A file of one tebibyte without data.
     Sparse,
-    /// To a device that never ends.
+    /// A symbolic link to a device that can be read without end.
     LinkToZeros,
-    /// To a file that is nobody's business.
+    /// A symbolic link to a file that must not be changed.
     LinkToVictim,
     Garbage,
-    /// A file that a crash left.
+    /// A file without content, as a crash may leave it.
     Empty,
 }
 
 impl Instead {
-    /// What is tried in the place of each file.
+    /// Each file is replaced by each of these.
     const ALWAYS: [Self; 3] = [Self::Fifo, Self::Sparse, Self::Garbage];
-    /// Of these each file has its own, by its number.
+    /// Each file is also replaced by one of these, chosen by the file's number.
     const IN_TURN: [Self; 4] = [Self::Folder, Self::LinkToZeros, Self::LinkToVictim, Self::Empty];
 
     fn put(self, path: &Path) {
@@ -63,7 +63,7 @@ fn cleat(what: &str, args: &[&str]) -> Call {
     Call::new(&format!("{what}: cleat {args:?}"), CLEAT, args).env("NETCONFPATH", NETWORKS)
 }
 
-/// A chain of all plugins, on which everybody sees everybody.
+/// Installs a network whose chain has all plugins.
 fn install() {
     let network = json!({"cniVersion": "1.1.0", "name": "net", "plugins": [
         {"type": "bridge", "bridge": "hostile0", "isGateway": true, "ipMasq": true,
@@ -77,7 +77,7 @@ fn install() {
     fs::write(VICTIM, PRECIOUS).unwrap();
 }
 
-/// Every file of a state that a container on the network has, whichever names it has.
+/// Every file and folder that exists while a container is on the network, whatever its name.
 fn files() -> Vec<PathBuf> {
     fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -136,7 +136,7 @@ fn nothing_in_the_place_of_a_file_brings_anything_down() {
     });
 }
 
-/// Two containers, by their namespaces.
+/// The namespaces of two containers.
 struct State {
     one: Namespaced,
     two: Namespaced,
@@ -144,7 +144,7 @@ struct State {
 
 impl State {
     fn new() -> Self {
-        // Their files are part of every snapshot.
+        // They are made before the first snapshot: every snapshot lists the files of the namespaces.
         Self { one: Namespaced::new("one"), two: Namespaced::new("two") }
     }
 
@@ -153,12 +153,12 @@ impl State {
             .env("CAP_ARGS", r#"{"portMappings":[{"hostPort":8080,"containerPort":80}]}"#)
     }
 
-    /// Something that is done while one container is on the network; nothing of it may be left.
+    /// Does something while one container is on the network, and then removes everything.
     fn attached<T>(&self, action: impl FnOnce() -> T) -> T {
         let added = Self::on("nothing yet", "add", &self.one).run(b"");
         assert!(added.success, "{}", added.stderr);
         let done = action();
-        // Files that were lost take with them what they knew: as after a crash, GC and DEL find the rest.
+        // These may fail where a file is lost or replaced. Then all state is removed, and DEL must find the rest in the kernel.
         for netns in [&self.two, &self.one] {
             Self::on("in the end", "del", netns).run(b"").expect_words();
         }
@@ -172,7 +172,7 @@ impl State {
         done
     }
 
-    /// Every verb that could read any of the files.
+    /// Calls every command that may read any of the files.
     fn everything(&self, what: &str) {
         for args in [&["check"][..], &["ps"], &["leases", "net"], &["conf", "check"], &["status", "net"]] {
             cleat(what, args).run(b"").expect_words();
