@@ -1,4 +1,4 @@
-//! `cleat conf check`, the schemas, and what the program makes of its own command line.
+//! `cleat conf check`, the schemas, the completions for shells and the manual pages.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ fn files_of(folder: &Path, extension: &str) -> Vec<PathBuf> {
     files
 }
 
-/// Each by itself: most of them have the same bridge and subnet, as only one is installed.
+/// Each file is checked alone: most of them have the same bridge and subnet, because a host has only one of them.
 #[test]
 fn the_networks_that_other_programs_install_are_accepted_as_they_stand() {
     isolated(|| {
@@ -61,7 +61,7 @@ fn our_own_networks_are_accepted_together() {
         let _host = Host::new();
         let (code, told) = check(&[], &[root().join("conf")]);
         assert_eq!(code, Some(0), "{told}");
-        // Without a file, the folder of networks.
+        // Without a file argument, the folder of networks is checked.
         let networks = Path::new("/run/networks");
         fs::create_dir(networks).unwrap();
         let text = fs::read_to_string(root().join("conf/10-cleat.conflist")).unwrap();
@@ -103,7 +103,7 @@ fn generate(kind: &str, folder: &Path) {
     assert!(output.status.success(), "{}", said(&output));
 }
 
-/// The schemas are made from the plugins' types; what is in the folder must be what these types say today.
+/// The schemas are generated from the plugins' types: those in conf/schema must be up to date.
 #[test]
 fn the_schemas_are_those_of_the_types() {
     let made = tempfile::tempdir().unwrap();

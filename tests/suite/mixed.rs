@@ -1,5 +1,5 @@
-//! Lists with plugins of this suite and of the reference in them, in every order that people have: each works behind the
-//! other, and takes nothing away from it.
+//! Network lists that mix plugins of this suite and of the reference, in the orders that are in use: each plugin works after
+//! the others, and breaks nothing that they did.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,7 +10,7 @@ use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Host, Namespaced, OUTSIDE_V4, Snapshot, UPLINK_V4, isolated};
 use serde_json::{Value, json};
 
-/// `CNI_PATH`: of each type the program that a test wants.
+/// `CNI_PATH`: for each plugin type a link to our program or to the reference's, as the test chooses.
 const PLUGINS: &str = "/run/plugins";
 const NETWORKS: &str = "/run/net.d";
 const MAC: &str = "02:00:00:00:00:42";
@@ -41,7 +41,7 @@ fn firewall() -> Member {
     (Them, "firewall", json!({"backend": "iptables"}))
 }
 
-/// It changes what the bridge has set up, and says so in its result.
+/// It changes what the bridge has set up, and reports that in its result.
 fn tuning() -> Member {
     (Them, "tuning", json!({"sysctl": {"net.core.somaxconn": "500"}, "mac": MAC, "mtu": 1400}))
 }
@@ -75,13 +75,13 @@ fn install(members: &[Member]) {
             conf
         })
         .collect();
-    // Each bridge takes the addresses from its own kin.
+    // Each bridge delegates to the host-local of its own suite.
     provide(members[0].0, "host-local");
     let list = json!({"cniVersion": "1.0.0", "name": "mixed", "plugins": plugins});
     fs::write(format!("{NETWORKS}/mixed.conflist"), list.to_string()).unwrap();
 }
 
-/// What the verb says on standard error, where it fails.
+/// What a verb that fails writes to standard error; `None` where it succeeds.
 fn cleat(verb: &str, netns: &Namespaced) -> Option<String> {
     let mut command = Command::new(CLEAT);
     command.args([verb, "mixed", netns.path().to_str().unwrap()]);
@@ -91,7 +91,7 @@ fn cleat(verb: &str, netns: &Namespaced) -> Option<String> {
     (!output.status.success()).then(|| String::from_utf8(output.stderr).unwrap())
 }
 
-/// What is left of the container: not what the reference makes for all of them and keeps, its bridge and its chains.
+/// What is left of the container. The reference's bridge and the chains that its containers share stay, and do not count.
 fn left() -> Vec<String> {
     let of_container = |line: &&str| {
         ["cleat", "link \"veth", "10.1.0.2/", "10.1.0.2\"", "mixed", "CNI-DN-"]
@@ -110,7 +110,7 @@ fn works(members: &[Member]) {
     serve_tcp(Some(&host.outside), "outside", "0.0.0.0:80");
     install(members);
     let has = |plugin: &str| members.iter().any(|(_, member, _)| *member == plugin);
-    // Twice: what the first left must not stand in the way of the second.
+    // Twice: nothing that the first round leaves may break the second.
     for _ in 0..2 {
         let netns = Namespaced::new("web");
         assert_eq!(cleat("add", &netns), None);
@@ -134,7 +134,7 @@ fn works(members: &[Member]) {
         }
         match cleat("check", &netns) {
             // The reference's portmap 1.1.1 looks for rules of both families, whatever addresses there are. The plugins
-            // before it have agreed.
+            // before it in the list have passed.
             Some(said) => assert!(said.contains("plugin \"portmap\": could not check ipv6 dnat"), "{said}"),
             None => assert!(!has("portmap")),
         }
@@ -152,7 +152,7 @@ fn host_port_and_link_env_behind_the_references_firewall_and_tuning() {
     isolated(|| works(&[bridge(Us), firewall(), tuning(), ports(Us, "host-port"), names()]));
 }
 
-/// As podman writes it, too.
+/// The order in podman's own lists.
 #[test]
 fn the_references_firewall_and_tuning_behind_host_port_and_link_env() {
     isolated(|| works(&[bridge(Us), ports(Us, "host-port"), names(), firewall(), tuning()]));

@@ -1,5 +1,5 @@
-//! A node that was moved live: what the reference's plugins made, in two releases, is judged as theirs by CHECK, left alone
-//! by `cleat repair` where all is well, completed where not, and removed by DEL and GC.
+//! A node changes from the reference's plugins to this suite while containers run. What two releases of the reference made
+//! passes our CHECK; `cleat repair` leaves it alone, or completes what is missing; DEL and GC remove it.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -15,7 +15,7 @@ use crate::shared::iptables::{LEGACY, PATH, choose_legacy, prime};
 use crate::shared::programs::{BRIDGE, CLEAT, REFERENCE, folder};
 use crate::shared::shell::shell;
 
-/// `CNI_PATH`, whose plugins are exchanged under running containers.
+/// `CNI_PATH`. Its plugins are replaced while containers run.
 const PLUGINS: &str = "/run/plugins";
 const NETWORKS: &str = "/run/net.d";
 
@@ -50,7 +50,7 @@ fn write_list(conf: &Value) {
     fs::write(format!("{NETWORKS}/net.conflist"), list.to_string()).unwrap();
 }
 
-/// A verb of cleat with its exit code and all that it says.
+/// Runs a verb of `cleat`. Returns its exit code, standard output and standard error.
 fn cleat(args: &[&str]) -> (i32, String) {
     let mut command = Command::new(CLEAT);
     command.args(args).env("CNI_PATH", PLUGINS).env("NETCONFPATH", NETWORKS);
@@ -67,7 +67,7 @@ fn ok(args: &[&str]) -> String {
     said
 }
 
-/// The host's end of a container's pair, by what the kernel tells.
+/// The host's end of a container's veth pair, as the kernel lists it.
 fn port() -> String {
     let output = Command::new("ip").args(["-o", "link", "show", "master", "br0"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -98,7 +98,7 @@ fn expect_way_out(netns: &Namespaced) {
     }
 }
 
-/// Moves a container live: ADD by the reference, everything else by cleat. `later` is what the configuration says by then.
+/// Moves a running container: ADD by the reference with `keys`, everything after it by our programs with the keys `later`.
 fn moves(reference: &Path, keys: &Value, later: &Value) {
     let host = Host::new();
     serve_tcp(Some(&host.outside), "outside", "[::]:80");
@@ -110,10 +110,10 @@ fn moves(reference: &Path, keys: &Value, later: &Value) {
     expect_way_out(&netns);
     install(folder());
     write_list(&conf(later));
-    // As udev does behind the reference's back.
+    // udev changes the veth's hardware address like this after the reference's ADD.
     shell(&format!("ip link set {} address 02:00:00:00:00:99", port()));
     ok(&["check", "net", place, "--id", "web"]);
-    // As a runtime calls it that takes the configuration of now.
+    // CHECK by a runtime that sends the present configuration instead of the cached one.
     let mut now = conf(later);
     now["prevResult"] = result;
     now["cniVersion"] = json!("1.0.0");
@@ -124,7 +124,7 @@ fn moves(reference: &Path, keys: &Value, later: &Value) {
     assert!(!said.contains("put right") && !said.contains("made anew"), "{said}");
     assert_eq!(rules(), before);
     state.assert_unchanged();
-    // Everything that filters packets is flushed, as by a firewall's reload.
+    // All rules are flushed, as by a firewall's reload.
     shell("nft flush ruleset; iptables-legacy -t nat -F; iptables-legacy -t nat -X");
     shell("ip6tables-legacy -t nat -F; ip6tables-legacy -t nat -X");
     let (code, said) = cleat(&["check", "net", place, "--id", "web"]);
@@ -175,14 +175,14 @@ macro_rules! moved {
 
 moved!(with_iptables, {}, {"ipMasqBackend": "iptables"}, {"ipMasqBackend": "iptables"});
 moved!(
-    /// The old release knows no other backend, and takes the key for nothing.
+    /// Debian 12's release has no backend but iptables, and ignores the key.
     with_nftables, {}, {"ipMasqBackend": "nftables"}, {"ipMasqBackend": "nftables"}
 );
 moved!(with_another_backend_by_now, {}, {}, {"ipMasqBackend": "nftables"});
 moved!(with_chains_of_the_legacy_variant, { choose_legacy() }, {"ipMasqBackend": "iptables"}, {});
 moved!(with_macspoofchk, {}, {"macspoofchk": true}, {"macspoofchk": true});
 
-/// What the reference knows nothing of is put there by `repair`, for the port by the name that it has, and goes with DEL.
+/// `repair` adds the gate, which the reference does not have, for the port by its present name. DEL removes it.
 #[test]
 fn a_gate_is_put_before_what_the_reference_made() {
     isolated(|| {
@@ -211,7 +211,7 @@ fn call(program: &Path, command: &str, conf: &Value, netns: &Namespaced) -> Call
     Call::new(&program.display().to_string(), command, conf).of(netns.name(), netns, "eth0").env("PATH", PATH)
 }
 
-/// What is named must be what is there.
+/// CHECK fails where prevResult names the veth of another container.
 #[test]
 fn check_takes_no_others_interface_for_the_containers() {
     isolated(|| {
@@ -236,7 +236,8 @@ fn check_takes_no_others_interface_for_the_containers() {
     });
 }
 
-/// Of one that guards nobody any more GC takes the rules; a container that has its interface keeps them, on this network or not.
+/// GC removes the reference's macspoofchk rules of a port that has gone. Those of a port that exists stay, whether the
+/// attachment is valid or not, on this network or another.
 #[test]
 fn gc_takes_the_rules_of_guards_whose_port_has_gone() {
     isolated(|| {
@@ -269,7 +270,7 @@ fn gc_takes_the_rules_of_guards_whose_port_has_gone() {
             Call::new(BRIDGE, "GC", &gc).run().silent();
             let left = chains();
             assert!(left.len() == 6 && !left.iter().any(|chain| chain.contains("gone")), "{left:#?}");
-            // DEL takes the rest, with the namespace and without.
+            // DEL removes the rest, with the namespace and without.
             for (conf, netns) in [&guarded, &guarded, &guarded, &other].into_iter().zip(&namespaces) {
                 call(Path::new(BRIDGE), "DEL", conf, netns).env("CNI_NETNS", "").run().silent();
                 call(Path::new(BRIDGE), "DEL", conf, netns).run().silent();

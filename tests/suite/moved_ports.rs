@@ -1,5 +1,5 @@
-//! A node that was moved from the reference to this suite under running containers: what the reference's portmap has
-//! published counts, by whichever backend, and is neither doubled nor harmed. What is broken is replaced by ours.
+//! A node changes from the reference's portmap to this suite while containers run. Ports that portmap has published, by
+//! either backend, count as published: CHECK passes, and ADD does not publish them twice. Damaged rules are replaced by ours.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -25,7 +25,7 @@ struct Moved {
 }
 
 impl Moved {
-    /// `publish` gets the configuration that the reference is to be called with.
+    /// `publish` publishes the ports, as the configuration that it is given says.
     fn new(path: &str, publish: impl Fn(&Value, &Namespaced)) -> Self {
         let host = Host::new();
         fs::create_dir_all(PLUGINS).unwrap();
@@ -68,14 +68,14 @@ impl Moved {
         }
     }
 
-    /// CHECK is content by either backend, and an ADD that is repeated changes nothing.
+    /// CHECK passes with either backend, and a repeated ADD changes nothing.
     fn serves(&self, rules: impl Fn() -> String) {
         let before = rules();
         for backend in [None, Some("nftables"), Some("iptables")] {
             self.call("CHECK", backend).run().silent();
             let result = self.call("ADD", backend).run().result();
             assert_eq!(result["ips"], self.conf["prevResult"]["ips"]);
-            // The backend of iptables takes the reference's chains for its own, and writes them anew.
+            // The iptables backend treats the reference's chains as its own, and rewrites them.
             let is_own = backend == Some("iptables") && before.contains("CNI-DN-");
             if !is_own {
                 assert_eq!(rules(), before, "{backend:?}");
@@ -87,7 +87,7 @@ impl Moved {
         self.is_reached();
     }
 
-    /// What is missing is named; the same ADD then puts ours in its place, and DEL leaves nothing.
+    /// CHECK names what is missing. The same ADD then replaces the reference's rules by ours, and DEL leaves nothing.
     fn is_replaced(&self, damage: &str, named: &str) {
         shell(damage);
         for backend in [None, Some("iptables")] {
@@ -113,7 +113,7 @@ impl Moved {
 fn ruleset() -> String {
     let output = Command::new("nft").args(["list", "ruleset"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    // Counters of packets go on.
+    // Packet counters change, so numbers are left out.
     let words = text.split_whitespace().filter(|word| word.parse::<u64>().is_err() || *word == "8080");
     words.collect::<Vec<_>>().join(" ")
 }
@@ -146,7 +146,7 @@ fn chains_of_the_reference_in_the_legacy_variant_count() {
         choose_legacy();
         prime("legacy");
         let legacy = format!("{LEGACY}:{PATH}");
-        // The administrator has gone over to the newer variant meanwhile.
+        // The administrator has switched to the nft variant since.
         let moved = Moved::new(PATH, by_reference(&legacy));
         moved.serves(|| saved("legacy").join("\n") + &ruleset());
         moved
@@ -155,7 +155,7 @@ fn chains_of_the_reference_in_the_legacy_variant_count() {
     });
 }
 
-/// As recorded of version 1.9.1, since the reference of Debian 12 has no such backend.
+/// The tables are recorded from version 1.9.1: the reference of Debian 12 has no nftables backend.
 #[test]
 fn tables_of_the_reference_count() {
     isolated(|| {
@@ -196,7 +196,7 @@ fn tables_of_the_reference_count() {
     });
 }
 
-/// Who goes from one backend of ours to the other under running containers.
+/// The operator changes from one of our backends to the other while containers run.
 fn the_other_counts(old: &str, new: &str) {
     prime("nft");
     let moved = Moved::new(PATH, |conf, web| {
@@ -223,17 +223,17 @@ fn our_table_counts_for_the_backend_of_iptables() {
     isolated(|| the_other_counts("nftables", "iptables"));
 }
 
-/// What versions before this one made for the container `web`.
+/// What earlier versions of this suite made for the container `web`.
 const BEFORE: [&str; 2] =
     [include_str!("../data/host-port-46b4685.nft"), include_str!("../data/host-port-9a5d124.nft")];
-/// What CHECK says of them: 127.0.0.1 is closed to neighbours by rules alone.
+/// What CHECK reports for them: only rules close 127.0.0.1 to neighbours while route_localnet is on.
 const OPENED: &str = "by route_localnet of interface br0, which a flush of all rules leaves open";
 
 fn route_localnet() -> String {
     fs::read_to_string("/proc/sys/net/ipv4/conf/br0/route_localnet").unwrap().trim().to_owned()
 }
 
-/// A node whose containers a version before this one has published: they are reached, checked, repaired and removed.
+/// Containers that an earlier version has published are reached, checked, repaired and removed.
 #[test]
 fn the_table_of_the_first_version_counts() {
     isolated(|| the_table_of_before_counts(BEFORE[0]));
@@ -256,7 +256,7 @@ fn the_table_of_before_counts(recorded: &str) {
     is_opened();
     moved.is_reached();
     let by_host = format!("{UPLINK_V4}:8080");
-    // Another container comes: the table is renewed, and the first keeps what it has.
+    // ADD of another container renews the table, and the first container keeps what it has.
     let other = Namespaced::new("other");
     let mut conf = moved.conf.clone();
     conf["prevResult"] = add(&crate::shared::bridge::conf(), "other", &other);
@@ -271,7 +271,7 @@ fn the_table_of_before_counts(recorded: &str) {
     moved.is_reached();
     shell("nft list set inet cleat_host_port local4");
     assert_eq!(route_localnet(), "1");
-    // Damage is named still.
+    // CHECK still names damage.
     shell("nft flush chain inet cleat_host_port post");
     let (code, said) = moved.call("CHECK", None).run().error();
     assert!(code == 101 && said.contains("rules of chain post"), "{said}");
@@ -290,7 +290,7 @@ fn the_table_of_before_counts(recorded: &str) {
     }
 }
 
-/// Its rules have been flushed: what it switched on goes off with the next ADD, of any container.
+/// After a flush of the earlier version's rules, the next ADD of any container switches off its route_localnet.
 #[test]
 fn what_a_version_before_switched_on_goes_off_after_a_flush() {
     isolated(|| {
@@ -306,7 +306,7 @@ fn what_a_version_before_switched_on_goes_off_after_a_flush() {
         assert!(on_other("ADD").result().is_object());
         assert_eq!(route_localnet(), "0");
         on_other("CHECK").silent();
-        // On a bridge of ours nobody else has any use for it.
+        // On our bridge no other program needs route_localnet.
         shell("echo 1 >/proc/sys/net/ipv4/conf/br0/route_localnet");
         let (code, said) = on_other("CHECK").error();
         assert!(code == 101 && said.contains("route_localnet of interface br0 is on"), "{said}");
@@ -325,7 +325,7 @@ fn load(recorded: &str) {
     shell("ip -6 route add local fd63:6c65:6174::34c3 dev lo");
 }
 
-/// The same without anybody else: DEL alone.
+/// The same without another container: DEL alone removes the table.
 #[test]
 fn the_table_of_the_first_version_goes() {
     isolated(|| goes(BEFORE[0]));

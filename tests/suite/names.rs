@@ -1,5 +1,5 @@
-//! Names and links as Docker's users know them: real resolvers and connections in running containers, by the hosts
-//! file that `ip netns exec` binds over `/etc/hosts`.
+//! Names and links as Docker's users know them: real resolvers and connections in running containers, with the hosts
+//! file that `ip netns exec` mounts over `/etc/hosts`.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -38,7 +38,7 @@ fn network(name: &str, number: u8, families: Families, keys: &Value) {
     fs::write(format!("/run/net.d/{name}.conflist"), list.to_string()).unwrap();
 }
 
-/// Attaches a container, whose name is its namespace's.
+/// Attaches a container that is named after its namespace.
 fn add(
     network: &str,
     netns: &Namespaced,
@@ -64,7 +64,7 @@ fn leave(network: &str, netns: &Namespaced, ifname: &str) {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// A shell that runs in a container all the while.
+/// A shell that keeps running in a container.
 struct Shell {
     process: Child,
     input: ChildStdin,
@@ -84,7 +84,7 @@ impl Shell {
         Self { process, input, output }
     }
 
-    /// Runs a line and returns what it says.
+    /// Runs a line and returns its output.
     fn run(&mut self, line: &str) -> String {
         writeln!(self.input, "{{ {line}; }} 2>&1; echo; echo ready").unwrap();
         let mut said = String::new();
@@ -102,7 +102,7 @@ impl Shell {
         said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     }
 
-    /// What a server says to a client that goes there by name.
+    /// The answer of a server to a client that connects by name.
     fn ask(&mut self, name: &str, port: u16) -> String {
         self.run(&format!("busybox nc {name} {port} </dev/null"))
     }
@@ -155,14 +155,14 @@ fn web_reaches_its_database_by_hosts_and_by_variables_and_follows_it() {
             env.display()
         );
         assert_eq!(shell.run(&by_variables), "db sees 10.80.1.3");
-        assert_eq!(shell.look_up("other"), [""; 0], "links alone make names known");
-        // One-way and private.
+        assert_eq!(shell.look_up("other"), [""; 0], "only links make names known");
+        // A link is one-way, and other containers do not see it.
         assert_eq!(Shell::new(&db).look_up("web"), [""; 0]);
         assert_eq!(Shell::new(&other).look_up("webdb"), [""; 0]);
 
         leave("links", &db, "eth0");
         drop(db);
-        assert_eq!(shell.look_up("webdb"), [""; 0], "a line of a source that has gone leads to strangers");
+        assert_eq!(shell.look_up("webdb"), [""; 0], "the line of a source that has gone is still there");
         let db = Namespaced::new("db");
         let output = add("links", &db, "eth0", "", &annotations);
         assert!(output.status.success(), "{output:?}");
@@ -231,7 +231,7 @@ fn connecting_and_disconnecting_takes_effect_in_a_running_container() {
         assert_eq!(
             (shell.look_up("two"), in_two.look_up("web")),
             (vec![], vec![]),
-            "networks know nothing of each other"
+            "names of one network are not known on another"
         );
         join("my-net2", &web, "eth1", "");
         assert_eq!(shell.ask("two", 80), "two sees 10.80.2.3");
@@ -305,7 +305,7 @@ fn a_source_that_does_not_run_is_refused_or_waited_for() {
         serve_tcp(Some(&db), "db", "[::]:5432");
         assert_eq!(shell.ask("webdb", 5432), "db sees 10.80.2.2");
         drop(shell);
-        // Somebody has configured this namespace: that file is not for us to touch.
+        // Where an administrator has made a hosts file for this namespace, that file is not touched.
         leave("patient", &web, "eth0");
         fs::create_dir_all("/etc/netns/web").unwrap();
         fs::write("/etc/netns/web/hosts", "192.0.2.7 precious\n").unwrap();

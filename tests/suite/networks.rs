@@ -1,4 +1,4 @@
-//! `cleat add|check|del|status|gc` over the conflists of conf/, and libcni over the same state.
+//! `cleat add|check|del|status|gc` with the conflists of conf/, and libcni with the same cache and state.
 
 use std::fs;
 use std::path::Path;
@@ -50,7 +50,7 @@ fn published(bridge_netfilter: &str) {
         let (v4, v6) = (format!("{UPLINK_V4}:{port}"), format!("[{UPLINK_V6}]:{port}"));
         assert_eq!(ask_tcp(Some(&host.outside), &v4).unwrap(), "web sees 192.0.2.2");
         assert_eq!(ask_tcp(Some(&host.outside), &v6).unwrap(), "web sees 2001:db8::2");
-        // The host by its own address is seen as that, as with Docker.
+        // The host's connections to its own address come from that address, as with Docker.
         assert_eq!(ask_tcp(None, &v4).unwrap(), format!("web sees {UPLINK_V4}"));
         assert_eq!(ask_tcp(None, &v6).unwrap(), format!("web sees {UPLINK_V6}"));
         for place in [Some(&other), Some(&web)] {
@@ -75,7 +75,7 @@ fn published(bridge_netfilter: &str) {
     for place in [Some(&host.outside), Some(&other)] {
         assert!(ask_tcp(place, &format!("{UPLINK_V4}:5000")).is_err(), "{place:?}");
     }
-    // A container of the same inner port may not have the same host port.
+    // Another container cannot publish the same host port.
     let taken = fail(
         on("add", DUAL, &Namespaced::new("late"))
             .env("CAP_ARGS", ports(&json!([{"hostPort": 80, "containerPort": 80}]))),
@@ -132,7 +132,7 @@ fn what_cleat_adds_libcni_deletes_and_the_other_way_round() {
             command
         };
         succeed(on("add", DUAL, &web).env("CAP_ARGS", &mappings));
-        // cnitool's container ID is made of the path of the namespace.
+        // As with cnitool, the container ID is derived from the path of the namespace.
         assert!(cached()["containerId"].as_str().unwrap().starts_with("cnitool-"));
         assert_eq!(cached()["capabilityArgs"]["portMappings"][0]["hostPort"], 8080);
         succeed(&mut runtime("check"));
@@ -186,7 +186,7 @@ fn status_is_asked_where_the_version_has_it() {
     isolated(|| {
         let _host = Host::new();
         install_networks();
-        // Its plugins know it whatever the version of the list is. Where none does, that is told.
+        // Our plugins have STATUS whatever the version of the list is. Where no plugin has it, `cleat` says so.
         assert_eq!(said(&cleat(&["status", DUAL]).output().unwrap()), "");
         let older =
             r#"{"cniVersion": "0.4.0", "name": "older", "plugins": [{"type": "bridge", "bridge": "old0"}]}"#;
@@ -231,7 +231,7 @@ fn mistakes_are_told_with_the_cure() {
     });
 }
 
-/// The contract of the release: an ADD starts nothing besides the plugins themselves.
+/// No nft, iptables or ip, and no host-local either: bridge leases addresses within its own process.
 #[test]
 fn an_add_starts_no_program_besides_the_plugins() {
     isolated(|| {

@@ -1,5 +1,5 @@
-//! Two nodes of a cluster, whose pods' networks are routed to each other: a pod sees another node's pod by its own address
-//! (`ipMasqExcept`), and a node that lets published ports in alone lets the cluster in as well (`ingressFrom`).
+//! Two nodes of a cluster whose pod networks are routed to each other: pods keep their source address towards pods of the
+//! other node (`ipMasqExcept`), and a node that admits published ports only admits the cluster as well (`ingressFrom`).
 
 use std::fs;
 use std::process::Command;
@@ -14,7 +14,7 @@ use crate::shared::programs::BRIDGE;
 use crate::shared::shell::{said, shell};
 
 const CLUSTER: [&str; 2] = ["10.244.0.0/16", "fd00:244::/32"];
-/// This node and the other one, on the wire between them.
+/// The addresses of this node and of the other one, on the link between them.
 const NODES: [&str; 2] = ["198.51.100.1", "198.51.100.2"];
 /// Pods on the other node.
 const FAR: [&str; 2] = ["10.244.2.2:80", "[fd00:244:2::2]:80"];
@@ -42,7 +42,7 @@ struct Node {
 impl Node {
     fn new() -> Self {
         let (node, pod) = (Namespaced::new("node"), Namespaced::new("far"));
-        // Who forwards solicits by the link-local address, which the kernel gives a link when it gets round to it.
+        // A router sends neighbour solicitations from its link-local address, which a link has only some time after it is up.
         let settle = "echo 0 >/proc/sys/net/ipv6/conf/wire/accept_dad; ip link set wire up";
         let settled =
             "until ip -6 addr show dev wire scope link -tentative | grep -q fe80; do sleep 0.05; done";
@@ -110,7 +110,7 @@ fn keeps_its_source_in_the_cluster(pod: &Namespaced) {
     }
 }
 
-/// By either backend; `breakages` are what somebody does, with words by which CHECK tells it.
+/// With one backend. `breakages` are commands that break it, each with words from the error of CHECK.
 fn excepts(backend: &str, breakages: &[(&str, &str)]) {
     let host = Host::new();
     serve_tcp(Some(&host.outside), "outside", "[::]:80");
@@ -122,7 +122,7 @@ fn excepts(backend: &str, breakages: &[(&str, &str)]) {
     let pods = conf("pods", 1, &json!({"ipMasqExcept": CLUSTER, "ipMasqBackend": backend}));
     let pod = add(&pods, "near");
     keeps_its_source_in_the_cluster(&pod);
-    // A network beside it has no exception, or another one.
+    // Another network, with another exception, is masqueraded towards the same pod.
     let mut other = conf("other", 3, &json!({"ipMasqExcept": ["192.0.2.0/24"], "ipMasqBackend": backend}));
     other["ipam"]["ranges"] = json!([[{"subnet": "10.3.0.0/24"}]]);
     other["ipam"]["routes"] = json!([{"dst": "0.0.0.0/0"}]);
@@ -141,7 +141,7 @@ fn excepts(backend: &str, breakages: &[(&str, &str)]) {
     let second = add(&pods, "second");
     ok(&["del", "pods", place(&second)]);
     keeps_its_source_in_the_cluster(&pod);
-    // GC, as where the DEL never came; that of the last one leaves nothing.
+    // GC, as where DEL never came, and then a late DEL: nothing is left.
     let mut gc = pods.clone();
     gc["cni.dev/valid-attachments"] = json!([]);
     Call::new(BRIDGE, "GC", &gc).run().silent();
@@ -189,7 +189,7 @@ fn a_pod_keeps_its_address_with_iptables() {
     });
 }
 
-/// What earlier releases had: the same table without exceptions.
+/// The table of earlier releases: the same without exceptions.
 const EARLIER: &str = include_str!("../data/masquerade-before-exceptions.nft");
 
 #[test]
@@ -201,7 +201,7 @@ fn a_table_of_before_gets_exceptions() {
         let node = Node::new();
         let mut pods = conf("pods", 1, &json!({"ipMasq": false}));
         let (near, old) = (Namespaced::new("near"), Namespaced::new("old"));
-        // Everything but the rules is made by today's program.
+        // Today's program makes everything but the rules.
         pods["args"] = json!({"cni": {"ips": ["10.244.1.9", "fd00:244:1::9"]}});
         let made = Call::new(BRIDGE, "ADD", &pods).of("old", &old, "eth0").run().result();
         let port = made["interfaces"][1]["name"].as_str().unwrap();
@@ -241,7 +241,7 @@ fn the_cluster_comes_in_where_published_ports_do() {
         let near =
             NEAR.map(|near| if near.contains(':') { format!("[{near}]:80") } else { format!("{near}:80") });
         let from = |place: &Namespaced| near.iter().all(|near| ask_tcp(Some(place), near).is_ok());
-        // Of a gate that others let in by, and that was there before.
+        // The gate is made first for a container without `ingressFrom`.
         let closed = add(&conf("pods", 1, &json!({"ingress": "published"})), "closed");
         assert!(!from(&node.pod) && !from(&host.outside));
         let opened = conf("pods", 1, &json!({"ingress": "published", "ingressFrom": CLUSTER}));
@@ -264,7 +264,7 @@ fn the_cluster_comes_in_where_published_ports_do() {
     });
 }
 
-/// With `icc: false` a member is no guest, though its address is of the cluster.
+/// With `icc: false` a member is not admitted as part of the cluster, though its address is of the cluster.
 #[test]
 fn members_that_are_kept_apart_do_not_come_in_by_the_cluster() {
     isolated(|| {

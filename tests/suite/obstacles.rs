@@ -1,5 +1,5 @@
-//! What STATUS says of a host that drops what is forwarded: which chain, of whom, and the cure; and nothing where something
-//! in it could let the network through. By both variants of iptables.
+//! STATUS on a host that drops forwarded packets: it names the chain that drops, its owner, and the remedy. It is silent where
+//! some rule could let the network through. With both variants of iptables.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ fn status(conf: &Value) -> Answer {
 const V4: &str = "10.1.0.0/24";
 const V6: &str = "fd00:1::/64";
 
-/// What ufw (0.36) makes of its default, in short: each chain, with rules of every kind that its files have.
+/// What ufw (0.36) makes by default, shortened: every chain, with rules of each kind that its files have.
 const UFW: &str = "
     -P FORWARD DROP
     -N ufw-before-logging-forward; -N ufw-before-forward; -N ufw-user-forward; -N ufw-after-forward
@@ -35,7 +35,7 @@ const UFW: &str = "
     -A ufw-after-logging-forward -m limit --limit 3/min --limit-burst 10 -j LOG
 ";
 
-/// Docker's own chains, as 20.10 made them, with a container's port.
+/// Docker's chains, as 20.10 made them, with one published port.
 const DOCKER: &str = "
     -P FORWARD DROP
     -N DOCKER; -N DOCKER-ISOLATION-STAGE-1; -N DOCKER-ISOLATION-STAGE-2; -N DOCKER-USER
@@ -48,7 +48,7 @@ const DOCKER: &str = "
     -A DOCKER-ISOLATION-STAGE-2 -j RETURN; -A DOCKER-USER -j RETURN
 ";
 
-/// Has a program carry out some changes, which are separated by semicolons and lines.
+/// Runs a program once for each change. Changes are separated by semicolons and line ends.
 fn run(program: &str, changes: &str) {
     for change in changes.split([';', '\n']).map(str::trim).filter(|change| !change.is_empty()) {
         shell(&format!("{program} {change}"));
@@ -72,7 +72,7 @@ fn status_names_the_chain_that_drops_and_whose_it_is() {
                 ("-P FORWARD DROP", ""),
                 ("-A FORWARD -i lan0 -j ACCEPT; -A FORWARD -j DROP", ""),
                 ("-A FORWARD -j REJECT", ""),
-                // What is behind it is never come to.
+                // Rules after the DROP are never reached.
                 ("-A FORWARD -j DROP; -A FORWARD -s 10.1.0.0/24 -j ACCEPT", ""),
                 (UFW, "ufw"),
                 (DOCKER, "Docker"),
@@ -174,7 +174,7 @@ fn firewalld_is_named_too() {
     });
 }
 
-/// As administrators write them by hand: sets and maps of verdicts.
+/// Sets and verdict maps, as administrators write them by hand.
 #[test]
 fn sets_are_looked_into() {
     isolated(|| {
@@ -210,7 +210,7 @@ fn sets_are_looked_into() {
     });
 }
 
-/// A network that was let through: somebody has loaded the rules anew since.
+/// The network was let through, but the firewall's rules have been loaded anew since.
 #[test]
 fn a_chain_that_was_opened_and_is_closed_again_is_named() {
     isolated(|| {

@@ -1,6 +1,6 @@
-//! Odd calls: what a DEL or GC may be told by runtimes of other versions, by caches that were cut off, by configurations that
-//! somebody has changed since, and by environments of other plugins' making. Whatever it is, nothing is left of the
-//! attachment, and everything of its neighbour.
+//! Odd input of DEL and GC: previous results of other versions or from truncated caches, configurations that were changed
+//! after the ADD, and environments that other plugins use. In each case nothing of the attachment is left, and its neighbour
+//! keeps everything.
 
 mod calls;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::shared::programs::{CLEAT, HOST_LOCAL, LOOPBACK, folder, program};
 
-/// The network's plugins; the endpoint and the port are the container's own.
+/// The network's plugins. The name of the endpoint and the host port are those of the container.
 fn chain(id: &str) -> [Value; 3] {
     let port = if id == "neighbour" { 8081 } else { 8080 };
     [
@@ -37,7 +37,7 @@ fn with(conf: &Value, keys: &Value) -> Value {
     conf
 }
 
-/// A copy in which one value is another one.
+/// A copy with one value replaced.
 fn set(value: &Value, pointer: &str, new: impl Into<Value>) -> Value {
     let mut value = value.clone();
     *value.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = new.into();
@@ -55,7 +55,7 @@ fn add(id: &str, netns: &Namespaced) -> Value {
     })
 }
 
-/// What may stand in the place of a result.
+/// What DEL or GC may get instead of the result.
 fn results(result: &Value) -> Vec<(&'static str, Value)> {
     let many: Vec<Value> =
         (0..20_000).map(|n| json!({"dst": format!("10.{}.{}.0/24", n / 256, n % 256)})).collect();
@@ -107,7 +107,7 @@ fn results(result: &Value) -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Keys of the plugin of a type that ADD refuses, or did when the attachment was made.
+/// Odd keys, each with the type of the plugin that gets them: with "", every plugin.
 fn configurations() -> Vec<(&'static str, Value)> {
     let ipam = |keys: Value| json!({"ipam": with(&json!({"type": "host-local"}), &keys)});
     vec![
@@ -158,8 +158,8 @@ fn environments() -> Vec<(&'static str, String)> {
     environments
 }
 
-/// Attaches a container and removes it by `remove`, which gets the plugin's configuration and the result, with the
-/// neighbour's still there; nothing of it may be left.
+/// A container and its neighbour on one network. `remove` attaches the container and removes it by odd calls, which are made
+/// from a plugin's configuration and the result. Only the neighbour may be left.
 struct Place {
     netns: Namespaced,
     _neighbour: Namespaced,
@@ -207,7 +207,7 @@ fn del_removes_whatever_the_previous_result_is() {
 }
 
 impl Place {
-    /// The ordinary way.
+    /// Removes the container by ordinary DELs.
     fn remove_again(&self, result: &Value) {
         for conf in chain("c1").iter().rev() {
             call("DEL", &with(conf, &json!({"prevResult": result})), "c1", &self.netns).run().silent();
@@ -244,7 +244,7 @@ fn del_removes_whatever_the_environment_says() {
     });
 }
 
-/// GC has no previous result as a rule. What it has to know is the list and the bridge's name.
+/// Runtimes usually send GC no previous result. GC needs only the valid attachments and the bridge's name.
 #[test]
 fn gc_removes_whatever_else_it_is_told() {
     isolated(|| {
@@ -274,7 +274,7 @@ fn gc_removes_whatever_else_it_is_told() {
     });
 }
 
-/// host-local as the delegate of somebody else's plugin, and loopback: each for itself.
+/// host-local as the delegate of another vendor's plugin, and loopback: each is called alone.
 #[test]
 fn delegates_and_loopback_are_as_tolerant() {
     isolated(|| {
@@ -322,7 +322,8 @@ fn delegates_and_loopback_are_as_tolerant() {
     });
 }
 
-/// The kernel refuses `::` as a next hop, and so does the reference's ADD; `0.0.0.0` both take for the link.
+/// The kernel refuses `::` as a next hop, and so does the reference's ADD; both take `0.0.0.0` for no next hop. Ours takes
+/// both so: the destination is on the link.
 #[test]
 fn an_unspecified_next_hop_of_either_family_is_the_link() {
     isolated(|| {
@@ -346,7 +347,7 @@ fn an_unspecified_next_hop_of_either_family_is_the_link() {
     });
 }
 
-/// What `cleat` keeps, or libcni before it: `del` and `gc` go on with a result that nobody can read any more.
+/// The result that `cleat` or libcni cached can no longer be read: `del` and `gc` remove the attachment all the same.
 #[test]
 fn the_tool_removes_what_a_broken_cache_tells() {
     isolated(|| {
@@ -376,7 +377,7 @@ fn the_tool_removes_what_a_broken_cache_tells() {
             "ips": [{"address": "10.1.0.2/24", "interface": 2, "gateway": ""}], "routes": [{"dst": "0.0.0.0/0"}]
         });
         for (what, odd) in results(&result) {
-            // What no plugin can have answered, no cache has.
+            // No plugin can answer with a result of this size, so no cache has one.
             if odd.to_string().len() > 1 << 19 {
                 continue;
             }
@@ -397,7 +398,7 @@ fn the_tool_removes_what_a_broken_cache_tells() {
                 assert!(left.is_empty(), "{verb} with {what}: {left:#?}");
             }
         }
-        // Of an attachment that no cache knows, nothing has to be read to remove it.
+        // Where no result of the attachment is cached, `del` succeeds although `CNI_ARGS` cannot be parsed.
         let mut command = std::process::Command::new(CLEAT);
         let command = command.args(["del", "net", "/run/netns/gone"]).envs([("CNI_ARGS", "none")]);
         let output = command.env("CNI_PATH", folder()).output().unwrap();

@@ -1,4 +1,4 @@
-//! `conf/kubernetes/install-on-node` on a node of folders: where it puts plugins, and what is there where it was killed.
+//! `conf/kubernetes/install-on-node` on a node made of folders: where it puts plugins, and what is there after it was killed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,10 +9,10 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/kubernetes/install-on-node");
-/// Of Debian's package, which names Debian's folder.
+/// The configuration in Debian's package of containerd, which names Debian's folder of plugins.
 const PACKAGED: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/containerd/config-debian-12.toml"));
-/// What the script does to files, each of which may be the last thing it does.
+/// The commands by which the script changes files. It is killed at each call of one of them.
 const TOOLS: [&str; 7] = ["cp", "ln", "mkdir", "mv", "rm", "rmdir", "sync"];
 
 struct Node {
@@ -20,7 +20,7 @@ struct Node {
 }
 
 impl Node {
-    /// A node with the reference's bridge in a folder, and an image of ours.
+    /// A node with the reference's plugins in a folder, and an image with ours.
     fn new(plugins: &str) -> Self {
         let node = Self { folder: tempfile::tempdir().unwrap() };
         node.write(&format!("host{plugins}/bridge"), "the reference's bridge");
@@ -56,7 +56,7 @@ impl Node {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// What a folder of the node has: files by their content, links by where they lead.
+    /// The entries of a folder of the node: files with their content, links with their target.
     fn files(&self, folder: &str) -> BTreeMap<String, String> {
         let Ok(entries) = fs::read_dir(self.path(&format!("host{folder}"))) else {
             return BTreeMap::new();
@@ -110,7 +110,7 @@ fn plugins_go_where_the_runtimes_configuration_says() {
         "{said}"
     );
     says("/srv/a # b", &[(main, V3)], &[]);
-    // What is imported goes before, by name or by pattern, and from there again.
+    // Imported files take precedence, whether by name or by pattern, and so do those that they import.
     let main_of = |imports: &str| format!("imports = [{imports}]\n{PACKAGED}");
     let (one, two) = ("imports = ['two.toml', '../config.toml']\n", V3);
     for imports in
@@ -122,7 +122,7 @@ fn plugins_go_where_the_runtimes_configuration_says() {
             says("/srv/a # b", &[&files[..], &[("/etc/containerd/conf.d/two.toml", two)]].concat(), &[]);
         assert!(said.contains("/etc/containerd/conf.d/two.toml has the runtime look for"), "{said}");
     }
-    // Other ways to write it.
+    // Other spellings in TOML.
     for text in [
         "[plugins]\n[plugins.cri.cni]\nbin_dir='/srv/b'\r\n",
         "[plugins.\"io.containerd.grpc.v1.cri\"]\n  cni.bin_dir = \"/srv/b\" # no [list]\n",
@@ -130,18 +130,18 @@ fn plugins_go_where_the_runtimes_configuration_says() {
     ] {
         says("/srv/b", &[(main, text)], &[]);
     }
-    // What says nothing of it, and what only looks like it.
+    // Files without the key, and keys of the same name in other places.
     let said = says("/opt/cni/bin", &[(main, "# bin_dir = '/x'\n[other.cni]\nbin_dir = '/x'\n")], &[]);
     assert!(said.contains("no configuration of a runtime names a folder"), "{said}");
     let said = says("/opt/cni/bin", &[("/usr/lib/cni/bridge", "Debian's")], &[]);
     assert!(said.contains("there is a bridge in /usr/lib/cni as well"), "{said}");
-    // CRI-O's files, the last one first.
+    // CRI-O's files: the last one takes precedence.
     let crio =
         "[crio.network]\nplugin_dirs = [\n\t\"/srv/c\",\n]\n[crio.nri]\nnri_plugin_dir = \"/srv/nri\"\n";
     let files =
         [("/etc/crio/crio.conf", "[crio.network]\nplugin_dir = '/x'\n"), ("/etc/crio/crio.conf.d/10", crio)];
     says("/srv/c", &files, &[]);
-    // Who says so goes before all.
+    // The environment takes precedence over all files.
     says("/srv/d", &[(main, V3)], &[("CNI_BIN_DIR", "/srv/d"), ("NRI_PLUGIN_DIR", "/opt/nri/plugins")]);
     says(
         "/srv/b",
@@ -156,7 +156,7 @@ fn links_on_the_way_lead_from_the_nodes_root() {
     symlink("/var/opt", node.path("host/opt")).unwrap();
     node.must_install(&[]);
     assert_eq!(node.files("/var/opt/cni/bin"), installed());
-    // Twice: what is there now is ours.
+    // A second run replaces an older version of ours.
     node.write("host/var/opt/cni/bin/link-env", "an older one of ours");
     node.must_install(&[]);
     assert_eq!(node.files("/var/opt/cni/bin"), installed());
@@ -165,7 +165,7 @@ fn links_on_the_way_lead_from_the_nodes_root() {
     assert!(!output.status.success() && !node.path("circle").exists(), "{output:?}");
 }
 
-/// Before each of its steps, and in the middle of each copy.
+/// It is killed before each command, and in the middle of each copy.
 #[test]
 fn whatever_it_is_killed_at_programs_are_whole_and_the_next_time_finishes() {
     let tools = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! The iptables backend of host-port beside the reference's portmap: the same rules for the same configuration, either
-//! removes what the other made, and what is published is reached.
+//! The iptables backend of host-port compared with the reference's portmap: the same configuration gives the same rules, each
+//! program removes what the other made, and published ports are reached.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -49,7 +49,7 @@ fn on_web(program: &str, command: &str, conf: &Value, netns: &Namespaced) -> Cal
     Call::new(program, command, conf).of("web", netns, "eth0").env("PATH", PATH)
 }
 
-/// A bridge with the gateways' addresses, which the reference asks for the way to the container.
+/// A bridge with the gateways' addresses: the reference looks up the route to the container.
 fn bridged() -> Host {
     let host = Host::new();
     shell("ip link add br0 type bridge && ip link set br0 up");
@@ -99,7 +99,7 @@ fn the_same_configurations_give_the_same_rules() {
             let mut conf = portmap(&keys, &mappings);
             let theirs = on_web(&reference, "ADD", &conf, &netns).run().result();
             let expected = saved("nft");
-            // Ours removes what the reference made, common chains and all, whatever backend is configured by now.
+            // Our DEL removes what the reference made, the shared chains included.
             let mut del = conf.clone();
             del.as_object_mut().unwrap().remove("prevResult");
             del["backend"] = json!("iptables");
@@ -108,11 +108,11 @@ fn the_same_configurations_give_the_same_rules() {
             conf["backend"] = json!("iptables");
             let ours = on_web(OURS, "ADD", &conf, &netns).run().result();
             assert_eq!(ours, theirs, "{about}");
-            // The reference names ports of the other family's addresses as well, which lead nowhere.
+            // The reference also has rules for ports of the other family's addresses, which lead nowhere.
             let comparable = |lines: Vec<String>| -> Vec<String> {
                 let is_of_families = about.contains("192.0.2.1\"") || about.contains("::");
                 let keep = |line: &String| !(is_of_families && line.contains("multiport"));
-                // A chain for each family: the reference has them in either.
+                // The reference has a container's chain in both families, also where only one has ports: DNAT rules are compared.
                 lines
                     .into_iter()
                     .filter(keep)
@@ -121,7 +121,7 @@ fn the_same_configurations_give_the_same_rules() {
             };
             assert_eq!(comparable(saved("nft")), comparable(expected), "{about}");
             on_web(OURS, "CHECK", &conf, &netns).run().silent();
-            // And the other way round: what the reference leaves are the chains that it never removes.
+            // The other way round: the reference's DEL leaves the shared chains, which it never removes.
             on_web(&reference, "DEL", &conf, &netns).run().silent();
             assert!(!saved("nft").iter().any(|line| line.contains("CNI-DN-")), "{about}");
             shell("iptables -t nat -F && ip6tables -t nat -F");
@@ -176,7 +176,7 @@ fn everybody_reaches_it(variant: &str) {
     let on = |command: &str, conf: &Value, netns: &Namespaced| {
         Call::new(OURS, command, conf).of(netns.name(), netns, "eth0").env("PATH", &path).run()
     };
-    // The kernel knows the flow before the port is published.
+    // The kernel tracks the flow before the port is published.
     let flow = Datagrams::new(Some(&host.outside), &format!("{UPLINK_V4}:5353"));
     assert!(flow.ask().is_err());
     assert_eq!(on("ADD", &publishing, &web).result()["ips"], result["ips"]);
@@ -184,7 +184,7 @@ fn everybody_reaches_it(variant: &str) {
     reach(&host, &web, &other);
     on("CHECK", &publishing, &web).silent();
     on("STATUS", &publishing, &web).silent();
-    // The port is refused to others, by whichever backend.
+    // ADD of another container is refused the port, with either backend.
     let taken = |backend: &str| {
         let mut conf = publishing.clone();
         conf["backend"] = json!(backend);
@@ -205,7 +205,7 @@ fn everybody_reaches_it(variant: &str) {
         let (code, also) = on("ADD", &taken("nftables"), &other).error();
         assert_eq!((code, also), (102, said));
     }
-    // Damage is named, and the same ADD again puts it back.
+    // CHECK names the damage, and the same ADD repairs it.
     for line in [
         "-D PREROUTING -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT",
         "-F CNI-HOSTPORT-DNAT",
@@ -225,8 +225,8 @@ fn everybody_reaches_it(variant: &str) {
     let mut sorted = (saved(variant), before_refusal);
     sorted.0.sort();
     sorted.1.sort();
-    assert_eq!(sorted.0, sorted.1, "nothing was doubled");
-    // GC takes it for invalid; a DEL without anything then finds nothing.
+    assert_eq!(sorted.0, sorted.1, "no rule is there twice");
+    // GC keeps a valid attachment, and removes any other. A DEL without result and mappings leaves nothing.
     publishing["cni.dev/valid-attachments"] = json!([{"containerID": "web", "ifname": "eth0"}]);
     on("GC", &publishing, &web).silent();
     assert!(ask_tcp(None, "127.0.0.1:8080").is_ok());
@@ -300,7 +300,7 @@ fn of_twenty_that_want_one_port_by_iptables_exactly_one_gets_it() {
     });
 }
 
-/// A node that changes to this suite under running containers of a reference with its nftables backend.
+/// A node changes to this suite while containers run whose ports the reference's nftables backend has published.
 #[test]
 fn the_references_nftables_rules_of_the_container_go() {
     isolated(|| {
@@ -319,7 +319,7 @@ fn the_references_nftables_rules_of_the_container_go() {
     });
 }
 
-/// A node that never used iptables pays no program for the other backend.
+/// On a node that never used iptables, no program is started to look for that backend's rules.
 #[test]
 fn without_iptables_no_program_is_started() {
     isolated(|| {
@@ -347,7 +347,7 @@ fn without_iptables_no_program_is_started() {
     });
 }
 
-/// A network of an operator who wants iptables: the whole way with `cleat`.
+/// A network of an operator who wants iptables, from `cleat add` to `cleat del`.
 #[test]
 fn cleat_port_shows_what_iptables_publishes() {
     isolated(|| {
@@ -412,7 +412,8 @@ fn status_names_what_is_missing() {
     });
 }
 
-/// What the reference takes without publishing anything of it: ADD and CHECK agree, and nothing is told as published.
+/// Mappings that the reference accepts, but does not all publish: our ADD gives the same result, CHECK agrees with it, and
+/// there are rules only for what is published.
 #[test]
 fn what_leads_nowhere_is_taken_as_by_the_reference() {
     isolated(|| {
@@ -451,7 +452,7 @@ fn what_leads_nowhere_is_taken_as_by_the_reference() {
                 let output = Command::new("nft").args(["list", "ruleset"]).output().unwrap();
                 let text = String::from_utf8(output.stdout).unwrap();
                 let count = text.matches("eth0 net web\" : ").count() + text.matches(" dnat to ").count();
-                // Beside the port, an element of hair4.
+                // Each published port has an element in hair4 as well.
                 let expected = if backend == "nftables" { 2 * published } else { published };
                 assert_eq!(count, expected, "{about} {backend}: {text}");
                 call("DEL").silent();

@@ -1,4 +1,4 @@
-//! Ports published by the program, as a runtime calls it: races, kills, and the very moment of ADD and DEL.
+//! Ports that host-port publishes when a runtime calls it: races, kills, and connections as soon as ADD and DEL return.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -30,12 +30,12 @@ fn detach(conf: &Value, netns: &Namespaced) {
     call("DEL", &crate::shared::bridge::conf(), netns.name(), netns).run().silent();
 }
 
-/// The very moment that ADD returns, and that DEL returns, of a hundred containers on one port.
+/// A port answers as soon as ADD returns, and is refused as soon as DEL returns: a hundred containers, one port.
 #[test]
 fn what_add_published_answers_at_once_and_not_after_del() {
     isolated(|| {
         let host = Host::new();
-        // The kernel tells a host that a port is unreachable once a second at most (icmp(7)).
+        // By default the kernel sends a host "port unreachable" at most once a second (icmp(7)).
         for limit in ["ipv4/icmp_ratelimit", "ipv6/icmp/ratelimit"] {
             std::fs::write(format!("/proc/sys/net/{limit}"), "0").unwrap();
         }
@@ -60,7 +60,7 @@ fn what_add_published_answers_at_once_and_not_after_del() {
             ]);
             let conf = publishing(&result, &mappings);
             assert_eq!(host_port("ADD", &conf, &netns).run().result()["ips"], result["ips"]);
-            // IPv6 first in every other round: whatever the first packet finds missing, it is that one's loss.
+            // IPv6 comes first in every other round: where anything is not ready yet, the first packet is the one that is lost.
             let order = if n % 2 == 0 { [&v4, &v6] } else { [&v6, &v4] };
             for address in order {
                 let start = Instant::now();
@@ -136,7 +136,7 @@ fn of_two_hundred_that_want_one_port_exactly_one_gets_it() {
     });
 }
 
-/// Whatever a kill at any system call of an ADD or a DEL leaves behind, the next DEL removes.
+/// Whatever is left after a kill at any system call of an ADD or a DEL, the next DEL removes.
 #[test]
 fn whatever_kills_it_the_next_del_leaves_nothing() {
     isolated(|| {
@@ -182,13 +182,13 @@ fn whatever_kills_it_the_next_del_leaves_nothing() {
     });
 }
 
-/// The host once the kernel has given the container's veth a link-local address, which takes it a second, if it does.
+/// The host's state once it is stable: the kernel may give the container's veth a link-local address, which takes a second.
 fn once_settled() -> Snapshot {
     thread::sleep(Duration::from_secs(3));
     Snapshot::take()
 }
 
-/// Runs the program until it makes a system call of that name for so many times, and says whether it came that far.
+/// Kills the program at its Nth system call of that name. Returns false where it ended before.
 fn killed_at(name: &str, number: usize, command: &str, conf: &Value, netns: &Namespaced) -> bool {
     let mut strace = Command::new("strace");
     strace

@@ -21,7 +21,7 @@ fn programs_are_static() {
     }
 }
 
-/// The layers: plugins never depend on plugins, and the libraries below know nothing of what is above them.
+/// The layers: plugins never depend on plugins, and libraries never on what is above them.
 #[test]
 fn crates_depend_downwards_only() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -66,9 +66,9 @@ fn crates_depend_downwards_only() {
         ("plugins/host-port", &["cni", "iptables", "netlink", "nftables"]),
         ("plugins/link-env", &["cni", "lock", "nftables", "registry"]),
         ("plugins/loopback", &["cni", "netlink"]),
-        // It hands out what link-env keeps.
+        // cleat-nri gives containers what link-env keeps for them.
         ("plugins/nri", &["link-env", "registry"]),
-        // Every plugin for what its types say of its configuration, host-port for the published ports as well.
+        // cleat needs every plugin for the types of its configuration, and host-port for the published ports as well.
         ("cli", &all),
     ] {
         for dependency in dependencies(folder).iter().filter(|name| all.contains(&name.as_str())) {

@@ -13,7 +13,8 @@ use crate::shared::crowd::{Container, MIXED, install, ports};
 use crate::shared::members::{Network, host};
 use crate::shared::shell::said;
 
-/// What a runtime must not do (specification, section 2), and what people do by hand: `cleat` has one wait for the other.
+/// A runtime must not do this (specification, section 2), but people do it by hand: the lock of `cleat` has one call wait for
+/// the other.
 #[test]
 fn an_add_and_a_del_of_one_container_at_once_end_attached_or_not() {
     const ROUNDS: usize = 36;
@@ -26,7 +27,7 @@ fn an_add_and_a_del_of_one_container_at_once_end_attached_or_not() {
         let mut outcomes = BTreeSet::new();
         for round in 0..ROUNDS {
             let container = &containers[round % MIXED.len()];
-            // By turns the one and the other is a little late.
+            // The second call is late by a delay that grows, and ADD and DEL take turns at being second.
             let late = Duration::from_millis((round / MIXED.len() * 4) as u64);
             let verbs = if round.is_multiple_of(2) { ["add", "del"] } else { ["del", "add"] };
             let outputs: [Output; 2] = thread::scope(|scope| {
@@ -43,7 +44,7 @@ fn an_add_and_a_del_of_one_container_at_once_end_attached_or_not() {
             let is_attached = checked.status.success();
             assert!(
                 is_attached || left.is_empty(),
-                "half of it {verbs:?} {late:?} apart: {}{left:#?}",
+                "attached in part by {verbs:?}, {late:?} apart: {}{left:#?}",
                 said(&checked)
             );
             if is_attached {
@@ -55,12 +56,12 @@ fn an_add_and_a_del_of_one_container_at_once_end_attached_or_not() {
             container.del();
             before.assert_unchanged();
         }
-        assert_eq!(outcomes.len(), 2, "both orders came about");
+        assert_eq!(outcomes.len(), 2, "some rounds end attached and some do not");
     });
 }
 
-/// Runtimes that do it all the same, to one plugin: nothing is left to whatever comes after the next DEL. host-port and
-/// link-env have it either way; the bridge, which does several things, may end with some of them.
+/// The same to one plugin, as by a runtime without a lock: after the next DEL nothing is left. Before it, the container has
+/// all or nothing of host-port and link-env; of the bridge, which takes several steps, it may have a part.
 #[test]
 fn plugins_that_add_and_delete_one_container_at_once_leave_nothing_to_the_next_del() {
     const ROUNDS: u64 = 24;
@@ -84,7 +85,7 @@ fn plugins_that_add_and_delete_one_container_at_once_leave_nothing_to_the_next_d
                 });
                 let checked = member.call(place, "CHECK").run();
                 let (is_attached, left) = (checked.output().status.success(), base.differences());
-                assert!(place == 0 || is_attached || left.is_empty(), "half of it: {checked:?}{left:#?}");
+                assert!(place == 0 || is_attached || left.is_empty(), "in part: {checked:?}{left:#?}");
                 member.call(place, "DEL").run().silent();
                 base.assert_unchanged();
             }

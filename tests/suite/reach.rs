@@ -1,4 +1,4 @@
-//! Who reaches whom over a bridge, from the very moment that ADD returns; alone and in a crowd.
+//! Which containers and hosts reach each other over a bridge as soon as ADD returns, also when many are attached at once.
 
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ fn containers_reach_each_other_the_host_and_the_outside() {
         assert_eq!(ask_tcp(Some(&a), "[fd00:1::3]:80").unwrap(), "b sees fd00:1::2");
         assert_eq!(ask_tcp(None, "10.1.0.3:80").unwrap(), "b sees 10.1.0.1");
         assert_eq!(ask_tcp(Some(&a), "[fd00:1::1]:7003").unwrap(), "host sees fd00:1::2");
-        // What is behind a member of the same bridge sees the container.
+        // A destination that is routed through a member of the bridge sees the container's own address.
         b.enter(|| shell("ip addr add 192.0.2.9/32 dev lo"));
         shell("ip route add 192.0.2.9/32 via 10.1.0.3");
         assert_eq!(ask_tcp(Some(&a), "192.0.2.9:80").unwrap(), "b sees 10.1.0.2");
@@ -65,8 +65,8 @@ fn containers_reach_each_other_the_host_and_the_outside() {
     });
 }
 
-/// Linux sets a new port of a bridge forwarding from a work queue. While the kernel was busy with namespaces that had
-/// gone, one first neighbour solicitation in thirty was lost, and with it a second.
+/// Linux sets a new port of a bridge forwarding from a work queue. While the kernel was busy removing namespaces, it lost
+/// the first neighbour solicitation of one container in thirty, which cost a second.
 #[test]
 fn the_first_packet_after_add_is_not_lost() {
     isolated(|| {
@@ -83,8 +83,8 @@ fn the_first_packet_after_add_is_not_lost() {
     });
 }
 
-/// Linux solicits no neighbour for a packet that it forwards while the bridge has no link-local address, which it has
-/// only a second after its first port came up.
+/// Linux sends no neighbour solicitation for a packet that it forwards while the bridge has no link-local address. The
+/// bridge has one only a second after its first port came up.
 #[test]
 fn the_first_forwarded_ipv6_packet_is_not_lost() {
     isolated(|| {
@@ -131,7 +131,7 @@ fn many_at_once_get_an_address_each() {
         addresses.sort();
         addresses.dedup();
         assert_eq!(addresses.len(), containers.len());
-        // Half go while they come again.
+        // Some are deleted while others are added again.
         each(&|netns| {
             call("DEL", &conf, netns.name(), netns).run().silent();
             add(&conf, netns.name(), netns);

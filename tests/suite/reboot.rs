@@ -1,4 +1,4 @@
-//! A reboot: what is on disk stays (leases, kept results, links for namespaces), what the kernel and `/run` had is gone.
+//! A reboot: what is on disk stays (leases, cached results, links for namespaces), what was in the kernel and in `/run` is gone.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,7 +24,7 @@ fn of_all(key: &str) -> BTreeSet<String> {
     all.as_array().unwrap().iter().map(|one| one[key].to_string()).collect()
 }
 
-/// Forgets what a runtime would have kept.
+/// Removes the cached result, as where a runtime has lost it.
 fn lose_result(network: &str, id: &str) {
     fs::remove_file(format!("/var/lib/cni/results/{network}-{id}-eth0")).unwrap();
 }
@@ -43,7 +43,7 @@ fn a_full_range_is_free_again_and_late_dels_take_nothing_from_the_new() {
         assert!(code == Some(1) && said.contains("5 of 5 addresses are in use"), "{said}");
         reboot(old);
 
-        // What there is to be said before anything happens.
+        // What the verbs report before anything is added or removed.
         assert_eq!(ok(&["status", NETWORK]), "");
         assert_eq!(states(&["check"]), ["gone"; 5]);
         assert_eq!(of_all("gone"), BTreeSet::from(["true".to_owned()]));
@@ -56,7 +56,7 @@ fn a_full_range_is_free_again_and_late_dels_take_nothing_from_the_new() {
         let new: Vec<Namespaced> = (0..5).map(|n| add(&format!("new{n}"), NETWORK, 8000 + n)).collect();
         let (code, said) = call(&["status", NETWORK]);
         assert!(code == Some(1) && said.contains("5 of 5 addresses are in use"), "{said}");
-        // The old ones had the same addresses, and are taken off in each of the ways that runtimes have.
+        // The old containers had the same addresses. Each is removed in another way that runtimes have.
         lose_result(NETWORK, "old0");
         for id in ["old0", "old1", "old1"] {
             ok(&["del", NETWORK, "--id", id]);
@@ -76,7 +76,7 @@ fn a_full_range_is_free_again_and_late_dels_take_nothing_from_the_new() {
     });
 }
 
-/// Each way of a runtime to take a container off that ended with the host, before any ADD.
+/// Each way by which a runtime removes a container that ended with the host, before any ADD.
 #[test]
 fn what_ended_with_the_host_is_removed_without_an_add_before() {
     isolated(|| {
@@ -104,7 +104,7 @@ fn what_ended_with_the_host_is_removed_without_an_add_before() {
     });
 }
 
-/// As podman and `cleat restart` start what had run before: the same ID, the same name of the namespace.
+/// podman and `cleat restart` start a container of before the reboot with the same ID and the same name of the namespace.
 #[test]
 fn a_container_starts_again_by_its_old_id() {
     isolated(|| {
@@ -120,7 +120,7 @@ fn a_container_starts_again_by_its_old_id() {
                 fs::read_link("/etc/netns/web/hosts").unwrap(),
                 Path::new("/run/cleat/containers/web/hosts")
             );
-            assert!(!Path::new("/etc/netns/other").exists(), "the first ADD sweeps");
+            assert!(!Path::new("/etc/netns/other").exists(), "the first ADD removes stale links");
             del(network, web);
             ok(&["del", network, "--id", "other"]);
             before.assert_unchanged();
@@ -128,7 +128,7 @@ fn a_container_starts_again_by_its_old_id() {
     });
 }
 
-/// A namespace has the name that another one had before the reboot: its container is no longer the one that is kept.
+/// After the reboot a namespace of another container has the old name: the cached result is not of that container.
 #[test]
 fn the_namespace_of_another_container_is_not_touched() {
     isolated(|| {
@@ -160,7 +160,8 @@ fn the_namespace_of_another_container_is_not_touched() {
     });
 }
 
-/// A path of a process that has ended, whose number one of the host's has got: its interface of the same name stays.
+/// The path is of a process that has ended, and a process in the host's namespace has its ID now: the host's interface of the
+/// same name stays.
 #[test]
 fn the_hosts_own_interface_is_not_touched() {
     isolated(|| {

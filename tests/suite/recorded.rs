@@ -1,7 +1,7 @@
-//! What containerd, ctr and podman really sent, sent again: our plugins must answer what the reference answered.
+//! Recorded calls of containerd, ctr and podman, replayed: our plugins must answer what the reference answered.
 //!
-//! The recordings are of the reference plugins under each runtime, in the order of the calls. Addresses are given in the
-//! same order by both, so the previous results that were recorded hold for our run as well.
+//! The calls were recorded with the reference plugins under each runtime, and are in their original order. Both suites assign
+//! addresses in the same order, so the recorded previous results are right for our plugins as well.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::shared::programs::program;
 
-/// What runtimes call; host-local is called by bridge, which does its work itself here, and has a test of its own.
+/// The plugins that runtimes call. host-local has a test of its own: our bridge does its work without starting it.
 const OURS: [&str; 3] = ["bridge", "portmap", "loopback"];
 
 #[test]
@@ -65,7 +65,7 @@ fn replay(calls: &'static str) {
     });
 }
 
-/// Repeats the calls of some plugins, and says how many there were.
+/// Repeats the calls of some plugins, and returns how many there were.
 fn repeat_all(calls: &str, plugins: &[&str], containers: &mut BTreeMap<String, Namespaced>) -> usize {
     let calls = calls.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let wanted = calls.filter(|call| {
@@ -103,12 +103,12 @@ fn repeat(recorded: &Value, containers: &mut BTreeMap<String, Namespaced>) {
                 assert!(ours["supportedVersions"].as_array().unwrap().contains(version), "{about}");
             }
         }
-        // Some recorded DELs of the reference failed: it did not recognise iptables' words. Ours must not.
+        // Some recorded DELs of the reference failed: it did not recognise a message of iptables. Ours must succeed.
         _ => answer.silent(),
     }
 }
 
-/// A result without what is different each time: hardware addresses, the host interface's name, the namespace.
+/// A result without what differs in each run: hardware addresses, the host interface's name, the namespace.
 fn comparable(result: &Value) -> Value {
     let mut result = result.clone();
     // Some versions of the reference write an empty object, some leave it out.
@@ -116,7 +116,7 @@ fn comparable(result: &Value) -> Value {
         result.as_object_mut().unwrap().remove("dns");
     }
     for ip in result["ips"].as_array_mut().into_iter().flatten() {
-        // The reference's loopback leaves it out even where the version demands it.
+        // The reference's loopback omits it even where the version demands it.
         ip.as_object_mut().unwrap().remove("version");
     }
     for interface in result["interfaces"].as_array_mut().into_iter().flatten() {

@@ -1,5 +1,5 @@
 //! The reference plugins of the Debian package containernetworking-plugins and ours, given the same configurations:
-//! results, leases and what the kernel has afterwards must be the same, but for what is listed here with its reason.
+//! results, leases and the kernel's state must be the same, except for what is listed here with its reason.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -85,7 +85,7 @@ fn cases() -> Vec<(&'static str, Value, &'static str)> {
     ]
 }
 
-/// What is written as Go reads it.
+/// Spellings that Go's parsers accept.
 fn spellings() -> Vec<(&'static str, Value, &'static str)> {
     let v4 = json!({"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}]]});
     let dual =
@@ -150,7 +150,7 @@ fn the_same_configurations_give_the_same_results_and_the_same_state() {
     });
 }
 
-/// Makes an attachment and removes it; what was told and found in between, by name.
+/// Makes an attachment and removes it. Returns the result, and the state before and after the removal, by name.
 fn attach(plugins: &Path, conf: &Value, args: &str) -> BTreeMap<String, Value> {
     let netns = Namespaced::new("c");
     let program = plugins.join("bridge").display().to_string();
@@ -163,7 +163,7 @@ fn attach(plugins: &Path, conf: &Value, args: &str) -> BTreeMap<String, Value> {
     let mut seen = BTreeMap::new();
     let result = call("ADD").run().result();
     seen.insert("result".to_owned(), told(&result));
-    // CHECK agrees with what ADD answered.
+    // CHECK agrees with the result of ADD.
     if plugins == folder() && !["0.2.0", "0.3.1"].contains(&conf["cniVersion"].as_str().unwrap()) {
         let mut checked = conf.clone();
         checked["prevResult"] = result;
@@ -177,13 +177,13 @@ fn attach(plugins: &Path, conf: &Value, args: &str) -> BTreeMap<String, Value> {
     call("DEL").run().silent();
     seen.insert("leases after DEL".to_owned(), leases());
     seen.insert("iptables after DEL".to_owned(), json!(saved("nft")));
-    // The reference leaves its bridge, which is one of the differences that are meant.
+    // The reference leaves its bridge, and ours removes it: an intended difference.
     let _ = Command::new("ip").args(["link", "del", "br0"]).status();
     fs::remove_dir_all("/var/lib/cni").ok();
     seen
 }
 
-/// A result without what is different each time.
+/// A result without what differs in each run.
 fn told(result: &Value) -> Value {
     let mut result = result.clone();
     for interface in result["interfaces"].as_array_mut().into_iter().flatten() {
@@ -193,20 +193,20 @@ fn told(result: &Value) -> Value {
         if interface["mac"] != "02:00:00:00:00:77" {
             interface["mac"] = json!("a hardware address");
         }
-        // The reference of Debian 12 tells no MTU in any version; ours does from 1.1.0 on.
+        // The reference of Debian 12 reports no MTU in any version; ours does from 1.1.0 on.
         assert!(interface.get("mtu").is_none());
     }
     result
 }
 
-/// Addresses, routes, the bridge's and its port's settings, and parameters, of one namespace.
+/// Addresses, routes, settings of the bridge and its port, and sysctls, of one namespace.
 fn observe(netns: Option<&Namespaced>) -> BTreeMap<String, Value> {
     let look = || {
         let mut state = BTreeMap::new();
         let link = if netns.is_some() { "eth0" } else { "br0" };
         for address in json_of("ip", &["-j", "addr", "show", "dev", link])[0]["addr_info"].as_array().unwrap()
         {
-            // Link-local addresses follow the random hardware address.
+            // Link-local addresses are derived from the random hardware address.
             if address["scope"] != "link" {
                 let key = format!("address {}", address["local"].as_str().unwrap());
                 state.insert(key, json!([address["prefixlen"], address["broadcast"], address["scope"]]));
@@ -252,13 +252,13 @@ fn json_of(program: &str, args: &[&str]) -> Value {
     if text.trim().is_empty() { json!([]) } else { serde_json::from_str(&text).unwrap() }
 }
 
-/// The files of the network's leases with their content, our own additions left out.
+/// The files of the network's leases with their content, without our own additions.
 fn leases() -> Value {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir("/var/lib/cni/networks/net").into_iter().flatten() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        // Where the boot that the leases belong to is kept, and who has which.
+        // The ID of the boot that the leases belong to, and the index by owner.
         if !matches!(name.as_str(), "boot_id" | ".owners") {
             files.insert(name, fs::read_to_string(&path).unwrap());
         }
@@ -266,7 +266,7 @@ fn leases() -> Value {
     json!(files)
 }
 
-/// A node that changes its plugins under running containers: either program removes what the other one made.
+/// A node changes its plugins while containers run: each program removes what the other made.
 #[test]
 fn either_program_removes_what_the_other_made() {
     isolated(|| {

@@ -1,4 +1,4 @@
-//! What DEL of bridge says is gone, is gone; although the kernel is not done with it yet.
+//! When DEL of bridge returns, its links are gone, although the kernel has not finished removing them.
 
 use std::fs;
 use std::process::Command;
@@ -15,7 +15,7 @@ fn links() -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The processes that wait for the kernel in a plugin's place, of this sandbox.
+/// How many processes of this sandbox still wait until the kernel has finished removing a link, after DEL has returned.
 fn deputies() -> usize {
     let here = fs::read_link("/proc/self/ns/user").unwrap();
     let removes_a_link = |process: &fs::DirEntry| {
@@ -32,7 +32,7 @@ fn links_are_gone_when_del_returns_and_nobody_stays() {
         let _host = Host::new();
         let before = Snapshot::take();
         let container = Namespaced::new("a");
-        // One life right behind the other: names and addresses are free again at once.
+        // One container directly after the other: names and addresses are free again at once.
         for round in 0..30 {
             let mut conf = conf();
             conf["ipam"]["ranges"] = json!([[{"subnet": "10.1.0.0/24"}]]);

@@ -1,5 +1,5 @@
-//! Which capabilities each plugin takes (README, "Rights"): with these and no other it works, and lacking one it says which
-//! and leaves everything as it was.
+//! Which capabilities each plugin needs (README, "Rights"). With these and no other it works; where one is missing, it names
+//! that one and changes nothing.
 
 use std::process::Command;
 
@@ -15,24 +15,24 @@ use crate::shared::programs::{CLEAT, program};
 const NET: &str = "net_admin";
 const SYS: &str = "sys_admin";
 
-/// What a verb of a plugin takes.
+/// The capabilities that a verb of a plugin needs.
 fn needs(plugin: &str, verb: &str) -> &'static [&'static str] {
     match (plugin, verb) {
         ("bridge" | "loopback", "ADD" | "STATUS") | ("bridge", "CHECK") | ("loopback", "DEL") => &[NET, SYS],
         ("loopback", "CHECK") => &[SYS],
         ("bridge", "DEL" | "GC") | ("host-port", _) => &[NET],
-        // The same as a whole, host-local in a process of its own, and link-env where members are not kept apart.
+        // The rest needs none: host-local as a process of its own, and link-env where members are not kept apart.
         _ => &[],
     }
 }
 
 const CHAIN: [&str; 5] = ["host-local", "loopback", "bridge", "host-port", "link-env"];
 
-/// A container with a namespace, and what the plugins are told of it.
+/// A container with its namespace, and the previous result for the plugins after bridge.
 struct Container<'a> {
     netns: &'a Namespaced,
     result: Value,
-    /// With the PATH for its programs.
+    /// The backend, with the PATH on which its programs are.
     backend: Option<(&'static str, String)>,
 }
 
@@ -67,7 +67,7 @@ impl Container<'_> {
         if let Some((backend, programs)) = &self.backend {
             (conf[key], path) = ((*backend).into(), programs);
         }
-        // The others are called for themselves.
+        // host-local and loopback are called alone, without a previous result.
         if verb != "STATUS" && matches!(plugin, "bridge" | "host-port" | "link-env") && !self.result.is_null()
         {
             conf["prevResult"] = self.result.clone();
@@ -79,7 +79,7 @@ impl Container<'_> {
         if matches!(verb, "GC" | "STATUS") { call } else { call.of("c1", self.netns, "eth0") }
     }
 
-    /// Calls a verb lacking each capability that it takes, which must change nothing, and then with all of them.
+    /// Calls a verb without each of the capabilities that it needs, which must change nothing, and then with all of them.
     fn run(&mut self, plugin: &str, verb: &str, needs: &[&str]) {
         let look = || (Snapshot::take(), self.netns.enter(Snapshot::take));
         let before = look();
@@ -131,7 +131,7 @@ fn each_plugin_takes_the_documented_capabilities_and_no_other() {
             web.run(plugin, "DEL", needs(plugin, "DEL"));
         }
         before.assert_unchanged();
-        // Another life, which GC ends; but for a loopback, which ends with its namespace.
+        // A second attachment, which GC removes. loopback has none: it ends with its namespace.
         web.result = Value::Null;
         for verb in ["ADD", "GC"] {
             for plugin in CHAIN.into_iter().filter(|plugin| *plugin != "loopback") {
@@ -142,7 +142,7 @@ fn each_plugin_takes_the_documented_capabilities_and_no_other() {
     });
 }
 
-/// The elements for links of members that are kept apart are link-env's to make.
+/// For links between members that are kept apart, link-env itself writes elements of the packet filter.
 #[test]
 fn link_env_takes_a_capability_where_members_are_kept_apart() {
     isolated(|| {
@@ -176,13 +176,13 @@ fn link_env_takes_a_capability_where_members_are_kept_apart() {
     });
 }
 
-/// Fails unless a call without any capability is refused in words that name what it takes.
+/// Fails unless a call without any capability is refused with a message that names the missing one.
 fn refused(call: &Call) {
     let (code, said) = call.clone().with_only(&[]).run().error();
     assert!(code == 100 && said.contains("CAP_NET_ADMIN"), "{code}: {said}");
 }
 
-/// By iptables: what the programs take is what the plugins take.
+/// With iptables, plugins need the capabilities that its programs need.
 fn by_iptables(variant: &str, needs: &'static [&str]) {
     let host = Host::new();
     let path = choose(variant);
@@ -193,7 +193,7 @@ fn by_iptables(variant: &str, needs: &'static [&str]) {
         ["STATUS", "ADD", "CHECK"].iter().flat_map(|verb| [("bridge", *verb), ("host-port", *verb)])
     {
         let also = if plugin == "bridge" { &[SYS][..] } else { &[] };
-        // With a base of what the kernel asks for first, so that what is missing is the program's.
+        // bridge needs CAP_SYS_ADMIN as well, to enter the container's namespace.
         let all: Vec<&str> = needs.iter().chain(also).copied().collect();
         web.run(plugin, verb, &all);
     }
@@ -205,7 +205,7 @@ fn by_iptables(variant: &str, needs: &'static [&str]) {
             let (_, said) = web.call(plugin, "DEL").with_only(&rest).run().error();
             assert!(said.contains(&format!("CAP_{}", lacking.to_uppercase())), "{plugin}: {said}");
         }
-        // A DEL that finds no pair of interfaces looks for one of somebody else's, in the container.
+        // A DEL that finds no veth pair of its own looks in the container for one that another program made.
         let all: Vec<&str> = needs.iter().copied().chain([SYS]).collect();
         web.call(plugin, "DEL").with_only(&all).run().silent();
     }
@@ -223,7 +223,7 @@ fn iptables_legacy_takes_raw_sockets() {
     isolated(|| by_iptables("legacy", &[NET, "net_raw"]));
 }
 
-/// What the kernel shows of a process, it shows to those who have at least its capabilities.
+/// The kernel shows a process's namespace only to a caller with all capabilities of that process, or with CAP_SYS_PTRACE.
 #[test]
 fn the_namespace_of_a_process_takes_one_more() {
     isolated(|| {
@@ -236,7 +236,7 @@ fn the_namespace_of_a_process_takes_one_more() {
         for (verb, all) in [("ADD", [NET, SYS]), ("CHECK", [NET, SYS]), ("DEL", [NET, SYS])] {
             let call = |plugin: &str| web.call(plugin, verb).env("CNI_NETNS", &path);
             let during = Snapshot::take();
-            // DEL asks for the namespace where the host's end of the pair has gone.
+            // DEL of bridge opens the namespace only where the host's end of the pair has gone.
             for plugin in if verb == "DEL" { &["loopback"][..] } else { &["loopback", "bridge"] } {
                 let (_, said) = call(plugin).with_only(&all).run().error();
                 assert!(said.contains(&path) && said.contains("CAP_SYS_PTRACE"), "{plugin} {verb}: {said}");

@@ -1,4 +1,4 @@
-//! `cleat run`: containers of a command each, as people start them.
+//! `cleat run`: containers with one command each, as users start them.
 
 use std::fs;
 use std::process::{Child, Command, Output, Stdio};
@@ -11,7 +11,7 @@ use crate::shared::cleat::{cleat, install_networks};
 
 const NETWORK: [&str; 3] = ["run", "--network", "cleat"];
 
-/// A shell server: answers each connection with a text, until it is killed.
+/// The shell command of a server that answers each connection with a text, until it is killed.
 fn server(port: u16, text: &str) -> String {
     format!("exec busybox nc -ll -p {port} -e echo {text}")
 }
@@ -29,7 +29,7 @@ fn output(command: &mut Command) -> (Output, String) {
     (output, said)
 }
 
-/// Starts a container in the background, and waits until something holds.
+/// Starts a container in the background, and waits until `ready` holds.
 fn start(args: &[&str], line: &str, ready: impl Fn() -> bool) -> Child {
     let mut child = run(args, line).stdout(Stdio::null()).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -159,7 +159,7 @@ fn a_link_gives_variables_a_name_and_the_address_of_now() {
             address == "10.90.0.2" && names.split(' ').any(|name| name == "webdb")
         };
         assert!(said.lines().any(is_of_link), "{said}");
-        // The recipient runs on while the source comes back with another address.
+        // The recipient keeps running while the source is started again and gets another address.
         fs::create_dir("/run/test").unwrap();
         let web = start(
             &["--name", "web", "--link", "db:webdb"],
@@ -224,7 +224,7 @@ fn in_the_background_it_is_stopped_restarted_read_and_forgotten() {
         assert_eq!(verb(&["logs", "web"]).1, "out\nerr\ngreen\n/var\n");
         let hosts = fs::read_to_string(format!("/run/cleat/containers/{}/hosts", id.trim())).unwrap();
         assert!(hosts.contains("192.0.2.9\tprinter"), "{hosts}");
-        // Only root may read what it was started with and what it wrote.
+        // Only root may read the container's configuration and its log.
         for (path, mode) in [("", 0o700), ("/run.json", 0o600), ("/log", 0o600)] {
             let metadata = fs::metadata(format!("/run/cleat/runs/{}{path}", id.trim())).unwrap();
             assert_eq!(
@@ -236,7 +236,7 @@ fn in_the_background_it_is_stopped_restarted_read_and_forgotten() {
         let (taken, text) = output(&mut run(&["-d", "--name", "web"], "true"));
         assert!(!taken.status.success() && text.contains("has that name"), "{text}");
         assert!(verb(&["rm", "web"]).1.contains("it runs"));
-        // The ID stays over a restart, and so do name, environment, folder and port; the log goes on.
+        // A restart keeps the ID, the name, the environment, the working directory and the port, and appends to the log.
         let (restarted, text) = verb(&["restart", "-t", "5", "web"]);
         assert!(restarted.status.success(), "{text}");
         wait();
@@ -245,20 +245,20 @@ fn in_the_background_it_is_stopped_restarted_read_and_forgotten() {
         assert_eq!(attached(), 0);
         let (_, listed) = verb(&["ps", "-a"]);
         assert!(listed.contains("exited (143)") && !verb(&["ps"]).1.contains("web"), "{listed}");
-        // One that does not listen to SIGTERM is killed, and cleaned up after all the same.
+        // A container that ignores SIGTERM is killed, and cleaned up all the same.
         let (started, text) =
             output(&mut run(&["-d", "--name", "deaf"], "trap '' TERM; while :; do sleep 1; done"));
         assert!(started.status.success(), "{text}");
         assert!(verb(&["stop", "-t", "0", "deaf"]).0.status.success());
         assert!(verb(&["ps", "-a"]).1.contains("exited (137)"));
-        // Its keeper may be killed as well: what is left goes with the container.
+        // The process of `cleat` that supervises a container may be killed as well: `rm` removes what it left.
         verb(&["restart", "web"]);
         let keeper = fs::read_to_string(format!("/run/cleat/runs/{}/run.json", id.trim())).unwrap();
         let keeper = keeper.split("\"keeper\":").nth(1).unwrap().split(',').next().unwrap().to_owned();
         assert!(Command::new("kill").args(["-9", &keeper]).status().unwrap().success());
         let (removed, text) = verb(&["rm", "-f", "web", "deaf"]);
         assert!(removed.status.success(), "{text}");
-        // What cannot start says so, and leaves nothing either.
+        // A command that cannot be started is reported, and leaves nothing.
         let (failed, text) = output(cleat(&NETWORK).args(["-d", "--", "/no/such/command"]));
         assert!(!failed.status.success() && text.contains("/no/such/command"), "{text}");
         before.assert_unchanged();
@@ -285,7 +285,7 @@ fn several_networks_addresses_and_what_cannot_be() {
         ] {
             assert!(said.contains(words), "no {words:?} in {said}");
         }
-        // That of the second network is behind it.
+        // The default route of the second network comes after that of the first.
         let ways: Vec<&str> = said.lines().filter(|line| line.starts_with("default via")).collect();
         assert!(ways.len() == 2 && ways[0].contains("eth0") && ways[1].contains("eth1"), "{said}");
         for (args, words) in [
@@ -309,7 +309,7 @@ fn a_keeper_that_was_killed_leaves_a_free_name_and_no_more_than_gc_takes() {
         let mut web = start(&["--name", "web", "-p", "8080:80"], "exec sleep 100", || attached() == 1);
         web.kill().unwrap();
         web.wait().unwrap();
-        // The kernel takes the interface away when it gets round to the namespace; name and port are free then.
+        // The kernel removes the interface some time after the namespace has ended; name and port are free then.
         let deadline = Instant::now() + Duration::from_secs(10);
         while output(Command::new("ip").args(["-o", "link", "show", "master", "cleat0"])).1.contains("veth") {
             assert!(Instant::now() < deadline, "the interface of a container that has gone is still there");

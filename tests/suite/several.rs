@@ -1,5 +1,5 @@
-//! Several networks of one container, and one address on several networks: what somebody has is kept, and goes on by
-//! another network when the first is left.
+//! One container on several networks, and one address on several networks: a published port stays, and leads to the other
+//! network after the container has left the first.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -68,7 +68,7 @@ impl<'a> Joined<'a> {
         self.leave_by("DEL");
     }
 
-    /// By DEL, or by GC as of a runtime that has lost it.
+    /// Leaves by DEL, or by GC, as called by a runtime that has lost the attachment.
     fn leave_by(&self, verb: &str) {
         let mut conf = self.ports.clone();
         if verb == "GC" {
@@ -91,7 +91,7 @@ fn install(variant: &str) -> Host {
     host
 }
 
-/// As podman hands the ports of a container to each of its networks, by one backend or by one each.
+/// podman passes the ports of a container to each of its networks. They have the same backend, or one each.
 fn goes_on(first: &str, second: &str, variant: &str, verb: &str) {
     let host = install(variant);
     let before = Snapshot::take();
@@ -105,8 +105,8 @@ fn goes_on(first: &str, second: &str, variant: &str, verb: &str) {
             assert!(ask_tcp(from, &format!("{address}:8080")).unwrap().starts_with("web sees "), "{address}");
         }
     };
-    // A client that never stops is a flow that the kernel leads where it led it before.
-    // Of two backends it depends on which was there first, and a server on any address answers by its way out alone.
+    // The datagrams of a client that never pauses are one flow, which the kernel keeps sending where it sent it before.
+    // With two backends the older rules decide where that is, and a server on any address answers by the default route alone.
     let client = (first == second).then(|| Datagrams::new(Some(&host.outside), &format!("{UPLINK_V4}:8080")));
     let goes_on = || {
         if let Some(client) = &client {
@@ -118,7 +118,7 @@ fn goes_on(first: &str, second: &str, variant: &str, verb: &str) {
     one.portmap("CHECK").run().silent();
     two.portmap("CHECK").run().silent();
     one.leave_by(verb);
-    // The container's way out is the other network by then, which is the bridge plugin's affair.
+    // The default route leads to the other network by then, which is the task of bridge and not of this test.
     web.enter(|| shell("ip route replace default via 10.2.0.1"));
     reached();
     goes_on();
@@ -170,7 +170,7 @@ fn a_port_of_two_networks_goes_on_when_the_first_goes_by_gc_with_the_legacy_vari
     isolated(|| goes_on("iptables", "iptables", "legacy", "GC"));
 }
 
-/// Two networks of one subnet: a mistake, by which nobody loses what it had first.
+/// Two networks with the same subnet are a mistake, but the container that came first loses nothing.
 #[test]
 fn a_container_of_the_same_address_takes_nothing_away() {
     isolated(|| {
@@ -198,7 +198,7 @@ fn a_container_of_the_same_address_takes_nothing_away() {
         second.portmap("CHECK").run().silent();
         second.leave();
         works();
-        // The other way round: who came second has all that it needs once the first has gone.
+        // The other way round: after the first has left, the second has all that it needs.
         let second = Joined::new("nb", "10.1.0.0/24", (&b, "eth0"), (8081, "nftables"));
         first.leave();
         second.portmap("CHECK").run().silent();

@@ -1,4 +1,4 @@
-//! What several test modules use. They import each other in no other way (`circles.rs`).
+//! What several test modules use, so that they need not import each other (see `circles.rs`).
 
 pub(crate) mod bridge;
 pub(crate) mod cleat;

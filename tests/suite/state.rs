@@ -1,4 +1,4 @@
-//! What the suite keeps on the host is for its owner alone, whatever umask the runtime has: environments hold secrets.
+//! Only its owner can read what the suite keeps on the host, whatever umask the runtime has: environments hold secrets.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -81,7 +81,7 @@ fn kept_from_others(umask: &str) {
         assert!(!file.is_open, "others can read {path} ({:o})", file.mode);
         assert_eq!(file.mode & 0o022, 0, "others can write {path} ({:o})", file.mode);
     }
-    // The secret is there, for those who have to know it: DEL and repair, recipients of links, CDI. Runs and results keep it encoded.
+    // The secret is kept for DEL and repair, recipients of links, and CDI. The files of runs and cached results hold it encoded.
     let has_secret = |file: &&Found| fs::read(&file.path).is_ok_and(|text| contains(&text, SECRET));
     let told: Vec<&PathBuf> = found.iter().filter(has_secret).map(|file| &file.path).collect();
     for place in ["/run/cleat/registry", "/run/cleat/containers", "/run/cdi"] {

@@ -1,5 +1,5 @@
-//! How many system calls each program makes where a network runs already: no more than its budget, and as many beside
-//! sixty containers as beside five. A call costs little, but a call too many is how a loop over containers begins.
+//! How many system calls each program makes on a node whose network is in use: no more than its budget, and no more beside
+//! sixty containers than beside five. One call costs little, but a number that grows is how a loop over containers shows.
 
 use std::fs;
 
@@ -12,8 +12,8 @@ use crate::shared::cleat::NETWORKS;
 use crate::shared::programs::{CLEAT, folder, program};
 use crate::shared::shell::shell;
 
-/// What each program may make, threads and started programs included: as many as it made when this was written. The
-/// calls by which the C library resets the signals of a program that it starts do not count: their number is its affair.
+/// How many system calls each program may make, threads and started programs included: as many as it made when this was
+/// written. rt_sigaction(2) does not count: the C library decides how often it resets signals for a program that it starts.
 const BUDGETS: [(&str, usize); 14] = [
     ("loopback ADD", 74),
     ("host-local ADD", 69),
@@ -30,13 +30,13 @@ const BUDGETS: [(&str, usize); 14] = [
     ("cleat add", 572),
     ("cleat del", 581),
 ];
-/// Ends the names of those that are for a port of UDP.
+/// The end of the names of calls with a UDP port.
 const UDP: &str = " of UDP";
-/// More than that is allowed: how often a thread waits for another one, or asks for memory, differs a little.
+/// How many calls more are allowed: how often a thread waits for another one, or asks for memory, differs a little.
 const ALLOWANCE: usize = 4;
-/// The fewest calls of so many runs count: on a busy machine some wait more often.
+/// So many runs are made, and the fewest calls of one run count: on a busy machine some runs wait more often.
 const ROUNDS: usize = 5;
-/// As many runs at most, where some programs make too many calls.
+/// Up to so many runs are made where a program makes too many calls.
 const MOST_ROUNDS: usize = 20;
 
 #[test]
@@ -79,7 +79,7 @@ fn system_calls_do_not_grow_with_the_containers() {
     });
 }
 
-/// Of a port of UDP the kernel is asked for flows, not for the addresses of each link.
+/// For a UDP port, host-port asks the kernel for flows, not for the addresses of each link.
 #[test]
 fn system_calls_for_udp_do_not_grow_with_the_links() {
     isolated(|| {
@@ -100,7 +100,7 @@ fn system_calls_for_udp_do_not_grow_with_the_links() {
     });
 }
 
-/// What an attachment has in the packet filter comes in one transaction, and goes in one.
+/// The rules of an attachment are added in one transaction, and removed in one.
 #[test]
 fn all_rules_of_an_attachment_come_and_go_in_one_transaction() {
     isolated(|| {
@@ -120,7 +120,7 @@ fn all_rules_of_an_attachment_come_and_go_in_one_transaction() {
                 |is_it: fn(&SystemCall) -> bool| outcome.calls.iter().filter(|call| is_it(call)).count();
             (count(SystemCall::opens_netfilter), count(SystemCall::sends_batch))
         };
-        // The first makes the tables, and the last removes them.
+        // The first ADD makes the tables, and the last DEL removes them.
         for (verb, id) in [("ADD", "first"), ("ADD", "second"), ("DEL", "second"), ("DEL", "first")] {
             assert_eq!(count(verb, id), (1, 1), "sockets and transactions of {verb} of {id}");
         }
@@ -140,7 +140,7 @@ impl Node {
             {"type": "bridge", "bridge": "calls0", "isGateway": true, "ipMasq": true, "hairpinMode": true, "ipam": {
                 "type": "host-local", "ranges": [[{"subnet": "10.1.0.0/16"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
             {"type": "host-port", "capabilities": {"portMappings": true}},
-            // Where every member knows every other one, each has a file that changes.
+            // With names for all members instead of links, each ADD would change a file of every container.
             {"type": "link-env", "names": "links", "capabilities": {"portMappings": true}},
         ]});
         fs::create_dir_all(NETWORKS).unwrap();
@@ -158,7 +158,7 @@ impl Node {
         }
     }
 
-    /// The calls of each of [`BUDGETS`], the fewest of all rounds: of more rounds where they are too many.
+    /// The calls of each of [`BUDGETS`]: the fewest of all rounds, with more rounds while there are more than `most`.
     fn counts(&self, most: [usize; BUDGETS.len()]) -> [usize; BUDGETS.len()] {
         let mut counts = [usize::MAX; BUDGETS.len()];
         for round in 0..MOST_ROUNDS {
@@ -174,7 +174,7 @@ impl Node {
         counts
     }
 
-    /// One container more, from program to program and back.
+    /// Attaches and removes one more container, program by program, and returns the calls of each.
     fn life(&self, netns: &Namespaced) -> Vec<usize> {
         let mut counts = Vec::new();
         let mut made = |name: &str, outcome: Outcome| {
@@ -212,10 +212,10 @@ impl Node {
         counts
     }
 
-    /// What a runtime gives a plugin.
+    /// The configuration that a runtime gives a plugin.
     fn conf_of(&self, plugin: &str, result: &Value) -> Value {
         let plugins = self.conf["plugins"].as_array().unwrap();
-        // host-local is called with the configuration of who delegates to it.
+        // host-local gets the configuration of the plugin that delegates to it.
         let found = plugins.iter().find(|conf| conf["type"] == plugin).or(plugins.first());
         let mut conf = found.unwrap().clone();
         conf["cniVersion"] = self.conf["cniVersion"].clone();
@@ -233,7 +233,7 @@ fn ports(number: usize) -> Value {
     json!([{"hostPort": 10_000 + number, "containerPort": 80, "protocol": "tcp"}])
 }
 
-/// All plugins, by the command line tool.
+/// Calls all plugins by the command line tool.
 fn chain(verb: &str, id: &str, netns: &Namespaced, number: usize) -> Job {
     let args = [verb, "calls", netns.path().to_str().unwrap(), "--id", id].map(str::to_owned).to_vec();
     let env = [

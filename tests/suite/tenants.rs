@@ -1,4 +1,4 @@
-//! Containers whose owners do not know each other: what one of them does harms nobody but itself.
+//! Containers of owners that do not trust each other: what a container does harms no other.
 
 mod attacks;
 mod bounds;

@@ -1,4 +1,4 @@
-//! `CLEAT_TRACE`: what each plugin decided, one line a decision, and nothing of it in the way of the call.
+//! `CLEAT_TRACE`: each plugin's decisions, one line each. A trace that cannot be written never fails a call.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -21,7 +21,7 @@ fn traced(program: &str, command: &str, conf: &Value, netns: &Namespaced) -> Cal
     Call::new(program, command, conf).of(netns.name(), netns, "eth0").env("CLEAT_TRACE", FILE)
 }
 
-/// The decisions since the last time, each without its time, and the file empty again.
+/// Reads the decisions since the last time, each without its time, and empties the file.
 fn decisions() -> Vec<String> {
     let text = fs::read_to_string(FILE).unwrap();
     fs::write(FILE, "").unwrap();
@@ -59,7 +59,7 @@ fn each_plugin_says_what_it_decided() {
         has(&said, "bridge", "bridge name=br0 is=found");
         has(&said, "bridge", "lease address=10.1.0.3/24 why=next");
 
-        // What failed says why, and with which code.
+        // A failed call records its error and its code.
         let (code, _) = traced(BRIDGE, "ADD", &bridge(), &second).run().error();
         let said = decisions();
         has(&said, "bridge", &format!("outcome is=failed code={code} error=\""));
@@ -85,7 +85,7 @@ fn each_plugin_says_what_it_decided() {
     });
 }
 
-/// A link is not followed and a FIFO not waited for: the call does its work, and the runtime's log has the reason.
+/// A symbolic link is not followed. The call does its work, and the reason is on standard error, for the runtime's log.
 #[test]
 fn a_trace_that_cannot_be_written_fails_nobody() {
     isolated(|| {
@@ -101,7 +101,7 @@ fn a_trace_that_cannot_be_written_fails_nobody() {
             assert!(del.run().output().status.success());
         }
         assert!(fs::symlink_metadata("/run/elsewhere").is_err());
-        // Nobody has asked for one.
+        // Without the variable nothing is said.
         let silent = traced(BRIDGE, "ADD", &bridge(), &netns).without("CLEAT_TRACE").run();
         assert!(silent.output().stderr.is_empty());
         let _ = silent.result();

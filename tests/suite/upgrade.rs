@@ -1,8 +1,8 @@
-//! A node that is upgraded under running containers: what the programs of one version attached, those of another check,
-//! repair, collect and remove, for every table in the packet filter.
+//! A node is upgraded while containers run: the programs of one version check, repair, collect and remove what those of
+//! another attached, for every table in the packet filter.
 //!
 //! `make test` loads what commit 1f927b4 left (`tests/data/upgrade-1f927b4`, whose README says how it was recorded). `make
-//! test-upgrade` builds that commit and goes both ways with real programs, a downgrade being the other one; it also records.
+//! test-upgrade` builds that commit, and tests an upgrade and a downgrade with real programs; with RECORD=1 it also records.
 
 mod links;
 mod programs;
@@ -21,10 +21,10 @@ use sandbox::{Host, Namespaced, Snapshot, UPLINK_V4, UPLINK_V6, isolated};
 use serde_json::json;
 use story::{PORT, Story};
 
-/// Addresses of the container that comes first.
+/// The addresses of the container that is attached first.
 const DB: [&str; 2] = ["10.1.0.2", "fd00:1::2"];
 
-/// A host with a story's network and what else filters packets there.
+/// A host with a story's network and its firewall.
 struct Node {
     host: Host,
     before: Snapshot,
@@ -48,7 +48,7 @@ impl Node {
         programs.add(story, &self.web, 8000, "LINK_LINKS=db:store");
     }
 
-    /// The host's port is a container's, by both families.
+    /// The host's port leads to the container, by both families.
     fn serves(&self, name: &str, port: u16) {
         for address in [format!("{UPLINK_V4}:{port}"), format!("[{UPLINK_V6}]:{port}")] {
             // Interfaces that were made by hand take a while until they work.
@@ -63,7 +63,7 @@ impl Node {
         }
     }
 
-    /// The programs find whole what others made, leave it alone, put it back, add to it, and remove it.
+    /// The programs accept what others made, leave it alone, repair it, attach a container beside it, and remove it.
     fn assert_taken_over(self, story: &Story, programs: &Programs) {
         for netns in [&self.web, &self.db] {
             serve_tcp(Some(netns), netns.name(), "[::]:80");
@@ -122,30 +122,30 @@ impl Node {
     }
 }
 
-/// What is in the packet filter, in no order: that of elements is the kernel's.
+/// The content of the packet filter as a set, since the kernel decides the order of elements.
 fn rules() -> BTreeSet<String> {
     let host = Snapshot::take();
     let listed = elements(host.lines().filter_map(|line| line.strip_prefix("nft ")));
     listed.filter(|line| !goes_on(line)).map(|line| without_note(&line)).chain(saved("nft")).collect()
 }
 
-/// The lines of nft, those with several elements taken apart.
+/// The lines of nft; one with several elements becomes a line for each.
 fn elements<'a>(lines: impl Iterator<Item = &'a str>) -> impl Iterator<Item = String> {
     let split = lines.flat_map(|line| line.trim_start().trim_start_matches("elements = {").split(','));
     split.map(|line| line.trim_matches([' ', '\t', '}']).to_owned())
 }
 
-/// The free port that was chosen last: the next one differs.
+/// Whether a line holds the free port that was chosen last, which each ADD may change.
 fn goes_on(line: &str) -> bool {
     line.strip_prefix("tcp : ").is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
-/// A gate says which settings of its bridge it changed. One that is made again after a flush has none to change.
+/// The comment of a gate says which settings of its bridge it changed. A gate made again after a flush has none to change.
 fn without_note(line: &str) -> String {
     line.replace(" comment \"nf_call_iptables nf_call_ip6tables\"", "")
 }
 
-/// The tests of each network, and its record.
+/// The tests of each network, and the one that records it.
 macro_rules! stories {
     ($($(#[$doc:meta])* $name:ident: $story:expr,)+) => {
         $($(#[$doc])*

@@ -1,4 +1,4 @@
-//! `cleat check`, `repair`, `gc` and `leases` over all networks: what others broke is told, and put right.
+//! `cleat check`, `repair`, `gc` and `leases` over all networks: damage by others is reported and repaired.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::shared::cleat::{DUAL, NETWORK, call, install_networks, json_of, ok, s
 use crate::shared::containers::{add, del};
 use crate::shared::shell::shell;
 
-/// What `cleat-nri` leaves with a container's files: that it does is shown where it is built.
+/// `cleat-nri` leaves such notes beside a container's files; its own tests show that it does.
 #[test]
 fn check_tells_what_a_container_could_not_be_given() {
     isolated(|| {
@@ -73,7 +73,7 @@ fn gc_of_all_networks_asks_first_and_keeps_the_living() {
         install_networks();
         let before = Snapshot::take();
         let (gone, stays) = (add("gone", NETWORK, 8080), add("stays", DUAL, 8081));
-        // An address that nobody has, as a killed ADD of another program leaves it.
+        // A lease without a container, as a killed ADD of another program leaves it.
         fs::write("/var/lib/cni/networks/cleat/10.90.7.7", "ghost\r\neth0").unwrap();
         drop(gone);
         assert_eq!(states(&["check"]), ["gone", "ok"]);

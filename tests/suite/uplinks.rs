@@ -1,5 +1,5 @@
-//! The host's own IPv6 by router advertisements: it outlives the first network with IPv6, and no container gives the host a
-//! route. Parameters that are right are left alone, also where /proc/sys cannot be written.
+//! The host's own IPv6 route by router advertisements: it survives the first network with IPv6, and no container gives the
+//! host a route. Sysctls that are right already are not written, so they may be on a read-only /proc/sys.
 
 use std::fs;
 use std::net::Ipv6Addr;
@@ -18,7 +18,7 @@ use crate::shared::shell::shell;
 const PREFIX: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 7, 0, 0, 0, 0, 0);
 const FORWARDING: &str = "net/ipv6/conf/all/forwarding";
 
-/// A host whose uplink heeds advertisements unless the host forwards, which it does not, and the router there.
+/// A host that does not forward, with an uplink that accepts advertisements while that is so, and the router on the uplink.
 struct Node {
     router: Namespaced,
 }
@@ -47,7 +47,7 @@ impl Node {
         Self { router }
     }
 
-    /// Has the router speak until a link has its default route; false where it does not.
+    /// The router sends advertisements until a link has its default route; false where it gets none.
     fn is_heeded(&self, link: &str) -> bool {
         heeds(&self.router, "e0", link)
     }
@@ -92,7 +92,7 @@ fn only_ipv4() -> Value {
     conf
 }
 
-/// What CHECK or STATUS says where advertisements are not heeded any more.
+/// The error of CHECK or STATUS where advertisements are no longer accepted.
 fn assert_told((code, said): (u64, String), wanted: u64) {
     assert_eq!(code, wanted, "{said}");
     for words in ["up0", "router advertisements", "sysctl -w net/ipv6/conf/up0/accept_ra=2"] {
@@ -106,7 +106,7 @@ fn the_host_keeps_its_way_out_when_it_becomes_a_router() {
         let node = Node::new("up0", None);
         assert!(node.is_heeded("up0"));
         let netns = Namespaced::new("a");
-        // A network without IPv6 has nothing to do with any of it.
+        // A network without IPv6 changes none of this.
         add(&only_ipv4(), "a", &netns);
         assert_eq!((sysctl::get(FORWARDING).unwrap().as_str(), accepted("up0").as_str()), ("0", "1"));
         call("DEL", &only_ipv4(), "a", &netns).run().silent();
@@ -115,7 +115,7 @@ fn the_host_keeps_its_way_out_when_it_becomes_a_router() {
         assert_eq!((sysctl::get(FORWARDING).unwrap().as_str(), accepted("up0").as_str()), ("1", "2"));
         assert!(has_default("up0"));
         assert_eq!(accepted("br0"), "0");
-        // Also one that comes later is heeded.
+        // Later advertisements are accepted as well.
         shell("ip -6 route del default");
         assert!(node.is_heeded("up0"));
         assert!(ask_tcp(Some(&netns), "[2001:db8:7::1]:80").unwrap().starts_with("router sees 2001:db8:7:"));
@@ -123,15 +123,15 @@ fn the_host_keeps_its_way_out_when_it_becomes_a_router() {
         check.run().silent();
         status(&conf()).run().silent();
 
-        // Somebody sets it back: the route is there until its lifetime ends.
+        // accept_ra is set back to 1: the route is there until its lifetime ends.
         set("up0", 1);
         assert_told(check.run().error(), 101);
         assert_told(status(&conf()).run().error(), 50);
         status(&only_ipv4()).run().silent();
-        // It has ended, and only the address has not yet.
+        // The lifetime of the route has ended, that of the address has not.
         shell("ip -6 route del default");
         assert_told(check.run().error(), 101);
-        // The operator has given the host another way out: CHECK of a container has nothing to say.
+        // The operator has given the host another default route: CHECK of a container passes.
         shell("ip -6 route add default via 2001:db8:7::1");
         check.run().silent();
         assert_told(status(&conf()).run().error(), 50);
@@ -141,7 +141,7 @@ fn the_host_keeps_its_way_out_when_it_becomes_a_router() {
     });
 }
 
-/// The host forwards already, as Docker has it do, or a version before: what it has lost comes back.
+/// The host forwards already, because of Docker or an earlier version, and has lost its route: ADD has it come back.
 #[test]
 fn an_uplink_of_a_host_that_forwards_already_is_heeded_again() {
     isolated(|| {
@@ -149,9 +149,9 @@ fn an_uplink_of_a_host_that_forwards_already_is_heeded_again() {
         assert!(node.is_heeded("up0"));
         sysctl::set(FORWARDING, "1").unwrap();
         assert!(!has_default("up0"));
-        // The first ADD will see to it: a node that was not ready would never come to that.
+        // STATUS is silent because the first ADD repairs this: a node that is reported as not ready would get no ADD.
         status(&conf()).run().silent();
-        // Nothing can be written there: ADD goes without, and CHECK agrees with it.
+        // accept_ra cannot be written here: ADD leaves it as it is, and CHECK agrees.
         let (netns, other) = (Namespaced::new("a"), Namespaced::new("b"));
         shell("mount --bind /proc/sys/net/ipv6/conf/up0 /proc/sys/net/ipv6/conf/up0");
         shell("mount -o remount,ro,bind /proc/sys/net/ipv6/conf/up0");
@@ -162,7 +162,7 @@ fn an_uplink_of_a_host_that_forwards_already_is_heeded_again() {
         assert_told(status(&conf()).run().error(), 50);
         shell("umount /proc/sys/net/ipv6/conf/up0");
 
-        // By the next ADD on a bridge that is there already.
+        // The next ADD sets it, on a bridge that is there already.
         let second = add(&conf(), "b", &other);
         assert_eq!(accepted("up0"), "2");
         for (result, id, netns) in [(&first, "a", &netns), (&second, "b", &other)] {
@@ -171,7 +171,7 @@ fn an_uplink_of_a_host_that_forwards_already_is_heeded_again() {
         status(&conf()).run().silent();
         assert!(node.is_heeded("up0"));
         assert!(ask_tcp(Some(&netns), "[2001:db8:7::1]:80").unwrap().starts_with("router sees 2001:db8:7:"));
-        // Who heeds none does so on purpose.
+        // accept_ra is 0 on purpose: it stays.
         set("up0", 0);
         call("DEL", &with_result(&second), "b", &other).run().silent();
         let second = add(&conf(), "b", &other);
@@ -180,7 +180,7 @@ fn an_uplink_of_a_host_that_forwards_already_is_heeded_again() {
     });
 }
 
-/// What is the host's is mended there, and no container is interrupted for it.
+/// `repair` corrects the host's settings, and interrupts no container for them.
 #[test]
 fn repair_mends_the_host_and_leaves_containers_alone() {
     isolated(|| {
@@ -214,7 +214,7 @@ fn repair_mends_the_host_and_leaves_containers_alone() {
         assert_eq!(accepted("up0"), "2");
         assert!(is_same());
 
-        // What cannot be mended is told, and DEL and ADD are not tried: the ADD would fail.
+        // What cannot be repaired is reported. DEL and ADD are not tried, since the ADD would fail.
         sysctl::set("net/ipv4/ip_forward", "0").unwrap();
         shell("mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys");
         for args in [&["repair"][..], &["repair", "--force"]] {
@@ -235,7 +235,7 @@ fn repair_mends_the_host_and_leaves_containers_alone() {
     });
 }
 
-/// A bridge that was there before, also one of another program, and whatever its advertisements have brought already.
+/// Router advertisements from a container are ignored, even where the bridge existed and had accepted some before the ADD.
 #[test]
 fn no_container_gives_the_host_a_route() {
     isolated(|| {
@@ -260,7 +260,7 @@ fn no_container_gives_the_host_a_route() {
         shell("ip -6 route del default dev br0");
         assert!(!heeds(&evil, "ep0", "br0"));
         call("DEL", &only_ipv4(), "a", &netns).run().silent();
-        // The other bridge has routes by advertisements, but does not lead out.
+        // The other bridge has routes by advertisements, but it has no uplink.
         add(&conf(), "a", &netns);
         assert_eq!(sysctl::get(FORWARDING).unwrap(), "1");
         assert_eq!((accepted("br0").as_str(), accepted("other").as_str()), ("0", "1"));
@@ -268,12 +268,12 @@ fn no_container_gives_the_host_a_route() {
     });
 }
 
-/// An operator's bridge with the host's network card in it: the host's own addresses are there.
+/// An operator's bridge with the host's network card in it has the host's own addresses.
 #[test]
 fn a_bridge_to_the_outside_goes_on_being_the_hosts_way_out() {
     isolated(|| {
         let node = Node::new("up0", Some("br0"));
-        // In a card's place: neither a veth nor a tap.
+        // It takes the place of a network card: it is neither a veth nor a tap.
         shell("ip link add card type vxlan id 1 dstport 4789 && ip link set card master br0 up");
         assert!(node.is_heeded("br0"));
         let netns = Namespaced::new("a");
@@ -294,7 +294,7 @@ fn a_bridge_to_the_outside_goes_on_being_the_hosts_way_out() {
     });
 }
 
-/// A container's or a build job's /proc/sys is read-only, as podman in podman has it.
+/// /proc/sys is read-only in a container or a build job, as with podman in podman.
 #[test]
 fn what_is_right_need_not_be_written() {
     isolated(|| {
@@ -314,7 +314,7 @@ fn what_is_right_need_not_be_written() {
         shell("umount /proc/sys");
         sysctl::set("net/ipv4/ip_forward", "1").unwrap();
         shell("mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys");
-        // IPv6 is not forwarded and the bridge's advertisements cannot be refused: a network of IPv4 alone is not concerned.
+        // IPv6 is not forwarded, and accept_ra of the bridge cannot be set to 0: neither fails a network of IPv4 alone.
         let result = add(&only_ipv4(), "a", &a);
         let mut check = only_ipv4();
         check["prevResult"] = result;
@@ -330,7 +330,7 @@ fn what_is_right_need_not_be_written() {
         }
         call("DEL", &only_ipv4(), "a", &a).run().silent();
         shell("umount /proc/sys");
-        // As a router the host heeds none anyway.
+        // A host that forwards IPv6 accepts no advertisements anyway, so there is nothing to write.
         sysctl::set(FORWARDING, "1").unwrap();
         shell("mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys");
         add(&conf(), "b", &b);
@@ -339,7 +339,7 @@ fn what_is_right_need_not_be_written() {
     });
 }
 
-/// As with `ipv6.disable=1`, which leaves no such files.
+/// As with the kernel parameter `ipv6.disable=1`, by which these files do not exist.
 #[test]
 fn a_network_of_ipv4_needs_nothing_of_ipv6() {
     isolated(|| {

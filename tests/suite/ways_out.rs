@@ -1,5 +1,5 @@
-//! A container on several networks, each with a default route: the first one is the way out, the next one when it goes, and
-//! CHECK of each agrees with its ADD at every point.
+//! A container on several networks, each with a default route: the first network is the way out, and the next one after the
+//! first is left. CHECK of each network passes at every point.
 
 use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Call, Host, Namespaced, Snapshot, UPLINK_V4, UPLINK_V6, isolated};
@@ -34,7 +34,7 @@ impl<'a> Member<'a> {
         Call::new(BRIDGE, verb, conf).of(self.netns.name(), self.netns, ifname)
     }
 
-    /// Joins a network, and checks all of them as CRI-O does.
+    /// Joins a network, and runs CHECK of all of them, as CRI-O does.
     fn join(&mut self, conf: &Value, ifname: &str) -> &mut Self {
         let result = self.call("ADD", conf, ifname).run().result();
         self.attachments.push((conf.clone(), ifname.to_owned(), result));
@@ -55,7 +55,7 @@ impl<'a> Member<'a> {
         self
     }
 
-    /// What CHECK of an interface says that differs.
+    /// The error of CHECK of an interface that differs from its result.
     fn differs(&self, ifname: &str) -> String {
         let (conf, _, result) = self.attachments.iter().find(|(_, name, _)| name == ifname).unwrap();
         let (code, said) = self.call("CHECK", &with(conf, result.clone()), ifname).run().error();
@@ -63,7 +63,7 @@ impl<'a> Member<'a> {
         said
     }
 
-    /// Asks what is beyond all its networks, by both families: the addresses that it comes from.
+    /// Connects to the host's uplink, by both families, and returns the source addresses that the host sees.
     fn seen(&self) -> [String; 2] {
         [format!("{UPLINK_V4}:7000"), format!("[{UPLINK_V6}]:7000")]
             .map(|address| ask_tcp(Some(self.netns), &address).unwrap().replace("host sees ", ""))
@@ -98,7 +98,7 @@ fn the_first_network_is_the_way_out_and_then_the_next_one() {
         let netns = Namespaced::new("a");
         let mut member = Member::new(&netns);
         assert_eq!(member.join(&network(1), "eth0").seen(), ["10.1.0.2", "fd00:1::2"]);
-        // Often enough for one that is spread over all routes to be noticed.
+        // Often enough to notice connections that are spread over several routes.
         for _ in 0..8 {
             assert_eq!(member.seen(), ["10.1.0.2", "fd00:1::2"]);
         }
@@ -111,7 +111,7 @@ fn the_first_network_is_the_way_out_and_then_the_next_one() {
             assert_eq!(member.seen(), ["10.1.0.2", "fd00:1::2"]);
         }
         assert_eq!(member.leave("eth0").seen(), ["10.2.0.2", "fd00:2::2"]);
-        // One that is joined again comes after those that the container had all the time.
+        // A network that is joined again comes after those that the container was on all the time.
         member.join(&network(1), "eth0");
         for _ in 0..8 {
             assert_eq!(member.seen(), ["10.2.0.2", "fd00:2::2"]);
@@ -143,7 +143,7 @@ fn routes_beside_others_are_there_as_the_result_tells() {
         conf["ipam"]["routes"] = json!([
             {"dst": "0.0.0.0/0", "gw": "10.1.0.8"}, {"dst": "0.0.0.0/0", "gw": "10.1.0.9"},
             {"dst": "::/0", "gw": "fd00:1::8"}, {"dst": "::/0", "gw": "fd00:1::9"},
-            // What the kernel has a route to already, and the same again.
+            // Routes that the kernel has made already, each of them twice.
             {"dst": "10.1.0.0/24"}, {"dst": "fd00:1::/64"}, {"dst": "10.1.0.0/24"}, {"dst": "fd00:1::/64"},
         ]);
         member.join(&conf, "eth0");
@@ -168,8 +168,8 @@ fn routes_beside_others_are_there_as_the_result_tells() {
     });
 }
 
-/// A next hop that is named and unspecified is none, as for the reference: the destination is on the link, with the scope
-/// that a route with a next hop has.
+/// An unspecified next hop is no next hop: the destination is on the link. The route has the scope of a route with a next
+/// hop, as the reference has it.
 #[test]
 fn an_unspecified_next_hop_is_none() {
     isolated(|| {
@@ -206,7 +206,7 @@ fn a_default_route_of_another_table_is_not_the_default_gateway() {
             routes(&netns, "-6", "table 100"),
             ["default via fd00:1::9 dev eth0 metric 1024 pref medium"]
         );
-        // The route of one table does not stand for that of another.
+        // CHECK does not accept the route of another table.
         netns.enter(|| shell("ip route del default"));
         assert!(member.differs("eth0").contains("0.0.0.0/0"));
         netns.enter(|| shell("ip route add default via 10.1.0.1 && ip route del default table 100"));
@@ -214,8 +214,8 @@ fn a_default_route_of_another_table_is_not_the_default_gateway() {
     });
 }
 
-/// The reference (1.9.1) has the default routes of several networks as one of several next hops in IPv6, and the last one
-/// first in IPv4. A container that it made is well.
+/// The reference (1.9.1) makes one IPv6 default route with a next hop for each network, and puts the IPv4 route of the last
+/// network first. CHECK accepts a container that it made.
 #[test]
 fn what_the_reference_makes_of_several_default_routes_is_well() {
     isolated(|| {
