@@ -1,4 +1,4 @@
-//! Addresses that are asked for beside the range that the others are leased from, and by several ways at once.
+//! Static addresses: outside the range of the dynamic leases, and asked for in several ways at once.
 
 use std::fs;
 
@@ -33,15 +33,15 @@ fn an_address_beside_the_range_is_leased_to_a_container_that_asks_for_it() {
             assert_eq!(result["ips"][0]["address"], "10.1.0.5/24");
             assert_eq!(result["ips"][0]["gateway"], "10.1.0.1");
             assert_leased(addresses(&result)[0], "asks");
-            assert_eq!(last_reserved(0), last, "the others go on where they were");
+            assert_eq!(last_reserved(0), last, "the last reserved address stays");
             for of in [Us, Them] {
                 network.check(of, "asks", &result).silent();
             }
-            // Nobody else gets it: neither ours nor the reference gives it a second time.
+            // Neither our host-local nor the reference's leases it a second time.
             let (code, said) = network.call(Us, "ADD", "late", &keys, &args).error();
             assert!(code == 102 && said.contains("10.1.0.5: it is in use by container asks "), "{said}");
             assert!(!network.call(Them, "ADD", "late", &keys, &args).output().status.success());
-            // DEL of either program releases it, GC as well, and only then CHECK misses it.
+            // DEL of either program releases it, and so does GC. From then on CHECK fails.
             match way {
                 "args" => network.del(Them, "asks", Some(&result)),
                 "CNI_ARGS" => network.del(Us, "asks", None),
@@ -58,12 +58,12 @@ fn an_address_beside_the_range_is_leased_to_a_container_that_asks_for_it() {
             let (code, said) = network.check(Us, "asks", &result).error();
             assert!(code == 101 && said.contains("check the lease of 10.1.0.5 "), "{said}");
         }
-        // An attachment has one of the set, wherever it is.
+        // An attachment has one address of a range set, whether inside or outside the range.
         let (_, keys, args) = requests("10.1.0.5").into_iter().next().unwrap();
         assert_eq!(first(&network.call(Us, "ADD", "asks", &keys, &args).result()), "10.1.0.5");
         let (code, said) = network.call(Us, "ADD", "asks", &json!({}), "").error();
         assert!(code == 102 && said.contains("it has 10.1.0.5 already"), "{said}");
-        // A full range has no part in it.
+        // Addresses outside a full range can still be leased.
         for id in ["second", "third"] {
             assert!(["10.1.0.129", "10.1.0.130"].contains(&first(&network.add(Us, id)).as_str()));
         }
@@ -128,7 +128,7 @@ fn all_ways_to_ask_count_together() {
     });
 }
 
-/// As Docker's manual recommends for an address of one's own: `--ip-range` for the others.
+/// As Docker's manual recommends: `--ip-range` for dynamic addresses, and fixed ones (`--ip`) outside of it.
 #[test]
 fn run_and_connect_give_addresses_beside_ip_range() {
     isolated(|| {
@@ -159,7 +159,8 @@ fn run_and_connect_give_addresses_beside_ip_range() {
     });
 }
 
-/// Of an address asked for by `IP` and another by the capability, earlier versions ignored the first one without a word.
+/// The cached `CNI_ARGS` may have an `IP` that the container does not have: earlier versions silently ignored `IP` where the
+/// `ips` capability asked for an address as well.
 #[test]
 fn repair_leases_again_what_the_container_has() {
     isolated(|| {

@@ -1,5 +1,5 @@
-//! The reference's loopback, host-local and portmap, and ours, called in odd ways: who refuses what, and what both answer.
-//! Each difference has its reason.
+//! Odd calls of loopback, host-local and portmap, ours and the reference's: which of the two fails, and whether both results
+//! are equal. Each difference is listed with its reason.
 
 use std::path::Path;
 
@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 
 use super::{set, with};
 
-/// Where the newest one is, once `make bench` or `tests/tools/newer` has unpacked it.
+/// Where the newest reference plugins are, once `make bench` or `tests/tools/newer` has unpacked them.
 const NEWEST: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/target/debian-newer/containernetworking-plugins/usr/lib/cni");
 
 /// Where portmap finds iptables.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Whether a call is answered, and why ours is where the reference's is not, or the other way round.
+/// Which of the two programs succeeds, and the reason where only one does.
 #[derive(Clone, Copy)]
 enum Answers {
     Both,
@@ -27,7 +27,7 @@ enum Answers {
 use crate::shared::programs::{REFERENCE, program};
 use Answers::{Both, Neither, Ours, Theirs};
 
-/// An odd call behind an ordinary ADD, unless it is itself one.
+/// An odd call. Unless it is an ADD itself, an ordinary ADD comes before it.
 struct Odd {
     plugin: &'static str,
     verb: &'static str,
@@ -72,7 +72,7 @@ fn environments() -> Vec<Odd> {
             call("loopback", verb, "CNI_ARGS", args, Both);
         }
         for args in ["none", "IP", "X=a=b"].into_iter().filter(|_| verb != "CHECK") {
-            // The CHECK of 1.1.1 looks for a port of a family that the container has no address of.
+            // The reference's CHECK (1.1.1) also looks for the port in the family of which the container has no address.
             call("portmap", verb, "CNI_ARGS", args, Both);
         }
         for netns in ["/dev/null", "/some/where", "nowhere"] {
@@ -93,7 +93,7 @@ fn environments() -> Vec<Odd> {
                 verb,
                 "CNI_ARGS",
                 args,
-                Ours("what is said to nobody that reads it does no harm"),
+                Ours("an argument that no program reads does no harm"),
             );
         }
         call("host-local", verb, "CNI_ARGS", "IgnoreUnknown=1;A=1", Both);
@@ -116,7 +116,7 @@ fn results() -> Vec<Odd> {
         (set(&result(), "/ips/0/interface", -1), Both, Both),
         (
             set(&result(), "/ips/0/interface", 7),
-            Theirs("whose address it is, the result is asked for, and it contradicts itself"),
+            Theirs("the result names an interface that it does not have"),
             Both,
         ),
         (set(&result(), address, "10.1.0.9"), Neither, Ours(REMOVES)),
@@ -146,7 +146,7 @@ fn results() -> Vec<Odd> {
             let keys = json!({"prevResult": previous});
             odd.push(Odd { plugin, verb, keys, env: ("CNI_ARGS", ""), answers });
         };
-        // host-local, and the CHECK and DEL of loopback, never look at it.
+        // host-local never reads prevResult, nor do loopback's CHECK and DEL.
         call("host-local", "ADD", Both);
         call("host-local", "DEL", Both);
         call("loopback", "CHECK", Both);
@@ -161,7 +161,7 @@ fn results() -> Vec<Odd> {
 /// Ways to write a configuration.
 fn configurations() -> Vec<Odd> {
     const BESIDE: &str =
-        "Docker's --ip-range leaves the rest of a subnet to those who ask for an address of it";
+        "Docker gives an address of the subnet outside --ip-range to a container that asks for it";
     let ipam = |keys: Value| json!({"ipam": with(&json!({"type": "host-local"}), &keys)});
     let single = |key: &str, value: &str| {
         let mut keys = json!({"subnet": "10.1.0.0/24"});
@@ -229,14 +229,14 @@ fn configurations() -> Vec<Odd> {
     ]
 }
 
-/// What an answer says that both must say alike.
+/// The part of an answer that must be equal in both programs; `None` where the call failed.
 fn comparable(answer: &Answer) -> Option<Value> {
     let output = answer.output();
     if !output.status.success() {
         return None;
     }
     let mut result: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
-    // What Go's programs say of nothing differs by version, and of -1 ours say nothing.
+    // Go's programs print empty values differently by version. Ours leave out an interface of -1.
     if let Some(result) = result.as_object_mut() {
         result.retain(|_, value| !value.is_null() && *value != json!([]) && *value != json!({}));
     }
@@ -267,7 +267,7 @@ fn odd_calls_are_answered_as_the_reference_answers_them_unless_said() {
                 }
                 let answer = comparable(&call(verb, &asked).env(name, value).run());
                 call("DEL", &plain).run().silent();
-                // The reference's empty chains stay where they are.
+                // The reference never removes its empty chains.
                 let _ = sandbox::run(std::process::Command::new("nft").args(["flush", "ruleset"]), b"");
                 std::fs::remove_dir_all("/var/lib/cni/networks").unwrap_or_default();
                 answer

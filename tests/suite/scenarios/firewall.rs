@@ -1,4 +1,4 @@
-//! Beside Docker, ufw and others that have the host drop what is forwarded.
+//! On a host whose firewall drops forwarded packets, as with Docker, ufw and others.
 
 use std::fs;
 
@@ -18,7 +18,8 @@ fn outcome(line: &str) -> (bool, String) {
     (output.status.success(), said(&output))
 }
 
-/// moby#29330, #27817, podman#2886: a network that is made there works both ways, and is told to
+/// moby#29330, #27817, podman#2886: a network that is created there works in both directions, and `network create` says what it
+/// set for that
 #[test]
 fn a_network_that_is_made_where_the_host_drops_works_both_ways() {
     story(|host| {
@@ -45,7 +46,7 @@ fn a_network_that_is_made_where_the_host_drops_works_both_ways() {
         assert_eq!(asks("a", UPLINK_V4, 8080), "a", "itself, by its published port");
         assert_eq!(asks("o", UPLINK_V4, 8080), "a", "from another network");
         assert_eq!(asks("a", OUTSIDE_V4, 80), format!("outside sees {UPLINK_V4}"));
-        // What is not published is no more open than without a firewall.
+        // Unpublished ports are as closed as without a firewall.
         let address = json("inspect o")[0]["NetworkSettings"]["Networks"]["m"]["IPAddress"].clone();
         assert_eq!(asks("a", address.as_str().unwrap(), 80), "");
         let conf = format!("conf check {NETWORKS}/zz-n.conflist {NETWORKS}/zz-m.conflist");
@@ -59,12 +60,12 @@ fn a_network_that_is_made_where_the_host_drops_works_both_ways() {
     });
 }
 
-/// One that was made before is told of, whatever its version, with the cure; and the cure helps
+/// A network that is older than the firewall: every verb warns of it, whatever its version, and names the remedy, which works
 #[test]
 fn a_network_of_before_the_firewall_is_told_of_by_every_verb() {
     story(|host| {
         serve_tcp(Some(&host.outside), "outside", "0.0.0.0:80");
-        assert_eq!(outcome("network create n").1.lines().count(), 1, "nothing to tell");
+        assert_eq!(outcome("network create n").1.lines().count(), 1, "no warning");
         up("--name a --network n -p 8080:80", &serving(80, "a"));
         eventually("the way out", || asks("a", OUTSIDE_V4, 80).starts_with("outside sees"));
         assert_eq!(outcome("status n"), (true, String::new()));
@@ -76,7 +77,7 @@ fn a_network_of_before_the_firewall_is_told_of_by_every_verb() {
                 && text.contains("\"forward\": \"accept\"");
             assert!(!well && is_told, "{line}: {text}");
         }
-        // A file by itself is judged without this host.
+        // `--files-only` does not look at the host's firewall.
         assert!(outcome("conf check --files-only").0);
         let (_, text) = outcome("run --network n -- true");
         assert!(text.contains("network n: chain FORWARD of table ip filter drops"), "{text}");

@@ -4,7 +4,7 @@ use sandbox::traffic::ask_tcp;
 
 use super::{asks, down, environment, eventually, inside, json, ok, refused, serving, story, up};
 
-/// The default bridge: by address, and not by name
+/// On the default bridge, containers reach each other by address, and not by name
 #[test]
 fn the_default_network_knows_addresses_and_no_names() {
     story(|_| {
@@ -44,7 +44,7 @@ fn a_link_gives_names_and_variables_and_follows_its_source() {
         }
         assert!(inside("web", "cat /etc/hosts").1.contains("172.17.0.2\twebdb "));
         assert_eq!(json("inspect web")[0]["HostConfig"]["Links"][0], "/db:/web/webdb");
-        // One way only.
+        // A link works in one direction only.
         let (known, text) = inside("db", "getent hosts web");
         assert!(!known, "{text}");
         // The source comes back with another address, and the running recipient finds it.
@@ -59,7 +59,7 @@ fn a_link_gives_names_and_variables_and_follows_its_source() {
     });
 }
 
-/// `docker run --link database tomcat`; a link to what does not run
+/// `docker run --link database tomcat`; a link to a container that does not run
 #[test]
 fn a_link_without_alias_and_one_to_nobody() {
     story(|_| {
@@ -73,7 +73,7 @@ fn a_link_without_alias_and_one_to_nobody() {
     });
 }
 
-/// A link is private where containers may not talk otherwise: `docker network create -o …enable_icc=false`
+/// Where containers may not talk, a link opens ports to its recipient alone: `docker network create -o …enable_icc=false`
 #[test]
 fn a_link_is_the_only_way_in_where_containers_may_not_talk() {
     story(|_| {
@@ -93,7 +93,7 @@ fn a_link_is_the_only_way_in_where_containers_may_not_talk() {
             assert_eq!(asks("other", "web", 5000), "");
         };
         is_as_it_should_be();
-        // What others flush comes back as closed as it was.
+        // After another program flushes the rules, `repair` closes the network again.
         assert!(std::process::Command::new("nft").args(["flush", "ruleset"]).status().unwrap().success());
         assert_eq!(asks("other", "db", 5432), "database");
         ok("repair");
@@ -120,7 +120,7 @@ fn running_containers_meet_on_a_network_and_part() {
         for (of, other) in [("web", "database"), ("database", "web")] {
             assert!(inside(of, &format!("busybox ping -c 1 -W 5 {other}")).0);
         }
-        // Two interfaces, and the first network stays the way out.
+        // Two interfaces; the default route of the first network stays the preferred one.
         let (_, links) = inside("web", "ip -o -4 addr; ip route");
         assert!(links.contains("eth0") && links.contains("eth1"), "{links}");
         let ways: Vec<&str> = links.lines().filter(|line| line.starts_with("default via")).collect();
@@ -131,7 +131,7 @@ fn running_containers_meet_on_a_network_and_part() {
         assert!(reverse.split_whitespace().any(|name| name == "database.my-net"), "{reverse}");
         assert!(refused("network connect my-net web").contains("already"));
         ok("check");
-        // Parting: interface, names and lines go, in both.
+        // Disconnecting removes the interface, and the names from the hosts files of both containers.
         ok("network disconnect my-net web");
         assert!(!inside("web", "ip link show eth1").0 && !inside("web", "getent hosts database").0);
         assert!(!inside("database", "getent hosts web").0);
@@ -159,7 +159,7 @@ fn a_back_end_is_its_own_networks_alone() {
         // Names of both networks.
         assert_eq!(asks("stranger", "web", 80), "web");
         assert!(inside("web", "getent hosts stranger.front && getent hosts db.back").0);
-        // Nobody else reaches the back end, by whatever address.
+        // No other container and no other machine reaches the back end, neither by name nor by address.
         let address = json("inspect db")[0]["NetworkSettings"]["Networks"]["back"]["IPAddress"].clone();
         let address = address.as_str().unwrap();
         assert_eq!(asks("stranger", "db", 5432), "");

@@ -1,5 +1,5 @@
-//! The stories that people know from Docker, told with `cleat`'s own commands: each test names the command it stands for,
-//! sends real packets, and leaves nothing behind.
+//! Scenarios that people know from Docker, with `cleat`'s own commands. Each test names the Docker command that it replays,
+//! sends real packets, and leaves nothing on the host.
 
 mod firewall;
 mod members;
@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::shared::cleat::{NETWORKS, cleat};
 
-/// Docker's default network: containers reach each other by address, and know by name those they are linked to.
+/// Docker's default network: containers reach each other by address, and by name only over links.
 const DEFAULT: &str = r#"{"cniVersion": "1.0.0", "name": "bridge", "plugins": [
     {"type": "bridge", "bridge": "docker0", "isGateway": true, "ipMasq": true, "hairpinMode": true,
      "ingress": "published", "ipam": {"type": "host-local", "ranges": [[{"subnet": "172.17.0.0/16"}]],
@@ -27,13 +27,13 @@ const DEFAULT: &str = r#"{"cniVersion": "1.0.0", "name": "bridge", "plugins": [
     {"type": "host-port", "capabilities": {"portMappings": true}},
     {"type": "link-env", "names": "links", "capabilities": {"portMappings": true, "aliases": true}}]}"#;
 
-/// A host with the default network, where a story is told. In the end nothing of it may be left.
+/// Runs a scenario on a host with the default network. Afterwards nothing of it may be left.
 fn story(tell: impl FnOnce(&Host)) {
     isolated(|| {
         let host = Host::new();
         fs::create_dir_all(NETWORKS).unwrap();
         fs::write(format!("{NETWORKS}/10-bridge.conflist"), DEFAULT).unwrap();
-        // Nobody here answers questions about names: a name that is in no hosts file is refused at once.
+        // No DNS server runs here: looking up a name that is in no hosts file fails at once.
         fs::write("/run/resolv.conf", "nameserver 127.0.0.1\n").unwrap();
         let bind = ["--bind", "/run/resolv.conf", "/etc/resolv.conf"];
         assert!(Command::new("mount").args(bind).status().unwrap().success());
@@ -79,23 +79,23 @@ fn up(options: &str, line: &str) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// A container in the foreground: whether its shell's line succeeds, and what is said.
+/// A container in the foreground: whether its shell line succeeds, and its output.
 fn run(options: &str, line: &str) -> (bool, String) {
     let output = cleat(&["run"]).args(words(options)).args(["--", "sh", "-c", line]).output().unwrap();
     (output.status.success(), said(&output))
 }
 
 fn down(names: &str) {
-    // A shell without a command of its own ends at once; nobody waits ten seconds.
+    // Two seconds for a process that does not end at the signal, instead of Docker's ten.
     ok(&format!("stop -t 2 {names}"));
 }
 
-/// The line of a server that answers each connection with a text.
+/// The shell line of a server that answers each connection with a text.
 fn serving(port: u16, text: &str) -> String {
     format!("exec busybox nc -ll -p {port} -e echo {text}")
 }
 
-/// The process that is a container.
+/// The ID of a container's process.
 fn process(name: &str) -> String {
     let all = json("ps");
     let found = all.as_array().unwrap().iter().find(|attached| attached["name"] == name);
@@ -111,7 +111,7 @@ fn inside(name: &str, line: &str) -> (bool, String) {
     (output.status.success(), said(&output))
 }
 
-/// What a server says to a client inside a container; nothing where it cannot be reached.
+/// What a server answers to a client inside a container; empty where it cannot be reached.
 fn asks(name: &str, server: &str, port: u16) -> String {
     let (answered, text) = inside(name, &format!("timeout 2 busybox nc {server} {port} </dev/null"));
     if answered { text.trim().to_owned() } else { String::new() }
@@ -123,7 +123,7 @@ fn environment(name: &str) -> Vec<String> {
     text.split('\0').map(str::to_owned).collect()
 }
 
-/// Waits until something holds, as servers take a moment to listen.
+/// Waits until a condition holds, as servers take a moment to listen.
 fn eventually(what: &str, holds: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !holds() {

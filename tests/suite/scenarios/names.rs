@@ -40,13 +40,13 @@ fn every_name_of_a_member_has_the_network_behind_it() {
         for name in ["inner.front", "www.back", "h.front"] {
             assert_eq!(look_up("db", name), "", "{name}");
         }
-        // An address leads back to name.network, as Docker's resolver has it.
+        // A reverse lookup gives name.network, as with Docker's resolver.
         for (address, name) in [(&front, "web.front"), (&back, "web.back")] {
             let (_, said) = inside("db", &format!("getent -s hosts:files hosts {address}"));
             assert_eq!(said.split_whitespace().nth(1), Some(name), "{said}");
         }
         ok("check");
-        // Each network's names go with it.
+        // Disconnecting from a network removes the names on it, and no others.
         ok("network disconnect front web");
         assert_eq!(look_up("db", "www.front"), "");
         assert_eq!(look_up("db", "inner.back"), back);
@@ -76,7 +76,7 @@ fn a_link_is_to_a_name_or_to_an_id() {
             eventually(name, || asks("app", name, 5432) == "db");
         }
         down("app");
-        // A name that looks like an ID is a name first.
+        // A name that looks like an ID is preferred to the ID.
         up(&format!("--name {short} --network front"), &serving(5432, "impostor"));
         up(&format!("--name app --network front --link {short}:named --link {id}:sql"), "exec sleep 1000");
         eventually("the name", || asks("app", "named", 5432) == "impostor");
@@ -89,7 +89,7 @@ fn a_link_is_to_a_name_or_to_an_id() {
     });
 }
 
-/// `docker exec web sh -c 'echo 192.0.2.50 printer >>/etc/hosts'`, on a network of its own and on the default one
+/// `docker exec web sh -c 'echo 192.0.2.50 printer >>/etc/hosts'`, on a user-defined network and on the default one
 #[test]
 fn lines_of_a_container_stay_while_others_come_and_go() {
     story(|_| {
@@ -97,11 +97,11 @@ fn lines_of_a_container_stay_while_others_come_and_go() {
         ok("network create back");
         up("--name db --network front", "exec sleep 1000");
         up("--name web --network front --link db:sql", "exec sleep 1000");
-        // Where only links make names known.
+        // On the default network, only links make names known.
         up("--name source", "exec sleep 1000");
         up("--name plain --link source:sql", "exec sleep 1000");
         for name in ["web", "plain"] {
-            // It is mounted: what makes a new file does not get it there, what writes to it does.
+            // The file is a mount: replacing it by a new file fails, writing to it works.
             assert!(!inside(name, "sed -i s/sql/other/ /etc/hosts").0);
             assert!(inside(name, "echo '192.0.2.50 printer' >>/etc/hosts").0);
         }
@@ -125,7 +125,7 @@ fn lines_of_a_container_stay_while_others_come_and_go() {
             assert_eq!(printers(), own);
             ok("check");
         }
-        // Whatever it writes over ours comes again with the next change, and is named until then.
+        // Our lines that the container overwrites are restored at the next change; until then `check` reports them.
         assert!(inside("web", "echo '192.0.2.50 printer' >/etc/hosts").0);
         assert!(refused("check").contains("/hosts: line 1 is"));
         up("--name other --network front", "exec sleep 1000");
@@ -135,7 +135,7 @@ fn lines_of_a_container_stay_while_others_come_and_go() {
         );
         assert_eq!(printers(), own);
         ok("check");
-        // With the next container of the name the file is made anew.
+        // The next container of that name gets a new file.
         down("web plain");
         up("--name web --network front", "exec sleep 1000");
         assert_eq!(look_up("web", "printer"), "");

@@ -18,7 +18,7 @@ fn subnet(network: &str) -> String {
 #[test]
 fn a_network_gets_a_free_subnet_and_a_mistake_a_hint() {
     story(|_| {
-        // What the host routes already is nobody's to take.
+        // A subnet to which the host has a route is not free.
         let route = ["route", "add", "172.18.0.0/16", "via", "192.0.2.2"];
         assert!(Command::new("ip").args(route).status().unwrap().success());
         let id = ok("network create -d bridge my-bridge");
@@ -48,7 +48,7 @@ fn a_network_gets_a_free_subnet_and_a_mistake_a_hint() {
             assert!(listed.lines().any(row), "no {name} in {listed}");
         }
         assert!(!listed.contains('\u{1b}'), "colours are for terminals");
-        // The bridge comes with the first container, and goes with the last.
+        // The bridge is made with the first container and removed with the last.
         let (up, text) = run("--network my-bridge", "ip route; busybox ping -c 1 -W 5 172.19.0.1");
         assert!(up && text.contains("default via 172.19.0.1"), "{text}");
         for (wrong, words) in [
@@ -103,7 +103,7 @@ fn inspect_has_dockers_shape() {
         assert_eq!((&member["Name"], &member["IPv4Address"]), (&value!("db"), &value!("10.77.0.200/24")));
         assert_eq!(member["EndpointID"].as_str().unwrap().len(), 64);
         assert_eq!(member["Aliases"], value!(["store"]));
-        // The kernel says the same.
+        // The kernel has the same values.
         let (_, link) = inside("db", "ip -o link show eth0");
         assert!(link.contains(member["MacAddress"].as_str().unwrap()) && link.contains("mtu 1400"), "{link}");
         let host = member["HostInterface"].as_str().unwrap();
@@ -132,7 +132,7 @@ fn networks_in_use_stay() {
         up("--name web --network used", "exec sleep 1000");
         let text = refused("network rm used unused");
         assert!(text.contains("web is on it") && text.contains("unused"), "{text}");
-        // Nobody can be asked here.
+        // Without a terminal, no confirmation is possible.
         assert!(refused("network prune").contains("nobody to ask"));
         assert_eq!(ok("network prune --force"), "idle\n");
         // Only what was created here is pruned: the default network is the administrator's.
@@ -157,7 +157,7 @@ fn one_bridge_and_one_pair_a_container() {
     });
 }
 
-/// The driver macvlan: a chain of the reference's plugin and link-env
+/// The driver macvlan: a list of the reference's plugin and link-env
 #[test]
 fn macvlan_with_names() {
     story(|_| {
@@ -193,7 +193,7 @@ fn macvlan_with_names() {
     });
 }
 
-/// A keeper of keys and values; each connection says one line, `SET key value` or `GET key`.
+/// A key-value store; each connection sends one line, `SET key value` or `GET key`.
 const STORE: &str = r#"mkdir -p /run/kv
 echo 'read verb key value
 case $verb in SET) echo "$value" >/run/kv/$key; echo OK;; GET) cat /run/kv/$key;; esac' >/run/kv/serve
@@ -220,7 +220,7 @@ fn an_application_and_its_store() {
         };
         eventually("the application", || get("SET+colour+green") == "OK\n");
         assert_eq!(get("GET+colour"), "green\n");
-        // The store is no business of the outside, nor of other networks.
+        // The store is reached neither from outside nor from other networks.
         assert!(sandbox::traffic::ask_tcp(Some(&host.outside), &format!("{UPLINK_V4}:6379")).is_err());
         up("--name other", &serving(80, "other"));
         assert_eq!(asks("other", "redis", 6379), "");

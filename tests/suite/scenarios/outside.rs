@@ -9,7 +9,7 @@ use sandbox::{Host, Namespaced, UPLINK_V4};
 
 use super::{down, eventually, inside, json, ok, refused, serving, story, up};
 
-/// The page at an address, asked for from this host or from another.
+/// The page at an address, requested from this host or from another one.
 fn page(place: Option<&Namespaced>, address: &str) -> String {
     let ask = || {
         let mut stream = TcpStream::connect(address)?;

@@ -1,4 +1,5 @@
-//! Several networks of one container, and none: which is the way out, which publishes the ports, what a restart keeps.
+//! A container on several networks, or on none: which one has the default route, which one publishes the ports, and what a
+//! restart keeps.
 
 mod ports;
 mod versions;
@@ -25,7 +26,7 @@ fn published_on(name: &str) -> Vec<(String, Vec<String>)> {
     rows
 }
 
-/// The ports are on one network, and are reached from outside, by this host, and by the container itself.
+/// The ports are published on one network, and are reached from outside and from this host.
 fn is_served_by(host: &Host, name: &str, network: &str, ports: &str) {
     let on: Vec<String> = published_on(name).into_iter().map(|(network, _)| network).collect();
     assert_eq!(on, [network], "{}", ok("ps"));
@@ -51,20 +52,20 @@ fn gone(names: &str) {
     ok(&format!("rm -f -t 1 {names}"));
 }
 
-/// The process that is a container, on whichever networks.
+/// The ID of a container's process, also of a container on no network.
 fn process(name: &str) -> String {
     let key = json(&format!("inspect {name}"))[0]["NetworkSettings"]["SandboxKey"].clone();
     key.as_str().unwrap().split('/').nth(2).unwrap().to_owned()
 }
 
-/// A line of the shell inside a container, on whichever networks.
+/// Runs a shell line inside a container, also inside one on no network; returns its output.
 fn within(name: &str, line: &str) -> String {
     let mut command = Command::new("nsenter");
     command.args(["--target", &process(name), "--net", "--mount", "--uts", "--", "sh", "-c", line]);
     said(&command.output().unwrap())
 }
 
-/// By which interface packets to the outside leave a container.
+/// The interface by which packets to the outside leave a container.
 fn leaves_by(name: &str, address: &str) -> String {
     let route = within(name, &format!("ip route get {address}"));
     let mut all = route.split_whitespace().skip_while(|word| *word != "dev");
@@ -81,7 +82,7 @@ fn address_on(name: &str, network: &str) -> String {
     all[0]["NetworkSettings"]["Networks"][network]["IPAddress"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Whether the way out is a network, by both families, with an answer from there.
+/// Packets of both families to the outside leave by this network, and are answered.
 fn goes_out_by(name: &str, network: &str) {
     let interface = interface_on(name, network);
     assert!(!interface.is_empty(), "{name} is not on {network}");
@@ -98,7 +99,7 @@ fn goes_out_by(name: &str, network: &str) {
     ok("check");
 }
 
-/// cli#2909, moby#20179: the next network is the way out when the first is left; `--gw-priority`
+/// cli#2909, moby#20179: after the first network is disconnected, the next one has the default route; `--gw-priority`
 #[test]
 fn the_way_out_is_the_preferred_network() {
     story(|host| {
@@ -114,7 +115,7 @@ fn the_way_out_is_the_preferred_network() {
         goes_out_by("web", "m");
         ok("network connect n web");
         goes_out_by("web", "m");
-        // The one with the highest priority, whenever it comes; the ports go there, too.
+        // The network with the highest priority has the default route, whenever it is connected. The ports move there, too.
         ok("network connect o web --gw-priority 10");
         goes_out_by("web", "o");
         let ports = ok("port web");
@@ -128,7 +129,7 @@ fn the_way_out_is_the_preferred_network() {
         goes_out_by("web", "n");
         ok("network disconnect n web");
         goes_out_by("web", "o");
-        // Priorities stay over a restart, as those of the command line do.
+        // A restart keeps priorities, those of `network connect` as well as those of `run`.
         ok("network connect n web");
         goes_out_by("web", "n");
         ok("restart -t 1 web");
@@ -153,7 +154,7 @@ fn the_way_out_is_the_preferred_network() {
     });
 }
 
-/// moby#18535: what a container was connected to, it is on after a restart, as it was
+/// moby#18535: a restart connects a container to all its networks again, with the same addresses, names and links
 #[test]
 fn a_restart_keeps_the_networks_that_a_container_has() {
     story(|_| {
@@ -164,7 +165,7 @@ fn a_restart_keeps_the_networks_that_a_container_has() {
         ok("network connect m web --alias www --ip 10.77.0.55 --link db:store");
         let is_as_it_was = || {
             assert_eq!(address_on("web", "m"), "10.77.0.55");
-            // Neighbours know the address by the hardware address that it had before.
+            // The hardware address is the same as well: neighbours have it in their tables.
             let mac = json("inspect web")[0]["NetworkSettings"]["Networks"]["m"]["MacAddress"].clone();
             assert_eq!(mac, "02:42:0a:4d:00:37");
             eventually("the alias", || asks("db", "www", 80) == "web");
@@ -176,20 +177,20 @@ fn a_restart_keeps_the_networks_that_a_container_has() {
         is_as_it_was();
         assert_eq!(interface_on("web", "n"), "eth0");
         eventually("the port", || ask_tcp(None, "127.0.0.1:8080").is_ok());
-        // What it left, it stays off.
+        // A network that was disconnected stays so.
         ok("network disconnect n web");
         ok("restart -t 1 web");
         is_as_it_was();
         let networks = json("inspect web")[0]["NetworkSettings"]["Networks"].clone();
         assert_eq!(networks.as_object().unwrap().len(), 1, "{networks}");
         eventually("the port on the other network", || ask_tcp(None, "127.0.0.1:8080").is_ok());
-        // Off all of them.
+        // The same without any network.
         ok("network disconnect m web");
         ok("restart -t 1 web");
         assert_eq!(json("inspect web")[0]["NetworkSettings"]["Networks"], value!({}));
         ok("network connect n web");
         eventually("the port again", || ask_tcp(None, "127.0.0.1:8080").is_ok());
-        // One that has ended is told by where it was.
+        // `ps --all` shows the networks that an ended container was on.
         ok("stop -t 1 web");
         let ended = json("ps --all");
         let ended = ended.as_array().unwrap().iter().find(|row| row["name"] == "web").unwrap();
@@ -199,7 +200,7 @@ fn a_restart_keeps_the_networks_that_a_container_has() {
     });
 }
 
-/// Docker's manual on `--ip-range`: fixed addresses beside the range that others are given of
+/// Docker's manual on `--ip-range`: fixed addresses outside the range of the dynamic ones
 #[test]
 fn a_fixed_address_may_be_beside_the_range() {
     story(|_| {
@@ -225,7 +226,7 @@ fn a_fixed_address_may_be_beside_the_range() {
         assert!(refused("network connect n b --ip 10.77.0.7").contains("already"));
         assert!(refused("run --network n --ip 10.77.0.5 -- true").contains("10.77.0.5"));
         assert!(refused("run --network n --ip 10.78.0.5 -- true").contains("10.78.0.5"));
-        // A mistake on the command line is not taken for what the command ended with.
+        // `run` exits with 125 for a mistake on its command line, so that it is not taken for the command's exit code.
         for line in
             ["run --ip x -- true", "run -p 99999:80 -- true", "run --network n: -- true", "run --nope"]
         {

@@ -25,7 +25,7 @@ fn a_neighbours_published_port_by_the_hosts_address() {
         up("--name web -p 8080:80", &serving(80, "web"));
         up("--name client", "exec sleep 1000");
         eventually("the neighbour", || asks("client", UPLINK_V4, 8080) == "web");
-        // Also itself.
+        // The container itself reaches it, too.
         assert_eq!(asks("web", UPLINK_V4, 8080), "web");
         // `pid: host` changes nothing about this: localhost is the container's own.
         assert_eq!(asks("client", "127.0.0.1", 8080), "");
@@ -46,7 +46,7 @@ fn the_hosts_network_and_none() {
         assert!(refused("run --network host -p 80:80 -- true").contains("use -p with --network host"));
         assert!(refused("run --network host:bridge -- true").contains("name it alone"));
         assert_eq!(json("ps").as_array().unwrap().len(), 1);
-        // The exit code and signals of the command come through either way.
+        // The command's exit code is `cleat`'s, also without a network.
         let output = cleat(&["run", "--network", "none", "--", "sh", "-c", "exit 7"]).output().unwrap();
         assert_eq!(output.status.code(), Some(7), "{}", said(&output));
         down("web");

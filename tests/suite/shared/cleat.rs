@@ -1,4 +1,4 @@
-//! `cleat` over the conflists of conf/, as a person runs it.
+//! `cleat` with the conflists of conf/, as an administrator runs it.
 
 use std::fs;
 use std::path::Path;
@@ -41,7 +41,7 @@ pub(crate) fn succeed(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A verb with its exit code and what it says.
+/// Runs a verb; returns its exit code and its output.
 pub(crate) fn call(args: &[&str]) -> (Option<i32>, String) {
     let output = cleat(args).output().unwrap();
     (output.status.code(), said(&output))

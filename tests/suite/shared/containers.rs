@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::shared::cleat::{cleat, ok};
 use crate::shared::shell::said;
 
-/// A container with a server, by `cleat add` as any runtime would attach it.
+/// A container with a server, attached by `cleat add` as by any runtime.
 pub(crate) fn add(name: &str, network: &str, host_port: u16) -> Namespaced {
     add_as(name, name, network, host_port)
 }
@@ -25,13 +25,13 @@ pub(crate) fn add_as(id: &str, netns: &str, network: &str, host_port: u16) -> Na
     netns
 }
 
-/// The container goes with its attachment.
+/// Detaches a container, and removes its namespace.
 #[expect(clippy::needless_pass_by_value, reason = "dropping it is what removes the namespace")]
 pub(crate) fn del(network: &str, netns: Namespaced) {
     ok(&["del", network, netns.path().to_str().unwrap(), "--id", netns.name()]);
 }
 
-/// The container's side, which a repair in place may not change.
+/// The container's link, addresses and routes, which a repair in place may not change.
 pub(crate) fn inner(netns: &Namespaced) -> String {
     let list = || {
         said(&Command::new("sh").args(["-c", "ip -o link show eth0; ip -o addr show eth0 scope global; ip route; ip -6 route show default"]).output().unwrap())
@@ -39,7 +39,7 @@ pub(crate) fn inner(netns: &Namespaced) -> String {
     netns.enter(list)
 }
 
-/// What the host looks like, but for link-local addresses, which the kernel gives when it gets round to it, and for files.
+/// The state of the host without files, and without link-local addresses, which the kernel assigns some time later.
 pub(crate) fn steady() -> Vec<String> {
     let now = Snapshot::take();
     let is_steady = |line: &&str| !line.contains("fe80:") && !line.starts_with("file ");

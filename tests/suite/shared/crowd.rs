@@ -17,7 +17,7 @@ pub(crate) const LINKS: &str = "cleat-links";
 pub(crate) const MIXED: [(&str, &str); 3] =
     [(NETWORK, "10-cleat"), (DUAL, "20-cleat-dual-stack"), (LINKS, "30-cleat-links")];
 
-/// The shipped networks, on which a container may come before those that it has links to.
+/// The shipped networks, changed so that a container may be added before the sources of its links.
 pub(crate) fn install() {
     install_networks();
     for (_, file) in MIXED {
@@ -31,7 +31,7 @@ pub(crate) fn list(file: &str) -> Value {
     serde_json::from_slice(&fs::read(format!("{NETWORKS}/{file}.conflist")).unwrap()).unwrap()
 }
 
-/// One of a crowd: its number says on which network it is, where it is published, and whom it has a link to.
+/// One of many containers. Its number determines its network, its host port, and the source of its link.
 pub(crate) struct Container {
     pub(crate) number: usize,
     pub(crate) netns: Namespaced,
@@ -46,12 +46,12 @@ impl Container {
         MIXED[self.number % MIXED.len()].0
     }
 
-    /// Every second one is published where it says, the others on a free port.
+    /// Every second container asks for this host port, the others for a free one.
     pub(crate) fn fixed_port(&self) -> Option<usize> {
         self.number.is_multiple_of(2).then_some(20_000 + self.number)
     }
 
-    /// Every second one of a network has a link to the one before it.
+    /// Every second container of a network has a link to the container before it.
     pub(crate) fn source(&self) -> Option<usize> {
         let place = self.number / MIXED.len();
         (place % 2 == 1).then(|| self.number - MIXED.len())
@@ -94,7 +94,7 @@ pub(crate) fn success(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// All at the same time, each in a thread of its own.
+/// Calls `act` for all at the same time, each in a thread of its own.
 pub(crate) fn at_once<T: Sync, R: Send>(all: &[T], act: impl Fn(&T) -> R + Sync) -> Vec<R> {
     thread::scope(|scope| {
         let acts: Vec<_> = all.iter().map(|one| scope.spawn(|| act(one))).collect();
@@ -111,13 +111,13 @@ pub(crate) fn addresses(result: &Value) -> Vec<String> {
     result["ips"].as_array().unwrap().iter().map(bare).collect()
 }
 
-/// The port of the host of every attachment, by its container's ID; each has one.
+/// The host port of every attachment, with its container's ID. Each has exactly one.
 pub(crate) fn ports() -> Vec<(String, u64)> {
     let told = json_of(&["ps"]);
     let of = |one: &Value| {
         let ports = one["ports"].as_array().unwrap().iter().map(|port| port["hostPort"].as_u64().unwrap());
         let mut ports: Vec<u64> = ports.collect();
-        // Once for each family.
+        // `cleat ps` lists a port once for each family.
         ports.dedup();
         assert_eq!(ports.len(), 1, "{one}");
         (one["id"].as_str().unwrap().to_owned(), ports[0])

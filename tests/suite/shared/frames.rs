@@ -4,8 +4,8 @@ use std::process::Command;
 
 use sandbox::run;
 
-/// Sends a frame through an interface of the calling thread's namespace. By Perl, which every Debian has: a packet socket
-/// (17 is `AF_PACKET`, 3 is `SOCK_RAW`) takes unsafe code here.
+/// Sends a frame through an interface of the calling thread's namespace. Perl does it, which every Debian has: a packet socket
+/// (17 is `AF_PACKET`, 3 is `SOCK_RAW`) would need unsafe code here.
 pub(crate) fn send(interface: &str, frame: &[u8]) {
     let link = netlink::Socket::open().unwrap().get_link(interface).unwrap().unwrap();
     let script = "socket(S, 17, 3, 0) or die $!; binmode STDIN; local $/;

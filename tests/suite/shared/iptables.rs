@@ -10,7 +10,7 @@ use crate::shared::shell::shell;
 pub(crate) const LEGACY: &str = "/run/legacy";
 pub(crate) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What both families' programs save, without counters and comments. The names of the variant stand behind `-`.
+/// The rules and the CNI chains of both families, as `iptables-VARIANT-save` lists them, without counters and comments.
 pub(crate) fn saved(variant: &str) -> Vec<String> {
     let mut lines = Vec::new();
     for family in ["iptables", "ip6tables"] {
@@ -27,7 +27,7 @@ pub(crate) fn saved(variant: &str) -> Vec<String> {
     lines
 }
 
-/// Has iptables make what it leaves behind itself: built-in chains, and the legacy variant's lock.
+/// Makes iptables create what it never removes: built-in chains, and the legacy variant's lock file.
 pub(crate) fn prime(variant: &str) {
     for (family, any) in [("iptables", "0.0.0.0/0"), ("ip6tables", "::/0")] {
         for chain in ["PREROUTING", "OUTPUT", "POSTROUTING"] {
@@ -37,7 +37,7 @@ pub(crate) fn prime(variant: &str) {
     }
 }
 
-/// Chooses a variant and has it ready: the `PATH` by which its programs are found.
+/// Sets up a variant; returns the `PATH` by which its programs are found.
 pub(crate) fn choose(variant: &str) -> String {
     let path = if variant == "legacy" {
         choose_legacy();
@@ -49,7 +49,7 @@ pub(crate) fn choose(variant: &str) -> String {
     path
 }
 
-/// An administrator's choice of the legacy variant.
+/// Chooses the legacy variant, as an administrator may.
 pub(crate) fn choose_legacy() {
     fs::create_dir_all(LEGACY).unwrap();
     for name in ["iptables", "iptables-restore", "ip6tables", "ip6tables-restore"] {

@@ -1,4 +1,4 @@
-//! Members of networks, as a runtime attaches them by `bridge`, `host-port` and `link-env`, and who reaches whom.
+//! Members of networks, as a runtime attaches them with `bridge`, `host-port` and `link-env`, and which of them reach each other.
 
 use std::fs;
 use std::process::Command;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::shared::programs::{BRIDGE, HOST_PORT, LINK_ENV};
 
-/// The host, on which only the bridges that ask for it show their packets to the packet filter.
+/// The host. Bridged packets pass the IP packet filter only on bridges that set `nf_call_iptables` themselves.
 pub(crate) fn host() -> Host {
     for name in ["iptables", "ip6tables"] {
         fs::write(format!("/proc/sys/net/bridge/bridge-nf-call-{name}"), "0").unwrap();
@@ -42,7 +42,7 @@ impl Network {
         conf
     }
 
-    /// Attaches a container; `endpoint` is what link-env is told of it.
+    /// Attaches a container; `endpoint` is what link-env gets as `args.cni.link-env`.
     pub(crate) fn add<'a>(&self, netns: &'a Namespaced, endpoint: &Value) -> Member<'a> {
         self.publish(netns, endpoint, &json!([]))
     }
@@ -63,7 +63,7 @@ impl Network {
             if place == 0 {
                 result = answer;
             }
-            // As libcni hands it to CHECK and DEL, and each ADD to the next.
+            // libcni passes the result to the next plugin's ADD, and to CHECK and DEL.
             for conf in &mut member.conf {
                 conf["prevResult"] = result.clone();
             }
@@ -78,7 +78,7 @@ const PROGRAMS: [&str; 3] = [BRIDGE, HOST_PORT, LINK_ENV];
 pub(crate) struct Member<'a> {
     pub(crate) netns: &'a Namespaced,
     ifname: String,
-    /// Of each of the programs.
+    /// The configuration of each program.
     pub(crate) conf: [Value; 3],
 }
 
@@ -91,7 +91,7 @@ impl Member<'_> {
         self.call(PROGRAMS.iter().position(|known| *known == program).unwrap(), "CHECK").run()
     }
 
-    /// Takes it off in a runtime's order, each plugin twice.
+    /// Calls DEL in a runtime's order, twice for each plugin.
     pub(crate) fn del(&self) {
         for place in [2, 1, 0] {
             self.call(place, "DEL").run().silent();
@@ -111,7 +111,7 @@ impl Member<'_> {
         serve(self.netns, port);
     }
 
-    /// What a shell says in the container: with its hosts file and the environment of its links.
+    /// The output of a shell line in the container, with its hosts file and the variables of its links.
     pub(crate) fn says(&self, line: &str) -> String {
         let own = format!("/run/cleat/containers/{}", self.netns.name());
         let line =
@@ -144,7 +144,7 @@ pub(crate) fn ways<'a>(from: Option<&'a Namespaced>, addresses: &[String]) -> Ve
     by("tcp").chain(by("udp")).collect()
 }
 
-/// Those of the ways on which a server answers. All are tried at the same time, as each that does not costs seconds.
+/// The ways on which a server answers. All are tried at the same time, as each without an answer takes seconds.
 pub(crate) fn open<'a>(ways: &[Way<'a>]) -> Vec<Way<'a>> {
     thread::scope(|scope| {
         let tries: Vec<_> = ways

@@ -1,4 +1,4 @@
-//! Where the freshly built programs are, and the reference's.
+//! The paths of the freshly built programs, and of the reference's.
 
 use std::path::Path;
 
@@ -28,7 +28,7 @@ pub(crate) const REFERENCE: &str = "/usr/lib/cni";
 
 /// The program of a plugin, by its type in configurations.
 pub(crate) fn program(plugin: &str) -> &'static str {
-    // portmap is host-port under the name that existing configurations have.
+    // portmap is host-port under the name that existing configurations use.
     let name = if plugin == "portmap" { "host-port" } else { plugin };
     PLUGINS.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("no plugin {plugin}")).1
 }

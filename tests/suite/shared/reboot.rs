@@ -7,12 +7,12 @@ use sandbox::Namespaced;
 
 use crate::shared::shell::shell;
 
-/// The containers end, and with them all that a reboot ends. The kernel's ID of the boot cannot change here, so another
+/// Ends the containers, and removes all that does not survive a reboot. The kernel's boot ID cannot change here, so another
 /// one is mounted over it.
 pub(crate) fn reboot(containers: Vec<Namespaced>) {
     const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
     drop(containers);
-    // The kernel takes its time to remove a namespace's interfaces.
+    // The kernel removes a namespace's interfaces some time later; here they go at once.
     shell(
         "for link in $(ip -o link show | grep -o '\\(veth[0-9a-f]*\\|cleat[0-9]\\)[@:]' | tr -d @:); do ip link del $link || true; done",
     );

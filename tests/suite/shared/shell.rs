@@ -1,4 +1,4 @@
-//! What a person types on the host.
+//! Shell lines on the host, as an administrator types them.
 
 use std::process::{Command, Output};
 
@@ -7,7 +7,7 @@ pub(crate) fn shell(line: &str) {
     assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// All that a program said.
+/// All output of a program.
 pub(crate) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

@@ -1,5 +1,5 @@
-//! Five things that one pod can do all the while, and the time that pods of another namespace take meanwhile. The bench has the
-//! same of optimised programs (`BENCH=tenants make bench`).
+//! Five attacks that one pod can keep up, and the time that ADD and DEL of pods of another namespace take meanwhile. The bench
+//! measures the same with optimised programs (`BENCH=tenants make bench`).
 
 use std::path::Path;
 use std::process::{Child, Command};
@@ -10,28 +10,28 @@ use std::time::{Duration, Instant};
 use sandbox::{Call, Namespaced, only};
 use serde_json::{Value, json};
 
-/// How long a runtime takes at the least for a pod that comes, or goes: the sandbox's process and its cgroups.
+/// The least time in which a runtime starts or removes a pod: the sandbox's process and its cgroups.
 const PACE: Duration = Duration::from_millis(50);
-/// As many links as one may have.
+/// The most links that a pod may have.
 const SOURCES: usize = 32;
 const HOSTS: &str = "/run/cleat/containers/evil/hosts";
 
-/// A network of link-env's alone, with its members and the one that does its worst.
+/// A network of link-env alone, with ordinary members and an attacker.
 pub(crate) struct Network {
     program: String,
     netns: Namespaced,
 }
 
-/// What one pod does.
+/// An attack of one pod.
 #[derive(Clone, Copy)]
 pub(crate) enum Attack {
-    /// It comes and goes with that in its annotations.
+    /// The pod is added and deleted again and again, with these annotations.
     Annotations(fn(usize) -> Value),
-    /// A process of its container does that with its hosts file.
+    /// A process of its container runs this program and script on its hosts file.
     Process(&'static str, &'static str),
 }
 
-/// By what people call them.
+/// All attacks, each with a description.
 pub(crate) const ATTACKS: [(&str, Attack); 5] = [
     ("aliases at the bound, coming and going", Attack::Annotations(aliases)),
     ("links at the bound, coming and going", Attack::Annotations(links)),
@@ -66,7 +66,7 @@ fn variables(_: usize) -> Value {
     json!({"link-env.cni/env": (0..64).map(line).collect::<String>()})
 }
 
-/// A process that ends with this.
+/// A process that is killed when dropped.
 struct Process(Child);
 
 impl Drop for Process {
@@ -103,7 +103,7 @@ impl Network {
         assert!(answer.output().status.success(), "{verb} of {id}: {answer:?}");
     }
 
-    /// As many ordinary members in one namespace, and in the other one those that links may lead to.
+    /// Adds ordinary members in namespace `prod`, and in `evil` the sources to which the attacker's links lead.
     pub(crate) fn fill(&self, members: usize) {
         let annotations = json!({"link-env.cni/expose": "5432"});
         let add = |namespace: &str, id: &str, address: &str| {
@@ -113,7 +113,7 @@ impl Network {
         (0..SOURCES).for_each(|number| add("evil", &format!("m{number}"), &format!("10.1.2.{number}")));
     }
 
-    /// The times of so many ADDs and DELs of another container.
+    /// The times in which a container of namespace `prod` is added and deleted, `rounds` times.
     pub(crate) fn others(&self, rounds: usize) -> Vec<Duration> {
         let one = |verb| {
             let began = Instant::now();
@@ -123,7 +123,7 @@ impl Network {
         (0..rounds).map(|_| one("ADD") + one("DEL")).collect()
     }
 
-    /// The same while one pod does its worst.
+    /// The same during an attack.
     pub(crate) fn others_under(&self, attack: Attack, rounds: usize) -> Vec<Duration> {
         let evil = |verb, annotations: &Value| {
             self.call(verb, ("evil", "evil"), "10.1.0.66", annotations, &json!({}));
@@ -161,8 +161,8 @@ impl Network {
         }
     }
 
-    /// A pod at all its bounds at once, for as long as `act` takes. What it may say about extra hosts comes by `cleat-nri`, and
-    /// here from the operator.
+    /// Runs `act` while one pod is at all its bounds at once. Extra hosts of a pod come from `cleat-nri`; here they are in the
+    /// operator's configuration.
     pub(crate) fn beside_full<R>(&self, act: impl FnOnce() -> R) -> R {
         let name = "x".repeat(50);
         let extra: Vec<String> =
@@ -177,7 +177,7 @@ impl Network {
         outcome
     }
 
-    /// Takes all away.
+    /// Removes all members by GC.
     pub(crate) fn clear(&self) {
         let conf = json!({"cniVersion": "1.1.0", "name": "tenants", "type": "link-env", "netnsDir": "", "cni.dev/valid-attachments": []});
         Call::new(&self.program, "GC", &conf).run().silent();

@@ -1,5 +1,4 @@
-//! What a pod says of itself in annotations: so much and no more, counted before anything is written, and what is there at the
-//! bounds costs others little.
+//! Bounds on a pod's annotations: they are checked before anything is written, and a pod at its bounds costs others little.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -15,9 +14,9 @@ use super::attacks::Network;
 use super::link_env::{Pods, sees};
 use crate::shared::programs::{LINK_ENV, folder};
 
-/// What a pod's annotations may be in all, by the API server.
+/// The API server's limit for all annotations of a pod together, in bytes.
 const ANNOTATIONS: usize = 256 << 10;
-/// In bytes, of data.
+/// The limit for a process's data segment, in bytes.
 const MEMORY: u64 = 64 << 20;
 
 fn list(count: usize, item: impl Fn(usize) -> String) -> String {
@@ -41,7 +40,7 @@ fn state() -> BTreeMap<String, u64> {
     found
 }
 
-/// What makes `bytes` of variables, in lines of `KEY=value`.
+/// Variables of so many bytes, in lines of `KEY=value`.
 fn variables(bytes: usize) -> String {
     const EACH: usize = 1024;
     let mut text = String::new();
@@ -80,7 +79,7 @@ fn what_is_beyond_a_bound_is_refused_by_its_key_and_changes_nothing() {
             assert!(began.elapsed() < Duration::from_secs(2), "{key}: {:?}", began.elapsed());
             assert_eq!(state(), before, "{key}");
         }
-        // The operator's own words are bounded alike, as the same readers have to take them.
+        // The operator's configuration has the same bounds, as the same programs read the result.
         let extra: Vec<String> = (0..4000).map(|number| format!("name-{number}:192.0.2.9")).collect();
         let by_list = Pods::new(json!({"endpoint": {"extraHosts": extra}}));
         let (code, error) = by_list.call("ADD", "evil", "10.1.0.66", &json!({})).error();
@@ -95,7 +94,7 @@ fn what_is_beyond_a_bound_is_refused_by_its_key_and_changes_nothing() {
     });
 }
 
-/// Each byte of this takes six in JSON: what sources offer is what a recipient can read, and no more.
+/// Each byte of these values takes six in JSON. A recipient gets variables by links up to a bound, and can read all of them.
 #[test]
 fn links_give_no_more_variables_than_a_process_can_be_started_with() {
     isolated(|| {
@@ -114,7 +113,7 @@ fn links_give_no_more_variables_than_a_process_can_be_started_with() {
         let environment: BTreeMap<String, String> = serde_json::from_slice(&text).unwrap();
         assert_eq!(environment.values().filter(|value| value.starts_with('\u{1}')).count(), 120);
         pods.check("good", "10.1.0.67");
-        // All ports at once.
+        // The bound holds for all of a source's ports together.
         let _ = pods.annotated("many", "10.1.0.68", &[("expose", "1-1024")]).result();
         let (_, error) = pods.annotated("evil", "10.1.0.66", &[("links", "many:with-a-long-name")]).error();
         assert!(error.contains("link to many with its 1024 ports"), "{error}");
@@ -125,7 +124,7 @@ fn links_give_no_more_variables_than_a_process_can_be_started_with() {
     });
 }
 
-/// The registry of a version without bounds, after a pod made use of that.
+/// The registry of an earlier version without bounds, with pods beyond today's bounds.
 #[test]
 fn members_beyond_the_bounds_that_a_version_before_took_come_to_no_harm_and_do_none() {
     isolated(|| {
@@ -146,7 +145,7 @@ fn members_beyond_the_bounds_that_a_version_before_took_come_to_no_harm_and_do_n
         member["env"] = json!(env);
         member["expose"] = json!(["1-65535/tcp"]);
         fs::write(file("evil"), member.to_string()).unwrap();
-        // What nobody could read any more.
+        // A member's file that is too long to be read.
         let mut member: Value = serde_json::from_slice(&fs::read(file("worse")).unwrap()).unwrap();
         member["env"] = json!({"A": "x".repeat(17 << 20)});
         fs::write(file("worse"), member.to_string()).unwrap();
@@ -173,7 +172,7 @@ fn members_beyond_the_bounds_that_a_version_before_took_come_to_no_harm_and_do_n
     });
 }
 
-/// A process with little memory goes through all verbs, whatever one member says.
+/// Each verb succeeds with little memory while one member is at all its bounds.
 #[test]
 fn no_program_takes_much_memory_beside_a_pod_at_all_its_bounds() {
     isolated(|| {

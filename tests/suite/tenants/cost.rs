@@ -1,4 +1,4 @@
-//! What a pod costs beside many of another namespace: as much as beside few.
+//! A pod's ADD and DEL make as many system calls beside many pods of another namespace as beside few.
 
 use nix::libc;
 use sandbox::isolated;
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::pods::{Pods, args_of, hosts};
 
-/// How often a thread asks for memory differs a little.
+/// The number of calls that allocate memory differs a little between runs.
 const ALLOWANCE: usize = 4;
 
 fn calls(outcome: &Outcome) -> usize {
@@ -39,7 +39,7 @@ fn other_namespaces_cost_a_pod_nothing() {
             let mut crowd = 0..60;
             let mut fill = |count: usize| {
                 for number in crowd.by_ref().take(count) {
-                    // Each says what it can to be in the way, but that it lets others know it.
+                    // Each has annotations that could concern the measured pod, but shows itself to no namespace.
                     let said =
                         [("links", "db.prod:x,web.prod:y"), ("aliases", "db,web"), ("allow-from", "nobody")];
                     pods.add(&format!("evil/x{number}"), &format!("10.2.0.{}", number + 1), &said);

@@ -1,5 +1,5 @@
-//! Nothing is taken from the living, whatever files say, and nothing that is somebody else's; what containers write fills
-//! nothing and steers nobody's terminal.
+//! Clean-up removes nothing of a running container, whatever files say, and nothing that other programs made. What containers
+//! write has a bound, and controls no terminal.
 
 mod logs;
 
@@ -21,19 +21,19 @@ use crate::shared::shell::{said, shell};
 const RESULTS: &str = "/var/lib/cni/results";
 const ELSEWHERE: &str = "/var/lib/elsewhere";
 
-/// Moves what is kept of all attachments to where cleat does not look.
+/// Moves the result cache to a folder where cleat does not look.
 fn hide_cache() {
     fs::create_dir_all(ELSEWHERE).unwrap();
     fs::rename(RESULTS, format!("{ELSEWHERE}/results")).unwrap();
 }
 
-/// A process inside, as a container has one.
+/// A process in a container's namespace.
 fn sleeper(netns: &Namespaced) -> Child {
     let enter = format!("--net={}", netns.path().display());
     let mut command = Command::new("nsenter");
     command.args([&enter, "sh", "-c", "echo; exec sleep 600"]).stdout(Stdio::piped());
     let mut process = command.spawn().unwrap();
-    // It is inside.
+    // It is in the namespace once it has written a byte.
     process.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     process
 }
@@ -43,7 +43,7 @@ fn end(mut process: Child) {
     process.wait().unwrap();
 }
 
-/// Everything that removes what seems to be over.
+/// Runs every command that removes attachments whose containers seem gone.
 fn collect() -> String {
     [&["gc", "--force"][..], &["gc", NETWORK]].map(ok).concat()
 }
@@ -53,7 +53,7 @@ fn a_container_of_a_runtime_whose_cache_is_elsewhere_keeps_all_that_it_has() {
     isolated(|| {
         let host = Host::new();
         install_networks();
-        // Without names, so that no registry tells of it either.
+        // Without link-env, so that the container is not in the registry either.
         fs::write(
             "/run/net.d/05-plain.conflist",
             json!({"cniVersion": "1.0.0", "name": "plain", "plugins": [
@@ -81,7 +81,7 @@ fn a_container_of_a_runtime_whose_cache_is_elsewhere_keeps_all_that_it_has() {
         for port in [8080, 8081] {
             assert!(ask_tcp(Some(&host.outside), &format!("{UPLINK_V4}:{port}")).is_ok(), "{port}");
         }
-        // Its own runtime ends it.
+        // Each container's own runtime deletes it.
         for (network, netns, id) in [(NETWORK, &web, "web"), ("plain", &plain, "plain-web")] {
             ok(&["del", network, netns.path().to_str().unwrap(), "--id", id, "--cache-dir", ELSEWHERE]);
         }
@@ -115,7 +115,7 @@ fn who_runs_on_where_its_path_leads_nowhere_is_alive() {
     });
 }
 
-/// GC of each plugin of the network, as a runtime calls it that knows of no container there.
+/// GC of each plugin of the network, as called by a runtime that has no container there.
 fn collect_as_another_runtime() {
     let files = fs::read_dir("/run/net.d").unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
     let mut lists = files.filter_map(|text| serde_json::from_slice::<Value>(&text).ok());
@@ -143,7 +143,7 @@ fn a_runtime_that_collects_takes_nothing_from_another_ones_container() {
         assert_eq!(inner(&web), inside);
         assert!(ask_tcp(Some(&host.outside), &format!("{UPLINK_V4}:8080")).is_ok());
         assert!(fs::exists("/var/lib/cni/networks/cleat/10.90.0.2").unwrap());
-        // What nobody uses, and its own runtime's list alone would tell of, goes, as the specification has it.
+        // The other container has no process: GC removes it, as the specification says, since the list does not have it.
         assert!(!fs::exists("/var/lib/cni/networks/cleat/10.90.0.3").unwrap());
         assert_eq!(states(&["check"]), ["broken", "ok"]);
         end(process);
@@ -154,10 +154,10 @@ fn a_runtime_that_collects_takes_nothing_from_another_ones_container() {
     });
 }
 
-/// Breaks a file.
+/// Damages a file.
 type Damage = fn(&Path);
 
-/// What may have become of a file of the cache, by somebody's hand or a disk's end.
+/// Damage that a person or a failing disk may do to a file of the cache.
 fn damages() -> [(&'static str, Damage); 6] {
     [
         ("not JSON", |file| fs::write(file, "\u{1b}[2J{").unwrap()),
@@ -199,7 +199,7 @@ fn a_damaged_cache_is_told_and_what_it_may_be_of_is_kept() {
             let told = collect();
             assert!(told.contains("kept container gone interface eth0 on network cleat"), "{damage}: {told}");
             during.assert_unchanged();
-            // DEL does with the configuration on disk; a folder is nothing that it removes.
+            // DEL uses the configuration on disk instead of the cache. It does not remove a folder in place of the cache's file.
             fs::remove_dir(Path::new(RESULTS).join("cleat-a-live-eth0")).unwrap_or_default();
             for (id, netns) in [("a-live", &alive), ("well", &well)] {
                 ok(&["del", NETWORK, netns.path().to_str().unwrap(), "--id", id]);
@@ -225,7 +225,7 @@ fn where_the_cache_cannot_be_read_nothing_is_removed_and_the_rest_is_shown() {
         let during = Snapshot::take();
         for args in [&["gc", "--force"][..], &["gc", NETWORK], &["repair", "--force"]] {
             let (code, text) = call(args);
-            // What locks it fails at that; what only looks tells what it does not know.
+            // Commands that lock the cache fail at the lock; those that only read it report that it is incomplete.
             let is_told = text.contains(&format!("{RESULTS}: not a directory"))
                 || text.contains("is not known in full");
             assert!(code == Some(1) && is_told, "{args:?}: {text}");
@@ -245,7 +245,7 @@ fn conf() -> Value {
         "cni.dev/valid-attachments": []})
 }
 
-/// DEL and GC of an attachment that is not there.
+/// DEL and GC of an attachment that does not exist.
 fn remove_nothing(netns: &Namespaced) {
     let bridge = folder().join("bridge");
     let bridge = bridge.to_str().unwrap();
@@ -277,7 +277,7 @@ fn a_link_of_somebody_else_that_is_called_like_ours_stays() {
             before.assert_unchanged();
             shell(&format!("ip link del {name}"));
         }
-        // One that an ADD left which was killed before it could say whose it is.
+        // A link of our own, whose ADD was killed before it could set the alias, which names the owner.
         shell(&format!("ip link add {name} master br0 type veth peer name eth0 netns web"));
         remove_nothing(&netns);
         let links = said(&Command::new("ip").args(["link"]).output().unwrap());
@@ -329,7 +329,7 @@ fn a_table_of_somebody_else_that_is_called_like_ours_stays_and_fails_nobody() {
                 shell("nft flush ruleset");
             }
         }
-        // A chain beside ours is there still when the last container has gone.
+        // A foreign chain in our table stays after the DEL of the last container.
         fs::write("/run/foreign.nft", "table inet cleat_bridge {\nchain mine {\n counter\n}\n}\n").unwrap();
         shell("nft -f /run/foreign.nft");
         let result = crate::shared::bridge::add(&conf(), "web", &netns);
@@ -341,7 +341,7 @@ fn a_table_of_somebody_else_that_is_called_like_ours_stays_and_fails_nobody() {
     });
 }
 
-/// What README says to do where a runtime takes an environment file, as somebody would copy it.
+/// README's recipe for a runtime that takes an environment file, copied as it is.
 fn recipe() -> String {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
     let start = readme.find("      jq -r").expect("the recipe");
@@ -373,7 +373,7 @@ fn no_value_that_a_source_offers_becomes_a_variable_of_its_own() {
         let file = fs::read_to_string("/run/web.env").unwrap();
         assert!(file.contains("DB_ENV_PLAIN=one two\n") && file.contains("DB_PORT="), "{file}");
         assert!(file.lines().all(|line| line.starts_with("DB_")), "{file}");
-        // As a shell reads it, and as one that takes every line for a variable does.
+        // As a program reads the file that takes every line for a variable, and as a shell does.
         let env = fs::read_to_string(format!("{folder}/env")).unwrap();
         assert!(env.lines().all(|line| line.starts_with("DB_") || line.starts_with('\'')), "{env}");
         let script = format!(". {folder}/env; printf %s \"$DB_ENV_V|$DB_ENV_Q|$LD_PRELOAD\"");

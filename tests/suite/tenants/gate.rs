@@ -1,5 +1,5 @@
-//! Closed means closed: what of the packet filter is flushed, or somebody else's, the next ADD mends for all, and until then
-//! STATUS and CHECK tell.
+//! A closed bridge stays closed. Where its rules are flushed, or a foreign table has our table's name, the next ADD repairs the
+//! rules for all members; until then STATUS and CHECK fail.
 
 #[cfg(target_arch = "x86_64")]
 mod cost;
@@ -23,7 +23,7 @@ fn network(keys: Value) -> Network {
     Network { name: "shut", subnet: 1, keys }
 }
 
-/// Other tables may stay: those of a program whose table was taken for ours.
+/// Fails if something of this table is left. Other tables of the ruleset that a test loads may stay.
 fn assert_nothing_left_of(before: &Snapshot, table: &str) {
     let left = before.differences();
     assert!(!left.iter().any(|line| line.contains(table)), "{left:#?}");
@@ -33,7 +33,7 @@ fn status(network: &Network) -> Answer {
     Call::new(BRIDGE, "STATUS", &network.bridge()).run()
 }
 
-/// Tables of our names that are not ours: ADD makes them so, and the last DEL leaves nothing of them.
+/// Foreign tables that have our tables' names: ADD makes them ours, and the last DEL removes them.
 #[test]
 fn a_foreign_table_of_the_same_name_is_made_ours() {
     let maps = |types: &str| {
@@ -76,7 +76,7 @@ fn a_foreign_table_of_the_same_name_is_made_ours() {
     });
 }
 
-/// Its own rules are in the way of nothing: a table that cannot be mended fails the ADD, and says what to do.
+/// The kernel does not replace a map that a foreign rule uses: ADD fails, and the error says what to do.
 #[test]
 fn what_cannot_be_mended_fails_the_add() {
     isolated(|| {
@@ -95,7 +95,7 @@ fn what_cannot_be_mended_fails_the_add() {
     });
 }
 
-/// Members whose elements somebody flushed are members still, for each order in which they go.
+/// Members whose elements were flushed still count as members, in whatever order they are deleted.
 #[test]
 fn a_gate_goes_with_the_last_port_whatever_was_flushed() {
     isolated(|| {
@@ -128,7 +128,7 @@ fn shell_says(line: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A ruleset that is saved and loaded at boot opens nothing for containers that get old addresses.
+/// A ruleset that is saved and loaded at boot opens nothing for containers that get the addresses of earlier ones.
 #[test]
 fn rules_of_another_boot_open_nothing() {
     isolated(|| {
@@ -145,7 +145,7 @@ fn rules_of_another_boot_open_nothing() {
         reboot(vec![db, web]);
         shell("nft -f /run/saved.nft; rm /run/saved.nft; rm -r /var/lib/cni/networks/shut");
         status(&shut).silent();
-        // Others with the same addresses.
+        // Other containers with the same addresses.
         let [db, eve] = ["db2", "eve1"].map(Namespaced::new);
         let one = shut.add(&db, &linked("db", &[]));
         let two = shut.add(&eve, &linked("eve", &[]));
@@ -160,12 +160,12 @@ fn rules_of_another_boot_open_nothing() {
             member.del();
         }
         drop((db, eve));
-        // Nobody makes the tables of other kinds their own.
+        // No plugin here takes over the other tables of the loaded ruleset.
         assert_nothing_left_of(&before, "cleat_gate");
     });
 }
 
-/// A container that went without a DEL has lost its address to another, and its late DEL takes nothing from that one.
+/// A container ended without DEL, and another one has its address by now. The late DEL removes nothing of the new one.
 #[test]
 fn a_late_del_takes_no_address_from_who_has_it_now() {
     isolated(|| {
@@ -179,7 +179,7 @@ fn a_late_del_takes_no_address_from_who_has_it_now() {
         let new = shut.add(&b, &json!({}));
         assert_eq!(new.at(80), old.at(80));
         new.check(BRIDGE).silent();
-        // Its lease is the other's by now.
+        // The lease belongs to the new container by now.
         old.call(0, "DEL").run().silent();
         new.check(BRIDGE).silent();
         new.del();
@@ -188,7 +188,8 @@ fn a_late_del_takes_no_address_from_who_has_it_now() {
     });
 }
 
-/// Nor do published ports lead to the container that has the address by now, with ports or without.
+/// Published ports in a ruleset that is saved and loaded at boot do not lead to the container that has the address by now,
+/// whether that one publishes ports or not.
 #[test]
 fn ports_of_another_boot_lead_to_nobody() {
     isolated(|| {
@@ -219,7 +220,7 @@ fn ports_of_another_boot_lead_to_nobody() {
     });
 }
 
-/// What is saved and loaded again while its members live is the same to us, whatever `nft` makes of it.
+/// STATUS and CHECK accept a ruleset that nft(8) saved and loaded again, though it may write rules differently.
 #[test]
 fn rules_that_are_loaded_again_are_as_they_were() {
     isolated(|| {
@@ -243,7 +244,7 @@ fn rules_that_are_loaded_again_are_as_they_were() {
     });
 }
 
-/// Members that a version before added go on, their links too; the first ADD of this one brings their gate up to date.
+/// Members and links of an earlier version go on working; the first ADD of this version brings their gate up to date.
 #[test]
 fn what_a_version_before_made_is_kept_and_brought_up_to_date() {
     isolated(|| {
@@ -272,7 +273,7 @@ fn what_a_version_before_made_is_kept_and_brought_up_to_date() {
                 member.check(LINK_ENV).silent();
             }
         };
-        // As it is.
+        // With the earlier version's gate as it is.
         let members = start();
         status(&shop).silent();
         works(&members);
@@ -283,7 +284,7 @@ fn what_a_version_before_made_is_kept_and_brought_up_to_date() {
         }
         before.assert_unchanged();
         shell("rm -r /var/lib/cni/networks/shop");
-        // With one more, which goes before them.
+        // With one more member, which is deleted before the others.
         let members = start();
         let more = shop.add(new, &json!({"name": "new"}));
         status(&shop).silent();
@@ -298,7 +299,7 @@ fn what_a_version_before_made_is_kept_and_brought_up_to_date() {
     });
 }
 
-/// After a flush: `cleat repair`, which STATUS names, mends what the next ADD would, and links, which it cannot.
+/// After a flush, STATUS names `cleat repair`, which repairs what the next ADD would, and also links, which ADD cannot.
 #[test]
 fn repair_mends_what_status_names() {
     isolated(|| {

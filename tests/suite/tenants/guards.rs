@@ -1,5 +1,5 @@
-//! What guards a bridge against its members: addresses that are not theirs, router advertisements, floods of hardware addresses,
-//! the host's 127.0.0.1; and `conf/50-cleat-tenants.conflist`, which has it all.
+//! What protects a bridge and its host against a member: forged addresses, router advertisements, floods of hardware addresses,
+//! packets to the host's 127.0.0.1; and `conf/50-cleat-tenants.conflist`, which enables all of the protection.
 
 mod advertisements;
 mod false_router;
@@ -23,10 +23,10 @@ use crate::shared::bridge::{add, call, conf};
 use crate::shared::programs::BRIDGE;
 use crate::shared::shell::shell;
 
-/// Where the datagrams of these tests go.
+/// The destination port of all datagrams in these tests.
 const PORT: u16 = 7777;
 
-/// A member of a network, as it is told by ADD.
+/// A member of a network, with what ADD's result says of it.
 struct Member {
     netns: Namespaced,
     mac: [u8; 6],
@@ -57,7 +57,7 @@ impl Member {
         Self { netns, mac: mac.octets(), v4, v6, result }
     }
 
-    /// The address that its kernel gave itself.
+    /// Its link-local address, which the kernel derives from the hardware address.
     fn link_local(&self) -> Ipv6Addr {
         let (vendor, device) = self.mac.split_at(3);
         let identifier = [&[vendor[0] ^ 2, vendor[1], vendor[2], 0xff, 0xfe], device].concat();
@@ -82,7 +82,7 @@ impl Member {
         shown[0]["stats64"]["rx"][what].as_u64().unwrap()
     }
 
-    /// Whether a frame brings a datagram to its port.
+    /// Whether a frame of another member brings a datagram to the port.
     fn gets(&self, from: &Self, frame: &[u8]) -> bool {
         let bind = || UdpSocket::bind(("::", PORT)).unwrap();
         let listener = self.netns.enter(bind);
@@ -94,9 +94,9 @@ impl Member {
 
 const EVERYBODY: [u8; 6] = [0xff; 6];
 const NODES6: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
-/// How long a kernel keeps to what it has learned of a neighbour whatever answers say (`locktime`, a second).
+/// Longer than the kernel ignores further answers about a neighbour (`locktime`, a second).
 const LOCKED: Duration = Duration::from_millis(1_100);
-/// A hardware address that nobody was given.
+/// A hardware address that no interface has.
 const FORGED: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
 
 fn bound() -> Value {
@@ -105,7 +105,7 @@ fn bound() -> Value {
     conf
 }
 
-/// What a member knows of an address of the network: its hardware address, or nothing.
+/// The hardware address that a member's neighbour table has for an address; empty where it has none.
 fn neighbour(at: &Member, address: IpAddr) -> String {
     let shown = at.says(&format!("ip neigh show {address} dev eth0"));
     shown
@@ -118,7 +118,7 @@ fn written(mac: [u8; 6]) -> String {
     Mac::from(mac).to_string()
 }
 
-/// Every forgery, each once with a network that lets it through: the test would otherwise show nothing.
+/// Every forgery must fail on a guarded network. Each must succeed on an open one, or the test would show nothing.
 fn forgeries(guarded: bool) {
     let _host = Host::new();
     let before = Snapshot::take();
@@ -128,7 +128,7 @@ fn forgeries(guarded: bool) {
     let free4: Ipv4Addr = "10.1.0.99".parse().unwrap();
     let free6: Ipv6Addr = "fd00:1::99".parse().unwrap();
     let passes = !guarded;
-    // Datagrams in somebody else's name, or from a hardware address that is not its own.
+    // Datagrams from a foreign IP address, or from a foreign hardware address.
     for (from, to) in [
         (IpAddr::from(third.v4), IpAddr::from(peer.v4)),
         (free4.into(), peer.v4.into()),
@@ -147,10 +147,10 @@ fn forgeries(guarded: bool) {
         assert_eq!(peer.gets(&evil, &frame(peer.mac, FORGED, kind, &datagram)), passes, "{from}");
         assert!(peer.gets(&evil, &frame(peer.mac, evil.mac, kind, &datagram)), "{from} is its own");
     }
-    // A tag of priority is taken off on the way.
+    // A priority tag (VLAN 0), which is removed on the way, does not hide a packet.
     let tagged = [&[0, 0, 8, 0][..], &udp(third.v4.into(), peer.v4.into())].concat();
     assert_eq!(peer.gets(&evil, &frame(peer.mac, evil.mac, 0x8100, &tagged)), passes);
-    // ARP: by request, by answer, by either hardware address. A neighbour that is known is overwritten.
+    // ARP requests and answers, with a forged hardware address in the frame or in the message. The neighbour is known before.
     for (operation, sender, source) in [
         (1, (evil.mac, third.v4), evil.mac),
         (2, (evil.mac, third.v4), evil.mac),
@@ -165,13 +165,13 @@ fn forgeries(guarded: bool) {
         let known = neighbour(&peer, address.into());
         assert_eq!(known == written(sender.0), passes, "{operation} {sender:?} {source:?}: {known}");
     }
-    // Its own address at a hardware address of somebody else.
+    // Its own IP address with another member's hardware address.
     peer.says(&format!("ip neigh replace {} lladdr {} dev eth0 nud stale", evil.v4, written(evil.mac)));
     sleep(LOCKED);
     evil.send(&frame(peer.mac, evil.mac, ETH_P_ARP, &arp(2, (third.mac, evil.v4), peer.v4)));
     sleep(Duration::from_millis(100));
     assert_eq!(neighbour(&peer, evil.v4.into()) == written(third.mac), passes);
-    // Neighbour discovery: from the own address for another's, and in the other's name.
+    // Neighbour discovery: an advertisement for another's address, sent from the own addresses and from that address.
     for from in [evil.v6, evil.link_local(), third.v6] {
         peer.says(&format!("ip neigh replace {} lladdr {} dev eth0 nud stale", third.v6, written(third.mac)));
         let claim = claims6(from, peer.v6, third.v6, evil.mac);
@@ -180,7 +180,7 @@ fn forgeries(guarded: bool) {
         let known = neighbour(&peer, third.v6.into());
         assert_eq!(known == written(evil.mac), passes, "{from}: {known}");
     }
-    // Who joins asks whether it has an address alone: nobody keeps it from that.
+    // A member that gets an address runs duplicate address detection: a forged answer must not take the address from it.
     let all: Ipv6Addr = "ff02::1".parse().unwrap();
     let lasting = claims6(free6, all, free6, evil.mac);
     peer.says("sysctl -qw net.ipv6.conf.eth0.accept_dad=1 net.ipv6.conf.eth0.dad_transmits=5");
@@ -189,7 +189,7 @@ fn forgeries(guarded: bool) {
     sleep(Duration::from_millis(200));
     let failed = peer.says("ip -6 addr show dev eth0 dadfailed");
     assert_eq!(failed.contains("fd00:1::99"), passes, "{failed}");
-    // Other protocols have no addresses that could be looked at.
+    // Other protocols have no addresses that could be checked.
     let before_it = peer.has_received("bytes");
     evil.send(&frame(peer.mac, evil.mac, 0x88b5, &[0; 1200]));
     sleep(Duration::from_millis(100));
@@ -218,7 +218,7 @@ fn who_is_held_to_its_addresses_has_the_use_of_them() {
         let host = Host::new();
         let before = Snapshot::take();
         let mut network = bound();
-        // Several of each family, and looked for before they are used.
+        // Several IPv6 addresses, and duplicate address detection.
         network["enabledad"] = json!(true);
         network["macspoofchk"] = json!(true);
         network["ipam"]["ranges"] = json!([
@@ -241,7 +241,7 @@ fn who_is_held_to_its_addresses_has_the_use_of_them() {
         let link = one.netns.enter(|| Socket::open().unwrap().get_link("eth0").unwrap().unwrap().index);
         let own = format!("[{}%{link}]:80", two.link_local());
         assert!(ask_tcp(Some(&one.netns), &own).is_ok(), "{own}");
-        // Its own address by ARP that nobody asked for, and the question whether it is alone with it.
+        // Gratuitous ARP for its own address, and the ARP probe of duplicate address detection.
         for (mac, from) in [(one.mac, one.v4), (one.mac, Ipv4Addr::UNSPECIFIED)] {
             let count = two.has_received("packets");
             one.send(&frame(EVERYBODY, one.mac, ETH_P_ARP, &arp(1, (mac, from), one.v4)));
@@ -250,7 +250,7 @@ fn who_is_held_to_its_addresses_has_the_use_of_them() {
         }
         two.says("ip neigh flush all");
         one.send(&frame(two.mac, one.mac, ETH_P_ARP, &arp(2, (one.mac, one.v4), two.v4)));
-        // What it was given is told, found missing, and put back.
+        // CHECK reports each missing rule, and repair restores it.
         let mut ended = network.clone();
         ended["prevResult"] = one.result.clone();
         let call_one = |verb: &str| call(verb, &ended, "one", &one.netns).run();
@@ -274,10 +274,10 @@ fn who_is_held_to_its_addresses_has_the_use_of_them() {
             }
             call_one("CHECK").silent();
         }
-        // The prevResult may be lost by then.
+        // DEL works without a prevResult.
         call("DEL", &network, "one", &one.netns).run().silent();
         shell("nft list map bridge cleat_bridge bound | grep -q veth");
-        // GC knows what is left by the network's name.
+        // GC finds what is left by the network's name.
         let mut gc = network.clone();
         gc["cniVersion"] = json!("1.1.0");
         gc["cni.dev/valid-attachments"] = json!([]);

@@ -1,5 +1,5 @@
-//! What a container, or somebody on its behalf, can do with its hosts file: others come, go and are checked as ever, within
-//! the usual time, and the one that did it has the harm.
+//! A container, or a program on the node, changes or blocks the container's hosts file: ADD, CHECK and DEL of other containers
+//! succeed within the usual time, and only that container is harmed.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -15,7 +15,7 @@ use super::link_env::{Pods, hosts, hosts_file, sees};
 use crate::shared::programs::LINK_ENV;
 use crate::shared::shell::shell;
 
-/// More than a call takes on a busy machine, and less than anything that is waited for.
+/// More than a call takes on a busy machine, and less than any time-out.
 const USUAL: Duration = Duration::from_secs(4);
 const EVIL: &str = "evil";
 const SETTLED: &str = "/run/cleat/registry/pods/settled";
@@ -24,7 +24,8 @@ fn notes(id: &str) -> String {
     fs::read_to_string(format!("/run/cleat/containers/{id}/notes")).unwrap_or_default()
 }
 
-/// A process of the container: user 0 without any capability, told its hosts file as `$0`. It says when it is ready.
+/// A process of the container: user 0 without any capability. The script gets the hosts file as `$0` (in Perl `$ARGV[0]`), and
+/// prints `ready`.
 struct Process(Child);
 
 impl Process {
@@ -47,7 +48,7 @@ impl Drop for Process {
     }
 }
 
-/// A lease of that kind (`F_SETLEASE`), held against everybody who wants the file.
+/// A lease of that kind (`F_SETLEASE`) that is never given up, so that an open(2) of the file waits.
 fn lease(kind: u8) -> Process {
     let script = format!(
         r#"$| = 1; $SIG{{IO}} = "IGNORE"; open(F, "<", $ARGV[0]) or die; fcntl(F, 1024, {kind}) or die "lease: $!";
@@ -56,7 +57,7 @@ fn lease(kind: u8) -> Process {
     Process::start("perl", &script)
 }
 
-/// Others come, go and are checked while something is done with the file of `evil`, and see each other.
+/// ADD, CHECK and DEL of others succeed while the file of `evil` is disturbed, and the others see each other.
 fn others_go_on(pods: &Pods, what: &str) {
     let began = Instant::now();
     for round in ["one", "two"] {
@@ -73,14 +74,14 @@ fn others_go_on(pods: &Pods, what: &str) {
         pods.del("new");
         assert!(!sees("old", "new"), "{what}, {round}: {}", hosts("old"));
         pods.check("old", "10.1.0.2");
-        // What comes next has to touch but one line of each file.
+        // With this file, the next call changes only one line of each hosts file.
         assert!(Path::new(SETTLED).exists(), "{what}, {round}");
     }
     let each = began.elapsed() / 10;
     assert!(each < USUAL, "{what}: a call takes {each:?}");
 }
 
-/// What is done to the file of a container, and with it others as they come and go; afterwards nothing is left.
+/// Disturbs the file of a container while others are added and deleted; afterwards nothing is left.
 fn disturbed(what: &str, disturb: impl FnOnce(&Path) -> Option<Process>, undo: impl FnOnce(&Path)) {
     let before = Snapshot::take();
     let pods = Pods::new(json!({}));
@@ -111,7 +112,7 @@ fn a_lease_on_the_own_file_is_not_waited_for() {
                     let (before, process) = (inode(file), lease(kind));
                     let pods = Pods::new(json!({}));
                     pods.add("first", "10.1.0.20");
-                    // A container that has the old one mounted keeps it, and `cleat check` tells why.
+                    // The file is replaced. A container keeps the old one mounted, and `cleat check` says why.
                     assert!(inode(file) != before && sees(EVIL, "first"), "{}", hosts(EVIL));
                     assert!(notes(EVIL).contains("it could not be written"), "{}", notes(EVIL));
                     pods.del("first");
@@ -128,7 +129,7 @@ fn the_text_of_a_running_program_is_replaced() {
     isolated(|| {
         let program =
             "cat \"$(command -v busybox)\" >\"$0\"; chmod 755 \"$0\"; echo ready; exec \"$0\" sleep 1000";
-        // busybox is called by the name of what it is to be.
+        // busybox chooses its applet by the name that it is called by.
         let program = program.replace("exec \"$0\"", "exec -a busybox \"$0\"");
         disturbed(
             "text",
@@ -163,7 +164,7 @@ fn whatever_a_container_writes_has_an_end() {
     });
 }
 
-/// CHECK of the own container reads under the lock of all.
+/// CHECK of that container reads the file while it has the registry's lock, for which all others wait.
 #[test]
 fn a_file_of_any_length_is_not_read_whole_to_be_checked() {
     isolated(|| {
@@ -183,7 +184,7 @@ fn a_file_of_any_length_is_not_read_whole_to_be_checked() {
     });
 }
 
-/// A file that takes all that is left of `/run`.
+/// A file that takes all free space of `/run`.
 #[test]
 fn a_file_that_fills_its_file_system_gives_way() {
     isolated(|| {
@@ -233,7 +234,7 @@ fn what_stands_in_the_place_of_a_file_is_passed_over() {
                     None
                 },
                 |file| {
-                    // The skipped ones are known, so that all others' files need no second look.
+                    // The file names the skipped container, so that the files of all others need not be read again.
                     assert_eq!(fs::read_to_string(SETTLED).unwrap(), format!("{EVIL}\n"), "{what}");
                     assert!(notes(EVIL).contains("it stays as it was"), "{what}: {}", notes(EVIL));
                     by(undo)(file);
@@ -249,7 +250,7 @@ fn what_stands_in_the_place_of_a_file_is_passed_over() {
     });
 }
 
-/// A container that comes needs a file of its own.
+/// ADD fails without a hosts file for its own container.
 #[test]
 fn trouble_with_the_own_file_is_an_error() {
     isolated(|| {
@@ -269,7 +270,7 @@ fn trouble_with_the_own_file_is_an_error() {
     });
 }
 
-/// GC takes all away that it can, whatever one of them has in its folder, and tells of the rest.
+/// GC removes all that it can, whatever one container has in its folder, and reports the rest.
 #[test]
 fn one_whose_files_cannot_be_removed_keeps_no_other_from_going() {
     isolated(|| {
@@ -286,7 +287,7 @@ fn one_whose_files_cannot_be_removed_keeps_no_other_from_going() {
         assert!(text.contains("containers/evil/hosts"), "{text}");
         assert!(!hosts_file("gone").exists() && !sees("old", "gone"), "{}", hosts("old"));
         assert!(!sees("old", EVIL), "{}", hosts("old"));
-        // Somebody else gets its address.
+        // Another container gets its address.
         pods.add("next", "10.1.0.66");
         fs::remove_dir_all(hosts_file(EVIL)).unwrap();
         let conf = {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::shared::programs::LINK_ENV;
 
-/// link-env as a runtime calls it, behind a plugin that gave the container an address.
+/// link-env as a runtime calls it, after a plugin that gave the container an address.
 pub(super) struct Pods {
     pub(super) netns: Namespaced,
     network: String,
@@ -22,7 +22,7 @@ impl Pods {
     }
 
     pub(super) fn on(network: &str, keys: Value) -> Self {
-        // Several of them may be there at once.
+        // Several may exist at once.
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Self { netns: Namespaced::new(&format!("pods{number}")), network: network.to_owned(), keys }
@@ -70,7 +70,7 @@ pub(super) fn hosts(id: &str) -> String {
     fs::read_to_string(hosts_file(id)).unwrap()
 }
 
-/// Whether a container's file has a line of another one: all names of it, which are the network's.
+/// Whether a container's file has a line for another one, with its name both with and without the network's.
 pub(super) fn sees(id: &str, name: &str) -> bool {
     let names = format!("\t{name}.pods {name}");
     hosts(id).lines().any(|line| !line.starts_with('#') && line.contains(&names))

@@ -1,5 +1,5 @@
-//! Locks: a holder that is stopped makes others fail soon, with its number, and change nothing; an ordinary user of the host
-//! can hold none that matters.
+//! Locks. While a stopped process holds one, other calls fail soon, name the process ID, and change nothing. An ordinary user
+//! of the host cannot hold a lock that matters.
 
 use std::fs::{self, File, Permissions};
 use std::io::{IoSlice, Read};
@@ -23,22 +23,22 @@ use crate::shared::members::Network;
 use crate::shared::programs::{BRIDGE, HOST_LOCAL, LINK_ENV, REFERENCE};
 use crate::shared::shell::said;
 
-/// Within which every call has to answer.
+/// The time within which every call has to answer.
 const BOUND: Duration = Duration::from_secs(10);
 const STATE: &str = "/run/cleat";
 const LEASES: &str = "/var/lib/cni/networks/shop";
 
-/// A call, which answers with a code and words.
+/// A call that fails; returns its code and message.
 type Answers<'a> = dyn Fn() -> (u64, String) + Sync + 'a;
 
-/// A process that has a lock and is stopped; ended when dropped.
+/// A stopped process that holds a lock; killed when dropped.
 struct Stopped {
     process: Child,
     path: String,
 }
 
 impl Stopped {
-    /// By flock(1), which makes a file where there is none.
+    /// Takes the lock by flock(1), which makes a file where there is none.
     fn with(mode: &str, path: &str) -> Self {
         let command = ["--close", mode, path, "sh", "-c", "echo held; exec sleep 600"];
         let mut process = Command::new("flock").args(command).stdout(Stdio::piped()).spawn().unwrap();
@@ -56,7 +56,7 @@ impl Stopped {
         Pid::from_raw(i32::try_from(self.process.id()).unwrap())
     }
 
-    /// Makes all calls at the same time. Each answers soon with its code, and says what to do about which process.
+    /// Makes all calls at the same time. Each fails soon with its code, names the process, and says how to continue it.
     fn is_told(&self, calls: &[(&str, u64, &Answers<'_>)]) {
         let before = Snapshot::take();
         let pid = self.process.id();
@@ -98,7 +98,7 @@ fn valid(id: &str, ifname: &str) -> Value {
     json!([{"containerID": id, "ifname": ifname}])
 }
 
-/// The code of a command, and what it says.
+/// The exit code of a command, and its output.
 fn code_of(command: &mut Command) -> (u64, String) {
     let output = command.output().unwrap();
     (output.status.code().unwrap().try_into().unwrap(), said(&output))
@@ -187,7 +187,8 @@ fn a_stopped_holder_of_a_networks_leases_is_told_to_every_verb_that_changes_them
     });
 }
 
-/// A DEL that was stopped while it removed the bridge; and one of the version before, which locked the namespace.
+/// A DEL that is stopped while it removes the bridge makes an ADD fail. While an ADD is stopped, a DEL leaves the bridge, also
+/// where that ADD is of the previous version, which locked the namespace.
 #[test]
 fn a_stopped_holder_of_a_bridge_is_told_and_a_del_leaves_the_bridge_to_an_add() {
     isolated(|| {
@@ -231,7 +232,7 @@ fn a_stopped_holder_of_a_container_or_the_cache_is_told_by_cleat() {
         let run = |verb: &str| cleat(&[verb, "cleat", path, "--id", "a"]);
         succeed(&mut run("add"));
         let held = format!("/var/lib/cni/.{}", cni::token(&["a"]));
-        // Beside the lock that flock(1) makes, nothing is left.
+        // The lock file, as flock(1) makes it; nothing else may be left.
         fs::write(&held, "").unwrap();
         Stopped::with("--exclusive", &held)
             .is_told(&[("add", 1, &|| code_of(&mut run("add"))), ("del", 1, &|| code_of(&mut run("del")))]);
@@ -241,7 +242,7 @@ fn a_stopped_holder_of_a_container_or_the_cache_is_told_by_cleat() {
             ("repair", 1, &|| code_of(&mut cleat(&["repair"]))),
         ]);
         Stopped::with("--exclusive", results).is_told(&[("del", 1, &|| code_of(&mut run("del")))]);
-        // A command of the version before.
+        // A command of the previous version locks this folder.
         Stopped::with("--shared", "/var/lib/cni")
             .is_told(&[("gc", 1, &|| code_of(&mut cleat(&["gc", "cleat"])))]);
         succeed(&mut run("del"));
@@ -260,7 +261,7 @@ fn a_stopped_network_create_is_told_by_the_next() {
         let stopped = Stopped::with("--exclusive", &lock);
         stopped.is_told(&[("create", 1, &|| code_of(&mut create()))]);
         drop(stopped);
-        // Who can open the folder can lock it.
+        // Any user who can open the folder can lock it, which delays nothing.
         let user = Stopped::with("--exclusive", NETWORKS);
         succeed(&mut create());
         succeed(&mut cleat(&["network", "rm", "shop"]));
@@ -301,10 +302,10 @@ fn links() -> String {
     String::from_utf8(Command::new("ip").args(["-o", "link"]).output().unwrap().stdout).unwrap()
 }
 
-/// Locks an open file so that no process is known to have it: as one of the host whom the plugin cannot know is ours.
+/// Locks a file by an open file that is only in a socket's queue, so that the plugin finds no process that holds the lock.
 fn locked_by_a_stranger(mode: &str, path: &str) -> [UnixStream; 2] {
     let file = File::open(path).unwrap();
-    // The lock is of the open file; who took it is over.
+    // The lock belongs to the open file; the process that took it has ended.
     let taken =
         Command::new("flock").args(["--nonblock", mode, "0"]).stdin(file.try_clone().unwrap()).status();
     assert!(taken.unwrap().success());
@@ -331,7 +332,7 @@ fn a_lock_on_the_namespace_holds_up_neither_add_nor_del_and_no_bridge_is_left() 
             member.check(BRIDGE).silent();
             member.del();
             before.assert_unchanged();
-            // What the lock on the namespace used to cost alone was half a second for ADD, and for each DEL.
+            // Earlier versions locked the namespace, which delayed ADD and each DEL by half a second.
             assert!(start.elapsed() < Duration::from_secs(5), "{mode}: {:?}", start.elapsed());
             drop(strangers);
         }
@@ -349,7 +350,7 @@ fn a_lock_on_folders_that_all_may_open_holds_nobody_up() {
         let open = ["/run", "/var/lib/cni", "/var/lib/cni/networks", NETWORKS];
         let _strangers = open.map(|folder| locked_by_a_stranger("--exclusive", folder));
         for folder in open {
-            // Older versions, other programs and packages make them so.
+            // Older versions, other programs and packages make them with this mode.
             set_mode(folder, 0o755);
         }
         let start = Instant::now();
@@ -377,7 +378,7 @@ fn what_is_locked_is_closed_to_others_and_the_reference_goes_on() {
                 .of(netns.name(), netns, "eth0")
                 .run()
         };
-        // As the reference makes it, and as a person may have left it.
+        // As the reference makes the folder, and with a mode that an administrator may have set.
         done(&leased(REFERENCE, "ADD", &a));
         set_mode(LEASES, 0o755);
         set_mode(&format!("{LEASES}/lock"), 0o644);
@@ -408,7 +409,7 @@ fn what_is_locked_is_closed_to_others_and_the_reference_goes_on() {
     });
 }
 
-/// The reference before 1.6 does not know the version.
+/// The reference before 1.6 does not know version 1.1.0 of the specification.
 fn old(conf: &Value) -> Value {
     let mut conf = conf.clone();
     conf["cniVersion"] = json!("1.0.0");

@@ -1,5 +1,5 @@
-//! Pods of several namespaces on one network, some of which belong to an attacker: whose names mean whom, who is told what,
-//! and whom a link reaches. Each is added as a container runtime adds pods of Kubernetes.
+//! Pods of several namespaces on one network, some of which belong to an attacker: which pod a name means, which pods see it,
+//! and which pods a link reaches. Each is added as a container runtime adds pods of Kubernetes.
 
 use std::fs;
 
@@ -26,7 +26,7 @@ fn no_name_of_a_pod_reaches_another_namespace() {
             assert!(before[0]["10.1.0.2"].contains(&name.to_owned()), "{before:?}");
         }
 
-        // Whatever is no label of its own is refused, and nothing is changed.
+        // A name that is not a single label, or that programs read as something else, is refused, and nothing is changed.
         for name in [
             "api.stripe.com",
             "web.prod",
@@ -50,7 +50,7 @@ fn no_name_of_a_pod_reaches_another_namespace() {
             }
         }
         assert!(!fs::exists("/run/cleat/containers/x-of-evil").unwrap());
-        // What is one, is so for its own namespace, as is the name that somebody gave his pod.
+        // Other names count in the pod's own namespace alone, and so does the pod's name.
         pods.add("evil/x", "10.1.0.66", &[("aliases", "web,db,pg,tool,kubernetes"), ("allow-from", "other")]);
         pods.add("evil/web", "10.1.0.67", &[]);
         pods.add("evil/y", "10.1.0.68", &[("name", "db")]);
@@ -74,7 +74,7 @@ fn no_name_of_a_pod_reaches_another_namespace() {
     });
 }
 
-/// A namespace may be called like the network, and a pod like a name of somebody else with dots.
+/// A namespace may have the network's name, and a container a name like that of a pod with its namespace.
 #[test]
 fn names_with_dots_are_made_of_the_runtimes_words_and_held_by_nobody_else() {
     isolated(|| {
@@ -82,11 +82,11 @@ fn names_with_dots_are_made_of_the_runtimes_words_and_held_by_nobody_else() {
         pods.add("prod/web", "10.1.0.2", &[("allow-from", "*")]);
         pods.add("shop/web", "10.1.0.3", &[]);
         pods.add("shop/front", "10.1.0.4", &[]);
-        // web.prod is the own web by the network's name, whatever the namespace of that name allows.
+        // web.prod is pod web of the own namespace with the network's name, whatever namespace prod allows.
         let seen = hosts("front-of-shop");
         assert!(seen["10.1.0.3"].contains(&"web.prod".to_owned()), "{seen:?}");
         assert!(!seen.contains_key("10.1.0.2"), "{seen:?}");
-        // And a container of the node's own that is called so is nobody's pod.
+        // A container of the node with the name cache.prod is not pod cache of namespace prod.
         let _ = pods.root("rooted", "10.1.0.5", "LINK_NAME=cache.prod").result();
         let (code, message) = pods.pod("prod/x", "10.1.0.6", &[("links", "cache:c")]).error();
         assert!(code == 7 && message.starts_with("cannot link to a non running container"), "{message}");
@@ -98,7 +98,7 @@ fn names_with_dots_are_made_of_the_runtimes_words_and_held_by_nobody_else() {
     });
 }
 
-/// Both with all names of the network and with those of links alone.
+/// On a network with all names, and on one with those of links alone.
 #[test]
 fn another_namespace_is_reached_where_the_source_allows_it_and_not_otherwise() {
     isolated(|| {
@@ -113,7 +113,7 @@ fn another_namespace_is_reached_where_the_source_allows_it_and_not_otherwise() {
                 assert!(!fs::exists("/run/cleat/containers/x-of-evil").unwrap());
                 message.replace(source, "SOURCE")
             };
-            // Whether it is there or not, the answer is the same.
+            // The answer is the same whether the source exists or not.
             let message = refused("db.prod");
             assert!(message.contains("link-env.cni/allow-from: \"evil\""), "{message}");
             assert_eq!(refused("nobody.prod"), message);
@@ -121,7 +121,7 @@ fn another_namespace_is_reached_where_the_source_allows_it_and_not_otherwise() {
             assert_eq!(refused("db.nowhere"), message);
             let own = refused("db");
             assert!(own.starts_with("cannot link to a non running container"), "{own}");
-            // Neither by an ID.
+            // An ID does not help either.
             assert_eq!(refused("db-of-prod"), own);
             assert_eq!(refused("db-of-prod.prod"), message);
 
@@ -138,12 +138,12 @@ fn another_namespace_is_reached_where_the_source_allows_it_and_not_otherwise() {
             known.extend(Some("pg.prod").filter(|_| names == "network"));
             let seen = hosts("app-of-shop");
             assert_eq!(seen["10.1.0.2"], known);
-            // The own namespace has a db as well, and no name of another one's means it.
+            // The own namespace has a pod db as well, and no name of prod's db means it.
             pods.add("shop/db", "10.1.0.4", &[]);
             let seen = hosts("app-of-shop");
             assert_eq!(seen["10.1.0.2"], known);
             assert_eq!(seen.contains_key("10.1.0.4"), names == "network", "{seen:?}");
-            // A member that sees all of its own sees it by its full name, without a link.
+            // Without a link, a member that sees all of its own namespace sees the source by its full names.
             pods.add("shop/other", "10.1.0.5", &[]);
             let seen = hosts("other-of-shop");
             let guest = seen.get("10.1.0.2").cloned().unwrap_or_default();
@@ -151,10 +151,10 @@ fn another_namespace_is_reached_where_the_source_allows_it_and_not_otherwise() {
             for (id, address) in [("app-of-shop", "10.1.0.3"), ("other-of-shop", "10.1.0.5")] {
                 pods.check(id, address);
             }
-            // One way: the source sees nobody of those.
+            // The source sees none of its recipients.
             assert_eq!(addresses("db-of-prod"), ["10.1.0.2"]);
 
-            // The source goes and comes back elsewhere, and its recipients follow.
+            // The source is deleted and added with another address, and its recipients follow.
             pods.del("db-of-prod");
             for id in ["app-of-shop", "other-of-shop"] {
                 assert!(!hosts(id).contains_key("10.1.0.2"), "{names}");
@@ -165,7 +165,7 @@ fn another_namespace_is_reached_where_the_source_allows_it_and_not_otherwise() {
             for (id, address) in [("app-of-shop", "10.1.0.3"), ("other-of-shop", "10.1.0.5")] {
                 pods.check(id, address);
             }
-            // And is gone for them when it allows it no more.
+            // Recipients lose the source when it no longer allows them.
             pods.add("prod/db", "10.1.0.9", &[("aliases", "pg")]);
             for id in ["app-of-shop", "other-of-shop"] {
                 assert!(!hosts(id).contains_key("10.1.0.9"), "{names}");
@@ -187,7 +187,7 @@ fn a_link_to_what_is_not_allowed_is_as_one_to_what_is_not_there() {
         assert_eq!(env("x-of-evil"), "");
         assert_eq!(addresses("x-of-evil"), ["10.1.0.66"]);
         pods.check("x-of-evil", "10.1.0.66");
-        // An agent asks for the environment of now: none either.
+        // Where the source allows another namespace, there is still nothing.
         pods.add("prod/db", "10.1.0.2", &[("allow-from", "other"), ("env", "PASSWORD=hunter2")]);
         assert_eq!(addresses("x-of-evil"), ["10.1.0.66"]);
         pods.add("prod/db", "10.1.0.2", &[("allow-from", "evil")]);
@@ -202,7 +202,7 @@ fn a_name_that_somebody_has_taken_keeps_no_pod_from_starting() {
         pods.add("prod/squatter", "10.1.0.66", &[("name", "web")]);
         pods.add("prod/reader", "10.1.0.3", &[("links", "web:w")]);
         assert_eq!(hosts("reader-of-prod")["10.1.0.66"][0], "w");
-        // The runtime calls this one so.
+        // This pod has the name from its runtime, which counts more than an annotation.
         pods.add("prod/web", "10.1.0.2", &[]);
         assert_eq!(
             hosts("reader-of-prod")["10.1.0.2"],
@@ -216,15 +216,15 @@ fn a_name_that_somebody_has_taken_keeps_no_pod_from_starting() {
         {
             pods.check(id, address);
         }
-        // Who chooses a name that is in use is refused, alone; in another namespace it is free.
+        // A pod that asks for a name in use is refused. In another namespace, the name is free.
         let (code, message) = pods.pod("prod/late", "10.1.0.67", &[("name", "web")]).error();
         assert!(code == 102 && message.contains("container web-of-prod"), "{message}");
         pods.add("evil/late", "10.1.0.67", &[("name", "web")]);
-        // A pod that was made anew while the earlier one is still there.
+        // A pod that is added again before the earlier one is deleted.
         let again = pods.call("ADD", "newer", "10.1.0.8", &args_of("prod/web"), &[]).run();
         let _ = again.result();
         assert_eq!(hosts("reader-of-prod")["10.1.0.8"][0], "w");
-        // An address is assigned once on a network, no matter who had it before.
+        // A network's address belongs to one member: to that of the latest ADD.
         pods.add("other/z", "10.1.0.8", &[]);
         assert!(!hosts("reader-of-prod").contains_key("10.1.0.8"));
         for id in ["squatter-of-prod", "reader-of-prod", "web-of-prod", "late-of-evil", "newer", "z-of-other"]
@@ -261,7 +261,7 @@ fn the_operator_says_which_annotations_count() {
     });
 }
 
-/// podman 3 tells the container's name as its namespace.
+/// podman 3 passes the container's name as its namespace, too.
 #[test]
 fn containers_of_a_network_without_namespaces_find_each_other() {
     isolated(|| {
@@ -279,7 +279,7 @@ fn containers_of_a_network_without_namespaces_find_each_other() {
     });
 }
 
-/// Real packets, where a bridge keeps its members apart but for links.
+/// Real packets, where a bridge keeps its members apart except for links.
 #[test]
 fn a_link_opens_ports_of_another_namespace_where_the_source_allows_it() {
     isolated(|| {
@@ -295,7 +295,7 @@ fn a_link_opens_ports_of_another_namespace_where_the_source_allows_it() {
         assert_closed(&ways(Some(enemy.netns), &at));
         db.call(LINK_ENV, "CHECK").run().silent();
         friend.call(LINK_ENV, "CHECK").run().silent();
-        // It says so no more.
+        // The source no longer allows namespace shop.
         db.says(&[("expose", "5432,5432/udp")]);
         assert_closed(&ways(Some(friend.netns), &at));
         db.says(&[("expose", "5432,5432/udp"), ("allow-from", "*")]);
@@ -309,7 +309,7 @@ fn a_link_opens_ports_of_another_namespace_where_the_source_allows_it() {
     });
 }
 
-/// Two pods of one name, by the command line tool: it tells them apart, and tells the node's operator what they lack.
+/// Two pods of one name: `cleat` distinguishes them, and shows the node's operator which links lead nowhere.
 #[test]
 fn cleat_tells_namespaces_apart_and_which_links_lead_nowhere() {
     isolated(|| {
@@ -343,7 +343,7 @@ fn cleat_tells_namespaces_apart_and_which_links_lead_nowhere() {
         assert!(told.contains("link to late: nobody of that name is there"), "{told}");
         let told = why("web-of-dev");
         assert!(told.contains("link to web.prod: nobody of that name allows namespace dev"), "{told}");
-        // Made anew, it does.
+        // After the source is made again, it does.
         call("del", 0, json!({}));
         call("add", 0, json!({"link-env.cni/allow-from": "dev"}));
         assert_eq!(why("web-of-dev"), "");

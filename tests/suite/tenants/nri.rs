@@ -1,4 +1,4 @@
-//! `cleat-nri` beside pods that do their worst: the runtime's side of NRI is played to the real program.
+//! `cleat-nri` with hostile pods. The tests are the runtime's side of NRI; the program is the real one.
 
 mod runtime;
 
@@ -24,7 +24,7 @@ fn link_env(verb: &str, id: &str, netns: &Namespaced, address: &str, annotations
     of_network(verb, id, netns, address, annotations, &counts)
 }
 
-/// The same on a network on which these annotations count.
+/// The same on a network that accepts these annotations.
 fn of_network(
     verb: &str,
     id: &str,
@@ -49,8 +49,8 @@ fn of_network(
     Call::new(LINK_ENV, verb, &conf).of(id, netns, "eth0").env("CNI_ARGS", &args).run()
 }
 
-/// A network whose operator does not let pods share their environment: nothing is taken, and the pod's row in `cleat check`
-/// says why.
+/// Where the operator does not let pods share their environment, nothing is shared, and the pod's row in `cleat check` says
+/// why.
 #[test]
 fn what_the_network_does_not_let_a_pod_say_is_not_done() {
     isolated(|| {
@@ -76,7 +76,7 @@ fn what_the_network_does_not_let_a_pod_say_is_not_done() {
     });
 }
 
-/// Another tenant's pod comes and goes, and is not held up.
+/// ADD and DEL of another tenant's pod are not delayed.
 fn others_come_and_go(netns: &Namespaced) {
     let began = Instant::now();
     let _ = link_env("ADD", "other", netns, "10.1.0.3/16", &json!({})).result();
@@ -84,7 +84,7 @@ fn others_come_and_go(netns: &Namespaced) {
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
-/// The bytes of everything that is kept.
+/// The size of the state folder in bytes.
 fn kept() -> u64 {
     let output = Command::new("du").args(["-sb", "/run/cleat"]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().split_whitespace().next().unwrap().parse().unwrap()
@@ -97,7 +97,7 @@ fn what_a_pod_shares_and_writes_into_its_hosts_file_is_bounded() {
         let before = Snapshot::take();
         let _ = link_env("ADD", "evil", &netns, "10.1.0.66/16", &json!({SHARE: "true"})).result();
         let mut runtime = Runtime::new();
-        // Eight containers of three megabytes each, of bytes that take six in JSON.
+        // Eight containers with three megabytes of variables each. Each byte takes six in JSON.
         for container in 0..8 {
             let values: Vec<String> =
                 (0..30).map(|number| format!("K{container}_{number}={}", "\u{1}".repeat(100_000))).collect();
@@ -106,7 +106,7 @@ fn what_a_pod_shares_and_writes_into_its_hosts_file_is_bounded() {
             runtime.create("evil", "evil", &annotation(SHARE, "true"), &[small, env(&values)].concat());
             others_come_and_go(&netns);
         }
-        // A hosts file that kubelet began, and a container went on with: a mebibyte of names on one line.
+        // A hosts file of kubelet to which a container has added about a mebibyte of names on one line.
         let names: Vec<String> = (0..130_000).map(|number| format!("n{number}")).collect();
         let text = format!("# Kubernetes-managed hosts file.\n192.0.2.9 {}\n", names.join(" "));
         fs::create_dir_all("/run/pods/1-2").unwrap();
@@ -128,7 +128,7 @@ fn what_a_pod_shares_and_writes_into_its_hosts_file_is_bounded() {
     });
 }
 
-/// Not even opened: a FIFO, a file that begins as kubelet's, a device.
+/// Such a file is not even opened: a FIFO, a file that begins like kubelet's, a device.
 #[test]
 fn a_file_that_an_author_mounts_over_etc_hosts_stays_and_gains_nothing() {
     isolated(|| {
@@ -151,7 +151,7 @@ fn a_file_that_an_author_mounts_over_etc_hosts_stays_and_gains_nothing() {
     });
 }
 
-/// Somebody has the registry's lock for ever, and a pod had megabytes of variables before there were bounds.
+/// The registry's lock is never released, and a pod has megabytes of variables from a version without bounds.
 #[test]
 fn a_thousand_requests_under_a_lock_that_is_held_take_no_threads_and_no_time() {
     isolated(|| {
@@ -171,25 +171,25 @@ fn a_thousand_requests_under_a_lock_that_is_held_take_no_threads_and_no_time() {
             let (id, has) = if number % 2 == 0 { ("evil", false) } else { ("other", true) };
             let asked = Instant::now();
             let answer = runtime.create(id, id, &[], &[]);
-            // What the runtime waits.
+            // This is how long the runtime waits.
             assert!(asked.elapsed() < Duration::from_secs(2), "{number}: {:?}", asked.elapsed());
             assert_eq!(contains(&answer, b"/other/db"), has, "{number}");
             assert!(contains(&answer, format!("/run/cleat/containers/{id}/hosts").as_bytes()));
-            // Four, each with one that stands in the kernel's queue for the lock, and one more that is about to end.
+            // Four threads for requests, each with a second one that waits for the lock, and one more that is about to end.
             let now = (runtime.threads(), runtime.files());
             assert!(now.0 <= threads + 9 && now.1 <= files + 24, "{number}: {now:?} of {threads}, {files}");
         }
         assert!(began.elapsed() < Duration::from_mins(2), "{:?}", began.elapsed());
         assert!(runtime.peak() < 64 << 10, "{} KiB", runtime.peak());
         drop(holder);
-        // Soon all is as before.
+        // The waiting threads end soon.
         let began = Instant::now();
         while runtime.threads() > threads {
             assert!(began.elapsed() < Duration::from_secs(10), "{} threads", runtime.threads());
             thread::sleep(Duration::from_millis(10));
         }
         let answer = runtime.create("other", "other", &[], &[]);
-        assert!(!contains(&answer, b"/other/db"), "what its links give now: nothing");
+        assert!(!contains(&answer, b"/other/db"), "its links give no variables now");
         let log = runtime.end();
         assert!(log.contains("starts without the variables of its links: they take"), "{log}");
         assert!(log.contains("4 requests before still wait for the registry"), "{log}");
@@ -204,7 +204,7 @@ fn a_second_one_refuses_to_run_and_the_next_takes_its_place() {
     isolated(|| {
         let mut first = Runtime::new();
         first.create("nobody", "nobody", &[], &[]);
-        // As the runtime would start it, and as a unit would.
+        // As the runtime would start it, and as a systemd unit would.
         for second in [Runtime::start(), Command::new(NRI).stderr(Stdio::piped()).spawn().unwrap()] {
             let process = first.process();
             let output = second.wait_with_output().unwrap();
@@ -216,7 +216,7 @@ fn a_second_one_refuses_to_run_and_the_next_takes_its_place() {
             );
         }
         first.create("nobody", "nobody", &[], &[]);
-        // One that stands by is silent until then.
+        // With `--standby`, a second plugin does not connect before the first one ends.
         let socket = UnixListener::bind("/run/nri.sock").unwrap();
         let standby = ["--standby", "--socket", "/run/nri.sock"];
         let mut standby = Command::new(NRI).args(standby).stderr(Stdio::null()).spawn().unwrap();
@@ -227,7 +227,7 @@ fn a_second_one_refuses_to_run_and_the_next_takes_its_place() {
         socket.set_nonblocking(false).unwrap();
         let mut taken = Runtime::over(socket.accept().unwrap().0);
         taken.create("nobody", "nobody", &[], &[]);
-        // The runtime is restarted, and starts its own one before it listens.
+        // The runtime is restarted, and starts its own plugin before it listens: the standby waits again.
         drop(socket);
         fs::remove_file("/run/nri.sock").unwrap();
         drop(taken);
@@ -264,7 +264,7 @@ fn names_reach_the_log_as_text() {
     });
 }
 
-/// As it is where containerd starts it: the node's log has what it says.
+/// containerd starts the program without standard error: its messages go to the node's log.
 #[test]
 fn without_standard_error_the_nodes_log_is_told() {
     isolated(|| {
@@ -321,7 +321,7 @@ fn check_names_the_pods_that_were_made_while_it_was_away() {
             Process(process)
         };
         let _containers = [inside("early"), inside("late")];
-        assert_eq!(why("late"), "", "nobody uses NRI");
+        assert_eq!(why("late"), "", "NRI is not in use");
         let mut runtime = Runtime::new();
         runtime.create("early", "early", &[], &[]);
         assert_eq!(why("early"), "");
@@ -331,7 +331,7 @@ fn check_names_the_pods_that_were_made_while_it_was_away() {
         runtime.kill();
         assert!(why("early").contains("cleat-nri is away: containers that are made now"), "{}", why("early"));
 
-        // The runtime tells the next one what there is.
+        // The runtime sends the next plugin the containers that exist.
         let mut runtime = Runtime::new();
         let ours = mount(HOSTS, "/run/cleat/containers/early/hosts");
         let over = [4 << 3, 4];
@@ -343,7 +343,7 @@ fn check_names_the_pods_that_were_made_while_it_was_away() {
             assert!(began.elapsed() < Duration::from_secs(10), "{}", why("late"));
         }
         assert_eq!(why("early"), "");
-        // Made again, it is as it should be.
+        // After the container is made again, nothing is reported.
         runtime.create("late", "late", &[], &[]);
         assert_eq!(why("late"), "");
         runtime.end();
@@ -355,7 +355,7 @@ fn check_names_the_pods_that_were_made_while_it_was_away() {
     });
 }
 
-/// A process that has a lock and is stopped.
+/// A stopped process that holds a lock.
 struct Holder(Process);
 
 struct Process(Child);

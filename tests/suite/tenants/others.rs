@@ -1,4 +1,4 @@
-//! How long others take while one pod does its worst.
+//! How long calls for other pods take during an attack of one pod.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use sandbox::isolated;
 use super::attacks::{ATTACKS, Network};
 use crate::shared::programs::LINK_ENV;
 
-/// Unoptimised programs on a machine that has more to do.
+/// Wide, as the programs are not optimised and the machine may be busy.
 const FACTOR: u32 = 4;
 const SLACK: Duration = Duration::from_millis(200);
 
@@ -40,7 +40,6 @@ fn a_pod_at_all_its_bounds_costs_others_little() {
     });
 }
 
-/// The one in the middle.
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times[times.len() / 2]

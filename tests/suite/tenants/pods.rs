@@ -1,4 +1,4 @@
-//! Pods as a container runtime adds those of Kubernetes, and what they are told.
+//! Pods as a container runtime of Kubernetes adds them, and the files that they get.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use crate::shared::programs::{BRIDGE, LINK_ENV};
 
 pub(super) const ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
 
-/// A network of link-env alone, behind a plugin that gave each pod an address.
+/// A network of link-env alone, after a plugin that gave each pod an address.
 pub(super) struct Pods {
     name: &'static str,
     /// Keys of the configuration.
@@ -47,17 +47,17 @@ impl Pods {
         self.call("ADD", &id_of(pod), address, &args_of(pod), annotations).run()
     }
 
-    /// Adds one that must get in.
+    /// Adds a pod; ADD must succeed.
     pub(super) fn add(&self, pod: &str, address: &str, annotations: &[(&str, &str)]) {
         let _ = self.pod(pod, address, annotations).result();
     }
 
-    /// Adds a container of a caller that knows no namespaces.
+    /// Adds a container of a runtime that passes no namespace.
     pub(super) fn root(&self, id: &str, address: &str, args: &str) -> Answer {
         self.call("ADD", id, address, args, &[]).run()
     }
 
-    /// As runtimes do at their worst: without arguments and without a result.
+    /// DEL with the least that a runtime may pass: without arguments, result and namespace; twice.
     pub(super) fn del(&self, id: &str) {
         let conf = json!({"cniVersion": "1.0.0", "name": self.name, "type": "link-env", "netnsDir": ""});
         for _ in 0..2 {
@@ -115,7 +115,7 @@ pub(super) fn addresses(id: &str) -> Vec<String> {
     hosts(id).into_keys().collect()
 }
 
-/// A network whose bridge keeps its members apart but for links.
+/// A network whose bridge keeps its members apart except for links.
 pub(super) struct Apart;
 
 /// A pod on it.
@@ -159,7 +159,7 @@ impl Attached<'_> {
             .env("CNI_ARGS", &self.args)
     }
 
-    /// Is added with these annotations, for the first time or again.
+    /// Calls link-env's ADD with these annotations, for the first time or again.
     pub(super) fn says(&mut self, annotations: &[(&str, &str)]) {
         self.link_env["runtimeConfig"] = json!({ANNOTATIONS: annotated(annotations)});
         let _ = self.call(LINK_ENV, "ADD").run().result();

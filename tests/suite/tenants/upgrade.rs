@@ -1,6 +1,6 @@
-//! A node that is upgraded while twenty members run whose registry has no namespaces: those of three namespaces and of the
-//! node's root, on a network where all know each other and on one where links do. `tests/data/registry/before-tenants.json`
-//! is the state folder as commit 9a5d124 wrote it for them.
+//! A node that is upgraded while twenty members run whose registry has no namespaces: pods of three namespaces and containers
+//! of the node, on a network with all names and on one with those of links alone. `tests/data/registry/before-tenants.json` is
+//! the state folder that commit 9a5d124 wrote for them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/registry
 /// Network, container and address of each member, in the order in which they joined; and the files.
 type Recorded = (Vec<(String, String, String)>, BTreeMap<String, String>);
 
-/// The networks with this version's programs over the state of the version before.
+/// The networks of this version's programs, with the state folder of the earlier version.
 struct Node {
     pods: Pods,
     linked: Pods,
@@ -27,7 +27,7 @@ impl Node {
     fn new() -> Self {
         let (members, files): Recorded = serde_json::from_slice(&fs::read(RECORDED).unwrap()).unwrap();
         let state = std::path::Path::new("/run/cleat");
-        // What dates the last change comes last, as it did.
+        // `settled` is written last, as it was: its date is that of the last change.
         let (dates, files): (Vec<_>, Vec<_>) = files.iter().partition(|(file, _)| file.ends_with("/settled"));
         for (file, text) in files.into_iter().chain(dates) {
             let path = state.join(file);
@@ -62,7 +62,7 @@ impl Node {
         }
     }
 
-    /// Everything goes, and nothing is left.
+    /// Deletes all members, after which nothing is left.
     fn end(&self, more: &[(&str, &str)]) {
         for (network, id, _) in &self.members {
             self.of(network).del(id);
@@ -74,7 +74,7 @@ impl Node {
     }
 }
 
-/// What a file has for addresses, less those of later.
+/// The names in a hosts file, without those of addresses that came later.
 fn without(hosts: &BTreeMap<String, Vec<String>>, later: &[&str]) -> BTreeMap<String, Vec<String>> {
     hosts
         .iter()
@@ -104,7 +104,7 @@ fn twenty_members_keep_every_name_and_link_while_new_ones_come_and_go() {
         for (id, names) in &before {
             assert_eq!(&without(&after[id], &later), names, "{id}");
         }
-        // Each sees who came to its own namespace, root all that are no pods, and nobody the stranger.
+        // Each member sees the new pods of its own namespace and the node's new container, and none sees the pod of evil.
         for (id, seen) in [
             ("prod-web", &["10.1.0.100", "10.1.0.103"][..]),
             ("dev-api", &["10.1.0.102", "10.1.0.103"]),
@@ -137,7 +137,7 @@ fn new_pods_find_those_of_their_namespace_that_were_there_and_nobody_elses() {
             assert!(own["10.1.0.3"].contains(&name.to_owned()), "{name}: {own:?}");
         }
         assert!(env("new-of-prod").contains("ONE_ENV_PASSWORD='hunter2'"));
-        // web, db, cache and app of its namespace, and itself.
+        // The pods web, db, cache and app of its namespace, and itself.
         let addresses: Vec<&String> = own.keys().collect();
         assert_eq!(addresses, ["10.1.0.100", "10.1.0.2", "10.1.0.3", "10.1.0.4", "10.1.0.5"]);
         node.pods.check("new-of-prod", "10.1.0.100");
@@ -167,7 +167,7 @@ fn new_pods_find_those_of_their_namespace_that_were_there_and_nobody_elses() {
     });
 }
 
-/// Each source is made anew by the programs of now: who has a link to it follows, and no stranger takes its place.
+/// Each source is made again by this version's programs: its recipients follow it, and no pod of evil takes its place.
 #[test]
 fn links_of_before_follow_sources_that_are_made_anew() {
     isolated(|| {
@@ -200,7 +200,7 @@ fn links_of_before_follow_sources_that_are_made_anew() {
         }
         node.linked.add("prod/comes", "10.2.0.122", &[]);
         assert_eq!(hosts("l-late")["10.2.0.122"][0], "later");
-        // An upgrade may be repaired: the same ADD again has the namespace.
+        // The same ADD again, as a repair does it, records the namespace of a member.
         let args = "IgnoreUnknown=1;K8S_POD_NAMESPACE=prod;K8S_POD_NAME=app";
         let annotations = [("links", "db:database,pg:store")];
         let _ = node.pods.call("ADD", "prod-app", "10.1.0.5", args, &annotations).run().result();

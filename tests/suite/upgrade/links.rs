@@ -1,5 +1,5 @@
-//! A node's links as a script of ip(8) that makes them: bridges, containers' interfaces, addresses, routes, and settings of
-//! the kernel.
+//! A node's links, as a shell script that makes them again with ip(8): bridges, containers' interfaces, addresses, routes, and
+//! settings of the kernel.
 
 use std::fs;
 use std::path::Path;
@@ -8,16 +8,16 @@ use std::process::Command;
 use sandbox::Namespaced;
 use serde_json::Value;
 
-/// Of a bridge's settings, those that the programs change.
+/// The settings of a bridge that the programs change.
 const BRIDGE: [&str; 2] = ["nf_call_iptables", "nf_call_ip6tables"];
-/// Of a port's.
+/// The settings of a bridge port that the programs change.
 const SLAVE: [&str; 5] = ["hairpin", "isolated", "learning", "neigh_suppress", "flood"];
-/// What the programs change for a host.
+/// The settings of the host that the programs change.
 const HOST: [&str; 2] = ["ipv4/ip_forward", "ipv6/conf/all/forwarding"];
-/// Settings that are no settings.
+/// Files in a link's sysctl folder that the script leaves out. The MTU is set when the link is made.
 const OTHERS: [&str; 2] = ["mtu", "stable_secret"];
 
-/// The lines that make what there is besides the sandbox's own.
+/// The lines that make everything except the sandbox's own links and routes.
 pub(super) fn script(containers: &[&Namespaced]) -> Vec<String> {
     let setting = |name: &&str| format!("echo {} >/proc/sys/net/{name}", value(name));
     let mut lines: Vec<String> = HOST.iter().map(setting).collect();
@@ -50,7 +50,7 @@ pub(super) fn script(containers: &[&Namespaced]) -> Vec<String> {
     lines
 }
 
-/// The link's settings and addresses, and that it is up. The calling thread is in its namespace.
+/// Adds the lines for a link's settings and addresses, and the one that sets it up. The calling thread is in its namespace.
 fn finish(netns: Option<&str>, link: &Value, lines: &mut Vec<String>) {
     let (name, ip) = (text(link, "ifname"), ip(netns));
     if let Some(alias) = link["ifalias"].as_str() {
@@ -114,7 +114,7 @@ fn ip(netns: Option<&str>) -> String {
 }
 
 fn links(netns: Option<&str>) -> Vec<Value> {
-    // Each shows what the other does not.
+    // Each of the two commands shows fields that the other one lacks.
     let [mut links, addresses] = ["-d link", "addr"].map(|what| {
         let text = listed(&format!("{} -j {what}", ip(netns)));
         serde_json::from_str::<Vec<Value>>(&text).unwrap()

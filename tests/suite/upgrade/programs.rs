@@ -1,4 +1,4 @@
-//! Programs of two versions, and what they are asked to do.
+//! The programs of two versions, and calls of them.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,7 +10,7 @@ use super::story::{NETWORK, NETWORKS, Story};
 use crate::shared::programs::folder;
 use crate::shared::shell::said;
 
-/// Where `tests/tools/upgrade` has built the programs of the commit.
+/// The variable with the folder in which `tests/tools/upgrade` has built the old programs.
 const OLD_PROGRAMS: &str = "CLEAT_OLD_PROGRAMS";
 
 /// The programs of one version, in a folder.
@@ -34,7 +34,7 @@ impl Programs {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// A container with a server. Its ports, and those that a link shows, begin at `port`.
+    /// Adds a container. Its host ports are counted from `port`; links to it show port 80.
     pub(super) fn add(&self, story: &Story, netns: &Namespaced, port: u16, link: &str) {
         let (id, path) = (netns.name(), netns.path().to_str().unwrap());
         let args = format!("IgnoreUnknown=1;LINK_NAME={id};LINK_EXPOSE=80;{link}");
@@ -46,7 +46,7 @@ impl Programs {
         self.run(&["del", NETWORK, netns.path().to_str().unwrap(), "--id", netns.name()], &[]);
     }
 
-    /// What `cleat check` says of the containers.
+    /// The state of each container by `cleat check`, with its ID and problem.
     pub(super) fn states(&self) -> Vec<(String, String)> {
         let mut command = Command::new(self.0.join("cleat"));
         let output = command.args(["check", "--json"]).env("CNI_PATH", &self.0).env("NETCONFPATH", NETWORKS);

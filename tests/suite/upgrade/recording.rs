@@ -1,4 +1,4 @@
-//! What the programs of a commit left on a node, as one file for each story: made in a sandbox, and loaded into another one.
+//! What the programs of a commit left on a node: one file for each story, recorded in one sandbox and loaded into another.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,7 +22,7 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/upgrade-1f
 /// Where the programs keep files, besides those in `/run` that begin with `cleat`.
 const STATE: [&str; 2] = ["/var/lib/cni", "/etc/netns"];
 const TRACE: &str = "/run/trace";
-/// What a record has instead of the ID of the boot that it was made under.
+/// The text that replaces the boot ID in a recording.
 const THIS_BOOT: &str = "BOOT-ID";
 /// Programs that list rules and, with `restore` for `save`, load them.
 const IPTABLES: [&str; 2] = ["iptables-nft-save", "ip6tables-nft-save"];
@@ -41,9 +41,9 @@ impl Recording {
         let of_run = fs::read_dir("/run").unwrap().map(|entry| entry.unwrap().path());
         let of_run = of_run.filter(|path| path.to_str().unwrap().starts_with("/run/cleat"));
         of_run.chain(STATE.iter().map(PathBuf::from)).for_each(|path| read(&path, &mut files));
-        // The date of one says whether others have changed behind it.
+        // The files are written in this order again: the programs compare one file's date with those of others.
         files.sort_by_key(|(date, _)| *date);
-        // Built-in chains are there.
+        // Built-in chains exist already on the node that loads the recording.
         let is_ours = |line: &String| !line.starts_with(':') || line.starts_with(":CNI-");
         let chains =
             IPTABLES.map(|save| lines(&output(save, &[])).into_iter().filter(is_ours).collect::<Vec<_>>());
@@ -59,7 +59,7 @@ impl Recording {
         fs::write(&self.0, serde_json::to_string_pretty(&record).unwrap() + "\n").unwrap();
     }
 
-    /// Puts it on a node on which the containers' namespaces are, and no interfaces in them.
+    /// Loads the recording on a node that has the containers' namespaces, without interfaces in them.
     pub(super) fn load(&self) {
         let text = fs::read_to_string(&self.0).unwrap_or_else(|error| panic!("{}: {error}", self.0));
         let record: Value = serde_json::from_str(&text).unwrap();
@@ -95,7 +95,7 @@ fn nftables() -> Vec<String> {
         .collect()
 }
 
-/// A folder of the same programs, which write down what they send to the kernel.
+/// A folder of the same programs, with a `cleat` that runs under strace(1) and so records what they send to the kernel.
 pub(super) fn traced(programs: &Path) -> PathBuf {
     let folder = PathBuf::from("/run/traced");
     fs::create_dir(&folder).unwrap();
@@ -112,7 +112,7 @@ pub(super) fn traced(programs: &Path) -> PathBuf {
     folder
 }
 
-/// The transactions among that, in hexadecimal digits: nft cannot read all that it lists.
+/// The nftables transactions of the trace, in hexadecimal digits: nft(8) cannot load all that it lists.
 fn messages() -> Vec<String> {
     let mut sent: Vec<String> = Vec::new();
     for line in fs::read_to_string(TRACE).unwrap().lines() {
@@ -121,7 +121,7 @@ fn messages() -> Vec<String> {
             None => sent.push(String::new()),
         }
     }
-    // NFNL_MSG_BATCH_BEGIN, in one case with the number of the ruleset's last change, which is another one here.
+    // NFNL_MSG_BATCH_BEGIN. Some have the ruleset's generation ID, which differs on another node and is cut out.
     let plain = |message: String| match message.strip_prefix("1c0000001000") {
         Some(rest) => Some(format!("140000001000{}{}", &rest[..28], &rest[44..])),
         None => message.starts_with("140000001000").then_some(message),

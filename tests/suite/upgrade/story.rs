@@ -10,12 +10,12 @@ use crate::shared::shell::shell;
 
 pub(super) const NETWORK: &str = "net";
 pub(super) const NETWORKS: &str = "/run/net.d";
-/// Of a container's host ports, the one that is published on all addresses.
+/// The host port, counted from a container's first, that is published on all addresses.
 pub(super) const PORT: u16 = 80;
 
 /// A network, and what it leaves in the packet filter.
 pub(super) struct Story {
-    /// What its records are called.
+    /// The name of its recording.
     pub(super) name: &'static str,
     /// Further keys of the bridge plugin.
     pub(super) bridge: Value,
@@ -25,7 +25,7 @@ pub(super) struct Story {
     pub(super) publishes: bool,
     /// What else filters packets on the host, as a line of shell.
     pub(super) firewall: &'static str,
-    /// Tables that are there while containers are.
+    /// Tables that exist as long as containers do.
     pub(super) tables: &'static [&'static str],
 }
 
@@ -58,20 +58,20 @@ impl Story {
         fs::write(format!("{NETWORKS}/net.conflist"), list.to_string()).unwrap();
     }
 
-    /// The same again after a flush.
+    /// Loads the host's other rules; called again after a flush.
     pub(super) fn set_up_firewall(&self) {
         prime("nft");
         shell(&format!("cd {}/tests/data/firewalls && {}", env!("CARGO_MANIFEST_DIR"), self.firewall));
     }
 
-    /// What others may do to the rules: all are flushed, or one table goes.
+    /// Damage that other programs may do to the rules: all are flushed, or one table is deleted.
     pub(super) fn damages(&self) -> Vec<String> {
         let mut damages = vec!["nft flush ruleset".to_owned()];
         damages.extend(self.tables.iter().map(|table| format!("nft delete table {table}")));
         damages
     }
 
-    /// A container's published ports, the one of each number from `first` on for another kind of address.
+    /// A container's published ports. Their numbers are counted from `first`; each is on another kind of host address.
     pub(super) fn ports(&self, first: u16) -> Value {
         let port = |port: u16, protocol: &str, ip: &str| json!({"hostPort": first + port, "containerPort": 80, "protocol": protocol, "hostIP": ip});
         let mut ports = vec![

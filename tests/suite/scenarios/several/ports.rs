@@ -1,4 +1,4 @@
-//! Published ports go with a container from network to network.
+//! Published ports move with a container from network to network.
 
 use std::fs;
 use std::process::Command;
@@ -11,7 +11,7 @@ use super::super::{cleat, eventually, json, ok, refused, said, serving, story};
 use super::{gone, is_served_by, published_on, stays};
 use crate::shared::cleat::NETWORKS;
 
-/// moby#20918, #44137: the ports of a container go with it from network to network
+/// moby#20918, #44137: the ports of a container move with it from network to network
 #[test]
 fn published_ports_follow_the_container() {
     story(|host| {
@@ -23,34 +23,34 @@ fn published_ports_follow_the_container() {
         let ports = ok("port web");
         assert_eq!(ports.lines().count(), 3, "{ports}");
         is_served_by(host, "web", "n", &ports);
-        // Further networks change nothing, be they able to publish or not.
+        // Further networks change nothing, whether they can publish ports or not.
         ok("network connect inner web");
         ok("network connect m web");
         is_served_by(host, "web", "n", &ports);
-        // The next one that can publishes them, by their numbers; also the ephemeral one, also of UDP.
+        // The next network that can publish takes over with the same host ports, also the ephemeral one and that of UDP.
         ok("network disconnect n web");
         is_served_by(host, "web", "m", &ports);
-        // Nobody else may have them meanwhile.
+        // No other container can publish them.
         assert!(refused("run --network o -p 8080:80 -- true").contains("8080"));
-        // Coming back changes nothing while another one publishes.
+        // Reconnecting a network changes nothing while another one publishes.
         ok("network connect n web");
         is_served_by(host, "web", "m", &ports);
         ok("network disconnect m web");
         is_served_by(host, "web", "n", &ports);
-        // On a network that cannot publish, they wait.
+        // Without a network that can publish ports, none is published until one is connected.
         ok("network disconnect n web");
         assert_eq!((ok("port web"), published_on("web")), (String::new(), Vec::new()));
         assert!(ask_tcp(Some(&host.outside), &format!("{UPLINK_V4}:8080")).is_err());
         ok("check");
         ok("network connect o web");
         is_served_by(host, "web", "o", &ports);
-        // On no network at all, too.
+        // The same on no network at all.
         ok("network disconnect inner web");
         ok("network disconnect o web");
         assert_eq!(ok("port web"), "");
         ok("network connect m web");
         is_served_by(host, "web", "m", &ports);
-        // What somebody else has taken is refused, and the container is not on the network.
+        // Where another container has taken the port, connecting fails, and the container is not on the network.
         ok("network disconnect m web");
         stays("--name thief --network n -p 8080:80", &serving(80, "thief"));
         let text = refused("network connect m web");
@@ -59,7 +59,7 @@ fn published_ports_follow_the_container() {
         gone("thief");
         ok("network connect m web");
         is_served_by(host, "web", "m", &ports);
-        // A number that was only chosen is chosen anew where somebody has it by now.
+        // An ephemeral host port that another container has taken meanwhile is replaced by another number.
         let number = ports.lines().find_map(|line| line.strip_prefix("81/tcp -> 0.0.0.0:")).unwrap();
         ok("network disconnect m web");
         stays(&format!("--name thief --network n -p {number}:80"), &serving(80, "thief"));
@@ -73,7 +73,7 @@ fn published_ports_follow_the_container() {
     });
 }
 
-/// The same by iptables' chains, and for a container of another runtime, which keeps no record but the cache
+/// The same with the iptables backend, and for a container of another runtime, of which only the result cache is known
 #[test]
 fn ports_of_another_runtimes_container_follow_it_with_either_backend() {
     story(|host| {
@@ -122,7 +122,7 @@ fn ports_of_another_runtimes_container_follow_it_with_either_backend() {
             is_served("two");
             ok(&format!("network connect one {id} --gw-priority 5"));
             is_served("one");
-            // What others flush comes back where it was.
+            // After a flush, `repair` publishes the ports on the same network.
             if backend == "nftables" {
                 assert!(Command::new("nft").args(["flush", "ruleset"]).status().unwrap().success());
                 ok("repair");
@@ -136,7 +136,7 @@ fn ports_of_another_runtimes_container_follow_it_with_either_backend() {
             for name in ["one", "two"] {
                 fs::remove_file(format!("{NETWORKS}/20-{name}.conflist")).unwrap();
             }
-            // iptables' own tables stay, as they do of any program that has used them.
+            // iptables' own tables stay, as after any program that has used iptables.
             if backend == "iptables" {
                 assert!(Command::new("nft").args(["flush", "ruleset"]).status().unwrap().success());
             }
@@ -144,7 +144,7 @@ fn ports_of_another_runtimes_container_follow_it_with_either_backend() {
     });
 }
 
-/// What a process that was killed between the steps leaves is told by `check` and mended by `repair`, or by doing it again
+/// `network disconnect` is killed between any two of its steps: a second call and `repair` complete it
 #[test]
 fn ports_survive_that_disconnect_is_killed() {
     story(|host| {
@@ -153,7 +153,7 @@ fn ports_survive_that_disconnect_is_killed() {
         let mut kills = 0;
         stays("--name web --network n -p 8080:80", &serving(80, "web"));
         let ports = ok("port web");
-        // Each of these is called between all that is changed.
+        // Between any two changes, the program makes one of these system calls.
         for call in ["rename", "execve", "unlink", "close"] {
             for at in (1..40).step_by(if call == "close" { 9 } else { 1 }) {
                 ok("network connect m web");
@@ -166,7 +166,7 @@ fn ports_survive_that_disconnect_is_killed() {
                 let prepared = cleat(&[]);
                 strace.envs(prepared.get_envs().filter_map(|(key, value)| Some((key, value?))));
                 let was_killed = !strace.output().unwrap().status.success();
-                // Again, where it is still there.
+                // A second call, which fails where the first one had disconnected already.
                 let _ = cleat(&["network", "disconnect", "n", "web"]).output().unwrap();
                 let _ = cleat(&["repair"]).output().unwrap();
                 is_served_by(host, "web", "m", &ports);
@@ -204,7 +204,7 @@ fn a_port_that_would_lead_nowhere_is_refused() {
         ok("network create --ipv6 dual");
         stays("--name e --network dual -p [::1]:8084:80 -p 8085:80", &serving(80, "e"));
         eventually("the port", || ask_tcp(None, "[::1]:8084").is_ok());
-        // Where it would lead nowhere, it is not shown.
+        // On a network without IPv6, a port of an IPv6 address is not shown.
         ok("network connect four e");
         ok("network disconnect dual e");
         assert_eq!(ok("port e"), "80/tcp -> 0.0.0.0:8085\n");

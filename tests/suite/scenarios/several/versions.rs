@@ -1,4 +1,4 @@
-//! Containers of the version before, and those on no network.
+//! Containers of the previous version, and containers on no network.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json as value};
 use super::super::{asks, down, eventually, inside, json, ok, refused, serving, story};
 use super::{address_on, gone, process, stays};
 
-/// A record of the version before has the command line, and no other word of networks
+/// The previous version's record has the command line (`arguments`) instead of what the container is to be (`spec`)
 #[test]
 fn a_container_of_the_version_before_is_connected_and_restarted() {
     story(|_| {
@@ -40,7 +40,7 @@ fn a_container_of_the_version_before_is_connected_and_restarted() {
                 "process",
                 "vanishes",
             ];
-            assert_eq!(keys, wanted, "the record of the version before, which this test stands for");
+            assert_eq!(keys, wanted, "the keys of the previous version's record");
             fs::write(&file, record.to_string()).unwrap();
         };
         as_it_was();
@@ -49,7 +49,7 @@ fn a_container_of_the_version_before_is_connected_and_restarted() {
         assert!(!fs::exists(format!("/run/cleat/runs/{id}/networks.json")).unwrap());
         ok("network connect m web");
         ok("stop -t 1 web");
-        // Its keeper was of that version as well.
+        // Its keeper process was of the previous version as well.
         as_it_was();
         assert!(json("ps --all").as_array().unwrap().iter().any(|row| row["name"] == "web"));
         ok("restart -t 1 web");
@@ -62,14 +62,15 @@ fn a_container_of_the_version_before_is_connected_and_restarted() {
     });
 }
 
-/// moby#26220: off the last network and on another; `--network none`, `--network host` in the background
+/// moby#26220: disconnected from the last network, and connected to another one; `--network none`, `--network host` in the
+/// background
 #[test]
 fn a_container_on_no_network_is_there_all_the_same() {
     story(|_| {
         ok("network create n");
         ok("network create m");
         let db = stays("--name db --network m", &serving(5432, "db"));
-        // A name goes before the beginning of another one's ID.
+        // A name is preferred to another container's ID that begins with it.
         let name = &db[..4];
         let id = stays(&format!("--name {name} --network none"), "exec sleep 1000");
         assert_eq!(json(&format!("inspect {name}"))[0]["Id"], id);
@@ -93,7 +94,7 @@ fn a_container_on_no_network_is_there_all_the_same() {
             assert!(refused("run -d --name a --network m -- true").contains("has that name"));
             assert!(refused("network connect none a").contains("private (none) mode"));
             ok("network connect m a --alias other");
-            // Names as well, either way: the container sees the hosts file that it has now.
+            // Names work in both directions: the container reads its current hosts file.
             eventually("the container", || asks("db", "other", 80) == "a");
             assert_eq!(asks("a", "db", 5432), "db");
             assert!(inside("a", "getent hosts a").0);

@@ -1,4 +1,4 @@
-//! What a container in the background writes has a bound, keeps nobody waiting, and is read in order.
+//! The log of a container in the background has a bound, never blocks the container, and is read in order.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::shared::programs::CLEAT;
 use crate::shared::shell::{said, shell};
 
 const LOGS: &str = "/var/log/cleat";
-/// What one file has at most.
+/// The greatest length of one file.
 const FILE: u64 = 10 << 20;
 
 /// Starts a container in the background; returns its ID.
@@ -54,7 +54,7 @@ fn a_writer_without_end_fills_nothing_and_its_last_lines_are_there() {
             text.lines().rev().skip(1).all(|line| line == "a line that a service writes"),
             "lines are whole"
         );
-        // What is there of it goes with the container.
+        // The log is removed with the container.
         ok(&["rm", "-f", "-t", "0", "loud"]);
         assert!(!fs::exists(LOGS).unwrap());
         before.assert_unchanged();
@@ -72,8 +72,8 @@ fn who_follows_a_log_reads_each_line_once_from_file_to_file() {
         let id = start("counts", &line);
         let mut follower = cleat(&["logs", "-f", "counts"]);
         let follower = follower.stdout(std::process::Stdio::piped()).spawn().unwrap();
-        eventually("it has come to its end", || ok(&["logs", "counts"]).ends_with("end\n"));
-        assert!(files(&id).iter().all(|(path, _)| !path.ends_with("log.1")), "the first file has gone");
+        eventually("the last line is written", || ok(&["logs", "counts"]).ends_with("end\n"));
+        assert!(files(&id).iter().all(|(path, _)| !path.ends_with("log.1")), "the first file is removed");
         ok(&["stop", "-t", "0", "counts"]);
         let output = follower.wait_with_output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
@@ -97,7 +97,7 @@ fn a_disk_that_is_full_or_read_only_keeps_no_writer_waiting() {
             eventually(kind, || fs::exists("/run/written").unwrap());
             let kept = ok(&["logs", "writes"]);
             assert!(kept.contains("line\n") && kept.len() < 3 << 20, "{kind}: {}", kept.len());
-            // There is a link for people, and an own name of each file.
+            // The link in the run's folder leads to the log's file.
             assert!(fs::metadata(format!("/run/cleat/runs/{id}/log")).unwrap().is_file());
             ok(&["rm", "-f", "-t", "0", "writes"]);
             fs::remove_file("/run/written").unwrap();
@@ -115,7 +115,7 @@ fn what_the_version_before_kept_is_read_gone_on_with_and_removed() {
         let id = start("old", "echo new; sleep 600");
         eventually("it writes", || ok(&["logs", "old"]) == "new\n");
         ok(&["stop", "-t", "0", "old"]);
-        // As that one left it: one file, beside the record.
+        // The previous version had one file, beside the record.
         let file = format!("/run/cleat/runs/{id}/log");
         fs::remove_dir_all(LOGS).unwrap();
         fs::remove_file(&file).unwrap();
@@ -124,7 +124,7 @@ fn what_the_version_before_kept_is_read_gone_on_with_and_removed() {
         ok(&["restart", "old"]);
         eventually("it goes on", || ok(&["logs", "old"]) == "from before\nnew\n");
         ok(&["rm", "-f", "-t", "0", "old"]);
-        // And what a boot has left of others goes with the next one.
+        // Logs whose containers ended by a reboot are removed when the next container starts.
         fs::create_dir_all(format!("{LOGS}/stranded")).unwrap();
         start("next", "sleep 600");
         assert!(!fs::exists(format!("{LOGS}/stranded")).unwrap());
@@ -150,7 +150,7 @@ fn a_terminal_is_not_steered_by_what_a_container_writes_or_is_called() {
         let shown = on_terminal(&format!("{CLEAT} logs evil"));
         assert_eq!(shown.replace("\r\n", "\n"), "a\\u{1b}]0;title\\u{7}\\u{9b}b\\u{202e}c\n\tok\n");
         assert!(on_terminal(&format!("{CLEAT} logs --raw evil")).contains("\u{1b}]0;title\u{7}"));
-        // What is asked for, what a file of a network says, and what a cache's is called.
+        // Control characters in an argument, in a network's configuration, and in the name of a file of the cache.
         let name = "x\u{1b}[2J\u{9b}\u{202e}";
         fs::write("/run/net.d/evil.conflist", format!("{{\"name\": \"{name}\"}}")).unwrap();
         fs::create_dir_all(format!("/var/lib/cni/results/cleat-{name}-eth0")).unwrap();

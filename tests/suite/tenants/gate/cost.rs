@@ -1,4 +1,4 @@
-//! What it costs to read a gate back: as much whatever the number of members and of networks on the node.
+//! Reading a gate back takes the same number of system calls, however many members and networks the node has.
 
 use nix::libc;
 use sandbox::{Call, Namespaced, isolated};
@@ -7,12 +7,12 @@ use serde_json::json;
 use crate::shared::members::{Network, host};
 use crate::shared::programs::BRIDGE;
 
-/// The system calls that an ADD to a closed bridge may make beyond one to an open bridge, and a DEL from it.
+/// How many more system calls ADD, and DEL, may make on a closed bridge than on an open one.
 const BUDGETS: [usize; 2] = [78, 59];
-/// How often a thread waits for another one, or asks for memory, differs a little.
+/// The number of calls that wait for a thread or allocate memory differs a little between runs.
 const ALLOWANCE: usize = 4;
 
-/// The fewest calls of an ADD and a DEL in three rounds.
+/// The fewest system calls of ADD, and of DEL, in three rounds.
 fn counts(network: &Network) -> [usize; 2] {
     let mut counts = [usize::MAX; 2];
     for _ in 0..3 {

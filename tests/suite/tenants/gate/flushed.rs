@@ -1,4 +1,4 @@
-//! Everything that can be taken away of a gate, by itself: STATUS and CHECK tell, and the next ADD mends it for all.
+//! Each part of a gate is removed alone: STATUS and CHECK fail, and the next ADD restores it for all members.
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -11,24 +11,24 @@ use crate::shared::members::{Member, Network, host};
 use crate::shared::programs::BRIDGE;
 use crate::shared::shell::shell;
 
-/// Whether a datagram from one container comes to another by either family, the answer not waited for.
+/// Whether a datagram from one container reaches another one by IPv4 or IPv6. No answer is waited for.
 fn hears(heard: &UdpSocket, from: &Namespaced, to: &Member) -> bool {
     for address in to.at(80) {
         let any = if address.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
         from.enter(|| {
-            // A neighbour that does not answer is told of later.
+            // The result is ignored: the kernel reports a neighbour that does not answer later, if at all.
             let _ = UdpSocket::bind(any).unwrap().send_to(b"!", address);
         });
     }
     heard.recv(&mut [0]).is_ok() | heard.recv(&mut [0]).is_ok()
 }
 
-/// One chain of the table, by how its name begins.
+/// The chain whose name begins so, as a command substitution of the shell.
 fn chain(begins: &str) -> String {
     format!("$(nft list chains | grep -o '{begins}_[0-9a-f]*' | head -1)")
 }
 
-/// What somebody does to the tables, with whether anything is open then.
+/// Damage to the tables, with whether packets get through after it.
 fn damages(gate: &str) -> Vec<(String, bool)> {
     let (apart, gate) = (gate == "apart", chain(gate));
     let forward = "chain inet cleat_gate forward";
@@ -75,7 +75,8 @@ fn damages(gate: &str) -> Vec<(String, bool)> {
     damages
 }
 
-/// Those that may not reach the first member: the second, or an open network's.
+/// Does all damage to a gate. The sender that may not reach the first member is the second member where members are kept apart,
+/// else a member of an open network.
 fn mends(gate: &str, keys: Value) {
     let apart = gate == "apart";
     let _host = host();

@@ -1,4 +1,4 @@
-//! A link opens a port to its recipient: to the recipient's own port on the bridge, whatever others send.
+//! A link opens a port to its recipient's own bridge port alone, whatever packets other members send.
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::shared::members::{Member, Network, assert_closed, assert_open, host, 
 use crate::shared::programs::{BRIDGE, LINK_ENV};
 use crate::shared::shell::shell;
 
-/// db and web with its link, and eve, who has none.
+/// Runs a test with `db`, `web`, which has a link to it, and `eve`, which has none.
 fn play(scene: impl Fn([&Namespaced; 3], [&Member; 3])) {
     isolated(|| {
         let _host = host();
@@ -49,18 +49,18 @@ fn who_sends_from_the_address_of_a_recipient_does_not_get_in() {
         let heard = listener(db, 5432);
         let double = [0x88, 0xa8, 0, 0, 0x81, 0x00, 0, 0];
         let tags: [&[u8]; 4] = [&[], &[0x81, 0x00, 0, 0], &double, &[0x81, 0x00, 0, 0, 0x81, 0x00, 0, 0]];
-        // Straight, and by way of the host, which would route.
+        // Directly, and through the host, which would route it.
         let ways_in = [mac(source, 2), mac(source, 0)];
         for (from, to) in addresses(recipient).into_iter().zip(addresses(source)) {
             let packet = datagram(from, to, [4000, 5432]);
             for (way, to_mac) in ways_in.into_iter().enumerate() {
                 for tag in tags {
                     eve.enter(|| send("eth7", &frame(to_mac, mac(other, 2), tag, &packet)));
-                    // With the recipient's own hardware address too.
+                    // Also from the recipient's hardware address.
                     eve.enter(|| send("eth7", &frame(to_mac, mac(recipient, 2), tag, &packet)));
                     assert!(heard.recv(&mut [0]).is_err(), "{from} to {to} by way {way}, tag {tag:?}");
                 }
-                // The same from the one whose address it is: nothing else keeps it out.
+                // The recipient's own packet arrives: nothing else keeps the forged ones out.
                 web.enter(|| send("eth7", &frame(to_mac, mac(recipient, 2), &[], &packet)));
                 assert!(heard.recv(&mut [0]).is_ok(), "{from} to {to} by way {way}");
             }
@@ -84,7 +84,7 @@ fn who_lures_what_is_for_a_source_does_not_get_it() {
         for address in source.at(5432) {
             let _ = Datagrams::new(Some(web), &address).ask();
             assert!(heard.recv(&mut [0]).is_err(), "{address}");
-            // Nothing else keeps it from her.
+            // With the check disabled it arrives: nothing else keeps it away.
             shell("nft insert rule bridge cleat_gate post accept");
             let _ = Datagrams::new(Some(web), &address).ask();
             assert!(heard.recv(&mut [0]).is_ok(), "{address}");
@@ -101,7 +101,7 @@ fn who_lures_what_is_for_a_source_does_not_get_it() {
     });
 }
 
-/// An error about a link's packet comes from the link's source; who else sends one is not heard.
+/// ICMP errors about a link's packets are accepted from the link's source alone.
 #[test]
 fn errors_of_third_parties_do_not_get_in_and_those_of_a_source_do() {
     play(|[db, web, eve], [source, recipient, other]| {
@@ -124,13 +124,13 @@ fn errors_of_third_parties_do_not_get_in_and_those_of_a_source_do() {
         });
         std::thread::sleep(Duration::from_millis(200));
         assert!(known());
-        // The socket tells of it once.
+        // The socket reports the error once.
         let _ = flow.ask();
         flow.ask().unwrap();
     });
 }
 
-/// The port that the container's one UDP client has.
+/// The local port of the container's only UDP socket.
 fn shell_port(netns: &Namespaced) -> u16 {
     let table = netns.enter(|| std::fs::read_to_string("/proc/thread-self/net/udp").unwrap());
     let local = table.lines().nth(1).unwrap().split_whitespace().nth(1).unwrap();

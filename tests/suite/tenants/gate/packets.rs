@@ -6,7 +6,7 @@ use netlink::Mac;
 
 use crate::shared::members::Member;
 
-/// The hardware address of a member's interface, or of the bridge (0).
+/// The hardware address of an interface in a member's result: of the bridge (0), or of the container (2).
 pub(crate) fn mac(member: &Member, interface: usize) -> [u8; 6] {
     let told = &member.conf[0]["prevResult"]["interfaces"][interface]["mac"];
     told.as_str().unwrap().parse::<Mac>().unwrap().octets()
@@ -17,7 +17,7 @@ pub(crate) fn addresses(member: &Member) -> [IpAddr; 2] {
     member.at(80).map(|at| at.parse::<SocketAddr>().unwrap().ip())
 }
 
-/// A frame to and from hardware addresses, with the VLANs' tags between.
+/// An Ethernet frame, with VLAN tags after the addresses.
 pub(crate) fn frame(to: [u8; 6], from: [u8; 6], tags: &[u8], packet: &[u8]) -> Vec<u8> {
     let kind = if packet[0] >> 4 == 4 { [0x08, 0x00] } else { [0x86, 0xdd] };
     [&to[..], &from, tags, &kind, packet].concat()
@@ -48,7 +48,7 @@ pub(crate) fn datagram(from: IpAddr, to: IpAddr, ports: [u16; 2]) -> Vec<u8> {
     let [source, destination] = ports.map(u16::to_be_bytes);
     let mut udp = [&source[..], &destination, &[0, 9, 0, 0], b"!"].concat();
     match (from, to) {
-        // It may go without a checksum (RFC 768).
+        // Over IPv4, UDP needs no checksum (RFC 768).
         (IpAddr::V4(from), IpAddr::V4(to)) => ip4(from, to, 17, &udp),
         (IpAddr::V6(from), IpAddr::V6(to)) => {
             let pseudo = [0, 0, 0, 9, 0, 0, 0, 17];
@@ -60,7 +60,7 @@ pub(crate) fn datagram(from: IpAddr, to: IpAddr, ports: [u16; 2]) -> Vec<u8> {
     }
 }
 
-/// "Fragmentation needed" (RFC 1191) from one address to another, about a packet that the latter has sent.
+/// "Fragmentation needed" (RFC 1191) from one address to another, about a packet that the second one has sent.
 pub(crate) fn too_big(from: IpAddr, to: IpAddr, mtu: u16, about: &[u8]) -> Vec<u8> {
     let (IpAddr::V4(from), IpAddr::V4(to)) = (from, to) else { panic!("{from} and {to} are not of IPv4") };
     let mtu = mtu.to_be_bytes();

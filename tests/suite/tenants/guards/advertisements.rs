@@ -8,7 +8,7 @@ use crate::shared::bridge::{add, call, conf};
 use crate::shared::programs::REFERENCE;
 use crate::shared::shell::shell;
 
-/// A network whose members and whose host have no IPv6 but what the kernel gives them.
+/// A network without IPv6 addresses, except for those that the kernel assigns itself.
 fn of_ipv4() -> Value {
     let mut conf = conf();
     conf["ipam"] = json!({"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}]]});
@@ -38,7 +38,7 @@ fn advertisements_of_a_container_reach_neither_host_nor_others() {
             let result = added(&network, "peer", &peer);
             set("all/forwarding", "0");
             assert_eq!(follow(&evil, &peer), (false, false), "{made_before} {network}");
-            // Who switches it on again is told, and repair switches it off.
+            // CHECK fails where an administrator switches it on again.
             set("br0/accept_ra", "2");
             assert_eq!(follow(&evil, &peer), (false, true));
             let mut checked = network.clone();
@@ -57,7 +57,7 @@ fn advertisements_of_a_container_reach_neither_host_nor_others() {
     });
 }
 
-/// Addresses that another IPAM plugin gives: the interface is up before they are known.
+/// A network with another IPAM plugin: the interface is up before its addresses are known.
 fn of_static(address: &str) -> Value {
     let mut conf = conf();
     conf["ipam"] = json!({"type": "static", "addresses": [{"address": address}]});

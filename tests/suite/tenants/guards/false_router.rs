@@ -10,7 +10,7 @@ use sandbox::{Namespaced, advertise};
 
 const PREFIX: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xbad, 0, 0, 0, 0, 0);
 
-/// Whether advertisements of a container brought an address or a route: to another one, and to the host.
+/// Whether router advertisements of a container add an address or a route: to another container, and to the host.
 pub(super) fn follow(evil: &Namespaced, peer: &Namespaced) -> (bool, bool) {
     let look = || {
         let show = "ip -6 route show proto ra; ip -6 addr show scope global dynamic";

@@ -12,8 +12,8 @@ pub(super) const ETH_P_IP: u16 = 0x0800;
 pub(super) const ETH_P_ARP: u16 = 0x0806;
 pub(super) const ETH_P_IPV6: u16 = 0x86dd;
 
-/// Sends a frame by an interface of the calling thread's namespace. By Perl, which every Debian has: a packet socket (17 is
-/// `AF_PACKET`, 3 is `SOCK_RAW`) takes unsafe code here.
+/// Sends a frame through an interface of the calling thread's namespace. Perl does it, which every Debian has: a packet socket
+/// (17 is `AF_PACKET`, 3 is `SOCK_RAW`) would need unsafe code here.
 pub(super) fn send(interface: &str, frame: &[u8]) {
     send_all(interface, std::slice::from_ref(&frame.to_vec()));
 }
@@ -66,7 +66,7 @@ pub(super) fn ip(from: IpAddr, to: IpAddr, protocol: u8, content: &[u8]) -> Vec<
 pub(super) fn udp(from: IpAddr, to: IpAddr) -> Vec<u8> {
     let head = [&4000_u16.to_be_bytes()[..], &PORT.to_be_bytes(), &9_u16.to_be_bytes()].concat();
     let sum = match (from, to) {
-        // IPv4 may go without.
+        // Over IPv4 it is optional.
         (IpAddr::V6(from), IpAddr::V6(to)) => {
             checksum(&[&from.octets(), &to.octets(), &[0, 0, 0, 9, 0, 0, 0, 17], &head, &[0, 0], b"!\0"])
         }
@@ -75,7 +75,7 @@ pub(super) fn udp(from: IpAddr, to: IpAddr) -> Vec<u8> {
     ip(from, to, 17, &[&head[..], &sum, b"!"].concat())
 }
 
-/// A message of neighbour discovery: its type, what follows the checksum.
+/// A message of neighbour discovery, with its type and what follows the checksum.
 pub(super) fn icmpv6(from: Ipv6Addr, to: Ipv6Addr, kind: u8, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
     let sum = checksum(&[&from.octets(), &to.octets(), &length, &[0, 0, 0, 58], &[kind, 0, 0, 0], body]);
@@ -84,7 +84,7 @@ pub(super) fn icmpv6(from: Ipv6Addr, to: Ipv6Addr, kind: u8, body: &[u8]) -> Vec
 
 /// A neighbour advertisement that overrides what is known: the address is at this hardware address.
 pub(super) fn claims6(from: Ipv6Addr, to: Ipv6Addr, address: Ipv6Addr, mac: [u8; 6]) -> Vec<u8> {
-    // An answer to nobody is no answer to a question.
+    // An advertisement to a multicast address is unsolicited (RFC 4861), so it lacks the solicited flag.
     let flags = if to.is_multicast() { 0x20 } else { 0x60 };
     icmpv6(from, to, 136, &[&[flags, 0, 0, 0], &address.octets()[..], &[2, 1], &mac].concat())
 }

@@ -18,7 +18,7 @@ fn what_a_bridge_learns_from_its_ports_has_a_bound() {
         add(&conf(), "evil", &evil);
         let bound = || Socket::open().unwrap().get_link("br0").unwrap().unwrap().fdb_max_learned;
         if bound().is_none() {
-            // Such a kernel must really be older than Linux 6.8, which brought it.
+            // A kernel without this attribute must be older than Linux 6.8, which introduced it.
             let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
             let mut numbers =
                 release.split(['.', '-']).map(|number| number.parse::<u32>().unwrap_or_default());
@@ -29,7 +29,7 @@ fn what_a_bridge_learns_from_its_ports_has_a_bound() {
         flood(&evil);
         let count = learned("br0");
         assert!((4000..=4096).contains(&count), "{count}");
-        // A bridge of the version before had none: the next ADD bounds it.
+        // A bridge of the previous version has no bound: the next ADD sets it.
         Socket::open()
             .and_then(|mut socket| {
                 let bridge = socket.get_link("br0")?.unwrap();

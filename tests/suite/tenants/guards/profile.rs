@@ -1,4 +1,4 @@
-//! The network that is shipped for containers of people who do not know each other.
+//! The network that is shipped for containers of tenants who do not trust each other.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::Command;
@@ -36,7 +36,7 @@ fn tenant(name: &str, says: &str) -> Member {
     Member::of(netns, result)
 }
 
-/// Whether a member's datagram comes to the host's 127.0.0.1.
+/// Whether a member's datagram reaches the host's 127.0.0.1.
 fn reaches_localhost(evil: &Member) -> bool {
     let listener = UdpSocket::bind(("127.0.0.1", PORT)).unwrap();
     listener.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
@@ -48,7 +48,7 @@ fn reaches_localhost(evil: &Member) -> bool {
     listener.recv(&mut [0; 9]).is_ok()
 }
 
-/// What the network is for works, and nothing else does.
+/// The link, the published port and the outside are reached; no other port of a member is.
 fn tenants_are_served(host: &Host, [db, app, evil]: [&Member; 3]) {
     let linked = format!("{}:5432", db.v4);
     let published = format!("{UPLINK_V4}:8080");
@@ -73,16 +73,16 @@ fn tenants_are_served(host: &Host, [db, app, evil]: [&Member; 3]) {
     }
 }
 
-/// What evil does comes to nothing.
+/// No attack of `evil` succeeds.
 fn tenants_are_safe([db, app, evil]: [&Member; 3]) {
-    // In its own name, in that of one who may, from either hardware address.
+    // From its own address and from that of `app`, which has the link, with either hardware address.
     for (mac, from) in [(evil.mac, evil.v4), (evil.mac, app.v4), (app.mac, app.v4), (app.mac, evil.v4)] {
         let datagram = udp(from.into(), db.v4.into());
         assert!(!db.gets(evil, &frame(db.mac, mac, ETH_P_IP, &datagram)), "{from}");
     }
     let link_local = udp(evil.link_local().into(), db.link_local().into());
     assert!(!db.gets(evil, &frame(db.mac, evil.mac, ETH_P_IPV6, &link_local)));
-    // Neither the others nor the host believe that it has an address of theirs.
+    // Neither the other members nor the host accept its claim to an address of theirs.
     let gateway: Ipv4Addr = "10.95.0.1".parse().unwrap();
     sleep(LOCKED);
     for claimed in [app.v4, gateway] {
@@ -124,7 +124,7 @@ fn the_network_for_tenants_withstands_one_of_them() {
         tenants_are_safe(all);
         succeed(&mut cleat(&["conf", "check", "--files-only"]));
         succeed(&mut cleat(&["check"]));
-        // Another program loads its own rules: what does not depend on rules holds, and the rest is told and mended.
+        // Another program flushes all rules: protection without rules holds, `check` reports the rest, and `repair` restores it.
         shell("nft flush ruleset");
         assert!(!reaches_localhost(&evil));
         assert_eq!(follow(&evil.netns, &db.netns), (false, false));

@@ -1,4 +1,4 @@
-//! A runtime's side of NRI, by hand: enough of ttrpc and protobuf.
+//! A runtime's side of NRI, with just enough of ttrpc and protobuf.
 
 use std::collections::HashMap;
 use std::fs;
@@ -15,7 +15,7 @@ use sandbox::nri::{created, field};
 pub(crate) const NRI: &str = env!("CARGO_BIN_EXE_cleat-nri");
 const SERVICE: &str = "nri.pkg.api.v1alpha1.Plugin";
 
-/// What `Synchronize` says of containers `app` of these pods.
+/// The payload of `Synchronize` for a container `app` of each of these pods.
 pub(crate) fn synchronized(containers: &[(&str, &[u8])]) -> Vec<u8> {
     let container = |(id, more): &(&str, &[u8])| {
         field(2, [&field(1, "c"), &field(2, id)[..], &field(3, "app"), more].concat())
@@ -23,7 +23,7 @@ pub(crate) fn synchronized(containers: &[(&str, &[u8])]) -> Vec<u8> {
     containers.iter().flat_map(container).collect()
 }
 
-/// A runtime that a plugin has joined.
+/// A runtime with a connected plugin.
 pub(crate) struct Runtime {
     socket: UnixStream,
     plugin: Option<Child>,
@@ -32,12 +32,12 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    /// One that has started its plugin.
+    /// A runtime that starts its plugin.
     pub(crate) fn new() -> Self {
         Self::with(Stdio::piped())
     }
 
-    /// The same, whose plugin has this for standard error.
+    /// The same, with this as the plugin's standard error.
     pub(crate) fn with(stderr: Stdio) -> Self {
         let (socket, child) = start(stderr);
         let mut runtime = Self::over(socket);
@@ -45,12 +45,12 @@ impl Runtime {
         runtime
     }
 
-    /// A plugin as a runtime starts it, alone.
+    /// Only starts a plugin, as a runtime does.
     pub(crate) fn start() -> Child {
         start(Stdio::piped()).1
     }
 
-    /// One that was dialled by a plugin.
+    /// A runtime to which a plugin has connected.
     pub(crate) fn over(socket: UnixStream) -> Self {
         socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         let mut runtime = Self { socket, plugin: None, stream: 1, came: HashMap::new() };
@@ -91,7 +91,7 @@ impl Runtime {
                 }
             }
             let mut header = [0; 8];
-            self.socket.read_exact(&mut header).expect("the plugin goes on");
+            self.socket.read_exact(&mut header).expect("the plugin stays connected");
             let mut chunk = vec![0; number(&header[4..]) as usize];
             self.socket.read_exact(&mut chunk).unwrap();
             self.came.entry(number(&header[..4])).or_default().extend(chunk);
@@ -117,7 +117,7 @@ impl Runtime {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// Ends, and returns the plugin's log.
+    /// Closes the connection, and returns the plugin's log.
     pub(crate) fn end(mut self) -> String {
         let plugin = self.plugin.take().unwrap();
         self.socket.shutdown(std::net::Shutdown::Both).unwrap();
