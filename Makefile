@@ -1,8 +1,9 @@
-# demo: the main job in a sandbox, without root.  test: everything.  test-runtimes: under containerd and podman, as root.
-# test-kernels: on Debian's kernel, emulated.  test-faults: killed, or refused something, at every system call.
-# test-upgrade: with programs of an older commit before, and after.
-# fuzz: everything that comes in from elsewhere, by libFuzzer.  bench: measurements, beside the reference plugins and
-# netavark.  install: see README.md.
+# demo: shows what the suite is for, in a sandbox, without root.  test: all checks and tests.
+# test-runtimes: tests with containerd and podman, as root.  test-kernels: tests on Debian's kernel in an emulated machine.
+# test-faults: kills the plugins, or makes a system call fail, at every system call.
+# test-upgrade: tests together with the programs of an older commit.
+# fuzz: every kind of untrusted input, with libFuzzer.  bench: measures the suite, the reference plugins and netavark.
+# install: see README.md.
 
 CARGO    = cargo
 # Programs are built for a named target, so that they are static; see .cargo/config.toml.
@@ -33,28 +34,28 @@ test-runtimes:
 	$(CARGO) build --locked --bins
 	$(CARGO) test -p runtimes --locked
 
-# Every plugin killed, and refused something, at each of its system calls; FAULTS="bridge chain" chooses.
+# Kills every plugin at each of its system calls, and makes each call fail. FAULTS="bridge chain" chooses plugins.
 test-faults:
 	FULL=1 $(CARGO) test --locked --test faults -- $(FAULTS)
 
-# Builds the older commit beside; RECORD=1 records what it leaves for make test.
+# Builds the older commit in target/. RECORD=1 records the state that its programs leave, for make test.
 test-upgrade:
 	RECORD="$(RECORD)" tests/tools/upgrade
 
-# Needs a nightly toolchain and cargo-fuzz; SECONDS=300 for each target, TARGETS="leases nri" chooses.
+# Needs a nightly toolchain and cargo-fuzz. SECONDS=300 sets the time of each target; TARGETS="leases nri" chooses targets.
 fuzz:
 	SECONDS="$(SECONDS)" TARGETS="$(TARGETS)" fuzz/run
 
-# QUICK=1: under two minutes. README=1: the result goes there. BENCH="lives path": these parts; BENCH=profile: where
-# the time goes.
+# QUICK=1: takes less than two minutes. README=1: writes the result to the README. BENCH="lives path": only these parts.
+# BENCH=profile: shows where the time goes.
 bench: all
 	tests/tools/packages "make bench" <tests/bench/packages
 	tests/tools/newer containernetworking-plugins
 	REFERENCE_VERSION="$$(dpkg-query -W -f '$${Version}' containernetworking-plugins)" \
 		$(CARGO) run --quiet --release --locked --example bench -- $(BENCH)
 
-# A program that is running keeps its old file: each new one is written beside it and renamed over it. portmap is
-# host-port's second name. Examples get an ending that no runtime reads: rename one to enable it.
+# Each new program is written beside the old one and renamed over it, so a running program keeps its old file. portmap is
+# a second name of host-port. Examples end in .example, which no runtime reads: rename one to enable it.
 install: all
 	$(CARGO) build --profile nri --locked --bin cleat-nri
 	install -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/lib/systemd/system" \

@@ -1,4 +1,4 @@
-//! A hundred ADDs at once on as many cores as there are, against as many one after the other.
+//! A hundred ADDs in parallel on all cores of the machine, compared with a hundred ADDs in sequence.
 
 use std::sync::Barrier;
 use std::thread;
@@ -11,7 +11,7 @@ use crate::suites::{Container, Host, Suite, Times};
 
 const COUNT: usize = 100;
 
-/// Measures and prints both.
+/// Measures both, and prints the time of an ADD in each case.
 pub(crate) fn measure() {
     let mut host = Host::new(Suite::cleat(), "crowd");
     host.fill(1);

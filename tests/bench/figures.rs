@@ -1,27 +1,27 @@
-//! Medians, percentiles, and the table that they are printed in.
+//! Medians, percentiles, and the bars that a ratio has to meet.
 
 use std::time::Duration;
 
-/// The time that a share of all stays below, in milliseconds.
+/// A percentile of the times, in milliseconds.
 pub(crate) fn quantile(times: &[Duration], percent: usize) -> f64 {
     let mut sorted = times.to_vec();
     sorted.sort();
     sorted[(sorted.len() - 1) * percent / 100].as_secs_f64() * 1000.0
 }
 
-/// In milliseconds.
+/// The median of the times, in milliseconds.
 pub(crate) fn median(times: &[Duration]) -> f64 {
     quantile(times, 50)
 }
 
-/// The one in the middle.
+/// The median of plain numbers.
 pub(crate) fn middle(figures: &[f64]) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted[(sorted.len() - 1) / 2]
 }
 
-/// A bar: what a ratio has to be, and what it is.
+/// Prints a ratio, its limit, and whether the ratio meets the limit.
 pub(crate) fn bar(what: &str, ratio: f64, wanted: Bar) {
     let (met, sign, limit) = match wanted {
         Bar::AtLeast(limit) => (ratio >= limit, "at least", limit),
@@ -31,11 +31,11 @@ pub(crate) fn bar(what: &str, ratio: f64, wanted: Bar) {
     println!("  {what:54} {ratio:8.2}x   {sign} {limit}x: {verdict}");
 }
 
-/// On which side of a ratio one wants to be.
+/// The limit of a ratio.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Bar {
-    /// Faster by so much.
+    /// The ratio must not be lower.
     AtLeast(f64),
-    /// Slower by no more.
+    /// The ratio must not be higher.
     AtMost(f64),
 }

@@ -1,4 +1,4 @@
-//! The floor: the requests that an ADD of bridge cannot do without, in one process that does nothing else.
+//! The floor: a process that sends only the kernel requests that an ADD of bridge cannot do without.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -11,7 +11,7 @@ use sandbox::Namespaced;
 
 use crate::suites::Host;
 
-/// What it consists of.
+/// The requests that it sends.
 pub(crate) const WHAT: &str =
     "find the bridge, make the pair, address and its announcement, up, route, one nftables element";
 
@@ -19,7 +19,7 @@ const TABLE: Table = Table::new(Family::Inet, "floor");
 const ADDRESSES: Set = Set::new(TABLE, "addresses", &[Type::Ipv4Addr]);
 const ARGUMENT: &str = "--floor";
 
-/// Times the process on a host, with whatever is there, for the network that a container with this number goes to.
+/// Times the process on a host with its containers, for the network that a container with this number is attached to.
 pub(crate) fn measure(host: &Host, number: usize, rounds: usize) -> Vec<Duration> {
     let network = host.network(number).to_string();
     host.enter(|| {
@@ -43,13 +43,13 @@ pub(crate) fn measure(host: &Host, number: usize, rounds: usize) -> Vec<Duration
     times
 }
 
-/// Whether this process was started to be measured, and did its work.
+/// Sends the requests if this process was started by [`measure`]. Returns whether it was.
 pub(crate) fn is_asked(arguments: &[String]) -> bool {
     let [_, argument, netns, network, number] = arguments else { return false };
     if argument != ARGUMENT {
         return false;
     }
-    // Leases begin at the other end of the subnet.
+    // host-local leases from the lower end of the subnet, so this address is free.
     let address = format!("10.{network}.255.{number}");
     let mut socket = Socket::open().unwrap();
     let bridge = socket.get_link(&format!("br{network}")).unwrap().unwrap().index;

@@ -1,4 +1,4 @@
-//! What one more lease costs in a /16 that is nearly used up, and what a full one says no at.
+//! What one more lease costs in a /16 that is nearly used up, and how long an ADD takes that fails because the range is full.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -13,7 +13,7 @@ use crate::suites::Suite;
 use crate::summary::Summary;
 
 const MANY: u32 = 65_000;
-/// All of a /16, without network, gateway and broadcast address.
+/// All addresses of a /16 but the network, gateway and broadcast addresses.
 const ALL: u32 = 65_533;
 
 /// The reference reads every lease for each call: a few rounds take seconds.
@@ -21,7 +21,7 @@ const REFERENCE_ROUNDS: usize = 5;
 
 const STEPS: [&str; 3] = ["ADD", "DEL", "DEL of an unknown container, without a result"];
 
-/// Prints the times of both programs in an empty folder and in one of 65,000 leases, and holds ours against each other.
+/// Prints the times of both programs with no lease and with 65,000. For cleat it compares the two with a limit.
 pub(crate) fn measure(rounds: usize, summary: &mut Summary) {
     let netns = Namespaced::new("leases");
     let [ours, theirs] = [Suite::cleat(), Suite::reference()].map(|suite| {
@@ -90,7 +90,7 @@ impl<'a> Network<'a> {
         network
     }
 
-    /// Leases as the reference writes them, the first at 10.1.0.2.
+    /// Writes leases in the reference's format; number 0 is 10.1.0.2.
     fn fill(&self, numbers: std::ops::Range<u32>) {
         for number in numbers {
             let address = Ipv4Addr::from_bits(0x0a01_0002 + number).to_string();
@@ -115,7 +115,7 @@ impl<'a> Network<'a> {
         (answer, start.elapsed())
     }
 
-    /// The DEL that gives each lease its link, in milliseconds.
+    /// The time of the first DEL in milliseconds. It makes the link from attachment to address for each lease.
     fn first_look(&self) -> f64 {
         let (answer, took) = self.call("DEL", "nobody", None);
         answer.silent();

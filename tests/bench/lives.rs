@@ -1,5 +1,5 @@
-//! Whole lives of containers, with others there already: ADD, CHECK and DEL as a runtime would call them, all suites in
-//! turn.
+//! Whole lives of containers on a host that has containers already: ADD, CHECK and DEL as a runtime calls them. The
+//! suites are measured in turn.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,16 +11,16 @@ use crate::netavark::Netavark;
 use crate::suites::{Host, NETWORK_MAX, STEPS, Suite, Times, VERBS, settle};
 use crate::summary::Summary;
 
-/// What was measured with so many containers there.
+/// What was measured with one number of existing containers.
 #[derive(Debug)]
 pub(crate) struct Level {
-    /// The containers that were there already.
+    /// How many containers existed.
     pub count: usize,
     /// The times of all rounds, for each of [`NAMES`].
     pub suites: Vec<Vec<Times>>,
 }
 
-/// Who is measured.
+/// The suites that are measured.
 pub(crate) const NAMES: [&str; 3] = ["cleat", "reference", "netavark"];
 
 impl Level {
@@ -29,16 +29,16 @@ impl Level {
         self.suites[suite].iter().map(|times| steps.iter().map(|step| times[*step]).sum()).collect()
     }
 
-    /// The median of it, in milliseconds; nothing where this suite was not measured, or has no such steps.
+    /// The median of these times, in milliseconds. `None` if this suite was not measured, or has no such steps.
     pub(crate) fn median(&self, suite: usize, steps: &[usize]) -> Option<f64> {
         (suite < self.suites.len()).then(|| median(&self.times(suite, steps))).filter(|median| *median > 0.0)
     }
 }
 
-/// The others slow down with the number of containers, and to attach more than this would take hours.
+/// The other suites slow down as the number of containers grows: to attach more than this would take hours.
 const OTHERS_MAX: usize = 500;
 
-/// What the kernel does behind many ADDs is over by then.
+/// How long the kernel may still work in the background after many ADDs.
 const SETTLING: Duration = Duration::from_secs(3);
 
 enum Measured {
@@ -54,7 +54,8 @@ impl Measured {
         }
     }
 
-    /// The milliseconds that each of some lives takes until all that they started is over, their namespaces included.
+    /// The milliseconds of each life in a sequence. They include all processes that the calls started, and making and
+    /// removing the namespaces.
     fn one_behind_the_other(&self, first: usize, count: usize) -> f64 {
         let start = Instant::now();
         for number in first..first + count {
@@ -72,7 +73,7 @@ impl Measured {
     }
 }
 
-/// Measures with each of these numbers of containers there, and holds the figures against the bars.
+/// Measures with each of these numbers of existing containers, and compares the figures with their limits.
 pub(crate) fn measure(scale: &Scale, summary: &mut Summary) {
     let mut floors = Vec::new();
     let mut hosts = [
@@ -82,12 +83,11 @@ pub(crate) fn measure(scale: &Scale, summary: &mut Summary) {
     ];
     for count in scale.counts {
         let measured = if *count > OTHERS_MAX { &mut hosts[..1] } else { &mut hosts[..] };
-        // The first container makes bridge and tables, which the others find.
         for host in measured.iter_mut() {
-            // One more where networks are full: it makes the bridge that the others find.
+            // If the networks are full, one more container makes the next bridge: no measured ADD has to.
             host.fill(count + usize::from(count.is_multiple_of(NETWORK_MAX)));
         }
-        // The host's ends of the pairs check their addresses in the first seconds.
+        // In the first seconds the kernel checks for duplicates of the IPv6 addresses of the veths on the host (DAD).
         thread::sleep(SETTLING);
         let mut level = Level { count: *count, suites: vec![Vec::new(); measured.len()] };
         for round in 0..scale.rounds {
@@ -114,8 +114,8 @@ pub(crate) fn measure(scale: &Scale, summary: &mut Summary) {
     summary.lives();
 }
 
-/// What it costs more to go to a network that is as large as they get: the kernel itself tells all ports of the bridge of a
-/// new one's addresses.
+/// What an attachment costs more on a bridge that is as full as it gets. There the kernel itself sends the announcements of
+/// a new container's addresses to all ports.
 fn on_a_full_network(host: &mut Host, level: &Level, rounds: usize) {
     host.last = level.count - 1;
     let times = (0..rounds).map(|round| host.round(level.count + 1 + round)).inspect(|_| settle()).collect();
@@ -151,7 +151,7 @@ fn report(level: &Level, rounds: usize) {
         print!("  {name:14}");
         let ours = level.median(0, &steps).unwrap();
         for suite in 0..level.suites.len() {
-            // netavark does at one go what has steps elsewhere.
+            // netavark does in one call what the plugins do in two: it has no figures for the single steps.
             let is_part = suite == 2 && steps.len() == 1;
             let Some(median) = level.median(suite, &steps).filter(|_| !is_part) else { continue };
             print!(" {median:10.2} {:8.2}", quantile(&level.times(suite, &steps), 95));

@@ -1,7 +1,7 @@
 //! `make bench`: the same work done by this suite, by the reference plugins and by netavark, in turn, in one sandbox. It
-//! prints medians, 95th percentiles and ratios, and what the ratios should be. The others come from Debian's packages
-//! (`tests/bench/packages`). `QUICK=1` takes fewer rounds and fewer containers; `README=1` writes chart and table;
-//! `BENCH="lives path"` chooses what is measured, and `BENCH=profile` shows where the time goes.
+//! prints medians, 95th percentiles and ratios, and the limits of the ratios. The reference plugins and netavark come from
+//! Debian's packages (`tests/bench/packages`). `QUICK=1` takes fewer rounds and fewer containers. `README=1` writes chart
+//! and table. `BENCH="lives path"` chooses what is measured. `BENCH=profile` shows where the time goes.
 
 #![allow(
     clippy::unwrap_used,
@@ -39,10 +39,10 @@ use netavark::NETAVARK;
 use suites::{REFERENCE, newest_reference, wait_for_namespaces};
 use summary::Summary;
 
-/// Measures and prints something, and adds to the summary.
+/// Measures and prints one part of the bench, and adds its rows to the summary.
 type Part = fn(&Scale, &mut Summary);
 
-/// What can be chosen, in the order of the output.
+/// The parts that can be chosen, in the order of the output.
 const PARTS: [(&str, Part); 7] = [
     ("lives", lives::measure),
     ("at-once", |_, _| at_once::measure()),
@@ -53,14 +53,14 @@ const PARTS: [(&str, Part); 7] = [
     ("size", |_, summary| size::measure(summary)),
 ];
 
-/// What is not measured unless it is chosen.
+/// A part that runs only if it is chosen.
 const PROFILE: &str = "profile";
 
 /// How much is measured.
 pub(crate) struct Scale {
-    /// How often.
+    /// How many times each measurement is repeated.
     pub rounds: usize,
-    /// With how many containers there.
+    /// The numbers of existing containers to measure with.
     pub counts: &'static [usize],
 }
 

@@ -1,4 +1,4 @@
-//! What it costs to join a network and to leave it, by the number of its members.
+//! What it costs link-env to add a member to a network and to remove it, by the number of members.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,8 @@ use crate::Scale;
 use crate::figures::{Bar, bar, quantile};
 use crate::suites::Suite;
 
-/// Prints the times of `link-env` where members see each other, and where only links do.
+/// Prints the times of `link-env` in both modes: all members see each other's names (`network`), or only those they link to
+/// (`links`).
 pub(crate) fn measure(scale: &Scale) {
     let (rounds, largest) = (scale.rounds, *scale.counts.last().unwrap());
     let program = Suite::cleat().program("link-env").display().to_string();
@@ -21,7 +22,7 @@ pub(crate) fn measure(scale: &Scale) {
         let network = Network { program: &program, names, netns: &netns };
         let mut members = 0;
         let mut medians = Vec::new();
-        // What everybody has a link to where only links are seen.
+        // The member that measured members link to.
         network.call("ADD", 0, false);
         for size in sizes {
             while members < size {

@@ -1,5 +1,5 @@
-//! netavark, podman's network tool: one program for what bridge and portmap do together. Addresses it is given: podman
-//! leases them, so that its times are without IPAM, and it has no CHECK.
+//! netavark, podman's network tool: one program that does the work of bridge and portmap. Its times are without IPAM,
+//! because podman leases the addresses and passes them in. It has no CHECK.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -9,15 +9,15 @@ use serde_json::{Value, json};
 
 use crate::suites::{NAMESPACE_MAX, PATH, Times, quiet};
 
-/// Where Debian's package has it.
+/// Where Debian's package installs it.
 pub(crate) const NETAVARK: &str = "/usr/lib/podman/netavark";
 
-/// A host that it works on.
+/// A host whose containers netavark attaches.
 #[derive(Debug)]
 pub(crate) struct Netavark {
     name: String,
     netns: Namespaced,
-    /// The namespaces of the containers that are there all the time.
+    /// The namespaces of the containers that exist throughout.
     crowd: Vec<Namespaced>,
     /// How many there are.
     count: usize,
@@ -41,7 +41,7 @@ impl Netavark {
         self.count = count;
     }
 
-    /// One container's life: what it takes goes to the first and to the last step.
+    /// One container's life: setup is counted as the first step, teardown as the last.
     pub(crate) fn round(&self, number: usize) -> Times {
         let netns = Namespaced::new(&format!("{}-c{number}", self.name));
         let mut times = Times::default();
@@ -50,14 +50,14 @@ impl Netavark {
         times
     }
 
-    /// The command for a container, and what it reads.
+    /// The arguments and the environment of a call for a container.
     pub(crate) fn command(&self, verb: &str, netns: &Namespaced) -> (Vec<String>, Vec<(String, String)>) {
         let config = format!("/run/{}", self.name);
         let args = ["--config", &config, verb, &netns.path().display().to_string()].map(str::to_owned);
         (args.to_vec(), vec![("PATH".to_owned(), PATH.to_owned())])
     }
 
-    /// What podman tells it of a container, whose interface has a number within its namespace.
+    /// What podman writes to its standard input for a container. `interface` numbers the interfaces of a namespace.
     pub(crate) fn options(&self, number: usize, interface: usize) -> Value {
         let id = format!("{number:064x}");
         let address = format!("10.0.{}.{}", (number + 2) / 256, (number + 2) % 256);
@@ -68,7 +68,7 @@ impl Netavark {
                 "name": self.name, "id": "0".repeat(64), "driver": "bridge", "network_interface": "br0",
                 "subnets": [{"subnet": "10.0.0.0/16", "gateway": "10.0.0.1"}],
                 "ipv6_enabled": false, "internal": false, "dns_enabled": false, "ipam_options": {"driver": "host-local"},
-                // Default routes of one namespace differ by it.
+                // The default routes of one namespace must differ in something.
                 "options": {"metric": (interface + 1).to_string()}
             }},
             "port_mappings": [{"host_ip": "", "host_port": 10_000 + number, "container_port": 80, "range": 1,
@@ -95,7 +95,7 @@ impl Netavark {
     }
 }
 
-/// Its version, as it tells it.
+/// What `netavark --version` prints.
 pub(crate) fn version() -> String {
     let output = Command::new(NETAVARK).arg("--version").output().unwrap();
     String::from_utf8_lossy(&output.stdout).trim().to_owned()

@@ -1,4 +1,4 @@
-//! The data path: what a packet meets on its way to a container.
+//! The data path: what packets on their way to a container cost.
 
 mod bridges;
 mod connections;

@@ -1,6 +1,6 @@
-//! Where the time goes: every kind of system call, and every kind of netlink request, of each plugin's ADD and DEL where a
-//! network runs already, by strace(1). What being traced costs each call is taken off, as far as it
-//! is known: the times are for comparison with one another, and the whole is measured without.
+//! Where the time goes: the kinds of system calls and netlink requests of each plugin's ADD and DEL, by strace(1), on a
+//! network that has containers already. The cost of tracing is estimated and subtracted from each call, so the times are
+//! good for comparison only. The time of the whole process is measured without strace.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,17 +15,17 @@ use crate::figures::{median, middle};
 use crate::suites::{Container, Host, Suite, settle};
 
 const TRACE: &str = "/run/profile.trace";
-/// Containers that are there already.
+/// How many containers exist already.
 const THERE: usize = 5;
-/// These wait for other threads, whose calls are there themselves.
+/// Calls that wait for other threads or processes, whose own calls are counted.
 const WAITS: [&str; 3] = ["futex", "wait4", "waitid"];
-/// What a program started by the plugin does, which may outlive it.
+/// Marks the calls of a program that the plugin starts and that may outlive it.
 const STARTED: &str = "(by a program that it starts) ";
-/// These take next to nothing, so that their time is what tracing costs.
+/// Calls that take almost no time of their own: their time is the cost of tracing.
 const TRIVIAL: [&str; 6] =
     ["brk", "rt_sigprocmask", "set_robust_list", "set_tid_address", "sigaltstack", "gettid"];
-/// Requests on sockets of another network namespace, which strace does not know for what they are (rtnetlink(7), and
-/// `linux/netfilter/nf_tables.h`).
+/// Names of requests that strace prints as numbers: it cannot tell the protocol of a socket of another network namespace
+/// (rtnetlink(7) and `linux/netfilter/nf_tables.h`).
 const REQUESTS: [(&str, &str); 10] = [
     ("0x10", "RTM_NEWLINK"),
     ("0x11", "RTM_DELLINK"),
@@ -38,10 +38,10 @@ const REQUESTS: [(&str, &str); 10] = [
     ("0x1e", "RTM_GETNEIGH"),
     ("0xa10", "NFT_MSG_GETGEN"),
 ];
-/// Kinds of calls that take less than this share of all are told as one.
+/// Kinds of calls that take less than this share of the time are printed together in one line.
 const LEAST_SHARE: f64 = 0.01;
 
-/// The plugins in the order of a life, and the verb.
+/// The calls of a container's life in their order: plugin and verb.
 const CALLS: [(&str, &str); 10] = [
     ("loopback", "ADD"),
     ("host-local", "ADD"),
@@ -55,12 +55,12 @@ const CALLS: [(&str, &str); 10] = [
     ("loopback", "DEL"),
 ];
 
-/// What one call of a plugin was seen to do.
+/// What was measured of one of [`CALLS`].
 #[derive(Default)]
 struct Seen {
-    /// Without strace.
+    /// The times of the whole process without strace.
     whole: Vec<Duration>,
-    /// By kind: how many calls and microseconds in each round.
+    /// By kind: the number of calls and their microseconds in each round.
     kinds: BTreeMap<String, Vec<(usize, f64)>>,
 }
 
@@ -120,7 +120,7 @@ fn trace(job: &Job) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_default()
 }
 
-/// The calls of a trace, by kind: how many, and their microseconds without what the tracing of each costs.
+/// The calls of a trace by kind: their number, and their microseconds without the cost of tracing.
 fn read(trace: &str) -> BTreeMap<String, (usize, f64)> {
     let mut begun: BTreeMap<&str, &str> = BTreeMap::new();
     let (mut calls, mut started) = (Vec::new(), BTreeSet::new());
@@ -131,13 +131,13 @@ fn read(trace: &str) -> BTreeMap<String, (usize, f64)> {
             begun.insert(thread, text);
             continue;
         }
-        // The time stands at the end: `<0.000012345>`.
+        // The line ends with the time: `<0.000012345>`.
         let Some((text, time)) = rest.rsplit_once(" <") else { continue };
         let Some(seconds) = time.strip_suffix('>').and_then(|time| time.parse::<f64>().ok()) else {
             continue;
         };
         let text = if text.starts_with("<... ") { begun.remove(thread).unwrap_or(text) } else { text };
-        // The first program is the plugin itself.
+        // The first execve is that of the plugin itself.
         if text.starts_with("execve(") && !calls.is_empty() {
             started.insert(thread);
         }
@@ -154,7 +154,7 @@ fn read(trace: &str) -> BTreeMap<String, (usize, f64)> {
     kinds
 }
 
-/// The name of a call, with the netlink requests or the kind of file that it is about.
+/// The name of a call with its netlink requests, or with the folder of the file that it is about.
 fn kind(text: &str) -> String {
     let (name, arguments) = text.split_once('(').unwrap_or((text, ""));
     let mut requests: Vec<&str> = Vec::new();
@@ -182,7 +182,7 @@ fn report(plugin: &str, verb: &str, seen: &Seen) {
         .kinds
         .iter()
         .map(|(kind, all)| {
-            // A kind that some rounds lack is there with nothing in them.
+            // A round without calls of this kind counts as zero.
             let with_nothing = |of: fn(&(usize, f64)) -> f64| -> Vec<f64> {
                 all.iter().map(of).chain(std::iter::repeat_n(0.0, rounds - all.len())).collect()
             };

@@ -1,4 +1,4 @@
-//! The size of the programs, and the most memory that each has for an ADD.
+//! The size of the programs, and the peak memory of an ADD of each.
 
 use std::fs;
 
@@ -41,7 +41,7 @@ pub(crate) fn measure(summary: &mut Summary) {
     }
 }
 
-/// Megabytes of a program, and of an ADD that succeeded.
+/// Megabytes of a program file, and megabytes of memory of its ADD, which must have succeeded.
 fn of(program: &str, outcome: &Outcome) -> (f64, f64) {
     assert_eq!(outcome.code, Some(0), "{program}: {}", String::from_utf8_lossy(&outcome.stderr));
     assert!(outcome.peak_memory > 0, "{program}");
@@ -52,7 +52,7 @@ fn by_plugin(host: &Host, number: usize, plugin: &str) -> Outcome {
     let netns = Namespaced::new(&format!("size-{plugin}-{}", host.suite.name));
     let container =
         Container { number, netns: &netns, ifname: if plugin == "loopback" { "lo" } else { "eth0" } };
-    // portmap comes behind bridge.
+    // portmap needs the result of bridge.
     let result = (plugin == "portmap")
         .then(|| host.enter(|| host.prepare("bridge", "ADD", container, None).run()).result());
     host.enter(|| host.prepare(plugin, "ADD", container, result.as_ref()).job().watch())

@@ -1,5 +1,5 @@
-//! The suites under measurement: each on a host of its own, which is a network namespace, with as many containers as
-//! one asks for. Containers share namespaces, a few hundred of them would take longer to make than to attach.
+//! The measured suites: each has a host of its own, which is a network namespace, with any number of containers. The
+//! containers that exist throughout share namespaces, because a namespace takes longer to make than an attachment.
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use nix::sys::wait::wait;
 use sandbox::{Answer, Call, Namespaced};
 use serde_json::{Value, json};
 
-/// Where Debian's package containernetworking-plugins has them.
+/// Where Debian's package containernetworking-plugins installs the reference plugins.
 pub(crate) const REFERENCE: &str = "/usr/lib/cni";
 
 /// Where the reference finds iptables and nft.
@@ -23,27 +23,27 @@ pub(crate) fn newest_reference() -> PathBuf {
     built.join("../../debian-newer/containernetworking-plugins/usr/lib/cni")
 }
 
-/// How many containers a network gets all the time; a Linux bridge takes 1,023 ports.
+/// How many lasting containers a network gets: a Linux bridge has 1,023 ports at most.
 pub(crate) const NETWORK_MAX: usize = 1000;
-/// How many interfaces a namespace gets.
+/// How many lasting containers share a namespace, with an interface each.
 pub(crate) const NAMESPACE_MAX: usize = 50;
 
-/// Waits for programs that outlive those that started them, so that nobody else is measured beside them: they are
-/// children of this process, the first one of its sandbox.
+/// Waits for processes that outlive the plugin that started them, so that they do not disturb the next measurement. They
+/// have become children of this process, because it is the first of its PID namespace.
 pub(crate) fn settle() {
     while wait().is_ok() {}
 }
 
-/// A namespace for containers that are there all the time, and so have been quiet for long: new IPv6 addresses are told to
-/// all ports of the bridge for half a minute, which a thousand of them at once would make the time of everybody else.
+/// A namespace without IPv6 for containers that exist throughout. The kernel sends the announcements of new IPv6 addresses
+/// to all ports of the bridge for half a minute. Those of a thousand new containers would slow down every measured call.
 pub(crate) fn quiet(name: &str) -> Namespaced {
     let netns = Namespaced::new(name);
     netns.enter(|| sysctl::set("net/ipv6/conf/default/disable_ipv6", "1").unwrap());
     netns
 }
 
-/// Waits until the kernel has cleared away all namespaces that were left so far, which it does in the background, one
-/// after the other: the last one of them takes a link of this namespace with it.
+/// Waits until the kernel has removed all abandoned network namespaces, which it does in the background and in order. A
+/// last namespace shows when that is done: with it goes its peer link in this namespace.
 pub(crate) fn wait_for_namespaces() {
     const LINK: &str = "last";
     let last = Namespaced::new(LINK);
@@ -71,26 +71,26 @@ pub(crate) type Times = [Duration; STEPS.len()];
 /// A suite of plugins.
 #[derive(Clone, Debug)]
 pub(crate) struct Suite {
-    /// What the tables call it.
+    /// Its name in the tables.
     pub name: &'static str,
     folder: PathBuf,
     portmap: &'static str,
 }
 
 impl Suite {
-    /// The programs built beside the calling one.
+    /// cleat: the programs that were built together with this one.
     pub(crate) fn cleat() -> Self {
         let own = std::env::current_exe().unwrap();
         let folder = own.parent().and_then(Path::parent).unwrap().to_path_buf();
         Self { name: "cleat", folder, portmap: "host-port" }
     }
 
-    /// Debian's.
+    /// The reference plugins that Debian has installed.
     pub(crate) fn reference() -> Self {
         Self { name: "reference", folder: REFERENCE.into(), portmap: "portmap" }
     }
 
-    /// The newest that Debian has, unpacked by `tests/tools/newer`.
+    /// The newest reference plugins that Debian has, unpacked by `tests/tools/newer`.
     pub(crate) fn newest_reference() -> Self {
         Self { name: "newest reference", folder: newest_reference(), portmap: "portmap" }
     }
@@ -101,10 +101,10 @@ impl Suite {
     }
 }
 
-/// A container, as a runtime knows it.
+/// A container from the view of a runtime.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Container<'a> {
-    /// Its number, of which ID, network and host port are made.
+    /// Its number, from which its ID, network and host port follow.
     pub number: usize,
     /// Its namespace.
     pub netns: &'a Namespaced,
@@ -112,18 +112,18 @@ pub(crate) struct Container<'a> {
     pub ifname: &'a str,
 }
 
-/// A host with a suite.
+/// A host where one suite attaches the containers.
 #[derive(Debug)]
 pub(crate) struct Host {
-    /// Its suite.
+    /// The suite.
     pub suite: Suite,
     name: String,
     netns: Namespaced,
-    /// The namespaces of the containers that are there all the time.
+    /// The namespaces of the containers that exist throughout.
     crowd: Vec<Namespaced>,
-    /// How many there are.
+    /// How many containers exist throughout.
     pub count: usize,
-    /// Containers with higher numbers go to the network of this one.
+    /// Containers with a higher number than this are attached to the network of this one.
     pub last: usize,
 }
 
@@ -169,13 +169,13 @@ impl Host {
         times
     }
 
-    /// ADD by both plugins; the result of the second.
+    /// ADD by bridge and then portmap. Returns the result of portmap.
     pub(crate) fn attach(&self, container: Container, times: &mut Times) -> Value {
         let result = self.call("bridge", "ADD", container, None, &mut times[0]).result();
         self.call("portmap", "ADD", container, Some(&result), &mut times[1]).result()
     }
 
-    /// A call of a plugin about a container, which has the result of bridge's ADD once there is one.
+    /// A call of a plugin for a container, with `prevResult` if there is one.
     pub(crate) fn prepare(
         &self,
         plugin: &str,
@@ -190,16 +190,16 @@ impl Host {
         }
         Call::new(&program, command, &conf)
             .of(&format!("{}-{}", self.name, container.number), container.netns, container.ifname)
-            // The reference finds iptables by it.
+            // The reference looks for iptables in it.
             .env("PATH", PATH)
     }
 
-    /// The number of the network that a container goes to.
+    /// The number of the network that a container is attached to.
     pub(crate) fn network(&self, number: usize) -> usize {
         number.min(self.last) / NETWORK_MAX
     }
 
-    /// The configuration of the network that a container goes to.
+    /// A plugin's configuration of the network that a container is attached to.
     fn conf(&self, plugin: &str, container: Container) -> Value {
         let number = container.number;
         let network = self.network(number);

@@ -1,4 +1,4 @@
-//! What the README shows: a chart, and a table with a row a measurement and a column a suite.
+//! What the README shows: a chart, and a table with a row for each measurement and a column for each suite.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,24 +9,24 @@ use crate::lives::Level;
 use crate::netavark;
 use crate::suites::{VERBS, newest_reference};
 
-/// Between these lines of the README the table stands.
+/// The lines of the README between which the table is written.
 const MARKS: [&str; 2] = ["<!-- bench -->\n", "<!-- /bench -->\n"];
 
-/// What was measured, as far as it goes there.
+/// The measurements that go to the README.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
-    /// The lives of containers, which the chart shows.
+    /// The times of containers' lives, which the chart shows.
     pub levels: Vec<Level>,
     rows: Vec<(String, Vec<String>)>,
 }
 
 impl Summary {
-    /// A row of words, ours first, for as many suites as have any.
+    /// Adds a row of texts: cleat first, then the other suites that have one.
     pub(crate) fn texts<const N: usize>(&mut self, what: &str, cells: [String; N]) {
         self.rows.push((what.to_owned(), cells.into()));
     }
 
-    /// A row of milliseconds, ours first, the others with how many times ours they are.
+    /// Adds a row of milliseconds: cleat first, then the other suites, each with its ratio to cleat.
     pub(crate) fn times<const N: usize>(&mut self, what: &str, milliseconds: [Option<f64>; N]) {
         let Some(ours) = milliseconds[0] else { return };
         let mut is_ours = true;
@@ -38,7 +38,7 @@ impl Summary {
         self.texts(what, cells);
     }
 
-    /// The rows of the lives of containers.
+    /// Adds the rows of the containers' lives.
     pub(crate) fn lives(&mut self) {
         let levels = std::mem::take(&mut self.levels);
         for (verb, steps) in VERBS {
@@ -60,7 +60,7 @@ impl Summary {
         format!("{text}\nMedians of whole processes, by `make bench`: {}.\n", machine())
     }
 
-    /// Puts chart and table where the README shows them.
+    /// Writes the chart to its file and the table into the README.
     pub(crate) fn write(&self) {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         fs::write(root.join("tests/bench/chart.svg"), chart::draw(&self.levels)).unwrap();
@@ -71,7 +71,7 @@ impl Summary {
     }
 }
 
-/// The text with something else between the two marks, each of which must be there once.
+/// The text with `new` between the two marks, which the text must contain.
 fn between_marks(text: &str, new: &str) -> String {
     let Some((before, rest)) = text.split_once(MARKS[0]) else {
         panic!("README.md has no line {}", MARKS[0])
@@ -80,7 +80,7 @@ fn between_marks(text: &str, new: &str) -> String {
     format!("{before}{}\n{new}\n{}{after}", MARKS[0], MARKS[1])
 }
 
-/// What was measured, and on what.
+/// The versions of what was measured, and the machine.
 pub(crate) fn machine() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let info = read("/proc/cpuinfo");

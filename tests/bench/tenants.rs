@@ -1,4 +1,4 @@
-//! What one pod can make others wait for: at all its bounds at once, and while it does its worst.
+//! How long one pod can make the ADD and DEL of others wait: if it is as large as all limits allow, and while it attacks.
 
 use sandbox::Namespaced;
 
@@ -9,15 +9,16 @@ use crate::figures::{Bar, bar, quantile};
 use crate::suites::Suite;
 use attacks::{ATTACKS, Network};
 
-/// Milliseconds under the registry's lock that a pod at all its bounds may cost others, of which ADD and DEL take it once each.
+/// The most milliseconds that a pod at all its limits may add to each ADD and each DEL of another pod. Both take the
+/// registry's lock once.
 const MOST: f64 = 50.0;
 
-/// How often an attack begins and ends.
+/// How many times each attack is started and stopped.
 const TURNS: usize = 5;
 
-/// Prints the times of ADD and DEL of `link-env` among a hundred members, without an attack and with.
+/// Prints the times of ADD and DEL of `link-env` on a network of a hundred members, without an attack and with each one.
 pub(crate) fn measure(rounds: usize) {
-    // The first namespace of a process takes longer.
+    // The first namespace that a process makes takes longer.
     drop(Namespaced::new("first"));
     let network = Network::new(&Suite::cleat().program("link-env"));
     network.fill(100);
@@ -32,7 +33,7 @@ pub(crate) fn measure(rounds: usize) {
         (attacked - quiet) / 2.0
     };
     for (what, attack) in ATTACKS {
-        // In turn, so that both have the same of whatever else the machine does.
+        // In turn, so that other load of the machine affects both alike.
         let (mut quiet, mut attacked) = (Vec::new(), Vec::new());
         for _ in 0..TURNS {
             quiet.extend(network.others(rounds.div_ceil(TURNS)));

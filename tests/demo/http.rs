@@ -1,4 +1,4 @@
-//! As much HTTP as it takes to show a page: a server and a client.
+//! A minimal HTTP server and client.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Serves one text on a port until the process is ended, and tells each client its address.
+/// Serves one text on a port until the process is killed. Each answer includes the client's address.
 pub(crate) fn serve(port: &str, text: &str) -> ExitCode {
     let listener = TcpListener::bind(format!("[::]:{port}")).expect("listen");
     answer(&listener, text);
@@ -17,7 +17,7 @@ pub(crate) fn serve(port: &str, text: &str) -> ExitCode {
 /// Answers every request on a listener.
 pub(crate) fn answer(listener: &TcpListener, text: &str) {
     for stream in listener.incoming().flatten() {
-        // A client that goes away early is no concern of the others.
+        // A failure with one client must not stop the server.
         let _ = answer_one(stream, text);
     }
 }
@@ -26,7 +26,7 @@ fn answer_one(mut stream: TcpStream, text: &str) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut request = Vec::new();
     let mut buffer = [0; 1024];
-    // A server that closes before it has read everything resets the connection.
+    // The whole request is read, because closing a socket with unread data resets the connection.
     while !request.ends_with(b"\r\n\r\n") {
         match stream.read(&mut buffer)? {
             0 => break,
@@ -54,7 +54,7 @@ pub(crate) fn fetch(url: &str) -> ExitCode {
 fn get(url: &str) -> io::Result<String> {
     let authority = url.trim_start_matches("http://").trim_end_matches('/');
     let address = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
-    // As every client does: each address of the name in turn.
+    // Tries each address of the name in turn, as other clients do.
     let mut last = io::Error::other("the name has no address");
     for address in address.to_socket_addrs()? {
         match ask(&address, authority) {

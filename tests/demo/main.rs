@@ -1,7 +1,7 @@
-//! `make demo`: the main job, shown in a sandbox of an ordinary user, without any program but the suite's own.
+//! `make demo`: shows what the suite is for, in a sandbox that needs no root, with the suite's own programs.
 //!
-//! Each step prints the command that a person would type, runs exactly that, shows what it said, and ends the demo with a
-//! failure where that is not what it should have said.
+//! Each step prints the command that a person would type, runs exactly that, and prints its output. If the output is not as
+//! expected, the demo fails.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a demo that cannot go on ends")]
 #![allow(clippy::print_stdout, reason = "a demo prints")]
@@ -17,7 +17,7 @@ use sandbox::{Host, OUTSIDE_V4, UPLINK_V4};
 use stage::{Place, Stage};
 
 fn main() -> ExitCode {
-    // Under these names the program is the containers' server and client.
+    // Called by one of these names, this program is the server or the client of a container.
     let args: Vec<String> = std::env::args().collect();
     match Path::new(&args[0]).file_name().and_then(|name| name.to_str()) {
         Some("serve") => return http::serve(&args[1], &args[2]),
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         _ => {}
     }
     match sandbox::isolated_program() {
-        // The argument names a file that the picture is to be kept in; the one in the README is made so.
+        // The argument is a file to which the picture is copied; the picture of the README is made this way.
         None => show(args.into_iter().nth(1)),
         Some(status) if status.success() => ExitCode::SUCCESS,
         Some(_) => ExitCode::FAILURE,

@@ -1,4 +1,4 @@
-//! Where the demo runs: commands in places, what they must say, and what is left at the end.
+//! Runs the demo's commands, checks their output, and checks that nothing is left at the end.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +17,7 @@ use crate::http;
 const NETWORKS: &str = "/run/demo/net.d";
 const PROGRAMS: &str = "/run/demo/bin";
 
-/// From where a command is given.
+/// The host on which a command runs.
 #[derive(Clone, Copy)]
 pub(crate) enum Place {
     Host,
@@ -40,7 +40,7 @@ pub(crate) struct Running {
 impl<'a> Stage<'a> {
     pub(crate) fn new(host: &'a Host) -> Self {
         let demo = std::env::current_exe().unwrap();
-        // The example is one folder below the programs.
+        // Cargo puts an example one folder below the programs.
         let plugins = demo.parent().and_then(Path::parent).unwrap().to_path_buf();
         for folder in [NETWORKS, PROGRAMS] {
             fs::create_dir_all(folder).unwrap();
@@ -59,7 +59,8 @@ impl<'a> Stage<'a> {
         println!("\n{}. {text}", self.titles);
     }
 
-    /// Runs a command to its end and shows it; each text, or one of several between bars, must be in what it says.
+    /// Prints a command, runs it to its end, and prints its output. The output must contain each expected text; a text with
+    /// bars (`a|b`) is a choice.
     pub(crate) fn run(&self, place: Place, line: &str, expected: &[&str]) {
         println!("{}$ {line}", name(place));
         let mut command = self.command(line);
@@ -84,8 +85,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Starts a command in the background; it is ready when this host's port answers, or, without one, when the
-    /// container is on the network.
+    /// Starts a command in the background, and waits until it is ready: until this host's port answers, or, without a port,
+    /// until the container is attached.
     pub(crate) fn start(&self, line: &str, port: &str) -> Running {
         println!("{}$ {line} &", name(Place::Host));
         let mut child = self.command(&format!("exec {line}")).spawn().expect("start sh");
@@ -108,7 +109,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Ends a background command as Ctrl-C does.
+    /// Ends a background command with SIGINT, as Ctrl-C does.
     pub(crate) fn stop(&self, mut running: Running) {
         let pid = running.child.id();
         println!(
@@ -126,7 +127,7 @@ impl<'a> Stage<'a> {
         thread::spawn(move || http::answer(&listener, text));
     }
 
-    /// Shows what is there now that was not there at the start, and fails where that is anything.
+    /// Prints what was not there at the start. Fails if there is anything, or if something is missing.
     pub(crate) fn assert_nothing_left(&self) {
         let now = residue();
         let left: Vec<_> = now.difference(&self.before).collect();
@@ -159,7 +160,7 @@ fn name(place: Place) -> &'static str {
     }
 }
 
-/// Everything that an attachment might leave, from the kernel's own lists.
+/// Everything that an attachment might leave, read from the kernel and the file system.
 fn residue() -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
     let names = |text: String| {
@@ -192,7 +193,7 @@ fn residue() -> BTreeSet<String> {
 fn files(folder: &Path, lines: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        // The network's own memory, from which the next address is chosen; see README.
+        // host-local keeps these files for the network, to choose the next address; see README.
         let is_memory =
             ["last_reserved_ip.0", "lock", "boot_id", ".free"].iter().any(|kept| path.ends_with(kept));
         if path.is_dir() {
@@ -207,7 +208,7 @@ fn leases() -> usize {
     fs::read_dir("/var/lib/cni/results").map_or(0, Iterator::count)
 }
 
-/// A result is kept once the whole chain has done its work.
+/// Whether a container was attached: a result is cached when the whole chain has succeeded.
 fn leases_grew(before: usize) -> bool {
     leases() > before
 }

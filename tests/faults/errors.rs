@@ -1,10 +1,11 @@
-//! Which errors which system calls can return: out of memory, space, descriptors, luck, rights; interrupted; busy.
+//! The errors that each system call can return: no memory, no space, no descriptor, I/O error, no permission, interrupted,
+//! busy, try again.
 
 use nix::errno::Errno;
 use nix::libc;
 use sandbox::tracer::SystemCall;
 
-/// The errors that are tried at a call; none for calls that cannot fail so.
+/// The errors that are tried at a call; none for calls that cannot fail with one of these.
 pub(crate) fn of(call: SystemCall) -> &'static [Errno] {
     use Errno::{EAGAIN, EBUSY, EINTR, EIO, EMFILE, ENOMEM, ENOSPC, EPERM};
     match call.number {
@@ -21,7 +22,7 @@ pub(crate) fn of(call: SystemCall) -> &'static [Errno] {
             &[EMFILE, ENOMEM, EPERM]
         }
         libc::SYS_bind | libc::SYS_connect | libc::SYS_setsockopt => &[ENOMEM, EPERM],
-        // EBUSY comes as an answer to a netlink message, never from sending it.
+        // EBUSY can be the answer to a netlink message, but sending it never returns EBUSY.
         libc::SYS_sendto | libc::SYS_sendmsg => &[ENOMEM, EPERM, EINTR],
         libc::SYS_recvfrom | libc::SYS_recvmsg | libc::SYS_poll | libc::SYS_ppoll => &[ENOMEM, EINTR],
         libc::SYS_write | libc::SYS_writev | libc::SYS_pwrite64 => &[ENOSPC, EIO, EINTR],
@@ -43,7 +44,7 @@ pub(crate) fn of(call: SystemCall) -> &'static [Errno] {
     }
 }
 
-/// Whether a call can return an error.
+/// Whether a call can return this error.
 pub(crate) fn is_possible(call: SystemCall, errno: Errno) -> bool {
     of(call).contains(&errno)
 }

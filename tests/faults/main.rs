@@ -1,7 +1,8 @@
-//! Faults at every system call: killed there, or told an error. Afterwards nothing may be left, and nothing half said.
+//! Faults at every system call: the program is killed there, or the call returns an error. Afterwards, when the attachment
+//! has been removed, nothing may be left, and standard output must be complete.
 //!
-//! `make test-faults` goes through every call of every plugin and prints a table, with the kill table of the reference's
-//! plugins beside it. Within `cargo test` it takes every Nth call. Words on the command line choose plugins.
+//! `make test-faults` tries every call of every plugin and prints a table; it also kills the reference plugins. Under
+//! `cargo test` it tries every Nth call. Words on the command line choose plugins.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 #![allow(clippy::print_stdout, reason = "it prints a table")]
@@ -20,7 +21,7 @@ use sandbox::Host;
 use subject::{Subject, Verb};
 use trial::{Scenario, Tally, Trial};
 
-/// What follows what.
+/// The verbs that are disturbed, each with the verb that removes what is left.
 const SCENARIOS: [Scenario; 4] = [
     Scenario { verb: Verb::Add, cleaned_by: Verb::Del },
     Scenario { verb: Verb::Add, cleaned_by: Verb::Gc },
@@ -28,10 +29,10 @@ const SCENARIOS: [Scenario; 4] = [
     Scenario { verb: Verb::Gc, cleaned_by: Verb::Gc },
 ];
 
-/// Told to a process in a sandbox, before the subject and the number of its scenario.
+/// The first argument of a process in a sandbox; the subject and the number of its scenario follow.
 const ARGUMENT: &str = "--trial";
 
-/// A subject, the number of its scenario, and where what is said of it goes.
+/// A subject, the number of its scenario, and the channel for the output of its trial.
 type Task = (String, usize, Sender<Output>);
 
 fn main() -> ExitCode {
@@ -53,8 +54,8 @@ fn main() -> ExitCode {
     if all(names.copied()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Tries each subject, each scenario in a sandbox of its own. Several at a time, as they mostly wait for the kernel;
-/// what they say comes in order.
+/// Tries each scenario of each subject in a sandbox of its own. Several run at once, because they mostly wait for the
+/// kernel. Their output is printed in order.
 fn all<'a>(names: impl Iterator<Item = &'a str>) -> bool {
     let (mut tasks, mut answers): (Vec<Task>, Vec<_>) = (Vec::new(), Vec::new());
     for name in names {
@@ -87,7 +88,7 @@ fn all<'a>(names: impl Iterator<Item = &'a str>) -> bool {
     })
 }
 
-/// In a sandbox: tries one subject under one scenario.
+/// Tries one scenario of one subject, inside a sandbox.
 fn trial(name: &str, number: usize, is_full: bool) -> ExitCode {
     sandbox::prepare();
     let _host = Host::new();
@@ -103,7 +104,7 @@ fn trial(name: &str, number: usize, is_full: bool) -> ExitCode {
         (false, _) => calls / 12,
     };
     trial.kill(scenario, step, &mut tally);
-    // GC behind a failed call is the same call again.
+    // Errors in an ADD are tried with DEL only: GC after a failed ADD would repeat the same calls.
     if !subject.is_reference && number != 1 {
         trial.fail(scenario, if is_full { 1 } else { 23 }, &mut tally);
     }

@@ -1,4 +1,4 @@
-//! Who is put to the test: each plugin by itself, and whole chains by `cleat`.
+//! What is tested: each plugin by itself, and a whole chain with `cleat`.
 
 use std::fs;
 use std::path::Path;
@@ -10,14 +10,14 @@ use crate::trial::CONTAINER;
 
 /// Debian's reference plugins.
 const REFERENCE: &str = "/usr/lib/cni";
-/// Where the chain's network is.
+/// The folder of the chain's network configuration.
 const NETWORKS: &str = "/run/faults";
 
-/// What other firewalls do by default.
+/// A ruleset that drops forwarded packets, as other firewalls have by default.
 const DROPPING: &str =
     "table inet firewall { chain forward { type filter hook forward priority 0; policy drop; }; }";
 
-/// A verb of the contract.
+/// A verb of CNI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
     Add,
@@ -40,7 +40,7 @@ impl Verb {
 pub(crate) struct Subject {
     pub(crate) name: &'static str,
     pub(crate) is_reference: bool,
-    /// Rules of somebody else's that the host has, as nft(8) reads them.
+    /// A foreign ruleset on the host, in the syntax of nft(8).
     pub(crate) firewall: &'static str,
     kind: Kind,
 }
@@ -70,7 +70,7 @@ fn host_local(subnet: &str) -> Value {
         "routes": [{"dst": "0.0.0.0/0"}]})
 }
 
-/// What a plugin that works behind another one is told of the interface before it.
+/// The `prevResult` for a plugin that comes after another one in a chain.
 fn previous() -> Value {
     json!({"interfaces": [{"name": "eth0", "sandbox": "/run/netns/c"}],
         "ips": [{"address": "10.71.0.5/16", "interface": 0}], "routes": [], "dns": {}})
@@ -81,7 +81,7 @@ fn published() -> Value {
         {"hostPort": 5353, "containerPort": 53, "protocol": "udp"}]})
 }
 
-/// The suite's own.
+/// The subjects of this suite.
 pub(crate) const OURS: [&str; 8] = [
     "loopback",
     "host-local",
@@ -120,7 +120,7 @@ fn with(object: &Value, further: &Value) -> Value {
 }
 
 impl Subject {
-    /// The one of that name, among those that are listed above.
+    /// The subject with a name of [`OURS`] or [`REFERENCES`].
     pub(crate) fn new(name: &str) -> Self {
         let shut = json!({"icc": false, "forward": "accept", "ipMasqBackend": "iptables"});
         let host_port = json!({"prevResult": previous(), "runtimeConfig": published()});
@@ -152,12 +152,12 @@ impl Subject {
         }
     }
 
-    /// The verbs it has: those of the reference know no GC.
+    /// Whether it has a verb: the reference plugins have no GC.
     pub(crate) fn has(&self, verb: Verb) -> bool {
         !(self.is_reference && verb == Verb::Gc)
     }
 
-    /// A call about a container, with the result of its ADD where that is known.
+    /// A call for a container, with the result of its ADD if there is one.
     pub(crate) fn job(&self, verb: Verb, id: &str, result: Option<&Value>) -> Job {
         let path = format!("/run/netns/{CONTAINER}");
         let env = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
@@ -198,12 +198,12 @@ impl Subject {
         }
     }
 
-    /// Whether ADD's result goes back to the plugin by its configuration; `cleat` keeps it itself.
+    /// Whether later calls need the result of ADD in the configuration. `cleat` caches it itself.
     pub(crate) fn takes_result(&self) -> bool {
         matches!(self.kind, Kind::Plugin { .. })
     }
 
-    /// Whether it answers in the contract's own words, an error as a JSON object on standard output.
+    /// Whether it prints an error as a JSON object on standard output, as CNI wants of plugins.
     pub(crate) fn is_plugin(&self) -> bool {
         matches!(self.kind, Kind::Plugin { .. })
     }

@@ -1,4 +1,4 @@
-//! One subject and one verb under every fault: what was left, and what was said.
+//! One subject and one verb with every fault: what was left, and what the program printed.
 
 use std::fs;
 use std::process::Command;
@@ -13,31 +13,31 @@ use serde_json::Value;
 use crate::errors;
 use crate::subject::{Subject, Verb};
 
-/// What a verb is followed by, for what a fault left to be removed.
+/// A verb that is disturbed, and the verb that then removes what is left.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scenario {
     pub(crate) verb: Verb,
     pub(crate) cleaned_by: Verb,
 }
 
-/// The sum of what was seen.
+/// The counts of all rounds.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) calls: usize,
     pub(crate) kills: usize,
     pub(crate) errors: usize,
-    /// Times that something was left although it was cleaned up.
+    /// Rounds in which cleaning up failed, or left something that GC did not remove either.
     pub(crate) leaks: usize,
-    /// Times that only GC removed it.
+    /// Rounds in which something was left after cleaning up that GC then removed.
     pub(crate) late: usize,
-    /// Times that standard output was neither empty nor one JSON document.
+    /// Rounds in which standard output was neither empty nor one JSON object.
     pub(crate) torn: usize,
-    /// Times that an ADD told of a failure and had not undone everything.
+    /// Rounds in which an ADD reported an error, but had not undone everything.
     pub(crate) dirty: usize,
-    /// Times that the standard library ended the program, as it does where a thread it has started finds no memory for
-    /// its signal stack. What that leaves is for DEL, as if the program had been killed.
+    /// Rounds in which Rust's standard library ended the program. It does so if a new thread gets no memory for its signal
+    /// stack. DEL has to remove what is left, as if the program had been killed.
     pub(crate) ended: usize,
-    /// The first few of them in words.
+    /// Descriptions of the first failures.
     pub(crate) told: Vec<String>,
 }
 
@@ -46,13 +46,14 @@ const TOLD: usize = 3;
 /// The name of the container's namespace.
 pub(crate) const CONTAINER: &str = "c";
 
-/// A subject on its own host, round after round.
+/// A subject on its own host, which is used for round after round.
 pub(crate) struct Trial<'a> {
     subject: &'a Subject,
-    /// Missing while the container is over.
+    /// `None` while the container has ended.
     netns: Option<Namespaced>,
-    /// The host, and the container from inside, before a round.
+    /// The state of the host before a round.
     before: Snapshot,
+    /// The state inside the container before a round.
     inside: Snapshot,
 }
 
@@ -65,19 +66,19 @@ impl<'a> Trial<'a> {
     }
 
     fn next() -> String {
-        // What one trial leaves behind must not be in the way of the next one.
+        // A new container ID each time: what one round leaves must not disturb the next.
         static ROUNDS: AtomicUsize = AtomicUsize::new(0);
         format!("c{}", ROUNDS.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// An ADD that must succeed, and its result where it is of use.
+    /// Makes an ADD that must succeed. Returns its result if later calls need it.
     fn add(&self, id: &str) -> Option<Value> {
         let outcome = self.subject.job(Verb::Add, id, None).run();
         assert_eq!(outcome.code, Some(0), "{}: ADD: {}", self.subject.name, said(&outcome));
         self.subject.takes_result().then(|| serde_json::from_slice(&outcome.stdout).unwrap())
     }
 
-    /// What is there before the verb is called: an attachment.
+    /// Prepares the call of a verb: every verb but ADD needs an attachment.
     fn prepare(&mut self, verb: Verb, id: &str) -> Option<Value> {
         let result = if verb == Verb::Add { None } else { self.add(id) };
         self.end_container_for(verb);
@@ -89,8 +90,8 @@ impl<'a> Trial<'a> {
         self.subject.job(verb, id, result).run()
     }
 
-    /// `cleat gc` removes what containers had that are over. A plugin's GC is told which attachments are valid, and is
-    /// tried on the harder case: a namespace that lives.
+    /// Ends the container before a `cleat gc`, which removes the attachments of ended containers. A plugin's GC gets a list of
+    /// the valid attachments instead. It is tried in the harder case, while the namespace exists.
     fn end_container_for(&mut self, verb: Verb) {
         if verb == Verb::Gc && !self.subject.is_plugin() {
             self.netns = None;
@@ -103,19 +104,19 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Kills at every call, or, with a step, at every Nth.
+    /// Kills the program at every call, or at every Nth if `step` says so.
     pub(crate) fn kill(&mut self, scenario: Scenario, step: impl Fn(usize) -> usize, tally: &mut Tally) {
         let calls = self.watch(scenario).len();
         tally.calls = calls;
         let step = step(calls).max(1);
-        // Threads make the number vary a little: the end is where a run is over before it was killed.
+        // The number of calls varies a little because of threads. The loop ends when a run ends before it is killed.
         for number in (0..calls + calls / 10 + 2).step_by(step) {
             let Some(hit) = self.round(scenario, Plan::Kill(number), tally) else { break };
             tally.kills += usize::from(hit);
         }
     }
 
-    /// Fails every call with every error that it can return.
+    /// Makes every call, or every `step`th, fail with every error that it can return.
     pub(crate) fn fail(&mut self, scenario: Scenario, step: usize, tally: &mut Tally) {
         let calls = self.watch(scenario);
         tally.calls = tally.calls.max(calls.len());
@@ -140,7 +141,7 @@ impl<'a> Trial<'a> {
         calls
     }
 
-    /// One run with a fault: whether it came to that, and `None` where the run was over before a kill.
+    /// One run with a fault. Returns whether the fault happened, or `None` if the run ended before it was killed.
     fn round(&mut self, scenario: Scenario, plan: Plan, tally: &mut Tally) -> Option<bool> {
         let id = Self::next();
         let Scenario { verb, cleaned_by } = scenario;
@@ -162,12 +163,12 @@ impl<'a> Trial<'a> {
                 tally.tell(format!("{at}: failed, and left {}; {}", few(&left), said(&outcome)));
             }
         }
-        // What succeeded without ADD is over; anything else is cleaned up, as runtimes do.
+        // A DEL or GC that succeeded has removed everything. After anything else a runtime cleans up.
         let is_over = outcome.code == Some(0) && verb != Verb::Add;
         let mut trouble = String::new();
         let mut cleaner = verb;
         if !is_over {
-            // GC keeps what is alive, so what was added after all goes by DEL.
+            // If the ADD succeeded despite the fault, its attachment is valid, and GC would keep it: DEL removes it.
             let by = if outcome.code == Some(0) { Verb::Del } else { cleaned_by };
             cleaner = by;
             let answer = self.clean(by, &id, result.as_ref());
@@ -197,8 +198,8 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// What differs from before, behind a verb. The kernel takes some things away from work queues, so it is given a
-    /// moment. GC is told of no namespace, so the inside of one that lives is not its business.
+    /// The differences from the state before the round, after the verb `behind`. The kernel removes some things in the
+    /// background, so it gets up to a second. GC has no namespace to enter, so the container's inside is not compared then.
     fn settled(&self, behind: Verb) -> Vec<String> {
         let deadline = Instant::now() + Duration::from_secs(1);
         loop {
@@ -213,7 +214,7 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// After a leak the host is made anew, so that what is left is counted once.
+    /// Cleans the host after a leak, so that each leak is counted once.
     fn start_afresh(&mut self) {
         let run = |program: &str, args: &[&str]| Command::new(program).args(args).output().unwrap();
         run("nft", &["flush", "ruleset"]);
@@ -232,8 +233,8 @@ impl<'a> Trial<'a> {
         self.settle();
     }
 
-    /// Somebody else's rules are there first. The first attachment switches forwarding on and makes folders, and
-    /// iptables its own tables and chains; these stay.
+    /// Loads the foreign ruleset, makes a first attachment and removes it; then takes the snapshots. The first attachment
+    /// switches forwarding on and makes folders, and iptables makes its tables and chains: these stay.
     fn settle(&mut self) {
         let loaded = Command::new("nft").arg(self.subject.firewall).output().unwrap();
         assert!(loaded.status.success(), "nft: {}", String::from_utf8_lossy(&loaded.stderr));
@@ -254,13 +255,13 @@ impl Tally {
     }
 }
 
-/// Whether standard output is what the contract wants: nothing, or one JSON object.
+/// Whether standard output is valid: empty, or one JSON object.
 fn is_whole(outcome: &Outcome) -> bool {
     outcome.stdout.is_empty()
         || serde_json::from_slice::<serde_json::Map<String, Value>>(&outcome.stdout).is_ok()
 }
 
-/// The first lines, each short.
+/// The first lines, shortened.
 fn few(lines: &[String]) -> String {
     let short = |line: &String| format!("\n    {}", line.chars().take(140).collect::<String>());
     lines.iter().take(15).map(short).collect()

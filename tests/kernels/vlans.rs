@@ -87,7 +87,7 @@ fn members_of_a_vlan_reach_each_other_and_nobody_else() {
         for keep_default in [true, false] {
             let before = Snapshot::take();
             let keys = |vlan: u16| json!({"vlan": vlan, "preserveDefaultVlan": keep_default});
-            // One network and one subnet: nothing but the VLANs keeps them apart.
+            // They are on one network and one subnet: only the VLANs separate them.
             let a = Container::start("a", conf(1, &keys(10)));
             let b = Container::start("b", conf(1, &keys(10)));
             let c = Container::start("c", conf(1, &keys(20)));
@@ -123,14 +123,15 @@ fn a_trunk_carries_tags() {
             (vlan, member)
         });
         for (vlan, member) in &members {
-            // The device takes in nothing but frames that have its tag.
+            // The VLAN device of the router receives only frames with its tag.
             let answer = ask_tcp(Some(&member.netns), &format!("10.1.0.{}:80", vlan + 100));
             match vlan {
                 40 => assert!(answer.is_err(), "VLAN 40 is not on the trunk"),
                 _ => assert_eq!(answer.unwrap(), format!("router sees {}", member.address(0))),
             }
         }
-        // Untagged frames of the trunk are on the bridge's own VLAN, unless that was given up, or another one asked for.
+        // Untagged frames of the trunk are on the bridge's default VLAN, unless `preserveDefaultVlan` is false or `vlan` names
+        // another one.
         let plain = Container::start("plain", conf(1, &json!({})));
         assert!(plain.reaches(&router));
         let tagged = json!({"vlanTrunk": [{"id": 30}], "preserveDefaultVlan": false});
@@ -163,7 +164,7 @@ fn each_vlan_has_a_gateway_that_goes_with_its_last_container() {
             (&a.result["interfaces"][3]["name"], &c.result["interfaces"][3]["name"]),
             (&json!("br0.10"), &json!("br0.20"))
         );
-        // The host, the outside, and by way of the host the other VLAN.
+        // Each container reaches the host, the outside, and through the host the other VLAN.
         serve_tcp(None, "host", "[::]:7000");
         serve_tcp(Some(&host.outside), "outside", "[::]:80");
         for container in [&a, &b, &c] {
@@ -301,7 +302,7 @@ fn a_bridge_that_was_there_filters_or_is_refused() {
         let (code, said) = add(&conf(10, &keys)).error();
         assert_eq!((code, said.contains("vlan_filtering 1")), (7, true), "{said}");
         shell("ip link set one nomaster");
-        // An ADD that fails afterwards takes it back.
+        // An ADD that switches VLAN filtering on and then fails switches it off again.
         let mut wrong = conf(10, &keys);
         wrong["ipam"]["routes"] = json!([{"dst": "10.9.0.0/16", "gw": "172.31.0.1"}]);
         assert_eq!(add(&wrong).error().0, 100);
@@ -309,7 +310,7 @@ fn a_bridge_that_was_there_filters_or_is_refused() {
         assert_eq!(shown("bridge vlan show dev br0"), "port vlan-id br0 1 PVID Egress Untagged");
         assert!(shown("ip -d link show br0").contains("vlan_filtering 0"));
         drop(netns);
-        // The reference's pair of the same name is used, and stays.
+        // The reference makes the VLAN's gateway as a veth pair of this name. An existing one is used, and stays.
         shell(
             "ip link set br0 type bridge vlan_filtering 1 && ip link add br0.10 type veth peer name gate && \
                ip link set gate master br0 up && ip link set br0.10 up && bridge vlan add vid 10 dev gate pvid untagged",
@@ -322,7 +323,7 @@ fn a_bridge_that_was_there_filters_or_is_refused() {
         container.stop();
         shell("ip addr del 10.10.0.1/24 dev br0.10 && ip addr del fd00:10::1/64 dev br0.10");
         with_pair.assert_unchanged();
-        // A link of this name that leads elsewhere is refused.
+        // A link of this name that is not on the bridge is refused.
         shell("ip link del br0.10 && ip link add link uplink name br0.10 type vlan id 10");
         let netns = Namespaced::new("c");
         let (code, said) = Call::new(BRIDGE, "ADD", &conf(10, &keys)).of("c", &netns, "eth0").run().error();
@@ -330,7 +331,7 @@ fn a_bridge_that_was_there_filters_or_is_refused() {
     });
 }
 
-/// What a command says, as words.
+/// The output of a command, with single spaces between the words.
 fn shown(line: &str) -> String {
     let output = Command::new("sh").args(["-c", line]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

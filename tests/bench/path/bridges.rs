@@ -1,5 +1,5 @@
-//! From container to container over a bridge: ours, the reference's, and one made by hand that has nothing but its ports,
-//! with packets of the bridge shown to netfilter (as Kubernetes wants it) and without.
+//! From container to container over a bridge: ours, the reference's, and a plain one made with ip(8). Each with
+//! `bridge-nf-call-iptables` on (as Kubernetes wants it) and off.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::summary::Summary;
 
 const FLOWS: usize = 20;
 const STREAM: Duration = Duration::from_millis(500);
-/// Shows packets of bridges to netfilter; only where the module for it is loaded.
+/// Switches netfilter on for bridged packets. The file exists only if the module br_netfilter is loaded.
 const BRIDGE_NETFILTER: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 
 const WEB: &str = "10.4.0.2:80";
@@ -40,7 +40,7 @@ pub(crate) fn measure(rounds: usize, summary: &mut Summary) {
         let mut pairs = [Some(Suite::cleat()), Some(Suite::reference()), None]
             .map(|suite| Pair::new(suite.as_ref(), shown));
         for round in 0..rounds {
-            // Nobody always comes behind the same one.
+            // The order changes, so that none is always measured after the same one.
             let mut turn: Vec<&mut Pair> = pairs.iter_mut().collect();
             turn.rotate_left(round % 3);
             for pair in turn {
@@ -125,7 +125,7 @@ impl Pair {
     }
 }
 
-/// A bridge and its ports by ip(8), and nothing else.
+/// The script that makes a bridge and its ports with ip(8), and nothing else.
 fn plain(containers: &[Namespaced; 2]) -> String {
     let mut script = "ip link add br0 type bridge; ip link set br0 up; ".to_owned();
     for (container, number) in containers.iter().zip(2..) {

@@ -1,5 +1,5 @@
-//! Through a published port, with no other port published and with five thousand: how long it takes until a new flow has
-//! its first answer, and how many connections a second there are.
+//! Through a published port, with no other port published and with five thousand others: how long a new flow takes until
+//! its first answer, and how many connections a second are possible.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use crate::path::load::Server;
 use crate::path::node::{Layout, Node, WEB, address};
 use crate::summary::Summary;
 
-/// Ports besides the one that is measured.
+/// How many ports are published besides the measured one.
 const MANY: usize = 5_000;
 /// Flows of each kind in a round.
 const FLOWS: usize = 20;
-/// What is timed.
+/// The kinds of flows that are timed.
 const WAYS: [&str; 3] =
     ["TCP connection from outside", "UDP answer to outside", "TCP connection to itself (hairpin)"];
 
@@ -22,7 +22,7 @@ struct Measured {
     server: Server,
     times: [Vec<Duration>; WAYS.len()],
     rates: Vec<f64>,
-    /// ADD and DEL of a port more.
+    /// The times of ADD and DEL of one more port.
     calls: [Vec<Duration>; 2],
 }
 
@@ -30,7 +30,7 @@ struct Measured {
 pub(crate) fn measure(rounds: usize, summary: &mut Summary) {
     let mut hosts = Layout::ALL.map(|layout| [0, MANY].map(|many| Measured::new(layout, many)));
     for round in 0..rounds {
-        // Nobody always comes behind the same one.
+        // The order changes, so that none is always measured after the same one.
         let mut turn: Vec<&mut Measured> = hosts.iter_mut().flatten().collect();
         turn.rotate_left(round % (2 * Layout::ALL.len()));
         turn.into_iter().for_each(Measured::round);
@@ -122,7 +122,7 @@ impl Measured {
         self.times[1].extend(self.server.answers(outside, &to, FLOWS));
         self.times[2].extend(self.server.connects(web, &to, FLOWS));
         self.rates.push(self.server.rate(outside, &to));
-        // The reference takes seconds for that, which its whole lives show well enough.
+        // The reference takes seconds for one more port. The part `lives` shows its times.
         if self.node.layout == Layout::Cleat {
             for (times, took) in self.calls.iter_mut().zip(self.node.one_more()) {
                 times.push(took);

@@ -1,7 +1,7 @@
 //! The load: connections, datagrams and a stream.
 //!
-//! One thread is both ends of a flow, by sockets of two namespaces, so that no time goes to waking another one: what is left
-//! is the way of the packets.
+//! One thread is both ends of a flow, with sockets of two namespaces. So no time is spent on waking another thread: what is
+//! measured is the path of the packets.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -12,20 +12,21 @@ use nix::libc::linger;
 use nix::sys::socket::{setsockopt, sockopt};
 use sandbox::Namespaced;
 
-/// A lost packet is sent again after a second: nothing that works takes longer than this.
+/// How long an answer may take. TCP sends a lost packet again after a second, so nothing that works takes longer than this.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long connections are counted, and how many each thread makes at most: ports of the client are not endless.
+/// How long connections are counted.
 const COUNTED_FOR: Duration = Duration::from_millis(150);
+/// How many connections each thread makes at most: the client has a limited number of ports.
 const COUNTED_MAX: u32 = 2_000;
 
-/// The far end of flows, in a container.
+/// The server's end of the flows, in a container.
 pub(crate) struct Server {
     tcp: TcpListener,
     udp: UdpSocket,
 }
 
 impl Server {
-    /// Listens on both protocols.
+    /// Listens on TCP and UDP.
     pub(crate) fn new(place: &Namespaced, address: &str) -> Self {
         let (tcp, udp) =
             place.enter(|| (TcpListener::bind(address).unwrap(), UdpSocket::bind(address).unwrap()));
@@ -33,7 +34,7 @@ impl Server {
         Self { tcp, udp }
     }
 
-    /// How long it takes until a connection stands, each from a port that was not seen before.
+    /// How long it takes until each of some connections is established, each from a new port.
     pub(crate) fn connects(&self, from: &Namespaced, to: &str, count: usize) -> Vec<Duration> {
         let to = to.parse().unwrap();
         from.enter(|| (0..count).map(|_| self.connect(to)).collect())
@@ -42,12 +43,12 @@ impl Server {
     fn connect(&self, to: SocketAddr) -> Duration {
         let (stream, took) = connect(to);
         drop(self.tcp.accept().unwrap());
-        // Closed by a reset, it takes up no port of the client afterwards.
+        // Closed by a reset: otherwise its port on the client stays taken (TIME-WAIT).
         setsockopt(&stream, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 }).unwrap();
         took
     }
 
-    /// How long it takes until a datagram is answered, each from a port that was not seen before.
+    /// How long it takes until each of some datagrams is answered, each from a new port.
     pub(crate) fn answers(&self, from: &Namespaced, to: &str, count: usize) -> Vec<Duration> {
         from.enter(|| (0..count).map(|_| self.answer(to)).collect())
     }
@@ -64,10 +65,10 @@ impl Server {
         start.elapsed()
     }
 
-    /// Connections a second, by as many threads as there are processors.
+    /// Connections a second, made by one thread for each processor.
     pub(crate) fn rate(&self, from: &Namespaced, to: &str) -> f64 {
         let to = to.parse().unwrap();
-        // Each accepts whosever connection is first: never more than there are.
+        // A thread may accept the connection of another one. Each makes one and accepts one, so the numbers match.
         let client = || {
             let start = Instant::now();
             let mut count = 0;
@@ -93,7 +94,7 @@ fn connect(to: SocketAddr) -> (TcpStream, Duration) {
     (stream, start.elapsed())
 }
 
-/// A server that reads each stream to its end and says how many bytes it had. It serves until the process ends.
+/// A server that reads each stream to its end and answers with the number of bytes. It serves until the process ends.
 pub(crate) fn serve_stream(place: &Namespaced, address: &str) {
     let listener = place.enter(|| TcpListener::bind(address)).unwrap();
     thread::spawn(move || {

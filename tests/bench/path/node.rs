@@ -1,5 +1,5 @@
-//! Nodes: each a host of its own with an outside, a container that publishes a port, and others that publish as many as one
-//! asks for, in the layout of one of the suites.
+//! Nodes: each is a host with an outside host, a container that publishes a port, and other containers that publish any
+//! number of ports. The rules are those of one of the suites.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,28 +13,29 @@ use serde_json::{Value, json};
 
 use crate::suites::{PATH, Suite};
 
-/// The port that is measured: the last that was published, which lists come to last.
+/// The measured port. It is published last, so a list of rules reaches it last.
 const PORT: u16 = 5353;
-/// The first of the others' ports, and how many have one protocol before the other one follows.
+/// The first port of the other containers.
 const FIRST: usize = 10_000;
+/// How many ports in a row have the same protocol; TCP and UDP alternate.
 const RUN: usize = 500;
 
-/// Where the container itself is.
+/// The container's own address and port.
 pub(crate) const WEB: &str = "10.3.0.2:80";
 
-/// Where the measured port is reached.
+/// Where the outside reaches the measured port.
 pub(crate) fn address() -> String {
     format!("{UPLINK_V4}:{PORT}")
 }
 
-/// Who publishes.
+/// The suite and backend whose rules publish the ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// Our program.
+    /// host-port of cleat.
     Cleat,
-    /// The reference's, by iptables.
+    /// The reference's portmap, with iptables.
     Iptables,
-    /// The reference's newest, by nftables.
+    /// The newest portmap of the reference, with nftables.
     Nftables,
 }
 
@@ -58,12 +59,12 @@ impl Layout {
     }
 }
 
-/// A host with one container that is measured, and the ports of many that are not there.
+/// A host with one measured container, and published ports of many containers that do not exist.
 pub(crate) struct Node {
     pub(crate) layout: Layout,
     /// The client outside.
     pub(crate) outside: Namespaced,
-    /// Whose port it is.
+    /// The container that publishes the measured port.
     pub(crate) web: Namespaced,
     name: String,
     netns: Namespaced,
@@ -71,7 +72,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// A host whose other containers publish so many ports.
+    /// A host whose other containers publish this many ports.
     pub(crate) fn new(layout: Layout, many: usize) -> Self {
         let name = format!("{}-{many}", layout.name().replace(", ", "-"));
         let netns = Namespaced::new(&name);
@@ -90,7 +91,7 @@ impl Node {
         node
     }
 
-    /// ADD and DEL of one container more, as whole processes.
+    /// The times of ADD and DEL of one more container, as whole processes.
     pub(crate) fn one_more(&self) -> [Duration; 2] {
         let conf = self.portmap(self.elsewhere(100), &json!([mapping(80, "tcp")]));
         ["ADD", "DEL"].map(|command| self.call("portmap", command, "one-more", &conf).1)
@@ -100,7 +101,7 @@ impl Node {
         if many == 0 {
             return;
         }
-        // The first port makes what the others go into.
+        // The first ADD makes the tables and chains for the others.
         let first = self.portmap(self.elsewhere(99), &json!([mapping(1, "tcp")]));
         self.call("portmap", "ADD", "first", &first);
         match self.layout {
@@ -117,8 +118,8 @@ impl Node {
         }
     }
 
-    /// Loads what the reference would have written for so many containers, each with a port. One transaction has as many
-    /// as the sockets of a user namespace have room for.
+    /// Loads the rules that the reference would have written for this many containers with one port each. They are loaded in
+    /// several transactions, because the socket buffers of a user namespace are small.
     fn load(&self, many: usize, program: &str, write: impl Fn(Range<usize>) -> String) {
         for start in (0..many).step_by(100) {
             let file = PathBuf::from("/run").join(&self.name);
@@ -131,7 +132,7 @@ impl Node {
         }
     }
 
-    /// The result with the address of somebody else.
+    /// The result with the address of another container.
     fn elsewhere(&self, number: usize) -> Value {
         let mut result = self.result.clone();
         result["ips"][0]["address"] = json!(format!("10.3.1.{}/16", number + 1));
@@ -194,7 +195,7 @@ fn chains(containers: Range<usize>) -> String {
     script + "COMMIT\n"
 }
 
-/// The rules of its nftables backend for as many.
+/// The rules of the reference's nftables backend for containers with a port each.
 fn rules(containers: Range<usize>) -> String {
     let mut script = String::new();
     for n in containers {

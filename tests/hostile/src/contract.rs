@@ -1,7 +1,7 @@
-//! What runtimes hand to plugins: standard input, and the variables of the environment.
+//! What runtimes pass to plugins: standard input and environment variables.
 //!
-//! The whole way from the process boundary to a valid configuration and back, in process. Plugins judge what they are
-//! given and do nothing: the kernel is left out.
+//! The input takes the whole way from the process boundary to a valid configuration and back, in this process. The plugins
+//! only validate it: no request goes to the kernel.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -13,9 +13,9 @@ use cni::{
 };
 use serde_json::{Map, Value, json};
 
-/// The verbs, and one that is none.
+/// The verbs of CNI, and an unknown one.
 const VERBS: [&str; 7] = ["ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION", "EXPLODE"];
-/// More than any error says.
+/// The size that no error object may reach, in bytes.
 const LONGEST_ERROR: usize = 64 << 10;
 
 /// Bytes on bridge's standard input.
@@ -49,12 +49,12 @@ fn every_verb<P: Plugin + Described>(stdin: &[u8]) {
         let answer = answer::<Judge<P>>(&env, stdin);
         assert!(
             verb != "DEL" || answer.is_some() || !is_removable(stdin),
-            "a DEL that nothing need keep from it"
+            "a DEL fails although its configuration has all that it needs"
         );
     }
 }
 
-/// Whether a configuration is an object with a network's name: all that a DEL can ask of it.
+/// Whether a configuration is an object with a valid network name. A DEL must not require more.
 fn is_removable(stdin: &[u8]) -> bool {
     let name = |object: &Map<String, Value>| {
         let name = case_blind::get(object, "name").and_then(Value::as_str);
@@ -63,8 +63,8 @@ fn is_removable(stdin: &[u8]) -> bool {
     cni::read_object(stdin).is_ok_and(|object| name(&object))
 }
 
-/// A line each: `CNI_ARGS`, `CNI_IFNAME`, `CNI_CONTAINERID`, `CNI_COMMAND`, `CNI_PATH`; what is not UTF-8 is so in the
-/// environment as well, and what is missing is as it should be. For every plugin.
+/// The environment of an ADD, for every plugin. The lines are the values of `CNI_ARGS`, `CNI_IFNAME`, `CNI_CONTAINERID`,
+/// `CNI_COMMAND` and `CNI_PATH`, and need not be UTF-8. A variable whose line is missing has a valid value.
 pub fn cni_args(bytes: &[u8]) {
     let names = ["CNI_ARGS", "CNI_IFNAME", "CNI_CONTAINERID", "CNI_COMMAND", "CNI_PATH"];
     let mut env = Environment::new("ADD");
@@ -81,7 +81,7 @@ pub fn cni_args(bytes: &[u8]) {
     answer::<Judge<loopback::Loopback>>(&env, &conf);
 }
 
-/// The variables of a call.
+/// The environment variables of a call.
 pub(crate) struct Environment(BTreeMap<&'static str, Vec<u8>>);
 
 impl Environment {
@@ -89,7 +89,7 @@ impl Environment {
         Self::of("c1", verb)
     }
 
-    /// The same for a container. The namespace is this process's own, which nobody enters.
+    /// The same for a container. The namespace is that of this process, which no plugin needs to enter.
     pub(crate) fn of(id: &str, verb: &str) -> Self {
         let variables = [
             ("CNI_COMMAND", verb),
@@ -103,14 +103,14 @@ impl Environment {
         Self(variables.map(|(name, value)| (name, value.as_bytes().to_vec())).into())
     }
 
-    /// The same with a variable set anew.
+    /// The same with a variable set or replaced.
     pub(crate) fn with(mut self, name: &'static str, value: String) -> Self {
         self.0.insert(name, value.into_bytes());
         self
     }
 }
 
-/// Calls a plugin in this process, and holds its answer against the contract. `None` where it failed.
+/// Calls a plugin in this process, and checks that its answer is a valid one. Returns `None` if the plugin failed.
 pub(crate) fn answer<P: Plugin>(env: &Environment, mut stdin: &[u8]) -> Option<Value> {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let variable = |name: &str| {
@@ -131,7 +131,7 @@ pub(crate) fn answer<P: Plugin>(env: &Environment, mut stdin: &[u8]) -> Option<V
     }
     assert!(stdout.len() < LONGEST_ERROR, "an error of {} bytes", stdout.len());
     let error: Value = serde_json::from_slice(&stdout).expect("an error is JSON");
-    let version = error["cniVersion"].as_str().expect("an error tells a version");
+    let version = error["cniVersion"].as_str().expect("an error has a version");
     assert!(Version::parse(version).is_ok(), "{error}");
     assert!(error["msg"].as_str().is_some_and(|msg| !msg.is_empty()), "{error}");
     let number = error["code"].as_u64().expect("an error has a code");
@@ -139,19 +139,20 @@ pub(crate) fn answer<P: Plugin>(env: &Environment, mut stdin: &[u8]) -> Option<V
     None
 }
 
-/// A plugin that judges as another one does, and does nothing.
+/// A plugin that validates its input as `P` does, and does nothing else.
 struct Judge<P>(PhantomData<P>);
 
 impl<P: Plugin + Described> Judge<P> {
     fn judge(request: &Request, target: Option<&Target>) -> Result<(), Error> {
-        // What GC is told, whichever verb it is told with.
+        // The list of valid attachments is for GC, but is read here for every verb.
         request.conf.valid_attachments()?;
         again(&request.conf);
         P::validate(request, target)
     }
 }
 
-/// What can be read of a previous result can be said again, in the configuration's own version.
+/// A `prevResult` that was parsed can be written in the configuration's version and parsed again. In the newest version, which
+/// loses nothing, both are equal.
 fn again(conf: &Conf) {
     let Some(result) = &conf.prev_result else { return };
     let Ok(value) = result.to_value(conf.version) else { return };

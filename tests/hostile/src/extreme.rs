@@ -1,9 +1,9 @@
-//! Inputs that are too large, too deep or too strange to be kept as files: made when they are needed.
+//! Inputs that are too large, too deep or too unusual to be kept as files: they are made when they are needed.
 
-/// One of them.
+/// One such input.
 #[derive(Clone, Debug)]
 pub struct Extreme {
-    /// What it is.
+    /// A description.
     pub name: &'static str,
     /// The bytes.
     pub bytes: Vec<u8>,
@@ -13,7 +13,7 @@ fn extreme(name: &'static str, bytes: impl Into<Vec<u8>>) -> Extreme {
     Extreme { name, bytes: bytes.into() }
 }
 
-/// A configuration with something in the place of a value.
+/// A configuration with this text in the place of many values.
 fn with(value: &str) -> String {
     format!(
         r#"{{"cniVersion":"1.1.0","name":"net","type":"bridge","ipam":{{"type":"host-local","ranges":{value},"routes":{value}}},
@@ -21,7 +21,7 @@ fn with(value: &str) -> String {
     )
 }
 
-/// All of them: the longest has ten mebibytes.
+/// All such inputs; the longest has ten mebibytes.
 #[must_use]
 pub fn extremes() -> Vec<Extreme> {
     const MEBI: usize = 1 << 20;

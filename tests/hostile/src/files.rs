@@ -1,5 +1,5 @@
-//! Files that the suite finds on a disk, in whatever state. The first byte of the input says which of them it is, `0` for
-//! the first; the rest is its content. The code under test reads them from a real folder, by its ordinary functions.
+//! Files that the suite finds on disk, with any content. The first byte of the input chooses the file (`0` is the first), and
+//! the rest is its content. The code under test reads it from a real folder, with its ordinary functions.
 
 use std::fs;
 use std::net::IpAddr;
@@ -36,7 +36,8 @@ fn folder(path: &Path) {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).unwrap();
 }
 
-/// What a network's folder of leases holds: a lease, what host-local keeps beside, a link; and `resolvConf`.
+/// A file of a network's folder of leases: a lease, host-local's own files, or the link of an attachment to its address. Or
+/// the file that `resolvConf` names.
 pub fn leases(bytes: &[u8]) {
     const FILES: [&str; 8] =
         ["10.1.0.2", "last_reserved_ip.0", ".free", "boot_id", "lock", ".writing", "link", "resolv.conf"];
@@ -49,7 +50,7 @@ pub fn leases(bytes: &[u8]) {
     match FILES[file] {
         "link" => {
             let link = network.join(".owners").join(format!("{}.0", attachment().token()));
-            // Not every text can be a link's.
+            // Not every text can be the target of a link.
             let _ = symlink(String::from_utf8_lossy(content).replace('\0', "/"), link);
         }
         "resolv.conf" => {}
@@ -68,7 +69,7 @@ pub fn leases(bytes: &[u8]) {
         let leased: IpAddr = address.strip_suffix("/28").unwrap().parse().unwrap();
         assert!(("10.1.0.2".parse::<IpAddr>().unwrap()..="10.1.0.14".parse().unwrap()).contains(&leased));
         conf["prevResult"] = result;
-        assert!(call(id, "CHECK", &conf).is_some(), "what was leased is leased");
+        assert!(call(id, "CHECK", &conf).is_some(), "a CHECK after a successful ADD fails");
         call(id, "DEL", &conf);
         conf.as_object_mut().unwrap().remove("prevResult");
     }
@@ -77,7 +78,7 @@ pub fn leases(bytes: &[u8]) {
     call("c1", "GC", &conf);
 }
 
-/// What link-env's state folder holds: members and their index, and the files of a container.
+/// A file of link-env's state folder: a member, the index of the members, or a file of a container.
 pub fn registry(bytes: &[u8]) {
     const FILES: [&str; 10] = [
         "registry/net/members/c1:eth0",

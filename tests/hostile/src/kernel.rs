@@ -1,4 +1,4 @@
-//! Answers of the kernel, a datagram each.
+//! Answers of the kernel; an input is one datagram.
 
 use nftables::conntrack::Filter;
 use nftables::{Data, Family, HookPoint, Type, Verdict, key};
@@ -18,7 +18,7 @@ pub fn netlink(bytes: &[u8]) {
     for route in recorded::routes(bytes).unwrap_or_default() {
         let _ = route.dst.to_string();
     }
-    // An error of the kernel's, in words.
+    // An error from the kernel can be printed.
     let _ = recorded::links(bytes).map_err(|error| error.to_string());
 }
 

@@ -1,9 +1,8 @@
-//! Everything that comes in from elsewhere, as functions of bytes: what runtimes, people and pods write, what the kernel
-//! answers, what lies on a disk. Each function fails, by panicking, where the code under test does, and where an answer
-//! breaks the contract.
+//! Every kind of untrusted input, as functions of bytes: what runtimes, people and pods write, what the kernel answers, and
+//! files on disk. A function panics if the code under test panics, or if its answer is not a valid one.
 //!
-//! The same functions run in `cargo test`, over a corpus and a fixed number of its mutations, and in `fuzz/`, for as long as
-//! somebody likes. `corpus/` has a folder of seeds for each.
+//! The functions run in `cargo test` with a corpus and a fixed number of mutations of it, and in `fuzz/` for any length of
+//! time. `corpus/` has a folder of seeds for each function.
 
 #![allow(
     clippy::unwrap_used,
@@ -34,20 +33,20 @@ pub use mutation::Mutations;
 pub use text::{conflist, iptables};
 pub use wire::{nri, nri_session};
 
-/// One way in.
+/// One function for one kind of input.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// Its name, which is that of its folder of seeds and of its program in `fuzz/`.
+    /// Its name, which its folder of seeds and its program in `fuzz/` have as well.
     pub name: &'static str,
-    /// Hands it bytes.
+    /// The function.
     pub run: fn(&[u8]),
-    /// How many mutations of each seed an ordinary test tries.
+    /// How many mutations of each seed `cargo test` tries.
     pub mutations: usize,
-    /// Whether it is handed what is too large to be kept as well. Most plugins have what reads it in common.
+    /// Whether it also gets the [`extremes`]. One plugin is enough, because all share the code that reads them.
     pub extremes: bool,
 }
 
-/// All of them.
+/// All targets.
 pub const TARGETS: [Target; 17] = [
     target("bridge", bridge, 60, true),
     target("host_local", host_local, 60, false),
@@ -73,7 +72,7 @@ const fn target(name: &'static str, run: fn(&[u8]), mutations: usize, extremes: 
 }
 
 impl Target {
-    /// Its seeds, with the file of each, in the order of their names.
+    /// Its seeds with their files, sorted by file name.
     #[must_use]
     pub fn seeds(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(self.name);

@@ -1,4 +1,4 @@
-//! What a pod says by its annotations, to the whole of link-env over a state folder of its own.
+//! The annotations of a pod, as input of the whole plugin link-env with a new state folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,21 +10,21 @@ use tempfile::TempDir;
 
 use crate::contract::{Environment, answer};
 
-/// More than three pods and one at its bounds take, in bytes.
+/// The size that the state folder may not reach, in bytes: more than three pods and one at all its limits take.
 const MOST: u64 = 4 << 20;
 
-/// A pod with annotations of link-env's.
+/// A pod with annotations for link-env.
 pub(crate) struct Pod<'a> {
     pub(crate) id: &'a str,
     pub(crate) name: &'a str,
     pub(crate) annotations: &'a [(&'a str, &'a str)],
 }
 
-/// One that others may link to.
+/// A pod that others link to.
 pub(crate) const DB: Pod<'_> =
     Pod { id: "c2", name: "db", annotations: &[("expose", "5432,53/udp"), ("env", "PG=9\nA=b c")] };
 
-/// A state folder that goes when this is dropped.
+/// A state folder, which is removed on drop.
 pub(crate) struct State {
     path: PathBuf,
     _place: TempDir,
@@ -36,7 +36,7 @@ impl State {
         Self::with(json!({}))
     }
 
-    /// With further keys of the configuration.
+    /// With more keys in the configuration.
     pub(crate) fn with(keys: Value) -> Self {
         let place = tempfile::tempdir().unwrap();
         Self { path: place.path().join("state"), _place: place, keys }
@@ -47,7 +47,7 @@ impl State {
     }
 
     pub(crate) fn conf(&self, id: &str, annotations: &[(&str, &str)]) -> String {
-        // c2 has 10.1.0.2.
+        // For example, c2 has 10.1.0.2.
         let address = format!("10.1.0.{}/16", id.trim_start_matches('c'));
         let annotations: serde_json::Map<String, Value> = annotations
             .iter()
@@ -69,7 +69,7 @@ impl State {
         conf.to_string()
     }
 
-    /// `None` where it is refused.
+    /// The result of an ADD, or `None` if the pod is refused.
     pub(crate) fn add(&self, pod: &Pod<'_>) -> Option<Value> {
         answer::<LinkEnv>(
             &environment(pod.id, pod.name, "ADD"),
@@ -79,10 +79,10 @@ impl State {
 
     pub(crate) fn del(&self, id: &str) {
         let gone = answer::<LinkEnv>(&environment(id, "x", "DEL"), self.conf(id, &[]).as_bytes());
-        assert!(gone.is_some(), "DEL of {id} succeeds");
+        assert!(gone.is_some(), "DEL of {id} fails");
     }
 
-    /// What is written can be read, and is not much.
+    /// Asserts that the state can be read, and that its size is bounded.
     pub(crate) fn assert_bounded(&self) {
         Registry::at(&self.path).networks().expect("what was written can be read");
         let size = size(&self.path);
@@ -107,8 +107,9 @@ fn size(folder: &Path) -> u64 {
         .sum()
 }
 
-/// ADD of a pod whose annotations the bytes are, names and values with a zero behind each; the first byte chooses keys of the
-/// configuration. It is refused or added; others come and go beside it, and nothing is left when all have gone.
+/// ADD of a pod with any annotations. The first byte chooses keys of the configuration; the rest are the names and values of
+/// the annotations, separated by zero bytes. The pod may be added or refused. Other pods are added and removed as always, and
+/// nothing is left after the last DEL.
 pub fn link_env_calls(bytes: &[u8]) {
     let Some((&choice, bytes)) = bytes.split_first() else { return };
     let names = if choice & 1 == 0 { "network" } else { "links" };
@@ -116,7 +117,7 @@ pub fn link_env_calls(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let words: Vec<&str> = text.split('\0').take(100).collect();
     let annotations: Vec<(&str, &str)> = words.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-    state.add(&DB).expect("a pod like any other is added");
+    state.add(&DB).expect("an ordinary pod is added");
     let is_added = state.add(&Pod { id: "c1", name: "web", annotations: &annotations }).is_some();
     state.assert_bounded();
     let member = || {
@@ -129,7 +130,7 @@ pub fn link_env_calls(bytes: &[u8]) {
     if is_added {
         let conf = state.conf("c1", &annotations);
         let checked = answer::<LinkEnv>(&environment("c1", "web", "CHECK"), conf.as_bytes());
-        assert!(checked.is_some(), "what was added is as it was added");
+        assert!(checked.is_some(), "a CHECK after a successful ADD fails");
     }
     for id in ["c2", "c1", "c9", "c1"] {
         state.del(id);

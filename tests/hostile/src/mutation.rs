@@ -1,6 +1,6 @@
-//! Changed copies of inputs: the same ones every time.
+//! Mutations of inputs: the same ones in every run.
 
-/// Words and numbers that mean something to one reader or another.
+/// Texts and numbers with a special meaning for one of the parsers.
 const TOKENS: [&[u8]; 40] = [
     b"null",
     b"true",
@@ -44,7 +44,7 @@ const TOKENS: [&[u8]; 40] = [
     b"\x00\x00\x00\x80",
 ];
 
-/// An endless row of changed copies of an input.
+/// An endless sequence of mutations of an input.
 #[derive(Debug)]
 pub struct Mutations<'a> {
     input: &'a [u8],
@@ -53,13 +53,13 @@ pub struct Mutations<'a> {
 }
 
 impl<'a> Mutations<'a> {
-    /// The row of a number; pieces of `others` come into it.
+    /// The sequence with this number. Pieces of `others` are inserted into the input.
     #[must_use]
     pub fn new(input: &'a [u8], others: &'a [Vec<u8>], number: u64) -> Self {
         Self { input, others, state: number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 }
     }
 
-    /// A number below `limit`, which is not 0 (xorshift64*).
+    /// A pseudo-random number below `limit`, which must not be 0 (xorshift64*).
     fn below(&mut self, limit: usize) -> usize {
         self.state ^= self.state >> 12;
         self.state ^= self.state << 25;

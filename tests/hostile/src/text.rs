@@ -1,17 +1,17 @@
-//! Texts that people and other programs write: networks, and what iptables prints.
+//! Texts that people and other programs write: network configurations, and the output of iptables.
 
 use std::path::Path;
 
 use cni::NetworkList;
 use iptables::{Rule, Transaction};
 
-/// The content of a `*.conflist`: as a runtime reads it, and as `cleat conf check` does.
+/// The content of a `*.conflist`: read as a runtime does, and as `cleat conf check` does.
 pub fn conflist(bytes: &[u8]) {
     let findings = cleat_cli::check_content(Path::new("x.conflist"), bytes);
     let told: usize = findings.iter().map(|finding| finding.to_string().len()).sum();
     assert!(told < 1 << 20, "{} findings of {told} bytes", findings.len());
     let Ok(list) = NetworkList::from_slice(bytes) else {
-        assert!(!findings.is_empty(), "what no runtime could read is told");
+        assert!(!findings.is_empty(), "no runtime can read it, but conf check finds nothing");
         return;
     };
     for plugin in &list.plugins {
@@ -24,7 +24,7 @@ pub fn conflist(bytes: &[u8]) {
     assert_eq!(read.plugins, plugins);
 }
 
-/// Lines of `iptables -S`.
+/// The output of `iptables -S`.
 pub fn iptables(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let mut transaction = Transaction::new("nat");

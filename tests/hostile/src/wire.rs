@@ -1,4 +1,4 @@
-//! What a runtime says to `cleat-nri`.
+//! The bytes that a runtime sends to `cleat-nri`.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -8,30 +8,31 @@ use sandbox::nri::field;
 
 use crate::members::{self, Pod, State};
 
-/// There is no link-env here.
+/// A state folder that does not exist, as where link-env has never run.
 const STATE: &str = "/nonexistent";
 
-/// The methods of the plugin's service, and one that it does not have.
+/// The methods of the NRI plugin service, and an unknown one.
 const METHODS: [&str; 6] =
     ["CreateContainer", "Synchronize", "Configure", "StateChange", "Shutdown", "Nonsense"];
 
-/// Bytes of the connection; then the same bytes as what a call of `CreateContainer` is about.
+/// The bytes as those of the whole connection, then as the request of a `CreateContainer` call.
 pub fn nri(bytes: &[u8]) {
     let _ = cleat_nri::converse(Path::new(STATE), bytes, Vec::new());
     let mut answers = Vec::new();
     let call = call("CreateContainer", bytes);
     let outcome = cleat_nri::converse(Path::new(STATE), call.as_slice(), &mut answers);
     if bytes.len() < 1 << 20 {
-        outcome.expect("a call that cannot be read is answered");
-        // The registration, and the answer, behind the headers of a frame and a message each.
+        outcome.expect("an invalid request is answered, and the session goes on");
+        // There are two messages, the registration and the answer. The headers of each are a frame's 8 bytes and a message's 10.
         assert!(answers.len() > 2 * 18, "{answers:?}");
     }
 }
 
-/// A whole session beside a pod, `c1`, that has links and shares its environment: calls, each with a byte for its method, `0`
-/// for the first, two for its length, and what it is about. Each is answered, and others go on.
+/// A whole session, on a node with a pod `c1` that has links and shares its environment. The bytes are calls: a byte for the
+/// method (`0` is the first), two for the length of the request, and the request. Each call is answered. Other pods are
+/// added and removed as always.
 pub fn nri_session(bytes: &[u8]) {
-    // Two at a time would look at each other's memory.
+    // One session at a time: several in one process could disturb each other.
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(|poisoned| {
         ONE.clear_poison();
@@ -40,7 +41,7 @@ pub fn nri_session(bytes: &[u8]) {
     let state = State::new();
     let pod = Pod { id: "c1", name: "web", annotations: &[("links", "db"), ("share-env", "true")] };
     for pod in [&members::DB, &pod] {
-        state.add(pod).expect("a pod like any other is added");
+        state.add(pod).expect("an ordinary pod is added");
     }
     let (mut frames, mut calls, mut rest) = (Vec::new(), 0, bytes);
     while let Some((&[method, high, low], after)) = rest.split_first_chunk() {
@@ -55,18 +56,18 @@ pub fn nri_session(bytes: &[u8]) {
     }
     let mut answers = Vec::new();
     cleat_nri::converse(state.path(), frames.as_slice(), &mut answers).expect("the session goes on");
-    // The registration is one of them.
+    // One more message than calls: the registration.
     assert_eq!(messages(&answers), calls + 1);
     let other = Pod { id: "c9", name: "other", annotations: &[] };
     state.add(&other).expect("another pod is added");
     state.assert_bounded();
     for id in ["c1", "c2", "c9"] {
         state.del(id);
-        assert!(!Registry::at(state.path()).container_dir(id).exists(), "{id} has gone");
+        assert!(!Registry::at(state.path()).container_dir(id).exists(), "{id} is left");
     }
 }
 
-/// How many messages there are in frames.
+/// The number of messages in frames.
 fn messages(mut frames: &[u8]) -> usize {
     let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap()) as usize;
     let mut connections = [Vec::new(), Vec::new()];
@@ -86,7 +87,8 @@ fn messages(mut frames: &[u8]) -> usize {
     connections.iter().map(|messages| count(messages)).sum()
 }
 
-/// A call of a method of the plugin's service, as a runtime sends it: containerd/ttrpc `request.proto`, fields 1 to 3.
+/// The frames of a call of the plugin service, as a runtime sends them. The request has the fields 1 to 3 of containerd/ttrpc
+/// `request.proto`.
 fn call(method: &str, payload: &[u8]) -> Vec<u8> {
     let request = [field(1, "nri.pkg.api.v1alpha1.Plugin"), field(2, method), field(3, payload)].concat();
     let length = |bytes: usize| u32::try_from(bytes).unwrap().to_be_bytes();

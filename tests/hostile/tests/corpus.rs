@@ -1,4 +1,4 @@
-//! Every target over its seeds, over a fixed number of their mutations, and over what is too large to be kept.
+//! Every target with its seeds, with a fixed number of mutations of them, and with inputs that are too large to be kept.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 
 use hostile::{Mutations, TARGETS, Target, extremes};
 
-/// Runs a target, and says what broke it.
+/// Runs a target with an input, and names the input if the target panics or is slow.
 fn run(target: Target, input: &[u8], name: &str) {
     let began = Instant::now();
     let outcome = catch_unwind(AssertUnwindSafe(|| (target.run)(input)));
     let took = began.elapsed();
     assert!(outcome.is_ok(), "{}: {name} broke it, {} bytes: {}", target.name, input.len(), shown(input));
-    // Nothing here is optimised, and the machine may be busy: what is linear takes a tenth of it at most.
+    // Far more than code with linear run time needs: the build is not optimised, and the machine may be busy.
     assert!(took < Duration::from_secs(10), "{}: {name} took {took:?}", target.name);
 }
 
-/// Bytes as `printf %b` takes them, to be tried again.
+/// The bytes as an argument of `printf %b`, to repeat the failure.
 fn shown(input: &[u8]) -> String {
     input.iter().take(4096).fold(String::new(), |mut text, byte| {
         let _ = write!(text, "\\x{byte:02x}");
@@ -54,7 +54,7 @@ fn nothing_that_is_too_large_breaks_anything() {
     }
 }
 
-/// A target that is not tried, or is tried with nothing, would go unnoticed.
+/// Each target has a folder of seeds and a fuzzer. Otherwise a target could be left out, or run without input, unnoticed.
 #[test]
 fn targets_seeds_and_fuzzers_belong_together() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,4 +1,4 @@
-//! containerd: that of Debian 12, and the newest that Debian's later suites carry.
+//! containerd: that of Debian 12, and the newest that Debian has.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -11,16 +11,16 @@ use crate::shell::{eventually, try_run};
 const SOCKET: &str = "/run/containerd/containerd.sock";
 const LOG: &str = "/run/containerd.log";
 
-/// Which containerd.
+/// A release of containerd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Release {
     /// Debian 12's, 1.6.
     Debian12,
-    /// The newest that Debian carries, unpacked by `tests/tools/newer`: 2.1 or later, with NRI.
+    /// The newest that Debian has, unpacked by `tests/tools/newer`: 2.1 or later, with NRI.
     Newest,
 }
 
-/// A containerd that serves until it is dropped.
+/// A running containerd, which is killed on drop.
 #[derive(Debug)]
 pub struct Containerd {
     daemon: Child,
@@ -28,13 +28,13 @@ pub struct Containerd {
 }
 
 impl Containerd {
-    /// Starts it, and loads the image for clients of the CRI and for ctr(8).
+    /// Starts containerd, and loads the test image for the CRI and for ctr(8).
     #[must_use]
     pub fn start(release: Release) -> Self {
         Self::start_with(release, "")
     }
 
-    /// As [`Containerd::start`], with further lines of the section on CNI in its configuration.
+    /// As [`Containerd::start`], with more lines in the CNI section of its configuration.
     #[must_use]
     pub fn start_with(release: Release, lines: &str) -> Self {
         fs::write("/etc/containerd.toml", format!("{CONFIGURATION}{lines}\n")).unwrap();
@@ -43,7 +43,7 @@ impl Containerd {
         containerd
     }
 
-    /// Loads an archive of an image.
+    /// Loads an image from an archive.
     pub fn load(&self, archive: &Path) {
         for namespace in ["default", "k8s.io"] {
             eventually("load the image", || {
@@ -53,7 +53,7 @@ impl Containerd {
         }
     }
 
-    /// Its command line client.
+    /// A command of ctr(8), its command line client.
     #[must_use]
     pub fn ctr(&self) -> Command {
         let mut command = Command::new(program(self.release, "ctr"));
@@ -61,7 +61,7 @@ impl Containerd {
         command
     }
 
-    /// Ends the daemon and starts it again: the containers go on.
+    /// Kills the daemon and starts it again; the containers keep running.
     pub fn restart(&mut self) {
         self.stop();
         self.daemon = serve(self.release);
@@ -73,7 +73,7 @@ impl Containerd {
         let _ = self.daemon.wait();
     }
 
-    /// The socket on which it answers.
+    /// The path of its socket.
     #[must_use]
     pub fn socket(&self) -> &'static Path {
         Path::new(SOCKET)
@@ -89,7 +89,7 @@ impl Drop for Containerd {
     }
 }
 
-/// What containerd said that may explain a failure.
+/// The last lines of containerd's log without those of level info.
 fn log() -> String {
     let text = fs::read_to_string(LOG).unwrap_or_default();
     let lines: Vec<&str> = text.lines().filter(|line| !line.contains("level=info")).collect();
@@ -99,7 +99,7 @@ fn log() -> String {
 fn serve(release: Release) -> Child {
     let log = File::options().create(true).append(true).open(LOG).unwrap();
     let containerd = program(release, "containerd");
-    // It looks for its shim beside ctr and runc, in PATH.
+    // containerd looks in PATH for its shim and for runc.
     let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", containerd.parent().unwrap().display());
     Command::new(&containerd)
         .args(["--config", "/etc/containerd.toml"])
@@ -122,7 +122,8 @@ fn program(release: Release, name: &str) -> PathBuf {
     program
 }
 
-/// Both releases read version 2. Root of a virtual machine or container may not lower the OOM score.
+/// Both releases read version 2 of the format. `restrict_oom_score_adj`: the tests' root may lack the right to lower OOM
+/// scores, for example in a container.
 const CONFIGURATION: &str = r#"
 version = 2
 [plugins."io.containerd.grpc.v1.cri"]

@@ -1,4 +1,4 @@
-//! The few calls of the CRI (v1) that a kubelet makes for a pod, with the few fields that matter here.
+//! The calls of the CRI (v1) that a kubelet makes for a pod, with only the fields that the tests need.
 
 mod messages;
 
@@ -25,54 +25,54 @@ use self::messages::{
 };
 use crate::IMAGE;
 
-/// How long a call may take. The slowest, exec, ends by itself before.
+/// How long a call may take. The slowest is exec, whose own timeout is shorter.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// A connection to a runtime, which ends with the runtime's process.
+/// A connection to a runtime. It does not survive a restart of the runtime.
 #[derive(Debug)]
 pub struct Cri {
     tokio: Runtime,
     channel: Channel,
 }
 
-/// What a pod is to be.
+/// The description of a pod.
 #[derive(Clone, Debug, Default)]
 pub struct PodSpec {
-    /// Name, in the namespace `default`.
+    /// Its name, in the Kubernetes namespace `default`.
     pub name: String,
-    /// Annotations, as a user would put them into the pod's metadata.
+    /// The annotations of its metadata.
     pub annotations: Vec<(String, String)>,
-    /// Published TCP ports: on the host, in the pod.
+    /// Published TCP ports: the host's port and the pod's.
     pub ports: Vec<(u16, u16)>,
     /// Whether it shares the node's network.
     pub host_network: bool,
 }
 
-/// A pod that the runtime knows.
+/// A pod that the runtime has made.
 #[derive(Clone, Debug)]
 pub struct Pod {
-    /// The runtime's ID, which is CNI's container ID as well.
+    /// The runtime's ID of it, which is also CNI's container ID.
     pub id: String,
     config: PodSandboxConfig,
 }
 
-/// What a container of a pod is to be.
+/// The description of a container of a pod.
 #[derive(Clone, Debug, Default)]
 pub struct ContainerSpec<'a> {
-    /// Its name, which need not be given for the only one of a pod.
+    /// Its name; `main` if there is none.
     pub name: Option<&'a str>,
-    /// Its image, where it is not the one for tests.
+    /// Its image; the test image if there is none.
     pub image: Option<&'a str>,
     /// Its command.
     pub command: &'a [&'a str],
     /// Its environment.
     pub env: &'a [(&'a str, &'a str)],
-    /// Files of the host in it: there, and here.
+    /// Bind mounts: the path on the host and the path in the container.
     pub mounts: &'a [(&'a str, &'a str)],
-    /// Where the runtime keeps what it says.
+    /// The file for its output, in the pods' log folder.
     pub log: Option<&'a str>,
-    /// The user and group that it runs as without any capability or new privileges, over a root that it cannot write to,
-    /// and under the runtime's filter of system calls.
+    /// If set: the user and group that it runs as, without capabilities, with `no_new_privs`, a read-only root file system
+    /// and the runtime's default seccomp filter.
     pub confined_as: Option<i64>,
 }
 
@@ -90,7 +90,7 @@ fn confined(user: i64) -> LinuxContainerConfig {
 }
 
 impl Cri {
-    /// Speaks to the runtime behind a socket.
+    /// A client for the runtime at a socket. It connects at the first call.
     #[must_use]
     pub fn new(socket: impl Into<PathBuf>) -> Self {
         let socket = socket.into();
@@ -107,7 +107,7 @@ impl Cri {
         Self { tokio, channel }
     }
 
-    /// Whether the runtime finds its network fit for pods, and why not.
+    /// The runtime's condition `NetworkReady`, with its message.
     ///
     /// # Errors
     /// The runtime does not answer.
@@ -118,17 +118,17 @@ impl Cri {
         Ok((network.status, network.message))
     }
 
-    /// Tells the runtime the node's range of pod addresses, as a kubelet does once it knows.
+    /// Sends the runtime the node's pod CIDRs, as a kubelet does once the node has them.
     pub fn set_pod_cidr(&self, pod_cidr: &str) {
         let network_config = NetworkConfig { pod_cidr: pod_cidr.to_owned() };
         let runtime_config = Some(RuntimeConfig { network_config: Some(network_config) });
         let _: Empty = self.must("UpdateRuntimeConfig", UpdateRuntimeConfigRequest { runtime_config });
     }
 
-    /// Makes a pod with its network.
+    /// Makes a pod (`RunPodSandbox`), which includes its network.
     ///
     /// # Errors
-    /// What the runtime says, which holds what the plugins said.
+    /// The runtime's error, which contains the error of a plugin.
     pub fn run_pod(&self, spec: &PodSpec) -> Result<Pod, Status> {
         let mapping = |(host, pod): &(u16, u16)| PortMapping {
             container_port: i32::from(*pod),
@@ -142,7 +142,7 @@ impl Cri {
                 namespace: "default".to_owned(),
                 attempt: 0,
             }),
-            // In the node's network, the node's own.
+            // Without one, a pod in the node's network has the node's.
             hostname: if spec.host_network { String::new() } else { spec.name.clone() },
             log_directory: "/run/pods".to_owned(),
             port_mappings: spec.ports.iter().map(mapping).collect(),
@@ -157,7 +157,7 @@ impl Cri {
         Ok(Pod { id: response.pod_sandbox_id, config })
     }
 
-    /// The pod's addresses, the first family first.
+    /// The pod's addresses, its primary address first.
     #[must_use]
     pub fn addresses(&self, pod: &Pod) -> Vec<String> {
         let response: PodSandboxStatusResponse = self.must("PodSandboxStatus", pod.request());
@@ -168,7 +168,7 @@ impl Cri {
     /// Starts a container in a pod, and returns its ID.
     ///
     /// # Errors
-    /// What the runtime says.
+    /// The runtime's error.
     pub fn run_container(&self, pod: &Pod, spec: &ContainerSpec<'_>) -> Result<String, Status> {
         let owned = |(first, second): &(&str, &str)| ((*first).to_owned(), (*second).to_owned());
         let config = ContainerConfig {
@@ -199,7 +199,7 @@ impl Cri {
     /// The exit code of a container that has ended.
     ///
     /// # Errors
-    /// It has not, yet.
+    /// The container has not ended yet.
     pub fn exit_code(&self, container: &str) -> Result<i32, String> {
         let request = ContainerRequest { container_id: container.to_owned() };
         let response: ContainerStatusResponse = self.must("ContainerStatus", request);
@@ -209,10 +209,10 @@ impl Cri {
         }
     }
 
-    /// Runs a command in a container, and returns what it wrote.
+    /// Runs a command in a container, and returns its standard output.
     ///
     /// # Errors
-    /// What it wrote when it failed.
+    /// The command failed: its output.
     pub fn exec(&self, container: &str, command: &[&str]) -> Result<String, String> {
         let request = ExecSyncRequest {
             container_id: container.to_owned(),
@@ -229,7 +229,7 @@ impl Cri {
         Err(format!("{command:?} ended with {code}: {out}{}", String::from_utf8_lossy(&answer.stderr)))
     }
 
-    /// Stops a pod, as often as one likes.
+    /// Stops a pod. Stopping it again has no effect.
     pub fn stop(&self, pod: &Pod) {
         let _: Empty = self.must("StopPodSandbox", pod.request());
     }

@@ -1,4 +1,4 @@
-//! A container image made on the spot from Debian's static busybox: no registry is asked for anything.
+//! A container image made from Debian's static busybox, so that the tests need no registry.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -9,13 +9,13 @@ use serde_json::json;
 
 use crate::shell::run;
 
-/// The image's name. Its command sleeps, so it serves as a pod's pause container too.
+/// The image's name. Its command is sleep, so the image also serves for the pause container of a pod.
 pub const IMAGE: &str = "localhost/cleat-test:latest";
 
 const BUSYBOX: &str = "/usr/bin/busybox";
 const FOLDERS: [&str; 9] = ["bin", "dev", "etc", "proc", "root", "run", "sys", "tmp", "var"];
 
-/// Writes the image as an archive that containerd and podman load (the format of `docker save`).
+/// Writes the image as an archive that containerd and podman can load (the format of `docker save`).
 pub(crate) fn archive() -> PathBuf {
     let folder = Path::new("/run/image");
     if folder.exists() {
@@ -31,7 +31,7 @@ pub(crate) fn archive() -> PathBuf {
     for applet in run(Command::new(busybox).arg("--list")).lines().filter(|name| *name != "busybox") {
         symlink("busybox", root.join("bin").join(applet)).unwrap();
     }
-    // Debian leaves it out.
+    // Debian's busybox has no printenv.
     let printenv = root.join("bin/printenv");
     fs::write(&printenv, "#!/bin/sh\n[ $# = 0 ] && exec env\nenv | sed -n \"s/^$1=//p\" | grep .\n").unwrap();
     fs::set_permissions(&printenv, fs::Permissions::from_mode(0o755)).unwrap();
@@ -49,7 +49,7 @@ pub(crate) fn archive() -> PathBuf {
         "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
         "os": "linux",
         "config": { "Cmd": ["/bin/sleep", "1000000"], "Env": ["PATH=/bin"] },
-        // podman counts the layers by it.
+        // podman counts the layers by the history.
         "history": [{ "created_by": "tests/runtimes" }],
         "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{digest}")] },
     });

@@ -1,7 +1,8 @@
-//! Container runtimes on a throw-away machine, and the few things that tests ask of them.
+//! Container runtimes on a throw-away machine, and the calls that the tests make of them.
 //!
-//! [`machine`] runs a test with real root on a [`sandbox::on_a_machine`] where the suite is installed as `make install`
-//! does it; [`Containerd`] and [`Podman`] run containers on it from an [image](IMAGE) made on the spot; [`cri`] speaks to containerd.
+//! [`machine`] runs a test as real root in [`sandbox::on_a_machine`], with the suite installed as by `make install`.
+//! [`Containerd`] and [`Podman`] run containers there from a locally made [image](IMAGE). [`cri`] is a client of
+//! containerd's CRI.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! The machine of a test: its own host with an outside, and the suite installed as `make install` does it.
+//! The machine of a test: a host with an outside host, and the suite installed as by `make install`.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -11,28 +11,29 @@ use serde_json::Value;
 
 use crate::shell::{eventually, run};
 
-/// The workspace.
+/// The root of the workspace.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-/// Where runtimes look for networks.
+/// Where runtimes look for network configurations.
 const CONF: &str = "/etc/cni/net.d";
-/// Where runtimes look for plugins.
+/// Where runtimes look for CNI plugins.
 const PLUGINS: &str = "/opt/cni/bin";
-/// Where runtimes look for plugins of NRI.
+/// Where runtimes look for NRI plugins.
 const NRI_PLUGINS: &str = "/opt/nri/plugins";
 const SERVICE_LOG: &str = "/run/cleat-nri.log";
-/// Debian's containerd looks here as well; what is missing in `PLUGINS` must not be found here unnoticed.
+/// Debian's containerd looks here as well. The tests hide this folder, so that a plugin that is missing in `PLUGINS` is not
+/// silently taken from here.
 const DEBIAN_PLUGINS: &str = "/usr/lib/cni";
-/// The reference's plugins, out of any runtime's sight.
+/// A copy of the reference plugins, where no runtime looks.
 const REFERENCE: &str = "/run/reference";
 const OURS: [&str; 5] = ["bridge", "host-local", "host-port", "link-env", "loopback"];
 
-/// The NRI plugin as a program that runs by itself until this is dropped.
+/// The NRI plugin as a service of its own, not started by the runtime. It is killed on drop.
 #[derive(Debug)]
 pub struct Service(Child);
 
 impl Service {
-    /// Waits until it has joined a runtime so many times. containerd 2.1 can hang for ever where a plugin joins while a
-    /// pod is being stopped (containerd/containerd#14083), so tests must not do both at once.
+    /// Waits until the plugin has joined the runtime this many times. containerd 2.1 can hang for ever if a plugin joins while
+    /// a pod is being stopped (containerd/containerd#14083), so tests must not do both at once.
     pub fn await_joined(&self, times: usize) {
         eventually("the plugin joins the runtime", || {
             let log = fs::read_to_string(SERVICE_LOG).unwrap();
@@ -51,7 +52,7 @@ impl Drop for Service {
 /// A throw-away machine with the suite on it.
 #[derive(Debug)]
 pub struct Machine {
-    /// The host with its outside.
+    /// The host and its outside host.
     pub host: Host,
 }
 
@@ -67,17 +68,17 @@ pub fn machine(test: impl FnOnce(&Machine)) {
     });
 }
 
-/// The programs are the root package's, which cargo does not build for tests of this one: no test may meet old ones.
-/// They are copied often, so without what is for debuggers, which is nearly all of them.
+/// Builds the programs of the root package, which cargo does not build for the tests of this package: no test may run old
+/// ones. They are stripped of debug information, which is most of their size, because every test copies them.
 fn build() {
     static BUILT: Once = Once::new();
     BUILT.call_once(|| {
-        let cargo = std::env::var("CARGO").expect("cargo tells its tests where it is");
+        let cargo = std::env::var("CARGO").expect("cargo sets CARGO for its tests");
         run(Command::new(cargo).current_dir(ROOT).args(["build", "--quiet", "--locked", "--bins"]));
         let programs = programs();
         fs::create_dir_all(&programs).unwrap();
         for name in OURS.into_iter().chain(["cleat", "cleat-nri"]) {
-            // Another run of the tests may be copying the one that is there.
+            // Another run of the tests may be copying the existing file, so that one is replaced, not changed.
             let new = programs.join(format!("{name}.{}", process::id()));
             run(Command::new("strip").arg("-o").arg(&new).arg(built().join(name)));
             fs::rename(new, programs.join(name)).unwrap();
@@ -95,7 +96,7 @@ fn programs() -> PathBuf {
 }
 
 fn install() {
-    // podman's package puts a network here, and plugins may be here that no test means.
+    // podman's package installs a network here, and the host may have plugins here: no test wants them.
     for folder in [CONF, PLUGINS] {
         let _ = fs::remove_dir_all(folder);
         fs::create_dir_all(folder).unwrap();
@@ -112,7 +113,7 @@ fn install() {
     symlink("host-port", Path::new(PLUGINS).join("portmap")).unwrap();
 }
 
-/// Renames a program into its place, as `make install` does.
+/// Copies a program to a new file and renames it to its place, as `make install` does.
 fn put(from: &Path, to: &Path) {
     let new = to.with_extension("new");
     fs::copy(from, &new).unwrap_or_else(|error| panic!("copy {}: {error}", from.display()));
@@ -121,12 +122,12 @@ fn put(from: &Path, to: &Path) {
 }
 
 impl Machine {
-    /// Adds a network.
+    /// Adds a network configuration.
     pub fn network(&self, file: &str, conflist: &Value) {
         fs::write(Path::new(CONF).join(file), conflist.to_string()).unwrap();
     }
 
-    /// Puts plugins of the reference beside ours, or in their place.
+    /// Installs plugins of the reference; they replace ours of the same name.
     pub fn reference(&self, names: &[&str]) {
         for name in names {
             let target = Path::new(PLUGINS).join(name);
@@ -134,7 +135,7 @@ impl Machine {
         }
     }
 
-    /// Puts our plugins in the place of whatever is there, while containers run.
+    /// Installs our plugins over whatever has their names, even while containers run.
     pub fn ours(&self, names: &[&str]) {
         for name in names {
             let program = if *name == "portmap" { "host-port" } else { name };
@@ -142,26 +143,26 @@ impl Machine {
         }
     }
 
-    /// Installs everything into a folder, by `make install`, but as it was built for the tests.
+    /// Runs `make install` into a folder, with the programs that were built for the tests.
     pub fn install_into(&self, folder: &Path) {
         let mut make = Command::new("make");
         make.args(["-s", "-C", ROOT, "-o", "all", "install"]);
         run(make.arg(format!("OUT={}", programs().display())).arg(format!("DESTDIR={}", folder.display())));
     }
 
-    /// The command line tool, over the networks and plugins of the machine.
+    /// A command of `cleat`, which finds the networks and plugins of the machine.
     #[must_use]
     pub fn cleat(&self) -> Command {
         Command::new(programs().join("cleat"))
     }
 
-    /// Has the runtime start the NRI plugin, from its folder.
+    /// Installs the NRI plugin where the runtime finds and starts it.
     pub fn nri_plugin(&self) {
         fs::create_dir_all(NRI_PLUGINS).unwrap();
         put(&programs().join("cleat-nri"), &Path::new(NRI_PLUGINS).join("10-cleat-nri"));
     }
 
-    /// Starts the NRI plugin by itself, as its unit says, without any capability.
+    /// Starts the NRI plugin as a service of its own, with the arguments of its systemd unit and without any capability.
     #[must_use]
     pub fn nri_service(&self) -> Service {
         let log = fs::File::create(SERVICE_LOG).unwrap();
@@ -173,7 +174,8 @@ impl Machine {
         Service(command.stderr(log).spawn().unwrap())
     }
 
-    /// What the suite may change on the machine; runtimes keep their own files elsewhere.
+    /// A snapshot of what the suite may change on the machine. The folders are those of the suite: runtimes keep their own
+    /// files elsewhere.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::with_files_of(&["/run/cleat", "/run/netns", "/run/cdi", "/var/lib/cni", "/etc/netns"])

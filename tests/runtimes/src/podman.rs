@@ -1,4 +1,4 @@
-//! podman of Debian 12 with its CNI backend.
+//! Debian 12's podman with its CNI backend.
 
 use std::fs;
 use std::process::Command;
@@ -11,7 +11,7 @@ use crate::shell::{run, try_run};
 pub struct Podman(());
 
 impl Podman {
-    /// Sets it up, and loads the image.
+    /// Writes podman's configuration, and loads the test image.
     #[must_use]
     pub fn new() -> Self {
         fs::write("/etc/containers/containers.conf", CONTAINERS).unwrap();
@@ -22,7 +22,7 @@ impl Podman {
         podman
     }
 
-    /// Runs a command of podman's, and returns what it wrote.
+    /// Runs podman with arguments, and returns its standard output.
     #[allow(clippy::must_use_candidate, reason = "most commands are run for what they do")]
     pub fn run(&self, args: &[&str]) -> String {
         run(&mut podman(args))
@@ -31,7 +31,7 @@ impl Podman {
     /// As [`Podman::run`].
     ///
     /// # Errors
-    /// What podman said when it failed.
+    /// podman failed: its output.
     pub fn try_run(&self, args: &[&str]) -> Result<String, String> {
         try_run(&mut podman(args))
     }
@@ -49,7 +49,7 @@ fn podman(args: &[&str]) -> Command {
     command
 }
 
-/// Root of a virtual machine or container may not raise limits, which podman would.
+/// `default_ulimits`: podman would raise the limits, which the tests' root may not, for example in a container.
 const CONTAINERS: &str = r#"
 [containers]
 default_ulimits = ["nofile=512:512", "nproc=1024:1024"]

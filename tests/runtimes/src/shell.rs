@@ -1,16 +1,16 @@
-//! Running programs, and waiting for what comes true in its own time.
+//! Running programs, and waiting for conditions.
 
 use std::fmt::Debug;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Runs a program to its end, and returns what it wrote.
+/// Runs a program to its end, and returns its standard output. Panics if the program fails.
 pub fn run(command: &mut Command) -> String {
     try_run(command).unwrap_or_else(|said| panic!("{said}"))
 }
 
-/// Runs a program to its end: what it wrote, or how it failed.
+/// Runs a program to its end: its standard output, or how it failed.
 pub(crate) fn try_run(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|error| format!("start {command:?}: {error}"))?;
     let out = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -20,7 +20,7 @@ pub(crate) fn try_run(command: &mut Command) -> Result<String, String> {
     Err(format!("{command:?}: {}\n{out}{}", output.status, String::from_utf8_lossy(&output.stderr)))
 }
 
-/// Repeats an attempt until it succeeds; fails with its last words after half a minute.
+/// Repeats an attempt until it succeeds. After half a minute it panics with the last error.
 pub fn eventually<T, E: Debug>(what: &str, mut attempt: impl FnMut() -> Result<T, E>) -> T {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {

@@ -1,4 +1,4 @@
-//! Pods by containerd's CRI, as a kubelet runs them: of Debian 12's containerd, and of the newest.
+//! Pods through containerd's CRI, as a kubelet runs them: with Debian 12's containerd, and with the newest.
 
 use runtimes::cri::{ContainerSpec, Cri, Pod, PodSpec};
 use runtimes::{Containerd, Machine, Release, eventually, machine};
@@ -41,13 +41,13 @@ fn our_plugins_among_the_references_under_the_newest_containerd() {
     });
 }
 
-/// What STATUS says makes the node ready or not.
+/// The plugins' answer to STATUS decides whether the node is ready.
 #[test]
 fn a_node_without_free_addresses_says_so() {
     machine(|machine| {
         let mut network = offered();
         network["cniVersion"] = json!("1.1.0");
-        // The gateway has one of two.
+        // A /30 has two addresses; one of them is the gateway's.
         network["plugins"][0]["ipam"]["ranges"] = json!([[{ "subnet": "10.94.0.0/30" }]]);
         network["plugins"][0]["ipam"]["routes"] = json!([{ "dst": "0.0.0.0/0" }]);
         machine.network("10-pods.conflist", &network);
@@ -70,12 +70,12 @@ fn a_node_without_free_addresses_says_so() {
     });
 }
 
-/// The network that conf/ offers for containerd.
+/// The network configuration that conf/ has for containerd.
 fn offered() -> Value {
     serde_json::from_str(include_str!("../../../conf/containerd/10-containerd-net.conflist")).unwrap()
 }
 
-/// The same with plugins of the reference in the chain.
+/// Adds the same network with plugins of the reference in the chain.
 fn mixed(machine: &Machine) {
     machine.reference(&["firewall", "tuning", "bandwidth"]);
     let mut network = offered();
@@ -97,14 +97,14 @@ fn pod(name: &str) -> PodSpec {
     }
 }
 
-/// A published pod is reached from outside in both families and reaches the outside and another pod; containerd may be
-/// restarted meanwhile; and after the end of both nothing is left.
+/// The outside reaches a published pod by IPv4 and IPv6. A pod reaches the outside and another pod. All this still works
+/// after a restart of containerd. When both pods have ended, nothing is left.
 fn pods_live_and_leave_nothing(machine: &Machine, release: Release) {
     serve_tcp(Some(&machine.host.outside), "outside", "[::]:80");
     let mut containerd = Containerd::start(release);
     let cri = Cri::new(containerd.socket());
     await_network(&cri);
-    // Chains that the reference's firewall makes once and keeps are there from the first pod on.
+    // The reference's firewall makes chains for the first pod and keeps them: they belong to the state before.
     end(&cri, &cri.run_pod(&pod("first")).unwrap());
     let before = machine.snapshot();
 
@@ -153,7 +153,7 @@ pub(crate) fn await_network(cri: &Cri) {
     });
 }
 
-/// Stops and removes a pod; stopping twice is what kubelets do.
+/// Stops and removes a pod. It is stopped twice, as kubelets do.
 pub(crate) fn end(cri: &Cri, pod: &Pod) {
     cri.stop(pod);
     cri.stop(pod);

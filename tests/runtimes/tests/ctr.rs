@@ -1,4 +1,4 @@
-//! `ctr run --cni`: no capabilities, empty `CNI_ARGS`, and a DEL that knows no namespace.
+//! `ctr run --cni`: no capability arguments, an empty `CNI_ARGS`, and a DEL without a namespace.
 
 use std::process::{Child, Command, Stdio};
 
@@ -31,7 +31,8 @@ fn our_plugins_among_the_references() {
     });
 }
 
-/// ctr of containerd 2 takes CDI devices: a namespace that `cleat` attached beforehand has its links in one.
+/// ctr of containerd 2 takes CDI devices. `cleat` attaches a namespace first; its links then reach the container through a
+/// CDI device.
 #[test]
 fn links_by_a_device() {
     machine(|machine| {
@@ -73,12 +74,12 @@ fn bridge() -> Value {
     })
 }
 
-/// The host reaches the container, the container reaches the outside, and after its end nothing is left.
+/// The host reaches the container, and the container reaches the outside. When it has ended, nothing is left.
 fn lives_and_leaves_nothing(machine: &Machine, chain: &Value) {
     machine.network("10-ctr.conflist", &json!({ "cniVersion": "1.0.0", "name": "ctr", "plugins": chain }));
     serve_tcp(Some(&machine.host.outside), "outside", "0.0.0.0:80");
     let containerd = Containerd::start(Release::Debian12);
-    // Chains that the reference's firewall makes once and keeps are there from the first container on.
+    // The reference's firewall makes chains for the first container and keeps them: they belong to the state before.
     end(&containerd, "first", start(&containerd, "first"));
     let before = machine.snapshot();
     let container = start(&containerd, "web");
@@ -88,7 +89,7 @@ fn lives_and_leaves_nothing(machine: &Machine, chain: &Value) {
     before.assert_unchanged();
 }
 
-/// Starts a container that tells its name, and waits until the host hears it.
+/// Starts a container that answers with its name, and waits until it answers the host.
 fn start(containerd: &Containerd, name: &str) -> Child {
     let serve = format!("nc -ll -p 80 -e echo {name}");
     let child = containerd

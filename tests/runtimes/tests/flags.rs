@@ -1,5 +1,5 @@
-//! Flags of a hosts file that keep even root from writing it: a container whose root has `CAP_LINUX_IMMUTABLE` of the host may
-//! set them.
+//! A hosts file with the flags immutable or append-only, which keep even root from writing to it. A container can set them
+//! if its root has `CAP_LINUX_IMMUTABLE` on the host.
 
 use std::path::Path;
 use std::process::Command;

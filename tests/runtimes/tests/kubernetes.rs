@@ -1,4 +1,4 @@
-//! What conf/kubernetes offers, as far as it goes without a cluster.
+//! The files of conf/kubernetes, as far as they can be tested without a cluster.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ fn a_nodes_network_follows_its_pod_cidrs_of_both_families() {
     follows(Release::Newest, "10.244.4.0/24,fd00:244:4::/64", &["10.244.4.", "fd00:244:4::"]);
 }
 
-/// The runtime makes the network of the template and of the range that the kubelet tells it.
+/// The runtime fills in the template with the pod CIDRs that it gets from the kubelet.
 fn follows(release: Release, pod_cidr: &str, prefixes: &[&str]) {
     machine(|machine| {
         let containerd = Containerd::start_with(release, &format!("    conf_template = {TEMPLATE:?}"));
@@ -45,11 +45,12 @@ fn follows(release: Release, pod_cidr: &str, prefixes: &[&str]) {
 
 const CONF: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../conf/kubernetes");
 
-/// The configuration of Debian's package, which names Debian's folder of plugins.
+/// containerd's configuration in Debian's package, which names Debian's folder of plugins.
 const PACKAGED: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../data/containerd/config-debian-12.toml"));
-/// That which the tests' containerd has, and where the node's would be.
+/// The configuration that the tests' containerd runs with.
 const RUNNING: &str = "/etc/containerd.toml";
+/// Where a node has its configuration.
 const NODES: &str = "/etc/containerd/config.toml";
 
 #[test]
@@ -62,8 +63,9 @@ fn the_daemon_set_follows_the_configuration_of_debians_containerd() {
     machine(|machine| equips(machine, "/usr/lib/cni", |_| PACKAGED.to_owned()));
 }
 
-/// The image is built as its file says, and the pod run as the manifest says: the node's plugins are replaced, and links
-/// reach its pods. `folder` is where the node's configuration, which follows from the one that runs, has plugins.
+/// The image is built by its Containerfile, and the pod runs as the manifest says. It replaces the node's plugins, and links
+/// reach the node's pods. `folder` is the node's folder of plugins; `nodes` makes the node's configuration from the running
+/// one.
 fn equips(machine: &Machine, folder: &str, nodes: impl FnOnce(String) -> String) {
     let plugins = Path::new(folder);
     fs::remove_dir_all("/opt/cni/bin").unwrap();
@@ -90,7 +92,7 @@ fn equips(machine: &Machine, folder: &str, nodes: impl FnOnce(String) -> String)
     assert_eq!(spec["automountServiceAccountToken"], false);
     assert_eq!(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
 
-    // Twice: an update must not take our plugins for those of the node.
+    // Twice, as at an update: the second run must not keep our own plugins as those that the node had before.
     for _ in 0..2 {
         let pod = run_pod(&cri, spec);
         assert_eq!(fs::read(plugins.join("bridge.before-cleat")).unwrap(), reference);
@@ -112,7 +114,7 @@ fn equips(machine: &Machine, folder: &str, nodes: impl FnOnce(String) -> String)
     assert!(left.is_empty(), "{left:?}");
 
     let pod = run_pod(&cri, spec);
-    // The runtime starts NRI plugins when it starts itself; the pods go on.
+    // The runtime starts NRI plugins only at its own start. The pods keep running.
     containerd.restart();
     let cri = Cri::new(containerd.socket());
     machine.network("10-pods.conflist", &nri::network());
@@ -126,7 +128,7 @@ fn equips(machine: &Machine, folder: &str, nodes: impl FnOnce(String) -> String)
     }
 }
 
-/// Builds the image of what `make install` makes, without asking a registry.
+/// Builds the image from what `make install` installs, without a registry.
 fn built_image(machine: &Machine) -> std::path::PathBuf {
     let context = Path::new("/run/context");
     machine.install_into(context);
@@ -149,7 +151,7 @@ fn built_image(machine: &Machine) -> std::path::PathBuf {
     archive.to_owned()
 }
 
-/// Runs a pod of a manifest as a kubelet does: each init container to its end, then the others.
+/// Runs the pod of a manifest as a kubelet does: each init container to its end, then the other containers.
 fn run_pod(cri: &Cri, spec: &Value) -> Pod {
     let host_network = spec["hostNetwork"] == true;
     let pod = cri.run_pod(&PodSpec { name: "cleat".to_owned(), host_network, ..PodSpec::default() }).unwrap();
@@ -163,7 +165,7 @@ fn run_pod(cri: &Cri, spec: &Value) -> Pod {
     pod
 }
 
-/// What the init container says, in the folder of pods' logs.
+/// The output of the init container, in the pods' log folder.
 const INSTALL_LOG: &str = "install.log";
 
 fn run_container(cri: &Cri, pod: &Pod, spec: &Value, container: &Value) -> String {
@@ -177,7 +179,7 @@ fn run_container(cri: &Cri, pod: &Pod, spec: &Value, container: &Value) -> Strin
     let mounts: Vec<(&str, &str)> = mounts.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
     let command: Vec<&str> =
         container["command"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
-    // The image that was loaded has no digest that could be known before.
+    // The manifest pins the image by digest; that of the image built here cannot be known beforehand.
     let (image, digest) = container["image"].as_str().unwrap().split_once("@sha256:").unwrap();
     assert_eq!(digest.len(), 64);
     let context = &container["securityContext"];

@@ -1,4 +1,4 @@
-//! Moving a live node from the reference plugins: their programs are replaced while pods run, and no pod notices.
+//! Moving a live node from the reference plugins: the programs are replaced while pods run, and the pods' traffic goes on.
 
 use std::process::Command;
 
@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 
 use crate::cri::{await_network, end};
 
-/// What the suite has in the place of plugins of the reference.
+/// The plugins of the reference that the suite replaces.
 const REPLACED: [&str; 4] = ["bridge", "host-local", "loopback", "portmap"];
 
-/// A node with the plugins of the reference, on a network with some more in its list, and what is on it without a pod.
+/// A node with the plugins of the reference, on a network with `more` plugins in its list. The snapshot is of the node
+/// without pods.
 fn start(machine: &Machine, more: &[Value]) -> (Containerd, Cri, Snapshot) {
     let conflist = include_str!("../../data/conflists/containerd-net.conflist");
     let mut conflist: Value = serde_json::from_str(conflist).unwrap();
@@ -24,7 +25,7 @@ fn start(machine: &Machine, more: &[Value]) -> (Containerd, Cri, Snapshot) {
     let containerd = Containerd::start(Release::Debian12);
     let cri = Cri::new(containerd.socket());
     await_network(&cri);
-    // What the reference makes once and keeps is there from the first pod on.
+    // What the reference makes for the first pod and keeps belongs to the state before.
     let first = serve(&cri, "first", 8079);
     await_addresses();
     end(&cri, &first);
@@ -49,7 +50,7 @@ fn pods_of_the_reference_live_on_and_go_without_a_trace() {
         let [old_address, new_address] = [&old, &new].map(|pod| cri.addresses(pod)[0].clone());
         assert_ne!(old_address, new_address);
 
-        // The one that the reference set up is taken down by ours.
+        // Our plugins remove the pod that the reference set up.
         end(&cri, &old);
         assert_eq!(ask("192.0.2.1:8081".to_owned()).trim(), "new");
         ask_tcp(Some(&machine.host.outside), "192.0.2.1:8080").unwrap_err();
@@ -58,7 +59,8 @@ fn pods_of_the_reference_live_on_and_go_without_a_trace() {
     });
 }
 
-/// `cleat` judges them as theirs: nothing of them is broken, nothing is put right, and nobody loses anything.
+/// `cleat` recognises the reference's layout: `check` finds nothing broken, `repair` changes nothing, and `gc` removes
+/// nothing.
 #[test]
 fn pods_of_the_reference_are_judged_as_theirs() {
     machine(|machine| {
@@ -97,7 +99,7 @@ fn pods_of_the_reference_are_judged_as_theirs() {
         }
         all_answer();
 
-        // Rules that are lost are ours from then on.
+        // If the rules are lost, `repair` makes them anew in our layout.
         run(Command::new("nft").args(["flush", "ruleset"]));
         let output = machine.cleat().arg("check").output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -120,7 +122,7 @@ fn await_addresses() {
     });
 }
 
-/// What the reference keeps for all its pods may go with the last of them.
+/// Nothing was added since. Something may be missing: our plugins may remove what the reference keeps for all its pods.
 fn assert_gone(machine: &Machine, before: &Snapshot) {
     let known: Vec<&str> = before.lines().collect();
     eventually("nothing of the pods is left", || {
@@ -130,7 +132,7 @@ fn assert_gone(machine: &Machine, before: &Snapshot) {
     });
 }
 
-/// A pod that tells its name on a published port.
+/// A pod that answers with its name on a published port.
 fn serve(cri: &Cri, name: &str, port: u16) -> Pod {
     let pod = cri
         .run_pod(&PodSpec { name: name.to_owned(), ports: vec![(port, 80)], ..PodSpec::default() })

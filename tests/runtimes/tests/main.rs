@@ -1,4 +1,4 @@
-//! The suite under the programs that call it. Everything here needs root: `make test-runtimes`.
+//! The suite with real container runtimes. All tests here need root: `make test-runtimes`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 #![allow(clippy::disallowed_methods, reason = "tests start programs")]

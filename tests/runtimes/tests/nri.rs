@@ -1,4 +1,4 @@
-//! Links in real containers of pods: what a process sees in its environment and in /etc/hosts, by the NRI plugin.
+//! Links in the containers of pods: what the NRI plugin puts into their environment and /etc/hosts.
 
 use std::fs;
 use std::process::Command;
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use crate::cri::{await_network, end};
 
-/// A database that tells its address, so that a client sees which one it reached.
+/// A server that answers with its own address, so that the client sees which pod it reached.
 const DATABASE: [&str; 8] = ["nc", "-ll", "-p", "5432", "-e", "sh", "-c", "hostname -i"];
 
-/// A pod on the machine with its one container.
+/// A running pod with one container.
 pub(crate) struct Running {
     pub(crate) pod: Pod,
     pub(crate) container: String,
@@ -29,13 +29,13 @@ fn a_plugin_that_the_runtime_starts() {
 #[test]
 fn a_plugin_that_runs_by_itself() {
     machine(|machine| {
-        // It waits for the runtime to be there.
+        // The runtime is started later: the service waits for it.
         let service = machine.nri_service();
         links_reach_the_containers(machine, |times| service.await_joined(times));
     });
 }
 
-/// A runtime that knows NRI, with the network of pods.
+/// Starts a runtime with NRI, on the network of the pods.
 fn start(machine: &Machine) -> (Containerd, Cri) {
     machine.network("10-pods.conflist", &network());
     let containerd = Containerd::start(Release::Newest);
@@ -44,7 +44,7 @@ fn start(machine: &Machine) -> (Containerd, Cri) {
     (containerd, cri)
 }
 
-/// `await_joined` waits until the plugin has joined the runtime so many times.
+/// `await_joined` waits until the plugin has joined the runtime this many times.
 fn links_reach_the_containers(machine: &Machine, await_joined: impl Fn(usize)) {
     let (mut containerd, cri) = start(machine);
     await_joined(1);
@@ -73,11 +73,11 @@ fn links_reach_the_containers(machine: &Machine, await_joined: impl Fn(usize)) {
     };
     assert_eq!(ask(&cri, &web.container, "webdb"), address);
     assert_eq!(ask(&cri, &web.container, "$WEBDB_PORT_5432_TCP_ADDR"), address);
-    // It goes one way: the database was not linked to web.
+    // A link goes one way: the database has none to web.
     let env = cri.exec(&db.container, &["printenv"]).unwrap();
     assert!(!env.contains("WEB"), "{env}");
 
-    // Another pod takes db's place, under another address: web is not restarted, and still finds it.
+    // A new pod named db has another address. web finds it without a restart.
     end(&cri, &db.pod);
     let other =
         run(&cri, &PodSpec { name: "other".to_owned(), ..PodSpec::default() }, &ContainerSpec::default());
@@ -86,7 +86,7 @@ fn links_reach_the_containers(machine: &Machine, await_joined: impl Fn(usize)) {
     assert_ne!(moved, address);
     assert_eq!(ask(&cri, &web.container, "webdb"), moved);
 
-    // The runtime is restarted: pods go on, and the plugin is there for new ones.
+    // The runtime is restarted: the pods keep running, and the plugin joins again for new ones.
     containerd.restart();
     let cri = Cri::new(containerd.socket());
     assert_eq!(ask(&cri, &web.container, "webdb"), moved);
@@ -99,7 +99,8 @@ fn links_reach_the_containers(machine: &Machine, await_joined: impl Fn(usize)) {
     before.assert_unchanged();
 }
 
-/// The runtime does not start it again, so somebody else does; and what was made in between is known.
+/// The runtime does not start a plugin again that has ended. One that is started as a service takes its place, and `check`
+/// names the containers that were made in between.
 #[test]
 fn where_it_ends_one_that_stands_by_goes_on_and_check_names_the_pods_in_between() {
     machine(|machine| {
@@ -131,7 +132,7 @@ fn where_it_ends_one_that_stands_by_goes_on_and_check_names_the_pods_in_between(
             why => Err(why),
         };
         eventually("the pod is named", named);
-        assert_eq!(why(&web), "", "its container has what it should");
+        assert_eq!(why(&web), "", "web's container has its links");
         let late = run(&cri, &linked("late"), &ContainerSpec::default());
         variable(&late).unwrap();
         assert_eq!(why(&late), "");
@@ -153,7 +154,7 @@ fn end_plugin() {
     assert!(status.success());
 }
 
-/// kubelet writes a hosts file of its own for each pod and has it mounted: the pod keeps its entries.
+/// A kubelet writes a hosts file for each pod and mounts it. The pod keeps the entries of that file.
 #[test]
 fn entries_of_kubelets_hosts_file_stay() {
     machine(|machine| {
@@ -171,13 +172,13 @@ fn entries_of_kubelets_hosts_file_stay() {
         let hosts = |running: &Running| cri.exec(&running.container, &["cat", "/etc/hosts"]).unwrap();
         let has_printer = |text: &str| text.lines().any(|line| line.trim_end() == "192.0.2.9\tprinter");
         assert!(has_printer(&hosts(&web)) && hosts(&web).contains("webdb"), "{}", hosts(&web));
-        // They stay when link-env rewrites the file, and nobody else has them.
+        // The entries stay when link-env rewrites the file, and no other pod gets them.
         end(&cri, &db.pod);
         assert!(has_printer(&hosts(&web)) && !hosts(&web).contains("webdb"), "{}", hosts(&web));
         let db = database(&cri, "db");
         assert!(has_printer(&hosts(&web)) && hosts(&web).contains("webdb"), "{}", hosts(&web));
         assert!(!has_printer(&hosts(&db)));
-        // A file that the pod's author mounts is not touched.
+        // A hosts file that is not a kubelet's, but mounted by the pod's author, is not changed.
         fs::write("/run/own", "127.0.0.1\tlocalhost\n192.0.2.8\tmine\n").unwrap();
         let own = [("/run/own", "/etc/hosts")];
         let own = run(&cri, &linked("own"), &ContainerSpec { mounts: &own, ..ContainerSpec::default() });

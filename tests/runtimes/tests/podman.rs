@@ -1,4 +1,4 @@
-//! podman with its CNI backend: networks that it writes itself, and one of ours.
+//! podman with its CNI backend: on networks that podman creates, and on one of ours.
 
 use std::fs;
 
@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 
 const SERVE: [&str; 6] = ["nc", "-ll", "-p", "80", "-e", "hostname"];
 
-/// `podman network create` writes a chain of bridge, portmap, firewall and tuning, of which the last two are the
-/// reference's.
+/// `podman network create` writes a chain of bridge, portmap, firewall and tuning. The last two are the reference's plugins.
 #[test]
 fn networks_that_podman_creates() {
     machine(|machine| {
@@ -28,7 +27,7 @@ fn networks_that_podman_creates() {
             "fd00:96::/64",
             "back",
         ]);
-        // Chains that the reference's firewall makes once and keeps are there from the first container on.
+        // The reference's firewall makes chains for the first container and keeps them: they belong to the state before.
         for network in ["front", "back"] {
             podman.run(&["run", "--rm", "--network", network, IMAGE, "true"]);
         }
@@ -49,7 +48,7 @@ fn networks_that_podman_creates() {
         assert_eq!(ask(&podman, "web", &address(&podman, "db", "back")), "db");
         assert_eq!(interfaces(&podman, "web"), ["eth0", "eth1", "lo"]);
 
-        // Rules that others flushed are set again, under the same addresses.
+        // `podman network reload` sets all rules again; the addresses stay.
         let address_before = address(&podman, "web", "front");
         podman.run(&["network", "reload", "web"]);
         assert_eq!(address(&podman, "web", "front"), address_before);
@@ -68,7 +67,7 @@ fn networks_that_podman_creates() {
     });
 }
 
-/// The network that conf/ offers in the place of podman's default one: our whole chain, with names.
+/// The network of conf/ that replaces podman's default one: our whole chain, with container names.
 #[test]
 fn the_network_that_cleat_offers() {
     machine(|machine| {
@@ -83,7 +82,7 @@ fn the_network_that_cleat_offers() {
         let port = published.trim().rsplit_once(':').unwrap().1;
         assert_eq!(ask_outside(machine, &format!("192.0.2.1:{port}")), "db");
 
-        // podman mounts a hosts file of its own; ours is beside it, unused.
+        // podman mounts its own hosts file; ours is written too, but unused.
         let hosts = |name: &str| {
             let id = podman.run(&["inspect", "--format", "{{.Id}}", name]);
             fs::read_to_string(format!("/run/cleat/containers/{}/hosts", id.trim())).unwrap()
@@ -101,7 +100,7 @@ fn the_network_that_cleat_offers() {
     });
 }
 
-/// A namespace that `cleat` attached beforehand has its links for podman in a device (CDI).
+/// `cleat` attaches a namespace first; its links then reach podman's container through a CDI device.
 #[test]
 fn links_by_a_device() {
     machine(|machine| {

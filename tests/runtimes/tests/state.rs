@@ -1,5 +1,5 @@
-//! Another user of the host, who is root's to make: what the suite keeps is not for them, but for the hosts file of the
-//! container that they are in.
+//! Other users of the host cannot read what the suite keeps, except for the hosts file of the container that they are in.
+//! Only root can become another user.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -61,7 +61,8 @@ fn other_users_read_nothing_but_the_hosts_file_of_their_container() {
     });
 }
 
-/// A user who can open a file can hold its lock: such a user takes every one that there is, and those of the namespaces.
+/// A user who can open a file can lock it with flock(2). Here another user locks every file of the suite that it can open,
+/// and its namespace, for as long as the test runs.
 #[test]
 fn other_users_hold_up_nobody_by_any_lock() {
     const TAKE_ALL: &str = r#"

@@ -1,5 +1,5 @@
-//! `cleat` over the containers of other runtimes: what they really keep of their attachments suffices to judge, to mend, to
-//! list, to keep and to connect them.
+//! `cleat` with the containers of other runtimes. What libcni caches of their attachments is enough to check, repair and list
+//! them, to keep them in a `gc`, and to connect them to another network.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::cri::{await_network, end};
 
-/// Where libcni keeps what runtimes have attached.
+/// libcni's cache of results.
 const RESULTS: &str = "/var/lib/cni/results";
 const SERVE: [&str; 6] = ["nc", "-ll", "-p", "80", "-e", "hostname"];
 
@@ -74,7 +74,7 @@ fn tasks_of_the_newest_ctr() {
     machine(|machine| tasks(machine, Release::Newest));
 }
 
-/// They have the namespaces of processes, and no capability.
+/// The namespace of a task is that of its process, `/proc/PID/ns/net`. There are no capability arguments.
 fn tasks(machine: &Machine, release: Release) {
     let chain = json!([
         { "type": "bridge", "bridge": "cleat0", "isGateway": true, "ipMasq": true, "ipam": {
@@ -120,7 +120,7 @@ fn tasks(machine: &Machine, release: Release) {
     before.assert_unchanged();
 }
 
-/// podman's own network, with the reference's firewall and tuning in the chain, and ours.
+/// A network that podman creates, with the reference's firewall and tuning in its chain, and one of ours.
 #[test]
 fn containers_of_podman() {
     machine(|machine| {
@@ -129,7 +129,7 @@ fn containers_of_podman() {
         machine.network("87-podman-bridge.conflist", &serde_json::from_str(conflist).unwrap());
         let podman = Podman::new();
         podman.run(&["network", "create", "--subnet", "10.97.0.0/24", "front"]);
-        // Chains that the reference's firewall makes once and keeps are there from the first container on.
+        // The reference's firewall makes chains for the first container and keeps them: they belong to the state before.
         podman.run(&["run", "--rm", "--network", "front", IMAGE, "true"]);
         let before = machine.snapshot();
         let serve = |name: &str, network: &str, port: &str| {
@@ -163,7 +163,7 @@ fn containers_of_podman() {
     });
 }
 
-/// libcni itself as `cnitool` uses it, of Debian 12: 1.1.
+/// Debian 12's libcni (1.1), called as `cnitool` does.
 #[test]
 fn namespaces_of_cnitool() {
     machine(|machine| {
@@ -173,7 +173,7 @@ fn namespaces_of_cnitool() {
         let before = machine.snapshot();
         let namespaces = [Namespaced::new("web"), Namespaced::new("db")];
         let ports = [8080, 8081];
-        // cnitool's ID is the beginning of a hash of the path.
+        // cnitool makes the container ID from a hash of the namespace's path.
         let id = |netns: &Namespaced| {
             let script = "printf %s \"$0\" | sha512sum | head -c 20";
             let digest = run(Command::new("sh").args(["-c", script]).arg(netns.path()));
@@ -217,7 +217,7 @@ fn namespaces_of_cnitool() {
     });
 }
 
-/// Builds the runtime of a few lines over Debian's libcni.
+/// Builds tests/libcni, a small runtime on Debian's libcni.
 fn libcni() -> &'static Path {
     let program = Path::new("/run/libcni-runtime");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../libcni/main.go");
@@ -233,14 +233,14 @@ fn libcni() -> &'static Path {
 /// A node with containers of some runtime.
 struct Node<'a> {
     machine: &'a Machine,
-    /// The network of the first one.
+    /// The network of the first container.
     network: &'a str,
     runtime: &'a str,
-    /// What `cleat` calls them by; the host reaches port 80 of each.
+    /// The containers' names in `cleat`. The host reaches port 80 of each.
     names: &'a [&'a str],
-    /// How many networks they are on in all.
+    /// How many attachments they have in all.
     attachments: usize,
-    /// Traffic that has to pass, by masquerading and published ports.
+    /// Asserts that traffic passes, by masquerading and published ports.
     passes: &'a dyn Fn(),
 }
 
@@ -251,7 +251,7 @@ impl Node<'_> {
         self.is_listed();
         let fixed = self.fixed();
 
-        // All rules are gone, which is told of each, and put right without an interruption.
+        // All rules are flushed: `check` reports each attachment, and `repair` restores all of them.
         self.lose_rules();
         let output = self.cleat(&["repair", "--dry-run"]);
         assert_eq!(output.status.code(), Some(1), "{}", said(&output));
@@ -259,7 +259,7 @@ impl Node<'_> {
         self.is_repaired(&["repair"]);
         assert_eq!(self.fixed(), fixed);
 
-        // Neither the well nor the ill lose anything by force.
+        // With --force, `repair` leaves intact attachments alone and repairs broken ones.
         assert_eq!(self.json(&["repair", "--force"]), json!([]));
         self.is_well();
         self.lose_rules();
@@ -277,7 +277,7 @@ impl Node<'_> {
         assert_eq!(self.fixed(), fixed);
     }
 
-    /// One row each, with the program that made it, and in the words that `inspect` has.
+    /// `ps` has one row for each attachment, with its runtime and namespace, and `inspect` finds each container.
     fn is_listed(&self) {
         let rows = self.json(&["ps"]);
         let rows = rows.as_array().unwrap();
@@ -295,7 +295,7 @@ impl Node<'_> {
         }
     }
 
-    /// The name by which a row is meant: that of people, or the ID.
+    /// The name of a row that is in `names`: its container's name, or else its ID.
     fn name_of<'b>(&self, row: &'b Value) -> &'b str {
         let [name, id] = ["name", "id"].map(|key| row[key].as_str().unwrap());
         if self.names.contains(&name) { name } else { id }
@@ -311,9 +311,9 @@ impl Node<'_> {
     fn is_repaired(&self, repair: &[&str]) {
         let rows = self.json(repair);
         let rows = rows.as_array().unwrap();
-        assert_eq!(rows.len(), self.attachments, "a row each: {rows:?}");
+        assert_eq!(rows.len(), self.attachments, "a row for each attachment: {rows:?}");
         assert!(rows.iter().all(|row| row["state"] == "repaired" && row["left"] == json!([])), "{rows:?}");
-        assert_eq!(self.json(repair), json!([]), "nothing is left");
+        assert_eq!(self.json(repair), json!([]), "nothing is left to repair");
         self.is_well();
     }
 
@@ -322,7 +322,7 @@ impl Node<'_> {
         (self.passes)();
     }
 
-    /// What no repair may change: addresses, hardware address, namespace, and when it was made.
+    /// What no repair may change: addresses, MAC address, namespace, and the time of the ADD.
     fn fixed(&self) -> Vec<Value> {
         let rows = self.json(&["ps"]);
         let keys = ["id", "addresses", "mac", "netns", "since", "hostInterface"];
@@ -345,7 +345,7 @@ impl Node<'_> {
         self.tells(&["network", "rm", "second"]);
     }
 
-    /// The reports. Loopback interfaces of old lists have none.
+    /// The rows of `cleat check`. Loopback interfaces of old lists have none.
     fn checked(&self) -> Vec<Value> {
         let output = self.cleat(&["check", "--json"]);
         serde_json::from_slice(&output.stdout).unwrap()
@@ -376,7 +376,7 @@ fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Whether the runtime's libcni has kept the namespace of an interface.
+/// Whether the runtime's libcni has cached the namespace of an interface.
 fn keeps_netns(ifname: &str) -> bool {
     let entries = fs::read_dir(RESULTS).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
     let mut entries = entries.map(|bytes| serde_json::from_slice::<Value>(&bytes).unwrap());

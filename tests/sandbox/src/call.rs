@@ -11,7 +11,7 @@ use crate::host::Namespaced;
 /// One call of a plugin: the environment and the configuration.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The program with what comes before it.
+    /// The words of the command line: the program, or setpriv(1) and the program.
     command: Vec<PathBuf>,
     env: Vec<(String, String)>,
     conf: Vec<u8>,
@@ -34,7 +34,7 @@ impl Call {
         self.env("CNI_CONTAINERID", id).env("CNI_NETNS", &netns).env("CNI_IFNAME", ifname)
     }
 
-    /// The same call with a variable set anew.
+    /// The same call with a variable set or replaced.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.retain(|(known, _)| known != name);
@@ -55,7 +55,8 @@ impl Call {
         Self { conf: bytes.to_vec(), ..self }
     }
 
-    /// The same call by a process that has these capabilities, in small letters and without `cap_`, and can get no other.
+    /// The same call by a process that has only these capabilities and can get no others. They are written in lower case and
+    /// without `cap_`.
     #[must_use]
     pub fn with_only(mut self, capabilities: &[&str]) -> Self {
         let mut command: Vec<PathBuf> = only(capabilities).into_iter().map(PathBuf::from).collect();
@@ -63,7 +64,7 @@ impl Call {
         Self { command, ..self }
     }
 
-    /// The call for the tracer.
+    /// The call as a job for the tracer.
     #[cfg(target_arch = "x86_64")]
     #[must_use]
     pub fn job(&self) -> crate::tracer::Job {
@@ -72,7 +73,7 @@ impl Call {
         crate::tracer::Job { program, args: words.collect(), env: self.env.clone(), input: self.conf.clone() }
     }
 
-    /// Makes the call.
+    /// Runs the program, and returns its answer.
     #[must_use]
     pub fn run(&self) -> Answer {
         let mut command = Command::new(&self.command[0]);
@@ -81,24 +82,24 @@ impl Call {
     }
 }
 
-/// What to put before a command, so that its process has these capabilities alone: by setpriv(1) of util-linux.
+/// The words before a command that leave its process only these capabilities: a command line of setpriv(1) of util-linux.
 #[must_use]
 pub fn only(capabilities: &[&str]) -> Vec<String> {
     let bounding = capabilities.iter().fold("--bounding-set=-all".to_owned(), |set, name| set + ",+" + name);
     vec!["setpriv".into(), "--no-new-privs".into(), "--inh-caps=-all".into(), bounding, "--".into()]
 }
 
-/// Runs a program with bytes on its standard input, and returns all that it says.
+/// Runs a program with bytes on its standard input, and returns its output and status.
 #[must_use]
 pub fn run(command: &mut Command, input: &[u8]) -> Output {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("start {command:?}: {error}"));
-    // A program that refuses its input early closes the pipe.
+    // Writing fails if the program exits before it has read its input.
     let _ = child.stdin.take().unwrap().write_all(input);
     child.wait_with_output().unwrap()
 }
 
-/// What a plugin answered.
+/// A plugin's answer.
 #[derive(Debug)]
 pub struct Answer(Output);
 
@@ -115,7 +116,7 @@ impl Answer {
         assert!(self.0.status.success() && self.0.stdout.is_empty(), "{self:?}");
     }
 
-    /// The error object, whose keys are checked, as code and text.
+    /// Asserts failure with a valid error object, and returns its code and its text.
     #[must_use]
     pub fn error(&self) -> (u64, String) {
         assert!(!self.0.status.success(), "{self:?}");
@@ -131,7 +132,7 @@ impl Answer {
         serde_json::from_slice(&self.0.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Everything the program said.
+    /// The program's output and status.
     #[must_use]
     pub fn output(&self) -> &Output {
         &self.0

@@ -1,4 +1,4 @@
-//! The sandbox's network: this host, an outside host behind its uplink, containers.
+//! The sandbox's network: this host, an outside host at its uplink, and namespaces for containers.
 
 use std::fs;
 use std::os::fd::AsFd;
@@ -21,7 +21,7 @@ pub const OUTSIDE_V6: &str = "2001:db8::2";
 
 const NETNS: &str = "/run/netns";
 
-/// A network namespace with a name, as `ip netns add` makes them; removed when dropped.
+/// A named network namespace, as `ip netns add` makes them; removed on drop.
 #[derive(Debug)]
 pub struct Namespaced {
     name: String,
@@ -53,13 +53,13 @@ impl Namespaced {
         &self.name
     }
 
-    /// Its path, which goes into `CNI_NETNS`.
+    /// Its path, for `CNI_NETNS`.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Runs a function inside.
+    /// Runs a function in the namespace.
     pub fn enter<T: Send>(&self, function: impl FnOnce() -> T + Send) -> T {
         Namespace::open(&self.path).unwrap().enter(function).unwrap()
     }
@@ -76,7 +76,7 @@ impl Drop for Namespaced {
 /// This host, with an outside host at the other end of its uplink.
 #[derive(Debug)]
 pub struct Host {
-    /// The outside host: it knows this one's address and nothing of what is behind it.
+    /// The outside host. It has no routes to containers: it reaches this host's own addresses only.
     pub outside: Namespaced,
 }
 
@@ -87,7 +87,7 @@ impl Host {
         Self::with_outside("outside")
     }
 
-    /// The same, where there are several: the outside host's namespace gets this name.
+    /// The same with a name for the outside host's namespace, for tests with several hosts.
     #[must_use]
     pub fn with_outside(name: &str) -> Self {
         up("lo");
@@ -130,8 +130,8 @@ fn up(name: &str) {
     socket.set_up(link.index).unwrap();
 }
 
-/// The kernel gives a link its link-local address when its own event loop gets round to the carrier. Until then
-/// snapshots before and after would differ by it.
+/// Waits for the link-local address, which the kernel adds some time after the link has a carrier. A snapshot that was taken
+/// earlier would differ from later ones.
 fn await_link_local(link: &str) {
     let mut socket = Socket::open().unwrap();
     let index = socket.get_link(link).unwrap().unwrap().index;

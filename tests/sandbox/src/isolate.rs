@@ -1,5 +1,5 @@
-//! Starting over inside namespaces of one's own, by util-linux's unshare(1): a process with threads cannot enter a
-//! user namespace itself.
+//! Starts the running program again inside new namespaces, with unshare(1) of util-linux: a process with threads cannot enter
+//! a user namespace itself.
 
 use std::process::{Command, ExitStatus};
 use std::thread;
@@ -7,12 +7,12 @@ use std::thread;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 pub(crate) const INSIDE: &str = "CLEAT_SANDBOX";
-/// Where ip(8) looks for a namespace's own files.
+/// Where ip(8) looks for the configuration files of a named namespace.
 const NETNS_FILES: &str = "/etc/netns";
 
-/// Runs the calling test in a sandbox: the test program is started again inside, for this one test.
+/// Runs the calling test in a sandbox: the test program is started again inside, with only this test.
 ///
-/// The name of the test is that of its thread, which the test harness sets.
+/// The test harness names each thread after its test.
 pub fn isolated(test: impl FnOnce()) {
     if is_inside() {
         prepare();
@@ -21,17 +21,17 @@ pub fn isolated(test: impl FnOnce()) {
     run_test_in(sandboxed());
 }
 
-/// Starts the calling test again, this one alone, by a command that ends in the test program.
+/// Runs only the calling test, by a command that ends with the test program.
 pub(crate) fn run_test_in(mut command: Command) {
     let thread = thread::current();
     let name = thread.name().expect("the test harness names its threads");
-    // Whether one that is ignored by default is to run has been decided by now.
+    // The test is running already, so it must run inside as well, even if it is marked as ignored.
     command.args([name, "--exact", "--include-ignored", "--nocapture", "--test-threads=1"]);
     let output = command.output().expect("start unshare(1) of util-linux");
     let said =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "in the sandbox, {}: {said}", output.status);
-    // Otherwise a changed name would run nothing and pass.
+    // Otherwise a wrong name would run no test and pass.
     assert!(said.contains("1 passed"), "the test did not run in the sandbox: {said}");
 }
 
@@ -41,8 +41,8 @@ pub fn is_inside() -> bool {
     std::env::var_os(INSIDE).is_some()
 }
 
-/// Runs a whole program in a sandbox: `None` says that this process is inside and should go on; otherwise the
-/// status with which it ended inside.
+/// Runs the whole program in a sandbox. Inside it returns `None`, and the program goes on. Outside it returns the exit status
+/// of the program inside.
 #[must_use]
 pub fn isolated_program() -> Option<ExitStatus> {
     if is_inside() {
@@ -52,11 +52,11 @@ pub fn isolated_program() -> Option<ExitStatus> {
     Some(sandboxed().args(std::env::args_os().skip(1)).status().expect("start unshare(1) of util-linux"))
 }
 
-/// This program in a sandbox, which it must [`prepare`] there; arguments are yet to come.
+/// A command that runs this program in a sandbox. The caller adds the arguments; the program inside calls [`prepare`].
 ///
-/// The user namespace first: of a network namespace that is made before users are mapped into it, the kernel shows some
-/// files (`/proc/net/ip_tables_names`) to the host's root alone. It ends with the process that started it: the first
-/// process of a sandbox, and unshare, do not hear Ctrl-C.
+/// The user namespace is made first: if users are mapped after the network namespace is made, the kernel shows some files,
+/// such as `/proc/net/ip_tables_names`, only to the host's root. `--pdeathsig` and `--kill-child` end the sandbox together
+/// with the process that started it, because unshare and the first process of a PID namespace ignore Ctrl-C.
 #[must_use]
 pub fn sandboxed() -> Command {
     let mut command = Command::new("unshare");
@@ -80,19 +80,19 @@ pub fn sandboxed() -> Command {
     command
 }
 
-/// Fresh folders where the suite, its tests and ip(8) keep their state, and an `/etc` to write to.
+/// Mounts empty folders where the suite, its tests and ip(8) keep their state, and makes `/etc` writable.
 pub fn prepare() {
     for folder in ["/run", "/var/lib", "/var/log"] {
         tmpfs(folder);
     }
     copy_on_write("/etc");
-    // What containers of the host have there is not the tests' to see come and go; an ordinary user could not remove it.
+    // Hidden, because the host's own containers may add and remove files there, and an ordinary user cannot remove them.
     if std::fs::exists(NETNS_FILES).unwrap() {
         tmpfs(NETNS_FILES);
     }
 }
 
-/// Makes a folder one's own to write to, with what is in it.
+/// Makes a folder writable without changing the host's: an overlay over it takes the changes.
 pub(crate) fn copy_on_write(folder: &str) {
     const LAYERS: &str = "/mnt";
     tmpfs(LAYERS);

@@ -1,13 +1,13 @@
 //! A throw-away host for tests and the demo.
 //!
-//! [`isolated`] runs a function in user, network, mount and process namespaces of its own, as an ordinary user may:
-//! nothing in it can touch the real host, and all of it is gone when it ends. Inside, a [`Host`] has an "outside" host
-//! behind an uplink, and containers; [`traffic`] sends real packets; a [`Snapshot`] shows what was left behind; a `tracer` counts
-//! system calls and interferes with them.
+//! [`isolated`] runs a function in new user, network, mount and PID namespaces, without root: nothing in it can change the
+//! real host, and all of it is gone when it ends. Inside, a [`Host`] has an "outside" host at its uplink, and a
+//! [`Namespaced`] serves as a container. [`traffic`] sends real packets. A [`Snapshot`] shows what was left behind. A
+//! `tracer` counts system calls and makes them fail.
 //!
-//! [`on_a_machine`] is the same with real root, for container runtimes, which cannot do without.
+//! [`on_a_machine`] is the same as real root, which container runtimes need.
 //!
-//! What cannot run here panics: a test that cannot show anything must fail.
+//! If something that a test needs cannot run here, it panics: a test that cannot prove anything must fail.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,7 +26,7 @@ pub mod nri;
 mod router;
 mod sctp;
 mod snapshot;
-// It reads registers.
+// It reads the registers of x86-64.
 #[cfg(target_arch = "x86_64")]
 pub mod tracer;
 pub mod traffic;

@@ -1,7 +1,7 @@
-//! A throw-away machine for container runtimes: they need real root, and write to more of the host than plugins do.
+//! A throw-away machine for container runtimes: they need real root, and write to more folders than plugins do.
 //!
-//! Besides the namespaces of a sandbox it has ipc, uts and cgroup namespaces of its own and copy-on-write `/etc` and
-//! `/opt`, so that nothing which a runtime does reaches the host or outlives the test.
+//! Besides the namespaces of a sandbox it has its own IPC, UTS and cgroup namespaces, and copy-on-write `/etc` and `/opt`. So
+//! nothing that a runtime does changes the host or outlives the test.
 
 use std::fs;
 use std::io;
@@ -17,8 +17,8 @@ use crate::isolate::{INSIDE, copy_on_write, is_inside, prepare, run_test_in};
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 
-/// The shell enters the cgroups that were made for it, and a namespace in which they are the roots. Version 2 gives
-/// controllers only to cgroups without processes, so it goes on in a cgroup below.
+/// The shell enters the cgroups that were made for it, then a cgroup namespace in which they are the roots. In version 2 only
+/// a cgroup without processes can pass controllers on to its children, so the shell moves to a child.
 const ENTER: &str = r#"
 for folder in $CLEAT_CGROUPS; do echo $$ >"$folder/cgroup.procs"; done
 exec unshare --cgroup sh -c '
@@ -28,7 +28,7 @@ exec unshare --cgroup sh -c '
     exec "$@"' "$@"
 "#;
 
-/// Runs the calling test on a throw-away machine: the test program is started again there, for this one test.
+/// Runs the calling test on a throw-away machine: the test program is started again there, with only this test.
 pub fn on_a_machine(test: impl FnOnce()) {
     if is_inside() {
         furnish();
@@ -58,7 +58,7 @@ fn furnish() {
     mount_cgroups();
 }
 
-/// Mounts the hierarchies anew, so that the cgroups of this namespace appear as their roots.
+/// Mounts the cgroup hierarchies again, so that their roots are those of this cgroup namespace.
 fn mount_cgroups() {
     let hierarchies = hierarchies();
     let mount_one = |folder: &Path, kind: &str, options: &str| {
@@ -80,18 +80,18 @@ fn mount_cgroups() {
     }
 }
 
-/// The cgroup hierarchies of this host, by their controllers; that of version 2 has none here (cgroups(7)).
+/// The cgroup hierarchies of this host, each as its list of controllers; for version 2 the list is empty (cgroups(7)).
 fn hierarchies() -> Vec<String> {
     let text = fs::read_to_string("/proc/self/cgroup").unwrap();
     text.lines().map(|line| line.split(':').nth(1).unwrap().to_owned()).collect()
 }
 
-/// Where systemd and others mount a hierarchy where there are several.
+/// The folder's name where systemd and others mount a hierarchy if there are several.
 fn folder_of(controllers: &str) -> &str {
     if controllers.is_empty() { "unified" } else { controllers.trim_start_matches("name=") }
 }
 
-/// A new cgroup in each hierarchy of the host; removed when dropped.
+/// A new cgroup in each hierarchy of the host; removed on drop.
 struct Cgroups(Vec<PathBuf>);
 
 impl Cgroups {
@@ -138,7 +138,7 @@ impl Drop for Cgroups {
     }
 }
 
-/// Removes a cgroup and those below it; files in a cgroup are no obstacle.
+/// Removes a cgroup and those below it. The files of a cgroup need not be removed.
 fn remove_tree(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;

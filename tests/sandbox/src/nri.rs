@@ -1,7 +1,7 @@
-//! NRI's messages as a runtime makes them: as much of protobuf as they take. The numbers of the fields are those of
+//! NRI messages as a runtime sends them, in the part of protobuf that they need. The field numbers are those of
 //! containerd/nri `pkg/api/api.proto`.
 
-/// A text or a message as a field of a message.
+/// A field of a message whose value is a string, bytes or a message.
 #[must_use]
 pub fn field(number: u8, value: impl AsRef<[u8]>) -> Vec<u8> {
     let value = value.as_ref();
@@ -21,7 +21,7 @@ pub fn mount(destination: &str, source: &str) -> Vec<u8> {
     field(9, [field(1, destination), field(2, "bind"), field(3, source)].concat())
 }
 
-/// Variables, as fields of a container.
+/// Environment variables, as fields of a container.
 #[must_use]
 pub fn env(lines: &[&str]) -> Vec<u8> {
     lines.iter().flat_map(|line| field(8, line)).collect()
@@ -33,7 +33,7 @@ pub fn annotation(key: &str, value: &str) -> Vec<u8> {
     field(6, [field(1, key), field(2, value)].concat())
 }
 
-/// What `CreateContainer` says of a container `app` of a pod, with further fields of either.
+/// The request of `CreateContainer` for a container `app` of a pod, with more fields of the pod and of the container.
 #[must_use]
 pub fn created(id: &str, name: &str, of_pod: &[u8], of_container: &[u8]) -> Vec<u8> {
     let pod = [&field(1, id)[..], &field(2, name), of_pod].concat();

@@ -1,4 +1,4 @@
-//! A router's advertisements (RFC 4861, 4.2), as it sends them to all nodes of a link.
+//! Router advertisements (RFC 4861, 4.2), as a router sends them to all nodes of a link.
 
 use std::io::IoSlice;
 use std::net::{Ipv6Addr, SocketAddrV6};
@@ -14,17 +14,17 @@ use crate::host::Namespaced;
 use crate::traffic::at;
 
 const ROUTER_ADVERTISEMENT: u8 = 134;
-/// The hop limit that shows that nobody has forwarded it.
+/// The hop limit that proves that no router has forwarded the packet.
 const NEVER_FORWARDED: i32 = 255;
 
-/// Sends one advertisement out of a link: the sender is a default router for half an hour, and nodes may give themselves an
-/// address of a prefix of 64 bits, for four hours. False where the link is not ready to send one.
+/// Sends one advertisement out of a link. The sender is a default router for half an hour, and nodes may configure an address
+/// of the /64 prefix for four hours. Returns false if the link is not ready to send.
 #[must_use]
 pub fn advertise(place: Option<&Namespaced>, link: &str, prefix: Ipv6Addr) -> bool {
     let mut message = vec![ROUTER_ADVERTISEMENT, 0, 0, 0, 64, 0];
     message.extend(1_800_u16.to_be_bytes());
     message.extend([0; 8]);
-    // Prefix information: of four units of eight bytes, on-link and autonomous.
+    // The option prefix information: its length in units of eight bytes, the prefix length, the flags on-link and autonomous.
     message.extend([3, 4, 64, 0xc0]);
     message.extend(14_400_u32.to_be_bytes());
     message.extend(7_200_u32.to_be_bytes());
@@ -44,7 +44,7 @@ pub fn advertise(place: Option<&Namespaced>, link: &str, prefix: Ipv6Addr) -> bo
         );
         match sent {
             Ok(_) => true,
-            // It has no link-local address yet.
+            // The link has no link-local address yet.
             Err(Errno::EADDRNOTAVAIL | Errno::ENETUNREACH | Errno::EINVAL) => false,
             Err(error) => panic!("send an advertisement out of {link}: {error}"),
         }

@@ -1,5 +1,5 @@
-//! SCTP as far as it takes to see who answers: by the kernel's own sockets where it has them, else by packets written
-//! by hand: INIT, and INIT ACK (RFC 9260, 3.3.2 and 3.3.3), which connection tracking and NAT take for real ones.
+//! Enough of SCTP to see which server answers. If the kernel has SCTP sockets, they are used. Otherwise INIT and INIT ACK
+//! (RFC 9260, 3.3.2 and 3.3.3) are sent as raw packets, which connection tracking and NAT handle as any others.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -16,13 +16,13 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use crate::host::Namespaced;
 use crate::traffic::{PATIENCE, at, canonical};
 
-/// Whether the kernel has sockets of SCTP.
+/// Whether the kernel has SCTP sockets.
 #[must_use]
 pub fn has_sockets() -> bool {
     socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), SockProtocol::Sctp).is_ok()
 }
 
-/// A server on a port, of both families, that answers with `<name> sees <client's address>` until the process ends.
+/// A server on a port, for IPv4 and IPv6, that answers with `<name> sees <client's address>` until the process ends.
 pub fn serve_sctp(place: Option<&Namespaced>, name: &str, port: u16) {
     for any in [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)] {
         let name = name.to_owned();
@@ -56,7 +56,7 @@ pub fn serve_sctp(place: Option<&Namespaced>, name: &str, port: u16) {
                 let mut chunk = vec![INIT_ACK, 0];
                 chunk.extend((24 + length).to_be_bytes());
                 chunk.extend(&packet.chunk[4..20]);
-                // A state cookie, which only the server itself need understand.
+                // A state cookie, whose content only the server has to understand.
                 chunk.extend([0, 7]);
                 chunk.extend((4 + length).to_be_bytes());
                 chunk.extend(text.as_bytes());
@@ -88,7 +88,7 @@ fn ask_by_socket(address: SocketAddr) -> io::Result<String> {
 
 fn ask_by_packets(address: SocketAddr) -> io::Result<String> {
     let socket = open(address, SockType::Raw);
-    // Any that nobody else uses: the port of a socket that is kept meanwhile.
+    // A free port: that of a TCP socket which stays open for as long.
     let reserved = TcpListener::bind("[::]:0")?;
     let source = reserved.local_addr()?.port();
     let mut chunk = vec![INIT, 0, 0, 20];
@@ -137,7 +137,7 @@ fn send(socket: &OwnedFd, to: IpAddr, packet: &[u8]) -> io::Result<()> {
 fn receive(socket: &OwnedFd, family: IpAddr) -> io::Result<(Packet, IpAddr)> {
     let mut buffer = [0; 1500];
     let (length, from) = recvfrom::<SockaddrStorage>(socket.as_raw_fd(), &mut buffer)?;
-    // Raw sockets of IPv4 hand out the IP header as well, whose length is counted in words.
+    // IPv4 raw sockets also return the IP header, whose length is given in words of four bytes.
     let header = if family.is_ipv4() { usize::from(buffer[0] & 15) * 4 } else { 0 };
     let packet = &buffer[header..length];
     let from = from.unwrap();
@@ -150,7 +150,7 @@ fn receive(socket: &OwnedFd, family: IpAddr) -> io::Result<(Packet, IpAddr)> {
     let mut zeroed = packet.to_vec();
     zeroed[8..12].fill(0);
     assert_eq!(packet[8..12], crc32c(&zeroed).to_le_bytes(), "a checksum of SCTP is wrong");
-    // Its length, without what fills it up to whole words.
+    // The length of a chunk excludes its padding.
     let chunk = packet[12..12 + usize::from(port(14))].to_vec();
     Ok((Packet { source: port(0), destination: port(2), chunk }, peer))
 }

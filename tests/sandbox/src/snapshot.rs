@@ -1,6 +1,6 @@
-//! What a host looks like, as lines that can be compared: links, addresses, routes, rules, files.
+//! The state of a host as lines that can be compared: links, addresses, routes, rules, files.
 //!
-//! The listings come from ip(8) and nft(8), which know nothing of the suite.
+//! The lists come from ip(8) and nft(8), which share no code with the suite.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,25 +12,25 @@ use serde_json::Value;
 
 use crate::host::Namespaced;
 
-/// What a host looked like at one moment.
+/// The state of a host at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     lines: BTreeSet<String>,
     folders: Vec<PathBuf>,
 }
 
-/// Files that belong to a network rather than to an attachment, and stay: host-local goes on from the address it gave
-/// last, as the reference does, and its lock file is shared with the reference.
+/// Files that belong to a network, not to an attachment, and so stay. host-local goes on after the address that it leased
+/// last, as the reference does, and shares its lock file with the reference.
 const KEPT: [&str; 4] = ["lock", "boot_id", ".free", "last_reserved_ip."];
 
 impl Snapshot {
-    /// Looks at the current namespace and the folders of the suite.
+    /// The state of the current network namespace and of the suite's folders.
     #[must_use]
     pub fn take() -> Self {
         Self::with_files_of(&["/run", "/var/lib", "/etc/netns"])
     }
 
-    /// Looks at the current namespace and some folders only, where others keep files in the rest.
+    /// The state of the current network namespace and of these folders, for tests where other programs write to the rest.
     #[must_use]
     pub fn with_files_of<P: AsRef<Path>>(folders: &[P]) -> Self {
         let folders: Vec<PathBuf> = folders.iter().map(|folder| folder.as_ref().to_owned()).collect();
@@ -60,8 +60,8 @@ impl Snapshot {
         }
         for family in ["-4", "-6"] {
             for route in json(&[family, "route", "show", "table", "all"]) {
-                // The kernel makes these when forwarding is switched on, which an ADD does and nothing undoes: others
-                // may rely on it by then.
+                // The kernel makes anycast routes when forwarding is switched on. An ADD switches it on, and a DEL leaves it
+                // on, because other programs may rely on it by then.
                 if route["type"] == "anycast" || is_the_kernels(&route["dst"]) {
                     continue;
                 }
@@ -79,13 +79,13 @@ impl Snapshot {
         Self { lines, folders }
     }
 
-    /// Fails with what has come and gone since.
+    /// Panics with a list of the differences if anything has changed since.
     pub fn assert_unchanged(&self) {
         let changes = self.differences();
         assert!(changes.is_empty(), "left behind (+) or missing (-): {changes:#?}");
     }
 
-    /// What has come and gone since, a line each, marked by `+` and `-`.
+    /// What was added (`+`) and removed (`-`) since, a line each.
     #[must_use]
     pub fn differences(&self) -> Vec<String> {
         let now = Self::with_files_of(&self.folders);
@@ -94,7 +94,7 @@ impl Snapshot {
         came.chain(went).collect()
     }
 
-    /// As [`Snapshot::assert_unchanged`], while a namespace that was made since is still there.
+    /// As [`Snapshot::assert_unchanged`], but ignores the file of a namespace that was made since.
     pub fn assert_unchanged_but_for(&self, netns: &Namespaced) {
         let mut expected = self.clone();
         let now = Self::with_files_of(&self.folders).lines;
@@ -109,8 +109,8 @@ impl Snapshot {
     }
 }
 
-/// Link-local addresses, and the routes for them and for groups, which the kernel gives a link when its own event loop gets
-/// round to it, a second later at times. None outlives its link.
+/// Whether it is a link-local address, or a route for these or for multicast. The kernel adds them to a link in the
+/// background, sometimes a second later. They disappear with their link.
 fn is_the_kernels(destination: &Value) -> bool {
     destination.as_str().is_some_and(|text| text.starts_with("fe80:") || text == "ff00::/8")
 }
@@ -141,7 +141,7 @@ fn files(folder: &Path, lines: &mut BTreeSet<String>) {
         }
         let meta = fs::symlink_metadata(&path).unwrap();
         if meta.is_dir() {
-            // An empty folder of a network that has been is as good as none.
+            // Folders have no line of their own: a network may leave an empty one.
             files(&path, lines);
         } else {
             let content = if meta.is_file() { fs::read(&path).unwrap_or_default() } else { Vec::new() };

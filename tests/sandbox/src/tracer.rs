@@ -1,7 +1,7 @@
-//! Runs a program under ptrace(2), with all its threads and children, and interferes at one of its system calls.
+//! Runs a program under ptrace(2), with all its threads and children, and kills it at a system call or makes the call fail.
 //!
-//! Calls are counted over the whole tree, in the order in which they are begun; strace(1) counts for each thread, and
-//! so could not reach every call. Numbers and registers are those of x86-64.
+//! Calls are counted over the whole process tree, in the order in which they begin. strace(1) counts for each thread, and so
+//! could not reach every call. Numbers and registers are those of x86-64.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,63 +18,63 @@ use nix::unistd::Pid;
 /// One run of a program.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// Its path.
+    /// The program's path.
     pub program: String,
-    /// What follows its name on the command line.
+    /// The arguments without the program's name.
     pub args: Vec<String>,
-    /// All of its environment.
+    /// The whole environment.
     pub env: Vec<(String, String)>,
-    /// What it finds on standard input, less than a pipe holds.
+    /// The bytes on standard input; they must fit into a pipe.
     pub input: Vec<u8>,
 }
 
-/// What is done, and at which call; the first is 0.
+/// What the tracer does, and at which call; the first call is 0.
 #[derive(Clone, Copy, Debug)]
 pub enum Plan {
-    /// Nothing at all.
+    /// It only records the calls.
     Watch,
-    /// Every process of the tree is killed before the call is made.
+    /// It kills every process of the tree before the call is made.
     Kill(usize),
-    /// The call is not made and returns an error instead. It is counted among those with the kernel's number `kind`
-    /// alone, as threads change places and wait more or less often from run to run.
+    /// The call is not made, and returns an error instead. It is counted only among those with the kernel's number `kind`,
+    /// because the order of threads and the number of their waits vary from run to run.
     Fail {
         /// [`SystemCall::number`].
         kind: i64,
         /// [`SystemCall::place`].
         at: usize,
-        /// What it returns.
+        /// The error that it returns.
         errno: Errno,
     },
 }
 
-/// A system call as it was begun.
+/// A system call as it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SystemCall {
-    /// The kernel's number of it.
+    /// Its number in the kernel.
     pub number: i64,
     /// Its first arguments.
     pub args: [u64; 3],
-    /// The first bytes of what it sends, where it is sendto(2).
+    /// The first bytes that it sends, if it is sendto(2).
     pub sends: [u8; 8],
 }
 
 impl SystemCall {
-    /// Whether it opens a socket of netfilter's.
+    /// Whether it opens a netfilter socket.
     #[must_use]
     pub fn opens_netfilter(&self) -> bool {
         let netfilter = [libc::AF_NETLINK, libc::NETLINK_NETFILTER].map(|word| u64::try_from(word).ok());
         self.number == libc::SYS_socket && [self.args[0], self.args[2]].map(Some) == netfilter
     }
 
-    /// Whether it sends a transaction to the packet filter: a message `NFNL_MSG_BATCH_BEGIN`, whose number is that of
-    /// rtnetlink's `RTM_NEWLINK` too, but not its length.
+    /// Whether it sends a transaction to the packet filter, which begins with the message `NFNL_MSG_BATCH_BEGIN`. rtnetlink's
+    /// `RTM_NEWLINK` has the same number, but another length.
     #[must_use]
     pub fn sends_batch(&self) -> bool {
         let [a, b, c, d, low, high, ..] = self.sends;
         u16::from_ne_bytes([low, high]) == 0x10 && matches!(u32::from_ne_bytes([a, b, c, d]), 20 | 28)
     }
 
-    /// How many of its kind were begun before it.
+    /// How many calls with the same number began before it.
     #[must_use]
     pub fn place(&self, before: &[Self]) -> usize {
         before.iter().filter(|call| call.number == self.number).count()
@@ -84,25 +84,25 @@ impl SystemCall {
 /// How the program ended.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The calls, as far as they were made.
+    /// The calls that were begun.
     pub calls: Vec<SystemCall>,
-    /// The call that was interfered with, where it came to that.
+    /// The call at which it was killed or that was made to fail, if there was one.
     pub hit: Option<SystemCall>,
-    /// The exit code; `None` where a signal ended it.
+    /// The exit code; `None` if a signal ended it.
     pub code: Option<i32>,
-    /// The most memory that any of its processes had at once, in kB (`VmHWM` of proc(5)), of those that ended by themselves.
+    /// The highest peak memory of its processes in kB (`VmHWM` of proc(5)). Killed processes do not count.
     pub peak_memory: u64,
-    /// What it said on standard output.
+    /// Its standard output.
     pub stdout: Vec<u8>,
-    /// What it said on standard error.
+    /// Its standard error.
     pub stderr: Vec<u8>,
 }
 
-/// Answers whether an error is one that the call can return at all.
+/// Whether a call can return an error at all.
 pub type IsPossible<'a> = &'a dyn Fn(SystemCall, Errno) -> bool;
 
 impl Job {
-    /// Runs it to its end, without interference.
+    /// Runs it to its end, without tracing.
     #[must_use]
     pub fn run(&self) -> Outcome {
         let mut child = self.spawn(&self.program, &self.args);
@@ -112,16 +112,16 @@ impl Job {
         Outcome { calls: Vec::new(), hit: None, code, peak_memory: 0, stdout, stderr }
     }
 
-    /// Runs it to its end and observes it.
+    /// Runs it to its end, and records its calls.
     #[must_use]
     pub fn watch(&self) -> Outcome {
         self.trace(Plan::Watch, &|_, _| false)
     }
 
-    /// Runs it under observation. The calling process must have no other children.
+    /// Runs it to its end by a plan. The calling process must have no other children.
     #[must_use]
     pub fn trace(&self, plan: Plan, is_possible: IsPossible<'_>) -> Outcome {
-        // A shell that stops before it becomes the program can be seized in time.
+        // The shell stops itself before it executes the program, so that it can be seized in time.
         let args = ["-c", "kill -STOP $$; exec \"$0\" \"$@\"", &self.program].map(str::to_owned);
         let mut child = self.spawn("/bin/sh", &[&args[..], &self.args].concat());
         self.feed(&mut child);
@@ -154,7 +154,7 @@ impl Job {
 
     fn feed(&self, child: &mut Child) {
         assert!(self.input.len() < 60_000, "more than a pipe holds");
-        // A program that refuses its input early closes the pipe.
+        // Writing fails if the program exits before it has read its input.
         let _ = child.stdin.take().unwrap().write_all(&self.input);
     }
 }
@@ -163,10 +163,10 @@ struct Run<'a> {
     main: Pid,
     plan: Plan,
     is_possible: IsPossible<'a>,
-    /// The program itself runs, and no longer the shell.
+    /// Whether the shell has executed the program.
     started: bool,
     alive: BTreeSet<Pid>,
-    /// The thread whose call is to return an error, once it has been left out.
+    /// The thread whose call was skipped and has to return this error.
     failing: Option<(Pid, Errno)>,
     calls: Vec<SystemCall>,
     hit: Option<SystemCall>,
@@ -190,7 +190,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Takes what happens next; answers whether anything is left to happen.
+    /// Handles the next event. Returns false if no process is left.
     fn step(&mut self) -> bool {
         let status = match waitpid(None, Some(WaitPidFlag::__WALL)) {
             Ok(status) => status,
@@ -269,7 +269,7 @@ impl<'a> Run<'a> {
                 if (kind, at) == (call.number, place) && (self.is_possible)(call, errno) =>
             {
                 self.hit = Some(call);
-                // No call has this number: the kernel does nothing, and the result is set when it returns.
+                // No system call has this number, so the kernel does nothing. The error is set when the call returns.
                 registers.orig_rax = u64::MAX;
                 ptrace::setregs(pid, registers).unwrap();
                 self.failing = Some((pid, errno));
@@ -279,14 +279,14 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The kernel's own account of a process that is about to end.
+/// The peak memory of a process that is about to end, in kB.
 fn peak_memory(pid: Pid) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or_default()
 }
 
-/// A thread that has been killed meanwhile is told of by the next wait.
+/// Lets a thread continue. It may have been killed meanwhile: the next wait reports that.
 fn go_on(pid: Pid, signal: Option<Signal>) {
     match ptrace::syscall(pid, signal) {
         Ok(()) | Err(Errno::ESRCH) => {}

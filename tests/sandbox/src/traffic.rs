@@ -1,4 +1,4 @@
-//! Real packets: servers that tell the client who they are and whom they see, and clients that wait two seconds.
+//! Real packets: servers that answer with their name and the client's address, and clients that wait two seconds.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -24,7 +24,7 @@ pub fn serve_tcp(place: Option<&Namespaced>, name: &str, address: &str) {
     let listener = at(place, || TcpListener::bind(address))
         .unwrap_or_else(|error| panic!("listen on {address}: {error}"));
     let name = name.to_owned();
-    // A socket stays in the namespace that it was made in, whichever thread uses it.
+    // A socket stays in the namespace where it was made; the thread that uses it may be in another one.
     thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
@@ -49,7 +49,7 @@ pub fn serve_udp(place: Option<&Namespaced>, name: &str, address: &str) {
     });
 }
 
-/// Connects and reads what the server says.
+/// Connects, and returns the server's answer.
 ///
 /// # Errors
 /// No answer within two seconds, or a refusal.
@@ -64,12 +64,12 @@ pub fn ask_tcp(place: Option<&Namespaced>, address: &str) -> io::Result<String> 
     })
 }
 
-/// A UDP client with a port of its own, so that a flow can be kept alive.
+/// A UDP client that keeps its port, so that several datagrams belong to one flow.
 #[derive(Debug)]
 pub struct Datagrams(UdpSocket);
 
 impl Datagrams {
-    /// A client towards an address.
+    /// A client of the server at an address.
     #[must_use]
     pub fn new(place: Option<&Namespaced>, address: &str) -> Self {
         let any = if address.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
@@ -94,7 +94,8 @@ impl Datagrams {
         Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
     }
 
-    /// Sends a datagram of any size to a server of [`serve_udp`], whose answer is as long, and says how long it was.
+    /// Sends a datagram of any size to a server of [`serve_udp`], and returns the length of the answer, which should be the
+    /// same.
     ///
     /// # Errors
     /// As [`Datagrams::ask`].
@@ -112,7 +113,7 @@ pub fn ask_udp(place: Option<&Namespaced>, address: &str) -> io::Result<String> 
     Datagrams::new(place, address).ask()
 }
 
-/// The client's address, an IPv4 one as such even where a socket for both families saw it.
+/// The client's address. An IPv4-mapped IPv6 address, which a socket for both families sees, becomes the IPv4 one.
 pub(crate) fn canonical(peer: SocketAddr) -> IpAddr {
     peer.ip().to_canonical()
 }

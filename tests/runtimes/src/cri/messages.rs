@@ -1,4 +1,4 @@
-//! The messages, with the numbers of kubernetes/cri-api, `pkg/apis/runtime/v1/api.proto`.
+//! The messages of the CRI, with the field numbers of kubernetes/cri-api, `pkg/apis/runtime/v1/api.proto`.
 
 use std::collections::HashMap;
 
@@ -123,7 +123,7 @@ pub(super) struct RunPodSandboxResponse {
     pub(super) pod_sandbox_id: String,
 }
 
-/// Stopping a pod, removing it and asking for its status take the same.
+/// The request of `StopPodSandbox`, `RemovePodSandbox` and `PodSandboxStatus`: all have the same field.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct PodRequest {
     #[prost(string, tag = "1")]
@@ -222,7 +222,7 @@ pub(super) struct LinuxContainerSecurityContext {
     pub(super) no_new_privs: bool,
     #[prost(message, optional, tag = "12")]
     pub(super) run_as_group: Option<Int64Value>,
-    /// An empty one is the runtime's default.
+    /// An empty profile is the runtime's default one.
     #[prost(message, optional, tag = "15")]
     pub(super) seccomp: Option<Empty>,
 }
@@ -269,7 +269,7 @@ pub(super) struct ContainerStatusResponse {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ContainerStatus {
-    /// 2: it has ended.
+    /// 2: the container has ended.
     #[prost(int32, tag = "3")]
     pub(super) state: i32,
     #[prost(int32, tag = "7")]
