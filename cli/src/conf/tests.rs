@@ -1,4 +1,4 @@
-//! The check as a whole, over files.
+//! The whole check, on files.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ impl Folder {
         path
     }
 
-    /// What is wrong, without the folder's name.
+    /// The findings, without the folder's name.
     fn check(&self, files: &[PathBuf], routes: &[(&str, &str)]) -> Vec<String> {
         let routes = routes.iter().map(|(dst, link)| (dst.parse().unwrap(), (*link).to_owned())).collect();
         let surroundings = Surroundings { path: vec![], routes };

@@ -1,4 +1,4 @@
-//! The picture of an example, and how it is handed on.
+//! The picture of an example, drawn in each format.
 
 use super::picture::{Card, Lane, Link, Port};
 use super::*;

@@ -1,4 +1,4 @@
-//! The verbs against a folder of the disk.
+//! The verbs on a real folder.
 
 mod foreign;
 mod limits;
@@ -54,7 +54,7 @@ impl Network {
         Ok(result.ips.iter().map(|ip| ip.address.ip().to_string()).collect())
     }
 
-    /// DEL with a previous result of these addresses; without any, without one.
+    /// DEL with a previous result of these addresses; without a previous result where there are none.
     fn del(&self, id: &str, previous: &[&str]) {
         let extra = if previous.is_empty() { json!({}) } else { previous_result(previous) };
         del(&self.request(&extra), &target(id)).unwrap();
@@ -82,7 +82,7 @@ impl Network {
         fs::write(self.folder().join(name), content).unwrap();
     }
 
-    /// Nothing but what belongs to the network itself is left.
+    /// Only the files of the network itself are left.
     fn assert_empty(&self) {
         let left: Vec<String> =
             self.names().into_iter().filter(|name| !name.starts_with("last_reserved_ip.")).collect();

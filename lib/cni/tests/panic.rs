@@ -1,4 +1,4 @@
-//! A defect in a plugin must still answer one error object. It takes a process to see that: this test starts itself.
+//! A plugin that panics must still print one error object. That shows only in a process of its own: this test starts itself.
 
 #![allow(
     clippy::panic,

@@ -1,4 +1,4 @@
-//! The programs themselves, in both variants and families, in sandboxes of their own.
+//! The iptables programs themselves, of both variants and both families, each test in a sandbox of its own.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something fails")]
 
@@ -37,7 +37,7 @@ fn goes_round(program: &Iptables, source: &str, to: &str) {
     assert_eq!(rules[1].option("--to-source"), Some(to));
     let leading = program.rules("nat", "POSTROUTING").unwrap().unwrap();
     assert_eq!((leading[0].option("-s"), leading[0].target()), (Some(source), Some("CLEAT-1")));
-    // One change that cannot be: none of them is. The error names it.
+    // Where one change of a transaction is impossible, none is made.
     let mut change = Transaction::new("nat");
     change.flush_chain("CLEAT-1").delete_rule(&Rule::parse("-A POSTROUTING -j CLEAT-9").unwrap());
     let error = program.commit(&change).unwrap_err().to_string();
@@ -47,7 +47,7 @@ fn goes_round(program: &Iptables, source: &str, to: &str) {
     change.new_chain("CLEAT-1");
     let error = program.commit(&change).unwrap_err().to_string();
     assert!(error.contains("by \"-N CLEAT-1\": "), "{error}");
-    // What was read is removed by its own print, quotes and all.
+    // Rules that were read are removed by their own text, with its quotes.
     let mut change = Transaction::new("nat");
     leading.iter().chain(&rules).for_each(|rule| {
         change.delete_rule(rule);
@@ -58,7 +58,7 @@ fn goes_round(program: &Iptables, source: &str, to: &str) {
     program.commit(&Transaction::new("nat")).unwrap();
 }
 
-/// The crate iptables, which wraps the same programs, finds what was committed, and nothing where nothing was.
+/// The crate `iptables`, which runs the same programs, finds what was committed, and nothing before.
 #[test]
 fn another_reader_sees_the_same() {
     isolated(|| {

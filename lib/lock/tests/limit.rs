@@ -1,5 +1,5 @@
-//! How long is waited in all, and what becomes of a lock that was waited for in vain: a process of its own, as the limit is one
-//! for all locks of a process.
+//! How long a process waits for all its locks together, and that an attempt which gave up never gets its lock later. These
+//! tests are a process of their own, because all locks of a process share one limit.
 
 use std::fs::File;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ fn all_locks_together_are_waited_for_no_longer_than_the_limit_and_a_late_thread_
     let holder = open();
     take(&holder, path, Mode::Exclusive).unwrap();
 
-    // A limit of one's own.
+    // A limit of this call alone.
     let waiting = open();
     let Err(Error::Busy(busy)) = take_within(&waiting, path, Mode::Shared, Duration::from_millis(50)) else {
         panic!("the lock is held");
@@ -34,7 +34,7 @@ fn all_locks_together_are_waited_for_no_longer_than_the_limit_and_a_late_thread_
     let waited = start.elapsed();
     assert!(waited >= LIMIT && waited < Duration::from_secs(10), "{waited:?}");
 
-    // Earlier threads and attempts are over soon, and none of them has the lock.
+    // The threads of the attempts that gave up end soon, and none of them keeps the lock.
     drop(holder);
     let last = open();
     take(&last, path, Mode::Exclusive).unwrap();
@@ -51,7 +51,7 @@ fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(usize::MAX, Iterator::count)
 }
 
-/// The harness's own and the test's, at most.
+/// At most the thread of the test harness and that of the test.
 fn threads_of_a_test() -> usize {
     2
 }
@@ -65,10 +65,10 @@ fn a_lock_file_goes_with_the_last_who_needs_it() {
     let second = LockFile::try_take(&path, Mode::Shared, false).unwrap().unwrap();
     assert!(LockFile::try_take(&path, Mode::Exclusive, true).unwrap().is_none());
     first.remove().unwrap();
-    assert!(path.exists(), "somebody else has it");
+    assert!(path.exists(), "the second holder still needs it");
     second.remove().unwrap();
     assert!(!path.exists());
-    // One that somebody else removed is not that of the process that made it anew.
+    // A holder whose lock file was removed and made anew by others does not remove the new file.
     let lost = LockFile::take(&path, Mode::Exclusive).unwrap();
     std::fs::remove_file(&path).unwrap();
     let anew = LockFile::take(&path, Mode::Exclusive).unwrap();

@@ -1,4 +1,4 @@
-//! A socket that deleted something is let go of at once, and the kernel does close it.
+//! Dropping a socket that deleted something takes no time, and the kernel closes the socket soon after.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
@@ -14,13 +14,13 @@ use nftables::{Batch, Element, Family, Field, Set, Socket, Table, Type};
 const TABLE: Table = Table::new(Family::Inet, "cleat");
 const ADDRESSES: Set = Set::new(TABLE, "addresses", &[Type::Ipv4Addr]);
 
-/// The netfilter sockets of this namespace.
+/// How many netfilter sockets this namespace has.
 fn open() -> usize {
     let sockets = fs::read_to_string("/proc/thread-self/net/netlink").unwrap();
     sockets.lines().filter(|line| line.split_whitespace().nth(1) == Some("12")).count()
 }
 
-/// Since 6.10 files in flight are collected by a thread of the kernel's own.
+/// Since Linux 6.10 the garbage collector for files in flight has a kernel thread of its own.
 fn collects_by_itself() -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
@@ -45,7 +45,7 @@ fn nobody_waits_for_a_socket_that_deleted() {
                 let start = Instant::now();
                 drop(socket);
                 let took = start.elapsed();
-                // Until the one before is closed, the next transaction waits for that.
+                // Time for the kernel to close this socket: until then the next transaction would wait.
                 thread::sleep(Duration::from_millis(40));
                 took
             })

@@ -1,4 +1,4 @@
-//! What other programs made: their chains and rules are understood, and what is put between them they can read.
+//! Chains and rules of other programs are understood, and these programs can read rules that are put between theirs.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
@@ -79,7 +79,7 @@ fn iptables_reads_what_is_put_into_its_chains() {
                 "-A FORWARD -i other -j ACCEPT",
             ]
         );
-        // And removes it, as if it were its own.
+        // iptables removes such a rule like one of its own.
         let first = ["-D", "FORWARD", "-i", "br0", "-m", "comment", "--comment", "cleat br0", "-j", "ACCEPT"];
         program("iptables-nft", &first, "");
         let rules = socket.rules(&FORWARD).unwrap();

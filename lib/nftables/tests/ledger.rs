@@ -1,4 +1,5 @@
-//! Entries of one transaction: each is told what was in its own way, and a removal goes on past one that is refused.
+//! Entries of one transaction: `is_blocked` is set only for the entry whose operation failed, and a removal of several entries
+//! continues after one that is refused.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
@@ -17,12 +18,12 @@ fn port(number: u16, to: u16) -> Element {
     Element::new(&[Field::Port(number)]).data(&[Field::Port(to)])
 }
 
-/// Creates an element, and removes what is in its way once it is told.
+/// Creates an element. Where `is_blocked` says that its key is taken, it removes the old element first.
 struct Creation {
     number: u16,
     to: u16,
     is_exact: bool,
-    /// At each call, the attempt and whether it was told of something in its way.
+    /// The attempt and `is_blocked`, of each call of `prepare`.
     told: Vec<(usize, bool)>,
 }
 
@@ -51,7 +52,7 @@ impl Entry<Failure> for Creation {
     }
 }
 
-/// The removal of an element, or of one whose comment no kernel would take.
+/// The removal of an element, or an operation that is refused because its comment is too long.
 struct Removal {
     number: u16,
     is_refused: bool,

@@ -1,4 +1,4 @@
-//! What the encoder sets, as the real `nft` lists it: text, JSON and byte code are those of the same ruleset typed in.
+//! Rulesets of the encoder, as the real `nft` lists them: text, JSON and byte code are those of the same ruleset loaded by `nft`.
 
 #![allow(missing_docs)]
 #![allow(clippy::too_many_lines, reason = "a ruleset reads best in one piece")]
@@ -12,7 +12,7 @@ use nftables::{
     Table, Type, Value, Verdict, priority, state, status,
 };
 
-/// `nft` reads its own listing back to the same listing, to the same JSON and to the same byte code as `batch` made.
+/// `nft` lists what `batch` makes as `expected`. Loaded by `nft`, that text gives the same text, JSON and byte code.
 fn assert_listed(batch: &mut Batch, expected: &str) {
     let mut socket = Socket::open().unwrap();
     batch.commit(&mut socket).unwrap();
@@ -35,7 +35,7 @@ fn listings() -> (String, String, Vec<String>) {
     (text, without_handles(&json), code)
 }
 
-/// Handles count up over the life of a table, and so differ.
+/// JSON without handles: they count up over the life of a table, and so differ.
 fn without_handles(json: &str) -> String {
     json.split("\"handle\": ")
         .map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit()))

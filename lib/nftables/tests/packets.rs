@@ -1,4 +1,4 @@
-//! Packets of real sockets: through a published port, and past a deleted flow.
+//! Packets of real sockets: through a published port, and after a flow was deleted.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
@@ -21,7 +21,7 @@ const PORT6: Set =
     Set::map(TABLE, "port6", &[Type::InetProto, Type::InetService], &[Type::Ipv6Addr, Type::InetService]);
 const UDP: u8 = 17;
 
-/// A table that publishes what its maps hold for local clients.
+/// Adds a table that publishes the ports in its maps to local clients.
 fn publish(socket: &mut Socket) {
     let output = Chain::base(TABLE, "locally", Kind::Nat, HookPoint::Output, priority::DSTNAT);
     let key = &[Selector::L4Proto, Selector::ThDport];
@@ -87,7 +87,7 @@ fn exactly_the_flows_of_one_port_are_deleted() {
             assert_eq!(counts(), [1, 1, 1]);
             conntrack::flush(&mut socket, &[of_port(5002)]).unwrap();
             assert_eq!(counts(), [1, 0, 1]);
-            // None of these describes what is left.
+            // None of these filters matches a flow that is left.
             let of_server =
                 Filter::new(family, UDP).reply_src(address).reply_sport(server.local_addr().unwrap().port());
             let other_protocol = Filter::new(family, 6).orig_dport(5001);

@@ -1,4 +1,4 @@
-//! What the kernel makes of a batch: all or nothing, and which operation it was.
+//! How the kernel carries out a batch: all of it or nothing, and the error names the operation that failed.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
@@ -73,7 +73,7 @@ fn a_taken_key_fails_where_it_is_to_be_created() {
         assert_eq!(error.to_string(), "create element tcp . 8080 to inet cleat port4: file exists");
         assert!(error.is_exists());
         assert_eq!(error.index(), Some(1));
-        // The same data are no failure without the demand to create, other data are.
+        // To add an element that exists, rather than to create it, succeeds with the same data and fails with other data.
         Batch::new().add_element(&PORTS, &web(8080).comment("other")).commit(&mut socket).unwrap();
         assert_eq!(socket.elements(&PORTS).unwrap(), [web(8080)]);
         let elsewhere =
@@ -126,25 +126,25 @@ fn what_is_unused_is_told_and_removed_without_a_refusal() {
     inside::run(|| {
         const ANCHOR: Chain = Chain::new(TABLE, "anchor");
         let mut socket = prepared();
-        assert!(!socket.is_referenced(&ANCHOR).unwrap(), "it does not exist");
+        assert!(!socket.is_referenced(&ANCHOR).unwrap(), "a chain that does not exist");
         let to_net = Element::new(&member()).verdict(Verdict::goto("net_a"));
         let mut batch = Batch::new();
         batch.add_chain(&ANCHOR).add_rule(&NET_A, &[Expr::jump("anchor")], None);
         batch.add_rule(&NET_A, &[Expr::Counter], None).add_element(&NETS, &to_net);
         batch.commit(&mut socket).unwrap();
-        // Two rules of its own are no references; the element is one.
+        // The two rules in the chain are no references to it; the element is one.
         assert!(socket.is_referenced(&NET_A).unwrap() && socket.is_referenced(&ANCHOR).unwrap());
         let generation = socket.generation().unwrap();
         assert!(!socket.del_unused_chain(&NET_A).unwrap());
         assert!(!socket.del_unused_table(&ANCHOR).unwrap());
-        assert_eq!(socket.generation().unwrap(), generation, "nothing was tried");
+        assert_eq!(socket.generation().unwrap(), generation, "no transaction was tried");
         Batch::new().del_element(&NETS, &member()).commit(&mut socket).unwrap();
         assert!(!socket.is_referenced(&NET_A).unwrap() && socket.is_referenced(&ANCHOR).unwrap());
         assert!(socket.del_unused_chain(&NET_A).unwrap() && socket.del_unused_table(&ANCHOR).unwrap());
         assert!(!socket.has_table(&TABLE).unwrap());
         assert!(
             socket.del_unused_chain(&NET_A).unwrap() && socket.del_unused_table(&ANCHOR).unwrap(),
-            "gone is gone"
+            "deleting what is gone succeeds"
         );
     });
 }
@@ -226,7 +226,7 @@ fn names_and_rules_are_listed() {
 fn thousands_of_elements_are_one_transaction() {
     inside::run(|| {
         let mut socket = prepared();
-        // As many as fit into one datagram outside of the initial user namespace, and the rest.
+        // Two batches: outside of the initial user namespace, one datagram cannot hold all elements.
         let mut batch = Batch::new();
         for number in 1..=3000 {
             batch.create_element(&PORTS, &web(number));
@@ -239,9 +239,9 @@ fn thousands_of_elements_are_one_transaction() {
         rest.commit(&mut socket).unwrap();
         let mut elements = socket.elements(&PORTS).unwrap();
         elements.sort_by(|a, b| a.key.cmp(&b.key));
-        // Without the whole list in the message.
+        // Not `assert_eq`, whose message would have both lists.
         assert!(elements == (1..=5000).map(web).collect::<Vec<_>>(), "{} elements", elements.len());
-        // Each of these fails: more errors than the socket can queue, of which the first counts.
+        // Every operation fails. These are more errors than the socket can queue; the first one is reported.
         let error = batch.commit(&mut socket).unwrap_err();
         assert!(error.is_exists());
         assert_eq!(error.index(), Some(0));
@@ -252,7 +252,7 @@ fn thousands_of_elements_are_one_transaction() {
     });
 }
 
-/// The kernel moves the elements of a set that has grown, and repeats and skips some in a listing that runs meanwhile.
+/// The kernel rehashes a set that has grown; a listing that runs meanwhile repeats some elements and skips others.
 #[test]
 fn a_set_that_is_growing_is_read_whole() {
     inside::run(|| {

@@ -99,7 +99,7 @@ fn an_unfinished_file_does_not_keep_the_folders() {
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
 }
 
-/// The folder itself goes and comes back all the time, which is what the lock must survive.
+/// The state folder is removed and made again all the time; the lock must exclude all the same.
 #[test]
 fn the_lock_excludes_while_the_state_folder_comes_and_goes() {
     let (_place, state) = place();
@@ -181,7 +181,7 @@ fn a_damaged_member_is_in_nobodys_way_and_is_named_mended_and_forgotten() {
     }
 }
 
-/// Its members' files have a hash in their names.
+/// Where an ID and the interface do not fit into a file name, the name of the member's file has a hash.
 #[test]
 fn a_container_whose_id_fills_a_file_name_is_found_by_it() {
     for length in [250, 251, 255] {

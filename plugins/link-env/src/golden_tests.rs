@@ -25,7 +25,7 @@ fn assert_text(file: &Path, made: &str) {
     assert_eq!(made, wanted, "{}, made:\n{made}", file.display());
 }
 
-/// The text without what tells our lines from those of others, which each of them has.
+/// The text without the mark at the end of our lines. Every line but comments and those for `localhost` must have it.
 fn unmarked(text: &str) -> String {
     let lines = text.lines().map(|line| {
         let is_plain = line.starts_with('#') || line::is_loopback(line.as_bytes());
@@ -41,7 +41,7 @@ fn assert_dockers_hosts(file: &Path, made: &str) {
     assert_eq!(made, dockers, "{}", file.display());
 }
 
-/// Docker's file has what the container would have without links as well.
+/// Docker's file also has the variables that a container has without links: these are left out.
 fn assert_dockers_environment(file: &Path, made: &Environment) {
     let dockers = fs::read_to_string(file).unwrap();
     let of_links = |line: &&str| !["PATH=", "HOSTNAME=", "HOME="].iter().any(|other| line.starts_with(other));

@@ -1,4 +1,4 @@
-//! Many members that come and go at once, and somebody who reads a hosts file all the while.
+//! Many members are added and removed at the same time, while a thread reads a hosts file.
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something fails")]
 
@@ -23,7 +23,7 @@ fn address(index: usize) -> String {
     format!("10.0.{}.{}/16", 1 + index / 100, 1 + index % 100)
 }
 
-/// How others see a member.
+/// A member's line in the hosts files of the other members.
 fn line(index: usize) -> String {
     let address = address(index);
     let name = format!("member-{}{index}", "x".repeat(index % 7));
@@ -35,7 +35,7 @@ fn join(place: &Place, index: usize) {
     place.shop().add(&container(index), &[&address(index)], &json!({"name": name}));
 }
 
-/// Joins or leaves of many at once, as many at a time as there are cores for.
+/// Runs `change` for all indices at the same time, each in a thread of its own.
 fn at_once(indices: impl Iterator<Item = usize>, change: impl Fn(usize) + Sync) {
     thread::scope(|scope| {
         for index in indices {
@@ -45,13 +45,13 @@ fn at_once(indices: impl Iterator<Item = usize>, change: impl Fn(usize) + Sync) 
     });
 }
 
-/// Reads a file over and over until told to stop, and says how often; each line must be one of those.
+/// Reads a file again and again until `stop` is set, and returns how often. Each line must be in `known`.
 fn poll(file: &PathBuf, known: &BTreeSet<String>, stop: &AtomicBool) -> usize {
     let mut reads = 0;
     while !stop.load(Ordering::Relaxed) {
         let text = fs::read_to_string(file).unwrap();
         assert!(text.starts_with("127.0.0.1\tlocalhost\n"), "{text}");
-        assert!(text.contains("\n10.0.0.1\tobserver "), "the own line is missing: {text}");
+        assert!(text.contains("\n10.0.0.1\tobserver "), "the observer's own line is missing: {text}");
         for line in text.lines().map(|line| line.replace('\t', " ")).filter(|line| !line.starts_with('#')) {
             assert!(known.contains(line.trim_end()), "half a line after {reads} reads: {line:?}");
         }
@@ -73,7 +73,7 @@ fn hosts_files_end_exact_and_nobody_ever_reads_half_a_line() {
     let reads = thread::scope(|scope| {
         let reader = scope.spawn(|| poll(&file, &known, &stop));
         at_once(0..MEMBERS, |index| join(&place, index));
-        // Every other one goes while the first ones come again.
+        // Every other member is removed and added again, twice.
         for _ in 0..2 {
             at_once((0..MEMBERS).step_by(2), |index| place.shop().del(&container(index)));
             at_once((0..MEMBERS).step_by(2), |index| join(&place, index));
@@ -85,7 +85,7 @@ fn hosts_files_end_exact_and_nobody_ever_reads_half_a_line() {
     let all: BTreeSet<String> = (0..MEMBERS).map(line).collect();
     for index in 0..MEMBERS {
         let hosts = place.hosts(&container(index));
-        assert!(hosts[0].contains(&format!(" c{index} ")), "the own line comes first: {hosts:?}");
+        assert!(hosts[0].contains(&format!(" c{index} ")), "the member's own line comes first: {hosts:?}");
         let mut others = all.clone();
         others.remove(&line(index));
         others.insert("10.0.0.1 observer.shop observer".into());

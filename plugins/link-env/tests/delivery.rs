@@ -1,4 +1,4 @@
-//! CDI specifications: where they are, what is in them, and that they go.
+//! CDI specifications: where they are, what is in them, and when they are removed.
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something fails")]
 
@@ -41,13 +41,13 @@ fn a_specification_gives_environment_and_hosts_file_and_goes_with_the_container(
     assert!(env.contains(&"STORE_ENV_A=x\ny"), "{env:?}");
     let mount = json!({"hostPath": place.file("c2", "hosts"), "containerPath": "/etc/hosts", "options": ["bind", "ro"]});
     assert_eq!(edits["mounts"], json!([mount]));
-    // A container of the same name elsewhere gets no device that another one has.
+    // A container of the same name on another network does not get a device name that is taken.
     place.on("other").add("c3", &["10.9.0.2/24"], &json!({"name": "web"}));
     assert_eq!(devices(&spec(&folder, "c3")), ["web.other", "c3"]);
     assert!(shop.check("c2", &["10.0.0.3/24"]).ok);
     fs::remove_file(folder.join("link-env_c2.json")).unwrap();
     assert!(shop.check("c2", &["10.0.0.3/24"]).error().1.contains("link-env_c2.json"));
-    // On a second network too: only the last DEL removes it.
+    // A container on two networks: only the last DEL removes its specification.
     place.on("other").add("c1", &["10.9.0.3/24"], &json!({"name": "db"}));
     assert_eq!(devices(&spec(&folder, "c1")), ["db", "db.shop", "db.other", "c1"]);
     shop.del("c1");
@@ -64,12 +64,12 @@ fn a_specification_gives_environment_and_hosts_file_and_goes_with_the_container(
 fn what_a_boot_or_another_configuration_left_is_removed() {
     let (mut place, folder) = place();
     place.shop().add("c1", &["10.0.0.2/24"], &json!({}));
-    // The key has gone from the configuration meanwhile: the container's own list has the path.
+    // The configuration no longer has `cdiDir`: DEL finds the path in the container's own list.
     let conf = std::mem::replace(&mut place.conf, json!({}));
     place.shop().del("c1");
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
     place.conf = conf;
-    // A boot empties the state folder, and leaves the other if it is on a disk.
+    // A reboot empties the state folder, but not the folder of the specifications if that is on a disk.
     for container in ["c1", "c2"] {
         place.shop().add(container, &[&format!("10.0.0.{}/24", &container[1..])], &json!({}));
     }
@@ -77,7 +77,7 @@ fn what_a_boot_or_another_configuration_left_is_removed() {
     fs::write(folder.join("link-env_other.json"), "{}").unwrap();
     place.shop().del("c1");
     assert!(!folder.join("link-env_c1.json").exists() && folder.join("link-env_c2.json").exists());
-    // The first one to come cleans up, except for what is not of this registry.
+    // The first ADD after the reboot removes the old specifications of this registry, and no other file.
     place.shop().add("c3", &["10.0.0.3/24"], &json!({}));
     assert!(!folder.join("link-env_c2.json").exists() && folder.join("link-env_other.json").exists());
     let gc = json!({"cni.dev/valid-attachments": []});
@@ -86,7 +86,7 @@ fn what_a_boot_or_another_configuration_left_is_removed() {
     place.assert_nothing_is_left();
 }
 
-/// A file's name has at most 255 bytes; an ID is the runtime's to make.
+/// A file name has at most 255 bytes, and the runtime chooses the container ID.
 #[test]
 fn containers_with_ids_of_any_length_have_a_specification() {
     let (place, folder) = place();
@@ -98,7 +98,7 @@ fn containers_with_ids_of_any_length_have_a_specification() {
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
     place.shop().del(&ids[0]);
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
-    // As a boot leaves it.
+    // As after a reboot.
     fs::remove_dir_all(place.state()).unwrap();
     place.shop().add("c1", &["10.0.0.4/24"], &json!({}));
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);

@@ -1,4 +1,4 @@
-//! What else may happen: processes at the same time, killed ones, files that others have changed.
+//! Disturbances: concurrent calls, killed processes, files that others have changed.
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something fails")]
 
@@ -45,7 +45,7 @@ fn del_without_anything_to_delete_succeeds_and_makes_nothing() {
     let place = Place::new(json!({}));
     place.shop().del("c1");
     place.assert_nothing_is_left();
-    // Nor does a configuration that went bad keep it from deleting.
+    // A DEL whose configuration became invalid still deletes.
     place.shop().add("c1", &["10.0.0.2/24"], &json!({}));
     let bad = json!({"endpoint": {"name": "a b"}, "names": 7});
     assert!(place.shop().call("DEL", "c1", &bad).ok);
@@ -66,7 +66,7 @@ fn a_symbolic_link_in_the_place_of_a_hosts_file_is_replaced_and_not_followed() {
     shop.add("c2", &["10.0.0.3/24"], &json!({"name": "b"}));
     assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
     assert!(place.hosts("c1").contains(&"10.0.0.3 b.shop b c2 c2.shop".to_owned()));
-    // A whole folder that was removed comes back.
+    // A container's folder that was removed is made again.
     fs::remove_dir_all(place.file("c1", "")).unwrap();
     shop.del("c2");
     assert_eq!(place.hosts("c1"), ["10.0.0.2 c1 a a.shop c1.shop"]);
@@ -109,7 +109,7 @@ fn gc_keeps_the_valid_attachments_and_without_a_list_all() {
         shop.add(container, &[&format!("10.0.0.{}/24", index + 2)], &json!({}));
     }
     place.on("other").add("c2", &["10.9.0.2/24"], &json!({}));
-    // As an ADD leaves it that was killed before it came to the registry.
+    // What an ADD leaves that was killed before it wrote to the registry.
     fs::create_dir(place.file("c9", "")).unwrap();
     fs::write(place.file("c9", "networks"), "shop\n").unwrap();
     let gc = |keys: Value| assert!(shop.call("GC", "", &keys).ok);
@@ -130,7 +130,7 @@ fn an_add_that_fails_half_way_undoes_what_it_did() {
     let shop = place.shop();
     shop.add("c1", &["10.0.0.2/24"], &json!({"name": "a"}));
     let before = fs::read(place.state().join("registry/shop/members/c1:eth0")).unwrap();
-    // A folder in the place of the environment: it is written last.
+    // A folder in the place of the file `env`, which is written last: the ADD fails there.
     fs::create_dir(place.file("c2", "")).unwrap();
     fs::create_dir(place.file("c2", "env")).unwrap();
     let (code, message) = shop.try_add("c2", &["10.0.0.3/24"], &json!({})).error();

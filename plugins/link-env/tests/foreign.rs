@@ -1,4 +1,4 @@
-//! Lines that containers add to their own hosts files, as they do with Docker, while others come and go.
+//! Lines that containers add to their own hosts files, as they do with Docker, while other members are added and removed.
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something fails")]
 
@@ -44,7 +44,7 @@ fn added_lines_stay_while_others_come_go_and_move() {
         assert!(fs::read_to_string(place.file("c1", "hosts")).unwrap().contains("\n# my own\n"));
         assert!(shop.check("c1", &["10.0.0.2/24"]).ok);
     };
-    // No line moves.
+    // Existing lines keep their places.
     for _ in 0..2 {
         shop.add("c3", &["10.0.0.4/24"], &json!({"name": "c"}));
         see(&[&c("10.0.0.4")]);
@@ -53,13 +53,13 @@ fn added_lines_stay_while_others_come_go_and_move() {
         shop.del("c3");
         see(&[]);
     }
-    // A further line, and one that goes.
+    // The container adds one more line and removes one.
     append(&place, "c1", "192.0.2.51 more\n");
     edit(&place, "c1", |text| text.replace("10.0.0.3 store\n", ""));
     shop.del("c2");
     assert_eq!(place.hosts("c1"), [own[0], MINE, "192.0.2.51 more"]);
-    assert_eq!(fs::metadata(place.file("c1", "hosts")).unwrap().ino(), inode, "it is mounted");
-    // Made anew with its container.
+    assert_eq!(fs::metadata(place.file("c1", "hosts")).unwrap().ino(), inode, "the file is mounted");
+    // A container that is added anew gets a new file.
     shop.del("c1");
     shop.add("c1", &["10.0.0.2/24"], &json!({"name": "a"}));
     assert_eq!(place.hosts("c1"), [own[0]]);
@@ -80,7 +80,7 @@ fn what_a_container_does_to_our_lines_is_put_right_and_its_own_stay_where_they_a
         assert!(place.hosts("c1").contains(&"10.0.0.4 c3.shop c3".to_owned()));
         shop.del("c3");
     };
-    // Before all others and between two, where a resolver meets it first.
+    // One line before all others and one between two of ours: a resolver finds both before ours.
     edit(&place, "c1", |text| {
         format!("192.0.2.1 b\n{}", text.replacen("10.0.0.3", "192.0.2.2 db\n10.0.0.3", 1))
     });
@@ -88,7 +88,7 @@ fn what_a_container_does_to_our_lines_is_put_right_and_its_own_stay_where_they_a
     let with = [&["192.0.2.1 b", "192.0.2.2 db"].map(str::to_owned)[..], &before].concat();
     assert_eq!(place.hosts("c1"), with);
     assert!(fs::read_to_string(place.file("c1", "hosts")).unwrap().starts_with("192.0.2.1 b\n127.0.0.1"));
-    // A name that was added to a line of ours serves as long as the line, also behind the container's own name.
+    // A name that the container adds to one of our lines stays as long as that line, also in the line of the container itself.
     edit(&place, "c1", |text| text.replace("c2 c2.shop", "c2 c2.shop bee").replace("c1 a ", "c1 me a "));
     assert!(shop.check("c1", &["10.0.0.2/24"]).ok);
     come_and_go();
@@ -96,7 +96,7 @@ fn what_a_container_does_to_our_lines_is_put_right_and_its_own_stay_where_they_a
     assert_eq!(hosts[3..], ["10.0.0.2 c1 me a a.shop c1.shop", "10.0.0.3 b.shop b c2 c2.shop bee"]);
     assert!(shop.check("c1", &["10.0.0.2/24"]).ok);
     edit(&place, "c1", |text| text.replace(" bee", "").replace(" me ", " "));
-    // A line of ours that was edited otherwise is put right, by what CHECK names.
+    // Any other edit of one of our lines is an error of CHECK, which names the expected line. The next ADD or DEL restores it.
     edit(&place, "c1", |text| text.replacen("b.shop b c2 c2.shop", "b.shop b c2 edited", 1));
     let message = shop.check("c1", &["10.0.0.2/24"]).error().1;
     assert!(message.contains(", not \"10.0.0.3\\tb.shop b c2 c2.shop\""), "{message}");
@@ -136,7 +136,7 @@ fn there_is_an_end_to_added_lines_and_it_is_told() {
     assert_eq!(place.hosts("c2").len(), 2);
     let notes = fs::read_to_string(place.file("c1", "notes")).unwrap();
     assert!(notes.contains("c1/hosts: of the lines that others have added, 65536 bytes are kept"), "{notes}");
-    // So it stays.
+    // Later changes of the network keep the same lines, and write no further note.
     shop.add("c3", &["10.0.0.4/24"], &json!({}));
     shop.del("c2");
     assert_eq!(place.hosts("c1").len(), hosts.len());
@@ -197,7 +197,7 @@ fn lines_stay_where_links_alone_make_names_known() {
     }
 }
 
-/// Whatever a process that was killed left in a file, it does not become somebody's own.
+/// Lines that a killed process left in a hosts file are not taken for lines that the container added.
 #[test]
 fn lines_of_members_that_nobody_knows_any_more_go() {
     let place = Place::new(json!({}));
@@ -214,7 +214,7 @@ fn lines_of_members_that_nobody_knows_any_more_go() {
     assert!(message.contains("is \"10.0.0.9\\tstale.shop stale\", of no member"), "{message}");
 }
 
-/// A container that adds line after line while others come and go, and somebody who reads its file all the while.
+/// A container adds line after line while other members are added and removed, and a thread reads its file.
 #[test]
 fn nobody_reads_half_a_line_while_lines_are_added_and_members_come_and_go() {
     const MEMBERS: usize = 60;

@@ -1,4 +1,4 @@
-//! Names and links as containers come and go, by calls as a runtime makes them.
+//! Names and links while containers are added and removed, by calls as a runtime makes them.
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something fails")]
 
@@ -30,7 +30,7 @@ fn a_link_gives_name_and_environment_and_follows_its_source() {
     // One-way: the source does not know its recipient.
     assert_eq!(place.hosts("db1"), ["172.17.0.44 db1"]);
 
-    // The source restarts as another container with another address; the file is the one that is mounted.
+    // The source restarts as another container with another address. The hosts file keeps its inode, as it is mounted.
     let hosts = place.file("web1", "hosts");
     let inode = fs::metadata(&hosts).unwrap().ino();
     shop.del("db1");
@@ -66,7 +66,7 @@ fn members_know_each_other_and_those_of_other_networks_stay_unknown() {
     let both = place.hosts("c2");
     assert!(both.contains(&"10.1.0.2 proxy.front proxy c1 c1.front".to_owned()), "{both:?}");
     assert!(both.contains(&"10.2.0.2 db.back db c3 c3.back".to_owned()), "{both:?}");
-    // A third member appears in running containers, and goes.
+    // A third member appears in the files of running containers, and disappears.
     front.add("c4", &["10.1.0.4/24"], &json!({"name": "cache"}));
     for container in ["c1", "c2"] {
         assert!(place.hosts(container).contains(&"10.1.0.4 cache.front cache c4 c4.front".to_owned()));
@@ -74,7 +74,7 @@ fn members_know_each_other_and_those_of_other_networks_stay_unknown() {
     assert!(front.check("c2", &["10.1.0.3/24"]).ok && back.check("c2", &["10.2.0.3/24"]).ok);
     front.del("c4");
     assert!(!place.hosts("c1").iter().any(|line| line.contains("cache")));
-    // Off one network, the container keeps its files and loses the other's names.
+    // A container that leaves one of its networks keeps its files and loses the names of that network.
     front.del("c2");
     assert_eq!(place.hosts("c2"), ["10.2.0.3 c2 web web.back c2.back", "10.2.0.2 db.back db c3 c3.back"]);
     back.del("c2");
@@ -126,7 +126,7 @@ fn a_name_is_taken_once_unless_its_container_has_gone() {
     assert!(!place.file("c2", "").exists());
     // The same attachment again is no conflict.
     shop.add("c1", &["10.0.0.2/24"], &db);
-    // The container went without a DEL: its namespace tells.
+    // The container ended without a DEL: its missing namespace shows that.
     fs::remove_file(place.netns("c1")).unwrap();
     shop.add("c2", &["10.0.0.3/24"], &db);
     assert!(!place.file("c1", "").exists());
@@ -150,7 +150,7 @@ fn pods_of_the_same_name_in_two_namespaces_get_along() {
     pod("blue").add("c2", &["10.0.0.3/24"], &json!({}));
     assert_eq!(place.hosts("c1"), ["10.0.0.2 c1 db-0 db-0.red db-0.shop c1.shop"]);
     assert_eq!(place.hosts("c2"), ["10.0.0.3 c2 db-0 db-0.blue db-0.shop c2.shop"]);
-    // Each namespace has its own, and who belongs to none has neither.
+    // A link means the pod of its own namespace. A container without a namespace can link to neither.
     pod("blue").with_args("IgnoreUnknown=1;K8S_POD_NAMESPACE=blue;K8S_POD_NAME=web").add(
         "c3",
         &["10.0.0.4/24"],

@@ -1,4 +1,4 @@
-//! link-env behind plugins of others, called as runtimes call it, and a DEL that finds a registry which others have damaged.
+//! link-env after other plugins of a chain, called as runtimes call it, and a DEL that finds a damaged registry.
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something fails")]
 
@@ -39,14 +39,14 @@ fn results_and_arguments_of_others_are_taken() {
         let keys = json!({"prevResult": result});
         for command in ["ADD", "CHECK", "ADD", "CHECK"] {
             let answer = shop.call(command, id, &keys);
-            assert!(answer.ok, "{command} behind {what}: {answer:?}");
+            assert!(answer.ok, "{command} after {what}: {answer:?}");
         }
         let own = "10.0.0.2 d0937f212273 web web.web web.shop d0937f212273.shop";
         assert_eq!(place.hosts(id), [own], "{what}");
         assert!(shop.call("DEL", id, &keys).ok);
         place.assert_nothing_is_left();
     }
-    // An address of another interface is none of this one's.
+    // The address of another interface is not taken for the address of this one.
     let (_, mut result) = results(place.netns(id).to_str().unwrap()).remove(1);
     result["interfaces"][0]["name"] = json!("net1");
     let (code, message) = shop.call("ADD", id, &json!({"prevResult": result})).error();

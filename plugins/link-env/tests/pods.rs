@@ -1,4 +1,4 @@
-//! What an agent of the runtime asks and adds for a pod.
+//! What an agent of the runtime reads and adds for a pod.
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something fails")]
 
@@ -44,7 +44,7 @@ fn what_an_agent_adds_lasts_until_the_pod_goes() {
     assert!(!place.hosts("db1").contains(&before[0]));
     assert!(shop.check("web1", &["10.1.0.3/24"]).ok);
 
-    // The source moves: names follow, and so does the environment of what starts from now on.
+    // The source gets another address: names follow, and so does the environment of containers that start from now on.
     shop.del("db1");
     shop.add("db2", &["10.1.0.4/24"], &json!({"name": "db", "expose": ["5432"]}));
     assert_eq!(place.hosts("web1")[0], "192.0.2.9 printer");
@@ -59,14 +59,14 @@ fn what_an_agent_adds_lasts_until_the_pod_goes() {
     place.assert_nothing_is_left();
 }
 
-/// What a runtime's agent finds in a pod may be anything: what is beyond a pod's bounds is left out, and counted.
+/// A runtime's agent may find anything in a pod. What exceeds the limits of a pod is left out, and the calls return how many.
 #[test]
 fn what_a_pod_offers_beyond_its_bounds_is_left_out_and_told() {
     let place = Place::new(json!({}));
     let (shop, state) = (place.shop(), place.state());
     shop.add("db1", &["10.1.0.2/24"], &json!({"name": "db", "env": {"A": "x".repeat(1000)}}));
     let pod = || Pod::find(&state, "db1").unwrap().unwrap();
-    // Each byte takes six in JSON.
+    // JSON takes six bytes for each of these bytes.
     let many: BTreeMap<String, String> =
         (0..100).map(|number| (format!("V{number:02}"), "\u{1}".repeat(1020))).collect();
     assert_eq!(pod().offer_environment(&many).unwrap(), 38);
@@ -85,7 +85,7 @@ fn what_a_pod_offers_beyond_its_bounds_is_left_out_and_told() {
     let length: usize = place.hosts("db1").iter().map(|line| line.len() + 1).sum();
     assert!(length <= (64 << 10) + 200 && length > 60 << 10, "{length}");
 
-    // A member that links to it gets all that it offers, and others come and go.
+    // A member that links to the pod gets all variables that the pod offers. Members can still be added and removed.
     shop.add("web1", &["10.1.0.3/24"], &json!({"name": "web", "links": ["db"]}));
     assert_eq!(place.env("web1").keys().filter(|key| key.starts_with("DB_ENV_V")).count(), 62);
     shop.del("web1");
@@ -93,7 +93,7 @@ fn what_a_pod_offers_beyond_its_bounds_is_left_out_and_told() {
     place.assert_nothing_is_left();
 }
 
-/// What the operator does not list is not done, whatever an agent asks for.
+/// What the operator does not list in `annotations` is not done, whatever an agent asks for.
 #[test]
 fn an_environment_is_offered_where_the_network_lets_it() {
     let place = Place::new(json!({"annotations": ["links"]}));
@@ -110,7 +110,7 @@ fn an_environment_is_offered_where_the_network_lets_it() {
     assert!(Pod::find(&listed.state(), "db1").unwrap().unwrap().may_offer_environment().unwrap());
 }
 
-/// Any pod may ask its runtime for any device.
+/// A pod may ask its runtime for any CDI device, also for that of another pod.
 #[test]
 fn pods_of_a_namespace_have_no_device() {
     let mut place = Place::new(json!({}));

@@ -1,5 +1,5 @@
-//! A node that is upgraded while containers run: the registry and hosts files of the version before, whose lines had fewer
-//! names and shorter places.
+//! A node that is upgraded while containers run, with the registry and hosts files of the previous version: its lines had
+//! fewer names and shorter slots.
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something fails")]
 
@@ -14,8 +14,8 @@ use serde_json::json;
 
 const APP: &str = "d0937f2122730acffe1d92ed7633b888826f46225794cfb66b36e4856153a927";
 
-/// The state that the version before left: two networks with all names, of which c2 is on both, and one with links alone.
-/// The last line of c1's hosts file is its own.
+/// The state that the previous version left: two networks with all names (c2 is on both), and one on which only links make
+/// names known. The last line of c1's hosts file is one that the container added.
 fn upgraded(conf: serde_json::Value) -> Place {
     let place = Place::new(conf);
     let text = include_str!("state-without-places.json").replace("FOLDER", place.folder().to_str().unwrap());
@@ -65,7 +65,7 @@ fn check_takes_files_of_the_version_before_and_the_next_add_brings_them_up_to_da
         "10.1.0.4 app.front app d0937f212273 d0937f212273.front",
     ];
     assert_eq!(place.hosts("c1"), [&PROXY[..], &others].concat());
-    // The other network has not changed yet.
+    // The network `back` has not changed since the upgrade: its lines are those of the previous version.
     assert_eq!(
         place.hosts("c2"),
         [

@@ -120,7 +120,7 @@ fn addresses_beside_the_ranges_go_to_a_set_of_their_subnet() {
     let sets = ["10.1.0.10-10.1.0.20", "10.1.0.30-10.1.0.40", "fd00::10-fd00::ffff:ffff:ffff:ffff"];
     for (ips, wanted) in [
         (&["10.1.0.5", "fd00::5"][..], [" 10.1.0.5", "", " fd00::5"]),
-        // What is of a range is leased from that, in whichever order they are asked for.
+        // An address in a range is leased from that range, whatever the order of the requests.
         (&["10.1.0.5", "10.1.0.11"], [" 10.1.0.11", " 10.1.0.5", ""]),
         (&["10.1.0.5", "10.1.0.31"], [" 10.1.0.5", " 10.1.0.31", ""]),
         (&["10.1.0.50", "10.1.0.51"], [" 10.1.0.50", " 10.1.0.51", ""]),

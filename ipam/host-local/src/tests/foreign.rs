@@ -1,4 +1,4 @@
-//! What others left in the folder: the reference, an earlier boot, a stranger.
+//! What others left in the folder: the reference, an earlier boot, another user.
 
 use super::*;
 
@@ -12,16 +12,17 @@ fn leases_of_the_reference_are_released_with_and_without_a_previous_result() {
     network.put("10.1.0.5", "c3\r\neth1");
     network.put("10.1.0.6", "c1\r\neth1");
     network.del("c1", &["10.1.0.2/24", "10.1.0.3/24"]);
-    assert_eq!(network.leases(), ["10.1.0.3", "10.1.0.4", "10.1.0.5", "10.1.0.6"], "nobody else's");
+    assert_eq!(network.leases(), ["10.1.0.3", "10.1.0.4", "10.1.0.5", "10.1.0.6"], "leases of others stay");
     network.del("c2", &[]);
     network.del("c3", &[]);
     assert_eq!(network.leases(), ["10.1.0.5", "10.1.0.6"]);
     network.del("c3", &[]);
-    // The two that are left, their links and the lock: who comes without a lease is known at once from now on.
+    // The two leases that are left, a link for each, `.owners` and the lock. With these links a DEL without a lease no longer
+    // reads all leases.
     assert_eq!(network.names().len(), 6, "{:?}", network.names());
 }
 
-/// Whether an unknown DEL and an ADD to a full range need not look at the leases.
+/// Whether every lease has its link: then a DEL without a lease and an ADD to a full range need not read the leases.
 fn is_sealed(network: &Network) -> bool {
     Store::open(&network.folder()).unwrap().unwrap().is_index_complete().unwrap()
 }
@@ -39,26 +40,26 @@ fn the_seal_holds_through_our_verbs_and_breaks_with_anybody_elses() {
     network.del("c2", &[]);
     network.add("c1", "").unwrap_err();
     assert!(is_sealed(&network) && seals());
-    // What the reference does on ADD, at the very moment after ours: no tick of a clock needs to lie between.
+    // The reference's ADD directly after ours breaks the seal, even within one tick of the clock.
     for _ in 0..200 {
         network.add("c2", "10.1.0.4").unwrap();
         network.put("10.1.0.5", "theirs\r\neth0");
         assert!(!is_sealed(&network));
         network.add("c3", "10.1.0.6").unwrap();
-        assert!(!is_sealed(&network), "what we do later does not hide it");
+        assert!(!is_sealed(&network), "a later ADD of ours does not hide it");
         for id in ["theirs", "c2", "c3"] {
             network.del(id, &[]);
         }
         assert_eq!(network.leases(), ["10.1.0.2"]);
         assert!(is_sealed(&network));
     }
-    // Nor does a killed ADD of ours that the reference's follows with another address.
+    // Nor does a killed ADD of ours hide it, where the reference then leases another address.
     let link = format!(".owners/{}.0", target("c4").attachment.token());
     symlink("../10.1.0.3", network.folder().join(link)).unwrap();
     network.put("10.1.0.5", "c4\r\neth0");
     network.del("c4", &[]);
     assert_eq!(network.leases(), ["10.1.0.2"]);
-    // Leases without interface have no link, so what else there is must be looked for each time.
+    // A lease without an interface can have no link: while there is one, a DEL reads all leases each time.
     network.put("10.1.0.3", "old");
     network.put("10.1.0.4", "new\r\neth0");
     assert!(!seals());
@@ -66,7 +67,7 @@ fn the_seal_holds_through_our_verbs_and_breaks_with_anybody_elses() {
     network.del("old", &[]);
     assert_eq!(network.leases(), ["10.1.0.2"]);
     assert!(seals());
-    // Neither a copy nor another network's folder under this name is what was sealed.
+    // The seal does not hold for a folder under another name: it may be a copy, or the folder of another network.
     let copy = network.root.path().join("networks/copy");
     fs::rename(network.folder(), &copy).unwrap();
     assert!(!Store::open(&copy).unwrap().unwrap().is_index_complete().unwrap());
@@ -87,7 +88,7 @@ fn a_range_that_was_full_is_looked_at_again_when_anybody_released() {
     };
     full();
     full();
-    // The reference releases one, we do, GC does; each time there is one, and one only.
+    // One address is released by the reference, then one by our DEL, then one by GC: each time exactly one is free.
     fs::remove_file(network.folder().join("10.1.0.3")).unwrap();
     status(&network.request(&json!({})), BOOT).unwrap();
     assert_eq!(network.add("c3", "").unwrap(), ["10.1.0.3"]);
@@ -101,7 +102,7 @@ fn a_range_that_was_full_is_looked_at_again_when_anybody_released() {
     gc(&network.request(&json!({"cni.dev/valid-attachments": valid}))).unwrap();
     assert_eq!(network.add("c5", "").unwrap(), ["10.1.0.5"]);
     full();
-    // Another configuration of the same range has one more.
+    // The same subnet with its gateway elsewhere has one more address.
     let mut wider = network;
     wider.ipam = json!({"subnet": "10.1.0.0/29", "gateway": "169.254.1.1", "dataDir": wider.ipam["dataDir"]});
     assert_eq!(wider.add("more", "").unwrap(), ["10.1.0.1"]);
@@ -117,7 +118,7 @@ fn del_takes_what_is_gone_for_released_and_makes_nothing() {
     network.del("c1", &["10.1.0.2/24"]);
     assert!(network.names().is_empty());
     let address = network.add("c1", "").unwrap();
-    // A configuration that became wrong keeps nothing from being released.
+    // A DEL whose configuration became invalid still releases the address.
     let mut broken = network;
     broken.ipam["subnet"] = "nonsense".into();
     broken.ipam["ranges"] = json!(7);

@@ -18,7 +18,7 @@ fn an_exhausted_range_is_told_and_used_up_to_the_last_address() {
     assert_eq!(network.add("c9", "").unwrap_err().code(), 50);
     network.del("c4", &[]);
     assert_eq!(network.add("c9", "").unwrap(), ["10.1.0.4"]);
-    // The reference leaves such leases when it is killed between two system calls.
+    // The reference leaves an empty lease when it is killed between two system calls.
     network.put("10.1.0.3", "");
     status(&network.request(&json!({})), BOOT).unwrap();
     assert_eq!(network.add("c10", "").unwrap(), ["10.1.0.3"]);
@@ -88,7 +88,7 @@ fn a_nearly_full_large_range_is_fast() {
     let network = Network::single("10.1.0.0/16");
     network.add("first", "").unwrap();
     let content = network.folder().join("10.1.0.2");
-    // All but one; second names are enough, and quicker to make than files.
+    // Leases of all addresses but one. Hard links are enough, and quicker to make than files.
     for number in 3..=65_534_u32 {
         let address = std::net::Ipv4Addr::from_bits(0x0a01_0000 + number).to_string();
         if address != "10.1.200.7" {
@@ -109,7 +109,7 @@ fn a_nearly_full_large_range_is_fast() {
     times.sort_unstable();
     println!("ADD to a /16 with one free address: first {first:?}, then {:?}", times[times.len() / 2]);
     assert!(times[times.len() / 2] < Duration::from_millis(5), "{times:?}");
-    // Released without this program: found again by reading the names.
+    // An address that another program released is found by reading the names in the folder.
     network.add("last", "").unwrap();
     fs::remove_file(network.folder().join("10.1.3.4")).unwrap();
     assert_eq!(network.add("other", "").unwrap(), ["10.1.3.4"]);

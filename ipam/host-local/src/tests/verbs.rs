@@ -9,7 +9,7 @@ fn a_lease_is_the_references_byte_for_byte() {
         "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
     }));
     let result = add(&network.request(&json!({})), &target("c1"), BOOT).unwrap();
-    // As the reference answered the same configuration.
+    // The answer of the reference to the same configuration.
     assert_eq!(
         result.to_value(cni::Version::V1_0_0).unwrap(),
         json!({

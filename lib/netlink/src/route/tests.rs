@@ -1,4 +1,4 @@
-//! What is read of recorded messages, and what requests look like.
+//! Routes in netlink messages: written and read back, and requests as another library writes them.
 
 use nix::libc::RTPROT_BOOT;
 

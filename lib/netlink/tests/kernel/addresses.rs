@@ -12,7 +12,7 @@ fn network(text: &str) -> IpNetwork {
 const NODAD: AddressFlags = AddressFlags { nodad: true, noprefixroute: false };
 const PLAIN: AddressFlags = AddressFlags { nodad: false, noprefixroute: false };
 
-/// A bridge with a port, so that IPv6 addresses on it are used in earnest.
+/// A bridge with a port whose peer is up: without a carrier the kernel does not bring IPv6 addresses into use.
 fn bridge(socket: &mut Socket) -> u32 {
     let bridge = socket.add_bridge(&Bridge { name: "cni0", ..Bridge::default() }).unwrap();
     let here = Namespace::current().unwrap();

@@ -59,7 +59,7 @@ sandboxed! {
         let second = two.lock_shared(AT_ONCE).unwrap().unwrap();
         assert!(two.try_lock_exclusive().unwrap().is_none());
         drop(first);
-        // The second is held still: a lock is not the Namespace's, but its own.
+        // The second lock is still held: each lock has an open file description of its own.
         assert!(one.try_lock_exclusive().unwrap().is_none());
         drop(second);
         let exclusive = one.try_lock_exclusive().unwrap().unwrap();
@@ -96,14 +96,14 @@ sandboxed! {
         let near = link(&mut socket, "near");
         assert_eq!((near.peer_netns, socket.far_end(&near).unwrap()), (None, None));
         assert!(socket.links().unwrap().iter().any(|link| link.name == "far"));
-        // Without a process, and with nothing but a descriptor, it lives on, until that is closed.
+        // A namespace without a process lives on until its last descriptor is closed.
         let descriptor = container.namespace.as_fd().as_raw_fd();
         let kept = Namespace::open(format!("/proc/self/fd/{descriptor}").as_ref()).unwrap();
         drop((container, inside));
         assert!(!NsidsWithProcesses::read(&mut socket).unwrap().is_behind(&far));
         assert!(socket.far_end(&far).unwrap().is_some());
         drop(kept);
-        // The kernel lets go of a closed netlink socket, and with it of the namespace, after a grace period.
+        // The kernel frees a closed netlink socket, and with it the namespace, after a grace period.
         let deadline = Instant::now() + Duration::from_secs(5);
         while socket.far_end(&far).unwrap().is_some() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));

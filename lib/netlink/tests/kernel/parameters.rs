@@ -27,7 +27,7 @@ sandboxed! {
         assert_eq!(read("arp_notify"), "1");
         socket.route_localnet(link).unwrap();
         assert_eq!(socket.get_link("a").unwrap().unwrap().route_localnet, Some(true));
-        // Nothing else is changed, and the other end is not.
+        // No other parameter is changed, and none of the peer.
         assert_eq!([read("arp_notify"), read("route_localnet")], ["1", "1"]);
         assert_eq!([read("forwarding"), read("arp_ignore")], before[2..]);
         assert_eq!(socket.get_link("b").unwrap().unwrap().route_localnet, Some(false));

@@ -35,7 +35,7 @@ sandboxed! {
         add_ports(&mut socket, bridge, 1..300);
         println!("300 ports: {:?}", measured(&mut socket, bridge, true));
         println!("300 ports of another bridge: {:?}", measured(&mut socket, other, false));
-        // The socket is as good as before, and works from a thread that did not open it.
+        // The socket still works, also from a thread that did not open it.
         assert!(socket.get_link("h299").unwrap().is_some());
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -52,7 +52,7 @@ sandboxed! {
 
     fn a_bridge_forwards_while_a_port_does() {
         let mut socket = Socket::open().unwrap();
-        // Without an address given it has a carrier from the start, in Linux 6.18, which does not mean anything yet.
+        // In Linux 6.18 a bridge made without a MAC address has a carrier from the start, although no port forwards.
         for (bridge, mac) in [("cni0", None), ("cni1", Some(Mac::from([2, 0, 0, 0, 0, 1])))] {
             let bridge = socket.add_bridge(&Bridge { name: bridge, mac, ..Bridge::default() }).unwrap();
             let forwards = |socket: &mut Socket| socket.get_link_by_index(bridge).unwrap().unwrap().forwards();
@@ -68,7 +68,7 @@ sandboxed! {
                     assert!(Instant::now() < deadline);
                 }
                 socket.del_link(port).unwrap();
-                assert!(!forwards(&mut socket), "it ends with the last port, at once");
+                assert!(!forwards(&mut socket), "forwarding ends with the last port, at once");
             }
         }
     }
@@ -79,7 +79,7 @@ sandboxed! {
         add_ports(&mut socket, bridge, 0..1);
         let port = socket.get_link("h0").unwrap().unwrap().index;
         let off = PortFlags { hairpin: Some(false), isolated: Some(false), forwarding: Some(false) };
-        // Linux 6.1 lets a new port forward until it comes to know that there is no carrier.
+        // In Linux 6.1 a new port forwards until the kernel notices that it has no carrier.
         let deadline = Instant::now() + Duration::from_secs(10);
         while socket.get_bridge_port(port).unwrap() != Some(off) {
             assert!(Instant::now() < deadline, "{:?}", socket.get_bridge_port(port).unwrap());

@@ -2,7 +2,7 @@ use netlink::{AddressFlags, Namespace, Route, Socket};
 
 use crate::fixture::{sandboxed, veth};
 
-/// A link, up, with an address of either family and a neighbour.
+/// A link with an address of each family. The link and its peer are up.
 fn link(socket: &mut Socket) -> u32 {
     let here = Namespace::current().unwrap();
     let index = socket.add_veth(&veth("h0", "c0", &here)).unwrap();
@@ -41,11 +41,11 @@ sandboxed! {
             ..to("10.9.0.0/16", "10.88.0.2", index)
         };
         assert!(socket.add_route(&special).unwrap());
-        // Of every table: the local one has this host's addresses.
+        // Routes of every table are read: the local table (255) has the addresses of this host.
         let all = socket.all_routes().unwrap();
         assert_eq!(find(&all, "10.9.0.0/16").priority, Some(7));
         assert_eq!(find(&all, "10.88.0.5/32").table, Some(255));
-        // Host bits are not the kernel's business.
+        // The kernel refuses a destination with host bits, so they are cleared.
         assert!(socket.add_route(&to("10.10.1.2/16", "10.88.0.2", index)).unwrap());
 
         let routes = socket.routes(index).unwrap();
@@ -69,7 +69,7 @@ sandboxed! {
         for (dst, gateways) in [
             ("0.0.0.0/0", ["10.88.0.1", "10.88.0.2", "10.88.0.3"]),
             ("::/0", ["fd00::1", "fd00::2", "fd00::3"]),
-            // The kernel has one already.
+            // The kernel made a route to this network when the address was added.
             ("10.88.0.0/16", ["10.88.0.1", "10.88.0.2", "10.88.0.3"]),
         ] {
             for gateway in gateways {
@@ -79,7 +79,7 @@ sandboxed! {
             let routes = socket.routes(index).unwrap();
             let mut found: Vec<&Route> =
                 routes.iter().filter(|route| route.dst.to_string() == dst && route.gateway.is_some()).collect();
-            // As the kernel has them in IPv4, by their metric in IPv6.
+            // IPv4 routes are in the kernel's order, IPv6 routes in the order of their metrics.
             found.sort_by_key(|route| route.priority);
             let found: Vec<String> = found.iter().map(|route| route.gateway.unwrap().to_string()).collect();
             assert_eq!(found, gateways, "{dst}");
@@ -88,12 +88,12 @@ sandboxed! {
         assert_eq!(via("192.0.2.1"), "10.88.0.1".parse().ok());
         assert_eq!(via("2001:db8::1"), "fd00::1".parse().ok());
         assert_eq!(via("10.88.3.4"), None);
-        // One that comes back is the last.
+        // A route that is removed and added again is the last.
         ip(&["-6", "route", "del", "default", "via", "fd00::1"]);
         assert!(appended(&mut socket, "::/0", "fd00::1"));
         let via = socket.route_to("2001:db8::1".parse().unwrap()).unwrap().unwrap().gateway;
         assert_eq!(via, "fd00::2".parse().ok());
-        // A metric of one's own is kept where it is free.
+        // A given metric is kept where it is free; otherwise the next free one is taken.
         for (gateway, metric) in [("fd00::8", 50), ("fd00::9", 51)] {
             let route = Route { priority: Some(50), ..to("::/0", gateway, index) };
             assert!(socket.append_route(&route).unwrap());
@@ -183,7 +183,7 @@ sandboxed! {
         assert_eq!(via("10.88.0.5"), Some((Some(1), None)));
         socket.add_route(&to("0.0.0.0/0", "10.88.0.1", index)).unwrap();
         socket.add_route(&to("::/0", "fd00::1", index)).unwrap();
-        // A dump makes the socket strict; lookups go on as before.
+        // A dump makes the kernel check requests of this socket strictly; lookups still work.
         socket.routes(index).unwrap();
         let mut via = |address: &str| socket.route_to(address.parse().unwrap()).unwrap()?.gateway;
         assert_eq!(via("192.0.2.1").unwrap().to_string(), "10.88.0.1");

@@ -7,7 +7,7 @@ const ACCESS: BridgeVlan = BridgeVlan { first: 10, ..BridgeVlan { last: 10, ..DE
 const TRUNK: BridgeVlan = BridgeVlan { first: 100, last: 120, pvid: false, untagged: false };
 
 sandboxed! {
-    /// Where the kernel was built without `CONFIG_BRIDGE_VLAN_FILTERING`, the refusal is all that there is to test.
+    /// A kernel without `CONFIG_BRIDGE_VLAN_FILTERING` refuses such a bridge: then only the refusal is tested.
     fn added_read_and_deleted_or_refused_by_name() {
         let mut socket = Socket::open().unwrap();
         let filtering = Bridge { name: "cni0", vlan_filtering: true, ..Bridge::default() };
@@ -37,7 +37,7 @@ sandboxed! {
         let on = |socket: &mut Socket, vlan| socket.has_vlan(bridge, vlan).unwrap();
         assert_eq!([1, 10, 99, 100, 110, 120].map(|vlan| on(&mut socket, vlan)), [false, true, false, true, true, true]);
         socket.del_bridge_vlan(VlanMember::Port(port), &ACCESS).unwrap();
-        assert!(!on(&mut socket, 10), "the bridge itself does not count");
+        assert!(!on(&mut socket, 10), "the bridge's own VLANs do not count");
         socket.del_bridge_vlan(VlanMember::Bridge(bridge), &tagged).unwrap();
         assert_eq!(socket.bridge_vlans(bridge).unwrap(), [DEFAULT]);
 
@@ -47,7 +47,7 @@ sandboxed! {
         let found = socket.get_link("cni0.10").unwrap().unwrap();
         assert_eq!((found.index, found.peer_index, found.vlan_id, found.up), (index, Some(bridge), Some(10), true));
         assert_eq!(found.alias.as_deref(), Some("a VLAN"));
-        // It goes with the bridge.
+        // The kernel deletes the VLAN device with its bridge.
         assert!(socket.del_link(bridge).unwrap());
         assert_eq!(socket.get_link("cni0.10").unwrap(), None);
     }

@@ -51,7 +51,7 @@ fn nothing_is_written_through_links() {
     assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
 }
 
-/// A container has its hosts file mounted, and may make it as long as the file system knows lengths.
+/// A container has its hosts file mounted, and may make it as long as the file system allows.
 #[test]
 fn a_file_without_end_is_cut_and_never_read() {
     let (place, folder) = folder();
@@ -83,5 +83,5 @@ fn what_stands_in_a_files_place_neither_hangs_nor_is_read_without_end() {
         rewrite(&folder, name, b"text\n", 0o644).unwrap();
         assert_eq!(folder.read(name).unwrap().unwrap(), b"text\n");
     }
-    assert_eq!(fs::metadata(&sparse).unwrap().ino(), inode, "it may be mounted");
+    assert_eq!(fs::metadata(&sparse).unwrap().ino(), inode, "a file that may be mounted must keep its inode");
 }

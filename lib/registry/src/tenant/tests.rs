@@ -60,14 +60,14 @@ fn who_was_there_before_is_kin_to_the_namespace_that_its_last_name_tells_of() {
     let mut taken = member(None, "db.dev");
     taken.aliases = vec!["db".into()];
     assert_eq!(taken.former_namespace(), Some("dev"));
-    // What a pod chose itself comes before what was made of its name.
+    // The aliases that a pod chose itself come before the one that was made of its name.
     let mut forged = member(None, "a");
     forged.aliases = vec!["a.prod".into(), "a.evil".into()];
     assert_eq!(forged.former_namespace(), Some("evil"));
     assert_eq!(Member { namespace: Some(String::new()), ..old }.former_namespace(), None);
 }
 
-/// A link of a version before follows its source, and never comes to mean the pod of another namespace.
+/// A link that a previous version wrote follows its source, and never means a pod of another namespace.
 #[test]
 fn who_was_there_before_asks_its_own_namespace_first() {
     let old = |name: &str, last: &str| Member { aliases: vec![last.into()], ..member(None, name) };

@@ -69,7 +69,7 @@ fn the_gateway_of_a_vlan_is_a_link_of_its_own() {
     let link = |extra: &Value| conf(extra, "").unwrap().host_link().to_string();
     assert_eq!(link(&json!({"vlan": 100, "isGateway": true})), "cni0.100");
     assert_eq!(link(&json!({"vlan": 100, "isDefaultGateway": true})), "cni0.100");
-    // The bridge itself is on VLAN 1; a trunk's untagged frames are, too; without a gateway there is no link.
+    // No link of its own: the bridge itself is on VLAN 1, and so are the untagged frames of a trunk; the third has no gateway.
     for keys in [
         json!({"vlan": 1, "isGateway": true}),
         json!({"vlanTrunk": [{"id": 5}], "isGateway": true}),

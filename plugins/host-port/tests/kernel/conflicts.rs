@@ -1,4 +1,4 @@
-//! Ports that somebody has.
+//! Ports that another container or a process of the host already has.
 
 use std::net::TcpListener;
 
@@ -24,7 +24,7 @@ fn a_port_that_is_taken_is_refused_with_its_holders_name() {
         assert_eq!(error.code(), 102);
         assert_eq!(error.message(), "port 0.0.0.0:8080/tcp is published by container first on network net");
         assert_eq!(ruleset(), before, "a refused ADD leaves nothing");
-        // Another protocol, and another address of the host, are other ports.
+        // The same number by another protocol, or on another host address, is another port.
         second
             .add(
                 &json!([
@@ -37,7 +37,7 @@ fn a_port_that_is_taken_is_refused_with_its_holders_name() {
     });
 }
 
-/// podman asks for the ports of a container on each of its networks.
+/// podman publishes the ports of a container on each of its networks.
 #[test]
 fn a_port_that_the_container_has_by_another_network_is_no_conflict() {
     isolated(|| {
@@ -50,7 +50,7 @@ fn a_port_that_the_container_has_by_another_network_is_no_conflict() {
         back.add(&mappings, &json!({})).unwrap();
         front.check(&mappings, &json!({})).unwrap();
         back.check(&mappings, &json!({})).unwrap();
-        // It leads to the container, but to another port.
+        // The same host port to another port of the container is a conflict.
         let error = back.add(&json!([{"hostPort": 8080, "containerPort": 81}]), &json!({})).unwrap_err();
         assert_eq!(error.code(), 102);
         back.add(&mappings, &json!({})).unwrap();
@@ -75,7 +75,7 @@ fn a_port_of_a_container_that_has_gone_is_taken_over() {
         next.add(&json!([{"hostPort": 8080, "containerPort": 80}]), &json!({})).unwrap();
         assert_eq!(traffic::ask_tcp(None, "127.0.0.1:8080").unwrap(), "next sees 10.1.0.1");
         assert!(!ruleset().contains("10.1.0.11"), "{}", ruleset());
-        // The DEL that comes late takes nothing from the new holder.
+        // A late DEL removes nothing of the new holder.
         gone.del();
         assert_eq!(traffic::ask_tcp(None, "127.0.0.1:8080").unwrap(), "next sees 10.1.0.1");
     });
@@ -132,7 +132,7 @@ fn a_port_that_the_host_listens_on_is_refused_where_that_is_asked_for() {
             "port 0.0.0.0:8080/tcp is in use by a process of the host, which listens on 192.0.2.1:8080"
         );
         assert_eq!(ruleset(), "");
-        // podman and nerdctl hold the very port that they publish.
+        // By default a listener is no conflict: podman and nerdctl themselves listen on the port that they publish.
         web.add(&mappings, &json!({})).unwrap();
         drop(listener);
         web.add(&mappings, &json!({"checkHostListeners": true})).unwrap();

@@ -1,4 +1,4 @@
-//! 127.0.0.1: open to the host, closed to its neighbours, and `route_localnet` as it was afterwards.
+//! 127.0.0.1: open to the host and closed to its neighbours. `route_localnet` is afterwards what it was before.
 
 use netlink::{Socket, sysctl};
 use sandbox::{Snapshot, isolated, traffic};
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::world::{Container, World, nft, route_localnet, ruleset};
 
-/// A hostile container's way to the host's 127.0.0.0/8: packets for it go to the gateway.
+/// Routes a container's packets for 127.0.0.2 to the gateway, as a hostile container can to reach the host's loopback.
 fn lead_localhost_to_the_gateway(container: &Container) {
     container.namespace.enter(|| {
         let mut socket = Socket::open().unwrap();
@@ -37,11 +37,11 @@ fn neighbours_reach_nothing_on_127_0_0_1_with_or_without_rules() {
         assert_eq!(traffic::ask_tcp(None, "127.0.0.2:7000").unwrap(), "host sees 127.0.0.1");
         let is_reached = || traffic::ask_tcp(Some(&other.namespace), "127.0.0.2:7000").is_ok();
         assert!(!is_reached());
-        // The guard is there for what others switch on.
+        // The chain `guard` still drops them where another program switches `route_localnet` on.
         sysctl::set("net/ipv4/conf/br0/route_localnet", "1").unwrap();
         assert!(!is_reached());
         nft("flush ruleset");
-        // Here it is reached: the test would otherwise show nothing.
+        // Without the rules the port is reached: this shows that the test can fail.
         assert!(is_reached());
         sysctl::set("net/ipv4/conf/br0/route_localnet", "0").unwrap();
         assert!(!is_reached());
@@ -64,7 +64,7 @@ fn localhost_needs_a_route_and_no_route_localnet() {
             traffic::serve_udp(Some(&container.namespace), &container.id, "[::]:53");
         }
         c.add(&json!([{"hostPort": 8082, "containerPort": 80, "hostIP": "192.0.2.1"}]), &json!({})).unwrap();
-        assert!(!has_route(), "a port on 192.0.2.1 needs no 127.0.0.1");
+        assert!(!has_route(), "a port on 192.0.2.1 needs no stand-in for 127.0.0.1");
         a.add(
             &json!([{"hostPort": 8080, "containerPort": 80}, {"hostPort": 5353, "containerPort": 53, "protocol": "udp"}]),
             &json!({}),
@@ -73,7 +73,7 @@ fn localhost_needs_a_route_and_no_route_localnet() {
         let at = json!([{"hostPort": 8081, "containerPort": 80, "hostIP": "127.0.0.7"}]);
         b.add(&at, &json!({"masqAll": true})).unwrap();
         assert_eq!((has_route(), route_localnet().as_str()), (true, "0"));
-        // Every address of 127.0.0.0/8, or the one that is named.
+        // A port without `hostIP` is on every address of 127.0.0.0/8, a port with one only on that.
         for address in ["127.0.0.1:8080", "127.0.0.7:8080"] {
             assert_eq!(traffic::ask_tcp(None, address).unwrap(), "a sees 10.1.0.1");
         }
@@ -81,16 +81,16 @@ fn localhost_needs_a_route_and_no_route_localnet() {
         traffic::serve_tcp(None, "host", "127.0.0.1:8081");
         assert_eq!(traffic::ask_tcp(None, "127.0.0.1:8081").unwrap(), "host sees 127.0.0.1");
         assert_eq!(traffic::ask_udp(None, "127.0.0.1:5353").unwrap(), "a sees 10.1.0.1");
-        // In pieces, there and back.
+        // As fragments, in both directions.
         let client = traffic::Datagrams::new(None, "127.0.0.1:5353");
         assert_eq!(client.echo(&[b'x'; 5000]).unwrap(), 5000);
-        // Nobody else can use what stands in for it.
+        // Only the host can use the address that stands in for 127.0.0.1.
         for (place, gateway) in [(&world.host.outside, "192.0.2.1"), (&c.namespace, "10.1.0.1")] {
             place.enter(|| ip(&format!("route replace 169.254.213.2 via {gateway}")));
             assert!(traffic::ask_tcp(Some(place), "169.254.213.2:8080").is_err());
         }
         a.del();
-        assert!(has_route(), "the other one needs it still");
+        assert!(has_route(), "container b still needs it");
         b.del();
         assert!(!has_route());
         assert!(ruleset().contains("chain guard"));
@@ -114,7 +114,8 @@ fn who_had_route_localnet_on_keeps_it() {
     });
 }
 
-/// On a bridge of ours it is switched off where nothing needs it; where it cannot be, the rules are what guards it.
+/// On a bridge of this suite `route_localnet` is switched off where nothing needs it. Where /proc/sys is read-only it stays
+/// on, and the ADD succeeds nevertheless: the rules protect localhost.
 #[test]
 fn route_localnet_that_cannot_be_switched_off_keeps_nobody_from_coming() {
     isolated(|| {
@@ -156,14 +157,14 @@ fn localhost_by_ipv6(bridge_filter: bool) {
         assert_eq!(traffic::ask_tcp(None, &format!("[::1]:{port}")).unwrap(), "web sees fd00:1::1");
     }
     assert_eq!(traffic::ask_udp(None, "[::1]:5353").unwrap(), "web sees fd00:1::1");
-    // In pieces, there and back: what is put together again has its checksum looked at.
+    // As fragments, in both directions: the kernel verifies the checksum of a datagram that it reassembles.
     let client = traffic::Datagrams::new(None, "[::1]:5353");
     assert_eq!(client.echo(&[b'x'; 5000]).unwrap(), 5000);
     assert_eq!(traffic::ask_tcp(None, "[::1]:7000").unwrap(), "host sees ::1");
-    // What is not published there is the host's own, and refused at once.
+    // A port that is not published on [::1] is the host's own: the connection is refused at once.
     let refused = traffic::ask_tcp(None, "[::1]:8082").unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
-    // Others can use neither the port of [::1] nor what stands in for it.
+    // Other hosts and containers can use neither the port of [::1] nor the address that stands in for ::1.
     let outside = Some(&world.host.outside);
     assert!(traffic::ask_tcp(outside, "[2001:db8::1]:8081").is_err());
     for (place, gateway) in [(outside, "2001:db8::1"), (Some(&other.namespace), "fd00:1::1")] {

@@ -1,4 +1,4 @@
-//! A container on several networks: its ports go on by another one when that which serves them is left.
+//! A container on several networks: when it leaves the network that serves its ports, another of its networks takes them over.
 
 use sandbox::traffic::{Datagrams, ask_tcp, serve_tcp, serve_udp};
 use sandbox::{UPLINK_V4, UPLINK_V6, isolated};
@@ -15,7 +15,7 @@ fn mappings() -> Value {
     ])
 }
 
-/// The attachments of the container `web`: each has a server of its own that says its number.
+/// The attachments of the container `web`: each has a server of its own, which answers with its number.
 fn attachments(world: &World, count: u8) -> Vec<Container> {
     let ifnames = ["eth0", "eth1", "eth2"];
     (0..count)
@@ -45,7 +45,7 @@ fn is_served_by(world: &World, number: u8, flow: &Datagrams) {
     assert!(flow.ask().unwrap().starts_with(&format!("n{number} sees ")));
 }
 
-/// Each port once, by the interface that serves it.
+/// Each published port, preceded by the container's interface that serves it.
 fn served() -> Vec<String> {
     let all = host_port::published(&mut nftables::Socket::open().unwrap()).unwrap();
     all.iter().map(|published| format!("{} {}", published.ifname, published.port)).collect()
@@ -72,7 +72,7 @@ fn a_port_goes_on_by_the_next_network() {
         for attachment in &all {
             attachment.add(&mappings(), &json!({})).unwrap();
         }
-        // Never rests: the kernel would keep sending it where it went first.
+        // A flow that is never idle: unless it is deleted, the kernel keeps sending it to the network that served it first.
         let flow = Datagrams::new(Some(&world.host.outside), &format!("{UPLINK_V4}:5353"));
         for (at, attachment) in all.iter().enumerate() {
             for still in &all[at..] {
@@ -97,7 +97,7 @@ fn networks_are_left_and_joined_in_any_order() {
         for attachment in &all {
             attachment.add(&mappings(), &json!({})).unwrap();
         }
-        // One on standby goes and comes again, more often than the record has room for heirs.
+        // An attachment on standby is removed and added again, more often than the record has room for heirs.
         for _ in 0..9 {
             second.del();
             second.add(&mappings(), &json!({})).unwrap();
@@ -105,7 +105,7 @@ fn networks_are_left_and_joined_in_any_order() {
         is_served_by(&world, 11, &flow);
         first.del();
         is_served_by(&world, if served()[0].starts_with("eth1") { 12 } else { 13 }, &flow);
-        // An ADD that is repeated, of whichever serves, leaves no moment without.
+        // A repeated ADD keeps every port published, whether its network serves the ports or is on standby.
         for attachment in [second, third, second] {
             attachment.add(&mappings(), &json!({})).unwrap();
             second.check(&mappings(), &json!({})).unwrap();
@@ -135,7 +135,7 @@ fn many_ports_go_on_though_no_record_has_room_for_them() {
             for attachment in &left {
                 attachment.check(&many, &json!({})).unwrap();
             }
-            // The record does not name the order of the heirs any more; one of them has all.
+            // The record has no room to name the heirs in order; one of them takes over all ports.
             let served = served();
             let at = left.iter().position(|one| served[0].starts_with(one.ifname)).unwrap();
             let serving = left.remove(at);
@@ -158,7 +158,7 @@ fn a_container_whose_interface_has_gone_leaves_its_ports_to_its_other_network() 
             attachment.add(&mappings(), &json!({})).unwrap();
         }
         assert!(netlink::Socket::open().unwrap().del_link_by_name("veth11").unwrap());
-        // The next ADD for its port finds the interface gone.
+        // The next ADD that asks for one of its ports finds that the interface is gone.
         let next = world.container("next", 14);
         let error = next.add(&json!([{"hostPort": 8080, "containerPort": 80}]), &json!({})).unwrap_err();
         assert_eq!(error.message(), "port 0.0.0.0:8080/tcp is published by container web on network net");
@@ -168,7 +168,7 @@ fn a_container_whose_interface_has_gone_leaves_its_ports_to_its_other_network() 
     });
 }
 
-/// Makes of an attachment's record what an earlier version wrote, which knew neither heirs nor standby.
+/// Rewrites an attachment's record as an earlier version wrote it, without heirs and without ports on standby.
 fn make_old(attachment: &Container) {
     let key = format!("p{}", &attachment.attachment().token()[..14]);
     let all = ruleset();

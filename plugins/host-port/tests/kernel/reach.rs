@@ -1,4 +1,4 @@
-//! Who reaches a published port, and as whom the container sees them.
+//! From where a published port is reached, and which source address the container sees.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -17,7 +17,7 @@ const PROTOCOLS: [(&str, Serve, Ask); 3] = [
     ("tcp", |place, name, port| traffic::serve_tcp(place, name, &format!("[::]:{port}")), traffic::ask_tcp),
     (
         "udp",
-        // An answer must come from the address that was asked, and a socket of both families may choose another.
+        // An answer must come from the address that the client sent to; a socket of both families may choose another.
         |place, name, port| {
             traffic::serve_udp(place, name, &format!("0.0.0.0:{port}"));
             traffic::serve_udp(place, name, &format!("[fd00:1::11]:{port}"));
@@ -76,7 +76,7 @@ fn everybody_reaches_it(bridge_filter: bool) {
             assert_eq!(answer.expect(&what), format!("web sees {source}"), "{what}");
         }
     }
-    // Refusals take their time with datagrams, so one protocol stands for all.
+    // For datagrams a refusal shows only as a timeout, so only TCP is tried.
     for (from, address, port) in [
         (outside, UPLINK_V4, 9090),
         (beside, "10.1.0.1", 9090),
@@ -144,7 +144,7 @@ fn a_port_on_one_address_goes_before_the_same_port_on_all() {
         assert_eq!(traffic::ask_tcp(outside, "192.0.2.1:8080").unwrap(), "one sees 192.0.2.2");
         assert_eq!(traffic::ask_tcp(None, "127.0.0.1:8080").unwrap(), "all sees 10.1.0.1");
         let v6 = traffic::ask_tcp(outside, &format!("[{UPLINK_V6}]:8080"));
-        assert!(v6.is_err(), "0.0.0.0 is of IPv4 only");
+        assert!(v6.is_err(), "0.0.0.0 is IPv4 only");
     });
 }
 
@@ -163,15 +163,16 @@ fn masq_all_hides_every_client_and_no_snat_none() {
         assert_eq!(traffic::ask_tcp(outside, "192.0.2.1:8081").unwrap(), "shows sees 192.0.2.2");
         assert_eq!(traffic::ask_tcp(None, "192.0.2.1:8081").unwrap(), "shows sees 192.0.2.1");
         assert_eq!(traffic::ask_tcp(None, "127.0.0.1:8080").unwrap(), "hides sees 10.1.0.1");
-        // The chain of the other goes; the table and its ports stay.
+        // The chain of `hides` is removed; the table and the ports of `shows` stay.
         hides.del();
         assert_eq!(traffic::ask_tcp(outside, "192.0.2.1:8081").unwrap(), "shows sees 192.0.2.2");
     });
 }
 
-/// As kube-proxy leads a Service to a pod that has a port of the host as well: it masquerades itself where that is needed.
+/// kube-proxy may translate a Service to a pod that also has a host port. It masquerades by itself where that is needed, so
+/// this plugin must not.
 fn what_others_have_translated_keeps_its_source(priority: i32) {
-    // Answers between members of one bridge pass its filters, as on every node of Kubernetes.
+    // Answers between containers of one bridge pass netfilter, as on every Kubernetes node.
     let world = World::new(true);
     let (web, other) = (world.container("web", 11), world.container("other", 12));
     traffic::serve_tcp(Some(&web.namespace), "web", "[::]:80");

@@ -1,4 +1,4 @@
-//! DEL and GC leave nothing, however often and in whatever order.
+//! DEL and GC leave nothing in the packet filter, however often and in whatever order they are called.
 
 use std::process::Command;
 use std::thread;
@@ -30,7 +30,7 @@ fn del_leaves_nothing_and_may_come_twice() {
         web.del();
         web.del();
         before.assert_unchanged();
-        // The table may have gone behind our back.
+        // Another program may have removed the table.
         web.add(&few, &json!({})).unwrap();
         assert!(std::process::Command::new("nft").args(["flush", "ruleset"]).status().unwrap().success());
         web.del();
@@ -57,7 +57,7 @@ fn a_udp_flow_that_never_rests_follows() {
             traffic::Datagrams::new(outside, "192.0.2.1:5353"),
             traffic::Datagrams::new(outside, "[2001:db8::1]:5353"),
         ];
-        // A flow of the same port to somebody else stays as it is.
+        // A flow to the same port of another host is not deleted.
         traffic::serve_udp(outside, "outside", "0.0.0.0:5353");
         let bystander = traffic::Datagrams::new(None, "192.0.2.2:5353");
         assert_eq!(bystander.ask().unwrap(), "outside sees 192.0.2.1");
@@ -68,7 +68,7 @@ fn a_udp_flow_that_never_rests_follows() {
             nftables::conntrack::flows(&mut socket, &[filter]).unwrap().len()
         };
         assert_eq!(entry(), 1);
-        // Nobody listens yet: the kernel knows the flows when the port is published.
+        // No server answers yet: the kernel tracks the flows before the port is published.
         assert!(flows.iter().all(|flow| flow.ask().is_err()));
         old.add(&mappings, &json!({})).unwrap();
         for flow in &flows {
@@ -86,7 +86,7 @@ fn a_udp_flow_that_never_rests_follows() {
     });
 }
 
-/// As a provider routes a block of addresses to a host, or a load balancer its own.
+/// A provider may route a block of addresses to a host, and a load balancer its own addresses: no interface has them.
 #[test]
 fn a_udp_flow_to_an_address_that_is_local_by_a_route_alone_follows() {
     isolated(|| {
@@ -105,7 +105,7 @@ fn a_udp_flow_to_an_address_that_is_local_by_a_route_alone_follows() {
         traffic::serve_udp(Some(&web.namespace), "web", "[fd00:1::11]:53");
         let outside = Some(&world.host.outside);
         let flows = ["198.51.100.7:53", "[2001:db8:51::7]:53"].map(|to| traffic::Datagrams::new(outside, to));
-        // Nobody listens yet, and not each of them has got the kernel's answer to that.
+        // No server answers yet. Whether the kernel's refusal arrives in time does not matter here.
         for flow in &flows {
             let _ = flow.ask();
         }
@@ -130,13 +130,13 @@ fn gc_removes_what_is_not_valid() {
         let gc = |keys| HostPort::gc(&request(cni::Command::Gc, keys)).unwrap();
         let both = ruleset();
         gc(json!({}));
-        assert_eq!(ruleset(), both, "no list says nothing");
+        assert_eq!(ruleset(), both, "a GC without a list removes nothing");
         gc(json!({"cni.dev/valid-attachments": [{"containerID": "a", "ifname": "eth0"}]}));
         assert!(ruleset().contains("8080") && !ruleset().contains("8081"));
         let mut elsewhere = request(cni::Command::Gc, json!({"cni.dev/valid-attachments": []}));
         elsewhere.conf.network = cni::NetworkName::new("elsewhere").unwrap();
         HostPort::gc(&elsewhere).unwrap();
-        assert!(ruleset().contains("8080"), "another network's ports are not GC's business");
+        assert!(ruleset().contains("8080"), "GC removes no ports of another network");
         gc(json!({"cni.dev/valid-attachments": []}));
         assert_eq!(ruleset(), "");
     });

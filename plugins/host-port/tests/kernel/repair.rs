@@ -1,4 +1,4 @@
-//! What others damaged: CHECK names it, and the same ADD again puts it back.
+//! Rules, elements and routes that other programs removed: CHECK names them, and the same ADD again restores them.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -14,7 +14,7 @@ fn damage(line: &str) {
     assert!(Command::new(words[0]).args(&words[1..]).status().unwrap().success(), "{line}");
 }
 
-/// What `published` says of a container, in order.
+/// The ports that `published` lists for a container, in its order.
 fn ports_of(container: &Container) -> Vec<String> {
     let all = host_port::published(&mut nftables::Socket::open().unwrap()).unwrap();
     let own = all.iter().filter(|published| published.container_id == container.id);
@@ -63,7 +63,7 @@ fn whatever_is_missing_is_named_and_put_back() {
             for address in ["127.0.0.1:8080", "192.0.2.1:8080", "[::1]:8080"] {
                 assert!(traffic::ask_tcp(None, address).is_ok(), "{line}: {address}");
             }
-            // The other one's is put back by its own ADD, where it is not whole by now.
+            // What the ADD of `web` did not restore for `other` is restored by the ADD of `other`.
             if other.check(&theirs, &json!({})).is_err() {
                 add(&other, &theirs);
             }
@@ -136,14 +136,14 @@ fn free_ports_go_on_from_the_last_one() {
         let first = chosen(&containers[0]);
         let second = chosen(&containers[1]);
         assert_eq!(second, follows(first));
-        // The port of one that has gone does not come back before the others had their turn.
+        // A port that was released is chosen again only after the other free ports.
         containers[1].del();
         let third = chosen(&containers[2]);
         assert_eq!(third, follows(second));
         assert_eq!(chosen(&containers[3]), second);
         let error = containers[1].add(&open, &keys).unwrap_err();
         assert_eq!((error.code(), error.message()), (102, "no tcp port of 49000 to 49003 is free"));
-        // A process of the host has one: it is skipped.
+        // A port that a process of the host listens on is skipped.
         containers[0].del();
         let _listener = TcpListener::bind(("127.0.0.1", first)).unwrap();
         assert!(containers[1].add(&open, &keys).is_err());

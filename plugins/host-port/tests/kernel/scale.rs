@@ -44,7 +44,7 @@ fn a_crowd_that_takes_free_ports_gets_one_each() {
         let world = World::new(false);
         let containers: Vec<_> =
             (10..60).map(|number| world.container(&format!("c{number}"), number)).collect();
-        // Hardly more ports than containers.
+        // Only ten ports more than containers.
         let keys = json!({"freePorts": "49000-49059"});
         thread::scope(|scope| {
             for container in &containers {

@@ -1,4 +1,4 @@
-//! The contract at its edges.
+//! Edge cases of the verbs: no ports, a missing element, and reading back what is published.
 
 use cni::{Command, Plugin, Protocol};
 use host_port::{HostPort, published};

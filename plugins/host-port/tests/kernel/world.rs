@@ -1,4 +1,4 @@
-//! A host with a bridge and containers behind it, as the bridge plugin would leave them, and calls of the plugin.
+//! A host with a bridge and containers on it, as the bridge plugin leaves them, and calls of the plugin.
 
 use std::os::fd::AsFd;
 use std::process::Command;
@@ -27,7 +27,7 @@ pub(crate) struct Container {
 }
 
 impl World {
-    /// `bridge_filter`: bridged packets pass iptables and nftables as well, as Kubernetes nodes have it.
+    /// `bridge_filter`: bridged packets pass the rules of iptables and nftables as well, as on Kubernetes nodes.
     pub(crate) fn new(bridge_filter: bool) -> Self {
         // The kernel asks for the neighbour of a forwarded packet by the interface's link-local address, and not at all
         // while that is tentative (ndisc_solicit): for a second, nobody outside would reach the container by IPv6.
@@ -65,7 +65,7 @@ impl World {
                 peer: Peer { name: "eth0", mac: None, namespace: inside.as_fd() },
             })
             .unwrap();
-        // A container that reaches itself by the host's address comes back through its own port.
+        // A packet of a container to itself by the host's address leaves through the bridge port that it came from.
         let hairpin = netlink::PortFlags { hairpin: Some(true), ..netlink::PortFlags::default() };
         socket.set_bridge_port(port, &hairpin).unwrap();
         namespace.enter(|| configure(number));
@@ -140,7 +140,7 @@ impl Container {
     }
 }
 
-/// A call with the keys that each configuration has.
+/// A call with `keys` and those that every configuration has.
 pub(crate) fn request(command: cni::Command, mut keys: Value) -> Request {
     for (key, value) in [("cniVersion", "1.1.0"), ("name", "net"), ("type", "portmap")] {
         keys[key] = json!(value);
@@ -156,7 +156,7 @@ pub(crate) fn ruleset() -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Has nft(8) carry out one transaction.
+/// Runs nft(8) with one transaction.
 pub(crate) fn nft(commands: &str) {
     let output = Command::new("nft").arg(commands).output().expect("nftables is needed");
     assert!(output.status.success(), "{commands}: {output:?}");

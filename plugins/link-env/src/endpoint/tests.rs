@@ -15,7 +15,7 @@ fn endpoint(keys: &Value, args: &str) -> Result<Member, Error> {
     member(&conf(keys, args)?, ID, "eth0", vec!["10.1.0.2".parse().unwrap()])
 }
 
-/// Every place in which a field may be, strongest first: where each of them is taken away in turn, the next holds.
+/// Every place that a field may come from, strongest first: where the strongest is taken away, the next one counts.
 #[test]
 fn every_field_comes_from_the_strongest_place_that_has_it() {
     const ANNOTATIONS: &str = "/runtimeConfig/io.kubernetes.cri.pod-annotations/link-env.cni~1";
@@ -102,7 +102,8 @@ fn without_a_name_of_its_own_a_container_has_the_pods_or_its_short_id() {
     assert_eq!(name(json!({}), "K8S_POD_NAME=a"), given("a", ""));
     assert_eq!(name(json!({}), "K8S_POD_NAME=a.b"), given("a.b", ""));
     assert_eq!(name(json!({}), "K8S_POD_NAME=a;K8S_POD_NAMESPACE=ns"), given("a", "ns"));
-    // podman allows names that no hosts file can have, and Kubernetes names with dots, which would be others'.
+    // podman allows names that no hosts file can have. Kubernetes allows names with dots, which would be the full names of pods
+    // in other namespaces.
     assert_eq!(name(json!({}), "K8S_POD_NAME=a..b").0, "60707a2f0f64");
     for pod in ["x.prod", "10", "localhost"] {
         assert_eq!(
@@ -120,7 +121,7 @@ fn without_a_name_of_its_own_a_container_has_the_pods_or_its_short_id() {
     assert!(error.contains("K8S_POD_NAMESPACE \"a/b\""), "{error}");
 }
 
-/// What a pod's author says of it.
+/// What the author of a pod says in its annotations.
 #[test]
 fn a_pod_chooses_single_labels_and_what_its_network_lets_it_say() {
     let annotated = |annotation: &str, text: &str, more: Value| {
@@ -149,7 +150,7 @@ fn a_pod_chooses_single_labels_and_what_its_network_lets_it_say() {
     let member = annotated("name", "db", json!({})).unwrap();
     assert!(member.name == "db" && member.is_name_chosen && !member.keeps_env);
 
-    // What does not count is not even looked at, but for what is no annotation of ours.
+    // Annotations that the network does not list are not even validated. An annotation that is unknown is always an error.
     let listed = json!({"annotations": ["links", "allow-from"]});
     for (annotation, text) in [("name", "db"), ("aliases", "a b"), ("env", "no"), ("share-env", "true")] {
         let member = annotated(annotation, text, listed.clone()).unwrap();

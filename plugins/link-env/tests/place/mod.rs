@@ -40,7 +40,7 @@ impl Place {
         Self { folder: tempfile::tempdir_in("/dev/shm").unwrap(), conf }
     }
 
-    /// The same place, for another network.
+    /// Calls for one network at this place.
     pub(crate) fn on<'a>(&'a self, network: &str) -> View<'a> {
         View { place: self, network: network.to_owned(), args: String::new() }
     }
@@ -97,13 +97,13 @@ impl View<'_> {
         Self { args, ..self }
     }
 
-    /// Adds a container that must get in, with an endpoint by `args.cni`.
+    /// Adds a container with an endpoint in `args.cni`; the ADD must succeed.
     pub(crate) fn add(&self, container: &str, addresses: &[&str], endpoint: &Value) {
         let answer = self.try_add(container, addresses, endpoint);
         assert!(answer.ok, "{answer:?}");
     }
 
-    /// Makes the file that stands for a container's namespace.
+    /// Makes the file that takes the place of a container's network namespace.
     pub(crate) fn prepare(&self, container: &str) {
         fs::write(self.place.netns(container), "").unwrap();
     }
@@ -117,7 +117,7 @@ impl View<'_> {
         self.call("CHECK", container, &self.attached(container, addresses, &json!({})))
     }
 
-    /// Removes a container, as runtimes do it at their worst: without a namespace or a result.
+    /// Removes a container in the worst case that runtimes cause: without a namespace and without a previous result.
     pub(crate) fn del(&self, container: &str) {
         let _ = fs::remove_file(self.place.netns(container));
         let answer = self.call("DEL", container, &json!({}));
@@ -135,7 +135,7 @@ impl View<'_> {
         })
     }
 
-    /// Calls the plugin with these keys beside the network's and the place's own.
+    /// Calls the plugin with these keys, the network's and the place's.
     pub(crate) fn call(&self, command: &str, container: &str, keys: &Value) -> Answer {
         let mut conf = json!({
             "cniVersion": "1.1.0", "name": self.network, "type": "link-env",

@@ -10,7 +10,7 @@ fn bytes(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
     writer.buffer
 }
 
-/// `struct ifinfomsg` of a family and an index, followed by words.
+/// `struct ifinfomsg` of a family and an index, followed by 16-bit words.
 fn message<const N: usize>(family: u16, index: u16, rest: [u16; N]) -> Vec<u8> {
     [words([family, 0, index, 0, 0, 0, 0, 0]), words(rest)].concat()
 }
@@ -45,7 +45,7 @@ fn requests_are_the_kernels_word_for_word() {
     assert_eq!(filtering, expected);
 }
 
-/// `IFLA_MASTER` is 10; `IFLA_AF_SPEC` has the VLANs, a run as its begin and its end.
+/// `IFLA_MASTER` is 10; `IFLA_AF_SPEC` has the VLANs, a range as its begin and its end.
 #[test]
 fn ports_on_a_vlan_are_told_from_others() {
     let port = |master| message(7, 9, [8, 10, master, 0, 28, 26, 8, 2, 6, 10, 8, 2, 8, 100, 8, 2, 16, 120]);

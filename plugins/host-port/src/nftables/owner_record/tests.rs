@@ -97,7 +97,7 @@ fn standby_and_heirs_are_remembered_once() {
     assert_eq!(named.text, "- ~tcp/8080 +00000000000001");
     assert_eq!(named.heirs(), std::slice::from_ref(&heir));
     assert_eq!(record("- +00000000000001").with_heirs(std::slice::from_ref(&heir)), None);
-    // Without room all are searched for.
+    // Where an heir does not fit, `...` says that the maps are to be searched.
     let full = "x".repeat(COMMENT_MAX - 8);
     let named = record(&full).with_heirs(std::slice::from_ref(&heir)).unwrap();
     assert_eq!(named.text, format!("{full} ..."));

@@ -1,4 +1,4 @@
-//! Configurations and addresses, and the elements that come of them, as `nft` writes them.
+//! Configurations and addresses, and the elements that follow from them, as `nft` writes them.
 
 use std::fmt::Write as _;
 
@@ -44,7 +44,7 @@ fn words(fields: &[Field]) -> String {
     fields.iter().map(Field::to_string).collect::<Vec<_>>().join(" . ")
 }
 
-/// One line an element, comments left out; those of `owners` by their comment.
+/// One line for each element, without its comment; for an element of `owners`, only its comment.
 fn written(plan: &Plan) -> String {
     let mut text = String::new();
     for ((map, key), element, _) in plan.elements() {
