@@ -1,7 +1,8 @@
 //! What a plugin decided, and why: one line a decision, at the end of the file that `CLEAT_TRACE` names.
 //!
 //! ```text
-//! time=1764417000.123456 us=412 pid=4711 plugin=bridge command=ADD network=web container=60707a2f0f64 ifname=eth0 decision=bridge name=br0 is=created
+//! time=1764417000.123456 us=412 pid=4711 plugin=bridge command=ADD network=net container=60707a2f0f64 ifname=eth0 \
+//!     decision=bridge name=br0 is=made adapted=false
 //! ```
 //!
 //! `time` is in seconds since 1970, `us` in microseconds since the plugin started. A value with other characters than
