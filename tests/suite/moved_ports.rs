@@ -226,7 +226,7 @@ fn our_table_counts_for_the_backend_of_iptables() {
 /// What earlier versions of this suite made for the container `web`.
 const BEFORE: [&str; 2] =
     [include_str!("../data/host-port-46b4685.nft"), include_str!("../data/host-port-9a5d124.nft")];
-/// What CHECK reports for them: only rules close 127.0.0.1 to neighbours while route_localnet is on.
+/// What CHECK reports for them: only rules close 127.0.0.1 to neighbours while `route_localnet` is on.
 const OPENED: &str = "by route_localnet of interface br0, which a flush of all rules leaves open";
 
 fn route_localnet() -> String {
@@ -290,7 +290,7 @@ fn the_table_of_before_counts(recorded: &str) {
     }
 }
 
-/// After a flush of the earlier version's rules, the next ADD of any container switches off its route_localnet.
+/// After a flush of the earlier version's rules, the next ADD of any container switches off its `route_localnet`.
 #[test]
 fn what_a_version_before_switched_on_goes_off_after_a_flush() {
     isolated(|| {

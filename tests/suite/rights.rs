@@ -223,7 +223,7 @@ fn iptables_legacy_takes_raw_sockets() {
     isolated(|| by_iptables("legacy", &[NET, "net_raw"]));
 }
 
-/// The kernel shows a process's namespace only to a caller with all capabilities of that process, or with CAP_SYS_PTRACE.
+/// The kernel shows a process's namespace only to a caller with all capabilities of that process, or with `CAP_SYS_PTRACE`.
 #[test]
 fn the_namespace_of_a_process_takes_one_more() {
     isolated(|| {

@@ -13,7 +13,7 @@ use crate::shared::programs::{CLEAT, folder, program};
 use crate::shared::shell::shell;
 
 /// How many system calls each program may make, threads and started programs included: as many as it made when this was
-/// written. rt_sigaction(2) does not count: the C library decides how often it resets signals for a program that it starts.
+/// written. `rt_sigaction(2)` does not count: the C library decides how often it resets signals for a program that it starts.
 const BUDGETS: [(&str, usize); 14] = [
     ("loopback ADD", 74),
     ("host-local ADD", 69),

@@ -16,7 +16,7 @@ use crate::summary::Summary;
 
 const FLOWS: usize = 20;
 const STREAM: Duration = Duration::from_millis(500);
-/// Switches netfilter on for bridged packets. The file exists only if the module br_netfilter is loaded.
+/// Switches netfilter on for bridged packets. The file exists only if the module `br_netfilter` is loaded.
 const BRIDGE_NETFILTER: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 
 const WEB: &str = "10.4.0.2:80";
