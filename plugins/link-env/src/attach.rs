@@ -85,7 +85,7 @@ fn lock(delivery: &Delivery) -> Result<Locked, Error> {
     }
     let locked = delivery.registry.lock()?;
     // What cannot be removed does not concern this container; GC reports it.
-    let _ = delivery.sweep(Some(&locked));
+    let _ = delivery.sweep(&locked);
     Ok(locked)
 }
 

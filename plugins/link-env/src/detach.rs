@@ -40,8 +40,11 @@ pub(crate) fn gc(request: &Request) -> Result<(), Error> {
         return Ok(());
     };
     let delivery = Delivery::for_removal(&request.conf)?;
-    let Some(locked) = delivery.registry.lock_existing()? else {
-        return delivery.sweep(None);
+    let locked = match delivery.registry.lock_existing()? {
+        Some(locked) => locked,
+        None if delivery.delivered()?.is_empty() => return Ok(()),
+        // As in `del`.
+        None => delivery.registry.lock()?,
     };
     let before = locked.network(request.conf.network.as_str())?;
     let name = before.name.clone();
@@ -66,7 +69,7 @@ pub(crate) fn gc(request: &Request) -> Result<(), Error> {
             outcomes.push(leave_network(&locked, &delivery, &container_id, &name, None));
         }
     }
-    outcomes.push(delivery.sweep(Some(&locked)));
+    outcomes.push(delivery.sweep(&locked));
     outcomes.push(locked.remove_if_empty(&name).map_err(Error::from));
     Error::all(outcomes)
 }

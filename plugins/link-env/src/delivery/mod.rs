@@ -118,20 +118,23 @@ impl Delivery {
         namespace::remove(path, &self.registry.container_dir(id).join(files::HOSTS))
     }
 
-    /// Removes what was delivered for containers that have no folder, as after a boot. Without a registry no container has
-    /// one. Goes on past failures.
-    pub(crate) fn sweep(&self, locked: Option<&Locked>) -> Result<(), Error> {
-        let mut left = Vec::new();
+    /// Removes what was delivered for containers that have no folder, as after a boot. Goes on past failures.
+    pub(crate) fn sweep(&self, locked: &Locked) -> Result<(), Error> {
+        Error::all(self.delivered()?.into_iter().map(|(path, id)| {
+            if locked.container(&id)?.is_some() { Ok(()) } else { self.remove(&path, &id) }
+        }))
+    }
+
+    /// What is where the configuration has things delivered for containers of this registry, with their IDs.
+    pub(crate) fn delivered(&self) -> Result<Vec<(PathBuf, String)>, Error> {
+        let mut found = Vec::new();
         if let Some(dir) = &self.netns_dir {
-            left.extend(namespace::links(dir, &self.registry));
+            found.extend(namespace::links(dir, &self.registry));
         }
         if let Some(dir) = &self.cdi_dir {
-            left.extend(cdi::specs(dir, &self.registry)?);
+            found.extend(cdi::specs(dir, &self.registry)?);
         }
-        Error::all(left.into_iter().map(|(path, id)| {
-            let folder = locked.map(|locked| locked.container(&id)).transpose()?.flatten();
-            if folder.is_some() { Ok(()) } else { self.remove(&path, &id) }
-        }))
+        Ok(found)
     }
 }
 
