@@ -11,6 +11,7 @@ mod owner;
 mod spoof;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::IpAddr;
 
 use cni::{Attachment, ContainerId, IfName, NetworkName, trace};
@@ -133,12 +134,16 @@ impl<'a> Filter<'a> {
         let mut table = masquerade.filter(|_| !by_iptables).map(masquerade::Put::new);
         let entries = [entry(&mut gate), entry(&mut spoof), entry(&mut forward), entry(&mut table)];
         let mut entries: Vec<_> = entries.into_iter().flatten().collect();
-        let tables: Vec<String> = entries.iter().map(|entry| entry.table().to_string()).collect();
         ledger::put(&mut socket, &mut entries)?;
-        trace::decided(
-            "filter",
-            &[("tables", &tables.join(",")), ("late", &is_late), ("repair", &is_repair)],
-        );
+        let tables = fmt::from_fn(|f| {
+            let mut comma = "";
+            entries.iter().try_for_each(|entry| {
+                write!(f, "{comma}{}", entry.table())?;
+                comma = ",";
+                Ok(())
+            })
+        });
+        trace::decided("filter", &[("tables", &tables), ("late", &is_late), ("repair", &is_repair)]);
         Ok(Programs { forward, masquerade: masquerade.filter(|_| by_iptables) })
     }
 

@@ -120,21 +120,18 @@ impl Described for HostPort {
 
 /// The backend asked for; failing that nftables, where the kernel has it.
 fn choose(conf: &Conf) -> Result<Box<dyn Backend>, Error> {
-    let chosen = |is: &str, why: &str| trace::decided("backend", &[("is", &is), ("why", &why)]);
-    Ok(match (conf.backend, Socket::open_if_supported()?) {
-        (Some(conf::Backend::Iptables), rules) => {
-            chosen("iptables", "asked for");
-            Box::new(Iptables(rules))
+    let (backend, is, why): (Box<dyn Backend>, _, _) = match conf.backend {
+        Some(conf::Backend::Nftables) => (Box::new(Nftables::new(Socket::open()?)), "nftables", "asked for"),
+        Some(conf::Backend::Iptables) => {
+            (Box::new(Iptables(Socket::open_if_supported()?)), "iptables", "asked for")
         }
-        (None, None) => {
-            chosen("iptables", "the kernel has no nf_tables");
-            Box::new(Iptables(None))
-        }
-        (asked, rules) => {
-            chosen("nftables", if asked.is_some() { "asked for" } else { "the kernel has nf_tables" });
-            Box::new(Nftables::new(rules.map_or_else(Socket::open, Ok)?))
-        }
-    })
+        None => match Socket::open_if_supported()? {
+            Some(rules) => (Box::new(Nftables::new(rules)), "nftables", "the kernel has nf_tables"),
+            None => (Box::new(Iptables(None)), "iptables", "the kernel has no nf_tables"),
+        },
+    };
+    trace::decided("backend", &[("is", &is), ("why", &why)]);
+    Ok(backend)
 }
 
 type Publication<'a> = (Box<dyn Backend>, Wanted<'a>);
@@ -169,7 +166,7 @@ fn add(backend: &mut dyn Backend, wanted: &Wanted) -> Result<(), cni::Error> {
         && !backend.has_ports(wanted)?
         && other_backend::check(backend.rules(), &others, wanted).is_ok()
     {
-        trace::decided("others", &[("are", &format!("{others:?}")), ("is", &"kept: the ports work")]);
+        trace::decided("others", &[("are", &format_args!("{others:?}")), ("is", &"kept: the ports work")]);
         return Ok(());
     }
     let known = backend.known(wanted)?;

@@ -21,7 +21,7 @@ pub struct Port {
 impl Port {
     /// Says that the port was published.
     pub(crate) fn trace(&self) {
-        let container = format!("{}/{}", self.container.port(), self.protocol);
+        let container = format_args!("{}/{}", self.container.port(), self.protocol);
         trace::decided("port", &[("container", &container), ("host", &self.host_address())]);
     }
 

@@ -14,7 +14,7 @@ use std::fmt::{Display, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::OFlag;
@@ -33,6 +33,12 @@ struct Trace {
 }
 
 static TRACE: OnceLock<Trace> = OnceLock::new();
+
+impl Trace {
+    fn call(&self) -> MutexGuard<'_, String> {
+        self.call.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// From here on this process writes its decisions to the end of a file, which is made for its owner alone where there is none.
 ///
@@ -57,11 +63,12 @@ pub(crate) fn call(request: &Request, target: Option<&Target>) {
         field(&mut call, "container", target.container_id());
         field(&mut call, "ifname", target.ifname());
     }
-    *trace.call.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = call;
+    *trace.call() = call;
 }
 
 /// Writes one decision: what it is about, and what was chosen for which reason, as keys and values. Nothing happens unless a
-/// trace was asked for; one that cannot be written fails nobody.
+/// trace was asked for, so what is costly to write is passed as `fmt::from_fn` or `format_args!`; one that cannot be written
+/// fails nobody.
 pub fn decided(decision: &str, fields: &[(&str, &dyn Display)]) {
     let Some(trace) = TRACE.get() else { return };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -69,7 +76,7 @@ pub fn decided(decision: &str, fields: &[(&str, &dyn Display)]) {
     field(&mut line, "us", &trace.start.elapsed().as_micros());
     field(&mut line, "pid", &std::process::id());
     field(&mut line, "plugin", &trace.plugin);
-    line += &trace.call.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    line += &trace.call();
     field(&mut line, "decision", &decision);
     for (key, value) in fields {
         field(&mut line, key, value);
