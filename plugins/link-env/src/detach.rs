@@ -19,11 +19,9 @@ use crate::view::View;
 pub(crate) fn del(request: &Request, target: &Target) -> Result<(), Error> {
     let delivery = Delivery::for_removal(&request.conf)?;
     let (container_id, ifname) = (target.container_id().as_str(), target.ifname().as_str());
-    let locked = match delivery.registry.lock_existing()? {
-        Some(locked) => locked,
-        None if !delivery.has_any(container_id, target.netns.as_deref()) => return Ok(()),
-        // It is of an earlier boot, or of an ADD that has begun meanwhile and must not lose it.
-        None => delivery.registry.lock()?,
+    let Some(locked) = lock(&delivery, || Ok(delivery.has_any(container_id, target.netns.as_deref())))?
+    else {
+        return Ok(());
     };
     let before = locked.around(request.conf.network.as_str(), &[container_id], None)?;
     if before.members_of(container_id).next().is_none() {
@@ -34,17 +32,23 @@ pub(crate) fn del(request: &Request, target: &Target) -> Result<(), Error> {
     leave(&locked, &delivery, &before, |member| member.is(container_id, ifname))
 }
 
+/// Takes the registry's lock to remove something; `None` where there is nothing. What is there without a state folder is of an
+/// earlier boot, or of an ADD that has begun meanwhile and must not lose it: only the lock shows which.
+fn lock(delivery: &Delivery, is_any: impl Fn() -> Result<bool, Error>) -> Result<Option<Locked>, Error> {
+    match delivery.registry.lock_existing()? {
+        None if is_any()? => Ok(Some(delivery.registry.lock()?)),
+        locked => Ok(locked),
+    }
+}
+
 /// Removes all attachments of the network that are not in the list of valid ones.
 pub(crate) fn gc(request: &Request) -> Result<(), Error> {
     let Some(valid) = request.conf.valid_attachments()? else {
         return Ok(());
     };
     let delivery = Delivery::for_removal(&request.conf)?;
-    let locked = match delivery.registry.lock_existing()? {
-        Some(locked) => locked,
-        None if delivery.delivered()?.is_empty() => return Ok(()),
-        // As in `del`.
-        None => delivery.registry.lock()?,
+    let Some(locked) = lock(&delivery, || Ok(!delivery.delivered()?.is_empty()))? else {
+        return Ok(());
     };
     let before = locked.network(request.conf.network.as_str())?;
     let name = before.name.clone();
