@@ -14,7 +14,7 @@ type Result<T> = std::result::Result<T, serde_json::Error>;
 /// # Errors
 /// A value of the wrong type, or a missing key, with the path to it: `ipam.ranges[0][1].subnet: …`.
 pub fn from_value<'a, T: Deserialize<'a>>(value: &'a Value) -> Result<T> {
-    T::deserialize(Blind(value))
+    T::deserialize(Blind::new(value))
 }
 
 /// Reads an object into a type; as [`from_value`].
@@ -22,7 +22,7 @@ pub fn from_value<'a, T: Deserialize<'a>>(value: &'a Value) -> Result<T> {
 /// # Errors
 /// As [`from_value`].
 pub fn from_object<'a, T: Deserialize<'a>>(object: &'a Map<String, Value>) -> Result<T> {
-    T::deserialize(BlindObject(object))
+    T::deserialize(Blind::Object(object))
 }
 
 /// The value of a key, exactly as spelled first, then in any other case.
@@ -33,8 +33,19 @@ pub fn get<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
         .or_else(|| object.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| value))
 }
 
+/// A value that is being read.
 #[derive(Clone, Copy)]
-struct Blind<'a>(&'a Value);
+enum Blind<'a> {
+    Object(&'a Map<String, Value>),
+    /// Any other value.
+    Value(&'a Value),
+}
+
+impl<'a> Blind<'a> {
+    fn new(value: &'a Value) -> Self {
+        value.as_object().map_or(Self::Value(value), Self::Object)
+    }
+}
 
 fn at(path: &str, error: &serde_json::Error) -> serde_json::Error {
     let text = error.to_string();
@@ -55,21 +66,12 @@ impl<'de> Deserializer<'de> for Blind<'de> {
     type Error = serde_json::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        match self.0 {
-            Value::Null => visitor.visit_unit(),
-            Value::Bool(value) => visitor.visit_bool(*value),
-            Value::Number(number) => {
-                if let Some(value) = number.as_u64() {
-                    visitor.visit_u64(value)
-                } else if let Some(value) = number.as_i64() {
-                    visitor.visit_i64(value)
-                } else {
-                    visitor.visit_f64(number.as_f64().unwrap_or(f64::NAN))
-                }
+        match self {
+            Self::Object(object) => visitor.visit_map(Entries::new(object, &[])),
+            Self::Value(Value::Array(values)) => {
+                visitor.visit_seq(Elements { values: values.iter().enumerate() })
             }
-            Value::String(text) => visitor.visit_str(text),
-            Value::Array(values) => visitor.visit_seq(Elements { values: values.iter().enumerate() }),
-            Value::Object(object) => visitor.visit_map(Entries::new(object, &[])),
+            Self::Value(value) => value.deserialize_any(visitor),
         }
     }
 
@@ -79,14 +81,17 @@ impl<'de> Deserializer<'de> for Blind<'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        match self.0 {
-            Value::Object(object) => visitor.visit_map(Entries::new(object, fields)),
-            _ => self.deserialize_any(visitor),
+        match self {
+            Self::Object(object) => visitor.visit_map(Entries::new(object, fields)),
+            Self::Value(_) => self.deserialize_any(visitor),
         }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+        match self {
+            Self::Value(Value::Null) => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -103,37 +108,15 @@ impl<'de> Deserializer<'de> for Blind<'de> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        self.0.deserialize_enum(name, variants, visitor)
+        match self {
+            Self::Object(object) => object.deserialize_enum(name, variants, visitor),
+            Self::Value(value) => value.deserialize_enum(name, variants, visitor),
+        }
     }
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
         unit unit_struct seq tuple tuple_struct map identifier ignored_any
-    }
-}
-
-/// An object at the top, which has no [`Value`] around it.
-struct BlindObject<'a>(&'a Map<String, Value>);
-
-impl<'de> Deserializer<'de> for BlindObject<'de> {
-    type Error = serde_json::Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        visitor.visit_map(Entries::new(self.0, &[]))
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value> {
-        visitor.visit_map(Entries::new(self.0, fields))
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        unit unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
     }
 }
 
@@ -148,7 +131,7 @@ impl<'de> SeqAccess<'de> for Elements<'de> {
         let Some((index, value)) = self.values.next() else {
             return Ok(None);
         };
-        seed.deserialize(Blind(value)).map(Some).map_err(|error| at(&format!("[{index}]"), &error))
+        seed.deserialize(Blind::new(value)).map(Some).map_err(|error| at(&format!("[{index}]"), &error))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -208,7 +191,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value> {
         let (key, value) =
             self.current.take().ok_or_else(|| de::Error::custom("value asked for before its key"))?;
-        seed.deserialize(Blind(value)).map_err(|error| at(key, &error))
+        seed.deserialize(Blind::new(value)).map_err(|error| at(key, &error))
     }
 }
 
