@@ -5,9 +5,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use cni::{ContainerId, NetworkList, case_blind, file};
-use registry::{DEFAULT_STATE_DIR, Registry};
-use serde_json::Value;
+use cni::{ContainerId, NetworkList, file};
+use registry::Registry;
 
 use crate::attach::NewAttachment;
 use crate::endpoint::{Endpoint, Link};
@@ -15,7 +14,7 @@ use crate::environment::Environment;
 use crate::error::Error;
 use crate::handshake::Go;
 use crate::inventory::Inventory;
-use crate::network::{LINK_ENV, obstacles, plugin, publishes};
+use crate::network::{obstacles, publishes, state_dir};
 use crate::runs::Run;
 use crate::runtime::Runtime;
 use crate::sandbox::Sandbox;
@@ -184,8 +183,7 @@ impl<'a> Container<'a> {
 
 /// The folder in which link-env keeps a container's files; `None` where the network has no link-env.
 pub(crate) fn registry_folder(list: &NetworkList, id: &ContainerId) -> Option<PathBuf> {
-    let state = case_blind::get(plugin(list, LINK_ENV)?, "stateDir").and_then(Value::as_str);
-    Some(Registry::at(state.unwrap_or(DEFAULT_STATE_DIR)).container_dir(id.as_str()))
+    Some(Registry::at(state_dir(list)?).container_dir(id.as_str()))
 }
 
 /// The variables that link-env made of the container's links.

@@ -16,20 +16,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use cni::cache::Damaged;
-use cni::{Attachment, ContainerId, NetworkList, case_blind};
+use cni::{Attachment, ContainerId, NamespacesWithProcesses, NetworkList};
 use registry::{DEFAULT_STATE_DIR, Link, Member, Network, Registry};
-use serde_json::Value;
 
 pub(crate) use attached::{Attached, kept_result};
 use caller::Evidence;
 pub(crate) use chosen::keep_ports;
 pub(crate) use kernel::{Kept, Kernel};
 pub(crate) use ports::PortView;
-use served::Inhabited;
 
 use crate::container_id::attachment;
 use crate::error::Error;
-use crate::network::{LINK_ENV, plugin};
+use crate::network::state_dir;
 use crate::output;
 use crate::runs;
 use crate::runtime::Runtime;
@@ -49,7 +47,7 @@ pub(crate) struct Inventory {
     /// Notes on links without a source, by the attachment that has them.
     link_notes: BTreeMap<Attachment, Vec<String>>,
     /// Which namespaces have containers; read once, where that matters.
-    inhabited: LazyCell<Inhabited>,
+    inhabited: LazyCell<NamespacesWithProcesses>,
 }
 
 impl Inventory {
@@ -108,7 +106,7 @@ impl Inventory {
             faults,
             registries,
             link_notes,
-            inhabited: LazyCell::new(Inhabited::read),
+            inhabited: LazyCell::new(served::inhabited),
         })
     }
 
@@ -204,11 +202,8 @@ fn leave_ports_to_their_publisher(attachments: &mut [Attached], published: &BTre
 
 /// The registries that configurations name, and the one of those that name none.
 fn registries(networks: &[NetworkList]) -> Vec<Registry> {
-    let mut folders = BTreeSet::from([DEFAULT_STATE_DIR.to_owned()]);
-    for list in networks {
-        let state = plugin(list, LINK_ENV).and_then(|conf| case_blind::get(conf, "stateDir"));
-        folders.extend(state.and_then(Value::as_str).map(str::to_owned));
-    }
+    let mut folders = BTreeSet::from([DEFAULT_STATE_DIR]);
+    folders.extend(networks.iter().filter_map(state_dir));
     folders.into_iter().map(Registry::at).collect()
 }
 

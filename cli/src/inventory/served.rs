@@ -1,11 +1,9 @@
 //! Pods whose containers the runtime made without asking `cleat-nri`, which gives them their links.
 
 use std::cell::LazyCell;
-use std::collections::HashSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
+use cni::NamespacesWithProcesses;
 use registry::{Presence, Registry};
 
 use super::attached::Attached;
@@ -18,7 +16,7 @@ const PAUSE: &str = "pause\n";
 pub(super) fn note(
     registry: &Registry,
     attached: &Attached,
-    inhabited: &LazyCell<Inhabited>,
+    inhabited: &LazyCell<NamespacesWithProcesses>,
 ) -> Option<String> {
     let entry = attached.entry.as_ref()?;
     attached.member.as_ref()?;
@@ -46,26 +44,9 @@ pub(super) fn note(
     })
 }
 
-/// The network namespaces of all other processes.
-#[derive(Debug)]
-pub(super) struct Inhabited(HashSet<(u64, u64)>);
-
-impl Inhabited {
-    /// Looks at each process; one that ends meanwhile is skipped.
-    pub(super) fn read() -> Self {
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
-        let is_containers = |process: &std::path::PathBuf| {
-            fs::read_to_string(process.join("comm")).is_ok_and(|name| name != PAUSE)
-        };
-        let processes = processes.filter(is_containers);
-        Self(processes.filter_map(|process| inode(&process.join("ns/net"))).collect())
-    }
-
-    fn has(&self, netns: &Path) -> bool {
-        inode(netns).is_some_and(|inode| self.0.contains(&inode))
-    }
-}
-
-fn inode(path: &Path) -> Option<(u64, u64)> {
-    fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+/// The network namespaces of all processes but those that keep a pod's.
+pub(super) fn inhabited() -> NamespacesWithProcesses {
+    NamespacesWithProcesses::of_those(|process| {
+        fs::read_to_string(process.join("comm")).is_ok_and(|name| name != PAUSE)
+    })
 }

@@ -1,6 +1,7 @@
 //! What the plugins of a network's list are configured for.
 
 use cni::{NetworkList, case_blind};
+use registry::DEFAULT_STATE_DIR;
 use serde_json::{Map, Value};
 
 /// The plugin that knows names and links, and the key of `args.cni` that it reads.
@@ -16,6 +17,12 @@ pub(crate) fn text<'a>(object: &'a Map<String, Value>, key: &str) -> &'a str {
 /// The first plugin of a type.
 pub(crate) fn plugin<'a>(list: &'a NetworkList, name: &str) -> Option<&'a Map<String, Value>> {
     list.plugins.iter().find(|plugin| text(plugin, "type") == name)
+}
+
+/// The folder of the registry that the network's members are in; `None` where it has no link-env.
+pub(crate) fn state_dir(list: &NetworkList) -> Option<&str> {
+    let named = text(plugin(list, LINK_ENV)?, "stateDir");
+    Some(if named.is_empty() { DEFAULT_STATE_DIR } else { named })
 }
 
 /// The plugins that declare a capability, by their place in the list, with their type.

@@ -1,4 +1,4 @@
-//! Which network namespaces have processes. Walks over all processes: for GC alone, never for ADD or DEL.
+//! Which network namespaces have processes. Walks over all processes: for GC and `cleat`, never for ADD or DEL.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,9 +13,16 @@ impl NamespacesWithProcesses {
     /// Looks at every process that may be looked at.
     #[must_use]
     pub fn read() -> Self {
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        Self::of_those(|_| true)
+    }
+
+    /// Looks at the processes that `counts`, by their folders in /proc.
+    #[must_use]
+    pub fn of_those(counts: impl Fn(&Path) -> bool) -> Self {
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten().map(|process| process.path());
+        let processes = processes.filter(|process| counts(process));
         let mut all: BTreeSet<_> =
-            processes.filter_map(|process| identity(&process.path().join("ns/net"))).collect();
+            processes.filter_map(|process| identity(&process.join("ns/net"))).collect();
         if let Some(own) = identity(Path::new("/proc/thread-self/ns/net")) {
             all.remove(&own);
         }
