@@ -104,7 +104,7 @@ fn what_ended_with_the_host_is_removed_without_an_add_before() {
     });
 }
 
-/// podman and `cleat restart` start a container of before the reboot with the same ID and the same name of the namespace.
+/// After a reboot podman and `cleat restart` start a container with the same ID and the same name of the namespace.
 #[test]
 fn a_container_starts_again_by_its_old_id() {
     isolated(|| {

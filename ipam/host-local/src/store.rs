@@ -31,7 +31,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use folder::Folder;
+use folder::{Folder, PRIVATE};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod};
@@ -44,7 +44,6 @@ pub(crate) use reserve::Demand;
 const LOCK: &str = "lock";
 const BOOT_ID: &str = "boot_id";
 const WRITING: &str = ".writing";
-const PRIVATE: u32 = 0o600;
 /// More than any file of the store holds; the rest of a longer one is not read.
 const LONGEST: u64 = 4096;
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use lock::describe;
 use nix::errno::Errno;
 
 /// A failed operation on a file or folder.
@@ -31,19 +32,6 @@ impl Error {
     }
 }
 
-/// The C library's text without capital and number: `No such device (os error 19)` becomes `no such device`.
-fn describe(error: &io::Error) -> String {
-    let Some(number) = error.raw_os_error() else {
-        return error.to_string();
-    };
-    let text = Errno::from_raw(number).desc();
-    let mut letters = text.chars();
-    match letters.next() {
-        Some(first) => first.to_lowercase().chain(letters).collect(),
-        None => format!("error {number}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,5 +40,6 @@ mod tests {
     fn a_message_names_the_file_and_the_cause() {
         let error = Error::new("write", "/run/cleat/registry/web.json", Errno::ENOSPC);
         assert_eq!(error.to_string(), "write /run/cleat/registry/web.json: no space left on device");
+        assert_eq!(Error::new("read", "/run/a", Errno::EIO).to_string(), "read /run/a: I/O error");
     }
 }

@@ -16,6 +16,8 @@ use crate::error::Error;
 const FOLDER: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 /// How every file is opened. Without `O_NONBLOCK`, opening a FIFO that stands in a file's place would wait for its other end.
 pub const FILE: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_CLOEXEC).union(OFlag::O_NONBLOCK);
+/// The mode of files for their owner alone: environments may hold secrets, and a lock is held by any process that can open it.
+pub const PRIVATE: u32 = 0o600;
 /// Where [`Folder::replace`] prepares a file.
 const TEMPORARY: &str = ".new";
 

@@ -8,5 +8,5 @@ mod folder;
 mod read;
 
 pub use error::Error;
-pub use folder::{FILE, Folder};
+pub use folder::{FILE, Folder, PRIVATE};
 pub use read::{LONGEST, read_sized};

@@ -32,12 +32,19 @@ impl Error {
     }
 }
 
-/// The C library's text without capital and number.
-fn describe(error: &io::Error) -> String {
-    let text = error.raw_os_error().map(|number| Errno::from_raw(number).desc().to_owned());
-    let text = text.unwrap_or_else(|| error.to_string());
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+/// The C library's text without its capital and number: `No such device (os error 19)` becomes `no such device`. Other text
+/// stays as it is.
+#[must_use]
+pub fn describe(error: &io::Error) -> String {
+    let Some(number) = error.raw_os_error() else {
+        return error.to_string();
+    };
+    let text = Errno::from_raw(number).desc();
+    match text.as_bytes() {
+        // Not of `I/O error`.
+        [_, second, ..] if second.is_ascii_lowercase() => text[..1].to_ascii_lowercase() + &text[1..],
+        _ => text.to_owned(),
+    }
 }
 
 /// A lock that was not released while it was waited for. Another attempt succeeds once its holder goes on, or has ended.

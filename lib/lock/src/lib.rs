@@ -11,7 +11,7 @@ mod file;
 mod holder;
 mod wait;
 
-pub use error::{Busy, Error};
+pub use error::{Busy, Error, describe};
 pub use file::LockFile;
 pub use holder::{Holder, holders};
 pub use wait::{LIMIT, Mode, left, share_limit, spend, take, take_within, try_take};

@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::PathBuf;
 
-use folder::Folder;
+use folder::{Folder, PRIVATE};
 use lock::Mode;
 use nix::fcntl::OFlag;
 
@@ -22,7 +22,6 @@ use crate::store::Registry;
 const LOCK: &str = "lock";
 /// In a container's folder: the agent was asked about it.
 const SERVED: &str = "served";
-const PRIVATE: u32 = 0o600;
 
 /// The agent's lock, until this is dropped.
 #[derive(Debug)]

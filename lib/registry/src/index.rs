@@ -3,14 +3,13 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use folder::Folder;
+use folder::{Folder, PRIVATE};
 
 use crate::error::Error;
 use crate::file_name::fitted;
 use crate::member::{Member, Names};
 use crate::rewrite::shorten;
 
-const PRIVATE: u32 = 0o600;
 /// How the names of the files of viewers begin, but of root's.
 const VIEWERS: &str = "v:";
 

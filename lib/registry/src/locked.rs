@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::SystemTime;
 
-use folder::Folder;
+use folder::{Folder, PRIVATE};
 
 use crate::around;
 use crate::content;
@@ -21,8 +21,6 @@ const LIST: &str = "networks";
 /// Its date is that of the last change which reached every hosts file, but for those of containers that it names, one a line.
 /// Behind `:` the namespace.
 const SETTLED: &str = "settled";
-/// Environments may hold secrets.
-const PRIVATE: u32 = 0o600;
 
 /// When every hosts file of a network was as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use folder::{Folder, LONGEST};
+use folder::{Folder, LONGEST, PRIVATE};
 
 use crate::error::{Error, is_of_content};
 use crate::file_name::fitted;
@@ -14,7 +14,6 @@ use crate::network::Network;
 
 pub(crate) const MEMBERS: &str = "members";
 pub(crate) const INDEX: &str = "index";
-const PRIVATE: u32 = 0o600;
 
 /// All members of a tenant in one file: what the files of the members say, read in one piece. Behind `:` the namespace.
 const ALL: &str = "all";

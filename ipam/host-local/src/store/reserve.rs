@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use cni::{Attachment, NetworkName};
+use folder::PRIVATE;
 
-use super::{BOOT_ID, Free, Locked, PRIVATE, WRITING, last_reserved_name, lease, read};
+use super::{BOOT_ID, Free, Locked, WRITING, last_reserved_name, lease, read};
 use crate::allocate::Candidate;
 use crate::error::Error;
 use crate::range::RangeSet;
