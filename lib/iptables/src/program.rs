@@ -50,6 +50,18 @@ impl Iptables {
         Self::named(format!("{}-{variant}", family.program()))
     }
 
+    /// Fails where the chosen programs are not there, or cannot list that built-in chain: each family's that the kernel has.
+    pub fn expect_chain(table: &str, chain: &str) -> Result<()> {
+        for family in Family::ALL {
+            let program = Self::find(family)?;
+            // A kernel without IPv6 has no table for it either.
+            if family == Family::V4 || Path::new("/proc/sys/net/ipv6").exists() {
+                program.rules(table, chain)?;
+            }
+        }
+        Ok(())
+    }
+
     fn named(name: String) -> Result<Self> {
         let program = folders().map(|folder| folder.join(&name)).find(|file| is_program(file));
         let Some(program) = program else { return Err(Error::Missing { name }) };

@@ -1,6 +1,6 @@
 //! DEL and GC: removes what an attachment has published, whichever backend or program made it.
 
-use cni::{Attachment, Conf, ContainerId, IfName, NetworkName, case_blind, links};
+use cni::{Attachment, Conf, ContainerId, IfName, NetworkName, links};
 use netlink::NsidsWithProcesses;
 use nftables::Socket;
 use serde_json::Value;
@@ -11,9 +11,8 @@ use crate::{iptables, reference_tables};
 
 /// Whether the configuration asks for ports. One that cannot be read does not stop a DEL.
 pub(crate) fn are_ports_asked_for(conf: &Conf) -> bool {
-    let runtime = case_blind::get(conf.raw(), "runtimeConfig").and_then(Value::as_object);
-    let mappings = runtime.and_then(|runtime| case_blind::get(runtime, "portMappings"));
-    mappings.and_then(Value::as_array).is_some_and(|mappings| !mappings.is_empty())
+    let mappings = conf.value(&["runtimeConfig", "portMappings"]).and_then(Value::as_array);
+    mappings.is_some_and(|mappings| !mappings.is_empty())
 }
 
 /// DEL: removes all that an attachment has, whichever backend or program made it, past errors. `rules` is missing where

@@ -1,6 +1,6 @@
 //! CHECK and STATUS: what ADD set up against what the programs print.
 
-use iptables::{Family, Iptables, Variant};
+use iptables::{Iptables, Variant};
 
 use super::layout::{Layout, is_like};
 use super::{DNAT, TABLE};
@@ -42,12 +42,5 @@ pub(crate) fn check(wanted: &Wanted, variant: Option<Variant>) -> Result<(), Err
 
 /// Whether the programs are there and work.
 pub(crate) fn status() -> Result<(), Error> {
-    for family in Family::ALL {
-        let program = Iptables::find(family)?;
-        // A kernel without IPv6 has no table for it either.
-        if family == Family::V4 || std::path::Path::new("/proc/sys/net/ipv6").exists() {
-            program.rules(TABLE, "PREROUTING")?;
-        }
-    }
-    Ok(())
+    Ok(Iptables::expect_chain(TABLE, "PREROUTING")?)
 }
