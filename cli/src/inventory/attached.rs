@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use cni::cache::Entry;
+use cni::cache::{Damaged, Entry};
 use cni::{AddResult, Attachment, Interface, NetworkList, Plugin, Version, case_blind, hex};
 use host_port::HostPort;
 use loopback::Loopback;
@@ -108,17 +108,19 @@ impl Attached {
     /// One whose file of the cache cannot be read. Only the registry knows it, so it is kept.
     pub(super) fn of_damaged(
         attachment: Attachment,
-        reason: &str,
+        file: &Damaged,
         member: Option<Member>,
         ports: Option<Vec<PortView>>,
     ) -> Self {
+        let reason = file.reason.clone();
         let mut attached = Self::of_member(attachment, member.clone().unwrap_or_default(), ports);
         attached.member = member;
         if attached.life != Life::Alive {
-            attached.life = Life::Unknown(reason.to_owned());
+            let unknown = if file.is_unread { Life::Unreadable } else { Life::Unknown };
+            attached.life = unknown(reason.clone());
             attached.netns = PathBuf::new();
         }
-        attached.damage = Some(reason.to_owned());
+        attached.damage = Some(reason);
         attached
     }
 

@@ -80,7 +80,7 @@ impl Inventory {
         for file in &damaged {
             let Some(attachment) = likeliest(file, &networks, &members) else { continue };
             let (member, ports) = (members.remove(&attachment), ports.remove(&attachment.token()));
-            attachments.push(Attached::of_damaged(attachment, &file.reason, member, ports));
+            attachments.push(Attached::of_damaged(attachment, file, member, ports));
         }
         // The attachments of a runtime with a cache of its own are known by the registry alone.
         for (attachment, member) in members {

@@ -214,6 +214,29 @@ fn a_damaged_cache_is_told_and_what_it_may_be_of_is_kept() {
 }
 
 #[test]
+fn gc_that_cannot_read_a_file_of_the_cache_fails_and_the_next_one_removes_the_rest() {
+    isolated(|| {
+        let _host = Host::new();
+        install_networks();
+        let before = Snapshot::take();
+        drop(add("gone", NETWORK, 8080));
+        let during = Snapshot::take();
+        let file = Path::new(RESULTS).join("cleat-gone-eth0");
+        let aside = Path::new("/var/lib/aside");
+        fs::rename(&file, aside).unwrap();
+        // Reading its beginning is an I/O error (proc_pid_mem(5)).
+        symlink("/proc/self/mem", &file).unwrap();
+        let (code, text) = call(&["gc", "--force"]);
+        let is_told = text.contains("Input/output error") && text.contains("what it has was kept; try again");
+        assert!(code == Some(1) && is_told, "{text}");
+        fs::rename(aside, &file).unwrap();
+        during.assert_unchanged();
+        collect();
+        before.assert_unchanged();
+    });
+}
+
+#[test]
 fn where_the_cache_cannot_be_read_nothing_is_removed_and_the_rest_is_shown() {
     isolated(|| {
         let _host = Host::new();

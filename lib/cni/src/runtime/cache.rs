@@ -210,8 +210,11 @@ impl Cache {
         for name in names {
             match entry::read(&self.folder.join(&name)) {
                 Ok(entry) => entries.extend(entry),
-                Err(error) => damaged
-                    .push(Damaged { file: name.to_string_lossy().into_owned(), reason: error.to_string() }),
+                Err(error) => damaged.push(Damaged {
+                    file: name.to_string_lossy().into_owned(),
+                    is_unread: error.code() == Code::Io.number(),
+                    reason: error.to_string(),
+                }),
             }
         }
         Ok((entries, damaged))

@@ -9,6 +9,8 @@ pub struct Damaged {
     pub file: String,
     /// What is wrong with it, with its path.
     pub reason: String,
+    /// It is not known what is in it, because reading failed: that may succeed the next time.
+    pub is_unread: bool,
 }
 
 impl Damaged {

@@ -5,6 +5,7 @@ mod base64_bytes;
 use std::io;
 use std::path::Path;
 
+use nix::libc::ELOOP;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -82,15 +83,19 @@ impl Entry {
 
 /// Reads a file; `None` where there is none.
 pub(super) fn read(file: &Path) -> Result<Option<Entry>, Error> {
+    let broken =
+        |why: &str| Error::new(Code::Decode, format!("result cache {} is damaged: {why}", file.display()));
     let bytes = match file::read(file, LONGEST) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // What is no file, or a link to itself, is none the next time either.
+        Err(error) if matches!(error.raw_os_error(), None | Some(ELOOP)) => {
+            return Err(broken(&error.to_string()));
+        }
         Err(error) => {
             return Err(Error::new(Code::Io, format!("read result cache {}: {error}", file.display())));
         }
     };
-    let broken =
-        |why: &str| Error::new(Code::Decode, format!("result cache {} is damaged: {why}", file.display()));
     if let Some(more) = conf::beyond(&bytes, CONFIGURATIONS) {
         return Err(broken(&format!("it has {more}")));
     }
