@@ -15,20 +15,20 @@ use crate::shared::shell::shell;
 /// How many system calls each program may make, threads and started programs included: as many as it made when this was
 /// written. `rt_sigaction(2)` does not count: the C library decides how often it resets signals for a program that it starts.
 const BUDGETS: [(&str, usize); 14] = [
-    ("loopback ADD", 74),
+    ("loopback ADD", 55),
     ("host-local ADD", 69),
     ("host-local DEL", 52),
-    ("bridge ADD", 156),
+    ("bridge ADD", 144),
     ("host-port ADD", 57),
-    ("link-env ADD", 173),
-    ("link-env DEL", 172),
+    ("link-env ADD", 164),
+    ("link-env DEL", 165),
     ("host-port DEL", 73),
     ("host-port ADD of UDP", 59),
     ("host-port DEL of UDP", 75),
-    ("bridge DEL", 168),
-    ("loopback DEL", 69),
-    ("cleat add", 572),
-    ("cleat del", 581),
+    ("bridge DEL", 164),
+    ("loopback DEL", 50),
+    ("cleat add", 505),
+    ("cleat del", 522),
 ];
 /// The end of the names of calls with a UDP port.
 const UDP: &str = " of UDP";

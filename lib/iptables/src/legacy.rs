@@ -1,8 +1,12 @@
 //! The legacy variant: whether it has rules, without starting it, and the programs that see them.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 
 use crate::{Family, Iptables, Result, Variant};
+
+/// More than the names of all tables that there are, in bytes.
+const LONGEST: u64 = 4096;
 
 /// The tables that the legacy variant has in this network namespace. The kernel makes one, with its empty built-in
 /// chains, when a program first asks for it (`xt_register_table`), and keeps it. Where this does not name a table, no
@@ -14,8 +18,10 @@ pub fn legacy_tables(family: Family) -> Vec<String> {
         Family::V4 => "/proc/self/net/ip_tables_names",
         Family::V6 => "/proc/self/net/ip6_tables_names",
     };
-    // No such file: the kernel's legacy modules are not loaded.
-    fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect()
+    // No such file: the kernel's legacy modules are not loaded. The kernel gives no length for it, so that nobody asks.
+    let mut names = String::new();
+    let _ = File::open(file).and_then(|file| file.take(LONGEST).read_to_string(&mut names));
+    names.lines().map(str::to_owned).collect()
 }
 
 /// The programs of the legacy variant, of the families in which it has a table; none where the host does not have them.

@@ -1,15 +1,14 @@
 //! Network namespaces: opening, comparing, entering and locking them.
 //!
-//! This is the only place that enters a namespace, and it does so on a thread made for the purpose: nothing
-//! that fails or panics inside can leave the caller somewhere else.
+//! This is the only place that enters a namespace. Nothing that fails or panics inside can leave the caller somewhere
+//! else.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::panic;
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{panic, process, thread};
 
 use nix::errno::Errno;
 use nix::libc::O_NONBLOCK;
@@ -21,8 +20,10 @@ use crate::socket::Socket;
 
 /// The calling thread's own namespace.
 const CURRENT: &str = "/proc/thread-self/ns/net";
-/// How long to wait before a lock is tried again.
+/// How long to wait before a lock, or the way back, is tried again.
 const PAUSE: Duration = Duration::from_millis(1);
+/// How often the way back into the caller's namespace is tried.
+const RETURN_ATTEMPTS: usize = 100;
 
 /// An open network namespace. It exists as long as this does, even if its name is removed.
 #[derive(Debug)]
@@ -81,21 +82,40 @@ impl Namespace {
         Ok(self.identity()? == Self::current()?.identity()?)
     }
 
-    /// Runs `f` inside the namespace, on a thread of its own, and waits for it. The caller stays where it is.
-    /// A panic of `f` goes on in the caller. Needs `CAP_SYS_ADMIN` over the namespace.
+    /// Runs `f` inside the namespace; afterwards the caller is where it was, also if `f` panics. Needs `CAP_SYS_ADMIN`
+    /// over the namespace.
     pub fn enter<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T, Error> {
-        let inside = || {
-            #[allow(clippy::disallowed_methods, reason = "the one place, on a thread that ends here")]
-            setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(|errno| {
-                Error::privileged(format_args!("enter network namespace"), "CAP_SYS_ADMIN", errno.into())
-            })?;
-            Ok(f())
-        };
+        // A thread costs a tenth of a millisecond, but needs no way back: who may enter a container's namespace need not
+        // be allowed to enter the present one.
+        match Self::current().and_then(|home| home.set().map(|()| home)) {
+            Ok(home) => {
+                let home = Home(home);
+                self.set()?;
+                let outcome = f();
+                drop(home);
+                Ok(outcome)
+            }
+            Err(_) => self.enter_by_thread(f),
+        }
+    }
+
+    fn enter_by_thread<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T, Error> {
         thread::scope(|scope| {
             let thread = thread::Builder::new()
-                .spawn_scoped(scope, inside)
+                .spawn_scoped(scope, || self.set().map(|()| f()))
                 .map_err(|source| Error::io(format_args!("start thread for network namespace"), source))?;
             thread.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
+        })
+    }
+
+    /// Moves the calling thread.
+    fn set(&self) -> Result<(), Error> {
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "the one place, from which every thread goes back or ends"
+        )]
+        setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(|errno| {
+            Error::privileged(format_args!("enter network namespace"), "CAP_SYS_ADMIN", errno.into())
         })
     }
 
@@ -143,6 +163,23 @@ impl Namespace {
             .metadata()
             .map_err(|source| Error::io(format_args!("inspect network namespace"), source))?;
         Ok((status.dev(), status.ino()))
+    }
+}
+
+/// Moves the calling thread back when it is dropped.
+struct Home(Namespace);
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // It may be entered, so this fails for want of memory alone.
+        for _ in 0..RETURN_ATTEMPTS {
+            if self.0.set().is_ok() {
+                return;
+            }
+            thread::sleep(PAUSE);
+        }
+        // Whatever went on would change the container instead of the host. As with a kill, DEL removes what there is.
+        process::abort();
     }
 }
 

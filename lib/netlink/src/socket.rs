@@ -15,7 +15,7 @@ const FIRST: usize = 8 * 1024;
 
 /// A `NETLINK_ROUTE` socket. It stays in the network namespace it was opened in, no matter which thread uses it.
 pub struct Socket {
-    wire: wire::Socket,
+    pub(crate) wire: wire::Socket,
     opener: ThreadId,
     is_strict: bool,
 }

@@ -125,7 +125,12 @@ where
     let mut blocked = None;
     let mut attempt = 0;
     while attempt < TRIES {
-        let generation = if is_exact { Some(socket.generation()?) } else { None };
+        // What was read when the socket was opened came before all questions.
+        let opened_at = socket.opened_at.take();
+        let generation = match opened_at.filter(|_| is_exact) {
+            None if is_exact => Some(socket.generation()?),
+            opened_at => opened_at,
+        };
         let mut change = Change { attempt, ..Change::default() };
         let mut ends = Vec::with_capacity(pending.len());
         for (at, entry) in pending.iter_mut().enumerate() {

@@ -35,9 +35,9 @@
 mod batch;
 mod chain;
 mod clause;
+mod closing;
 pub mod conntrack;
 mod datatype;
-mod deferred_close;
 mod element;
 mod encode;
 mod error;
@@ -61,6 +61,7 @@ mod verdict;
 pub use batch::Batch;
 pub use chain::{BaseChain, Chain, Hook, HookPoint, Kind, Policy, priority};
 pub use clause::Clause;
+pub use closing::keeper::Keeper;
 pub use datatype::Type;
 pub use element::{Data, Element};
 pub use error::{Error, Result};

@@ -32,7 +32,10 @@ impl Socket {
             socket => socket?,
         };
         match socket.generation() {
-            Ok(_) => Ok(Some(socket)),
+            Ok(generation) => {
+                socket.opened_at = Some(generation);
+                Ok(Some(socket))
+            }
             // nfnetlink_rcv_msg knows no such subsystem.
             Err(error) if error.is(Errno::EINVAL) || error.is(Errno::EOPNOTSUPP) => Ok(None),
             Err(error) => Err(error),

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use wire::message::{NLMSG_ERROR, messages};
 use wire::{Protocol, is_errno};
 
-use crate::deferred_close::DeferredClose;
+use crate::closing::{deferred::DeferredClose, keeper};
 use crate::{Error, Result};
 
 /// A netfilter socket, of the network namespace that the thread was in when it was opened.
@@ -16,6 +16,8 @@ pub struct Socket {
     pub(crate) wire: wire::Socket,
     /// Something was deleted, which closing the socket would wait for.
     pub(crate) deleted: bool,
+    /// The generation of the ruleset before any question was asked by this socket, until it has been used.
+    pub(crate) opened_at: Option<u32>,
     /// Fields are dropped in their order: this one after the socket itself.
     deferred: Option<DeferredClose>,
 }
@@ -24,7 +26,7 @@ impl Socket {
     /// Opens a socket; it stays with the network namespace of the calling thread.
     pub fn open() -> Result<Self> {
         let wire = wire::Socket::open(Protocol::Netfilter).map_err(|source| Error::Open { source })?;
-        Ok(Self { wire, deleted: false, deferred: None })
+        Ok(Self { wire, deleted: false, opened_at: None, deferred: None })
     }
 
     /// What became of the batch whose `count` operations have the sequences after `first`. An error comes with the
@@ -62,7 +64,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if self.deleted {
+        if !keeper::hand_over(self.wire.as_raw_fd()) && self.deleted {
             self.deferred = DeferredClose::of(self.wire.as_raw_fd());
         }
     }

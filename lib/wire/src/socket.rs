@@ -7,7 +7,7 @@
 //! wrong length, or that did not fit into the buffer, is an error.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use netlink_sys::{Socket as RawSocket, protocols};
 use nix::libc::{MSG_DONTWAIT, MSG_TRUNC};
@@ -184,6 +184,12 @@ impl Socket {
             }
         }
         Err(Error::Interrupted)
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.raw.as_fd()
     }
 }
 

@@ -197,7 +197,7 @@ impl<'a> Add<'a> {
         let masqueraded = masqueraded.map(|plan| plan.addresses().collect::<Vec<IpAddr>>());
         self.on_failure(move |add| {
             let (attachment, masqueraded) = (&add.target.attachment, masqueraded.as_deref());
-            filter::take(Leftover { attachment, masqueraded, is_foreign: false, gated: None })
+            filter::take(Leftover { attachment, masqueraded, is_foreign: false, gated: None }).0
         });
     }
 
@@ -247,5 +247,10 @@ impl<'a> Add<'a> {
 
 fn remove_bridge(add: &mut Add) -> Result<()> {
     let Conf { bridge, vlan_gateway, .. } = add.conf;
-    bridge::remove_if_unused(&add.host, &mut add.socket, bridge.as_str(), vlan_gateway.as_ref())
+    bridge::remove_if_unused(
+        &mut add.socket,
+        bridge.as_str(),
+        vlan_gateway.as_ref(),
+        add.conf.keys.synchronous_del,
+    )
 }

@@ -64,14 +64,15 @@ impl Shared {
 
 impl Exclusive {
     /// Takes the lock where no ADD is at work on the bridge; `None` where one is.
-    pub(crate) fn take(host: &Namespace, bridge: &str) -> Result<Option<Self>> {
+    pub(crate) fn take(bridge: &str) -> Result<Option<Self>> {
         let file = match LockFile::try_take(&path(bridge), Mode::Exclusive, true) {
             Ok(None) => return Ok(None),
             taken => taken.ok().flatten(),
         };
+        let host = Namespace::current()?;
         let namespace = host.try_lock_exclusive()?;
         if namespace.is_none()
-            && (file.is_none() || lock::holders(host).iter().any(lock::Holder::is_of_own_user))
+            && (file.is_none() || lock::holders(&host).iter().any(lock::Holder::is_of_own_user))
         {
             return Ok(None);
         }

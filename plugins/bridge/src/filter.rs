@@ -198,12 +198,20 @@ pub(crate) struct Leftover<'a> {
 }
 
 /// Removes what an attachment has in the packet filter, in one transaction; where the kernel refuses that, each concern by
-/// itself. Also what the configuration does not ask for any more: it may have when the container was added.
-pub(crate) fn take(leftover: Leftover) -> Result<()> {
+/// itself. Also what the configuration does not ask for any more: it may have when the container was added. Returns the
+/// socket as well: when it is closed matters to others.
+pub(crate) fn take(leftover: Leftover) -> (Result<()>, Option<Socket>) {
+    match Socket::open_if_supported() {
+        Ok(mut socket) => (take_with(socket.as_mut(), leftover), socket),
+        Err(error) => (Err(error.into()), None),
+    }
+}
+
+fn take_with(socket: Option<&mut Socket>, leftover: Leftover) -> Result<()> {
     let Leftover { attachment, masqueraded, is_foreign, gated } = leftover;
     let chain = masquerade::chain_of(attachment);
     let del_legacy = || masqueraded.map_or(Ok(()), |addresses| masquerade::del_legacy(&chain, addresses));
-    let Some(mut socket) = Socket::open_if_supported()? else { return del_legacy() };
+    let Some(socket) = socket else { return del_legacy() };
     let port = attachment.host_interface();
     let mut table = masqueraded.map(|addresses| masquerade::Take::new(&port, addresses));
     let mut chains = masqueraded.map(|addresses| masquerade::take_chains(&chain, addresses));
@@ -217,7 +225,7 @@ pub(crate) fn take(leftover: Leftover) -> Result<()> {
     entries.extend([entry(&mut table), entry(&mut chains), entry(&mut reference)].into_iter().flatten());
     entries.extend(entry(&mut foreign));
     entries.extend([&mut spoof as &mut dyn Entry<Error>, &mut forward, &mut gate]);
-    let taken = ledger::take(&mut socket, &mut entries);
+    let taken = ledger::take(socket, &mut entries);
     let closed = forward.close_legacy();
     // What the table has masqueraded, legacy chains have not: only here a program would be started.
     let is_known = taken.is_ok() && table.is_some_and(|table| table.was_there());

@@ -1,17 +1,21 @@
 //! Removes a link by a process of its own, and goes on as soon as the link is off every list.
 //!
-//! The kernel takes a link off every list within a millisecond, notifies listeners, and only then answers the
-//! request: once all processors have passed through a grace period, so that it can free the memory (`netdev_run_todo`
-//! and its `rcu_barrier`; 13 of 14 ms). No signal ends that wait, and a process with a thread in it cannot end
-//! either. So this same program, started a second time, sends the request; init reaps it. Where that fails, the link is
-//! removed as any other.
+//! The kernel takes a link off its lists within a millisecond, but answers the request once all processors have passed
+//! through a grace period, so that it can free the memory (`netdev_run_todo` and its `rcu_barrier`; 13 of 14 ms, of a bridge
+//! 30). No signal ends that wait, and a process with a thread in it cannot end either. So this same program, started a
+//! second time, sends the request; init reaps it. Where that fails, the link is removed as any other; also where the
+//! configuration has `synchronousDel`, by which no process outlives a DEL.
+//!
+//! As that process is there anyway, it keeps the sockets of the packet filter open that others have deleted by, until closing
+//! them costs nobody anything ([`Keeper`]).
 
 use std::ffi::OsString;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::thread;
 use std::time::Duration;
+use std::{env, thread};
 
 use netlink::Socket;
+use nftables::Keeper;
 
 use crate::error::Result;
 
@@ -19,7 +23,7 @@ use crate::error::Result;
 const REMOVE_LINK: &str = "remove-link";
 
 /// Poll interval while the link is there.
-const PAUSE: Duration = Duration::from_micros(50);
+const PAUSE: Duration = Duration::from_micros(100);
 
 /// A link that is being removed.
 pub(crate) struct Removal {
@@ -28,15 +32,16 @@ pub(crate) struct Removal {
 }
 
 impl Removal {
-    /// Starts the removal of a link of the current network namespace.
-    pub(crate) fn begin(index: u32) -> Self {
-        Self { index, process: start(index) }
+    /// Starts the removal of a link of the current network namespace, where it may go on behind the caller.
+    pub(crate) fn begin(index: u32, is_synchronous: bool) -> Self {
+        Self { index, process: if is_synchronous { None } else { start(index) } }
     }
 
-    /// Returns once the link is off every list, with the kernel's error if it is not.
+    /// Returns once the link is off every list, with the kernel's error if it is not. Where the removal is synchronous, this
+    /// is all of it.
     pub(crate) fn finish(mut self, socket: &mut Socket) -> Result<()> {
         while let Some(process) = &mut self.process {
-            if socket.get_link_by_index(self.index)?.is_none() {
+            if !socket.is_listed(self.index)? {
                 return Ok(());
             }
             match process.try_wait() {
@@ -54,11 +59,11 @@ impl Removal {
     reason = "only another process can wait for the grace period in this one's place"
 )]
 fn start(index: u32) -> Option<Child> {
-    // The program as it runs, even where its file has just been replaced. Nothing of the caller's is kept open: a
-    // runtime reads the output to its end.
+    // The program as it runs, even where its file has just been replaced. No output of the caller's is kept open: a
+    // runtime reads it to its end. Standard input is at its end.
     let mut command = Command::new("/proc/self/exe");
     command.arg(REMOVE_LINK).arg(index.to_string()).env_clear();
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().ok()
 }
 
@@ -68,7 +73,17 @@ pub(crate) fn serve(mut arguments: impl Iterator<Item = OsString>) -> Option<Exi
         return None;
     }
     let index = arguments.next().and_then(|text| text.to_str()?.parse().ok());
+    // Before the removal, so that the DEL, which waits for that, finds the keeper.
+    let keeper = Keeper::claim();
     let removed =
         index.is_some_and(|index| Socket::open().and_then(|mut socket| socket.del_link(index)).is_ok());
-    Some(if removed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if !removed {
+        return Some(ExitCode::FAILURE);
+    }
+    if let Some(keeper) = keeper {
+        // That may take as long as containers go one behind the other; the caller's folder may be unmounted meanwhile.
+        let _ = env::set_current_dir("/");
+        keeper.keep();
+    }
+    Some(ExitCode::SUCCESS)
 }

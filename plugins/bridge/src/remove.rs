@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use cni::{Command, Request, Target};
-use netlink::{Namespace, Socket};
+use netlink::Socket;
 
 use crate::conf;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::filter::{self, Leftover};
 use crate::names;
 use crate::parts::bridge;
@@ -15,18 +15,22 @@ use crate::parts::veth::removal;
 /// Removes an attachment. What is gone already counts as removed.
 pub(crate) fn del(request: &Request, target: &Target) -> Result<(), cni::Error> {
     let conf = conf::Lenient::new(request);
+    let mut socket = Socket::open().map_err(Error::from)?;
     // Link and rules at the same time. The link before the address: it must be unused when it is given back.
-    let link = removal::begin(&conf, target);
-    let rules = filter::take(Leftover {
+    let link = removal::begin(&mut socket, &conf, target);
+    let (rules, filter_socket) = filter::take(Leftover {
         attachment: &target.attachment,
         masqueraded: Some(&addresses(request, target)),
         is_foreign: matches!(link, Ok(None)),
         gated: conf.gated(),
     });
-    let link = link.and_then(|link| removal::finish(target, link));
+    let link = link.and_then(|link| removal::finish(&mut socket, target, link));
     // Where the interface is still there, so is what uses the address: the DEL that removes the one gives the other back.
     let lease = if link.is_ok() { release(&conf, Command::Del, request, Some(target)) } else { Ok(()) };
-    all([link, rules, lease, del_bridge(&conf)])
+    let bridge = del_bridge(&mut socket, &conf);
+    // Closed where the process that removes the link can keep it: that one has begun by now.
+    drop(filter_socket);
+    all([link, rules, lease, bridge])
 }
 
 /// The attachment's addresses, where `prevResult` still has them.
@@ -46,11 +50,12 @@ pub(crate) fn gc(request: &Request) -> Result<(), cni::Error> {
     let Some(mut valid) = request.conf.valid_attachments()? else {
         return Ok(release(&conf, Command::Gc, request, None)?);
     };
-    valid.extend(removal::inhabited(network, &valid)?);
+    let mut socket = Socket::open().map_err(Error::from)?;
+    valid.extend(removal::inhabited(&mut socket, network, &valid)?);
     let request = Request { conf: request.conf.with_valid_attachments(&valid), ..request.clone() };
-    let links = removal::gc(network, &conf, &names::host_interfaces(network, &valid));
+    let links = removal::gc(&mut socket, network, &conf, &names::host_interfaces(network, &valid));
     let rules = filter::gc(network, &valid, conf.gated());
-    let bridge = del_bridge(&conf);
+    let bridge = del_bridge(&mut socket, &conf);
     let lease = if links.is_ok() { release(&conf, Command::Gc, &request, None) } else { Ok(()) };
     all([links, rules, bridge, lease])
 }
@@ -66,8 +71,8 @@ fn release(conf: &conf::Lenient, verb: Command, request: &Request, target: Optio
 }
 
 /// Without a valid name of the bridge there is nothing to do: no ADD can have succeeded with that configuration.
-fn del_bridge(conf: &conf::Lenient) -> Result<()> {
+fn del_bridge(socket: &mut Socket, conf: &conf::Lenient) -> Result<()> {
     let Ok(bridge) = &conf.bridge else { return Ok(()) };
     let (name, gateway) = (bridge.as_str(), conf.vlan_gateway.as_ref());
-    bridge::remove_if_unused(&Namespace::current()?, &mut Socket::open()?, name, gateway)
+    bridge::remove_if_unused(socket, name, gateway, conf.is_synchronous)
 }

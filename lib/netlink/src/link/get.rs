@@ -4,6 +4,7 @@ use std::fmt::Arguments;
 
 use nix::errno::Errno;
 use nix::libc::{IFLA_MASTER, RTM_GETLINK};
+use rustix::net::netdevice;
 use wire::Writer;
 
 use super::request::{by_name, header, without_statistics};
@@ -20,6 +21,17 @@ impl Socket {
     /// The link with this index; `None` where there is none.
     pub fn get_link_by_index(&mut self, index: u32) -> Result<Option<Link>, Error> {
         self.find_link(format_args!("get link {index}"), |request| request.raw(&header(index)))
+    }
+
+    /// Whether a link is on the kernel's lists (`SIOCGIFNAME`, netdevice(7)). Answers while a removal holds the lock on links,
+    /// for which a question by netlink waits: a link is off the lists long before its removal is over.
+    pub fn is_listed(&mut self, index: u32) -> Result<bool, Error> {
+        match netdevice::index_to_name_inlined(&self.wire, index) {
+            // A name need not be UTF-8.
+            Ok(_) | Err(rustix::io::Errno::ILSEQ) => Ok(true),
+            Err(rustix::io::Errno::NODEV) => Ok(false),
+            Err(_) => Ok(self.get_link_by_index(index)?.is_some()),
+        }
     }
 
     /// Every link of the namespace. The cost grows with their number: nothing that adds or removes a container asks for it.

@@ -42,6 +42,7 @@ impl Batch {
         match socket.batch_outcome(first, count) {
             Ok(()) => {
                 socket.deleted |= self.deletes;
+                socket.opened_at = None;
                 Ok(())
             }
             Err((0, source)) => Err(self.failed(source)),

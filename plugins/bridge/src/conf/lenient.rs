@@ -18,6 +18,8 @@ pub(crate) struct Lenient {
     pub vlan_gateway: Option<VlanGateway>,
     /// Whether the network closes its bridge in any way.
     pub has_gate: bool,
+    /// Whether DEL waits until the kernel has freed the links, so that no process outlives it.
+    pub is_synchronous: bool,
     /// What takes the addresses back.
     pub ipam: Ipam,
 }
@@ -46,7 +48,8 @@ impl Lenient {
             || says("internal", true.into())
             || says("ingress", "published".into())
             || is_opened;
-        Self { bridge, vlan_gateway, has_gate, ipam }
+        let is_synchronous = says("synchronousDel", true.into());
+        Self { bridge, vlan_gateway, has_gate, is_synchronous, ipam }
     }
 
     /// The link that has a gate, where the network closes its bridge and its name is known.

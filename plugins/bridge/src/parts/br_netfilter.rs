@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use netlink::{BridgeNetfilter, Link, Namespace, Socket};
+use netlink::{BridgeNetfilter, Link, Socket};
 
 use crate::bridge_lock::Exclusive;
 use crate::error::{Error, Result, differs};
@@ -69,7 +69,7 @@ pub(crate) fn switch_back(bridge: &str, note: &str) -> Result<Option<Exclusive>>
     let Some(link) = socket.get_link(bridge)?.filter(|link| link.kind.as_deref() == Some("bridge")) else {
         return Ok(None);
     };
-    let alone = Exclusive::take(&Namespace::current()?, bridge)?;
+    let alone = Exclusive::take(bridge)?;
     if alone.is_some() {
         socket.set_bridge_netfilter(link.index, BridgeNetfilter { ipv4, ipv6 })?;
     }

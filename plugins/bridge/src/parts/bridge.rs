@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cni::trace;
-use netlink::{Bridge, Link, Mac, Namespace, Socket};
+use netlink::{Bridge, Link, Mac, Socket};
 
 use super::vlan_gateway::VlanGateway;
 use crate::bridge_lock::{self, Exclusive};
@@ -88,10 +88,10 @@ pub(crate) fn with_port(socket: &mut Socket, bridge: Link) -> Result<Link> {
 /// Removes the bridge where an ADD made it and it has no port any more; failing that, the gateway's device of a VLAN that
 /// no port is on any more.
 pub(crate) fn remove_if_unused(
-    host: &Namespace,
     socket: &mut Socket,
     name: &str,
     gateway: Option<&VlanGateway>,
+    is_synchronous: bool,
 ) -> Result<()> {
     let Some(bridge) = socket.get_link(name)?.filter(|link| link.kind.as_deref() == Some("bridge")) else {
         bridge_lock::forget(name);
@@ -118,7 +118,7 @@ pub(crate) fn remove_if_unused(
             return Ok(());
         }
         // An ADD that holds it shared is about to add a port.
-        let Some(alone) = Exclusive::take(host, name)? else {
+        let Some(alone) = Exclusive::take(name)? else {
             if Instant::now() >= deadline {
                 return Ok(());
             }
@@ -127,7 +127,7 @@ pub(crate) fn remove_if_unused(
         };
         let mut is_gone = false;
         if bridge_unused && !socket.has_ports(bridge.index)? {
-            Removal::begin(bridge.index).finish(socket)?;
+            Removal::begin(bridge.index, is_synchronous).finish(socket)?;
             is_gone = true;
             trace::decided("bridge", &[("name", &name), ("is", &"removed")]);
         }

@@ -10,10 +10,11 @@ use crate::link_removal::Removal;
 use crate::names;
 
 /// The host's end by its derived name, if it is there and is what an ADD made.
-pub(crate) fn begin(conf: &conf::Lenient, target: &Target) -> Result<Option<Removal>> {
-    let mut socket = Socket::open()?;
+pub(crate) fn begin(socket: &mut Socket, conf: &conf::Lenient, target: &Target) -> Result<Option<Removal>> {
     match socket.get_link(&target.attachment.host_interface())? {
-        Some(link) if is_own(&mut socket, &link, conf, target)? => Ok(Some(Removal::begin(link.index))),
+        Some(link) if is_own(socket, &link, conf, target)? => {
+            Ok(Some(Removal::begin(link.index, conf.is_synchronous)))
+        }
         _ => Ok(None),
     }
 }
@@ -49,17 +50,17 @@ fn is_own(socket: &mut Socket, link: &Link, conf: &conf::Lenient, target: &Targe
 
 /// Failing the host's end, the container's, where another program made the pair. Anything but a veth was not made by a bridge
 /// plugin and stays.
-pub(crate) fn finish(target: &Target, begun: Option<Removal>) -> Result<()> {
+pub(crate) fn finish(socket: &mut Socket, target: &Target, begun: Option<Removal>) -> Result<()> {
     if let Some(begun) = begun {
-        return begun.finish(&mut Socket::open()?);
+        return begun.finish(socket);
     }
     // A namespace that cannot be opened any more has taken the interface with it.
     let Some(path) = target.netns.as_deref() else { return Ok(()) };
     let Some(namespace) = Namespace::open_if_present(path)? else { return Ok(()) };
-    let (mut socket, mut inside) = (Socket::open()?, namespace.socket()?);
+    let mut inside = namespace.socket()?;
     if let Some(inner) = inside.get_link(target.ifname().as_str())?
         && inner.kind.as_deref() == Some("veth")
-        && !is_of_another(&mut socket, &inner)?
+        && !is_of_another(socket, &inner)?
     {
         inside.del_link(inner.index)?;
     }
@@ -76,14 +77,18 @@ fn is_of_another(socket: &mut Socket, inner: &Link) -> Result<bool> {
 }
 
 /// Removes the links of a network's attachments that are not valid any more.
-pub(crate) fn gc(network: &NetworkName, conf: &conf::Lenient, valid: &[String]) -> Result<()> {
-    let mut socket = Socket::open()?;
+pub(crate) fn gc(
+    socket: &mut Socket,
+    network: &NetworkName,
+    conf: &conf::Lenient,
+    valid: &[String],
+) -> Result<()> {
     // Without its name nothing on it can be found.
     let bridge = conf.bridge.as_ref().map_err(|error| config(error.to_string(), ""))?;
     if let Some(link) = socket.get_link(bridge.as_str())? {
         // A port of ours without an alias is one whose ADD was killed before it could give it, unless an ADD is at it:
         // that one holds the lock.
-        let alone = Exclusive::take(&Namespace::current()?, bridge.as_str())?;
+        let alone = Exclusive::take(bridge.as_str())?;
         for port in socket.ports(link.index)? {
             let is_left = if port.alias.is_some() {
                 names::is_of_network(network, &port) && !valid.contains(&port.name)
@@ -101,17 +106,17 @@ pub(crate) fn gc(network: &NetworkName, conf: &conf::Lenient, valid: &[String]) 
 
 /// The attachments of a network, besides the valid ones, whose container has a process.
 pub(crate) fn inhabited(
+    socket: &mut Socket,
     network: &NetworkName,
     valid: &[(ContainerId, IfName)],
 ) -> Result<Vec<(ContainerId, IfName)>> {
     let known = names::host_interfaces(network, valid);
-    let mut socket = Socket::open()?;
     let mut links = socket.links()?;
     links.retain(|link| names::is_of_network(network, link) && !known.contains(&link.name));
     if links.is_empty() {
         return Ok(Vec::new());
     }
-    let inhabited = NsidsWithProcesses::read(&mut socket)?;
+    let inhabited = NsidsWithProcesses::read(socket)?;
     let mut living = Vec::new();
     for link in links.iter().filter(|link| inhabited.is_behind(link)) {
         let Some(attachment) = names::attachment_of(network, link) else {

@@ -1,11 +1,9 @@
-//! Closing a socket after a deletion without the grace period that the kernel waits for.
+//! Leaves the closing of a socket to the kernel's garbage collector for files in flight: the socket goes into the queue of
+//! a socket pair to which nothing but its own queue refers. The process does not wait then; who sends a transaction some
+//! milliseconds later may.
 //!
-//! Closing a netfilter socket of a namespace in which something has just been deleted takes a grace period, some ten
-//! milliseconds: the kernel waits until nothing is left on its list of what is to be freed (`nft_rcv_nl_event` in
-//! `net/netfilter/nf_tables_api.c`), though all of it is out of the ruleset by then. A plugin gains nothing by that wait.
-//! It leaves the closing to the kernel's garbage collector for files in flight: the socket goes into the queue of a socket
-//! pair to which nothing but its own queue refers. Since Linux 6.10 that collector has a thread of its own
-//! (`net/unix/garbage.c`); before, it closes at once, and the wait is as long as without this.
+//! Since Linux 6.10 that collector has a thread of its own (`net/unix/garbage.c`); before, it closes at once, and the wait
+//! is as long as without this.
 
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
