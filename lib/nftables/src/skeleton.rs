@@ -47,7 +47,7 @@ impl Skeleton<'_> {
             batch.add_set(set);
         }
         for (chain, _) in &self.chains {
-            batch.add_chain(chain).flush_chain(chain);
+            batch.renew_chain(chain);
         }
         for (chain, rules) in &self.chains {
             for rule in rules {

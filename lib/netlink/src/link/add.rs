@@ -16,7 +16,7 @@ use wire::message::{NLM_F_ACK, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL};
 
 use super::bridge::{BR_FDB_MAX_LEARNED, BR_VLAN_FILTERING};
 use super::request::{VLAN_ID, header, header_with_flags, info};
-use super::state::index;
+use super::state::Link;
 use crate::error::Error;
 use crate::mac::Mac;
 use crate::socket::Socket;
@@ -86,9 +86,9 @@ pub struct VlanDevice<'a> {
 }
 
 impl Socket {
-    /// Makes a bridge, sets it up, and returns its index. The error [is "exists"](Error::is_exists) where a
+    /// Makes a bridge, sets it up, and returns it. The error [is "exists"](Error::is_exists) where a
     /// link of this name exists, of any kind.
-    pub fn add_bridge(&mut self, bridge: &Bridge<'_>) -> Result<u32, Error> {
+    pub fn add_bridge(&mut self, bridge: &Bridge<'_>) -> Result<Link, Error> {
         self.add_link(format_args!("add bridge {}", bridge.name), bridge.name, bridge.alias, |request| {
             end(request, bridge.name, bridge.mac, bridge.mtu);
             info(request, "bridge", |data| {
@@ -111,6 +111,7 @@ impl Socket {
             request.u32(IFLA_LINK, device.link);
             info(request, "vlan", |data| data.bytes(VLAN_ID, &device.id.to_ne_bytes()));
         })
+        .map(|link| link.index)
     }
 
     /// Makes a veth pair: this end up, and a port of its master; the other down, in its namespace. Returns
@@ -135,6 +136,7 @@ impl Socket {
                 });
             });
         })
+        .map(|link| link.index)
     }
 
     fn add_link(
@@ -143,7 +145,7 @@ impl Socket {
         name: &str,
         alias: Option<&str>,
         fill: impl FnOnce(&mut Writer),
-    ) -> Result<u32, Error> {
+    ) -> Result<Link, Error> {
         let fill = |request: &mut Writer| {
             request.raw(&header_with_flags(0, IFF_UP, IFF_UP));
             fill(request);
@@ -151,26 +153,24 @@ impl Socket {
         let flags = NLM_F_ACK | NLM_F_ECHO | NLM_F_CREATE | NLM_F_EXCL;
         let mut echo = None;
         self.ask(operation, RTM_NEWLINK, flags, fill, |body| {
-            echo = echo.or_else(|| index(body));
+            echo = echo.take().or_else(|| Link::parse(body));
             false
         })?;
-        let index = match echo {
-            Some(index) => index,
+        let mut link = match echo {
+            Some(link) => link,
             // The kernel echoes new links since Linux 6.2.
-            None => match self.get_link(name)? {
-                Some(link) => link.index,
-                None => return Err(Error::io(operation, Errno::ENODEV.into())),
-            },
+            None => self.get_link(name)?.ok_or_else(|| Error::io(operation, Errno::ENODEV.into()))?,
         };
         // The kernel ignores an alias at creation (`rtnl_create_link`).
-        if let Some(alias) = alias
-            && let Err(error) = self.set_alias(index, alias)
-        {
-            // Of two failures the first is the one to report.
-            let _ = self.del_link(index);
-            return Err(error);
+        if let Some(alias) = alias {
+            if let Err(error) = self.set_alias(link.index, alias) {
+                // Of two failures the first is the one to report.
+                let _ = self.del_link(link.index);
+                return Err(error);
+            }
+            link.alias = Some(alias.to_owned());
         }
-        Ok(index)
+        Ok(link)
     }
 }
 

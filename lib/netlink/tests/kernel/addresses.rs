@@ -14,7 +14,7 @@ const PLAIN: AddressFlags = AddressFlags { nodad: false, noprefixroute: false };
 
 /// A bridge with a port whose peer is up: without a carrier the kernel does not bring IPv6 addresses into use.
 fn bridge(socket: &mut Socket) -> u32 {
-    let bridge = socket.add_bridge(&Bridge { name: "cni0", ..Bridge::default() }).unwrap();
+    let bridge = socket.add_bridge(&Bridge { name: "cni0", ..Bridge::default() }).unwrap().index;
     let here = Namespace::current().unwrap();
     socket.add_veth(&Veth { master: Some(bridge), ..veth("h0", "c0", &here) }).unwrap();
     let peer = socket.get_link("c0").unwrap().unwrap().index;

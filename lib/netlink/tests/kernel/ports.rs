@@ -27,8 +27,8 @@ fn measured(socket: &mut Socket, bridge: u32, expected: bool) -> Duration {
 sandboxed! {
     fn a_bridge_has_ports_or_not() {
         let mut socket = Socket::open().unwrap();
-        let bridge = socket.add_bridge(&Bridge { name: "cni0", ..Bridge::default() }).unwrap();
-        let other = socket.add_bridge(&Bridge { name: "cni1", ..Bridge::default() }).unwrap();
+        let bridge = socket.add_bridge(&Bridge { name: "cni0", ..Bridge::default() }).unwrap().index;
+        let other = socket.add_bridge(&Bridge { name: "cni1", ..Bridge::default() }).unwrap().index;
         println!("no port: {:?}", measured(&mut socket, bridge, false));
         add_ports(&mut socket, bridge, 0..1);
         println!("1 port: {:?}", measured(&mut socket, bridge, true));
@@ -54,7 +54,7 @@ sandboxed! {
         let mut socket = Socket::open().unwrap();
         // In Linux 6.18 a bridge made without a MAC address has a carrier from the start, although no port forwards.
         for (bridge, mac) in [("cni0", None), ("cni1", Some(Mac::from([2, 0, 0, 0, 0, 1])))] {
-            let bridge = socket.add_bridge(&Bridge { name: bridge, mac, ..Bridge::default() }).unwrap();
+            let bridge = socket.add_bridge(&Bridge { name: bridge, mac, ..Bridge::default() }).unwrap().index;
             let forwards = |socket: &mut Socket| socket.get_link_by_index(bridge).unwrap().unwrap().forwards();
             for number in 0..20 {
                 assert!(!forwards(&mut socket));
@@ -75,7 +75,7 @@ sandboxed! {
 
     fn flags_are_set_and_read() {
         let mut socket = Socket::open().unwrap();
-        let bridge = socket.add_bridge(&Bridge { name: "cni0", ..Bridge::default() }).unwrap();
+        let bridge = socket.add_bridge(&Bridge { name: "cni0", ..Bridge::default() }).unwrap().index;
         add_ports(&mut socket, bridge, 0..1);
         let port = socket.get_link("h0").unwrap().unwrap().index;
         let off = PortFlags { hairpin: Some(false), isolated: Some(false), forwarding: Some(false) };
@@ -109,7 +109,7 @@ sandboxed! {
 
     fn a_full_bridge_says_so() {
         let mut socket = Socket::open().unwrap();
-        let bridge = socket.add_bridge(&Bridge { name: "cni0", ..Bridge::default() }).unwrap();
+        let bridge = socket.add_bridge(&Bridge { name: "cni0", ..Bridge::default() }).unwrap().index;
         add_ports(&mut socket, bridge, 0..1023);
         println!("1023 ports: {:?}", measured(&mut socket, bridge, true));
         let here = Namespace::current().unwrap();

@@ -12,7 +12,7 @@ sandboxed! {
         let mut socket = Socket::open().unwrap();
         let filtering = Bridge { name: "cni0", vlan_filtering: true, ..Bridge::default() };
         let bridge = match socket.add_bridge(&filtering) {
-            Ok(bridge) => bridge,
+            Ok(bridge) => bridge.index,
             Err(error) => {
                 assert_eq!(error.errno(), Some(nix::libc::EOPNOTSUPP), "{error}");
                 assert!(error.to_string().starts_with("add bridge cni0: operation not supported"), "{error}");
@@ -54,7 +54,7 @@ sandboxed! {
 
     fn filtering_is_switched_on_or_refused_by_name() {
         let mut socket = Socket::open().unwrap();
-        let bridge = socket.add_bridge(&Bridge { name: "cni0", ..Bridge::default() }).unwrap();
+        let bridge = socket.add_bridge(&Bridge { name: "cni0", ..Bridge::default() }).unwrap().index;
         match socket.set_vlan_filtering(bridge, true) {
             Ok(()) => {
                 assert_eq!(socket.get_link("cni0").unwrap().unwrap().vlan_filtering, Some(true));

@@ -96,6 +96,14 @@ impl Batch {
         self.push(NFT_MSG_DELRULE, 0, chain.table.family, 0, |a| rule::write_chain(a, chain))
     }
 
+    /// Adds a chain, without rules where it is there. That does not count as a deletion ([`Socket`](crate::Socket)): mostly it is new,
+    /// and to leave the closing of a socket to the kernel takes up to a millisecond.
+    pub fn renew_chain(&mut self, chain: &Chain) -> &mut Self {
+        let deletes = self.deletes;
+        self.add_chain(chain).flush_chain(chain).deletes = deletes;
+        self
+    }
+
     /// Appends a rule to a chain; `comment` has at most 127 bytes.
     pub fn add_rule(&mut self, chain: &Chain, exprs: &[Expr], comment: Option<&str>) -> &mut Self {
         self.new_rule(NLM_F_APPEND, chain, exprs, comment)

@@ -42,13 +42,15 @@ pub(crate) fn find_or_make(socket: &mut Socket, conf: &Conf, mac: Option<Mac>) -
             fdb_max_learned: Some(FDB_MAX),
         };
         match socket.add_bridge(&spec) {
-            Ok(_) => made = true,
-            Err(error) if error.is_exists() => {}
+            Ok(link) => {
+                made = true;
+                link
+            }
+            Err(error) if error.is_exists() => socket
+                .get_link(name)?
+                .ok_or_else(|| Error::Transient(format!("bridge {name} went away while it was set up")))?,
             Err(error) => return Err(Error::vlan_filtering(error)),
         }
-        socket
-            .get_link(name)?
-            .ok_or_else(|| Error::Transient(format!("bridge {name} went away while it was set up")))?
     };
     expect(&link)?;
     if keeps_mac(&link) && link.fdb_max_learned == Some(0) {

@@ -43,7 +43,7 @@ impl World {
             sysctl::set(name, value).unwrap();
         }
         let mut socket = Socket::open().unwrap();
-        let bridge = socket.add_bridge(&Bridge { name: "br0", ..Bridge::default() }).unwrap();
+        let bridge = socket.add_bridge(&Bridge { name: "br0", ..Bridge::default() }).unwrap().index;
         for gateway in [format!("{SUBNET4}.1/24"), format!("{SUBNET6}:1/64")] {
             socket.add_address(bridge, gateway.parse().unwrap(), NODAD).unwrap();
         }

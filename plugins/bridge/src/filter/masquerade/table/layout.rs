@@ -82,7 +82,7 @@ pub(super) const RULES: usize = 2;
 
 /// Adds the rules that masquerade, in place of all others of their chain.
 pub(super) fn add_rules(batch: &mut Batch) {
-    batch.add_chain(&POST).flush_chain(&POST);
+    batch.renew_chain(&POST);
     let families = [
         (Selector::IpSaddr, MASQ4, HOME4, Selector::IpDaddr, with_length([224, 0, 0, 0].into(), 4)),
         (
