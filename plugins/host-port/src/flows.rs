@@ -20,12 +20,16 @@ pub(crate) fn forget_unpublished<'a>(
     socket: &mut Socket,
     ports: impl Iterator<Item = &'a Port>,
 ) -> Result<(), Error> {
-    let (mut exact, mut anywhere) = (Vec::new(), Vec::new());
+    let (mut exact, mut anywhere, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
     for port in ports.filter(|port| port.protocol == Protocol::Udp) {
+        numbers.push(port.host_port);
         match port.host_ip {
             Some(address) => exact.push(filter(port).orig_dst(address)),
             None => anywhere.push(filter(port)),
         }
+    }
+    if numbers.is_empty() || !conntrack::may_have_flows_to(Protocol::Udp.number(), &numbers) {
+        return Ok(());
     }
     conntrack::flush(socket, &exact)?;
     let mut flows = conntrack::flows(socket, &anywhere)?;

@@ -10,6 +10,7 @@
 //! and refuse it in a deletion: none takes a partial tuple for "everything".
 
 mod filter;
+mod glance;
 mod tuple;
 
 use std::io;
@@ -21,6 +22,7 @@ use wire::message::{NLM_F_ACK, NLM_F_DUMP};
 use wire::{Writer, is_errno};
 
 pub use filter::Filter;
+pub use glance::may_have_flows_to;
 
 use crate::message::{self, CTNETLINK};
 use crate::{Error, Family, Result, Socket};
