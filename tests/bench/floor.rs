@@ -9,7 +9,7 @@ use netlink::{AddressFlags, Namespace, Peer, Route, Socket, Veth};
 use nftables::{Batch, Element, Family, Field, Set, Table, Type};
 use sandbox::Namespaced;
 
-use crate::suites::Host;
+use crate::host::Host;
 
 /// The requests that it sends.
 pub(crate) const WHAT: &str =
