@@ -25,8 +25,8 @@ pub(crate) fn draw(rows: &[(String, Figures)]) -> String {
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {total}\" width=\"{WIDTH}\" height=\"{total}\" \
          role=\"img\" aria-label=\"milliseconds of whole lives, ADD and DEL by suite\">\n<style>{STYLE}</style>\n\
-         <rect class=\"page\" width=\"100%\" height=\"100%\"/>\n<text class=\"title\" x=\"16\" y=\"24\">bridge, address and \
-         one published port: milliseconds (lives back to back; ADD and DEL alone, median)</text>\n"
+         <rect class=\"page\" width=\"100%\" height=\"100%\"/>\n<text class=\"title\" x=\"16\" y=\"24\">bridge, address, one \
+         published port: milliseconds of a whole life and of a call</text>\n"
     );
     let mut x = 16.0;
     for (suite, title) in Suite::ALL.map(Suite::title).iter().enumerate() {

@@ -1,7 +1,5 @@
 //! ADD, CHECK and DEL on a host with many containers, beside a host with one, and on bridges with many ports.
 
-use std::time::Duration;
-
 use crate::Scale;
 use crate::background::rest;
 use crate::figures::{Bar, bar, median};
@@ -32,10 +30,8 @@ pub(crate) fn measure(scale: &Scale, summary: &mut Summary) {
         let one = level.split(1);
         level.report();
         judge(&level, &one);
-        let floors = [(&near, &one), (&measured[0], &level)]
-            .map(|(host, level)| (level, floor::measure(host, level.count + 1, scale.rounds)));
-        for (level, floor) in &floors {
-            against_floor(level, floor);
+        for (host, count) in [(&near, 1), (&measured[0], *count)] {
+            against_floor(host, count, scale.rounds);
         }
         for verb in VERBS {
             summary.times(&format!("{}, {count} there", verb.0), level.medians(verb));
@@ -95,11 +91,11 @@ fn judge(level: &Level, one: &Level) {
     }
 }
 
-fn against_floor(level: &Level, floor: &[Duration]) {
-    let ratio = level.ours(("", &[0])) / median(floor);
-    let what = format!("bridge ADD against its bare requests to the kernel, {} there", level.count);
-    bar(&what, ratio, Bar::AtMost(2.0));
-    println!("  those take {:.2} ms, in a process of their own ({})", median(floor), floor::WHAT);
+fn against_floor(host: &Host, count: usize, rounds: usize) {
+    let [ours, bare] = floor::measure(host, count + 1, rounds).map(|times| median(&times));
+    let what = format!("bridge ADD against its bare requests to the kernel, {count} there");
+    bar(&what, ours / bare, Bar::AtMost(2.0));
+    println!("  those take {bare:.2} ms, in a process of their own ({})", floor::WHAT);
 }
 
 /// How much faster than the reference a verb has to be among many.

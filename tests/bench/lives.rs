@@ -181,8 +181,8 @@ fn summarise(none: &Level, none_lives: &Lives, one: &Level, one_lives: &[Lives; 
     for verb in [WHOLE_DEL, CHECK] {
         summary.times(&format!("{}, 1 there", verb.0), one.medians(verb));
     }
-    summary.draw("life, one there", single.each);
-    summary.draw("life, none there", none_lives.each);
+    summary.draw("whole life, 1 there", single.each);
+    summary.draw("whole life, 0 there", none_lives.each);
     summary.draw("ADD, 1 there", one.medians(ADD));
     summary.draw("DEL, 1 there", one.medians(DEL));
 }
