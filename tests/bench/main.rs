@@ -106,7 +106,7 @@ fn measure(chosen: &[String]) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let scale = if is_set("QUICK") {
-        Scale { rounds: 6, counts: &[50], others: [8, 20, 0] }
+        Scale { rounds: 6, counts: &[100], others: [8, 20, 0] }
     } else {
         Scale { rounds: 30, counts: &[500, 5000], others: [30, 100, 100] }
     };
