@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 /// Where the reference and netavark find iptables and nft.
 pub(crate) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// A folder with nft alone, as on a host without iptables. The newest reference removes the rules of both on each DEL, and
-/// iptables 1.8.9 answers for rules that are not there with a code that it takes for an error.
+/// A folder with nft alone, as on a host without iptables. The newest reference removes the rules of both on each DEL, which
+/// fails where iptables 1.8.9 says that its chain "does not exist".
 const NFT_ALONE: &str = "/run/nft-alone";
 
 /// A suite, in the order of the columns.
