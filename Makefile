@@ -46,11 +46,13 @@ test-upgrade:
 fuzz:
 	SECONDS="$(SECONDS)" TARGETS="$(TARGETS)" fuzz/run
 
-# QUICK=1: takes less than two minutes. README=1: writes the result to the README. BENCH="lives path": only these parts.
+# QUICK=1: takes about two minutes. README=1: writes the result to README.md and docs/speed.md. BENCH="lives path": only
+# these parts.
 # BENCH=profile: shows where the time goes.
 bench: all
 	tests/tools/packages "make bench" <tests/bench/packages
 	tests/tools/newer containernetworking-plugins
+	tests/tools/newer netavark libc6 libgcc-s1
 	REFERENCE_VERSION="$$(dpkg-query -W -f '$${Version}' containernetworking-plugins)" \
 		$(CARGO) run --quiet --release --locked --example bench -- $(BENCH)
 

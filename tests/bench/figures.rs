@@ -28,7 +28,7 @@ pub(crate) fn bar(what: &str, ratio: f64, wanted: Bar) {
         Bar::AtMost(limit) => (ratio <= limit, "at most", limit),
     };
     let verdict = if met { "met" } else { "MISSED" };
-    println!("  {what:54} {ratio:8.2}x   {sign} {limit}x: {verdict}");
+    println!("  {what:62} {ratio:8.2}x   {sign} {limit}x: {verdict}");
 }
 
 /// The limit of a ratio.

@@ -9,7 +9,7 @@ use netlink::{AddressFlags, Namespace, Peer, Route, Socket, Veth};
 use nftables::{Batch, Element, Family, Field, Set, Table, Type};
 use sandbox::Namespaced;
 
-use crate::suites::Host;
+use crate::host::Host;
 
 /// The requests that it sends.
 pub(crate) const WHAT: &str =
@@ -19,14 +19,15 @@ const TABLE: Table = Table::new(Family::Inet, "floor");
 const ADDRESSES: Set = Set::new(TABLE, "addresses", &[Type::Ipv4Addr]);
 const ARGUMENT: &str = "--floor";
 
-/// Times the process on a host with its containers, for the network that a container with this number is attached to.
-pub(crate) fn measure(host: &Host, number: usize, rounds: usize) -> Vec<Duration> {
+/// Times ADDs of bridge and, in turn, the process, on a host with its containers, for the network that a container with this
+/// number is attached to.
+pub(crate) fn measure(host: &Host, number: usize, rounds: usize) -> [Vec<Duration>; 2] {
     let network = host.network(number).to_string();
     host.enter(|| {
         let mut rules = nftables::Socket::open().unwrap();
         Batch::new().create_table(&TABLE).create_set(&ADDRESSES).commit(&mut rules).unwrap();
     });
-    let round = |number: usize| {
+    let bare = |number: usize| {
         let container = Namespaced::new(&format!("floor-{number}"));
         host.enter(|| {
             let mut command = Command::new(std::env::current_exe().unwrap());
@@ -38,9 +39,10 @@ pub(crate) fn measure(host: &Host, number: usize, rounds: usize) -> Vec<Duration
             took
         })
     };
-    let times = (0..rounds).map(round).collect();
+    let times =
+        (0..rounds).map(|round| (host.round(number + round)[0], bare(round))).collect::<(Vec<_>, Vec<_>)>();
     host.enter(|| Batch::new().del_table(&TABLE).commit(&mut nftables::Socket::open().unwrap()).unwrap());
-    times
+    times.into()
 }
 
 /// Sends the requests if this process was started by [`measure`]. Returns whether it was.

@@ -16,18 +16,18 @@ const MANY: u32 = 65_000;
 /// All addresses of a /16 but the network, gateway and broadcast addresses.
 const ALL: u32 = 65_533;
 
-/// The reference reads every lease for each call: a few rounds take seconds.
-const REFERENCE_ROUNDS: usize = 5;
+/// The reference reads every lease for each call: it has one round in as many as this.
+const SLOWER: usize = 6;
 
 const STEPS: [&str; 3] = ["ADD", "DEL", "DEL of an unknown container, without a result"];
 
-/// Prints the times of both programs with no lease and with 65,000. For cleat it compares the two with a limit.
+/// Prints the times of all suites' programs with no lease and with 65,000. For cleat it compares the two with a limit.
 pub(crate) fn measure(rounds: usize, summary: &mut Summary) {
     let netns = Namespaced::new("leases");
-    let [ours, theirs] = [Suite::cleat(), Suite::reference()].map(|suite| {
+    let suites = Suite::PLUGINS.map(|suite| {
         [0, MANY].map(|count| {
-            let network = Network::new(&suite, &netns, count);
-            if count > 0 && suite.name == "cleat" {
+            let network = Network::new(suite, &netns, count);
+            if count > 0 && suite == Suite::Cleat {
                 println!(
                     "\nthe first look at {count} leases of the reference: {:.1} ms",
                     network.first_look()
@@ -36,55 +36,46 @@ pub(crate) fn measure(rounds: usize, summary: &mut Summary) {
             network
         })
     });
-    let count = [rounds, rounds, rounds, rounds.min(REFERENCE_ROUNDS)];
-    let medians: Vec<[f64; 3]> =
-        ours.iter().chain(&theirs).zip(count).map(|(network, rounds)| network.lives(rounds)).collect();
+    let medians = suites.each_ref().map(|networks| {
+        let [_, many] = networks;
+        let few = if many.suite == Suite::Cleat { rounds } else { rounds.div_ceil(SLOWER) };
+        [networks[0].lives(rounds), many.lives(few)]
+    });
     println!("\nhost-local, whole processes, {rounds} rounds, milliseconds (median)");
-    println!(
-        "  {:46} {:>9} {:>9} {:>10} {:>10}",
-        "",
-        "none",
-        MANY,
-        "ref., none",
-        format!("ref., {}k", MANY / 1000)
-    );
+    let names = Suite::PLUGINS.map(|suite| format!(" {:>15} {MANY:>9}", format!("{}, none", suite.name())));
+    println!("  {:46}{}", "", names.concat());
     for (step, name) in STEPS.iter().enumerate() {
-        print!("  {name:46}");
-        println!(
-            " {:9.2} {:9.2} {:10.2} {:10.2}",
-            medians[0][step], medians[1][step], medians[2][step], medians[3][step]
-        );
+        let figures = medians.map(|[none, many]| format!(" {:15.2} {:9.2}", none[step], many[step]));
+        println!("  {name:46}{}", figures.concat());
     }
     for step in [0, 1] {
         let what = format!("host-local {}, 65,000 leases there", STEPS[step]);
-        summary.times(&what, [Some(medians[1][step]), Some(medians[3][step])]);
+        let [ours, reference, newest] = medians.map(|[_, many]| Some(many[step]));
+        summary.times(&what, [ours, reference, newest, None]);
     }
+    let ([ours, ..], [[none, many], ..]) = (&suites, medians);
     ours[1].fill(MANY..ALL);
     let _ = ours[1].refused();
     let refused: Vec<Duration> = (0..rounds).map(|_| ours[1].refused()).collect();
-    println!("  {:46} {:>9} {:9.2}", "ADD to a full range, which is refused", "", median(&refused));
+    println!("  {:46} {:>15} {:9.2}", "ADD to a full range, which is refused", "", median(&refused));
     for (step, name) in STEPS.iter().enumerate() {
-        bar(&format!("{name}: {MANY} leases to none"), medians[1][step] / medians[0][step], Bar::AtMost(2.0));
+        bar(&format!("{name}: {MANY} leases to none"), many[step] / none[step], Bar::AtMost(2.0));
     }
-    bar(
-        "ADD to a full range against ADD to an empty one",
-        median(&refused) / medians[0][0],
-        Bar::AtMost(2.0),
-    );
+    bar("ADD to a full range against ADD to an empty one", median(&refused) / none[0], Bar::AtMost(2.0));
 }
 
 /// A network with a folder of leases.
 struct Network<'a> {
-    program: String,
+    suite: Suite,
     netns: &'a Namespaced,
     data: PathBuf,
 }
 
 impl<'a> Network<'a> {
-    fn new(suite: &Suite, netns: &'a Namespaced, count: u32) -> Self {
-        let data = Path::new("/var/lib/bench").join(format!("{}-{count}", suite.name));
+    fn new(suite: Suite, netns: &'a Namespaced, count: u32) -> Self {
+        let data = Path::new("/var/lib/bench").join(format!("{}-{count}", suite.name()));
         fs::create_dir_all(data.join("net")).unwrap();
-        let network = Self { program: suite.program("host-local").display().to_string(), netns, data };
+        let network = Self { suite, netns, data };
         fs::write(network.data.join("net/lock"), "").unwrap();
         network.fill(0..count);
         network
@@ -109,7 +100,8 @@ impl<'a> Network<'a> {
         if let Some(result) = result {
             conf["prevResult"] = result.clone();
         }
-        let call = Call::new(&self.program, command, &conf).of(id, self.netns, "eth0");
+        let call = Call::new(&self.suite.program("host-local").display().to_string(), command, &conf)
+            .of(id, self.netns, "eth0");
         let start = Instant::now();
         let answer = call.run();
         (answer, start.elapsed())

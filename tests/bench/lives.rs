@@ -1,212 +1,188 @@
-//! Whole lives of containers on a host that has containers already: ADD, CHECK and DEL as a runtime calls them. The
-//! suites are measured in turn.
+//! Containers' lives as a runtime leads them, on a network that nobody else uses and on one with another container: each call
+//! alone, and whole lives back to back.
 
+use std::fmt::Write as _;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+use sandbox::Namespaced;
 
 use crate::Scale;
-use crate::figures::{Bar, bar, median, quantile};
-use crate::floor;
-use crate::netavark::Netavark;
-use crate::suites::{Host, NETWORK_MAX, STEPS, Suite, Times, VERBS, settle};
-use crate::summary::Summary;
+use crate::background::{rest, settle, wait_for_namespaces};
+use crate::figures::{Bar, bar};
+use crate::host::Host;
+use crate::level::{ADD, CHECK, DEL, Level, WHOLE_DEL};
+use crate::suites::Suite;
+use crate::summary::{Figures, Summary};
 
-/// What was measured with one number of existing containers.
-#[derive(Debug)]
-pub(crate) struct Level {
-    /// How many containers existed.
-    pub count: usize,
-    /// The times of all rounds, for each of [`NAMES`].
-    pub suites: Vec<Vec<Times>>,
-}
+/// How many lives cleat leads.
+const LIVES: usize = 100;
+/// How many lives go on at the same time.
+pub(crate) const IN_FLIGHT: [usize; 3] = [1, 10, LIVES];
 
-/// The suites that are measured.
-pub(crate) const NAMES: [&str; 3] = ["cleat", "reference", "netavark"];
-
-impl Level {
-    /// The time of some steps together, in all rounds.
-    fn times(&self, suite: usize, steps: &[usize]) -> Vec<Duration> {
-        self.suites[suite].iter().map(|times| steps.iter().map(|step| times[*step]).sum()).collect()
-    }
-
-    /// The median of these times, in milliseconds. `None` if this suite was not measured, or has no such steps.
-    pub(crate) fn median(&self, suite: usize, steps: &[usize]) -> Option<f64> {
-        (suite < self.suites.len()).then(|| median(&self.times(suite, steps))).filter(|median| *median > 0.0)
-    }
-}
-
-/// The other suites slow down as the number of containers grows: to attach more than this would take hours.
-const OTHERS_MAX: usize = 500;
-
-/// How long the kernel may still work in the background after many ADDs.
-const SETTLING: Duration = Duration::from_secs(3);
-
-enum Measured {
-    Plugins(Host),
-    Netavark(Netavark),
-}
-
-impl Measured {
-    fn fill(&mut self, count: usize) {
-        match self {
-            Self::Plugins(host) => host.fill(count),
-            Self::Netavark(host) => host.fill(count),
-        }
-    }
-
-    /// The milliseconds of each life in a sequence. They include all processes that the calls started, and making and
-    /// removing the namespaces.
-    fn one_behind_the_other(&self, first: usize, count: usize) -> f64 {
-        let start = Instant::now();
-        for number in first..first + count {
-            self.round(number);
-        }
-        settle();
-        start.elapsed().as_secs_f64() * 1000.0 / count as f64
-    }
-
-    fn round(&self, number: usize) -> Times {
-        match self {
-            Self::Plugins(host) => host.round(number),
-            Self::Netavark(host) => host.round(number),
-        }
-    }
-}
-
-/// Measures with each of these numbers of existing containers, and compares the figures with their limits.
+/// Measures both networks.
 pub(crate) fn measure(scale: &Scale, summary: &mut Summary) {
-    let mut floors = Vec::new();
-    let mut hosts = [
-        Measured::Plugins(Host::new(Suite::cleat(), "lives")),
-        Measured::Plugins(Host::new(Suite::reference(), "lives")),
-        Measured::Netavark(Netavark::new("lives")),
-    ];
-    for count in scale.counts {
-        let measured = if *count > OTHERS_MAX { &mut hosts[..1] } else { &mut hosts[..] };
-        for host in measured.iter_mut() {
-            // If the networks are full, one more container makes the next bridge: no measured ADD has to.
-            host.fill(count + usize::from(count.is_multiple_of(NETWORK_MAX)));
-        }
-        // In the first seconds the kernel checks for duplicates of the IPv6 addresses of the veths on the host (DAD).
-        thread::sleep(SETTLING);
-        let mut level = Level { count: *count, suites: vec![Vec::new(); measured.len()] };
-        for round in 0..scale.rounds {
-            for (host, times) in measured.iter().zip(&mut level.suites) {
-                times.push(host.round(count + 1 + round));
-                settle();
-            }
-        }
-        report(&level, scale.rounds);
-        let behind = measured
-            .iter()
-            .map(|host| host.one_behind_the_other(count + 1, scale.rounds / 3))
-            .collect::<Vec<_>>();
-        println!("  whole lives one behind the other, milliseconds each: {}", named(&behind));
-        if let Measured::Plugins(host) = &mut measured[0] {
-            floors.push(floor::measure(host, count + 1, scale.rounds));
-            if *count > NETWORK_MAX {
-                on_a_full_network(host, &level, scale.rounds);
-            }
-        }
-        summary.levels.push(level);
+    let mut hosts = Suite::ALL.map(|suite| Host::new(suite, "lives"));
+    let none = Level::measure(&hosts.each_ref(), 0, scale.rounds);
+    none.report();
+    let [none_lives] = back_to_back(&hosts, [(1, scale.others[0])]);
+    for host in &mut hosts {
+        host.fill(1);
     }
-    judge(&summary.levels, &floors);
-    summary.lives();
-}
-
-/// What an attachment costs more on a bridge that is as full as it gets. There the kernel itself sends the announcements of
-/// a new container's addresses to all ports.
-fn on_a_full_network(host: &mut Host, level: &Level, rounds: usize) {
-    host.last = level.count - 1;
-    let times = (0..rounds).map(|round| host.round(level.count + 1 + round)).inspect(|_| settle()).collect();
-    host.last = usize::MAX;
-    let full = Level { count: level.count, suites: vec![times] };
-    print!("  on the bridge with {NETWORK_MAX} of them:");
-    for (verb, steps) in VERBS {
-        let [few, many] = [level, &full].map(|level| level.median(0, &steps).unwrap());
-        print!(" {verb} {many:.2} ({:.1}x)", many / few);
-    }
-    println!();
-}
-
-fn named(figures: &[f64]) -> String {
-    let each = |(name, figure): (&&str, &f64)| format!("{name} {figure:.1}");
-    NAMES.iter().zip(figures).map(each).collect::<Vec<_>>().join(", ")
-}
-
-fn report(level: &Level, rounds: usize) {
+    rest();
+    let one = Level::measure(&hosts.each_ref(), 1, scale.rounds);
+    one.report();
+    let one_lives = back_to_back(&hosts, [0, 1, 2].map(|place| (IN_FLIGHT[place], scale.others[place])));
+    let namespaces = IN_FLIGHT.map(namespaces);
     println!(
-        "\nwith {} containers there, {rounds} rounds in turn, whole processes, milliseconds",
-        level.count
+        "  {:52} {}",
+        "a namespace alone (1, 10 and 100 in flight)",
+        namespaces.map(|each| format!("{each:8.2}")).concat()
     );
-    print!("  {:14}", "");
-    for name in &NAMES[..level.suites.len()] {
-        let ratio = if *name == NAMES[0] { String::new() } else { format!(" {:>8}", "ratio") };
-        print!(" {name:>10} {:>8}{ratio}", "p95");
-    }
-    println!();
-    let steps = STEPS.iter().enumerate().map(|(step, name)| (*name, vec![step]));
-    let verbs = VERBS.iter().map(|(name, steps)| (*name, steps.to_vec()));
-    for (name, steps) in steps.chain(verbs) {
-        print!("  {name:14}");
-        let ours = level.median(0, &steps).unwrap();
-        for suite in 0..level.suites.len() {
-            // netavark does in one call what the plugins do in two: it has no figures for the single steps.
-            let is_part = suite == 2 && steps.len() == 1;
-            let Some(median) = level.median(suite, &steps).filter(|_| !is_part) else { continue };
-            print!(" {median:10.2} {:8.2}", quantile(&level.times(suite, &steps), 95));
-            if suite > 0 {
-                print!(" {:7.1}x", median / ours);
+    judge(&none, &none_lives, &one, &one_lives);
+    summarise(&none, &none_lives, &one, &one_lives, summary);
+}
+
+/// Lives that follow each other, of all suites.
+struct Lives {
+    /// The milliseconds of each life.
+    each: Figures,
+    /// What went wrong, such as `; reference: 3 of 100 failed`.
+    failures: String,
+}
+
+/// Measures lives, in turn, and prints them: for each number of those at the same time, with how many the other suites lead.
+fn back_to_back<const N: usize>(hosts: &[Host; 4], numbers: [(usize, usize); N]) -> [Lives; N] {
+    println!("  whole lives back to back, until the last process has ended, milliseconds each");
+    let names = Suite::ALL.map(|suite| format!("{:>12} {:>8}", suite.name(), ""));
+    println!("  {:32}{}", "", names.concat());
+    let mut first = hosts[0].count + 1;
+    numbers.map(|(in_flight, others)| {
+        let mut lives = Lives { each: Figures::default(), failures: String::new() };
+        print!("  {:32}", format!("{in_flight} in flight, {} there", hosts[0].count));
+        for (suite, host) in hosts.iter().enumerate() {
+            let count = if host.suite == Suite::Cleat { LIVES } else { others };
+            if count == 0 {
+                continue;
             }
+            let (milliseconds, failed) = lead(host, first, count, in_flight);
+            assert!(host.suite != Suite::Cleat || failed.is_empty(), "{failed:?}");
+            lives.each[suite] = Some(milliseconds);
+            if let Some(error) = failed.first() {
+                let failed = failed.len();
+                let _ = write!(lives.failures, "; {}: {failed} of {count} failed", host.suite.title());
+                println!("\n  {}: {failed} of {count} failed, the first with: {error}", host.suite.name());
+            }
+            let ratio = format!("{:.1}x", milliseconds / lives.ours());
+            print!("{milliseconds:12.2} {:>8}", if host.suite == Suite::Cleat { "" } else { &ratio });
         }
         println!();
+        first += LIVES;
+        lives
+    })
+}
+
+impl Lives {
+    /// cleat's milliseconds, once they are measured.
+    fn ours(&self) -> f64 {
+        self.each[0].unwrap()
     }
 }
 
-fn judge(levels: &[Level], floors: &[Vec<Duration>]) {
-    println!();
-    let Some(empty) = levels.first() else { return };
-    for level in levels {
-        for (verb, steps) in VERBS {
-            let ours = level.median(0, &steps).unwrap();
-            if let (Some(theirs), Some(limit)) = (level.median(1, &steps), least(verb, level.count)) {
-                bar(
-                    &format!("{verb} against the reference, {} there", level.count),
-                    theirs / ours,
-                    Bar::AtLeast(limit),
-                );
-            }
-            if let Some(theirs) = level.median(2, &steps) {
-                bar(
-                    &format!("{verb} against netavark, {} there", level.count),
-                    theirs / ours,
-                    Bar::AtLeast(1.0),
-                );
-            }
-            if level.count > OTHERS_MAX {
-                let ratio = ours / empty.median(0, &steps).unwrap();
-                bar(&format!("{verb} with {} there against none", level.count), ratio, Bar::AtMost(1.25));
-            }
+/// Leads lives, and returns the milliseconds of each, and the errors of those that failed.
+fn lead(host: &Host, first: usize, count: usize, in_flight: usize) -> (f64, Vec<String>) {
+    let failed = Mutex::new(Vec::new());
+    // What the kernel has still to clear away of the suite before is not this one's.
+    wait_for_namespaces();
+    let life = |number: usize| {
+        if let Err(error) = host.life(first + number) {
+            failed.lock().unwrap().push(error);
         }
-    }
-    for (level, floor) in levels.iter().zip(floors) {
-        let ratio = level.median(0, &[0]).unwrap() / median(floor);
-        bar(
-            &format!("bridge ADD against its bare requests to the kernel, {} there", level.count),
-            ratio,
-            Bar::AtMost(2.0),
-        );
-        println!("  those take {:.2} ms, in a process of their own ({})", median(floor), floor::WHAT);
-    }
+    };
+    let each = host.enter(|| each(count, in_flight, life));
+    (each, failed.into_inner().unwrap())
 }
 
-/// How much faster than the reference a verb has to be.
-fn least(verb: &str, count: usize) -> Option<f64> {
-    match (verb, count) {
-        ("ADD", 0) => Some(15.0),
-        ("ADD", OTHERS_MAX) => Some(40.0),
-        ("DEL", 0) => Some(8.0),
-        ("DEL", OTHERS_MAX) => Some(10.0),
-        _ => None,
+/// The milliseconds that making and removing a namespace takes, with nothing in it.
+fn namespaces(in_flight: usize) -> f64 {
+    wait_for_namespaces();
+    each(LIVES, in_flight, |number| drop(Namespaced::new(&format!("alone-{number}"))))
+}
+
+/// Does something again and again, at the same time on as many threads as asked for. Returns the milliseconds for each time,
+/// until the last process has ended.
+fn each(count: usize, in_flight: usize, act: impl Fn(usize) + Sync) -> f64 {
+    let next = AtomicUsize::new(0);
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..in_flight {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        break;
+                    }
+                    act(number);
+                }
+            });
+        }
+    });
+    settle();
+    start.elapsed().as_secs_f64() * 1000.0 / count as f64
+}
+
+fn judge(none: &Level, none_lives: &Lives, one: &Level, one_lives: &[Lives; 3]) {
+    println!();
+    let [single, ten, all] = one_lives;
+    for (what, figures, least) in [
+        ("life back to back, one there", single.each, 20.0),
+        ("life back to back, none there", none_lives.each, 12.0),
+        ("life, 10 in flight, one there", ten.each, 20.0),
+        ("first ADD", none.medians(ADD), 13.0),
+        ("last DEL", none.medians(DEL), 20.0),
+        ("ADD, 1 there", one.medians(ADD), 15.0),
+        ("DEL, 1 there", one.medians(DEL), 40.0),
+    ] {
+        let [ours, reference, ..] = figures.map(Option::unwrap);
+        bar(&format!("{what}, against the reference"), reference / ours, Bar::AtLeast(least));
     }
+    let netavark = single.each[3].unwrap() / single.ours();
+    bar("life back to back, one there, against netavark", netavark, Bar::AtLeast(6.0));
+    for (what, level, lives) in [("one there", one, single), ("none there", none, none_lives)] {
+        let sum = level.ours(ADD) + level.ours(DEL);
+        bar(
+            &format!("life against the sum of ADD and DEL alone, {what}"),
+            lives.ours() / sum,
+            Bar::AtMost(1.4),
+        );
+        println!("  that sum is {sum:.2} ms");
+    }
+    bar("life with a hundred in flight against one in flight", all.ours() / single.ours(), Bar::AtMost(1.5));
+}
+
+fn summarise(none: &Level, none_lives: &Lives, one: &Level, one_lives: &[Lives; 3], summary: &mut Summary) {
+    let [single, ten, all] = one_lives;
+    let what = |lives: &Lives, there: &str| format!("whole life, {there}{}", lives.failures);
+    summary.headline(&what(single, "back to back, one there"), single.each);
+    summary.headline(
+        &what(none_lives, "back to back, none there (the reference's bridge stays)"),
+        none_lives.each,
+    );
+    summary.headline(&what(ten, "10 in flight, one there"), ten.each);
+    summary.times(&what(all, "100 in flight, one there"), all.each);
+    summary.headline("first ADD", none.medians(ADD));
+    summary.headline("last DEL", none.medians(DEL));
+    summary.times("last DEL and what it leaves running", none.medians(WHOLE_DEL));
+    for verb in [ADD, DEL] {
+        summary.headline(&format!("{}, 1 there", verb.0), one.medians(verb));
+    }
+    for verb in [WHOLE_DEL, CHECK] {
+        summary.times(&format!("{}, 1 there", verb.0), one.medians(verb));
+    }
+    summary.draw("whole life, 1 there", single.each);
+    summary.draw("whole life, 0 there", none_lives.each);
+    summary.draw("ADD, 1 there", one.medians(ADD));
+    summary.draw("DEL, 1 there", one.medians(DEL));
 }

@@ -1,7 +1,8 @@
-//! `make bench`: the same work done by this suite, by the reference plugins and by netavark, in turn, in one sandbox. It
-//! prints medians, 95th percentiles and ratios, and the limits of the ratios. The reference plugins and netavark come from
-//! Debian's packages (`tests/bench/packages`). `QUICK=1` takes fewer rounds and fewer containers. `README=1` writes chart
-//! and table. `BENCH="lives path"` chooses what is measured. `BENCH=profile` shows where the time goes.
+//! `make bench`: the same work done by this suite, by the reference plugins, those of Debian 12 and the newest, and by
+//! netavark, in turn, in one sandbox. It prints medians, 95th percentiles and ratios, and the limits of the ratios. All others
+//! come from Debian's packages (`tests/bench/packages`, `tests/tools/newer`). `QUICK=1` takes fewer rounds and fewer
+//! containers. `README=1` writes chart and tables. `BENCH="lives path"` chooses what is measured. `BENCH=profile` shows where
+//! the time goes.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,36 +17,41 @@
     reason = "it starts programs and reads QUICK, README and REFERENCE_VERSION"
 )]
 
-mod at_once;
+mod background;
 mod chart;
+mod crowd;
 mod figures;
 mod floor;
+mod host;
 mod leases;
+mod level;
 mod lives;
 mod names;
 mod netavark;
 mod path;
+mod plugins;
 mod profile;
 mod size;
 mod suites;
 mod summary;
 mod tenants;
+mod udp;
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use netavark::NETAVARK;
-use suites::{REFERENCE, newest_reference, wait_for_namespaces};
+use background::wait_for_namespaces;
+use suites::Suite;
 use summary::Summary;
 
 /// Measures and prints one part of the bench, and adds its rows to the summary.
 type Part = fn(&Scale, &mut Summary);
 
 /// The parts that can be chosen, in the order of the output.
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
     ("lives", lives::measure),
-    ("at-once", |_, _| at_once::measure()),
+    ("crowd", crowd::measure),
+    ("udp", |scale, summary| udp::measure(scale.rounds, summary)),
     ("names", |scale, _| names::measure(scale)),
     ("path", |scale, summary| path::measure(scale.rounds, summary)),
     ("leases", |scale, summary| leases::measure(scale.rounds, summary)),
@@ -62,6 +68,9 @@ pub(crate) struct Scale {
     pub rounds: usize,
     /// The numbers of existing containers to measure with.
     pub counts: &'static [usize],
+    /// How many whole lives the other suites lead, for each of [`lives::IN_FLIGHT`]: one by one, a hundred of the slowest take
+    /// half a minute.
+    pub others: [usize; lives::IN_FLIGHT.len()],
 }
 
 fn main() -> ExitCode {
@@ -82,9 +91,7 @@ fn measure(chosen: &[String]) -> ExitCode {
         println!("make bench: nothing is called {unknown}; there are {}", known.join(", "));
         return ExitCode::FAILURE;
     }
-    for program in
-        [&Path::new(REFERENCE).join("bridge"), Path::new(NETAVARK), &newest_reference().join("portmap")]
-    {
+    for program in Suite::ALL.map(|suite| suite.program("bridge")) {
         if !program.exists() {
             println!(
                 "make bench: {} is missing: run `make bench` as root, which installs it",
@@ -99,10 +106,11 @@ fn measure(chosen: &[String]) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let scale = if is_set("QUICK") {
-        Scale { rounds: 10, counts: &[0, 100] }
+        Scale { rounds: 6, counts: &[100], others: [8, 20, 0] }
     } else {
-        Scale { rounds: 30, counts: &[0, 500, 5000] }
+        Scale { rounds: 30, counts: &[500, 5000], others: [30, 100, 100] }
     };
+    Suite::prepare();
     println!("{}", summary::machine());
     let mut summary = Summary::default();
     for (name, part) in PARTS {

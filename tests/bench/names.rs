@@ -13,7 +13,7 @@ use crate::suites::Suite;
 /// (`links`).
 pub(crate) fn measure(scale: &Scale) {
     let (rounds, largest) = (scale.rounds, *scale.counts.last().unwrap());
-    let program = Suite::cleat().program("link-env").display().to_string();
+    let program = Suite::Cleat.program("link-env").display().to_string();
     let netns = Namespaced::new("names");
     println!("\nlink-env by members of the network, whole processes, {rounds} rounds, milliseconds");
     println!("{:28} {:>12} {:>8} {:>12} {:>8}", "", "ADD median", "p95", "DEL median", "p95");

@@ -11,8 +11,10 @@ use sandbox::tracer::Job;
 use sandbox::{Call, Namespaced};
 use serde_json::Value;
 
+use crate::background::settle;
 use crate::figures::{median, middle};
-use crate::suites::{Container, Host, Suite, settle};
+use crate::host::{Container, Host};
+use crate::suites::Suite;
 
 const TRACE: &str = "/run/profile.trace";
 /// How many containers exist already.
@@ -66,7 +68,7 @@ struct Seen {
 
 /// Prints a table for each of [`CALLS`].
 pub(crate) fn measure(rounds: usize) {
-    let mut host = Host::new(Suite::cleat(), "profile");
+    let mut host = Host::new(Suite::Cleat, "profile");
     host.fill(THERE);
     let mut seen = CALLS.map(|_| Seen::default());
     for round in 0..rounds {

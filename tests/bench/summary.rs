@@ -1,83 +1,96 @@
-//! What the README shows: a chart, and a table with a row for each measurement and a column for each suite.
+//! What README.md and docs/speed.md show: a chart, and tables with a row for each measurement and a column for each suite.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
 use crate::chart;
-use crate::lives::Level;
-use crate::netavark;
-use crate::suites::{VERBS, newest_reference};
+use crate::suites::Suite;
 
-/// The lines of the README between which the table is written.
+/// The lines between which a table is written.
 const MARKS: [&str; 2] = ["<!-- bench -->\n", "<!-- /bench -->\n"];
 
-/// The measurements that go to the README.
+/// A figure of each suite that was measured.
+pub(crate) type Figures = [Option<f64>; Suite::ALL.len()];
+
+/// What was measured.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
-    /// The times of containers' lives, which the chart shows.
-    pub levels: Vec<Level>,
-    rows: Vec<(String, Vec<String>)>,
+    rows: Vec<Row>,
+    /// The rows of the chart.
+    chart: Vec<(String, Figures)>,
+}
+
+#[derive(Debug)]
+struct Row {
+    what: String,
+    cells: Vec<String>,
+    /// Whether README.md shows it.
+    is_headline: bool,
 }
 
 impl Summary {
-    /// Adds a row of texts: cleat first, then the other suites that have one.
+    /// Adds a row of texts, in the order of the suites.
     pub(crate) fn texts<const N: usize>(&mut self, what: &str, cells: [String; N]) {
-        self.rows.push((what.to_owned(), cells.into()));
+        self.rows.push(Row { what: what.to_owned(), cells: cells.into(), is_headline: false });
     }
 
-    /// Adds a row of milliseconds: cleat first, then the other suites, each with its ratio to cleat.
-    pub(crate) fn times<const N: usize>(&mut self, what: &str, milliseconds: [Option<f64>; N]) {
-        let Some(ours) = milliseconds[0] else { return };
-        let mut is_ours = true;
-        let cells = milliseconds.map(|time| match time {
-            Some(time) if std::mem::take(&mut is_ours) => format!("{time:.2} ms"),
-            Some(time) => format!("{time:.1} ms ({:.1}×)", time / ours),
-            None => String::new(),
-        });
-        self.texts(what, cells);
+    /// Adds a row of milliseconds. Those of other suites have their ratio to cleat's.
+    pub(crate) fn times(&mut self, what: &str, milliseconds: Figures) {
+        let [Some(ours), others @ ..] = milliseconds else { return };
+        let other = |time: f64| format!("{time:.1} ms ({:.1}×)", time / ours);
+        let [a, b, c] = others.map(|time| time.map_or_else(String::new, other));
+        self.texts(what, [format!("{ours:.2} ms"), a, b, c]);
     }
 
-    /// Adds the rows of the containers' lives.
-    pub(crate) fn lives(&mut self) {
-        let levels = std::mem::take(&mut self.levels);
-        for (verb, steps) in VERBS {
-            for level in &levels {
-                let what = format!("{verb}, {} containers there", level.count);
-                self.times(&what, [0, 1, 2].map(|suite| level.median(suite, &steps)));
-            }
+    /// The same, for a row that README.md shows as well.
+    pub(crate) fn headline(&mut self, what: &str, milliseconds: Figures) {
+        self.times(what, milliseconds);
+        if let Some(row) = self.rows.last_mut() {
+            row.is_headline = true;
         }
-        self.levels = levels;
     }
 
-    /// The table, in Markdown.
+    /// Adds a row to the chart.
+    pub(crate) fn draw(&mut self, what: &str, milliseconds: Figures) {
+        self.chart.push((what.to_owned(), milliseconds));
+    }
+
+    /// The table of all rows, in Markdown.
     pub(crate) fn markdown(&self) -> String {
-        let mut text = "| | cleat | reference plugins | netavark |\n|---|---|---|---|\n".to_owned();
-        for (what, cells) in &self.rows {
-            let cell = |number: usize| cells.get(number).map_or("", String::as_str);
-            let _ = writeln!(text, "| {what} | {} | {} | {} |", cell(0), cell(1), cell(2));
-        }
-        format!("{text}\nMedians of whole processes, by `make bench`: {}.\n", machine())
+        table(self.rows.iter())
     }
 
-    /// Writes the chart to its file and the table into the README.
+    /// Writes the chart to its file, and the tables into README.md and docs/speed.md.
     pub(crate) fn write(&self) {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        fs::write(root.join("tests/bench/chart.svg"), chart::draw(&self.levels)).unwrap();
-        let file = root.join("README.md");
-        let text = fs::read_to_string(&file).unwrap();
-        fs::write(&file, between_marks(&text, &self.markdown())).unwrap();
-        println!("\nwritten: README.md and tests/bench/chart.svg");
+        fs::write(root.join("tests/bench/chart.svg"), chart::draw(&self.chart)).unwrap();
+        let headlines = table(self.rows.iter().filter(|row| row.is_headline));
+        for (file, table) in [("README.md", headlines), ("docs/speed.md", self.markdown())] {
+            let text = fs::read_to_string(root.join(file)).unwrap();
+            let Some(text) = between_marks(&text, &table) else { panic!("{file} has no lines {MARKS:?}") };
+            fs::write(root.join(file), text).unwrap();
+        }
+        println!("\nwritten: README.md, docs/speed.md and tests/bench/chart.svg");
     }
 }
 
-/// The text with `new` between the two marks, which the text must contain.
-fn between_marks(text: &str, new: &str) -> String {
-    let Some((before, rest)) = text.split_once(MARKS[0]) else {
-        panic!("README.md has no line {}", MARKS[0])
-    };
-    let Some((_, after)) = rest.split_once(MARKS[1]) else { panic!("README.md has no line {}", MARKS[1]) };
-    format!("{before}{}\n{new}\n{}{after}", MARKS[0], MARKS[1])
+/// Rows as a table, with the versions below.
+fn table<'a>(rows: impl Iterator<Item = &'a Row>) -> String {
+    let mut text = format!("| | {} |\n|---|---|---|---|---|\n", Suite::ALL.map(Suite::title).join(" | "));
+    for Row { what, cells, .. } in rows {
+        let mut cells = cells.clone();
+        cells.resize(Suite::ALL.len(), String::new());
+        let _ = writeln!(text, "| {what} | {} |", cells.join(" | "));
+    }
+    format!("{text}\nMedians of whole processes, by `make bench`: {}.\n", machine())
+}
+
+/// The text with `new` between the two marks, if the text has them.
+fn between_marks(text: &str, new: &str) -> Option<String> {
+    let (before, rest) = text.split_once(MARKS[0])?;
+    let (_, after) = rest.split_once(MARKS[1])?;
+    Some(format!("{before}{}\n{new}\n{}{after}", MARKS[0], MARKS[1]))
 }
 
 /// The versions of what was measured, and the machine.
@@ -86,12 +99,10 @@ pub(crate) fn machine() -> String {
     let info = read("/proc/cpuinfo");
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
     let cores = info.lines().filter(|line| line.starts_with("processor")).count();
+    let [cleat, reference, newest, netavark] = Suite::ALL.map(Suite::version);
     format!(
-        "cleat {}, containernetworking-plugins {} (nftables: {}), {}; {cores} × {}, Linux {}, {}",
-        env!("CARGO_PKG_VERSION"),
-        std::env::var("REFERENCE_VERSION").unwrap_or_else(|_| "of unknown version".to_owned()),
-        read(&newest_reference().join("../../../version").display().to_string()).trim(),
-        netavark::version(),
+        "cleat {cleat}, containernetworking-plugins {reference} (iptables) and {newest} (nftables), netavark {netavark} \
+         (nftables); {cores} × {}, Linux {}, {}",
         model.unwrap_or("CPU"),
         read("/proc/sys/kernel/osrelease").trim(),
         read("/etc/os-release")

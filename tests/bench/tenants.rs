@@ -20,7 +20,7 @@ const TURNS: usize = 5;
 pub(crate) fn measure(rounds: usize) {
     // The first namespace that a process makes takes longer.
     drop(Namespaced::new("first"));
-    let network = Network::new(&Suite::cleat().program("link-env"));
+    let network = Network::new(&Suite::Cleat.program("link-env"));
     network.fill(100);
     println!("\nlink-env's ADD and DEL of another namespace's pod among 100, {rounds} rounds, milliseconds");
     println!("{:46} {:>8} {:>8} {:>8} {:>8}", "", "quiet", "p95", "with it", "p95");
@@ -48,7 +48,7 @@ pub(crate) fn measure(rounds: usize) {
     }
     let verdict = if cost <= MOST { "met" } else { "MISSED" };
     println!(
-        "  {:54} {cost:6.2} ms   at most {MOST} ms: {verdict}",
+        "  {:62} {cost:6.2} ms   at most {MOST} ms: {verdict}",
         "one at all bounds costs each call of another"
     );
     network.clear();

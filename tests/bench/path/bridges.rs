@@ -37,8 +37,8 @@ struct Pair {
 pub(crate) fn measure(rounds: usize, summary: &mut Summary) {
     let shown: &[&str] = if fs::exists(BRIDGE_NETFILTER).unwrap() { &["0", "1"] } else { &["0"] };
     for shown in shown {
-        let mut pairs = [Some(Suite::cleat()), Some(Suite::reference()), None]
-            .map(|suite| Pair::new(suite.as_ref(), shown));
+        let mut pairs =
+            [Some(Suite::Cleat), Some(Suite::Reference), None].map(|suite| Pair::new(suite, shown));
         for round in 0..rounds {
             // The order changes, so that none is always measured after the same one.
             let mut turn: Vec<&mut Pair> = pairs.iter_mut().collect();
@@ -78,8 +78,8 @@ pub(crate) fn measure(rounds: usize, summary: &mut Summary) {
 }
 
 impl Pair {
-    fn new(suite: Option<&Suite>, shown: &str) -> Self {
-        let name = suite.map_or("plain", |suite| suite.name);
+    fn new(suite: Option<Suite>, shown: &str) -> Self {
+        let name = suite.map_or("plain", Suite::name);
         let netns = Namespaced::new(&format!("pair-{name}"));
         let containers = ["a", "b"].map(|end| Namespaced::new(&format!("pair-{name}-{end}")));
         if shown == "1" || fs::exists(BRIDGE_NETFILTER).unwrap() {

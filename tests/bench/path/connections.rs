@@ -97,14 +97,11 @@ fn judge([cleat, theirs @ ..]: &[[Measured; 2]; 3]) {
 
 fn summarise([cleat, iptables, nftables]: &[[Measured; 2]; 3], summary: &mut Summary) {
     for (of, ports) in ["1 port", "5,001 ports"].into_iter().enumerate() {
-        let both = |text: &dyn Fn(&Measured) -> String| {
-            format!("iptables {}, nftables {}", text(&iptables[of]), text(&nftables[of]))
-        };
-        let time = |host: &Measured| format!("{:.3} ms", median(&host.times[0]));
-        let what = format!("new connection through a published port, {ports}");
-        summary.texts(&what, [time(&cleat[of]), both(&time)]);
-        let rate = |host: &Measured| format!("{:.0}", middle(&host.rates));
-        summary.texts(&format!("connections a second, {ports}"), [rate(&cleat[of]), both(&rate)]);
+        let hosts = [&cleat[of], &iptables[of], &nftables[of]];
+        let times = hosts.map(|host| format!("{:.3} ms", median(&host.times[0])));
+        summary.texts(&format!("new connection through a published port, {ports}"), times);
+        let rates = hosts.map(|host| format!("{:.0}", middle(&host.rates)));
+        summary.texts(&format!("connections a second, {ports}"), rates);
     }
 }
 
@@ -122,7 +119,7 @@ impl Measured {
         self.times[1].extend(self.server.answers(outside, &to, FLOWS));
         self.times[2].extend(self.server.connects(web, &to, FLOWS));
         self.rates.push(self.server.rate(outside, &to));
-        // The reference takes seconds for one more port. The part `lives` shows its times.
+        // The reference takes seconds for one more port. The part `crowd` shows its times.
         if self.node.layout == Layout::Cleat {
             for (times, took) in self.calls.iter_mut().zip(self.node.one_more()) {
                 times.push(took);

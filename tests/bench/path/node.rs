@@ -52,9 +52,9 @@ impl Layout {
 
     pub(crate) fn suite(self) -> Suite {
         match self {
-            Self::Cleat => Suite::cleat(),
-            Self::Iptables => Suite::reference(),
-            Self::Nftables => Suite::newest_reference(),
+            Self::Cleat => Suite::Cleat,
+            Self::Iptables => Suite::Reference,
+            Self::Nftables => Suite::Newest,
         }
     }
 }
