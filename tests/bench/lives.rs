@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use netlink::{Bridge, Socket};
 use sandbox::Namespaced;
 
 use crate::Scale;
@@ -41,6 +42,7 @@ pub(crate) fn measure(scale: &Scale, summary: &mut Summary) {
         "a namespace alone (1, 10 and 100 in flight)",
         namespaces.map(|each| format!("{each:8.2}")).concat()
     );
+    println!("  {:52} {:8.2}", "a bridge alone, made and removed by bare requests", bridges());
     judge(&none, &none_lives, &one, &one_lives);
     summarise(&none, &none_lives, &one, &one_lives, summary);
 }
@@ -109,6 +111,25 @@ fn lead(host: &Host, first: usize, count: usize, in_flight: usize) -> (f64, Vec<
 fn namespaces(in_flight: usize) -> f64 {
     wait_for_namespaces();
     each(LIVES, in_flight, |number| drop(Namespaced::new(&format!("alone-{number}"))))
+}
+
+/// The milliseconds that making a bridge and taking it off the kernel's lists takes, one behind the other, by bare requests: a
+/// life with none there cannot take less. As in a DEL nobody waits until the kernel has freed the bridge.
+fn bridges() -> f64 {
+    const PAUSE: Duration = Duration::from_micros(50);
+    wait_for_namespaces();
+    let host = Namespaced::new("bridges");
+    host.enter(|| {
+        each(LIVES / 4, 1, |_| {
+            let mut socket = Socket::open().unwrap();
+            let bridge = socket.add_bridge(&Bridge { name: "br0", ..Bridge::default() }).unwrap().index;
+            let mut remover = Socket::open().unwrap();
+            thread::spawn(move || remover.del_link(bridge).unwrap());
+            while socket.is_listed(bridge).unwrap() {
+                thread::sleep(PAUSE);
+            }
+        })
+    })
 }
 
 /// Does something again and again, at the same time on as many threads as asked for. Returns the milliseconds for each time,

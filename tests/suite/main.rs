@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 #![allow(clippy::disallowed_methods, reason = "tests start programs")]
 
+mod announcements;
 mod apart;
 mod architecture;
 mod bridge;

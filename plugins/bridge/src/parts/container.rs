@@ -41,8 +41,8 @@ pub(crate) fn configure(namespace: &Namespace, ifname: &str, conf: &Conf, plan: 
         let mut socket = Socket::open()?;
         let link = expect(&mut socket, ifname)?;
         let has_v6 = plan.ips.iter().any(|ip| ip.address.is_ipv6());
-        if !plan.ips.is_empty() {
-            // The neighbours learn at once that an address has moved here (gratuitous ARP, kernel's ip-sysctl).
+        // The neighbours learn at once that an address has moved here: by gratuitous ARP when the link comes up.
+        if !plan.ips.is_empty() && !has_v6 {
             socket.announce_addresses(link.index)?;
         }
         if !conf.accepts_ra {
@@ -66,6 +66,14 @@ pub(crate) fn configure(namespace: &Namespace, ifname: &str, conf: &Conf, plan: 
             socket.append_route(&route)?;
         }
         await_solicitable(ifname, plan.ips.iter().map(|ip| ip.address));
+        if has_v6 {
+            // By IPv6 the kernel announces nothing then, but when the hardware address is set, also to what it is
+            // (`ndisc_netdev_event`); by both, so that each port of the bridge gets one announcement of each family.
+            socket.announce_addresses(link.index)?;
+            if let Some(mac) = link.mac {
+                socket.set_mac(link.index, mac)?;
+            }
+        }
         Ok(())
     })?
 }
@@ -82,7 +90,12 @@ fn configure_ipv6(ifname: &str, dad: bool) -> Result<()> {
     }
     // The link-local address as well.
     let accept_dad = if dad { "1" } else { "0" };
-    let wanted = [("keep_addr_on_down", "1"), ("accept_dad", accept_dad), ("enhanced_dad", "1")];
+    let wanted = [
+        ("keep_addr_on_down", "1"),
+        ("ndisc_notify", "1"),
+        ("accept_dad", accept_dad),
+        ("enhanced_dad", "1"),
+    ];
     for (name, value) in wanted.into_iter().filter(|(name, _)| dad || *name != "enhanced_dad") {
         // Without them it works too: a second later, and as long as nobody sets the interface down.
         let _ = sysctl::set(&format!("net/ipv6/conf/{ifname}/{name}"), value);
