@@ -23,7 +23,7 @@ const BUDGETS: [(&str, usize); 14] = [
     ("link-env ADD", 164),
     ("link-env DEL", 165),
     ("host-port DEL", 73),
-    ("host-port ADD of UDP", 59),
+    ("host-port ADD of UDP", 62),
     ("host-port DEL of UDP", 75),
     ("bridge DEL", 164),
     ("loopback DEL", 50),

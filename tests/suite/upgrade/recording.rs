@@ -22,8 +22,8 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/upgrade-1f
 /// Where the programs keep files, besides those in `/run` that begin with `cleat`.
 const STATE: [&str; 2] = ["/var/lib/cni", "/etc/netns"];
 const TRACE: &str = "/run/trace";
-/// The text that replaces the boot ID in a recording.
-const THIS_BOOT: &str = "BOOT-ID";
+/// The texts that replace the boot ID in a recording, and its first part, by which bridge marks a gate's rules.
+const BOOT: [&str; 2] = ["BOOT-ID", "BOOTMARK"];
 /// Programs that list rules and, with `restore` for `save`, load them.
 const IPTABLES: [&str; 2] = ["iptables-nft-save", "ip6tables-nft-save"];
 
@@ -56,12 +56,14 @@ impl Recording {
             "files": files.into_iter().map(|(_, file)| file).collect::<Vec<_>>(),
         });
         fs::create_dir_all(FOLDER).unwrap();
-        fs::write(&self.0, serde_json::to_string_pretty(&record).unwrap() + "\n").unwrap();
+        let text = serde_json::to_string_pretty(&record).unwrap() + "\n";
+        fs::write(&self.0, with_boot(&text, &this_boot(), &BOOT.map(str::to_owned))).unwrap();
     }
 
     /// Loads the recording on a node that has the containers' namespaces, without interfaces in them.
     pub(super) fn load(&self) {
         let text = fs::read_to_string(&self.0).unwrap_or_else(|error| panic!("{}: {error}", self.0));
+        let text = with_boot(&text, &BOOT.map(str::to_owned), &this_boot());
         let record: Value = serde_json::from_str(&text).unwrap();
         input("sh", &["-ex"], &text_of(&record["links"]));
         for (save, rules) in IPTABLES.iter().zip(record["iptables"].as_array().unwrap()) {
@@ -143,7 +145,7 @@ fn read(path: &Path, files: &mut Vec<(SystemTime, Value)>) {
     if meta.is_symlink() {
         file["link"] = json!(fs::read_link(path).unwrap());
     } else if meta.is_file() {
-        file["text"] = fs::read_to_string(path).unwrap().replace(&this_boot(), THIS_BOOT).into();
+        file["text"] = fs::read_to_string(path).unwrap().into();
     } else {
         for entry in fs::read_dir(path).unwrap() {
             read(&entry.unwrap().path(), files);
@@ -159,15 +161,25 @@ fn write(file: &Value) {
         return symlink(target, path).unwrap();
     }
     match file["text"].as_str() {
-        Some(text) => fs::write(path, text.replace(THIS_BOOT, &this_boot())).unwrap(),
+        Some(text) => fs::write(path, text).unwrap(),
         None => fs::create_dir_all(path).unwrap(),
     }
     let mode = u32::from_str_radix(file["mode"].as_str().unwrap(), 8).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-fn this_boot() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().to_owned()
+/// The ID of this boot, and its first part.
+fn this_boot() -> [String; 2] {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().to_owned();
+    let first = id.split('-').next().unwrap().to_owned();
+    [id, first]
+}
+
+/// A recording with other words for the boot. The transactions have the second one in hexadecimal digits.
+fn with_boot(text: &str, from: &[String; 2], to: &[String; 2]) -> String {
+    let digits = |word: &String| word.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+    let text = text.replace(&from[0], &to[0]).replace(&from[1], &to[1]);
+    text.replace(&digits(&from[1]), &digits(&to[1]))
 }
 
 fn output(program: &str, args: &[&str]) -> String {

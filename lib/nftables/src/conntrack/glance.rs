@@ -16,7 +16,7 @@ const MOST: u64 = 64 << 10;
 /// these ports. `true` also where that cannot be told, or there are many flows.
 #[must_use]
 pub fn may_have_flows_to(protocol: u8, ports: &[u16]) -> bool {
-    let mut text = Vec::new();
+    let mut text = Vec::with_capacity(4096);
     let read = File::open(FILE).and_then(|file| file.take(MOST).read_to_end(&mut text));
     let is_whole = read.is_ok_and(|length| u64::try_from(length).is_ok_and(|length| length < MOST));
     let Ok(text) = std::str::from_utf8(&text) else { return true };
