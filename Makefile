@@ -1,4 +1,5 @@
 # demo: shows what the suite is for, in a sandbox, without root.  test: all checks and tests.
+# check: what can be checked without packages, sandboxes and root: format, lints and unit tests.
 # test-runtimes: tests with containerd and podman, as root.  test-kernels: tests on Debian's kernel in an emulated machine.
 # test-faults: kills the plugins, or makes a system call fail, at every system call.
 # test-upgrade: tests together with the programs of an older commit.
@@ -15,13 +16,18 @@ BINDIR   = /opt/cni/bin
 PREFIX   = /usr/local
 CONFDIR  = /etc/cni/net.d
 
-.PHONY: all demo test test-kernels test-runtimes test-faults test-upgrade fuzz bench install
+.PHONY: all check demo test test-kernels test-runtimes test-faults test-upgrade fuzz bench install
 
 all:
 	$(CARGO) build --release --locked
 
 demo: all
 	$(CARGO) run --quiet --release --locked --example demo
+
+check:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) test --workspace --lib --locked --quiet
 
 test:
 	tests/run
