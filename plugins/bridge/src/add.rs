@@ -157,8 +157,9 @@ impl<'a> Add<'a> {
         if self.conf.keys.disable_container_interface {
             return Ok(());
         }
-        container::configure(&self.container, self.target.ifname().as_str(), self.conf, plan)?;
-        veth::await_forwarding(&mut self.socket, host_link, port)
+        let inside = container::configure(&self.container, self.target.ifname().as_str(), self.conf, plan)?;
+        veth::await_forwarding(&mut self.socket, host_link, port)?;
+        inside.announce()
     }
 
     /// Gives the host's own link its addresses, and returns it: the bridge itself, or the VLAN device on it.

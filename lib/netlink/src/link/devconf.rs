@@ -81,7 +81,7 @@ impl Socket {
         })
     }
 
-    /// Makes a link announce its IPv4 addresses when it comes up, and when its hardware address is set (`arp_notify`).
+    /// Makes a link announce its IPv4 addresses when its hardware address is set, and when it comes up (`arp_notify`).
     pub fn announce_addresses(&mut self, index: u32) -> Result<(), Error> {
         let operation = format_args!("have link {index} announce its addresses");
         self.enable_ipv4(operation, index, ARP_NOTIFY)

@@ -33,18 +33,14 @@ fn expect(socket: &mut Socket, ifname: &str) -> Result<Link> {
     socket.get_link(ifname)?.ok_or_else(gone)
 }
 
-/// Brings the container's interface to what was planned. Unless it accepts router advertisements, none gives it an address or
-/// a route: its neighbours could send them.
-pub(crate) fn configure(namespace: &Namespace, ifname: &str, conf: &Conf, plan: &Plan) -> Result<()> {
+/// Brings the container's interface to what was planned, and returns it for [`Inside::announce`]. Unless it accepts router
+/// advertisements, none gives it an address or a route: its neighbours could send them.
+pub(crate) fn configure(namespace: &Namespace, ifname: &str, conf: &Conf, plan: &Plan) -> Result<Inside> {
     let dad = conf.keys.enabledad;
     namespace.enter(|| {
         let mut socket = Socket::open()?;
         let link = expect(&mut socket, ifname)?;
         let has_v6 = plan.ips.iter().any(|ip| ip.address.is_ipv6());
-        // The neighbours learn at once that an address has moved here: by gratuitous ARP when the link comes up.
-        if !plan.ips.is_empty() && !has_v6 {
-            socket.announce_addresses(link.index)?;
-        }
         if !conf.accepts_ra {
             advertisements::refuse_inside(&link);
         }
@@ -66,16 +62,26 @@ pub(crate) fn configure(namespace: &Namespace, ifname: &str, conf: &Conf, plan: 
             socket.append_route(&route)?;
         }
         await_solicitable(ifname, plan.ips.iter().map(|ip| ip.address));
-        if has_v6 {
-            // By IPv6 the kernel announces nothing then, but when the hardware address is set, also to what it is
-            // (`ndisc_netdev_event`); by both, so that each port of the bridge gets one announcement of each family.
-            socket.announce_addresses(link.index)?;
-            if let Some(mac) = link.mac {
-                socket.set_mac(link.index, mac)?;
-            }
-        }
-        Ok(())
+        Ok(Inside { socket, link, has_addresses: !plan.ips.is_empty() })
     })?
+}
+
+/// The container's interface, with a socket of its namespace.
+pub(crate) struct Inside {
+    socket: Socket,
+    link: Link,
+    has_addresses: bool,
+}
+
+impl Inside {
+    /// Has the neighbours learn at once that addresses have moved here, once the port forwards. The kernel announces both
+    /// families when the hardware address is set, also to what it is (`inetdev_event`, `ndisc_netdev_event`); when the link
+    /// comes up IPv4 alone, and the port may not forward yet.
+    pub(crate) fn announce(mut self) -> Result<()> {
+        let Some(mac) = self.link.mac.filter(|_| self.has_addresses) else { return Ok(()) };
+        self.socket.announce_addresses(self.link.index)?;
+        Ok(self.socket.set_mac(self.link.index, mac)?)
+    }
 }
 
 fn configure_ipv6(ifname: &str, dad: bool) -> Result<()> {
