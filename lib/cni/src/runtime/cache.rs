@@ -130,7 +130,7 @@ impl Cache {
     /// # Errors
     /// Code 5 where the file cannot be read, code 6 where it is not an entry.
     pub fn read(&self, attachment: &Attachment) -> Result<Option<Entry>, Error> {
-        entry::read(&self.file(attachment))
+        Ok(entry::read(&self.file(attachment))?)
     }
 
     /// When an attachment's entry was written, which is when its ADD succeeded; `None` where that is unknown.
@@ -210,10 +210,10 @@ impl Cache {
         for name in names {
             match entry::read(&self.folder.join(&name)) {
                 Ok(entry) => entries.extend(entry),
-                Err(error) => damaged.push(Damaged {
+                Err(failure) => damaged.push(Damaged {
                     file: name.to_string_lossy().into_owned(),
-                    is_unread: error.code() == Code::Io.number(),
-                    reason: error.to_string(),
+                    is_unread: failure.is_unread,
+                    reason: failure.error.to_string(),
                 }),
             }
         }

@@ -81,19 +81,34 @@ impl Entry {
     }
 }
 
+/// Why there is no entry of a file.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: Error,
+    /// See [`super::Damaged::is_unread`].
+    pub(super) is_unread: bool,
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
 /// Reads a file; `None` where there is none.
-pub(super) fn read(file: &Path) -> Result<Option<Entry>, Error> {
-    let broken =
-        |why: &str| Error::new(Code::Decode, format!("result cache {} is damaged: {why}", file.display()));
+pub(super) fn read(file: &Path) -> Result<Option<Entry>, Failure> {
+    let broken = |why: &str| {
+        let error = Error::new(Code::Decode, format!("result cache {} is damaged: {why}", file.display()));
+        Failure { error, is_unread: false }
+    };
     let bytes = match file::read(file, LONGEST) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        // What is no file, or a link to itself, is none the next time either.
-        Err(error) if matches!(error.raw_os_error(), None | Some(ELOOP)) => {
-            return Err(broken(&error.to_string()));
-        }
         Err(error) => {
-            return Err(Error::new(Code::Io, format!("read result cache {}: {error}", file.display())));
+            // What is no file, too long, or a link to itself, is that the next time as well.
+            let is_unread = error.raw_os_error().is_some_and(|errno| errno != ELOOP);
+            let error = Error::new(Code::Io, format!("read result cache {}: {error}", file.display()));
+            return Err(Failure { error, is_unread });
         }
     };
     if let Some(more) = conf::beyond(&bytes, CONFIGURATIONS) {
