@@ -5,10 +5,11 @@
 //! Since Linux 6.10 that collector has a thread of its own (`net/unix/garbage.c`); before, it closes at once, and the wait
 //! is as long as without this.
 
-use std::io::IoSlice;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+
+use super::send_files;
 
 /// Keeps a socket open until this is dropped. The kernel closes it later.
 #[derive(Debug)]
@@ -25,10 +26,7 @@ impl DeferredClose {
     pub(crate) fn of(file: RawFd) -> Option<Self> {
         let (near, far) =
             socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC).ok()?;
-        let files = [file, far.as_raw_fd()];
-        let rights = [ControlMessage::ScmRights(&files)];
-        // Descriptors are sent with at least one byte (unix(7)).
-        sendmsg::<()>(near.as_raw_fd(), &[IoSlice::new(&[0])], &rights, MsgFlags::MSG_NOSIGNAL, None).ok()?;
+        send_files(&near, &[file, far.as_raw_fd()]).ok()?;
         Some(Self { _far: far, _near: near })
     }
 }

@@ -8,7 +8,7 @@
 //! with them that it cannot do without: netfilter asks what the sender of each message may do, not only who opened the
 //! socket. Connections of others count as those of everybody; they keep the process there for longer, up to [`MOST`].
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
@@ -16,9 +16,10 @@ use std::time::Duration;
 
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{
-    AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, bind, connect,
-    getsockopt, listen, sendmsg, socket,
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, getsockopt, listen, socket,
 };
+
+use super::send_files;
 
 /// The name in the network namespace.
 const NAME: &[u8] = b"cleat/netfilter-sockets";
@@ -82,11 +83,7 @@ fn send(file: RawFd) -> Option<()> {
     if getsockopt(&near, PeerCredentials).ok()?.uid() != 0 {
         return None;
     }
-    let files = [file];
-    let rights = [ControlMessage::ScmRights(&files)];
-    // Descriptors are sent with at least one byte (unix(7)).
-    sendmsg::<()>(near.as_raw_fd(), &[IoSlice::new(&[0])], &rights, MsgFlags::MSG_NOSIGNAL, None).ok()?;
-    Some(())
+    send_files(&near, &[file]).ok()
 }
 
 /// A socket that waits for nobody: neither for who listens, nor for who connects.
