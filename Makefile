@@ -21,8 +21,8 @@ SOURCES  = $(shell find Cargo.toml Cargo.lock .cargo cli ipam lib plugins -name 
 # See packaging/install and packaging/build.
 export DESTDIR BINDIR PREFIX CONFDIR IMAGE
 
-.PHONY: all check demo test test-kernels test-runtimes test-faults test-upgrade fuzz bench install uninstall deb \
-	packages
+.PHONY: all check demo test test-packages test-kernels test-runtimes test-faults test-upgrade fuzz bench install \
+	uninstall deb packages
 
 all: $(OUT)/.built
 
@@ -49,6 +49,10 @@ check:
 test:
 	@tests/tools/rust
 	tests/run
+
+# Packages that this makes are installed, upgraded and removed in a small Debian.
+test-packages: packages
+	$(CARGO) test --locked --test packages
 
 test-kernels:
 	tests/kernels/run
@@ -82,8 +86,8 @@ bench: all
 
 # Keeps what it replaces, as NAME.before-cleat; `make uninstall` brings it back.
 install: $(OUT)/.built $(NRI)/.built
-	packaging/stage "$(OUT)" "$(NRI)/cleat-nri" "$(OUT)/stage"
-	"$(OUT)/stage/install"
+	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+		packaging/stage "$(OUT)" "$(NRI)/cleat-nri" "$$folder" && "$$folder/install"
 
 uninstall:
 	packaging/uninstall
