@@ -79,6 +79,7 @@ impl Node {
     pub(crate) fn del(&self, container: Container) {
         self.cleat("del", &container);
         ask_tcp(Some(&self.host.outside), &format!("{UPLINK_V4}:{}", container.port)).unwrap_err();
+        drop(container);
     }
 
     /// Runs a function while somebody outside asks the container all the time, and while there must be programs of these names
