@@ -23,9 +23,13 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All pages of the repository, by their path in it.
-fn pages() -> BTreeMap<PathBuf, Page> {
-    let mut pages = BTreeMap::new();
+fn is_page(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "md")
+}
+
+/// All files of the repository.
+fn files() -> Vec<PathBuf> {
+    let mut files = Vec::new();
     let mut folders = vec![root().to_path_buf()];
     while let Some(folder) = folders.pop() {
         // A folder of cargo's has this file.
@@ -36,13 +40,21 @@ fn pages() -> BTreeMap<PathBuf, Page> {
             let (path, kind) = entry.map(|entry| (entry.path(), entry.file_type().unwrap())).unwrap();
             if kind.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
-                let name = path.strip_prefix(root()).unwrap().to_path_buf();
-                pages.insert(name, Page::new(&fs::read_to_string(&path).unwrap()));
+            } else if kind.is_file() {
+                files.push(path);
             }
         }
     }
-    pages
+    files
+}
+
+/// All pages of the repository, by their path in it.
+fn pages() -> BTreeMap<PathBuf, Page> {
+    let page = |path: PathBuf| {
+        let name = path.strip_prefix(root()).unwrap().to_path_buf();
+        (name, Page::new(&fs::read_to_string(&path).unwrap()))
+    };
+    files().into_iter().filter(|path| is_page(path)).map(page).collect()
 }
 
 /// The path in the repository that a page means by `target`, or nothing if it is outside.
@@ -127,6 +139,27 @@ fn every_page_renders_as_it_is_meant() {
         })
         .collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn every_page_that_code_and_configurations_name_is_there() {
+    let is_separator = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '.'));
+    let (mut named, mut missing) = (0, BTreeSet::new());
+    for path in files() {
+        // Recorded files of other programs, and what is no text, name none of ours.
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        if path.starts_with(root().join("tests/data")) || is_page(&path) {
+            continue;
+        }
+        let words = text.split(is_separator).map(|word| word.trim_end_matches('.'));
+        for page in words.filter(|word| word.starts_with("docs/") && is_page(Path::new(word))) {
+            named += 1;
+            if !root().join(page).exists() {
+                missing.insert(format!("{}: {page}", path.strip_prefix(root()).unwrap().display()));
+            }
+        }
+    }
+    assert!(named > 5 && missing.is_empty(), "{missing:#?}");
 }
 
 #[test]
