@@ -202,3 +202,24 @@ fn chart_and_figures_of_readme_are_those_of_the_measured_table() {
     let readme = readme.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(readme.contains(&sentence), "README.md does not say {sentence:?}");
 }
+
+#[test]
+fn anchors_are_those_that_github_makes() {
+    let page = Page::new(
+        "# Who *knows* whom?\n## `cleat run`, and ports\n## a_b-c\n## a_b-c\n## 127.0.0.1 & `[::1]`\n",
+    );
+    let expected = ["who-knows-whom", "cleat-run-and-ports", "a_b-c", "a_b-c-1", "127001--1"];
+    assert_eq!(page.anchors, expected.map(str::to_owned).into());
+}
+
+#[test]
+fn what_would_not_render_is_found() {
+    let faults = |text: &str| Page::new(text).faults;
+    assert!(
+        faults("```sh\nls\n```\n\n| a | b |\n|---|---|\n| `c\\|d` | e |\n\n<!-- a mark -->\n").is_empty()
+    );
+    assert_eq!(faults("a\n\n```\nls\n```\n")[0].0, 3);
+    assert_eq!(faults("a\n\n    ls\n").len(), 1);
+    assert_eq!(faults("| a | b |\n|---|---|\n| `c|d` | e |\n").len(), 1);
+    assert_eq!(faults("<img src=\"a.svg\">\n").len(), 1);
+}

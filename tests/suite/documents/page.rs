@@ -105,24 +105,3 @@ fn bars(row: &str) -> usize {
     let row = row.trim().replace("\\|", "");
     row.strip_prefix('|').unwrap_or(&row).strip_suffix('|').map_or(0, |row| row.matches('|').count())
 }
-
-#[test]
-fn anchors_are_those_that_github_makes() {
-    let page = Page::new(
-        "# Who *knows* whom?\n## `cleat run`, and ports\n## a_b-c\n## a_b-c\n## 127.0.0.1 & `[::1]`\n",
-    );
-    let expected = ["who-knows-whom", "cleat-run-and-ports", "a_b-c", "a_b-c-1", "127001--1"];
-    assert_eq!(page.anchors, expected.map(str::to_owned).into());
-}
-
-#[test]
-fn what_would_not_render_is_found() {
-    let faults = |text: &str| Page::new(text).faults;
-    assert!(
-        faults("```sh\nls\n```\n\n| a | b |\n|---|---|\n| `c\\|d` | e |\n\n<!-- a mark -->\n").is_empty()
-    );
-    assert_eq!(faults("a\n\n```\nls\n```\n")[0].0, 3);
-    assert_eq!(faults("a\n\n    ls\n").len(), 1);
-    assert_eq!(faults("| a | b |\n|---|---|\n| `c|d` | e |\n").len(), 1);
-    assert_eq!(faults("<img src=\"a.svg\">\n").len(), 1);
-}
