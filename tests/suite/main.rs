@@ -12,6 +12,7 @@ mod bridge;
 mod circles;
 mod clashes;
 mod conf;
+mod configuration;
 mod contract;
 mod crowds;
 mod dhcp;
