@@ -18,12 +18,11 @@ const OWN: &str = "link-env";
 pub(crate) fn page() -> String {
     let mut page = String::new();
     for line in TEXT.lines() {
-        match insertion(line) {
-            Some(name) => page.push_str(&inserted(name).unwrap_or_default()),
-            None => {
-                page.push_str(line);
-                page.push('\n');
-            }
+        if let Some(name) = insertion(line) {
+            page += &inserted(name).unwrap_or_default();
+        } else {
+            page += line;
+            page.push('\n');
         }
     }
     page
@@ -213,7 +212,7 @@ fn kinds_of(schema: &Value) -> String {
     }
     let kind = kind(schema);
     match kind.split_once(' ') {
-        Some((first, rest)) if first == "list" => format!("lists {rest}"),
+        Some(("list", rest)) => format!("lists {rest}"),
         _ => format!("{kind}s"),
     }
 }

@@ -80,7 +80,7 @@ pub(crate) struct Keys {
     #[schemars(extend("x-reference" = false))]
     pub(super) ingress_from: Vec<String>,
     /// Members of the network may talk to each other. If false, only by links and published ports: it holds for the whole
-    /// bridge, and takes br_netfilter.
+    /// bridge, and takes `br_netfilter`.
     #[schemars(extend("default" = true, "x-reference" = false))]
     pub(super) icc: Option<bool>,
     /// Nothing goes in or out of the network, published or not. The host and the members reach each other.
