@@ -56,6 +56,7 @@ mod state;
 mod system_calls;
 mod tenants;
 mod trace;
+mod troubleshooting;
 mod upgrade;
 mod upkeep;
 mod uplinks;
