@@ -4,11 +4,14 @@
 use std::fmt::Write;
 use std::fs;
 use std::io::Read;
+use std::net::Ipv6Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use sandbox::traffic::{ask_tcp, serve_tcp};
-use sandbox::{Host, Namespaced, OUTSIDE_V4, UPLINK_V4, isolated};
+use sandbox::{Host, Namespaced, OUTSIDE_V4, UPLINK_V4, advertise, isolated};
 
 use crate::shared::programs::folder;
 use crate::shared::shell::{said, shell};
@@ -254,6 +257,26 @@ fn the_host_does_not_forward() {
         section.is_seen(&fail("cleat check"), &[]);
         section.cure(&[]);
         assert!(answers(host));
+    });
+}
+
+#[test]
+fn ipv6_has_gone_on_the_host() {
+    let both = "[{ \"subnet\": \"10.90.0.0/16\" }], [{ \"subnet\": \"fd00:90::/64\" }]";
+    on_a_host(&[("[{ \"subnet\": \"10.90.0.0/16\" }]", both)], |host| {
+        // Its default route comes from the router on the uplink, and from nobody else.
+        shell("ip -6 route del default && sysctl -q -w net/ipv6/conf/uplink/accept_ra=1");
+        let has_default = || !call("ip -6 route show default").1.is_empty();
+        while !has_default() {
+            let _ = advertise(Some(&host.outside), "eth0", Ipv6Addr::new(0x2001, 0xdb8, 7, 0, 0, 0, 0, 0));
+            thread::sleep(Duration::from_millis(50));
+        }
+        let _web = serve("web");
+        assert!(has_default());
+        shell("sysctl -q -w net/ipv6/conf/uplink/accept_ra=1");
+        let section = Section::of("IPv6 has gone on the host");
+        section.is_seen(&fail("cleat check"), &[]);
+        section.cure(&[("UPLINK", "uplink".to_owned())]);
     });
 }
 
