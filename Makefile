@@ -52,7 +52,7 @@ test-upgrade:
 fuzz:
 	SECONDS="$(SECONDS)" TARGETS="$(TARGETS)" fuzz/run
 
-# QUICK=1: takes about two minutes. README=1: writes the result to README.md and docs/speed.md. BENCH="lives path": only
+# QUICK=1: takes about two minutes. README=1: writes the result to README.md and docs/performance.md. BENCH="lives path": only
 # these parts.
 # BENCH=profile: shows where the time goes.
 bench: all

@@ -36,10 +36,6 @@ pub(crate) fn measure(scale: &Scale, summary: &mut Summary) {
         for verb in VERBS {
             summary.times(&format!("{}, {count} there", verb.0), level.medians(verb));
         }
-        if *count <= OTHERS_MAX {
-            summary.draw(&format!("ADD, {count} there"), level.medians(ADD));
-            summary.draw(&format!("DEL, {count} there"), level.medians(DEL));
-        }
         if *count < NETWORK_MAX {
             same_bridge.push((*count, level));
         } else {

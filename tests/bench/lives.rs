@@ -193,8 +193,8 @@ fn summarise(none: &Level, none_lives: &Lives, one: &Level, one_lives: &[Lives; 
     );
     summary.headline(&what(ten, "10 in flight, one there"), ten.each);
     summary.times(&what(all, "100 in flight, one there"), all.each);
-    summary.headline("first ADD", none.medians(ADD));
-    summary.headline("last DEL", none.medians(DEL));
+    summary.times("first ADD", none.medians(ADD));
+    summary.times("last DEL", none.medians(DEL));
     summary.times("last DEL and what it leaves running", none.medians(WHOLE_DEL));
     for verb in [ADD, DEL] {
         summary.headline(&format!("{}, 1 there", verb.0), one.medians(verb));
@@ -202,8 +202,4 @@ fn summarise(none: &Level, none_lives: &Lives, one: &Level, one_lives: &[Lives; 
     for verb in [WHOLE_DEL, CHECK] {
         summary.times(&format!("{}, 1 there", verb.0), one.medians(verb));
     }
-    summary.draw("whole life, 1 there", single.each);
-    summary.draw("whole life, 0 there", none_lives.each);
-    summary.draw("ADD, 1 there", one.medians(ADD));
-    summary.draw("DEL, 1 there", one.medians(DEL));
 }

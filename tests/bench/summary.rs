@@ -1,4 +1,4 @@
-//! What README.md and docs/speed.md show: a chart, and tables with a row for each measurement and a column for each suite.
+//! What README.md and docs/performance.md show: a chart, and tables with a row for each measurement and a column for each suite.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -17,8 +17,6 @@ pub(crate) type Figures = [Option<f64>; Suite::ALL.len()];
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
     rows: Vec<Row>,
-    /// The rows of the chart.
-    chart: Vec<(String, Figures)>,
 }
 
 #[derive(Debug)]
@@ -51,27 +49,22 @@ impl Summary {
         }
     }
 
-    /// Adds a row to the chart.
-    pub(crate) fn draw(&mut self, what: &str, milliseconds: Figures) {
-        self.chart.push((what.to_owned(), milliseconds));
-    }
-
     /// The table of all rows, in Markdown.
     pub(crate) fn markdown(&self) -> String {
         table(self.rows.iter())
     }
 
-    /// Writes the chart to its file, and the tables into README.md and docs/speed.md.
+    /// Writes the chart to its file, and the tables into README.md and docs/performance.md.
     pub(crate) fn write(&self) {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        fs::write(root.join("tests/bench/chart.svg"), chart::draw(&self.chart)).unwrap();
+        fs::write(root.join("tests/bench/chart.svg"), chart::draw(&self.markdown())).unwrap();
         let headlines = table(self.rows.iter().filter(|row| row.is_headline));
-        for (file, table) in [("README.md", headlines), ("docs/speed.md", self.markdown())] {
+        for (file, table) in [("README.md", headlines), ("docs/performance.md", self.markdown())] {
             let text = fs::read_to_string(root.join(file)).unwrap();
             let Some(text) = between_marks(&text, &table) else { panic!("{file} has no lines {MARKS:?}") };
             fs::write(root.join(file), text).unwrap();
         }
-        println!("\nwritten: README.md, docs/speed.md and tests/bench/chart.svg");
+        println!("\nwritten: README.md, docs/performance.md and tests/bench/chart.svg");
     }
 }
 

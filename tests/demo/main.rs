@@ -16,6 +16,9 @@ use std::process::ExitCode;
 use sandbox::{Host, OUTSIDE_V4, UPLINK_V4};
 use stage::{Place, Stage};
 
+/// The picture of the README, as it was kept.
+const PICTURE: &str = include_str!("graph.svg");
+
 fn main() -> ExitCode {
     // Called by one of these names, this program is the server or the client of a container.
     let args: Vec<String> = std::env::args().collect();
@@ -25,7 +28,8 @@ fn main() -> ExitCode {
         _ => {}
     }
     match sandbox::isolated_program() {
-        // The argument is a file to which the picture is copied; the picture of the README is made this way.
+        // The argument is a file to which the picture is copied: `cargo run --example demo -- tests/demo/graph.svg` makes the
+        // picture of the README.
         None => show(args.into_iter().nth(1)),
         Some(status) if status.success() => ExitCode::SUCCESS,
         Some(_) => ExitCode::FAILURE,
@@ -77,9 +81,14 @@ fn show(keep: Option<String>) -> ExitCode {
         stage.start("cleat run --name app -p 8081:80 --link db:webdb -- serve 80 'hello from app'", "8081");
     stage.run(Place::Host, "cleat graph --format mermaid", &["web<br>10.90.0."]);
     stage.run(Place::Host, "cleat graph > /run/demo/graph.svg && wc -c < /run/demo/graph.svg", &[]);
+    let picture = std::fs::read_to_string("/run/demo/graph.svg").expect("read the picture");
     if let Some(keep) = keep {
-        std::fs::copy("/run/demo/graph.svg", &keep).expect("keep the picture");
+        std::fs::write(&keep, picture).expect("keep the picture");
         println!("    kept as {keep}");
+    } else {
+        let hint = "tests/demo/graph.svg is not what cleat draws any more; \
+                     `cargo run --example demo -- tests/demo/graph.svg` makes it anew";
+        assert!(without_ids(&picture) == without_ids(PICTURE), "{hint}");
     }
 
     stage.title("All taken down");
@@ -90,4 +99,10 @@ fn show(keep: Option<String>) -> ExitCode {
     stage.assert_nothing_left();
     println!("\nEverything worked, and nothing is left behind.");
     ExitCode::SUCCESS
+}
+
+/// A picture without the IDs of containers, which differ each time.
+fn without_ids(picture: &str) -> String {
+    let is_id = |text: &str| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    picture.split(['<', '>']).filter(|part| !is_id(part)).collect()
 }

@@ -193,7 +193,7 @@ fn residue() -> BTreeSet<String> {
 fn files(folder: &Path, lines: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        // host-local keeps these files for the network, to choose the next address; see README.
+        // host-local keeps these files for the network, to choose the next address; see docs/networks.md.
         let is_memory =
             ["last_reserved_ip.0", "lock", "boot_id", ".free"].iter().any(|kept| path.ends_with(kept));
         if path.is_dir() {

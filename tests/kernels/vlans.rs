@@ -190,7 +190,7 @@ fn each_vlan_has_a_gateway_that_goes_with_its_last_container() {
             );
         }
         assert!(a.reaches(&b) && a.reaches(&c));
-        // A published port; from 127.0.0.1 only while bridged packets are not filtered (README, Limits).
+        // A published port; from 127.0.0.1 only while bridged packets are not filtered (docs/limits.md).
         std::fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", "0").unwrap();
         let ports = json!({
             "cniVersion": "1.1.0", "name": "net20", "type": "host-port", "prevResult": c.result,

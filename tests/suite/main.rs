@@ -17,6 +17,7 @@ mod contract;
 mod crowds;
 mod dhcp;
 mod disks;
+mod documents;
 mod existing;
 mod firewalls;
 mod hostile;

@@ -1,4 +1,4 @@
-//! Which capabilities each plugin needs (README, "Rights"). With these and no other it works; where one is missing, it names
+//! Which capabilities each plugin needs (docs/operations.md). With these and no other it works; where one is missing, it names
 //! that one and changes nothing.
 
 use std::process::Command;

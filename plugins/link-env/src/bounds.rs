@@ -1,4 +1,4 @@
-//! Limits of what one member may say and be given: the same table as in README. The others on the node may not trust the
+//! Limits of what one member may say and be given: the same table as in docs/limits.md. The others on the node may not trust the
 //! member's author, and they pay for what it says: with time under the registry's lock, with space on `/run`, with lines of
 //! their hosts files.
 //!
@@ -38,7 +38,7 @@ pub(crate) const ENTRIES: Bound = Bound { what: "bytes of extra hosts", most: 64
 /// Ports that its links open on the bridge, including the published ports of their sources.
 pub(crate) const OPENED: Bound = Bound { what: "ports opened by links", most: 2_048 };
 
-/// All of them, as README has them.
+/// All of them, as docs/limits.md has them.
 #[cfg(test)]
 const TABLE: [Bound; 8] = [ALIASES, LINKS, NAMESPACES, PORTS, OFFERED, GIVEN, ENTRIES, OPENED];
 
@@ -56,7 +56,7 @@ impl Bound {
         let Self { what, most } = self;
         Error::config(
             format!("{whose}: {found} {what}, more than {most}"),
-            "a container has bounds, which README lists under Limits: say less there",
+            "what one container says costs the others of the node, so it is bounded: say less there",
         )
     }
 
@@ -109,13 +109,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn readme_has_the_same_table() {
-        let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
+    fn the_documentation_has_the_same_table() {
+        let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/limits.md")).unwrap();
         for Bound { what, most } in TABLE {
             let number = if most >= 64 << 10 { format!("{} KiB", most >> 10) } else { thousands(most) };
             let what = what.strip_prefix("bytes of ").unwrap_or(what);
             let row = format!("| {what} | {number} |");
-            assert!(readme.contains(&row), "README has no row {row:?}");
+            assert!(page.contains(&row), "docs/limits.md has no row {row:?}");
         }
     }
 

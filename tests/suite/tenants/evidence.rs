@@ -364,12 +364,13 @@ fn a_table_of_somebody_else_that_is_called_like_ours_stays_and_fails_nobody() {
     });
 }
 
-/// README's recipe for a runtime that takes an environment file, copied as it is.
+/// The recipe for a runtime that takes an environment file, copied from docs/names-and-links.md as it is.
 fn recipe() -> String {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let start = readme.find("      jq -r").expect("the recipe");
-    let end = readme[start..].find(">web.env").expect("its end");
-    readme[start..start + end].to_owned() + ">web.env"
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/names-and-links.md");
+    let page = fs::read_to_string(page).unwrap();
+    let start = page.find("jq -r").expect("the recipe");
+    let end = page[start..].find(">web.env").expect("its end");
+    page[start..start + end].to_owned() + ">web.env"
 }
 
 #[test]
