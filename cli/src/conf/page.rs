@@ -1,4 +1,4 @@
-//! docs/configuration.md: what people write around the tables is in `configuration.md` beside this file, the tables are made from
+//! docs/configuration.md: what people write around the tables is in `configuration.md.in` beside this file, the tables are made from
 //! the schemas.
 
 use std::fmt::Write;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::schemas::{Known, PLUGINS};
 
-const TEXT: &str = include_str!("configuration.md");
+const TEXT: &str = include_str!("configuration.md.in");
 /// The network that the page shows as a complete one.
 const NETWORK: &str = include_str!("../../../conf/10-cleat.conflist");
 /// The plugin that the reference has nothing like.
@@ -37,7 +37,7 @@ fn inserted(name: &str) -> Option<String> {
     match name {
         "made" => Some(
             "<!-- Made by `cargo run -- generate configuration docs/configuration.md`: change the comments of the keys, or \
-             cli/src/conf/configuration.md, and run that. -->\n"
+             cli/src/conf/configuration.md.in, and run that. -->\n"
                 .to_owned(),
         ),
         "network" => Some(format!("```json\n{NETWORK}```\n")),
