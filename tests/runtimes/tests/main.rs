@@ -11,4 +11,5 @@ mod live_node;
 mod nri;
 mod podman;
 mod state;
+mod troubleshooting;
 mod upkeep;
