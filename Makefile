@@ -24,15 +24,16 @@ export DESTDIR BINDIR PREFIX CONFDIR IMAGE
 .PHONY: all check demo test test-packages test-kernels test-runtimes test-faults test-upgrade fuzz bench install \
 	uninstall deb packages
 
-all: $(OUT)/.built
+all: $(OUT)/cleat
 
-# Built programs that are newer than all that they are made from are taken as they are: then nothing here needs Rust.
-$(OUT)/.built: $(SOURCES)
+# Built programs that are newer than all that they are made from are taken as they are: then nothing here needs Rust. cleat is
+# built with the plugins.
+$(OUT)/cleat: $(SOURCES)
 	@tests/tools/rust
 	$(CARGO) build --release --locked
 	touch "$@"
 
-$(NRI)/.built: $(SOURCES)
+$(NRI)/cleat-nri: $(SOURCES)
 	@tests/tools/rust
 	$(CARGO) build --profile nri --locked --bin cleat-nri
 	touch "$@"
@@ -85,18 +86,18 @@ bench: all
 		$(CARGO) run --quiet --release --locked --example bench -- $(BENCH)
 
 # Keeps what it replaces, as NAME.before-cleat; `make uninstall` brings it back.
-install: $(OUT)/.built $(NRI)/.built
+install: $(OUT)/cleat $(NRI)/cleat-nri
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 		packaging/stage "$(OUT)" "$(NRI)/cleat-nri" "$$folder" && "$$folder/install"
 
 uninstall:
 	packaging/uninstall
 
-deb: $(OUT)/.built $(NRI)/.built
+deb: $(OUT)/cleat $(NRI)/cleat-nri
 	tests/tools/crate cargo-deb 3.8.0 "$(TOOLS)"
 	$(BUILD) deb
 
-packages: $(OUT)/.built $(NRI)/.built
+packages: $(OUT)/cleat $(NRI)/cleat-nri
 	tests/tools/crate cargo-deb 3.8.0 "$(TOOLS)"
 	tests/tools/crate cargo-generate-rpm 0.21.1 "$(TOOLS)"
 	$(BUILD) deb rpm tar image
