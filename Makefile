@@ -60,6 +60,7 @@ test-kernels:
 
 test-runtimes:
 	tests/tools/newer containerd
+	tests/tools/cnitool
 	$(CARGO) build --locked --bins
 	$(CARGO) test -p runtimes --locked
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::shell::{eventually, run};
 
 /// The root of the workspace.
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 /// Where runtimes look for network configurations.
 const CONF: &str = "/etc/cni/net.d";
 /// Where runtimes look for CNI plugins.

@@ -9,6 +9,7 @@ mod flags;
 mod kubernetes;
 mod live_node;
 mod nri;
+mod pages;
 mod podman;
 mod state;
 mod troubleshooting;
