@@ -1,6 +1,7 @@
 # demo: shows what the suite is for, in a sandbox, without root.  test: all checks and tests.
 # check: what can be checked without packages, sandboxes and root: format, lints and unit tests.
 # test-runtimes: tests with containerd and podman, as root.  test-kernels: tests on Debian's kernel in an emulated machine.
+# test-packages: installs, upgrades and removes the packages in a small Debian.
 # test-faults: kills the plugins, or makes a system call fail, at every system call.
 # test-upgrade: tests together with the programs of an older commit.
 # fuzz: every kind of untrusted input, with libFuzzer.  bench: measures the suite, the reference plugins and netavark.
@@ -43,6 +44,7 @@ demo: all
 	$(CARGO) run --quiet --release --locked --example demo
 
 check:
+	@tests/tools/rust
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) test --workspace --lib --locked --quiet
