@@ -1,6 +1,7 @@
 # demo: shows what the suite is for, in a sandbox, without root.  test: all checks and tests.
 # check: what can be checked without packages, sandboxes and root: format, lints and unit tests.
 # test-runtimes: tests with containerd and podman, as root.  test-kernels: tests on Debian's kernel in an emulated machine.
+# test-packages: installs, upgrades and removes the packages in a small Debian.
 # test-faults: kills the plugins, or makes a system call fail, at every system call.
 # test-upgrade: tests together with the programs of an older commit.
 # fuzz: every kind of untrusted input, with libFuzzer.  bench: measures the suite, the reference plugins and netavark.
@@ -24,15 +25,16 @@ export DESTDIR BINDIR PREFIX CONFDIR IMAGE
 .PHONY: all check demo test test-packages test-kernels test-runtimes test-faults test-upgrade fuzz bench install \
 	uninstall deb packages
 
-all: $(OUT)/.built
+all: $(OUT)/cleat
 
-# Built programs that are newer than all that they are made from are taken as they are: then nothing here needs Rust.
-$(OUT)/.built: $(SOURCES)
+# Built programs that are newer than all that they are made from are taken as they are: then nothing here needs Rust. cleat is
+# built with the plugins.
+$(OUT)/cleat: $(SOURCES)
 	@tests/tools/rust
 	$(CARGO) build --release --locked
 	touch "$@"
 
-$(NRI)/.built: $(SOURCES)
+$(NRI)/cleat-nri: $(SOURCES)
 	@tests/tools/rust
 	$(CARGO) build --profile nri --locked --bin cleat-nri
 	touch "$@"
@@ -42,6 +44,7 @@ demo: all
 	$(CARGO) run --quiet --release --locked --example demo
 
 check:
+	@tests/tools/rust
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) test --workspace --lib --locked --quiet
@@ -86,18 +89,18 @@ bench: all
 		$(CARGO) run --quiet --release --locked --example bench -- $(BENCH)
 
 # Keeps what it replaces, as NAME.before-cleat; `make uninstall` brings it back.
-install: $(OUT)/.built $(NRI)/.built
+install: $(OUT)/cleat $(NRI)/cleat-nri
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 		packaging/stage "$(OUT)" "$(NRI)/cleat-nri" "$$folder" && "$$folder/install"
 
 uninstall:
 	packaging/uninstall
 
-deb: $(OUT)/.built $(NRI)/.built
+deb: $(OUT)/cleat $(NRI)/cleat-nri
 	tests/tools/crate cargo-deb 3.8.0 "$(TOOLS)"
 	$(BUILD) deb
 
-packages: $(OUT)/.built $(NRI)/.built
+packages: $(OUT)/cleat $(NRI)/cleat-nri
 	tests/tools/crate cargo-deb 3.8.0 "$(TOOLS)"
 	tests/tools/crate cargo-generate-rpm 0.21.1 "$(TOOLS)"
 	$(BUILD) deb rpm tar image

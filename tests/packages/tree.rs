@@ -12,7 +12,9 @@ const OWN: &str = "/opt/cni/bin";
 
 /// `make` with a target and variables.
 fn make(words: &[&str]) -> String {
-    sh(&[&["make", "-s", "-C", "/source", "CARGO_TARGET_DIR=/target"], words].concat())
+    // Whatever root's umask is, others must be able to execute and read what is installed.
+    let umask = &["sh", "-c", "umask 077; exec \"$@\"", "sh"][..];
+    sh(&[umask, &["make", "-s", "-C", "/source", "CARGO_TARGET_DIR=/target"], words].concat())
 }
 
 /// The reference's plugins in a folder, and one by a link, as some distributions have it.
@@ -55,6 +57,8 @@ fn what_was_there_is_kept_and_comes_back() {
         let unit = fs::read_to_string(format!("{DESTDIR}/usr/lib/systemd/system/cleat-nri.service")).unwrap();
         assert!(unit.contains("\nExecStart=/usr/bin/cleat-nri "), "{unit}");
         assert!(Path::new(DESTDIR).join("usr/libexec/cni/portmap").exists());
+        let private = sh(&["find", DESTDIR, "-path", "*usr*", "!", "-type", "l", "!", "-perm", "-o+r"]);
+        assert_eq!(private, "");
         make(&["uninstall", &destdir, "PREFIX=/usr"]);
         assert_eq!(before.changes(&Listing::of(DESTDIR)), [""; 0]);
     });

@@ -1,16 +1,18 @@
-//! ADD against DEL of one container, at the same time.
+//! ADD against DEL at the same time: of one container, and of two on one bridge.
 
 use std::collections::BTreeSet;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sandbox::traffic::ask_tcp;
-use sandbox::{Namespaced, Snapshot, UPLINK_V4, isolated};
-use serde_json::json;
+use sandbox::{Host, Namespaced, Snapshot, UPLINK_V4, isolated};
+use serde_json::{Value, json};
 
+use crate::shared::bridge;
 use crate::shared::crowd::{Container, MIXED, install, ports};
 use crate::shared::members::{Network, host};
+use crate::shared::programs::BRIDGE;
 use crate::shared::shell::said;
 
 /// A runtime must not do this (specification, section 2), but people do it by hand: the lock of `cleat` has one call wait for
@@ -91,5 +93,52 @@ fn plugins_that_add_and_delete_one_container_at_once_leave_nothing_to_the_next_d
             }
         }
         before.assert_unchanged();
+    });
+}
+
+fn printed_by(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// DEL of container `a`, whose link the kernel is asked to remove 0.4 s late: at the first request of the process behind it.
+fn del_with_a_late_link(conf: &Value, netns: &Namespaced) {
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=sendto:delay_enter=400000:when=1", BRIDGE]);
+    strace.env_clear().env("PATH", "/usr/bin:/bin").env("CNI_COMMAND", "DEL").env("CNI_PATH", "/");
+    strace.env("CNI_CONTAINERID", "a").env("CNI_NETNS", netns.path()).env("CNI_IFNAME", "eth0");
+    let output = sandbox::run(&mut strace, conf.to_string().as_bytes());
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+/// DEL takes a port off its bridge's gate while the kernel removes the link. An ADD in between finds no gate and a port on the
+/// bridge, and closes the bridge for that port as well, which then never leaves.
+#[test]
+fn an_add_beside_the_last_del_takes_the_port_that_goes_for_no_member() {
+    isolated(|| {
+        let _host = Host::new();
+        for keys in [json!({"ingress": "published"}), json!({"icc": false})] {
+            let before = Snapshot::take();
+            let mut conf = bridge::conf();
+            conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+            let (a, b) = (Namespaced::new("a"), Namespaced::new("b"));
+            bridge::add(&conf, "a", &a);
+            let ports = || printed_by("ip", &["-o", "link", "show", "master", "br0"]).lines().count();
+            thread::scope(|scope| {
+                let del = scope.spawn(|| del_with_a_late_link(&conf, &a));
+                let deadline = Instant::now() + Duration::from_secs(5);
+                while printed_by("nft", &["list", "tables"]).contains("cleat_gate") {
+                    assert!(Instant::now() < deadline, "DEL has not opened the gate");
+                }
+                bridge::add(&conf, "b", &b);
+                assert_eq!(ports(), 2, "the link of a went before ADD of b had seen it");
+                del.join().unwrap();
+            });
+            assert_eq!(ports(), 1);
+            bridge::call("DEL", &conf, "b", &b).run().silent();
+            drop((a, b));
+            before.assert_unchanged();
+        }
     });
 }

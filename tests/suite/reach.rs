@@ -1,6 +1,5 @@
 //! Which containers and hosts reach each other over a bridge as soon as ADD returns, also when many are attached at once.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sandbox::traffic::{ask_tcp, serve_tcp};
@@ -9,12 +8,6 @@ use serde_json::{Value, json};
 
 use crate::shared::bridge::{add, call, conf, with_result};
 use crate::shared::shell::shell;
-
-/// Keeps tests that measure times from running beside one that attaches many at once.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 #[test]
 fn containers_reach_each_other_the_host_and_the_outside() {
@@ -76,7 +69,6 @@ fn containers_reach_each_other_the_host_and_the_outside() {
 /// the first neighbour solicitation of one container in thirty, which cost a second.
 #[test]
 fn the_first_packet_after_add_is_not_lost() {
-    let _alone = alone();
     isolated(|| {
         let _host = Host::new();
         for n in 0..60 {
@@ -95,7 +87,6 @@ fn the_first_packet_after_add_is_not_lost() {
 /// bridge has one only a second after its first port came up.
 #[test]
 fn the_first_forwarded_ipv6_packet_is_not_lost() {
-    let _alone = alone();
     isolated(|| {
         let host = Host::new();
         host.outside.enter(|| shell("ip -6 route add fd00:1::/64 via 2001:db8::1"));
@@ -118,7 +109,6 @@ fn the_first_forwarded_ipv6_packet_is_not_lost() {
 
 #[test]
 fn many_at_once_get_an_address_each() {
-    let _alone = alone();
     isolated(|| {
         let _host = Host::new();
         let before = Snapshot::take();

@@ -6,6 +6,27 @@
 //!
 //! The crate takes and returns plain values. It knows nothing of CNI and nothing of packet filters, chooses
 //! no names, and keeps no state beyond the open socket: it asks the kernel what exists, each time.
+//!
+//! ```
+//! use netlink::{AddressFlags, Bridge, Socket};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use nix::sched::{CloneFlags, unshare};
+//! # unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)?;
+//! let mut socket = Socket::open()?;
+//! let bridge = socket.add_bridge(&Bridge { name: "demo0", ..Bridge::default() })?;
+//! socket.add_address(bridge.index, "10.88.0.1/24".parse()?, AddressFlags::default())?;
+//! assert_eq!(socket.addresses(bridge.index)?[0].network.to_string(), "10.88.0.1/24");
+//!
+//! let error = socket.add_bridge(&Bridge { name: "demo0", ..Bridge::default() }).unwrap_err();
+//! assert!(error.is_exists());
+//! assert_eq!(error.to_string(), "add bridge demo0: file exists");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Examples: `bridge` (a bridge, a container on it, and a connection between them, without root) and `list` (what a namespace
+//! has): `cargo run -p netlink --example bridge`.
 
 pub mod address;
 pub mod link;

@@ -9,25 +9,32 @@
 //! It refuses what the kernel would cut or misread in silence: names with a NUL, comments and attributes that do not
 //! fit, keys of another length than the set's.
 //!
-//! ```no_run
+//! ```
 //! use nftables::{Batch, Element, Family, Field, Set, Socket, Table, Type};
 //!
 //! const TABLE: Table = Table::new(Family::Inet, "cleat");
 //! const KEY: &[Type] = &[Type::InetProto, Type::InetService];
 //! const PORTS: Set = Set::map(TABLE, "port4", KEY, &[Type::Ipv4Addr, Type::InetService]);
 //!
-//! # fn main() -> nftables::Result<()> {
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use nix::sched::{CloneFlags, unshare};
+//! # unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)?;
 //! let mut socket = Socket::open()?;
 //! let web = Element::new(&[Field::TCP, Field::Port(8080)])
 //!     .data(&[Field::Ipv4([10, 1, 0, 11].into()), Field::Port(80)])
 //!     .comment("web eth0");
-//! match Batch::new().create_element(&PORTS, &web).commit(&mut socket) {
-//!     Err(error) if error.is_exists() => eprintln!("{error}"),
-//!     outcome => outcome?,
-//! }
+//! Batch::new().add_table(&TABLE).add_set(&PORTS).add_element(&PORTS, &web).commit(&mut socket)?;
+//!
+//! // The key is taken.
+//! let error = Batch::new().create_element(&PORTS, &web).commit(&mut socket).unwrap_err();
+//! assert!(error.is_exists());
+//! assert_eq!(error.to_string(), "create element tcp . 8080 to inet cleat port4: file exists");
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Examples that run without root: `transaction` (a set and rules, read back, and a transaction that is refused as a whole)
+//! and `shared` (a table that several programs share, by [`ledger`]): `cargo run -p nftables --example transaction`.
 //!
 //! Numbers come from `linux/netfilter/nf_tables.h`, `nfnetlink.h` and `nfnetlink_conntrack.h`; the ids of data types
 //! and the user data, which the kernel stores without looking, are `nft`'s (`datatype.h`, libnftnl's `udata.h`).

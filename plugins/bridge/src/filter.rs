@@ -232,6 +232,12 @@ fn take_with(socket: Option<&mut Socket>, leftover: Leftover) -> Result<()> {
     taken.and(closed).and(if is_known { Ok(()) } else { del_legacy() })
 }
 
+/// Removes what an ADD of another attachment has put back for this one since [`take`], as its link was still there.
+pub(crate) fn take_again(socket: &mut Socket, leftover: Leftover) -> Result<()> {
+    let Some(_) = leftover.gated else { return Ok(()) };
+    gate::forget(socket, &leftover.attachment.host_interface())
+}
+
 /// Removes what a network's attachments have that are not `valid` any more, each in one transaction. `gated` is the link that
 /// has a gate by the configuration.
 pub(crate) fn gc(network: &NetworkName, valid: &[(ContainerId, IfName)], gated: Option<&str>) -> Result<()> {

@@ -18,13 +18,16 @@ pub(crate) fn del(request: &Request, target: &Target) -> Result<(), cni::Error> 
     let mut socket = Socket::open().map_err(Error::from)?;
     // Link and rules at the same time. The link before the address: it must be unused when it is given back.
     let link = removal::begin(&mut socket, &conf, target);
-    let (rules, filter_socket) = filter::take(Leftover {
+    let addresses = addresses(request, target);
+    let leftover = Leftover {
         attachment: &target.attachment,
-        masqueraded: Some(&addresses(request, target)),
+        masqueraded: Some(&addresses),
         is_foreign: matches!(link, Ok(None)),
         gated: conf.gated(),
-    });
+    };
+    let (rules, mut filter_socket) = filter::take(leftover);
     let link = link.and_then(|link| removal::finish(&mut socket, target, link));
+    let rules = rules.and(filter_socket.as_mut().map_or(Ok(()), |it| filter::take_again(it, leftover)));
     // Where the interface is still there, so is what uses the address: the DEL that removes the one gives the other back.
     let lease = if link.is_ok() { release(&conf, Command::Del, request, Some(target)) } else { Ok(()) };
     let bridge = del_bridge(&mut socket, &conf);

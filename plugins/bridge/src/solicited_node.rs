@@ -1,6 +1,7 @@
-//! When a new IPv6 address begins to answer: Linux joins the group that neighbour solicitations are sent to (RFC 4291,
-//! solicited-node address) from a work queue, some time after the address was added. A solicitation that comes before is
-//! lost, and the next one comes a second later.
+//! When a new IPv6 address begins to answer. Linux does two things from work queues: some time after the address was added
+//! it joins the group that neighbour solicitations are sent to (RFC 4291, solicited-node address), and some time after the link
+//! got a carrier it gives it the route to groups (`ff00::/8`). A solicitation that comes before is lost, and the next one
+//! comes a second later. Without the route it is taken for a packet to be forwarded by the default route.
 
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr};
@@ -8,6 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
+use netlink::Socket;
+
+use crate::error::Result;
 
 /// How long to wait; afterwards the address will work by itself a little later.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -32,6 +36,16 @@ pub(crate) fn await_solicitable(link: &str, addresses: impl Iterator<Item = IpNe
         }
         thread::sleep(PAUSE);
     }
+}
+
+/// Waits until a link with a carrier has its route to groups. The kernel adds it in the moment in which the
+/// link becomes operational (`linkwatch_do_dev`, `addrconf_notify`). Since Linux 6.8 being asked about a link makes it catch up.
+pub(crate) fn await_group_route(socket: &mut Socket, link: u32) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !socket.get_link_by_index(link)?.is_none_or(|link| link.operational) && Instant::now() < deadline {
+        thread::sleep(PAUSE);
+    }
+    Ok(())
 }
 
 /// The solicited-node address in the kernel's spelling: `ff02::1:ff00:0/104` with the address's last 24 bits.

@@ -12,4 +12,5 @@ mod nri;
 mod pages;
 mod podman;
 mod state;
+mod troubleshooting;
 mod upkeep;

@@ -19,6 +19,7 @@
 #![allow(clippy::missing_panics_doc, reason = "everything here panics where it cannot go on")]
 
 mod call;
+mod example;
 mod host;
 mod isolate;
 mod machine;
@@ -32,6 +33,7 @@ pub mod tracer;
 pub mod traffic;
 
 pub use call::{Answer, Call, only, run};
+pub use example::example;
 pub use host::{Host, Namespaced, OUTSIDE_V4, OUTSIDE_V6, UPLINK_V4, UPLINK_V6};
 pub use isolate::{copy_on_write, is_inside, isolated, isolated_program, prepare, sandboxed};
 pub use machine::on_a_machine;

@@ -35,6 +35,11 @@ impl Container {
         let namespace = Namespace::open(format!("/proc/{}/ns/net", process.id()).as_ref()).unwrap();
         Self { process, namespace }
     }
+
+    /// The PID of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
 }
 
 impl Drop for Container {

@@ -8,6 +8,7 @@
 )]
 
 mod addresses;
+mod examples;
 mod fixture;
 mod links;
 mod namespaces;

@@ -55,5 +55,5 @@ mod table;
 
 pub(crate) use put::BridgeGate;
 pub(super) use put::{Held, Put};
-pub(super) use removal::Take;
+pub(super) use removal::{Take, forget};
 pub(super) use table::MEMBERS;

@@ -10,7 +10,7 @@ use crate::conf::Conf;
 use crate::error::{self, Error, Result};
 use crate::parts::advertisements;
 use crate::plan::{Plan, table};
-use crate::solicited_node::await_solicitable;
+use crate::solicited_node::{await_group_route, await_solicitable};
 
 /// How long duplicate address detection may take, as in the reference.
 const DAD_PATIENCE: Duration = Duration::from_secs(5);
@@ -62,6 +62,9 @@ pub(crate) fn configure(namespace: &Namespace, ifname: &str, conf: &Conf, plan: 
             socket.append_route(&route)?;
         }
         await_solicitable(ifname, plan.ips.iter().map(|ip| ip.address));
+        if has_v6 {
+            await_group_route(&mut socket, link.index)?;
+        }
         Ok(Inside { socket, link, has_addresses: !plan.ips.is_empty() })
     })?
 }

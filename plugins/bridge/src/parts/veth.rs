@@ -15,6 +15,7 @@ use netlink::{Link, Mac, Namespace, Peer, PortFlags, Socket, Veth, sysctl};
 use crate::conf::Conf;
 use crate::error::{Error, Result, differs};
 use crate::names;
+use crate::solicited_node::await_group_route;
 
 /// How long the kernel is waited for.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -97,14 +98,7 @@ pub(crate) fn await_forwarding(socket: &mut Socket, bridge: &Link, port: u32) ->
     while !forwards(socket, port)? && Instant::now() < deadline {
         thread::sleep(PAUSE);
     }
-    let mut operational = bridge.operational;
-    while !operational && Instant::now() < deadline {
-        operational = socket.get_link_by_index(bridge.index)?.is_none_or(|bridge| bridge.operational);
-        if !operational {
-            thread::sleep(PAUSE);
-        }
-    }
-    Ok(())
+    if bridge.operational { Ok(()) } else { await_group_route(socket, bridge.index) }
 }
 
 /// Whether a port forwards, or will without our doing.

@@ -12,7 +12,7 @@ use super::chains::{self, Names};
 use super::frames::{self, Holding};
 use super::layout;
 use super::ports::{self, Port};
-use super::removal::{Take, close_all_links, enter, leave, remove};
+use super::removal::{Take, Taken, close_all_links, enter, leave, remove};
 use super::table::{FROM, INTO, MEMBERS, TABLE, boot, chain_of, mark, members};
 use crate::conf::{Conf, Gate};
 use crate::error::{Error, Result, config, differs};
@@ -60,14 +60,15 @@ impl<'a> BridgeGate<'a> {
         Holding { bridge: self.bridge.as_str(), derived, held: held.port, addresses: held.addresses }
     }
 
-    /// Adds to a transaction what is missing of the gate, and says which addresses are free again.
+    /// Adds to a transaction what is missing of the gate. Says which addresses are free again, and which ports it took for
+    /// members because they are on the bridge.
     fn mend(
         &self,
         socket: &mut Socket,
         batch: &mut Batch,
         attachment: &Attachment,
         switches: Option<BridgeNetfilter>,
-    ) -> Result<Vec<frames::Key>> {
+    ) -> Result<(Vec<frames::Key>, Taken)> {
         let (names, bridge, boot) = (self.names(), interface(self.bridge.as_str())?, boot());
         let living = ports::on(self.bridge.as_str())?;
         self.remove_another(socket, &living)?;
@@ -103,10 +104,11 @@ impl<'a> BridgeGate<'a> {
                 batch.add_element(map, &note.into_iter().fold(element, Element::comment));
             }
         }
-        if element(socket, &MEMBERS, &[bridge])?.is_none() {
-            enter(batch, &names.gate, self.bridge.as_str(), living)?;
+        // Ports that are held to plain packets are members, so that who takes one off the gate finds both.
+        if self.gate.apart || element(socket, &MEMBERS, &[bridge])?.is_none() {
+            enter(batch, &names.gate, self.bridge.as_str(), &living)?;
         }
-        Ok(gone)
+        Ok((gone, Taken::new(&living)))
     }
 
     /// Names the first thing by which the gate is not as it should be.
@@ -233,12 +235,13 @@ pub(crate) struct Put<'a> {
     switches: Option<BridgeNetfilter>,
     /// What was wrong with the gate when it was read.
     fault: Option<String>,
+    taken: Taken,
 }
 
 impl<'a> Put<'a> {
     /// `switches` are what the bridge had of `br_netfilter` before.
     pub(crate) fn new(gate: BridgeGate<'a>, held: Held<'a>, switches: Option<BridgeNetfilter>) -> Self {
-        Self { gate, held, switches, fault: None }
+        Self { gate, held, switches, fault: None, taken: Taken::default() }
     }
 }
 
@@ -248,6 +251,7 @@ impl Entry<Error> for Put<'_> {
     }
 
     fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<()> {
+        self.taken = Taken::default();
         let Self { gate, held, .. } = self;
         let (derived, chain) = (held.attachment.host_interface(), gate.names().gate);
         let (member, comment) = (interface(&derived)?, comment(gate.bridge, held.attachment));
@@ -259,7 +263,7 @@ impl Entry<Error> for Put<'_> {
         self.fault = fault(gate.expect(socket))?;
         let (batch, mut gone) = (&mut change.batch, Vec::new());
         if self.fault.is_some() {
-            gone = gate.mend(socket, batch, held.attachment, self.switches)?;
+            (gone, self.taken) = gate.mend(socket, batch, held.attachment, self.switches)?;
         }
         let element = Element::new(&[member]).verdict(Verdict::goto(chain));
         batch.add_element(&MEMBERS, &element.comment(comment.as_str()));
@@ -276,6 +280,7 @@ impl Entry<Error> for Put<'_> {
 
     /// What was put in place is read as well.
     fn is_settled(&mut self, socket: &mut Socket) -> Result<bool> {
+        self.taken.forget_gone(socket, self.gate.bridge.as_str())?;
         Ok(self.fault.is_none() || fault(self.gate.expect(socket))?.is_none())
     }
 

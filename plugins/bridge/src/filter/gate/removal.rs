@@ -1,7 +1,7 @@
 //! Taking ports off a bridge's gate, and the gate away with the last one.
 
 use cni::links;
-use nftables::ledger::{Change, Entry};
+use nftables::ledger::{self, Change, Entry};
 use nftables::{Batch, Chain, Element, Set, Socket, Table, Verdict};
 
 use super::chains::{self, Names};
@@ -23,6 +23,7 @@ pub(crate) struct Take<'a> {
     configured: Option<&'a str>,
     /// The chain and the bridge of the gate.
     left: Option<(String, String)>,
+    taken: Taken,
     /// Keeps ADDs from the bridge until its gate is gone, where that ends `br_netfilter` for it.
     alone: Option<Exclusive>,
 }
@@ -30,7 +31,7 @@ pub(crate) struct Take<'a> {
 impl<'a> Take<'a> {
     /// Where nothing is there, nothing is done.
     pub(crate) fn new(port: Option<&'a str>, configured: Option<&'a str>) -> Self {
-        Self { port, configured, left: None, alone: None }
+        Self { port, configured, left: None, taken: Taken::default(), alone: None }
     }
 
     /// Adds to a transaction that the port is no member any more. Says how many members leave by it, and how many elements
@@ -89,7 +90,8 @@ impl<'a> Take<'a> {
             let living = ports::on(bridge)?;
             let others: Vec<&Port> = living.iter().filter(|port| self.port != Some(&port.name)).collect();
             if !others.is_empty() {
-                return enter(batch, name, bridge, others);
+                self.taken = Taken::new(&others);
+                return enter(batch, name, bridge, &others);
             }
         }
         if let Some(note) = remove(socket, batch, name, bridge, held)? {
@@ -106,6 +108,7 @@ impl Entry<Error> for Take<'_> {
 
     fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<()> {
         self.alone = None;
+        self.taken = Taken::default();
         let (start, batch) = (change.batch.len(), &mut change.batch);
         let leaving = self.leave(socket, batch)?;
         let Some((chain, bridge)) = self.left.clone() else { return Ok(()) };
@@ -119,6 +122,7 @@ impl Entry<Error> for Take<'_> {
     fn is_settled(&mut self, socket: &mut Socket) -> Result<bool> {
         self.alone = None;
         let Some((chain, bridge)) = &self.left else { return Ok(true) };
+        self.taken.forget_gone(socket, bridge)?;
         // Nothing leads to the gate but what it has of its own.
         if let Some(references) = socket.references(&Chain::new(TABLE, chain))?
             && references == own_elements(socket, chain, bridge)?.len()
@@ -127,6 +131,40 @@ impl Entry<Error> for Take<'_> {
         }
         Ok(!chains::keeps_apart(chain) || !frames::is_unused(socket)?)
     }
+}
+
+/// Ports that were taken for members because they were on the bridge. One may have been on its way out: its DEL takes it off the
+/// gate while the link goes.
+#[derive(Debug, Default)]
+pub(super) struct Taken(Vec<String>);
+
+impl Taken {
+    pub(super) fn new(ports: &[&Port]) -> Self {
+        Self(ports.iter().map(|port| port.name.clone()).collect())
+    }
+
+    /// Takes those off the gate again that have gone, once the transaction is through. What goes later is looked for by its own
+    /// DEL when its link has gone ([`forget`]), so one of both sees it.
+    pub(super) fn forget_gone(&mut self, socket: &mut Socket, host_link: &str) -> Result<()> {
+        let taken = std::mem::take(&mut self.0);
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let living = ports::on(host_link)?;
+        taken
+            .iter()
+            .filter(|port| living.iter().all(|there| there.name != **port))
+            .try_for_each(|port| forget(socket, port))
+    }
+}
+
+/// Takes a port off its gate whose link has gone, where an ADD has put it there again: that one found the gate incomplete, and
+/// the link still on the bridge ([`Taken`]).
+pub(crate) fn forget(socket: &mut Socket, port: &str) -> Result<()> {
+    if element(socket, &MEMBERS, &[interface(port)?])?.is_none() {
+        return Ok(());
+    }
+    ledger::put(socket, &mut [&mut Take::new(Some(port), None)])
 }
 
 /// Adds to a transaction that ports leave a gate, and says how many of them were held to plain packets, and which addresses
@@ -191,7 +229,7 @@ fn own_elements(socket: &mut Socket, name: &str, bridge: &str) -> Result<Vec<Lea
 }
 
 /// Adds ports to those of a gate, with the element whose presence shows that the map has not been flushed.
-pub(super) fn enter(batch: &mut Batch, name: &str, bridge: &str, ports: Vec<&Port>) -> Result<()> {
+pub(super) fn enter(batch: &mut Batch, name: &str, bridge: &str, ports: &[&Port]) -> Result<()> {
     let leads = |key| Element::new(&[key]).verdict(Verdict::goto(name));
     batch.add_element(&MEMBERS, &leads(interface(bridge)?));
     for port in ports {
