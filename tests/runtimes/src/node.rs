@@ -3,8 +3,10 @@
 //!
 //! What differs from a real host, and only this:
 //!
-//! - There is no systemd: `systemctl` is a [stand-in](../src/bin/systemctl.rs) that starts the packaged units' programs.
-//! - Where root lacks `CAP_SYS_RESOURCE`, as in a container, `runc` is told to leave OOM scores alone, and podman not to raise limits.
+//! - There is no systemd: `systemctl` is a stand-in (`src/bin/systemctl.rs`) that starts the packaged units' programs, and
+//!   podman is told to do without.
+//! - Root may lack `CAP_SYS_RESOURCE`, as in a container. Then `runc` is told to leave OOM scores alone; podman is told not to raise
+//!   limits.
 //! - No registry can be reached: an image of busybox has the names that the pages pull, and that of a pod's pause container.
 
 use std::fs;
@@ -177,10 +179,16 @@ fn furnish(packages: &[&str]) {
         let _ = fs::remove_dir_all(folder);
     }
     let _ = fs::remove_file("/etc/crictl.yaml");
-    for name in TESTED.iter().filter(|name| !packages.contains(name)) {
+    for name in UNWANTED.iter().filter(|name| !packages.contains(name)) {
         run(Command::new("dpkg").args(["--purge", "--force-depends", name]));
     }
-    let _ = fs::remove_file("/etc/cni/net.d/10-containerd-net.conflist");
+    // A network of this machine's own is none of the packages'.
+    for entry in fs::read_dir("/etc/cni/net.d").into_iter().flatten() {
+        let entry = entry.unwrap();
+        if entry.file_name() != "87-podman-bridge.conflist" {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
     if packages.contains(&"containerd") {
         fs::write("/etc/containerd/config.toml", PACKAGED).unwrap();
     }
@@ -197,8 +205,8 @@ fn furnish(packages: &[&str]) {
     symlink(&package, Path::new(HOME).join(package.file_name().unwrap())).unwrap();
 }
 
-/// What the tests install of Debian that a page may start without.
-const TESTED: [&str; 3] = ["podman", "containerd", "containernetworking-plugins"];
+/// What may be on this machine, for its tests or otherwise, that a page may start without.
+const UNWANTED: [&str; 4] = ["podman", "containerd", "containernetworking-plugins", "cleat"];
 
 /// containerd's configuration in Debian 12's package.
 const PACKAGED: &str =
@@ -216,10 +224,10 @@ fn stand_ins() {
         let runc = Path::new("/usr/local/sbin/runc");
         fs::write(runc, RUNC).unwrap();
         fs::set_permissions(runc, fs::Permissions::from_mode(0o755)).unwrap();
-        let folder = Path::new("/etc/containers/containers.conf.d");
-        fs::create_dir_all(folder).unwrap();
-        fs::write(folder.join("99-sandbox.conf"), PODMAN).unwrap();
     }
+    let folder = Path::new("/etc/containers/containers.conf.d");
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join("99-sandbox.conf"), PODMAN).unwrap();
 }
 
 /// Whether this process has `CAP_SYS_RESOURCE`.
@@ -243,7 +251,7 @@ fi
 exec /usr/bin/runc "$@"
 "#;
 
-/// podman raises limits unless it is told which; without systemd it takes another manager of cgroups.
+/// podman raises limits unless it is told which. The rest it would have of systemd.
 const PODMAN: &str = r#"
 [containers]
 default_ulimits = ["nofile=512:512", "nproc=1024:1024"]

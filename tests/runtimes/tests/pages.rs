@@ -6,11 +6,12 @@ use std::path::Path;
 
 use runtimes::cri::{ContainerSpec, Cri, PodSpec};
 use runtimes::page::{Block, path};
-use runtimes::{Exception, Node, Session, assert_complete, node, tell};
+use runtimes::{Exception, IMAGE, Node, Session, assert_complete, node, tell};
 use sandbox::is_inside;
 
 use crate::cri::{await_network, end};
 use crate::live_node::await_addresses;
+use crate::nri;
 
 /// What is not run as it stands, and why. This is the whole list; each test prints what it takes of it.
 const EXCEPTIONS: &[Exception] = &[
@@ -152,13 +153,14 @@ const PODMANS: &[&str] = &[
 const CNITOOLS: &[&str] = &["Install", "The network", "A port and a link", "Undo"];
 
 const KUBERNETES_NETWORK: &[&str] = &["The network"];
-const KUBERNETES_REST: &[&str] = &["The image", "The DaemonSet", "See it", "Undo"];
+const KUBERNETES_REST: &[&str] = &["The image", "The DaemonSet", "See it"];
+const KUBERNETES_UNDO: &[&str] = &["Undo"];
 const CRIOS: &[&str] = &["Install", "The network", "CRI-O's settings", "Two pods", "Undo"];
 
 #[test]
 fn no_block_and_no_exception_is_forgotten() {
     let containerd = [DEBIAN_12, BIN_DIR, DEBIAN_UNSTABLE, DOCKER_COM, LIVE_NODE].concat();
-    let kubernetes = [KUBERNETES_NETWORK, KUBERNETES_REST].concat();
+    let kubernetes = [KUBERNETES_NETWORK, KUBERNETES_REST, KUBERNETES_UNDO].concat();
     let pages = [
         (CONTAINERD, &*containerd),
         (CRIO, CRIOS),
@@ -169,6 +171,8 @@ fn no_block_and_no_exception_is_forgotten() {
     assert_complete(&pages, EXCEPTIONS);
     tell(EXCEPTIONS, &IMAGES);
 }
+
+const SOCKET: &str = "/run/containerd/containerd.sock";
 
 /// The images that the page pulls, and that of the pods' pause container, which containerd pulls by itself.
 const IMAGES: [&str; 3] =
@@ -225,7 +229,7 @@ fn a_live_node_and_back() {
         let conflist = include_str!("../../data/conflists/containerd-net.conflist");
         fs::write("/etc/cni/net.d/10-containerd-net.conflist", conflist).unwrap();
         node.start_containerd(&IMAGES);
-        let cri = Cri::new("/run/containerd/containerd.sock");
+        let cri = Cri::new(SOCKET);
         await_network(&cri);
         let pod = PodSpec { name: "old".to_owned(), ports: vec![(8080, 80)], ..PodSpec::default() };
         let pod = cri.run_pod(&pod).unwrap();
@@ -268,20 +272,34 @@ fn the_files_of_crio() {
     });
 }
 
-/// This test is the kubelet that tells the runtime the node's pod CIDR.
+/// This test is the kubelet that tells the runtime the node's pod CIDR, and starts pods.
 #[test]
 fn a_node_of_kubernetes() {
     node(&["containerd"], |node| {
         node.newest_containerd();
-        node.start_containerd(&IMAGES);
+        node.start_containerd(&[IMAGES[0], IMAGES[2], IMAGE]);
         node.node_image();
         let before = node.state();
         let mut session = node.session_in_source();
         session.follow(KUBERNETES, KUBERNETES_NETWORK, EXCEPTIONS);
-        let cri = Cri::new("/run/containerd/containerd.sock");
+        let cri = Cri::new(SOCKET);
         cri.set_pod_cidr("10.244.3.0/24");
         await_network(&cri);
         session.follow(KUBERNETES, KUBERNETES_REST, EXCEPTIONS);
+
+        let cri = Cri::new(SOCKET);
+        await_network(&cri);
+        let db = nri::database(&cri, "db");
+        let web = nri::run(&cri, &nri::linked("web"), &ContainerSpec::default());
+        let address = cri.addresses(&db.pod)[0].clone();
+        assert!(address.starts_with("10.244.3."), "{address}");
+        let linked = cri.exec(&web.container, &["printenv", "WEBDB_PORT_5432_TCP_ADDR"]).unwrap();
+        assert_eq!(linked.trim(), address);
+        for running in [web, db] {
+            end(&cri, &running.pod);
+        }
+
+        session.follow(KUBERNETES, KUBERNETES_UNDO, EXCEPTIONS);
         before.assert_unchanged();
     });
 }
