@@ -124,7 +124,7 @@ impl Client {
                 let bounds = Bounds { ready: share, answer: if call.repeatable { share } else { remaining } };
                 let connection = self.open_connection(index);
                 // Boxed: the future of a call lies in those of all its callers.
-                let verdict = match Box::pin(self.attempt(index, bounds, renewed, &attempt)).await {
+                let verdict = match Box::pin(self.attempt(index, call, bounds, renewed, &attempt)).await {
                     Ok(value) => return Ok(value),
                     Err(verdict) => verdict,
                 };
@@ -170,6 +170,7 @@ impl Client {
     async fn attempt<T, F>(
         &self,
         index: usize,
+        call: &Call,
         bounds: Bounds,
         renewed: bool,
         attempt: impl Fn(Session) -> F,
@@ -196,7 +197,12 @@ impl Client {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(status)) => match verdict(&status) {
                 // The connection knows more than the answer that did not come.
-                Verdict::Lost(why) => Verdict::Lost(connection.end().unwrap_or(why)),
+                Verdict::Lost(why) => {
+                    let why = connection.end().unwrap_or(why);
+                    // Who closes without a word will not have more to say in a moment.
+                    let is_given_up = call.repeatable && connection.is_mute();
+                    if is_given_up { Verdict::Unreachable(why) } else { Verdict::Lost(why) }
+                }
                 verdict => verdict,
             },
             Err(_) => {

@@ -36,6 +36,7 @@ pub(crate) struct Connection {
     pub(crate) origin: Uri,
     /// Why it ended, as the task that drives it found.
     end: Arc<OnceLock<Ended>>,
+    heard: Arc<AtomicUsize>,
 }
 
 /// A request that got no answer, because the connection ended.
@@ -103,7 +104,7 @@ where
         .map_err(|error| way.end(&error).why)?;
     let end = Arc::new(OnceLock::new());
     let noted = end.clone();
-    let origin = way.endpoint.origin.clone();
+    let (origin, heard) = (way.endpoint.origin.clone(), way.heard.clone());
     // It ends when the connection does, or when the last clone of the sender is dropped.
     tokio::spawn(async move {
         let ended = match driver.await {
@@ -112,13 +113,18 @@ where
         };
         let _ = noted.set(ended);
     });
-    Ok(Connection { sender, origin, end })
+    Ok(Connection { sender, origin, end, heard })
 }
 
 impl Connection {
     /// Whether a new request would fail at once.
     pub(crate) fn is_closed(&self) -> bool {
         self.sender.is_closed()
+    }
+
+    /// Whether the other side has not said as much as a frame of HTTP/2.
+    pub(crate) fn is_mute(&self) -> bool {
+        self.heard.load(Ordering::Relaxed) < FRAME
     }
 
     /// Why it ended, if it did.

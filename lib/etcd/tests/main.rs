@@ -11,6 +11,7 @@
 
 mod data;
 mod example;
+mod faults;
 mod kv;
 mod leases;
 mod load;

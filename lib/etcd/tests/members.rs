@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use etcd::{Client, Config, Kind, Put, Span};
+use etcd::{Client, Config, Kind, Put, Span, Timing};
 use sandbox::{Host, OUTSIDE_V4, UPLINK_V4};
 
 use crate::relay::Relay;
@@ -147,8 +147,9 @@ fn a_member_without_leader_says_so_and_another_serves() {
         // A watch that asks for a member with a leader ends; without that it would just be silent.
         let error = within(PATIENCE, watch.next()).await.unwrap_err();
         assert!(error.to_string().contains("no leader"), "{error}");
-        let alone = Client::new(config([&servers[0]])).unwrap();
-        let error = within(2 * TIMING.call, alone.put(Put::new("/n/1", "1"))).await.unwrap_err();
+        let timing = Timing { call: Duration::from_secs(1), ..TIMING };
+        let alone = Client::new(Config { timing, ..config([&servers[0]]) }).unwrap();
+        let error = within(2 * timing.call, alone.put(Put::new("/n/1", "1"))).await.unwrap_err();
         assert!(matches!(error.kind, Kind::Unreachable(_)), "{error}");
         assert!(error.to_string().contains("no leader"), "{error}");
         // The client begins with that member as well.

@@ -134,7 +134,7 @@ fn a_stopped_server_is_told_once_and_gone_on_with() {
         let lost = within(2 * (timing.ping + timing.pong), mirror.next()).await;
         assert_eq!(short(&lost), "lost");
         // It goes on trying; the reason changes once, from a watch that broke to calls that are not answered.
-        let quiet = tokio::time::timeout(3 * timing.call, async {
+        let quiet = tokio::time::timeout(2 * timing.call, async {
             let Change::Lost(error) = mirror.next().await else { panic!() };
             assert!(error.to_string().contains("no endpoint could serve it"), "{error}");
             mirror.next().await

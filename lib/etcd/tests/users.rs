@@ -104,12 +104,15 @@ fn a_token_that_expired_is_renewed() {
         let mut server = Server::start(&["--auth-token-ttl", "1"]);
         enable(&mut server);
         let client = client(&server, "n1", "geheim");
-        client.put(Put::new("/n/1", "1")).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(2500)).await;
-        client.put(Put::new("/n/1", "2")).await.unwrap();
+        let watcher = self::client(&server, "n1", "geheim");
+        for client in [&client, &watcher] {
+            client.put(Put::new("/n/1", "1")).await.unwrap();
+        }
         tokio::time::sleep(Duration::from_millis(2500)).await;
         // etcd 3.4 tells this as a missing permission.
-        client.watch(&Span::prefix("/n/"), None).await.unwrap();
+        let mut watch = watcher.watch(&Span::prefix("/n/"), None).await.unwrap();
+        client.put(Put::new("/n/1", "2")).await.unwrap();
+        assert!(watch.next().await.is_ok());
         let shown = format!("{client:?}");
         assert!(shown.contains("n1") && !shown.contains("geheim") && !shown.contains("token"), "{shown}");
     });
