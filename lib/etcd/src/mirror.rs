@@ -69,7 +69,11 @@ impl Reset {
     }
 }
 
-/// See the module. It keeps the revisions of the keys, not their values.
+/// A view of all keys of a prefix that survives what befalls a watch. It keeps the revisions of the keys, not their values.
+///
+/// It lists the keys at a revision, and watches them from the next one. If the watch breaks, it goes on from the last
+/// revision that it saw, at whatever endpoint answers; if that one was compacted, it lists again, and tells the difference.
+/// It never gives up: between two tries it waits, from 0.1 s up to 30 s.
 pub struct Mirror {
     client: Client,
     span: Span,
@@ -79,8 +83,8 @@ pub struct Mirror {
     seen: Option<Header>,
     /// From where the next watch goes on. All before it was told, and of it perhaps a part.
     from: i64,
-    /// The next watch has nothing to go on from.
-    is_compacted: bool,
+    /// There is nothing from which a watch could go on: the next step is a list.
+    must_list: bool,
     /// When the last watch began.
     since: Instant,
     step: Step,
@@ -129,7 +133,7 @@ impl Mirror {
             known: BTreeMap::new(),
             seen: None,
             from: 0,
-            is_compacted: false,
+            must_list: false,
             since: Instant::now(),
             step: Step::List,
             queue: VecDeque::new(),
@@ -155,7 +159,7 @@ impl Mirror {
                 Step::Wait(until) => {
                     sleep_until(*until).await;
                     self.step = match self.seen {
-                        Some(seen) if !self.is_compacted => self.resume(seen),
+                        Some(seen) if !self.must_list => self.resume(seen),
                         _ => Step::List,
                     };
                 }
@@ -194,7 +198,7 @@ impl Mirror {
         self.queue.push_back(Change::Listed(found.header));
         self.seen = Some(found.header);
         self.from = found.header.revision + 1;
-        self.is_compacted = false;
+        self.must_list = false;
         self.step = self.resume(found.header);
     }
 
@@ -203,7 +207,9 @@ impl Mirror {
         // Equal revisions of other data mean nothing.
         self.known.values_mut().for_each(|revisions| *revisions = (0, 0));
         self.seen = Some(reset.now);
-        self.step = Step::List;
+        self.must_list = true;
+        // If two answers never agree on what the data are, this is asked ever less often.
+        self.step = Step::Wait(Instant::now() + self.backoff.next());
     }
 
     fn watching(&mut self, now: Header, watch: Box<Watch>) {
@@ -248,7 +254,7 @@ impl Mirror {
         }
         self.step = Step::Wait(Instant::now() + self.backoff.next());
         if matches!(error.kind, Kind::Compacted { .. }) {
-            self.is_compacted = true;
+            self.must_list = true;
         } else if self.lost.as_ref() != Some(&error) {
             self.lost = Some(error.clone());
             self.queue.push_back(Change::Lost(error));
