@@ -189,12 +189,15 @@ impl Way {
             if let Some((_, alert)) = text.split_once("received fatal alert: ") {
                 return Ended { sent: false, why: tls::refused_by_server(alert, tls) };
             }
-        } else if self.heard.load(Ordering::Relaxed) < FRAME {
-            return sent("it does not speak HTTP/2 here: write https:// if it has a certificate");
         }
-        if has("tls handshake eof") {
-            sent("it ended the TLS handshake: write http:// if it has no certificate")
-        } else if has("keep-alive timed out") {
+        if self.heard.load(Ordering::Relaxed) < FRAME {
+            return sent(if self.tls.is_some() {
+                "it ended the TLS handshake without a word: write http:// if it has no certificate"
+            } else {
+                "it does not speak HTTP/2 here: write https:// if it has a certificate"
+            });
+        }
+        if has("keep-alive timed out") {
             sent("it does not answer a ping: it is stopped, overloaded, or cut off")
         } else if has("too_many_pings") {
             sent("it takes a ping less often: its --grpc-keepalive-min-time is longer than this client's")
