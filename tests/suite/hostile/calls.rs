@@ -185,6 +185,10 @@ fn no_network_brings_cleat_down() {
             .chain(["[".repeat(120_000).into(), format!("[{}0]", "{},".repeat(40_000)).into()])
         {
             for variable in ["CNI_ARGS", "CAP_ARGS", "CNI_IFNAME", "CNI_PATH", "NETCONFPATH"] {
+                // Without it plugins of others are found in the default folders, which these limits are not for.
+                if variable == "CNI_PATH" && value.is_empty() {
+                    continue;
+                }
                 let shown: String = value.to_string_lossy().chars().take(20).collect();
                 let what = format!("{variable}={shown:?}");
                 for verb in ["add", "check", "del"] {
