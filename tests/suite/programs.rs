@@ -48,6 +48,7 @@ fn crates_depend_downwards_only() {
         "lock",
         "netlink",
         "nftables",
+        "overlay",
         "registry",
         "wire",
     ];
@@ -59,10 +60,11 @@ fn crates_depend_downwards_only() {
         ("lib/wire", &[]),
         ("lib/netlink", &["wire"]),
         ("lib/nftables", &["wire"]),
+        ("lib/overlay", &["cni", "folder"]),
         ("lib/registry", &["cni", "folder", "lock"]),
         ("ipam/host-local", &["cni", "folder", "lock"]),
         // The one exception: host-local runs within the bridge's own process.
-        ("plugins/bridge", &["cni", "iptables", "lock", "netlink", "nftables", "host-local"]),
+        ("plugins/bridge", &["cni", "iptables", "lock", "netlink", "nftables", "overlay", "host-local"]),
         ("plugins/host-port", &["cni", "iptables", "netlink", "nftables"]),
         ("plugins/link-env", &["cni", "lock", "nftables", "registry"]),
         ("plugins/loopback", &["cni", "netlink"]),
