@@ -37,6 +37,7 @@ mod nodes;
 mod obstacles;
 mod odd;
 mod on_node;
+mod overlay;
 mod portmap;
 mod ports;
 mod programs;

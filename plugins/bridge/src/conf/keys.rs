@@ -65,6 +65,9 @@ pub(crate) struct Keys {
     /// Other packet filters of the host: "host" leaves them as they are, "accept" has them let the network's packets through.
     #[schemars(extend("enum" = ["host", "accept"]))]
     pub(super) forward: String,
+    /// Name of an overlay network of several nodes, which gives ranges and MTU: for the agent of overlay networks, which is
+    /// not there yet.
+    pub(super) overlay: String,
     /// DEL returns when the kernel has freed the links, some 15 ms later, with a bridge 40: no process outlives it.
     pub synchronous_del: bool,
     /// Name servers of the container; any one key set replaces all that IPAM gave.
