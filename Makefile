@@ -1,42 +1,68 @@
 # demo: shows what the suite is for, in a sandbox, without root.  test: all checks and tests.
 # check: what can be checked without packages, sandboxes and root: format, lints and unit tests.
 # test-runtimes: tests with containerd and podman, as root.  test-kernels: tests on Debian's kernel in an emulated machine.
+# test-packages: installs, upgrades and removes the packages in a small Debian.
 # test-faults: kills the plugins, or makes a system call fail, at every system call.
 # test-upgrade: tests together with the programs of an older commit.
 # fuzz: every kind of untrusted input, with libFuzzer.  bench: measures the suite, the reference plugins and netavark.
-# install: see README.md.
+# install, uninstall: from this tree, see packaging/install.  packages: a Debian package, an RPM, a tarball and an image, see
+# RELEASING.md.  deb: the Debian package alone.
 
 CARGO    = cargo
-# Programs are built for a named target, so that they are static; see .cargo/config.toml.
-BUILT    = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc -vV | sed -n 's/^host: //p')
+TARGET   = $(or $(CARGO_TARGET_DIR),target)
+# Programs are built for a named target, so that they are static; see .cargo/config.toml. Without Rust: what is built already.
+BUILT    = $(TARGET)/$(or $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p'),$(shell uname -m)-unknown-linux-gnu)
 OUT      = $(BUILT)/release
+NRI      = $(BUILT)/nri
+PACKAGES = $(TARGET)/packages
+TOOLS    = $(TARGET)/tools
+BUILD    = PATH="$(abspath $(TOOLS))/bin:$$PATH" packaging/build "$(OUT)" "$(NRI)/cleat-nri" "$(PACKAGES)"
+SOURCES  = $(shell find Cargo.toml Cargo.lock .cargo cli ipam lib plugins -name '*.rs' -o -name '*.toml' -o -name Cargo.lock)
 
-DESTDIR  =
-BINDIR   = /opt/cni/bin
-PREFIX   = /usr/local
-CONFDIR  = /etc/cni/net.d
+# See packaging/install and packaging/build.
+export DESTDIR BINDIR PREFIX CONFDIR IMAGE
 
-.PHONY: all check demo test test-kernels test-runtimes test-faults test-upgrade fuzz bench install
+.PHONY: all check demo test test-packages test-kernels test-runtimes test-faults test-upgrade fuzz bench install \
+	uninstall deb packages
 
-all:
+all: $(OUT)/cleat
+
+# Built programs that are newer than all that they are made from are taken as they are: then nothing here needs Rust. cleat is
+# built with the plugins.
+$(OUT)/cleat: $(SOURCES)
+	@tests/tools/rust
 	$(CARGO) build --release --locked
+	touch "$@"
+
+$(NRI)/cleat-nri: $(SOURCES)
+	@tests/tools/rust
+	$(CARGO) build --profile nri --locked --bin cleat-nri
+	touch "$@"
 
 demo: all
+	@tests/tools/rust
 	$(CARGO) run --quiet --release --locked --example demo
 
 check:
+	@tests/tools/rust
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) test --workspace --lib --locked --quiet
 
 test:
+	@tests/tools/rust
 	tests/run
+
+# Packages that this makes are installed, upgraded and removed in a small Debian.
+test-packages: packages
+	$(CARGO) test --locked --test packages
 
 test-kernels:
 	tests/kernels/run
 
 test-runtimes:
 	tests/tools/newer containerd
+	tests/tools/cnitool
 	$(CARGO) build --locked --bins
 	$(CARGO) test -p runtimes --locked
 
@@ -62,20 +88,19 @@ bench: all
 	REFERENCE_VERSION="$$(dpkg-query -W -f '$${Version}' containernetworking-plugins)" \
 		$(CARGO) run --quiet --release --locked --example bench -- $(BENCH)
 
-# Each new program is written beside the old one and renamed over it, so a running program keeps its old file. portmap is
-# a second name of host-port. Examples end in .example, which no runtime reads: rename one to enable it.
-install: all
-	$(CARGO) build --profile nri --locked --bin cleat-nri
-	install -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/lib/systemd/system" \
-		"$(DESTDIR)$(PREFIX)/share/cleat" "$(DESTDIR)$(CONFDIR)"
-	set -e; put() { install -m $$1 "$$2" "$$3.new"; mv -fT "$$3.new" "$$3"; }; \
-	for name in bridge host-local host-port link-env loopback; do \
-		put 755 "$(OUT)/$$name" "$(DESTDIR)$(BINDIR)/$$name"; done; \
-	ln -sfT host-port "$(DESTDIR)$(BINDIR)/portmap.new"; \
-	mv -fT "$(DESTDIR)$(BINDIR)/portmap.new" "$(DESTDIR)$(BINDIR)/portmap"; \
-	put 755 "$(OUT)/cleat" "$(DESTDIR)$(PREFIX)/bin/cleat"; \
-	put 755 "$(BUILT)/nri/cleat-nri" "$(DESTDIR)$(PREFIX)/bin/cleat-nri"; \
-	put 644 conf/cleat-nri.service "$(DESTDIR)$(PREFIX)/lib/systemd/system/cleat-nri.service"; \
-	put 755 conf/kubernetes/install-on-node "$(DESTDIR)$(PREFIX)/share/cleat/install-on-node"; \
-	for file in conf/*.conflist conf/*/*.conflist; do put 644 "$$file" "$(DESTDIR)$(CONFDIR)/$${file##*/}.example"; done
-	"$(OUT)/cleat" generate share "$(DESTDIR)$(PREFIX)/share"
+# Keeps what it replaces, as NAME.before-cleat; `make uninstall` brings it back.
+install: $(OUT)/cleat $(NRI)/cleat-nri
+	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+		packaging/stage "$(OUT)" "$(NRI)/cleat-nri" "$$folder" && "$$folder/install"
+
+uninstall:
+	packaging/uninstall
+
+deb: $(OUT)/cleat $(NRI)/cleat-nri
+	tests/tools/crate cargo-deb 3.8.0 "$(TOOLS)"
+	$(BUILD) deb
+
+packages: $(OUT)/cleat $(NRI)/cleat-nri
+	tests/tools/crate cargo-deb 3.8.0 "$(TOOLS)"
+	tests/tools/crate cargo-generate-rpm 0.21.1 "$(TOOLS)"
+	$(BUILD) deb rpm tar image

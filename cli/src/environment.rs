@@ -12,7 +12,9 @@ use cni::IfName;
 
 use crate::error::Error;
 
-const DEFAULT_PATH: &str = "/opt/cni/bin";
+/// The specification's folder, and that of Debian's and Fedora's packages: on their nodes a network may name plugins that cleat
+/// does not have, such as `firewall`.
+const DEFAULT_PATH: &str = "/opt/cni/bin:/usr/lib/cni:/usr/libexec/cni";
 const DEFAULT_FOLDER: &str = "/etc/cni/net.d";
 const DEFAULT_INTERFACE: &str = "eth0";
 

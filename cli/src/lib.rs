@@ -59,7 +59,7 @@ struct Cli {
 
 const VARIABLES: &str = "\
 Environment, as cnitool has it:
-  CNI_PATH     folders of plugins, separated by colons [default: /opt/cni/bin]
+  CNI_PATH     folders of plugins, separated by colons [default: /opt/cni/bin:/usr/lib/cni:/usr/libexec/cni]
   NETCONFPATH  folder of network configurations [default: /etc/cni/net.d]
   CNI_IFNAME   interface inside the container [default: eth0]
   CNI_ARGS     KEY=value;KEY=value for the plugins

@@ -16,8 +16,8 @@ use crate::error::Error;
 pub(crate) struct Args {
     /// What to write
     kind: Kind,
-    /// The folder to write it to, which is made where it is not there
-    folder: PathBuf,
+    /// The folder to write it to, which is made where it is not there; of a single page, its file
+    path: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -26,18 +26,21 @@ enum Kind {
     Share,
     /// JSON Schemas of network configurations
     Schemas,
+    /// The page that lists every key of network configurations: docs/configuration.md
+    Configuration,
 }
 
 /// Writes the files. `all` is the definition of the command line.
 pub(crate) fn execute(args: &Args, all: &Command) -> Result<(), Error> {
-    let folder = &args.folder;
+    let path = &args.path;
     let written = match args.kind {
-        Kind::Schemas => schemas(folder),
-        Kind::Share => completions(all, folder)
-            .and_then(|()| manual(all, &folder.join("man/man1")))
-            .and_then(|()| schemas(&folder.join("cleat/schema"))),
+        Kind::Schemas => schemas(path),
+        Kind::Configuration => fs::write(path, conf::page()),
+        Kind::Share => completions(all, path)
+            .and_then(|()| manual(all, &path.join("man/man1")))
+            .and_then(|()| schemas(&path.join("cleat/schema"))),
     };
-    written.map_err(|error| Error::io(format!("write to folder {}", folder.display()), error))
+    written.map_err(|error| Error::io(format!("write {}", path.display()), error))
 }
 
 fn schemas(folder: &Path) -> io::Result<()> {

@@ -78,7 +78,7 @@ pub(crate) enum Verb {
     /// Look for mistakes in network configurations
     #[command(subcommand)]
     Conf(conf::Verb),
-    /// Write completions, manual pages or schemas
+    /// Write completions, manual pages, schemas or the page of configuration keys
     #[command(hide = true)]
     Generate(generate::Args),
     /// The first process of a container, which `run` starts

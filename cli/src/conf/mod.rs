@@ -7,6 +7,7 @@
 mod document;
 mod file;
 mod keys;
+mod page;
 mod plugins;
 mod schemas;
 mod subnets;
@@ -21,6 +22,7 @@ use document::{Node, Position, position};
 pub use file::Finding;
 use file::Network;
 use keys::Fault;
+pub(crate) use page::page;
 pub(crate) use plugins::expect_acceptable;
 pub(crate) use schemas::files as schema_files;
 

@@ -41,6 +41,11 @@ impl Known {
         PLUGINS.into_iter().filter(move |plugin| plugin.name == if plugin.is_ipam { ipam } else { kind })
     }
 
+    /// The schema of all that it reads: its own keys, and what runtimes hand over.
+    pub(super) fn whole(self) -> Value {
+        (self.schema)()
+    }
+
     /// The schema of what is written for it: an object of `plugins`, or that of `ipam`.
     pub(super) fn schema(self) -> Value {
         if self.is_ipam {

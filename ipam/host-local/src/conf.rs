@@ -20,6 +20,11 @@ use crate::store::Demand;
 /// Where leases are kept unless `dataDir` says otherwise; the reference's folder.
 const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";
 
+// The defaults of `Range::new`, in words.
+const FIRST: &str = "the subnet's first host address";
+const LAST: &str = "the subnet's last host address";
+const GATEWAY: &str = "the subnet's first host address";
+
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Keys {
@@ -32,49 +37,50 @@ pub(crate) struct Keys {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 struct IpamKeys {
-    /// host-local.
+    /// `host-local`.
     r#type: String,
-    /// A single range, in front of `ranges`: its network, such as 10.1.0.0/24.
+    /// A single range, as a set of its own in front of `ranges`: its network, such as `10.1.0.0/24`.
     subnet: Option<Subnet>,
-    /// First address of the single range.
+    /// First address that is leased of the single range.
     #[serde(deserialize_with = "cni::cidr::optional_address")]
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("x-default" = FIRST))]
     range_start: Option<IpAddr>,
-    /// Last address of the single range.
+    /// Last address that is leased of the single range.
     #[serde(deserialize_with = "cni::cidr::optional_address")]
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("x-default" = LAST))]
     range_end: Option<IpAddr>,
-    /// Gateway of the single range.
+    /// Gateway of the single range, which is never leased.
     #[serde(deserialize_with = "cni::cidr::optional_address")]
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("x-default" = GATEWAY))]
     gateway: Option<IpAddr>,
-    /// Sets of ranges: an attachment gets one address of each.
+    /// Sets of ranges: an attachment gets one address of each set, from the set's ranges in turn. Two families are two sets.
     ranges: Vec<Vec<RangeKeys>>,
-    /// Routes of the container.
+    /// Routes of the container, such as the default routes `0.0.0.0/0` and `::/0`.
     routes: Vec<Route>,
-    /// File that the container's name servers are read from, in the form of /etc/resolv.conf.
+    /// File on the host, in the form of `/etc/resolv.conf`, from which the result's name servers are read.
     resolv_conf: PathBuf,
-    /// Folder of the leases; /var/lib/cni/networks unless set.
+    /// Folder of the leases: each network has one in it. Leases of an earlier boot count as free.
     // `folder` reads it apart from the rest.
+    #[schemars(extend("default" = DEFAULT_DATA_DIR))]
     data_dir: PathBuf,
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct RangeKeys {
-    /// Network of the range, such as 10.1.0.0/24.
+    /// Network of the range, without host bits, such as `10.1.0.0/24`: at most /30, in IPv6 /126.
     subnet: Subnet,
-    /// First address that is leased; the first of the subnet unless set.
+    /// First address that is leased.
     #[serde(default, deserialize_with = "cni::cidr::optional_address")]
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("x-default" = FIRST))]
     range_start: Option<IpAddr>,
-    /// Last address that is leased; the last of the subnet unless set.
+    /// Last address that is leased.
     #[serde(default, deserialize_with = "cni::cidr::optional_address")]
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("x-default" = LAST))]
     range_end: Option<IpAddr>,
-    /// Gateway, which is never leased; the first address of the subnet unless set.
+    /// Gateway, which is never leased; it may be outside the subnet.
     #[serde(default, deserialize_with = "cni::cidr::optional_address")]
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("x-default" = GATEWAY))]
     gateway: Option<IpAddr>,
 }
 
@@ -95,10 +101,10 @@ struct Subnet(
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct RuntimeKeys {
-    /// Sets of ranges in front of those of `ipam`.
+    /// Sets of ranges, in front of those of `ipam`.
     #[serde(rename = "ipRanges")]
     ip_ranges: Vec<Vec<RangeKeys>>,
-    /// Addresses that are asked for.
+    /// Addresses that the container is to have, at most one of each set: `10.1.0.5`, with or without a prefix length.
     ips: Vec<String>,
 }
 
@@ -111,7 +117,7 @@ struct ArgsKeys {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct CniArgsKeys {
-    /// Addresses that are asked for.
+    /// Addresses that the container is to have, as by `runtimeConfig`.
     ips: Vec<String>,
 }
 

@@ -92,9 +92,9 @@ pub struct PortMapping {
     pub host_port: u16,
     /// Port of the container.
     pub container_port: u16,
-    /// Protocol; tcp unless set.
+    /// `tcp`, `udp` or `sctp`, in any case.
     #[serde(default)]
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("default" = Protocol::Tcp.name()))]
     pub protocol: Protocol,
     /// Address of the host.
     // `None` for all of them.
@@ -104,7 +104,7 @@ pub struct PortMapping {
         deserialize_with = "host_ip",
         skip_serializing_if = "Option::is_none"
     )]
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("x-default" = "every address"))]
     pub host_ip: Option<IpAddr>,
 }
 

@@ -14,6 +14,7 @@ use crate::parts::lease::Ipam;
 use crate::parts::vlan::Vlans;
 use crate::parts::vlan_gateway::VlanGateway;
 
+use keys::DEFAULT_BRIDGE;
 pub(crate) use keys::Keys;
 pub(crate) use lenient::Lenient;
 
@@ -223,7 +224,7 @@ fn meaning<T: Copy>(key: &str, word: &str, known: &[(&str, T)], cure: &'static s
 }
 
 fn bridge_name(name: &str) -> Result<IfName> {
-    let name = if name.is_empty() { "cni0" } else { name };
+    let name = if name.is_empty() { DEFAULT_BRIDGE } else { name };
     IfName::new(name)
         .map_err(|error| config(format!("bridge: {error}"), "give the bridge a name of at most 15 bytes"))
 }

@@ -9,30 +9,42 @@ use serde::Deserialize;
 
 use crate::error::Error;
 
+/// The bit of the packet mark unless `markMasqBit` is set; the reference's.
+pub(crate) const MARK_BIT: u32 = 13;
+
 /// The keys as they are written; the meaning and default of each is the reference plugin's.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Keys {
-    /// What publishes: nftables, or the reference's chains of iptables; nftables unless set, where the kernel has it.
-    #[schemars(extend("enum" = ["nftables", "iptables"]))]
+    /// What publishes: a table of cleat's own in nftables, or the reference's chains of iptables (`CNI-HOSTPORT-…`, `CNI-DN-…`),
+    /// which nerdctl reads.
+    #[schemars(extend(
+        "enum" = ["nftables", "iptables"],
+        "x-default" = "nftables where the kernel has it and no key of iptables is set",
+    ))]
     backend: String,
-    /// The host itself and the container's own network reach a published port as well, by masquerading; true unless set.
+    /// localhost and the container's own network reach a published port as well, by masquerading.
+    #[schemars(extend("default" = true))]
     snat: Option<bool>,
-    /// Every client of a published port is masqueraded.
+    /// Every client of a published port is masqueraded: the container sees the host's address instead of the client's.
     masq_all: bool,
-    /// With iptables, the chain that marks what is to be masqueraded, instead of one made for that.
+    /// With iptables, the chain that marks what is to be masqueraded, instead of one made for that. Not with markMasqBit.
     #[serde(rename = "externalSetMarkChain")]
+    #[schemars(extend("x-default" = "`CNI-HOSTPORT-SETMARK`, made by the plugin"))]
     mark_chain: String,
-    /// With iptables, the bit of the packet mark for what is to be masqueraded, 0 to 31; 13 unless set.
+    /// With iptables, the bit of the packet mark for what is to be masqueraded, 0 to 31.
     #[serde(rename = "markMasqBit")]
+    #[schemars(extend("default" = MARK_BIT))]
     mark_bit: Option<i64>,
-    /// With iptables, further conditions, in its words, on what is published of IPv4.
+    /// With iptables, further conditions on what is published of IPv4, in its words: `["-s", "10.0.0.0/8"]`.
     conditions_v4: Vec<String>,
-    /// With iptables, further conditions, in its words, on what is published of IPv6.
+    /// The same of IPv6.
     conditions_v6: Vec<String>,
-    /// A port that a process of the host listens on is refused.
+    /// A port that a process of the host listens on is refused. Not for podman and nerdctl, which hold a socket on each port.
+    #[schemars(extend("x-reference" = false))]
     check_host_listeners: bool,
-    /// The range that a port is chosen of where hostPort is 0, as 49153-65535; the kernel's range for local ports unless set.
+    /// The range that a port is chosen of where hostPort is 0, as `49153-65535`.
+    #[schemars(extend("x-reference" = false, "x-default" = "the kernel's, `net.ipv4.ip_local_port_range`"))]
     free_ports: String,
     runtime_config: RuntimeConfig,
 }
@@ -40,23 +52,28 @@ pub(crate) struct Keys {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 struct RuntimeConfig {
-    /// What is to be published.
+    /// What is to be published, at most 65,535 ports in all.
     port_mappings: Vec<MappingKeys>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 struct MappingKeys {
-    /// Port of the host; 0 for any free one.
+    /// Port of the host, 1 to 65535. 0 is any free one, which only cleat knows.
+    #[schemars(extend("x-default" = "`0`"))]
     host_port: i64,
-    /// Port of the container.
+    /// Port of the container, 1 to 65535.
+    #[schemars(extend("x-default" = "none: it is required"))]
     container_port: i64,
-    /// Protocol: tcp, udp or sctp; tcp unless set.
+    /// `tcp`, `udp` or `sctp`, in any case.
+    #[schemars(extend("default" = Protocol::Tcp.name()))]
     protocol: String,
-    /// Address of the host; every one unless set.
+    /// Address of the host. One of a family that the container lacks publishes nothing.
     #[serde(rename = "hostIP")]
+    #[schemars(extend("x-default" = "every address"))]
     host_ip: String,
     /// How many ports, from these two on.
+    #[schemars(extend("x-reference" = false))]
     range: i64,
 }
 

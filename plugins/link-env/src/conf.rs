@@ -46,24 +46,28 @@ pub(crate) struct Conf {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Keys {
-    /// The members whose names the container sees: those of the whole network, or of its links alone.
+    /// The members whose names the container sees: `network`, all of the network, or `links`, those of its links alone.
     names: Names,
-    /// ADD of a container succeeds before those that it links to are there.
+    /// ADD of a container succeeds before those that it links to are there: its links are completed when they come. Otherwise
+    /// such a link is refused.
     wait_for_links: bool,
     /// Pods of a Kubernetes namespace know each other, and pods of others only where these allow it. false: the namespace in
     /// `CNI_ARGS` is ignored, such as that of podman 3, which is the container's name.
     namespaces: bool,
-    /// Annotations of a pod that count; all unless set. The others are ignored, which `cleat check` reports.
+    /// Annotations of a pod that count, by the last word of their keys. The others are ignored, which `cleat check` reports.
+    #[schemars(extend("x-default" = "all"))]
     annotations: Vec<Annotation>,
-    /// Folder of the networks' members and of the containers' files; /run/cleat unless set.
+    /// Folder of the networks' members and of the containers' files. It should be empty after a reboot, as `/run` is.
+    #[schemars(extend("default" = DEFAULT_STATE_DIR))]
     state_dir: String,
-    /// Folder of the CDI specs that are written for the containers; none are unless set. Runtimes look into /var/run/cdi.
+    /// Folder of the CDI specs that are written for the containers. Runtimes look into `/var/run/cdi`.
     cdi_dir: String,
-    /// Folder of the hosts files that `ip netns exec` binds; /etc/netns unless set, none where it is empty.
+    /// Folder of the hosts files that `ip netns exec` binds; none are made where it is empty.
+    #[schemars(extend("default" = DEFAULT_NETNS_DIR))]
     netns_dir: String,
     /// Containers may write to their hosts files where CDI or cleat-nri mounts them. One that does so can fill /run.
     writable_hosts: bool,
-    /// The container, where nothing stronger describes it.
+    /// The container, where nothing stronger describes it (annotations, `CNI_ARGS`, `args.cni`).
     endpoint: Layer,
     runtime_config: RuntimeConfig,
     args: CniArgs,
@@ -90,12 +94,13 @@ impl Default for Keys {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 struct RuntimeConfig {
-    /// Further names.
+    /// Further names of the container: a list, or an object of network names with such lists.
     // The conventions have a flat list, podman and CRI-O's library a map from networks to lists.
+    #[schemars(extend("type" = ["array", "object"]))]
     aliases: Value,
-    /// What is published.
+    /// What is published, which links offer as well; host-port is who publishes it.
     port_mappings: Vec<PortMapping>,
-    /// Annotations of the pod, of which those that begin with `link-env.cni/` are read.
+    /// Annotations of the pod, of which those that begin with `link-env.cni/` are read; see below.
     #[serde(rename = "io.kubernetes.cri.pod-annotations")]
     annotations: BTreeMap<String, Option<String>>,
 }
@@ -109,7 +114,7 @@ struct CniArgs {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct CniArgsOfPlugins {
-    /// The container, as arguments describe it.
+    /// The container, with the keys of `endpoint`.
     #[serde(rename = "link-env")]
     link_env: Layer,
 }
@@ -154,6 +159,8 @@ impl Conf {
 pub(crate) const STATE_DIR: &str = "stateDir";
 pub(crate) const CDI_DIR: &str = "cdiDir";
 pub(crate) const NETNS_DIR: &str = "netnsDir";
+/// Where ip(8) looks for the files that it binds.
+pub(crate) const DEFAULT_NETNS_DIR: &str = "/etc/netns";
 
 /// The state folder.
 pub(crate) fn state_dir(conf: &cni::Conf) -> Result<PathBuf, Error> {

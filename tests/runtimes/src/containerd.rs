@@ -39,7 +39,7 @@ impl Containerd {
     pub fn start_with(release: Release, lines: &str) -> Self {
         fs::write("/etc/containerd.toml", format!("{CONFIGURATION}{lines}\n")).unwrap();
         let containerd = Self { daemon: serve(release), release };
-        containerd.load(&image::archive());
+        containerd.load(&image::archive(&[image::IMAGE]));
         containerd
     }
 

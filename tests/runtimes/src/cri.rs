@@ -1,5 +1,6 @@
 //! The calls of the CRI (v1) that a kubelet makes for a pod, with only the fields that the tests need.
 
+mod files;
 mod messages;
 
 use std::path::PathBuf;
@@ -175,12 +176,13 @@ impl Cri {
             metadata: Some(ContainerMetadata { name: spec.name.unwrap_or("main").to_owned(), attempt: 0 }),
             image: Some(ImageSpec { image: spec.image.unwrap_or(IMAGE).to_owned() }),
             command: spec.command.iter().map(|&word| word.to_owned()).collect(),
+            args: Vec::new(),
             envs: spec.env.iter().map(owned).map(|(key, value)| KeyValue { key, value }).collect(),
             mounts: spec
                 .mounts
                 .iter()
                 .map(owned)
-                .map(|(host_path, container_path)| Mount { container_path, host_path })
+                .map(|(host_path, container_path)| Mount { container_path, host_path, readonly: false })
                 .collect(),
             log_path: spec.log.unwrap_or_default().to_owned(),
             linux: spec.confined_as.map(confined),

@@ -15,8 +15,8 @@ pub const IMAGE: &str = "localhost/cleat-test:latest";
 const BUSYBOX: &str = "/usr/bin/busybox";
 const FOLDERS: [&str; 9] = ["bin", "dev", "etc", "proc", "root", "run", "sys", "tmp", "var"];
 
-/// Writes the image as an archive that containerd and podman can load (the format of `docker save`).
-pub(crate) fn archive() -> PathBuf {
+/// Writes the image, with these names, as an archive that containerd and podman can load (the format of `docker save`).
+pub(crate) fn archive(names: &[&str]) -> PathBuf {
     let folder = Path::new("/run/image");
     if folder.exists() {
         return folder.join("image.tar");
@@ -54,7 +54,7 @@ pub(crate) fn archive() -> PathBuf {
         "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{digest}")] },
     });
     fs::write(content.join("config.json"), config.to_string()).unwrap();
-    let manifest = json!([{ "Config": "config.json", "RepoTags": [IMAGE], "Layers": ["layer.tar"] }]);
+    let manifest = json!([{ "Config": "config.json", "RepoTags": names, "Layers": ["layer.tar"] }]);
     fs::write(content.join("manifest.json"), manifest.to_string()).unwrap();
     let archive = folder.join("image.tar");
     run(Command::new("tar").arg("-C").arg(&content).arg("-cf").arg(&archive).args([

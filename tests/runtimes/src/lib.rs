@@ -2,7 +2,8 @@
 //!
 //! [`machine`] runs a test as real root in [`sandbox::on_a_machine`], with the suite installed as by `make install`.
 //! [`Containerd`] and [`Podman`] run containers there from a locally made [image](IMAGE). [`cri`] is a client of
-//! containerd's CRI.
+//! containerd's CRI. [`node`] is a host with the files of Debian's packages, on which a [`Session`] follows a [`page`] of
+//! documentation.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,11 +19,16 @@ mod containerd;
 pub mod cri;
 mod image;
 mod machine;
+mod node;
+pub mod page;
 mod podman;
+mod session;
 mod shell;
 
 pub use containerd::{Containerd, Release};
 pub use image::IMAGE;
 pub use machine::{Machine, Service, machine};
+pub use node::{Node, State, node};
 pub use podman::Podman;
+pub use session::{Exception, Session, assert_complete, tell};
 pub use shell::{eventually, run};

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::shell::{eventually, run};
 
 /// The root of the workspace.
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 /// Where runtimes look for network configurations.
 const CONF: &str = "/etc/cni/net.d";
 /// Where runtimes look for CNI plugins.
@@ -143,11 +143,20 @@ impl Machine {
         }
     }
 
-    /// Runs `make install` into a folder, with the programs that were built for the tests.
-    pub fn install_into(&self, folder: &Path) {
-        let mut make = Command::new("make");
-        make.args(["-s", "-C", ROOT, "-o", "all", "install"]);
-        run(make.arg(format!("OUT={}", programs().display())).arg(format!("DESTDIR={}", folder.display())));
+    /// Makes the image for the nodes of a cluster, as `make packages` does, of the programs that were built for the tests.
+    /// Returns its archive and the manifest of a `DaemonSet` that names it.
+    #[must_use]
+    pub fn node_image(&self) -> (PathBuf, PathBuf) {
+        let packaging = Path::new(ROOT).join("packaging");
+        let (stage, archive, manifest) =
+            (Path::new("/run/stage"), PathBuf::from("/run/cleat.tar"), PathBuf::from("/run/cleat.yaml"));
+        run(Command::new(packaging.join("stage"))
+            .arg(programs())
+            .arg(programs().join("cleat-nri"))
+            .arg(stage));
+        let mut image = Command::new(packaging.join("image"));
+        run(image.arg(stage).arg(&archive).arg(&manifest).env("SOURCE_DATE_EPOCH", "0"));
+        (archive, manifest)
     }
 
     /// A command of `cleat`, which finds the networks and plugins of the machine.

@@ -17,7 +17,7 @@ impl Podman {
         fs::write("/etc/containers/containers.conf", CONTAINERS).unwrap();
         fs::write("/etc/containers/storage.conf", STORAGE).unwrap();
         let podman = Self(());
-        let archive = image::archive();
+        let archive = image::archive(&[image::IMAGE]);
         podman.run(&["load", "--quiet", "--input", archive.to_str().unwrap()]);
         podman
     }

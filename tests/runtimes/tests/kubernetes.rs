@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use runtimes::cri::{ContainerSpec, Cri, Pod, PodSpec};
-use runtimes::{Containerd, IMAGE, Machine, Podman, Release, eventually, machine};
+use runtimes::{Containerd, Machine, Podman, Release, eventually, machine, run};
 use serde_json::{Value, json};
 
 use crate::cri::{await_network, end};
@@ -43,8 +43,6 @@ fn follows(release: Release, pod_cidr: &str, prefixes: &[&str]) {
     });
 }
 
-const CONF: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../conf/kubernetes");
-
 /// containerd's configuration in Debian's package, which names Debian's folder of plugins.
 const PACKAGED: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../data/containerd/config-debian-12.toml"));
@@ -52,6 +50,29 @@ const PACKAGED: &str =
 const RUNNING: &str = "/etc/containerd.toml";
 /// Where a node has its configuration.
 const NODES: &str = "/etc/containerd/config.toml";
+
+#[test]
+fn podman_loads_the_image() {
+    machine(|machine| {
+        let (image, manifest) = machine.node_image();
+        let podman = Podman::new();
+        let said = podman.run(&["load", "-i", image.to_str().unwrap()]);
+        assert!(said.contains("registry.example/cleat:"), "{said}");
+        let digest = podman.run(&["images", "--format", "{{.Digest}}", "registry.example/cleat"]);
+        let manifest = fs::read_to_string(manifest).unwrap();
+        assert_eq!(
+            manifest.matches(&format!("registry.example/cleat@{}", digest.trim())).count(),
+            2,
+            "{digest}"
+        );
+        let tagged = concat!("registry.example/cleat:", env!("CARGO_PKG_VERSION"));
+        fs::create_dir_all("/run/node").unwrap();
+        let words = ["run", "--rm", "--network", "none", "-v", "/run/node:/host", tagged];
+        let said = podman.run(&words);
+        assert!(said.contains("installed plugins of CNI in /opt/cni/bin"), "{said}");
+        assert!(Path::new("/run/node/opt/cni/bin/bridge").exists());
+    });
+}
 
 #[test]
 fn the_daemon_set_equips_a_node() {
@@ -63,8 +84,8 @@ fn the_daemon_set_follows_the_configuration_of_debians_containerd() {
     machine(|machine| equips(machine, "/usr/lib/cni", |_| PACKAGED.to_owned()));
 }
 
-/// The image is built by its Containerfile, and the pod runs as the manifest says. It replaces the node's plugins, and links
-/// reach the node's pods. `folder` is the node's folder of plugins; `nodes` makes the node's configuration from the running
+/// The pod runs the image as the manifest says that was made with it. It replaces the node's plugins, and links reach the node's
+/// pods. `folder` is the node's folder of plugins; `nodes` makes the node's configuration from the running
 /// one.
 fn equips(machine: &Machine, folder: &str, nodes: impl FnOnce(String) -> String) {
     let plugins = Path::new(folder);
@@ -84,11 +105,15 @@ fn equips(machine: &Machine, folder: &str, nodes: impl FnOnce(String) -> String)
     fs::create_dir_all("/etc/containerd").unwrap();
     fs::write(RUNNING, running.replace("/opt/cni/bin", folder)).unwrap();
     fs::write(NODES, nodes(running)).unwrap();
-    containerd.load(&built_image(machine));
-    let cri = Cri::new(containerd.socket());
-    let manifest = fs::read_to_string(Path::new(CONF).join("daemonset.yaml")).unwrap();
-    let manifest: Value = serde_yaml_ng::from_str(&manifest).unwrap();
+    let (image, manifest) = machine.node_image();
+    containerd.load(&image);
+    let manifest: Value = serde_yaml_ng::from_str(&fs::read_to_string(manifest).unwrap()).unwrap();
     let spec = &manifest["spec"]["template"]["spec"];
+    // A runtime that has pulled it knows it by this name as well.
+    let named = spec["containers"][0]["image"].as_str().unwrap();
+    let tagged = format!("{}:{}", named.split_once('@').unwrap().0, env!("CARGO_PKG_VERSION"));
+    run(containerd.ctr().args(["-n", "k8s.io", "images", "tag", &tagged, named]));
+    let cri = Cri::new(containerd.socket());
     assert_eq!(spec["automountServiceAccountToken"], false);
     assert_eq!(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
 
@@ -128,29 +153,6 @@ fn equips(machine: &Machine, folder: &str, nodes: impl FnOnce(String) -> String)
     }
 }
 
-/// Builds the image from what `make install` installs, without a registry.
-fn built_image(machine: &Machine) -> std::path::PathBuf {
-    let context = Path::new("/run/context");
-    machine.install_into(context);
-    let archive = Path::new("/run/cleat-image.tar");
-    let podman = Podman::new();
-    let base = format!("BASE={IMAGE}");
-    let file = format!("{CONF}/Containerfile");
-    podman.run(&[
-        "build",
-        "-q",
-        "--build-arg",
-        &base,
-        "-f",
-        &file,
-        "-t",
-        "registry.example/cleat",
-        "/run/context",
-    ]);
-    podman.run(&["save", "-q", "-o", archive.to_str().unwrap(), "registry.example/cleat"]);
-    archive.to_owned()
-}
-
 /// Runs the pod of a manifest as a kubelet does: each init container to its end, then the other containers.
 fn run_pod(cri: &Cri, spec: &Value) -> Pod {
     let host_network = spec["hostNetwork"] == true;
@@ -179,9 +181,6 @@ fn run_container(cri: &Cri, pod: &Pod, spec: &Value, container: &Value) -> Strin
     let mounts: Vec<(&str, &str)> = mounts.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
     let command: Vec<&str> =
         container["command"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
-    // The manifest pins the image by digest; that of the image built here cannot be known beforehand.
-    let (image, digest) = container["image"].as_str().unwrap().split_once("@sha256:").unwrap();
-    assert_eq!(digest.len(), 64);
     let context = &container["securityContext"];
     assert_eq!(
         [
@@ -193,7 +192,7 @@ fn run_container(cri: &Cri, pod: &Pod, spec: &Value, container: &Value) -> Strin
     );
     let container = ContainerSpec {
         name: container["name"].as_str(),
-        image: Some(image),
+        image: container["image"].as_str(),
         command: &command,
         mounts: &mounts,
         log: (container["name"] == "install").then_some(INSTALL_LOG),

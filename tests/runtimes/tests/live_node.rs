@@ -115,7 +115,7 @@ fn pods_of_the_reference_are_judged_as_theirs() {
     });
 }
 
-fn await_addresses() {
+pub(crate) fn await_addresses() {
     eventually("the bridge's addresses are no longer tentative", || {
         let tentative = run(Command::new("ip").args(["-6", "addr", "show", "dev", "cni0", "tentative"]));
         if tentative.is_empty() { Ok(()) } else { Err(tentative) }

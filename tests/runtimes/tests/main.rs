@@ -9,6 +9,8 @@ mod flags;
 mod kubernetes;
 mod live_node;
 mod nri;
+mod pages;
 mod podman;
 mod state;
+mod troubleshooting;
 mod upkeep;

@@ -85,21 +85,22 @@ pub fn prepare() {
     for folder in ["/run", "/var/lib", "/var/log"] {
         tmpfs(folder);
     }
-    copy_on_write("/etc");
+    copy_on_write("/etc", "/etc");
     // Hidden, because the host's own containers may add and remove files there, and an ordinary user cannot remove them.
     if std::fs::exists(NETNS_FILES).unwrap() {
         tmpfs(NETNS_FILES);
     }
 }
 
-/// Makes a folder writable without changing the host's: an overlay over it takes the changes.
-pub(crate) fn copy_on_write(folder: &str) {
+/// Mounts a folder over another one, or itself, so that it can be written without changing the host's: an overlay takes the
+/// changes.
+pub fn copy_on_write(lower: &str, folder: &str) {
     const LAYERS: &str = "/mnt";
     tmpfs(LAYERS);
     for layer in ["upper", "work"] {
         std::fs::create_dir(format!("{LAYERS}/{layer}")).unwrap();
     }
-    let options = format!("lowerdir={folder},upperdir={LAYERS}/upper,workdir={LAYERS}/work");
+    let options = format!("lowerdir={lower},upperdir={LAYERS}/upper,workdir={LAYERS}/work");
     mount(Some("sandbox"), folder, Some("overlay"), MsFlags::empty(), Some(options.as_str())).unwrap_or_else(
         |error| panic!("mount a copy-on-write {folder} in the sandbox (Linux 5.11 lets users): {error}"),
     );

@@ -35,7 +35,7 @@ pub mod traffic;
 pub use call::{Answer, Call, only, run};
 pub use example::example;
 pub use host::{Host, Namespaced, OUTSIDE_V4, OUTSIDE_V6, UPLINK_V4, UPLINK_V6};
-pub use isolate::{is_inside, isolated, isolated_program, prepare, sandboxed};
+pub use isolate::{copy_on_write, is_inside, isolated, isolated_program, prepare, sandboxed};
 pub use machine::on_a_machine;
 pub use router::advertise;
 pub use snapshot::Snapshot;

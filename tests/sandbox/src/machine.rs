@@ -52,7 +52,7 @@ pub fn on_a_machine(test: impl FnOnce()) {
 /// Gives the machine folders and cgroups of its own.
 fn furnish() {
     prepare();
-    copy_on_write("/opt");
+    copy_on_write("/opt", "/opt");
     mount(Some("machine"), "/var/tmp", Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
         .unwrap_or_else(|error| panic!("mount a tmpfs on /var/tmp: {error}"));
     mount_cgroups();

@@ -67,29 +67,32 @@ pub struct Ip {
 /// One route of a result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Route {
-    /// The destination.
+    /// The destination, such as `0.0.0.0/0`.
     #[serde(with = "crate::spec::cidr")]
     #[schemars(with = "String")]
     pub dst: IpNetwork,
-    /// The next hop; without it the plugin takes the gateway of the address of the same family.
+    /// The next hop; `0.0.0.0` or `::` is the link itself.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "crate::spec::cidr::optional_address"
     )]
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("x-default" = "the gateway of the address of the same family"))]
     pub gw: Option<IpAddr>,
-    /// The path's MTU in bytes; since 1.1.0, as all that follow.
+    /// The path's MTU, in bytes.
+    // In results since 1.1.0, as all that follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
     /// The TCP maximal segment size to announce, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advmss: Option<u32>,
-    /// The metric; the lowest wins.
+    /// The metric: of two routes to one destination the lowest wins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-default" = "the kernel's; a further network's routes come behind those that are there"))]
     pub priority: Option<u32>,
     /// The routing table's number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-default" = "the main one, 254"))]
     pub table: Option<u32>,
     /// The scope (`RT_SCOPE_*`, linux/rtnetlink.h).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -113,7 +116,7 @@ impl Route {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Dns {
-    /// Name servers in order of preference.
+    /// Addresses of name servers, in order of preference.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nameservers: Vec<String>,
     /// The local domain.
@@ -122,7 +125,7 @@ pub struct Dns {
     /// Domains to search for short names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub search: Vec<String>,
-    /// Options for the resolver.
+    /// Options of the resolver, such as `ndots:2`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
 }

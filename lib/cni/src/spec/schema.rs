@@ -2,6 +2,15 @@
 //!
 //! A schema is strict where a plugin is tolerant: a plugin ignores keys that it does not know, as the specification
 //! asks of it, but who writes a configuration wants to hear of them.
+//!
+//! Beside what JSON Schema has, the types say of a key, by `#[schemars(extend(…))]`:
+//!
+//! - `"x-reference" = false`: the reference's plugin of that type has no such key; every other one it has,
+//! - `"x-since" = "0.3.0"`: the release that the key came with, if not the first one, 0.2.0,
+//! - `"x-default"`: the default in words, where it is no value.
+//!
+//! docs/configuration.md is made from all of them; tests of the suite hold the first two against the reference's programs, and
+//! against the keys of the first release.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +21,7 @@ use serde_json::{Map, Value, json};
 use crate::plugin::dispatch::Plugin;
 use crate::plugin::request::{Request, Target};
 use crate::spec::error::Error;
+use crate::spec::version::Version;
 
 /// A plugin whose configuration can be judged without a call of it, and without looking at the host.
 pub trait Described: Plugin {
@@ -43,21 +53,22 @@ pub fn is_note(key: &str) -> bool {
 #[schemars(rename_all = "camelCase")]
 #[expect(dead_code, reason = "a description: Conf and libcni read these keys one by one")]
 struct PluginKeys {
-    /// Version of the specification; in a list, the list's own is used.
-    #[schemars(default)]
+    /// Version of the specification. A list's own takes its place.
+    #[schemars(default, extend("x-default" = "the network's"))]
     cni_version: String,
-    /// Name of the network; in a list, the list's own is used.
-    #[schemars(default)]
+    /// Name of the network. A list's own takes its place.
+    #[schemars(default, extend("x-default" = "the network's"))]
     name: String,
     /// File name of the plugin's program in `CNI_PATH`.
     r#type: String,
-    /// What the runtime may hand to the plugin by `runtimeConfig`, such as `portMappings`, `aliases`, `ips`, `mac`.
+    /// What the runtime may hand to the plugin by `runtimeConfig`, such as `portMappings`, `aliases`, `ips`, `mac`: what is not
+    /// `true` here, it does not get.
     #[schemars(default)]
     capabilities: BTreeMap<String, bool>,
-    /// Values by capability, which the runtime fills in.
+    /// Values by capability, which the runtime fills in: see what runtimes hand over.
     #[schemars(default)]
     runtime_config: Map<String, Value>,
-    /// Arguments by convention, under `cni`.
+    /// Arguments by convention, under `cni`, as of who wrote the configuration for one container.
     #[schemars(default)]
     args: Map<String, Value>,
     /// Result of the plugins before this one, which the runtime fills in.
@@ -70,18 +81,20 @@ struct PluginKeys {
 #[schemars(rename_all = "camelCase")]
 #[expect(dead_code, reason = "a description: NetworkList reads these keys one by one")]
 struct NetworkKeys {
-    /// Version of the specification in which the plugins are called: 0.1.0 to 1.1.0.
-    #[schemars(default)]
+    /// Version of the specification in which the plugins are called: 0.1.0 to 1.1.0. Runtimes with libcni before
+    /// 1.2.0 (containerd before 2.0, podman 4) take 1.0.0 at most.
+    #[schemars(default, extend("default" = Version::V0_1_0.to_string()))]
     cni_version: String,
     /// Versions on offer, of which the newest that the runtime knows is taken.
     #[schemars(default)]
     cni_versions: Vec<String>,
-    /// Name of the network, unique on the host: a letter or digit, then letters, digits, `_`, `.` and `-`.
+    /// Name of the network, unique on the host: a letter or digit, then letters, digits, `_`, `.` and `-`. Leases and results are
+    /// kept by it.
     name: String,
-    /// Whether the runtime is asked not to CHECK.
+    /// The runtime is asked not to CHECK.
     #[schemars(default, extend("type" = ["boolean", "string"]))]
     disable_check: bool,
-    /// Whether the runtime is asked not to GC.
+    /// The runtime is asked not to GC.
     #[schemars(default, rename = "disableGC", extend("type" = ["boolean", "string"]))]
     disable_gc: bool,
     /// The plugins that make an attachment, in order.
@@ -137,7 +150,8 @@ pub fn network() -> Value {
     schema
 }
 
-/// Closes objects that have keys, and drops what says nothing: formats that are Rust's, and defaults of "nothing".
+/// Closes objects that have keys, joins the lines of descriptions, and drops what says nothing: formats that are Rust's, and
+/// defaults of "nothing".
 fn close(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
@@ -147,13 +161,28 @@ fn close(schema: &mut Value) {
                 object.insert("patternProperties".to_owned(), json!({ notes: true }));
             }
             object.remove("format");
-            if object.get("default").is_some_and(|value| !value.is_boolean()) {
+            if object.get("default").is_some_and(is_nothing) {
                 object.remove("default");
+            }
+            if let Some(Value::String(description)) = object.get_mut("description") {
+                *description = description.replace('\n', " ");
             }
             object.values_mut().for_each(close);
         }
         Value::Array(values) => values.iter_mut().for_each(close),
         _ => {}
+    }
+}
+
+/// Whether a default is what a key that is not there means anyway.
+fn is_nothing(default: &Value) -> bool {
+    match default {
+        Value::Null => true,
+        Value::Bool(_) => false,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(keys) => keys.is_empty() || keys.values().all(is_nothing),
     }
 }
 

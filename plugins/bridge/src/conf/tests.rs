@@ -36,6 +36,27 @@ fn defaults_are_the_references() {
     );
 }
 
+/// What the schema says is the default makes no difference where it is written.
+#[test]
+fn a_default_that_is_written_changes_nothing() {
+    let read = |extra: &Value| {
+        // With VLANs, of which two keys have a default only then.
+        let mut value = json!({ "vlan": 5 });
+        value.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        // What is left as it was read is in the type's own defaults.
+        let conf = Conf { keys: Keys::default(), ..conf(&value, "").unwrap() };
+        format!("{conf:?}")
+    };
+    let schema = cni::schema::of::<Keys>();
+    let defaults =
+        schema["properties"].as_object().unwrap().iter().filter(|(_, key)| !key["default"].is_null());
+    let written: Vec<Value> = defaults.map(|(key, schema)| json!({ key: schema["default"] })).collect();
+    assert!(written.len() > 15, "{written:?}");
+    for value in written {
+        assert_eq!(read(&value), read(&json!({})), "{value}");
+    }
+}
+
 #[test]
 fn the_hardware_address_has_three_sources() {
     let all =

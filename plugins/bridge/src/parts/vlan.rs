@@ -15,13 +15,13 @@ const MAX: u32 = 4094;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct TrunkKeys {
-    /// The first VLAN of a run.
+    /// The first VLAN of a run, 1 to 4094; with maxID.
     #[serde(rename = "minID")]
     min: Option<u32>,
-    /// The last VLAN of a run.
+    /// The last VLAN of a run; with minID.
     #[serde(rename = "maxID")]
     max: Option<u32>,
-    /// A single VLAN.
+    /// A single VLAN, 1 to 4094.
     id: Option<u32>,
 }
 

@@ -32,6 +32,32 @@ fn keys_come_in_the_case_of_either_caller() {
     assert_eq!(mapping(&containerd).unwrap(), expected);
 }
 
+/// What the schema says is the default makes no difference where it is written.
+#[test]
+fn a_default_that_is_written_changes_nothing() {
+    let schema = cni::schema::of::<Keys>();
+    let defaults = |schema: &Value| {
+        let keys = schema["properties"].as_object().unwrap().clone();
+        keys.into_iter()
+            .filter_map(|(key, schema)| Some((key, schema.get("default")?.clone())))
+            .collect::<Vec<_>>()
+    };
+    for (key, default) in defaults(&schema) {
+        let conf = |conf: Conf| {
+            let bit = conf.iptables.mark_bit.unwrap_or(MARK_BIT);
+            format!("{:?} {bit}", Conf { iptables: IptablesKeys::default(), ..conf })
+        };
+        assert_eq!(conf(read(json!({ &key: default })).unwrap()), conf(read(json!({})).unwrap()), "{key}");
+    }
+    let of_mapping = &schema["properties"]["runtimeConfig"]["properties"]["portMappings"]["items"];
+    let plain = json!({ "hostPort": 80, "containerPort": 80 });
+    for (key, default) in defaults(of_mapping) {
+        let mut written = plain.clone();
+        written[&key] = default;
+        assert_eq!(mapping(&written).unwrap(), mapping(&plain).unwrap(), "{key}");
+    }
+}
+
 #[test]
 fn defaults_are_the_references() {
     let conf = read(json!({"markMasqBit": 7})).unwrap();

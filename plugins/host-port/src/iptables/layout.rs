@@ -6,14 +6,12 @@ use iptables::{Family, Rule, Transaction};
 
 use super::{DNAT, MASQ, SETMARK, TABLE};
 use crate::backend::Wanted;
-use crate::conf::{Conf, IptablesKeys};
+use crate::conf::{Conf, IptablesKeys, MARK_BIT};
 use crate::error::Error;
 use crate::port::Port;
 
 /// The most ports that one rule can name (`XT_MULTI_PORTS`).
 const MULTIPORT_MAX: usize = 15;
-/// The bit of the mark that asks for masquerading, where none is named.
-const MARK_BIT: u32 = 13;
 
 /// The rules of one family, each as words in the order in which the programs print them.
 #[derive(Debug)]

@@ -17,19 +17,19 @@ pub(super) const PREFIX: &str = "link-env.cni/";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Annotation {
-    /// Containers that it is linked to: `source:alias`, separated by commas.
+    /// Containers that the pod is linked to, as `source:alias`, separated by commas.
     Links,
-    /// Ports that it offers to others.
+    /// Ports that it offers to others, as `5432` or `8000-8010/udp`, separated by commas.
     Expose,
-    /// Further names.
+    /// Further names, separated by commas, each one DNS label.
     Aliases,
-    /// Its name.
+    /// Its name on the network, one DNS label, instead of the pod's own.
     Name,
-    /// Variables that links to it give to their recipients.
+    /// Variables that links to it give to their recipients: lines of `KEY=value`, or a JSON object of strings.
     Env,
-    /// `true`: its containers' environment is offered as well, by cleat-nri.
+    /// `true`: links to it give the environment of its containers as well, which cleat-nri reads.
     ShareEnv,
-    /// Other namespaces that may link to it.
+    /// Other namespaces that may link to it, separated by commas; `*`: all.
     AllowFrom,
 }
 

@@ -14,22 +14,24 @@ use crate::error::Error;
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub(crate) struct Layer {
     /// Name by which others on the network find the container.
+    #[schemars(extend("x-default" = "the pod's, else the first 12 digits of the container's ID"))]
     pub(crate) name: String,
-    /// Host name of the container; the first 12 digits of its ID unless set.
+    /// Host name of the container, in its hosts file.
+    #[schemars(extend("x-default" = "the first 12 digits of the container's ID"))]
     pub(crate) hostname: String,
     /// Domain of the host name.
     pub(crate) domainname: String,
-    /// Further names of the container.
+    /// Further names of the container, which several may share: at most 16.
     pub(crate) aliases: Vec<String>,
-    /// Ports that the container offers to others: `80`, `53/udp`, `8000-8010/tcp`.
+    /// Ports that the container offers to others: `80`, `53/udp`, `8000-8010/tcp`; at most 1,024. They are not published.
     pub(crate) expose: Vec<String>,
-    /// Containers that this one is linked to: `source` or `source:alias`.
+    /// Containers that this one is linked to: `source` or `source:alias`; at most 32. The source is a name, an ID or an alias.
     pub(crate) links: Vec<String>,
-    /// Variables that links to the container give to their recipients.
+    /// Variables that links to the container give to their recipients; at most 64 KiB.
     pub(crate) env: BTreeMap<String, String>,
-    /// Other Kubernetes namespaces whose pods may link to the container by `name.namespace`; `*`: all.
+    /// Other Kubernetes namespaces whose pods may link to the container by `name.namespace`; `*`: all. At most 32.
     pub(crate) allow_from: Vec<String>,
-    /// Further lines of the hosts file: `name:address`.
+    /// Further lines of the container's hosts file: `name:address`; at most 64 KiB.
     pub(crate) extra_hosts: Vec<String>,
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use registry::{DEFAULT_STATE_DIR, Folder, Locked, Registry};
 use serde_json::Value;
 
-use crate::conf::{self, CDI_DIR, NETNS_DIR, STATE_DIR};
+use crate::conf::{self, CDI_DIR, DEFAULT_NETNS_DIR, NETNS_DIR, STATE_DIR};
 use crate::env::Environment;
 use crate::error::Error;
 use crate::files;
@@ -50,7 +50,7 @@ impl Delivery {
         };
         Ok(Self {
             registry: Registry::at(folder(STATE_DIR, None)?.unwrap_or_else(|| DEFAULT_STATE_DIR.into())),
-            netns_dir: folder(NETNS_DIR, Some(namespace::DEFAULT_DIR))?,
+            netns_dir: folder(NETNS_DIR, Some(DEFAULT_NETNS_DIR))?,
             cdi_dir: folder(CDI_DIR, None)?,
             is_writable: conf.value(&["writableHosts"]).and_then(Value::as_bool).unwrap_or_default(),
         })

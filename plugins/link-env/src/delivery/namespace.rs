@@ -13,8 +13,6 @@ use registry::Registry;
 use crate::error::Error;
 use crate::files::{self, HOSTS, failed};
 
-/// Where ip(8) looks.
-pub(super) const DEFAULT_DIR: &str = "/etc/netns";
 /// Folders of named namespaces (`NETNS_RUN_DIR` of iproute2, and its older path).
 const NAMED: [&str; 2] = ["/run/netns", "/var/run/netns"];
 

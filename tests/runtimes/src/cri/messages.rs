@@ -1,10 +1,14 @@
 //! The messages of the CRI, with the field numbers of kubernetes/cri-api, `pkg/apis/runtime/v1/api.proto`.
+//!
+//! What a pod and a container are made of can be read from crictl's files as well, which have the same names.
 
 use std::collections::HashMap;
 
 use prost::Message;
+use serde::Deserialize;
 
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, PartialEq, Message, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Empty {}
 
 #[derive(Clone, PartialEq, Message)]
@@ -32,7 +36,8 @@ pub(super) struct RuntimeCondition {
     pub(super) message: String,
 }
 
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, PartialEq, Message, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct PodSandboxMetadata {
     #[prost(string, tag = "1")]
     pub(super) name: String,
@@ -44,7 +49,8 @@ pub(super) struct PodSandboxMetadata {
     pub(super) attempt: u32,
 }
 
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, PartialEq, Message, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct PortMapping {
     #[prost(int32, tag = "1")]
     pub(super) protocol: i32,
@@ -56,7 +62,8 @@ pub(super) struct PortMapping {
     pub(super) host_ip: String,
 }
 
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, PartialEq, Message, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct LinuxPodSandboxConfig {
     #[prost(string, tag = "1")]
     pub(super) cgroup_parent: String,
@@ -64,13 +71,15 @@ pub(super) struct LinuxPodSandboxConfig {
     pub(super) security_context: Option<LinuxSandboxSecurityContext>,
 }
 
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, PartialEq, Message, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct LinuxSandboxSecurityContext {
     #[prost(message, optional, tag = "1")]
     pub(super) namespace_options: Option<NamespaceOption>,
 }
 
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, PartialEq, Message, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct NamespaceOption {
     /// 0: the pod's own; 2: the node's.
     #[prost(int32, tag = "1")]
@@ -95,7 +104,8 @@ pub(super) struct NetworkConfig {
     pub(super) pod_cidr: String,
 }
 
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, PartialEq, Message, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct PodSandboxConfig {
     #[prost(message, optional, tag = "1")]
     pub(super) metadata: Option<PodSandboxMetadata>,
@@ -156,7 +166,8 @@ pub(super) struct PodIp {
     pub(super) ip: String,
 }
 
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, PartialEq, Message, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct ContainerMetadata {
     #[prost(string, tag = "1")]
     pub(super) name: String,
@@ -164,13 +175,15 @@ pub(super) struct ContainerMetadata {
     pub(super) attempt: u32,
 }
 
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, PartialEq, Message, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct ImageSpec {
     #[prost(string, tag = "1")]
     pub(super) image: String,
 }
 
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, PartialEq, Message, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct KeyValue {
     #[prost(string, tag = "1")]
     pub(super) key: String,
@@ -178,15 +191,19 @@ pub(super) struct KeyValue {
     pub(super) value: String,
 }
 
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, PartialEq, Message, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Mount {
     #[prost(string, tag = "1")]
     pub(super) container_path: String,
     #[prost(string, tag = "2")]
     pub(super) host_path: String,
+    #[prost(bool, tag = "3")]
+    pub(super) readonly: bool,
 }
 
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, PartialEq, Message, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct ContainerConfig {
     #[prost(message, optional, tag = "1")]
     pub(super) metadata: Option<ContainerMetadata>,
@@ -194,6 +211,8 @@ pub(super) struct ContainerConfig {
     pub(super) image: Option<ImageSpec>,
     #[prost(string, repeated, tag = "3")]
     pub(super) command: Vec<String>,
+    #[prost(string, repeated, tag = "4")]
+    pub(super) args: Vec<String>,
     #[prost(message, repeated, tag = "6")]
     pub(super) envs: Vec<KeyValue>,
     #[prost(message, repeated, tag = "7")]
@@ -204,13 +223,15 @@ pub(super) struct ContainerConfig {
     pub(super) linux: Option<LinuxContainerConfig>,
 }
 
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, PartialEq, Message, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct LinuxContainerConfig {
     #[prost(message, optional, tag = "2")]
     pub(super) security_context: Option<LinuxContainerSecurityContext>,
 }
 
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, PartialEq, Message, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct LinuxContainerSecurityContext {
     #[prost(message, optional, tag = "1")]
     pub(super) capabilities: Option<Capability>,
@@ -227,13 +248,15 @@ pub(super) struct LinuxContainerSecurityContext {
     pub(super) seccomp: Option<Empty>,
 }
 
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, PartialEq, Message, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Capability {
     #[prost(string, repeated, tag = "2")]
     pub(super) drop: Vec<String>,
 }
 
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, PartialEq, Message, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Int64Value {
     #[prost(int64, tag = "1")]
     pub(super) value: i64,

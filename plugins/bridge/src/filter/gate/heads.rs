@@ -42,21 +42,19 @@ pub(super) struct Found {
 impl Heads<'_> {
     /// What the first of some rules say, and the others.
     pub(super) fn read<'r>(&self, there: &'r [WholeRule]) -> (Found, &'r [WholeRule]) {
-        let device = self.device(there);
-        let count = if device.is_some() { self.joining(self.bridge).len() } else { 0 };
-        let rest = &there[count..];
+        let (device, rest) = self.device(there).map_or((None, there), |(device, rest)| (Some(device), rest));
         let networks: Vec<IpNetwork> = rest.iter().map_while(|rule| lets_in(rule, self.bridge)).collect();
         let rest = &rest[networks.len()..];
         (Found { device, networks }, rest)
     }
 
-    /// The device that the first rules let in, where they are those.
-    fn device(&self, there: &[WholeRule]) -> Option<String> {
+    /// The device that the first rules let in, where they are those, and the others.
+    fn device<'r>(&self, there: &'r [WholeRule]) -> Option<(String, &'r [WholeRule])> {
         let device = there.first()?.rule.comment.as_deref()?.strip_prefix(OVERLAY)?;
         let wanted = self.joining(interface(device).ok()?);
-        let is_whole = there.len() >= wanted.len()
-            && there.iter().zip(&wanted).all(|(rule, wanted)| rule.consists_of(TABLE, wanted));
-        is_whole.then(|| device.to_owned())
+        let (heads, rest) = there.split_at_checked(wanted.len())?;
+        let is_whole = heads.iter().zip(&wanted).all(|(rule, wanted)| rule.consists_of(TABLE, wanted));
+        is_whole.then(|| (device.to_owned(), rest))
     }
 
     /// What is asked for and not there.

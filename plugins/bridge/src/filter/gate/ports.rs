@@ -1,10 +1,8 @@
 //! The ports of a bridge that are ours, as the kernel has them: what the packet filter's tables say of them may have been
 //! flushed, or be what another boot left.
 
-use netlink::Link;
-use nftables::Socket;
+use netlink::{Link, Socket};
 
-use super::removal::forget;
 use crate::error::Result;
 use crate::filter::owner::comment_from;
 use crate::names;
@@ -37,38 +35,13 @@ impl Port {
 
 /// The ports on a bridge, or on the bridge that a VLAN device is on.
 pub(super) fn on(host_link: &str) -> Result<Vec<Port>> {
-    let mut socket = netlink::Socket::open()?;
+    let mut socket = Socket::open()?;
     let Some(link) = socket.get_link(host_link)? else { return Ok(Vec::new()) };
     let bridge = match link.kind.as_deref() {
         Some("bridge") => link.index,
         _ => link.peer_index.unwrap_or(link.index),
     };
     Ok(socket.ports(bridge)?.into_iter().filter_map(Port::new).collect())
-}
-
-/// Ports that were taken for members because they were on the bridge. One may have been on its way out: its DEL takes it off the
-/// gate while the link goes.
-#[derive(Debug, Default)]
-pub(super) struct Taken(Vec<String>);
-
-impl Taken {
-    pub(super) fn new(ports: &[&Port]) -> Self {
-        Self(ports.iter().map(|port| port.name.clone()).collect())
-    }
-
-    /// Takes those off the gate again that have gone, once the transaction is through. What goes later is looked for by its own
-    /// DEL when its link has gone ([`forget`]), so one of both sees it.
-    pub(super) fn forget_gone(&mut self, socket: &mut Socket, host_link: &str) -> Result<()> {
-        let taken = std::mem::take(&mut self.0);
-        if taken.is_empty() {
-            return Ok(());
-        }
-        let living = on(host_link)?;
-        taken
-            .iter()
-            .filter(|port| living.iter().all(|there| there.name != **port))
-            .try_for_each(|port| forget(socket, port))
-    }
 }
 
 /// Whether one of some ports is there.

@@ -6,7 +6,7 @@ use nftables::{Batch, Chain, Element, Set, Socket, Table, Verdict};
 
 use super::chains::{self, Names};
 use super::frames;
-use super::ports::{self, Port, Taken};
+use super::ports::{self, Port};
 use super::table::{FROM, GATES, INTO, MEMBERS, TABLE, chain_of, mark};
 use super::tunnel;
 use crate::bridge_lock::Exclusive;
@@ -131,6 +131,31 @@ impl Entry<Error> for Take<'_> {
             return Ok(false);
         }
         Ok(!chains::keeps_apart(chain) || !frames::is_unused(socket)?)
+    }
+}
+
+/// Ports that were taken for members because they were on the bridge. One may have been on its way out: its DEL takes it off the
+/// gate while the link goes.
+#[derive(Debug, Default)]
+pub(super) struct Taken(Vec<String>);
+
+impl Taken {
+    pub(super) fn new(ports: &[&Port]) -> Self {
+        Self(ports.iter().map(|port| port.name.clone()).collect())
+    }
+
+    /// Takes those off the gate again that have gone, once the transaction is through. What goes later is looked for by its own
+    /// DEL when its link has gone ([`forget`]), so one of both sees it.
+    pub(super) fn forget_gone(&mut self, socket: &mut Socket, host_link: &str) -> Result<()> {
+        let taken = std::mem::take(&mut self.0);
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let living = ports::on(host_link)?;
+        taken
+            .iter()
+            .filter(|port| living.iter().all(|there| there.name != **port))
+            .try_for_each(|port| forget(socket, port))
     }
 }
 
