@@ -39,6 +39,7 @@ mod obstacles;
 mod odd;
 mod on_node;
 mod operations;
+mod overlay;
 mod portmap;
 mod ports;
 mod programs;

@@ -9,7 +9,8 @@ use crate::error::Error;
 
 /// Every range set of a network.
 pub(crate) fn leases(list: &NetworkList) -> Result<Vec<Leases>, Error> {
-    let read = || requests(list)?.iter().map(host_local::leases).collect::<Result<Vec<_>, _>>();
+    let of_one = |request| host_local::leases(&bridge::delegated(request)?);
+    let read = || requests(list)?.into_iter().map(of_one).collect::<Result<Vec<_>, _>>();
     let sets = read().map_err(Error::contract(format!("read leases of network {}", list.name)))?;
     Ok(sets.into_iter().flatten().collect())
 }

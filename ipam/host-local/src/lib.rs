@@ -72,7 +72,13 @@ impl Described for HostLocal {
     }
 
     fn validate(request: &Request, target: Option<&Target>) -> Result<(), cni::Error> {
-        Ok(Conf::read(request, target.map(|target| &target.args)).map(|_| ())?)
+        match Conf::read(request, target.map(|target| &target.args)) {
+            // They come from elsewhere, by the plugin whose configuration this is.
+            Err(Error::NoRanges) if request.conf.text(&["overlay"]).is_some_and(|name| !name.is_empty()) => {
+                Ok(())
+            }
+            outcome => Ok(outcome.map(|_| ())?),
+        }
     }
 }
 

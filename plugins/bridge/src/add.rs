@@ -10,6 +10,7 @@ use crate::conf::Conf;
 use crate::error::{Error, Result};
 use crate::filter::{self, Filter, Leftover, Stage};
 use crate::mac;
+use crate::overlay;
 use crate::parts::advertisements::{self, AcceptsRa};
 use crate::parts::bridge::{self, existing};
 use crate::parts::veth::{self, Macs};
@@ -18,8 +19,8 @@ use crate::plan::Plan;
 
 /// Makes an attachment.
 pub(crate) fn add(request: &Request, target: &Target) -> Result<AddResult, cni::Error> {
-    let conf = Conf::new(request, Some(target))?;
-    Add::new(request, target, &conf)?.run()
+    let (request, conf) = overlay::for_new(request, Some(target))?;
+    Add::new(&request, target, &conf)?.run()
 }
 
 /// One ADD, or a repair, with what it has done so far.
@@ -100,12 +101,13 @@ impl<'a> Add<'a> {
 
     /// Gets the addresses, and decides what they lead to.
     fn plan(&mut self) -> Result<Plan> {
-        let given = self.conf.ipam.call(Command::Add, self.request, Some(self.target))?;
+        let mut given = self.conf.ipam.call(Command::Add, self.request, Some(self.target))?;
         self.on_failure(|add| match add.port {
             // Where the interface is still there, so is what uses the address.
             Some(_) => Ok(()),
             None => Ok(add.conf.ipam.call(Command::Del, add.request, Some(add.target)).map(drop)?),
         });
+        overlay::add_routes(self.conf, &mut given);
         Plan::new(self.conf, &given)
     }
 

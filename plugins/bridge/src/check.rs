@@ -9,15 +9,16 @@ use crate::conf::Conf;
 use crate::error::{Error, NOT_FORWARDED, Result, differs};
 use crate::filter::Filter;
 use crate::names;
+use crate::overlay::{self, Need};
 use crate::parts::veth::Port;
 use crate::parts::{advertisements, br_netfilter, container, expect_link, expect_up, forwarding, veth};
 use crate::plan::Plan;
 
 /// Compares an attachment with its previous result and the configuration.
 pub(crate) fn check(request: &Request, target: &Target) -> Result<(), cni::Error> {
-    let conf = Conf::new(request, Some(target))?;
+    let (request, conf) = overlay::for_existing(request, target, Need::Not)?;
     let result = request.conf.require_prev_result()?;
-    conf.ipam.call(Command::Check, request, Some(target))?;
+    conf.ipam.call(Command::Check, &request, Some(target))?;
     let plan = Plan::of_existing(&conf, result, target.ifname().as_str())?;
     let mut socket = Socket::open().map_err(Error::from)?;
     let port = host(&mut socket, &conf, target, result, &plan)?;
@@ -27,7 +28,7 @@ pub(crate) fn check(request: &Request, target: &Target) -> Result<(), cni::Error
     if conf.gateway && plan.gateways.iter().any(IpNetwork::is_ipv6) {
         advertisements::check(&mut socket)?;
     }
-    Ok(())
+    Ok(overlay::expect_device(&mut socket, &conf)?)
 }
 
 /// Compares the packet filter's side.

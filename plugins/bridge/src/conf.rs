@@ -2,8 +2,9 @@
 
 mod keys;
 mod lenient;
+mod overlay_key;
 
-use cni::{IfName, Request, Target};
+use cni::{IfName, NetworkName, Request, Target};
 use ipnetwork::IpNetwork;
 use netlink::Mac;
 
@@ -41,6 +42,10 @@ pub(crate) struct Conf {
     pub gate: Option<Gate>,
     /// What may come in through the gate besides published ports and answers.
     pub ingress_from: Vec<IpNetwork>,
+    /// The overlay network that the bridge is one node's part of.
+    pub overlay: Option<NetworkName>,
+    /// What this node knows of it, once it has been read: see [`Conf::join`].
+    pub node: Option<overlay::Node>,
     /// The host forwards what comes from the network, or goes there.
     pub routed: bool,
     /// What else filters on the host is made to let forwarded packets through.
@@ -69,6 +74,15 @@ impl Conf {
         self.vlan_gateway.as_ref().map_or(&self.bridge, |gateway| &gateway.name)
     }
 
+    /// Adds what this node knows of the overlay network. An MTU of the configuration's own counts where it is smaller.
+    pub(crate) fn join(&mut self, node: overlay::Node) {
+        self.mtu = Some(self.mtu.map_or(node.mtu, |mtu| mtu.min(node.mtu)));
+        let more: Vec<IpNetwork> =
+            node.prefixes.iter().filter(|prefix| !self.masquerade_except.contains(prefix)).copied().collect();
+        self.masquerade_except.extend(more);
+        self.node = Some(node);
+    }
+
     /// Reads the configuration; `target` is there for the verbs that have one.
     pub(crate) fn new(request: &Request, target: Option<&Target>) -> Result<Self> {
         // A pair that is none may have been meant to ask for the hardware address.
@@ -76,6 +90,7 @@ impl Conf {
         let keys: Keys = request.conf.parse()?;
         let ipam = Ipam::new(keys.ipam.r#type.clone());
         expect_consistent(&keys, &ipam)?;
+        let overlay = overlay_key::name(&request.conf, &keys.overlay, &ipam)?;
         let forwards = [("", false), ("host", false), ("accept", true)];
         let forward = meaning("forward", &keys.forward, &forwards, "use \"host\" or \"accept\"")?;
         // To open the firewall for a network is to mean what the network publishes, unless the configuration says otherwise.
@@ -103,6 +118,12 @@ impl Conf {
         let gate = Gate { edge, apart: keys.icc == Some(false) };
         let bridge = bridge_name(&keys.bridge)?;
         let gateway = keys.is_gateway || keys.is_default_gateway;
+        if overlay.is_some() && !gateway {
+            return Err(config(
+                "\"overlay\" needs a bridge that is the containers' gateway: other nodes are behind it",
+                "set \"isGateway\": true or \"isDefaultGateway\": true",
+            ));
+        }
         let vlans = Vlans::new(keys.vlan, &keys.vlan_trunk, keys.preserve_default_vlan.unwrap_or(true))?;
         if gate.apart && vlans.is_some() {
             return Err(Error::ApartOnVlans(bridge.to_string()));
@@ -123,9 +144,12 @@ impl Conf {
             mtu: (keys.mtu != 0).then_some(keys.mtu),
             vlans,
             vlan_gateway,
-            gate: (gate.apart || edge != Edge::Open).then_some(gate),
+            // An overlay network always has one: for what may go into the tunnel, and come out of it.
+            gate: (gate.apart || edge != Edge::Open || overlay.is_some()).then_some(gate),
             ingress_from,
-            routed: !keys.internal && (gateway || keys.ip_masq),
+            routed: (!keys.internal || overlay.is_some()) && (gateway || keys.ip_masq),
+            overlay,
+            node: None,
             forward,
             accepts_ra: keys.accept_ra || !ipam.gives_all(),
             mac: asked.map(parse_mac).transpose()?,

@@ -1,6 +1,7 @@
 //! What can go wrong in this plugin, and the code that each failure has in the contract: the one place for both.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use cni::Code;
 use ipnetwork::IpNetwork;
@@ -12,6 +13,8 @@ pub const OBSTACLE: &str = "drops what is forwarded from and to bridge";
 const UNHEEDED: &str = "the host forwards IPv6 and heeds no router advertisements of";
 /// What CHECK says of a parameter without which a bridge leads nowhere.
 pub(crate) const NOT_FORWARDED: &str = "is off: nothing is forwarded from and to bridge";
+/// What CHECK says of the device that leads to an overlay network's other nodes.
+pub(crate) const DEVICE: &str = "which leads to the other nodes of overlay network";
 
 /// What may fail within the plugin.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
@@ -125,6 +128,12 @@ pub enum Error {
         /// Its subnet.
         network: IpNetwork,
     },
+    /// The network's agent has not said yet what this node may use of an overlay network.
+    #[error("cleat-overlay has no block yet: {} does not exist", .0.display())]
+    NoBlock(PathBuf),
+    /// What the network's agent said is of no use.
+    #[error("{0}")]
+    Overlay(#[from] overlay::Error),
     /// CHECK found a difference.
     #[error("{0}")]
     Differs(String),
@@ -155,7 +164,7 @@ pub enum Error {
 #[must_use]
 pub fn is_the_hosts(error: &cni::Error) -> bool {
     let said = error.to_string();
-    [UNHEEDED, NOT_FORWARDED, OBSTACLE].iter().any(|words| said.contains(words))
+    [UNHEEDED, NOT_FORWARDED, OBSTACLE, DEVICE].iter().any(|words| said.contains(words))
 }
 
 /// A contradiction in the configuration, with what to write instead.
@@ -216,6 +225,10 @@ impl From<Error> for cni::Error {
             )),
             Error::Clash { .. } => Self::new(Code::NotAvailableLimited, text)
                 .details("give each network a subnet of its own"),
+            Error::NoBlock(_) => Self::new(Code::TryAgain, text)
+                .details("the network's agent writes it once this node has a part of the network's addresses"),
+            Error::Overlay(_) => Self::new(Code::Io, text)
+                .details("the network's agent writes this file: remove it, and have the agent write it again"),
             Error::Duplicate(_) => Self::new(Code::InUse, text),
             Error::Differs(_) | Error::Unheeded(_) => Self::new(Code::CheckFailed, text),
             Error::Busy(busy) => Self::new(Code::TryAgain, text).details(busy.cure()),

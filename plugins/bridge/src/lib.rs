@@ -15,6 +15,7 @@ mod filter;
 mod link_removal;
 mod mac;
 mod names;
+mod overlay;
 mod parts;
 mod plan;
 mod remove;
@@ -24,7 +25,7 @@ mod solicited_node;
 use std::process::ExitCode;
 
 use cni::schema::{self, Described};
-use cni::{AddResult, Command, Plugin, Request, Target};
+use cni::{AddResult, Code, Command, Plugin, Request, Target};
 use netlink::{Family, Namespace, Socket};
 
 pub use error::{Error, OBSTACLE, is_the_hosts};
@@ -47,11 +48,22 @@ pub fn main() -> ExitCode {
 /// # Errors
 /// A failure of the configuration, or of a question to the kernel.
 pub fn clash(request: &Request) -> Result<Option<String>, cni::Error> {
-    let conf = Conf::new(request, None)?;
+    let (request, conf) = overlay::for_new(request, None)?;
     let found = Socket::open()
         .map_err(Error::from)
-        .and_then(|mut socket| clash::find(&mut socket, request, &conf))?;
+        .and_then(|mut socket| clash::find(&mut socket, &request, &conf))?;
     Ok(found.map(|clash| clash.to_string()))
+}
+
+/// A request as the IPAM plugin gets it at ADD: with the ranges of an overlay network's node.
+///
+/// # Errors
+/// As ADD, of an overlay network.
+pub fn delegated(request: Request) -> Result<Request, cni::Error> {
+    if request.conf.text(&["overlay"]).is_none_or(str::is_empty) {
+        return Ok(request);
+    }
+    Ok(overlay::for_new(&request, None)?.0.into_owned())
 }
 
 /// The plugin.
@@ -78,14 +90,18 @@ impl Plugin for Bridge {
     }
 
     fn status(request: &Request) -> Result<(), cni::Error> {
-        let conf = Conf::new(request, None)?;
+        let (request, conf) = overlay::for_new(request, None).map_err(|error| match error {
+            Error::NoBlock(_) | Error::Overlay(_) => cni::Error::new(Code::NotAvailable, error.to_string()),
+            error => error.into(),
+        })?;
+        let request = &*request;
         conf.ipam.call(Command::Status, request, None)?;
         if conf.keeps_apart() {
             br_netfilter::expect()?;
         }
         let unavailable = |error: Error| match error {
             Error::Clash { .. } => error.into(),
-            error => cni::Error::new(cni::Code::NotAvailable, error.to_string()),
+            error => cni::Error::new(Code::NotAvailable, error.to_string()),
         };
         let status = || -> error::Result<()> {
             let mut socket = Socket::open()?;
@@ -99,6 +115,7 @@ impl Plugin for Bridge {
             if conf.checks_spoofing() || conf.gate.is_some() {
                 nftables::Socket::open()?.generation()?;
             }
+            overlay::expect_device(&mut socket, &conf)?;
             if let (Some(gate), Some(bridge)) = (BridgeGate::of(&conf), &bridge) {
                 gate.status(&mut socket, bridge, &request.conf.network)?;
             }

@@ -17,6 +17,7 @@ use crate::check::{self, interface};
 use crate::conf::Conf;
 use crate::error::{Error, Result};
 use crate::filter::{Filter, Stage};
+use crate::overlay::{self, Need};
 use crate::parts::forwarding;
 use crate::parts::lease::Ipam;
 use crate::parts::veth::{self, Port};
@@ -27,11 +28,11 @@ use crate::plan::Plan;
 /// # Errors
 /// Code 3 where either end of the pair has gone: only DEL and ADD cure that. Otherwise what ADD would answer.
 pub fn repair(request: &Request, target: &Target) -> Result<(), cni::Error> {
-    let conf = Conf::new(request, Some(target))?;
+    let (completed, conf) = overlay::for_existing(request, target, Need::File)?;
     let result = request.conf.require_prev_result()?;
     let ifname = target.ifname().as_str();
     let plan = Plan::of_existing(&conf, result, ifname)?;
-    let mut add = Add::new(request, target, &conf)?;
+    let mut add = Add::new(&completed, target, &conf)?;
     let inner = add.container.socket().and_then(|mut inside| inside.get_link(ifname)).map_err(Error::from)?;
     let gone =
         |why: &str| cni::Error::new(Code::UnknownContainer, format!("{} has gone{why}", target.attachment));
@@ -48,7 +49,7 @@ pub fn repair(request: &Request, target: &Target) -> Result<(), cni::Error> {
             return Ok(());
         }
     }
-    restore_leases(&conf, request, target, &plan)?;
+    restore_leases(&conf, &completed, target, &plan)?;
     let mac_of =
         |name: &str, on_host| interface(result, name, on_host).and_then(|listed| listed.mac.parse().ok());
     let ends = (port.link.name.as_str(), mac_of(ifname, false));

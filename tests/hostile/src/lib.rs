@@ -30,7 +30,7 @@ pub use files::{cache, leases, registry};
 pub use kernel::{conntrack, netlink, nftables};
 pub use members::link_env_calls;
 pub use mutation::Mutations;
-pub use text::{conflist, iptables};
+pub use text::{conflist, iptables, overlay};
 pub use wire::{nri, nri_session};
 
 /// One function for one kind of input.
@@ -47,7 +47,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
     target("bridge", bridge, 60, true),
     target("host_local", host_local, 60, false),
     target("host_port", host_port, 60, false),
@@ -61,6 +61,7 @@ pub const TARGETS: [Target; 17] = [
     target("nftables", nftables, 1000, true),
     target("conntrack", conntrack, 1000, true),
     target("leases", leases, 40, false),
+    target("overlay", overlay, 200, true),
     target("registry", registry, 40, true),
     target("cache", cache, 100, true),
     target("nri", nri, 200, true),

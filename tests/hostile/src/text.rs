@@ -33,3 +33,16 @@ pub fn iptables(bytes: &[u8]) {
         transaction.delete_rule(&rule);
     }
 }
+
+/// What the agent of an overlay network says to this node. What is taken is what would be written, and is sound: each block is
+/// of a prefix, and the device's name is one.
+pub fn overlay(bytes: &[u8]) {
+    let Ok(node) = overlay::Node::from_slice(bytes) else { return };
+    assert_eq!(overlay::Node::from_slice(&node.to_vec().unwrap()).unwrap(), node);
+    cni::IfName::new(&*node.device).unwrap();
+    for block in &node.blocks {
+        let ends = [block.subnet.network(), block.subnet.broadcast()];
+        let holds = |prefix: &netlink::IpNetwork| ends.iter().all(|end| prefix.contains(*end));
+        assert!(node.prefixes.iter().any(holds), "{block:?}");
+    }
+}

@@ -64,6 +64,19 @@ impl Call {
         Self { command, ..self }
     }
 
+    /// The same call on a host that keeps its state in a folder: `/run/cleat` and `/var/lib/cni` of several hosts in one sandbox
+    /// would be the same.
+    #[must_use]
+    pub fn with_state_in(mut self, folder: &Path) -> Self {
+        let mount = "mkdir -p \"$1/run\" \"$1/lib\" /run/cleat /var/lib/cni && mount --bind \"$1/run\" /run/cleat && \
+                     mount --bind \"$1/lib\" /var/lib/cni && shift && exec \"$@\"";
+        let mut command: Vec<PathBuf> =
+            ["unshare", "--mount", "sh", "-c", mount, "sh"].map(PathBuf::from).to_vec();
+        command.push(folder.to_owned());
+        command.append(&mut self.command);
+        Self { command, ..self }
+    }
+
     /// The call as a job for the tracer.
     #[cfg(target_arch = "x86_64")]
     #[must_use]

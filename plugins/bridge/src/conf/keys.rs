@@ -90,6 +90,10 @@ pub(crate) struct Keys {
     /// `accept` has them let the network's packets through.
     #[schemars(extend("enum" = ["host", "accept"], "default" = "host", "x-reference" = false))]
     pub(super) forward: String,
+    /// Name of an overlay network of several nodes, which gives ranges and MTU: for the agent of overlay networks, which is
+    /// not there yet.
+    #[schemars(extend("x-reference" = false, "x-since" = "0.3.0"))]
+    pub(super) overlay: String,
     /// DEL returns when the kernel has freed the links, some 15 ms later, with a bridge 40: no process outlives it.
     #[schemars(extend("x-reference" = false))]
     pub synchronous_del: bool,

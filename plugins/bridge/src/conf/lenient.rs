@@ -47,6 +47,7 @@ impl Lenient {
         let has_gate = says("icc", false.into())
             || says("internal", true.into())
             || says("ingress", "published".into())
+            || conf.text(&["overlay"]).is_some_and(|name| !name.is_empty())
             || is_opened;
         let is_synchronous = says("synchronousDel", true.into());
         Self { bridge, vlan_gateway, has_gate, is_synchronous, ipam }

@@ -18,6 +18,27 @@
 //! What `ingressFrom` lets in has a rule each at the head of a published chain: `iifname != "br0" ip saddr 10.244.0.0/16 return
 //! comment "from 10.244.0.0/16"`. They stay as long as the gate: of two networks on one bridge neither shuts out the other's.
 //!
+//! A node's part of an overlay network has the same gate, `open_…` where it lets everything in. The device that leads to the
+//! other nodes is a part of the network: each gate has a rule for it at its head, before those of `ingressFrom`, which does what
+//! is done with members on this bridge. And it is guarded: both maps lead it to a chain that lets through what members send
+//! into the tunnel and what members of other nodes send out of it, by the network's prefixes. See `tunnel` and `heads`.
+//!
+//! ```text
+//!     map into { … "vx1" comment "br0" : jump overlay_… }        # from likewise
+//!     chain overlay_… {
+//!         iifname "br0" ip saddr 10.201.0.0/16 return            # for each prefix
+//!         iifname "vx1" ip saddr 10.201.0.0/16 return            # for each prefix
+//!         drop
+//!     }
+//!     chain published_… { iifname "vx1" return comment "overlay vx1"; jump gates … }           # with icc: false, goto between_…
+//!     chain internal_… { iifname "vx1" oifname "br1" return comment "overlay vx1"
+//!                        iifname "br1" oifname "vx1" return comment "overlay vx1"; jump gates … }
+//! ```
+//!
+//! With `icc: false` that makes other nodes themselves strangers to the members, as all that comes out of the tunnel is looked
+//! up among the links. The guard's chain goes with the gate. Of a device that has gone, or has another name, the elements
+//! lead there until the next ADD or repair.
+//!
 //! The elements of `members` keep a gate's chain: it goes with the bridge's last port, and the table with the last gate. One
 //! of them is the bridge's own: where it is missing, the map has been flushed, and the kernel's ports count instead.
 //!
@@ -46,14 +67,18 @@
 //! what that module skips.
 
 mod chains;
+mod check;
 mod frames;
+mod heads;
 mod layout;
 mod ports;
 mod put;
 mod removal;
 mod table;
+mod tunnel;
 
-pub(crate) use put::BridgeGate;
-pub(super) use put::{Held, Put};
+pub(crate) use check::BridgeGate;
+pub(super) use check::Held;
+pub(super) use put::Put;
 pub(super) use removal::{Take, forget};
 pub(super) use table::MEMBERS;

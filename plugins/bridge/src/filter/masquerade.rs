@@ -39,6 +39,8 @@ pub(crate) struct Masquerade<'a> {
     subnets: Vec<IpNetwork>,
     /// Where they keep their own all the same; of the families that there are addresses of.
     except: Vec<IpNetwork>,
+    /// Those of them that are the prefixes of an overlay network: for all of its members.
+    overlay: Vec<IpNetwork>,
 }
 
 impl<'a> Masquerade<'a> {
@@ -49,9 +51,11 @@ impl<'a> Masquerade<'a> {
         }
         let addresses: Vec<IpAddr> = plan.addresses().collect();
         let has_family = |network: &IpNetwork| addresses.iter().any(|ip| ip.is_ipv4() == network.is_ipv4());
-        let except = conf.masquerade_except.iter().copied().filter(has_family).collect();
+        let of_families = |all: &[IpNetwork]| all.iter().copied().filter(has_family).collect();
+        let except = of_families(&conf.masquerade_except);
+        let overlay = conf.node.as_ref().map_or_else(Vec::new, |node| of_families(&node.prefixes));
         let (owner, home) = (attachment.host_interface(), conf.host_link().as_str());
-        Some(Self { attachment, owner, addresses, home, subnets: plan.subnets(), except })
+        Some(Self { attachment, owner, addresses, home, subnets: plan.subnets(), except, overlay })
     }
 
     /// Names what differs from what an ADD set up. Where that is missing, what another program or another configuration

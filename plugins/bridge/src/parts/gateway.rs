@@ -35,6 +35,8 @@ pub(crate) fn ensure(
         .into_iter()
         .filter(|found| !found.secondary && found.network != wanted && conflicts(found.network, wanted))
         .map(|found| found.network)
+        // A node of an overlay network may have had another block, whose containers keep their gateway.
+        .filter(|found| conf.node.is_none() || cidrs::overlap(*found, wanted))
         .collect();
     let Some(found) = others.first().copied() else { return Ok(Some(others)) };
     if !conf.keys.force_address {

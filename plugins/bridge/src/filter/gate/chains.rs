@@ -4,8 +4,10 @@ use cni::{links, token};
 use ipnetwork::IpNetwork;
 use nftables::{Batch, Chain, Expr, Field, Selector, Set, Type, state, status};
 
+use super::heads::Heads;
 use super::layout::Wanted;
 use super::table::{BOOT, FORWARD, FROM, GATES, INTO, MEMBERS, TABLE};
+use super::tunnel::Tunnel;
 use crate::conf::{Edge, Gate};
 
 /// What the name of a gate says that keeps the ports of its bridge apart.
@@ -29,6 +31,8 @@ const ERROR6: &[Selector] =
 pub(super) struct Names {
     pub gate: String,
     between: String,
+    /// The chain that guards the device of an overlay network.
+    pub guard: String,
     pub links: [String; 2],
 }
 
@@ -39,18 +43,27 @@ impl Names {
             Edge::Published => "published_",
             Edge::Internal => "internal_",
         };
-        let apart = if gate.apart { APART } else { "" };
+        let apart = match gate {
+            Gate { apart: true, .. } => APART,
+            Gate { edge: Edge::Open, .. } => "open_",
+            _ => "",
+        };
         Self::of(&format!("{edge}{apart}{}", &token(&[bridge])[..8]), bridge)
     }
 
     /// Those that belong to the chain of that name.
     pub(super) fn of(gate: &str, bridge: &str) -> Self {
-        let between = format!("{BETWEEN}{}", &token(&[bridge])[..8]);
-        Self { gate: gate.to_owned(), between, links: links::sets(bridge) }
+        let token = &token(&[bridge])[..8];
+        let (between, guard) = (format!("{BETWEEN}{token}"), format!("overlay_{token}"));
+        Self { gate: gate.to_owned(), between, guard, links: links::sets(bridge) }
     }
 
     pub(super) fn chain(&self) -> Chain<'_> {
         Chain::new(TABLE, &self.gate)
+    }
+
+    pub(super) fn guard(&self) -> Chain<'_> {
+        Chain::new(TABLE, &self.guard)
     }
 
     /// All sets that the gate needs.
@@ -71,13 +84,13 @@ impl Names {
     }
 
     /// The chains that a gate consists of, with those that all share. `boot` is the mark that it has; without, the gate is
-    /// as older versions made it.
+    /// as older versions made it. `from` and `tunnel` are what has to be let in.
     pub(super) fn chains<'a>(
         &'a self,
         gate: Gate,
         bridge: Field,
         boot: Option<&str>,
-        from: &'a [IpNetwork],
+        (from, tunnel): (&'a [IpNetwork], Option<Tunnel<'a>>),
     ) -> Vec<Wanted<'a>> {
         let mut chains = vec![Wanted::new(GATES, Vec::new())];
         let members = if gate.apart {
@@ -87,9 +100,11 @@ impl Names {
             Expr::to_caller()
         };
         let mut rules = vec![vec![Expr::jump(GATES.name)]];
-        rules.extend(own_rules(gate.edge, bridge, members));
+        rules.extend(own_rules(gate.edge, bridge, members.clone()));
         let mark = boot.map(|boot| format!("{BOOT}{boot}"));
-        chains.push(Wanted { mark, heads: Some((bridge, from)), ..Wanted::new(self.chain(), rules) });
+        chains.extend(tunnel.map(|tunnel| Wanted::new(self.guard(), tunnel.guard(bridge))));
+        let heads = Heads { bridge, edge: gate.edge, members, from, tunnel };
+        chains.push(Wanted { mark, heads: Some(heads), ..Wanted::new(self.chain(), rules) });
         let forward =
             vec![vec![Expr::vmap(&[Selector::Oifname], INTO)], vec![Expr::vmap(&[Selector::Iifname], FROM)]];
         chains.push(Wanted::new(FORWARD, forward));

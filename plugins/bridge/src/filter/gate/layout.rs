@@ -3,17 +3,13 @@
 //! A table's name says nothing: another program may have flushed its chains, switched it off, or have made one of the same
 //! name. What closes a network is read, by each ADD: some rules, whatever the number of networks and members.
 
-use ipnetwork::IpNetwork;
-use nftables::{Batch, Chain, Expr, Field, Selector, Set, Socket, Table, WholeRule};
+use nftables::{Batch, Chain, Expr, Set, Socket, Table, WholeRule};
 
-use super::table::TABLE;
+use super::heads::{Found, Heads};
 use crate::error::{Result, differs};
 
 /// What the fault begins with by which nothing is open.
 pub(super) const LETS_NOT: &str = "does not let";
-
-/// What the comment of a rule begins with that lets a network of `ingressFrom` in, before the network.
-const FROM_NETWORK: &str = "from ";
 
 /// A chain as it is to be, with its rules.
 #[derive(Debug)]
@@ -22,8 +18,8 @@ pub(super) struct Wanted<'a> {
     pub rules: Vec<Vec<Expr<'a>>>,
     /// The comment of the first rule.
     pub mark: Option<String>,
-    /// What else may stand before the rules: what lets networks into this bridge, and those that have to be there.
-    pub heads: Option<(Field, &'a [IpNetwork])>,
+    /// What else may stand before the rules.
+    pub heads: Option<Heads<'a>>,
 }
 
 impl<'a> Wanted<'a> {
@@ -31,12 +27,9 @@ impl<'a> Wanted<'a> {
         Self { chain, rules, mark: None, heads: None }
     }
 
-    /// The networks that rules before the others let in, and those others.
-    fn parted<'r>(&self, there: &'r [WholeRule]) -> (Vec<IpNetwork>, &'r [WholeRule]) {
-        let let_in = |rule| self.heads.and_then(|(bridge, _)| lets_in(rule, bridge));
-        let heads: Vec<IpNetwork> = there.iter().map_while(let_in).collect();
-        let rest = &there[heads.len()..];
-        (heads, rest)
+    /// What rules before the others say, and those others.
+    fn parted<'r>(&self, there: &'r [WholeRule]) -> (Found, &'r [WholeRule]) {
+        self.heads.as_ref().map_or_else(|| (Found::default(), there), |heads| heads.read(there))
     }
 
     /// Says how the rules differ.
@@ -56,7 +49,7 @@ impl<'a> Wanted<'a> {
         {
             return differs(format!("chain {name} of table {table} is of another boot"));
         }
-        match self.heads.and_then(|(_, wanted)| wanted.iter().find(|head| !heads.contains(head))) {
+        match self.heads.as_ref().and_then(|wanted| wanted.missing(&heads)) {
             Some(missing) => {
                 differs(format!("{LETS_NOT} {missing} in: chain {name} of table {table} has no rule for it"))
             }
@@ -86,7 +79,7 @@ pub(super) fn expect(socket: &mut Socket, table: &Table, chains: &[Wanted]) -> R
 }
 
 /// Adds to a transaction what puts a table in place. Chains come in the order in which they may be made: none leads to a
-/// later one. What networks are let in stays so.
+/// later one. What heads are there stay so.
 pub(super) fn mend(
     socket: &mut Socket,
     batch: &mut Batch,
@@ -133,28 +126,12 @@ pub(super) fn mend(
         batch.create_chain(&wanted.chain);
     }
     for (wanted, _, heads) in &outdated {
-        if let Some((bridge, needed)) = wanted.heads {
-            let more = needed.iter().filter(|network| !heads.contains(network));
-            for network in heads.iter().chain(more) {
-                let comment = format!("{FROM_NETWORK}{network}");
-                batch.add_rule(&wanted.chain, &letting_in(bridge, *network), Some(&comment));
-            }
+        if let Some(needed) = &wanted.heads {
+            needed.add(batch, &wanted.chain, heads);
         }
         for (at, rule) in wanted.rules.iter().enumerate() {
             batch.add_rule(&wanted.chain, rule, wanted.mark.as_deref().filter(|_| at == 0));
         }
     }
     Ok(())
-}
-
-/// What lets a network of `ingressFrom` in. Members are none of it, whatever their addresses.
-fn letting_in(bridge: Field, network: IpNetwork) -> [Expr<'static>; 3] {
-    let source = if network.is_ipv4() { Selector::IpSaddr } else { Selector::Ip6Saddr };
-    [Expr::ne(Selector::Iifname, bridge), Expr::within(source, network), Expr::to_caller()]
-}
-
-/// The network that a rule lets in, where it is one of those.
-fn lets_in(rule: &WholeRule, bridge: Field) -> Option<IpNetwork> {
-    let network = rule.rule.comment.as_deref()?.strip_prefix(FROM_NETWORK)?.parse().ok()?;
-    rule.consists_of(TABLE, &letting_in(bridge, network)).then_some(network)
 }

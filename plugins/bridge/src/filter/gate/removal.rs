@@ -8,6 +8,7 @@ use super::chains::{self, Names};
 use super::frames;
 use super::ports::{self, Port};
 use super::table::{FROM, GATES, INTO, MEMBERS, TABLE, chain_of, mark};
+use super::tunnel;
 use crate::bridge_lock::Exclusive;
 use crate::error::{Error, Result};
 use crate::filter::owner::{element, first_word, interface};
@@ -205,7 +206,15 @@ pub(super) fn remove(
     for (map, _) in &own {
         batch.del_element(map, &[interface(bridge)?]);
     }
-    Names::of(name, bridge).del(batch);
+    let names = Names::of(name, bridge);
+    let is_guarded = socket.has_chain(&names.guard())?;
+    if is_guarded {
+        tunnel::forget(socket, batch, &names.guard, None)?;
+    }
+    names.del(batch);
+    if is_guarded {
+        batch.del_chain(&names.guard());
+    }
     if chains::keeps_apart(name) {
         frames::del_bridge(socket, batch, bridge, held)?;
     }

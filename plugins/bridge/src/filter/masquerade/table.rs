@@ -33,6 +33,7 @@ mod layout;
 mod owner_record;
 mod put;
 mod removal;
+mod spread;
 
 pub(crate) use layout::OWNERS;
 pub(crate) use put::Put;

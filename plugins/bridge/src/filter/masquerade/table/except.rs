@@ -17,22 +17,24 @@ use nftables::{Batch, Expr, Rule, Selector, Set, Socket, Verdict};
 use super::layout::{POST, TABLE, exception_set, types};
 use crate::error::Result;
 
-/// Adds the sets and rules that are not there yet; `is_new` where nothing is.
+/// Adds the sets and rules that are not there yet, and says of which networks; `is_new` where nothing is.
 pub(super) fn prepare(
     socket: &mut Socket,
     batch: &mut Batch,
     networks: &[IpNetwork],
     is_new: bool,
-) -> Result<()> {
+) -> Result<Vec<IpNetwork>> {
+    let mut made = Vec::new();
     for network in networks {
         let name = exception_set(network);
         let set = Set::new(TABLE, &name, types(network.is_ipv4()));
         if is_new || !socket.has_set(&set)? {
             batch.create_set(&set);
             insert_rule(batch, *network);
+            made.push(*network);
         }
     }
-    Ok(())
+    Ok(made)
 }
 
 /// Puts a network's rule before all others.

@@ -69,6 +69,11 @@ impl Record {
         self.0.split(' ').skip(3).filter_map(|word| word.strip_prefix(EXCEPT))
     }
 
+    /// The same with one exception more.
+    pub(super) fn with_exception(self, word: &str) -> Self {
+        self.with(&format!("{EXCEPT}{word}"))
+    }
+
     /// The names of its heirs.
     pub(super) fn heirs(&self) -> impl Iterator<Item = &str> + '_ {
         self.0.split(' ').skip(3).filter_map(|word| word.strip_prefix(HEIR))
@@ -108,6 +113,8 @@ mod tests {
         assert_eq!(record.exceptions().collect::<Vec<_>>(), ["4_5e6f7a8b"]);
         assert_eq!((record.home(), record.label().as_str()), ("cni0", "net 1a2b3c4d"));
         assert_eq!(record.addresses().collect::<Vec<_>>(), ours);
+        let more = record.clone().with_exception("6_12345678");
+        assert_eq!(more.exceptions().collect::<Vec<_>>(), ["4_5e6f7a8b", "6_12345678"]);
         assert_eq!(record.with_heirs(["veth3"]).heirs().collect::<Vec<_>>(), ["veth3"]);
         assert!(record.is_readable() && !record.is_cut() && !Record::of(Some("oops".into())).is_readable());
     }

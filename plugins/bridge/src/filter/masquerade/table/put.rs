@@ -51,14 +51,14 @@ impl Masquerade<'_> {
     }
 
     /// Adds the elements of these places, and the owner's; before them the table, unless it is there. A table without its chain
-    /// is filled up.
+    /// is filled up. Says which exceptions are new.
     fn enter(
         &self,
         socket: &mut Socket,
         batch: &mut Batch,
         places: Vec<Place>,
         has_table: bool,
-    ) -> Result<()> {
+    ) -> Result<Vec<IpNetwork>> {
         if !has_table {
             batch.add_table(&TABLE);
             for set in ADDRESSES.into_iter().chain([&OWNERS]) {
@@ -67,7 +67,7 @@ impl Masquerade<'_> {
             batch.create_chain(&MEMBERS);
             add_rules(batch);
         }
-        except::prepare(socket, batch, &self.except, !has_table)?;
+        let made = except::prepare(socket, batch, &self.except, !has_table)?;
         let comment = comment(&self.owner, self.attachment);
         for place in places {
             batch.create_element(&place.set(), &Element::new(&place.key).comment(comment.as_str()));
@@ -76,7 +76,7 @@ impl Masquerade<'_> {
         let exceptions = self.except.iter().map(exception_word);
         let record = Record::new(self.home, &label, &self.addresses, exceptions);
         batch.create_element(&OWNERS, &owner_element(&self.owner, &record)?);
-        Ok(())
+        Ok(made)
     }
 
     /// The places beside those of others that are still there and have the same addresses, of whom the attachment becomes an
@@ -187,7 +187,9 @@ impl Entry<Error> for Put<'_> {
         }
         self.is_beside = beside.is_some();
         let places = beside.map_or_else(|| self.masquerade.places(&self.masquerade.addresses), Ok)?;
-        self.masquerade.enter(socket, &mut change.batch, places, has_table)
+        let mut made = self.masquerade.enter(socket, &mut change.batch, places, has_table)?;
+        made.retain(|network| has_table && self.masquerade.overlay.contains(network));
+        if made.is_empty() { Ok(()) } else { self.masquerade.spread(socket, change, &made) }
     }
 
     fn is_settled(&mut self, socket: &mut Socket) -> Result<bool> {
