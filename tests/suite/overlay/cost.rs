@@ -13,6 +13,10 @@ use crate::shared::shell::shell;
 /// So many system calls more than the same network has without the key: the file (4), the chain that guards the device, the
 /// maps that lead there, and the exceptions of masquerading.
 const MORE: usize = 14;
+/// And DEL, with that chain and these maps.
+const MORE_OF_DEL: usize = 4;
+/// How many calls more are allowed: how often a thread waits for another one differs a little.
+const ALLOWANCE: usize = 4;
 /// How often each is tried, of which the fewest count.
 const ROUNDS: usize = 5;
 
@@ -61,8 +65,12 @@ fn an_overlay_network_costs_a_few_system_calls() {
             "device": "vx1", "mtu": 1450});
         std::fs::write(folder.join(format!("{NET}.json")), file.to_string()).unwrap();
         let ([more_add, more_del], more_sockets) = counts(&conf(&json!({ "overlay": NET })));
-        assert!(more_add <= add + MORE, "ADD makes {more_add} system calls with the key, and {add} without");
-        assert!(more_del <= del + 4, "DEL makes {more_del} system calls with the key, and {del} without");
+        let within = |more: usize, calls: usize, budget: usize| more <= calls + budget + ALLOWANCE;
+        assert!(
+            within(more_add, add, MORE),
+            "ADD makes {more_add} system calls with the key, and {add} without"
+        );
+        assert!(within(more_del, del, MORE_OF_DEL), "DEL makes {more_del} with the key, and {del} without");
         assert_eq!(more_sockets, sockets, "nobody else is asked");
     });
 }
