@@ -1,5 +1,6 @@
 //! What is reachable, and what is not, with `ingress: published` and `internal`, beside an open network.
 
+use std::fs;
 use std::net::UdpSocket;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use sandbox::traffic::{ask_tcp, serve_tcp};
 use sandbox::{Call, Host, Namespaced, Snapshot, UPLINK_V4, isolated};
 use serde_json::{Value, json};
 
+use crate::shared::cleat::{NETWORKS, call, ok};
 use crate::shared::programs::{BRIDGE, HOST_PORT};
 use crate::shared::shell::shell;
 
@@ -158,6 +160,56 @@ fn a_bridge_has_one_gate() {
         gc["cni.dev/valid-attachments"] = json!([]);
         Call::new(BRIDGE, "GC", &gc).run().silent();
         drop((a, b));
+        before.assert_unchanged();
+    });
+}
+
+/// Containers keep the configuration that they were added with, and the bridge is as closed as the file says. STATUS fails
+/// meanwhile, so that a runtime that asks for it makes no ADD, which would close the bridge as well.
+#[test]
+fn repair_closes_a_network_whose_file_has_changed() {
+    isolated(|| {
+        let host = Host::new();
+        host.outside.enter(|| shell(&format!("ip route add 10.1.0.0/24 via {UPLINK_V4}")));
+        fs::create_dir_all(NETWORKS).unwrap();
+        let write = |keys: Value| {
+            let list = json!({"cniVersion": "1.1.0", "name": "net", "plugins": [conf("net", 1, &keys)]});
+            fs::write(format!("{NETWORKS}/net.conflist"), list.to_string()).unwrap();
+        };
+        write(json!({}));
+        let before = Snapshot::take();
+        let containers = ["a", "b"].map(|name| {
+            let netns = Namespaced::new(name);
+            ok(&["add", "net", netns.path().to_str().unwrap()]);
+            serve_tcp(Some(&netns), name, "0.0.0.0:80");
+            netns
+        });
+        let is_open = || {
+            let outside = reaches(Some(&host.outside), "10.1.0.3:80");
+            let member = reaches(Some(&containers[0]), "10.1.0.3:80");
+            assert_eq!(outside, member, "from outside, and from a member");
+            outside
+        };
+        assert!(is_open());
+
+        write(json!({"ingress": "published", "icc": false}));
+        let (code, said) = call(&["status", "net"]);
+        assert!(code != Some(0) && said.contains("bridge br-net is not closed"), "{said}");
+        let (code, said) = call(&["repair", "--dry-run"]);
+        assert!(code == Some(0) && said.contains("network net: would be closed: "), "{said}");
+        assert!(is_open());
+        assert!(ok(&["repair"]).contains("network net: closed: "));
+        assert!(!is_open());
+        assert!(reaches(None, "10.1.0.3:80"));
+        ok(&["status", "net"]);
+        ok(&["check"]);
+        assert!(!ok(&["repair"]).contains("closed"));
+
+        for netns in &containers {
+            ok(&["del", "net", netns.path().to_str().unwrap()]);
+        }
+        drop(containers);
+        write(json!({}));
         before.assert_unchanged();
     });
 }

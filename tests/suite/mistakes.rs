@@ -55,6 +55,26 @@ fn the_networks_that_other_programs_install_are_accepted_as_they_stand() {
     });
 }
 
+/// A reader copies them.
+#[test]
+fn the_networks_in_the_documentation_are_accepted() {
+    let mut pages = files_of(&root().join("docs"), "md");
+    pages.extend(files_of(&root().join("docs/runtimes"), "md"));
+    let mut checked = 0;
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        let blocks = text.split("\n```json\n").skip(1).filter_map(|rest| rest.split("\n```").next());
+        for network in blocks.filter(|block| block.contains("\"plugins\"")) {
+            let file = tempfile::Builder::new().suffix(".conflist").tempfile().unwrap();
+            fs::write(&file, network).unwrap();
+            let (code, told) = check(&["--files-only"], &[file.path().to_path_buf()]);
+            assert_eq!((code, told.as_str()), (Some(0), "1 file: nothing is wrong\n"), "{}", page.display());
+            checked += 1;
+        }
+    }
+    assert!(checked >= 3, "{checked} networks in the documentation");
+}
+
 #[test]
 fn our_own_networks_are_accepted_together() {
     isolated(|| {

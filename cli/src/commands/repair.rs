@@ -4,8 +4,11 @@
 //! it, those that are known to complete their own work are called with ADD once more. Everything else needs DEL and ADD, which
 //! interrupts the container. That is done with `--force` only, with the same addresses, and only where nothing is known that
 //! would make ADD fail. An attachment that cannot be compared is left alone.
+//!
+//! Of a network itself, the bridge is closed as its file says by now.
 
 mod attachment;
+mod network;
 mod recreate;
 
 use std::process::ExitCode;
@@ -84,6 +87,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
         let ordered = way_out::put_in_order(&runtime, &attachment.container_id, netns);
         repair.left.extend(ordered.err().map(|error| error.to_string()));
     }
+    let is_closed = network::close(&runtime, args.network.as_deref(), args.dry_run);
     let helps = all.iter().any(|repair| !repair.left.is_empty() && !repair.is_the_hosts);
     if helps && !args.force && !args.dry_run {
         output::tell(
@@ -93,7 +97,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
     outcomes.extend(all.into_iter().filter_map(Outcome::of));
     outcomes.sort_by_key(|outcome| &outcome.verdict.attached.attachment);
     args.view.form.show(|| outcomes.iter().map(Outcome::object).collect::<Vec<_>>(), || table(&outcomes))?;
-    let is_left = outcomes.iter().any(|outcome| outcome.verdict.state == BROKEN);
+    let is_left = !is_closed || outcomes.iter().any(|outcome| outcome.verdict.state == BROKEN);
     Ok(if is_left { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

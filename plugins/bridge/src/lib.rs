@@ -30,7 +30,7 @@ use netlink::{Family, Namespace, Socket};
 
 pub use error::{Error, OBSTACLE, is_the_hosts};
 pub use names::{attachment_of, is_of_network};
-pub use repair::repair;
+pub use repair::{close, open_to, repair};
 
 use conf::Conf;
 use filter::gate::BridgeGate;

@@ -6,9 +6,10 @@
 //! neither made nor replaced, so that the container keeps its addresses and its connections. What another program made is
 //! left as it is where nothing is wrong with it.
 
-use cni::{Args, Code, Command, Plugin, Request, Target};
+use cni::{Args, Code, Command, NetworkName, Plugin, Request, Target};
 use host_local::HostLocal;
-use netlink::Mac;
+use netlink::{Link, Mac, Socket};
+use nftables::ledger;
 use serde_json::{Map, Value, json};
 
 use crate::add::Add;
@@ -16,11 +17,12 @@ use crate::bridge_lock::Shared;
 use crate::check::{self, interface};
 use crate::conf::Conf;
 use crate::error::{Error, Result};
+use crate::filter::gate::{BridgeGate, Close};
 use crate::filter::{Filter, Stage};
 use crate::overlay::{self, Need};
-use crate::parts::forwarding;
 use crate::parts::lease::Ipam;
 use crate::parts::veth::{self, Port};
+use crate::parts::{br_netfilter, forwarding};
 use crate::plan::Plan;
 
 /// Restores an attachment to what the previous result says of it.
@@ -56,6 +58,50 @@ pub fn repair(request: &Request, target: &Target) -> Result<(), cni::Error> {
     let filter = Filter::new(&conf, &target.attachment, ends, Some(&plan));
     // With the hardware address that the neighbours know.
     Ok(restore(&mut add, &filter, mac_of(conf.bridge.as_str(), true), &plan, &port)?)
+}
+
+/// Says what is open of a network that its configuration closes, and that has members; `None` where nothing is. The
+/// configuration may be another one than they were added with.
+///
+/// # Errors
+/// A failure of the configuration, or of a question to the kernel.
+pub fn open_to(request: &Request) -> Result<Option<String>, cni::Error> {
+    with_gate(request, |gate, links, bridge, network| match gate.status(links, bridge, network) {
+        Err(Error::NotClosed { why, .. }) => Ok(Some(why)),
+        outcome => outcome.map(|()| None),
+    })
+}
+
+/// Closes a network for the members that are there, as its configuration says by now.
+///
+/// # Errors
+/// What ADD would answer where it cannot close the bridge.
+pub fn close(request: &Request) -> Result<(), cni::Error> {
+    let closed = with_gate(request, |gate, links, bridge, network| {
+        let is_apart = gate.gate.apart;
+        if is_apart {
+            br_netfilter::expect()?;
+        }
+        let mut close = Close::new(gate, network, bridge.netfilter);
+        ledger::put(&mut nftables::Socket::open()?, &mut [&mut close])?;
+        if is_apart {
+            br_netfilter::switch_on(links, bridge)?;
+        }
+        Ok(Some(()))
+    });
+    closed.map(drop)
+}
+
+/// Does something with the gate of a network whose bridge is there.
+fn with_gate<T>(
+    request: &Request,
+    work: impl FnOnce(BridgeGate, &mut Socket, &Link, &NetworkName) -> Result<Option<T>>,
+) -> Result<Option<T>, cni::Error> {
+    let (request, conf) = overlay::for_new(request, None)?;
+    let Some(gate) = BridgeGate::of(&conf) else { return Ok(None) };
+    let mut links = Socket::open().map_err(Error::from)?;
+    let bridge = links.get_link(gate.bridge.as_str()).map_err(Error::from)?;
+    Ok(bridge.map_or(Ok(None), |bridge| work(gate, &mut links, &bridge, &request.conf.network))?)
 }
 
 /// Repeats the steps of an ADD on the pair that is there.

@@ -79,6 +79,7 @@ mod tunnel;
 
 pub(crate) use check::BridgeGate;
 pub(super) use check::Held;
+pub(crate) use put::Close;
 pub(super) use put::Put;
 pub(super) use removal::{Take, forget};
 pub(super) use table::MEMBERS;

@@ -1,7 +1,8 @@
 //! One plugin of a chain at a time, for an attachment that is there: what `cleat repair` and `cleat check` are made of.
 
-use super::Chain;
-use super::Parameters;
+use serde_json::{Map, Value};
+
+use super::{Chain, Parameters};
 use crate::plugin::args::Args;
 use crate::plugin::request::{Command, Request, Target};
 use crate::spec::conf::Conf;
@@ -62,16 +63,27 @@ impl Chain<'_> {
         answers
     }
 
+    /// What the plugin at a place would be given with a STATUS, for callers that have the plugin as a library.
+    ///
+    /// # Errors
+    /// Code 7 where there is no such plugin.
+    pub fn status_request(&self, place: usize) -> Result<Request, Error> {
+        let conf = Conf::from_object(self.conf_for(self.plugin(place)?, None, None)?)?;
+        Ok(Request { command: Command::Status, conf, path: self.path.to_vec() })
+    }
+
+    fn plugin(&self, place: usize) -> Result<&Map<String, Value>, Error> {
+        let plugin = self.list.plugins.get(place);
+        plugin.ok_or_else(|| Error::new(Code::InvalidConfig, format!("network has no plugin {place}")))
+    }
+
     /// What the plugin at a place would be given with a CHECK, for callers that have the plugin as a library.
     ///
     /// # Errors
     /// Code 3 where nothing is known of the attachment, 7 where there is no such plugin.
     pub fn request(&self, place: usize, parameters: &Parameters<'_>) -> Result<(Request, Target), Error> {
         let result = self.kept(parameters.attachment)?;
-        let plugin = self.list.plugins.get(place);
-        let plugin = plugin
-            .ok_or_else(|| Error::new(Code::InvalidConfig, format!("network has no plugin {place}")))?;
-        let conf = Conf::from_object(self.conf_for(plugin, Some(parameters), Some(&result))?)?;
+        let conf = Conf::from_object(self.conf_for(self.plugin(place)?, Some(parameters), Some(&result))?)?;
         let raw_args = super::join_args(parameters.args);
         let target = Target {
             attachment: parameters.attachment.clone(),

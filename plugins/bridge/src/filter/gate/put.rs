@@ -1,6 +1,6 @@
 //! Closing a bridge.
 
-use cni::Attachment;
+use cni::NetworkName;
 use netlink::BridgeNetfilter;
 use nftables::ledger::{self, Change, Contended, Entry, Removal};
 use nftables::{Batch, Element, Socket, Table, Verdict};
@@ -18,13 +18,13 @@ use crate::names;
 use crate::parts::br_netfilter;
 
 impl BridgeGate<'_> {
-    /// Adds to a transaction what is missing of the gate. Says which addresses are free again, and which ports it took for
-    /// members because they are on the bridge.
+    /// Adds to a transaction what is missing of the gate, for a network and all its ports but the caller's `own`. Says which
+    /// addresses are free again, and which ports it took for members because they are on the bridge.
     fn mend(
         &self,
         socket: &mut Socket,
         batch: &mut Batch,
-        attachment: &Attachment,
+        (network, own): (&NetworkName, Option<&str>),
         switches: Option<BridgeNetfilter>,
     ) -> Result<(Vec<frames::Key>, Taken)> {
         let (names, bridge, boot) = (self.names(), interface(self.bridge.as_str())?, boot());
@@ -43,9 +43,8 @@ impl BridgeGate<'_> {
             tunnel.mend(socket, batch, &names.guard, self.bridge)?;
         }
         // A gate of this boot whose members were flushed may have had them of several networks.
-        let label = names::network_label(&attachment.network);
-        let own = attachment.host_interface();
-        let is_other = |port: &&Port| port.name != own && (is_current || port.is_of(&label));
+        let label = names::network_label(network);
+        let is_other = |port: &&Port| own != Some(port.name.as_str()) && (is_current || port.is_of(&label));
         let living: Vec<&Port> = living.iter().filter(is_other).collect();
         let dead: &[String] = if is_stale { &members } else { &[] };
         let (_, gone) = leave(socket, batch, dead)?;
@@ -98,55 +97,52 @@ impl BridgeGate<'_> {
     }
 }
 
-/// Closes a bridge as far as its gate says, whatever the tables are like, and makes an attachment's port a member.
+/// Closes a bridge as far as its gate says, whatever the tables are like, for the members that are there.
 #[derive(Debug)]
-pub(crate) struct Put<'a> {
+pub(crate) struct Close<'a> {
     gate: BridgeGate<'a>,
-    held: Held<'a>,
+    network: &'a NetworkName,
     switches: Option<BridgeNetfilter>,
     /// What was wrong with the gate when it was read.
     fault: Option<String>,
     taken: Taken,
 }
 
-impl<'a> Put<'a> {
+impl<'a> Close<'a> {
     /// `switches` are what the bridge had of `br_netfilter` before.
-    pub(crate) fn new(gate: BridgeGate<'a>, held: Held<'a>, switches: Option<BridgeNetfilter>) -> Self {
-        Self { gate, held, switches, fault: None, taken: Taken::default() }
+    pub(crate) fn new(
+        gate: BridgeGate<'a>,
+        network: &'a NetworkName,
+        switches: Option<BridgeNetfilter>,
+    ) -> Self {
+        Self { gate, network, switches, fault: None, taken: Taken::default() }
+    }
+
+    /// Adds to a transaction what closes the bridge, but for one port, and says which addresses are free again.
+    fn close(
+        &mut self,
+        socket: &mut Socket,
+        batch: &mut Batch,
+        own: Option<&str>,
+    ) -> Result<Vec<frames::Key>> {
+        self.taken = Taken::default();
+        self.fault = fault(self.gate.expect(socket))?;
+        if self.fault.is_none() {
+            return Ok(Vec::new());
+        }
+        let (gone, taken) = self.gate.mend(socket, batch, (self.network, own), self.switches)?;
+        self.taken = taken;
+        Ok(gone)
     }
 }
 
-impl Entry<Error> for Put<'_> {
+impl Entry<Error> for Close<'_> {
     fn table(&self) -> Table<'static> {
         TABLE
     }
 
     fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<()> {
-        self.taken = Taken::default();
-        let Self { gate, held, .. } = self;
-        let (derived, chain) = (held.attachment.host_interface(), gate.names().gate);
-        let (member, comment) = (interface(&derived)?, comment(gate.bridge, held.attachment));
-        // A member of another gate, by an earlier ADD of the same attachment.
-        let found = element(socket, &MEMBERS, &[member])?;
-        if found.is_some_and(|found| chain_of(&found).as_ref() != Some(&chain)) {
-            ledger::put(socket, &mut [&mut Take::new(Some(&derived), None)])?;
-        }
-        self.fault = fault(gate.expect(socket))?;
-        let (batch, mut gone) = (&mut change.batch, Vec::new());
-        if self.fault.is_some() {
-            (gone, self.taken) = gate.mend(socket, batch, held.attachment, self.switches)?;
-        }
-        let element = Element::new(&[member]).verdict(Verdict::goto(chain));
-        batch.add_element(&MEMBERS, &element.comment(comment.as_str()));
-        if gate.gate.apart {
-            let holding = gate.holding(*held, &derived);
-            // What an earlier ADD of the attachment left, or this one before the addresses were known.
-            if holding.replaces(socket)? {
-                frames::forget(socket, batch, &derived, &mut gone)?;
-            }
-            holding.add(socket, batch, comment, &gone)?;
-        }
-        Ok(())
+        self.close(socket, &mut change.batch, None).map(drop)
     }
 
     /// What was put in place is read as well.
@@ -167,5 +163,61 @@ impl Entry<Error> for Put<'_> {
             Some(fault) => self.gate.open(fault.clone()),
             None => Contended { table: TABLE.to_string() }.into(),
         }
+    }
+}
+
+/// Closes a bridge, and makes an attachment's port a member.
+#[derive(Debug)]
+pub(crate) struct Put<'a> {
+    close: Close<'a>,
+    held: Held<'a>,
+}
+
+impl<'a> Put<'a> {
+    /// As [`Close::new`].
+    pub(crate) fn new(gate: BridgeGate<'a>, held: Held<'a>, switches: Option<BridgeNetfilter>) -> Self {
+        Self { close: Close::new(gate, &held.attachment.network, switches), held }
+    }
+}
+
+impl Entry<Error> for Put<'_> {
+    fn table(&self) -> Table<'static> {
+        self.close.table()
+    }
+
+    fn prepare(&mut self, socket: &mut Socket, change: &mut Change) -> Result<()> {
+        let Self { close, held } = self;
+        let (derived, chain) = (held.attachment.host_interface(), close.gate.names().gate);
+        let (member, comment) = (interface(&derived)?, comment(close.gate.bridge, held.attachment));
+        // A member of another gate, by an earlier ADD of the same attachment.
+        let found = element(socket, &MEMBERS, &[member])?;
+        if found.is_some_and(|found| chain_of(&found).as_ref() != Some(&chain)) {
+            ledger::put(socket, &mut [&mut Take::new(Some(&derived), None)])?;
+        }
+        let batch = &mut change.batch;
+        let mut gone = close.close(socket, batch, Some(&derived))?;
+        let element = Element::new(&[member]).verdict(Verdict::goto(chain));
+        batch.add_element(&MEMBERS, &element.comment(comment.as_str()));
+        if close.gate.gate.apart {
+            let holding = close.gate.holding(*held, &derived);
+            // What an earlier ADD of the attachment left, or this one before the addresses were known.
+            if holding.replaces(socket)? {
+                frames::forget(socket, batch, &derived, &mut gone)?;
+            }
+            holding.add(socket, batch, comment, &gone)?;
+        }
+        Ok(())
+    }
+
+    fn is_settled(&mut self, socket: &mut Socket) -> Result<bool> {
+        self.close.is_settled(socket)
+    }
+
+    fn refused(&self, error: nftables::Error) -> Error {
+        self.close.refused(error)
+    }
+
+    fn contended(&self) -> Error {
+        self.close.contended()
     }
 }
