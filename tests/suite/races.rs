@@ -10,6 +10,7 @@ use sandbox::{Host, Namespaced, Snapshot, UPLINK_V4, isolated};
 use serde_json::{Value, json};
 
 use crate::shared::bridge;
+use crate::shared::cleat::succeed;
 use crate::shared::crowd::{Container, MIXED, install, ports};
 use crate::shared::members::{Network, host};
 use crate::shared::programs::BRIDGE;
@@ -96,12 +97,6 @@ fn plugins_that_add_and_delete_one_container_at_once_leave_nothing_to_the_next_d
     });
 }
 
-fn printed_by(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{}", said(&output));
-    String::from_utf8(output.stdout).unwrap()
-}
-
 /// DEL of container `a`, whose link the kernel is asked to remove 0.4 s late: at the first request of the process behind it.
 fn del_with_a_late_link(conf: &Value, netns: &Namespaced) {
     let mut strace = Command::new("strace");
@@ -124,11 +119,12 @@ fn an_add_beside_the_last_del_takes_the_port_that_goes_for_no_member() {
             conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
             let (a, b) = (Namespaced::new("a"), Namespaced::new("b"));
             bridge::add(&conf, "a", &a);
-            let ports = || printed_by("ip", &["-o", "link", "show", "master", "br0"]).lines().count();
+            let ports =
+                || succeed(Command::new("ip").args(["-o", "link", "show", "master", "br0"])).lines().count();
             thread::scope(|scope| {
                 let del = scope.spawn(|| del_with_a_late_link(&conf, &a));
                 let deadline = Instant::now() + Duration::from_secs(5);
-                while printed_by("nft", &["list", "tables"]).contains("cleat_gate") {
+                while succeed(Command::new("nft").args(["list", "tables"])).contains("cleat_gate") {
                     assert!(Instant::now() < deadline, "DEL has not opened the gate");
                 }
                 bridge::add(&conf, "b", &b);

@@ -20,6 +20,7 @@ use sandbox::{Host, Snapshot, copy_on_write, is_inside, on_a_machine};
 
 use crate::image;
 use crate::machine::{ROOT, built};
+use crate::podman;
 use crate::session::Session;
 use crate::shell::{eventually, run, try_run};
 
@@ -227,7 +228,7 @@ fn stand_ins() {
     }
     let folder = Path::new("/etc/containers/containers.conf.d");
     fs::create_dir_all(folder).unwrap();
-    fs::write(folder.join("99-sandbox.conf"), PODMAN).unwrap();
+    fs::write(folder.join("99-sandbox.conf"), podman::SANDBOXED).unwrap();
 }
 
 /// Whether this process has `CAP_SYS_RESOURCE`.
@@ -249,16 +250,6 @@ if [ -n "$bundle" ]; then
     jq 'del(.process.oomScoreAdj)' "$bundle/config.json" >"$bundle/config.new" && mv "$bundle/config.new" "$bundle/config.json"
 fi
 exec /usr/bin/runc "$@"
-"#;
-
-/// podman raises limits unless it is told which. The rest it would have of systemd.
-const PODMAN: &str = r#"
-[containers]
-default_ulimits = ["nofile=512:512", "nproc=1024:1024"]
-log_driver = "k8s-file"
-[engine]
-cgroup_manager = "cgroupfs"
-events_logger = "file"
 "#;
 
 fn tmpfs(folder: &str) {

@@ -14,7 +14,7 @@ impl Podman {
     /// Writes podman's configuration, and loads the test image.
     #[must_use]
     pub fn new() -> Self {
-        fs::write("/etc/containers/containers.conf", CONTAINERS).unwrap();
+        fs::write("/etc/containers/containers.conf", format!("{SANDBOXED}{CONTAINERS}")).unwrap();
         fs::write("/etc/containers/storage.conf", STORAGE).unwrap();
         let podman = Self(());
         let archive = image::archive(&[image::IMAGE]);
@@ -49,15 +49,19 @@ fn podman(args: &[&str]) -> Command {
     command
 }
 
-/// `default_ulimits`: podman would raise the limits, which the tests' root may not, for example in a container.
-const CONTAINERS: &str = r#"
+/// What podman does without in a sandbox: systemd, and raising limits (`default_ulimits`), which the tests' root may not, for
+/// example in a container. It ends in the section `engine`.
+pub(crate) const SANDBOXED: &str = r#"
 [containers]
 default_ulimits = ["nofile=512:512", "nproc=1024:1024"]
 log_driver = "k8s-file"
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
-runtime = "runc"
+"#;
+
+/// What the tests of podman set besides.
+const CONTAINERS: &str = r#"runtime = "runc"
 [network]
 network_backend = "cni"
 cni_plugin_dirs = ["/opt/cni/bin"]
