@@ -5,7 +5,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use cni::{ContainerId, NetworkList, file};
+use cni::{AddResult, Attachment, ContainerId, NetworkList, file};
+use nix::unistd::gethostname;
 use registry::Registry;
 
 use crate::attach::NewAttachment;
@@ -13,8 +14,9 @@ use crate::endpoint::{Endpoint, Link};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::handshake::Go;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, kept_result};
 use crate::network::{obstacles, publishes, state_dir};
+use crate::own_files;
 use crate::runs::Run;
 use crate::runtime::Runtime;
 use crate::sandbox::Sandbox;
@@ -51,7 +53,11 @@ impl<'a> Container<'a> {
         let joined = last.map_or_else(|| spec.networks(&runtime), |last| Ok(last.joined))?;
         let find = |joined: Joined| runtime.find(&joined.network).map(|list| (joined, list));
         let networks = joined.into_iter().map(find).collect::<Result<_, _>>()?;
-        let hostname = spec.hostname.clone().unwrap_or_else(|| registry::short_id(id.as_str()));
+        let hostname = match &spec.hostname {
+            Some(hostname) => hostname.clone(),
+            None if spec.is_on_host() => of_host()?,
+            None => registry::short_id(id.as_str()),
+        };
         let container = Self { spec, name, environment, runtime, id, hostname, networks, is_moved };
         if !is_moved {
             container.check()?;
@@ -81,7 +87,7 @@ impl<'a> Container<'a> {
         let ran = run
             .write()
             .and_then(|()| self.attach(&sandbox.netns))
-            .and_then(|()| self.orders())
+            .and_then(|attachments| self.orders(&attachments))
             // A signal that arrived before the command starts kills the process instead.
             .and_then(|go| signals.forward_held(sandbox.pid).map(|()| go))
             .and_then(|go| sandbox.go(&go))
@@ -128,8 +134,9 @@ impl<'a> Container<'a> {
         first.map(|(index, _)| index).or((!self.is_moved).then_some(0))
     }
 
-    fn attach(&self, netns: &Path) -> Result<(), Error> {
+    fn attach(&self, netns: &Path) -> Result<Vec<Attachment>, Error> {
         let _lock = self.runtime.lock_shared()?;
+        let mut attachments = Vec::new();
         for (index, (joined, list)) in self.networks.iter().enumerate() {
             let links = match &joined.links {
                 Some(links) => links.clone(),
@@ -140,12 +147,13 @@ impl<'a> Container<'a> {
             let ifname = (index == 0).then(|| self.environment.ifname()).transpose()?;
             let list = list.clone();
             let _hold = self.runtime.hold(&self.id)?;
-            NewAttachment { list, container_id: &self.id, netns, endpoint, ifname }.add(&self.runtime)?;
+            let attachment = NewAttachment { list, container_id: &self.id, netns, endpoint, ifname };
+            attachments.push(attachment.add(&self.runtime)?);
         }
-        if self.networks.len() < 2 {
-            return Ok(());
+        if attachments.len() > 1 {
+            way_out::put_in_order(&self.runtime, &self.id, netns)?;
         }
-        way_out::put_in_order(&self.runtime, &self.id, netns)
+        Ok(attachments)
     }
 
     /// The links whose source is on the network. One whose source is on no network is passed to the first network, which says
@@ -168,8 +176,8 @@ impl<'a> Container<'a> {
         Ok(links.iter().filter(is_here).cloned().collect())
     }
 
-    /// What the first process needs: the hosts file, and the variables, of which a later one replaces an earlier one.
-    fn orders(&self) -> Result<Go, Error> {
+    /// What the first process needs: files, and the variables, of which a later one replaces an earlier one.
+    fn orders(&self, attachments: &[Attachment]) -> Result<Go, Error> {
         let folder = self.networks.iter().find_map(|(_, list)| registry_folder(list, &self.id));
         let mut env = Vec::new();
         if let Some(folder) = &folder {
@@ -177,8 +185,26 @@ impl<'a> Container<'a> {
         }
         env.push(("HOSTNAME".to_owned(), self.hostname.clone()));
         env.extend(self.spec.env.iter().map(|variable| (variable.key.clone(), variable.value.clone())));
-        Ok(Go { hosts: folder.map(|folder| folder.join("hosts")), env })
+        let hosts = folder.map(|folder| folder.join("hosts"));
+        let results =
+            attachments.iter().map(|attachment| self.result(attachment)).collect::<Result<Vec<_>, _>>()?;
+        let texts = own_files::texts(self.spec, &self.hostname, hosts.is_some(), &results)?;
+        Ok(Go { hosts, texts, env })
     }
+
+    /// The name of an attachment's interface, and what its ADD said.
+    fn result(&self, attachment: &Attachment) -> Result<(String, AddResult), Error> {
+        let entry = self.runtime.cache.read(attachment);
+        let entry = entry.map_err(Error::contract(format!("read the result of {attachment}")))?;
+        Ok((attachment.ifname.to_string(), entry.as_ref().map(kept_result).unwrap_or_default()))
+    }
+}
+
+/// The host's own name, which a container with the host's network has.
+fn of_host() -> Result<String, Error> {
+    let name = gethostname().map_err(|errno| Error::io("read the host's name", errno))?;
+    name.into_string()
+        .map_err(|_| Error::refused("read the host's name", "it is no text", "name one with -h"))
 }
 
 /// The folder in which link-env keeps a container's files; `None` where the network has no link-env.

@@ -23,6 +23,8 @@ pub(crate) type Report = Result<PathBuf, Failure>;
 pub(crate) struct Go {
     /// The file to be mounted over `/etc/hosts`.
     pub(crate) hosts: Option<PathBuf>,
+    /// Files of the container's own, each with its content. A file of that name is there.
+    pub(crate) texts: Vec<(PathBuf, String)>,
     /// Variables for the command, beside those that it inherits; the last one of a name counts.
     pub(crate) env: Vec<(String, String)>,
 }
@@ -66,7 +68,11 @@ mod tests {
     #[test]
     fn messages_are_lines() {
         let mut pipe = Vec::new();
-        let go = Go { hosts: Some("/a/hosts".into()), env: vec![("K".into(), "two\nlines".into())] };
+        let go = Go {
+            hosts: Some("/a/hosts".into()),
+            texts: Vec::new(),
+            env: vec![("K".into(), "two\nlines".into())],
+        };
         send(&mut pipe, &go).unwrap();
         send(&mut pipe, &go).unwrap();
         let mut reader = pipe.as_slice();

@@ -1,9 +1,9 @@
-//! What a running container of `cleat run` has mounted over its hosts file.
+//! What a container of `cleat run` has mounted over files of the host: its hosts file, and files of its own in memory.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::{panic, thread};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -11,7 +11,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::error::Error;
 
-const HOSTS: &str = "/etc/hosts";
+pub(crate) const HOSTS: &str = "/etc/hosts";
 
 /// Mounts a file over the hosts file, in a process's mount namespace, unless it is mounted there already. The plugins make the
 /// file anew when a container that had left its last network joins one. One that was started without a network has never had
@@ -48,7 +48,30 @@ pub(crate) fn bind_hosts(hosts: &Path) -> io::Result<()> {
     Ok(mount(Some(hosts), HOSTS, none, MsFlags::MS_BIND, none)?)
 }
 
-/// A failure of either, as a closure for `map_err`.
+/// A file system in memory is mounted here for a moment, as every host has this folder and no file is shown in it.
+const SCRATCH: &str = "/sys";
+
+/// Gives the calling thread's mount namespace files with contents of its own, which are kept in memory. They are visible
+/// nowhere else, and go with the namespace.
+pub(crate) fn show_texts(texts: &[(PathBuf, String)]) -> io::Result<()> {
+    if texts.is_empty() {
+        return Ok(());
+    }
+    let none = None::<&str>;
+    let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("cleat"), SCRATCH, Some("tmpfs"), safe, Some("mode=755"))?;
+    let show = |(number, (target, text)): (usize, &(PathBuf, String))| -> io::Result<()> {
+        let file = Path::new(SCRATCH).join(number.to_string());
+        fs::write(&file, text)?;
+        fs::set_permissions(&file, Permissions::from_mode(0o644))?;
+        Ok(mount(Some(&file), target, none, MsFlags::MS_BIND, none)?)
+    };
+    let shown = texts.iter().enumerate().try_for_each(show);
+    umount2(SCRATCH, MntFlags::MNT_DETACH)?;
+    shown
+}
+
+/// A failure with the hosts file, as a closure for `map_err`.
 pub(crate) fn failed(hosts: &Path) -> impl FnOnce(io::Error) -> Error {
     move |error| Error::io(format!("mount hosts file {} over {HOSTS}", hosts.display()), error)
 }

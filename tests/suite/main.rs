@@ -49,6 +49,7 @@ mod reboot;
 mod recorded;
 mod reference;
 mod removal;
+mod resolver;
 mod rights;
 mod run;
 mod scenarios;

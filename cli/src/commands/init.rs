@@ -69,6 +69,7 @@ fn become_command(args: &Args, report: &mut File) -> Result<Infallible, Error> {
     if let Some(hosts) = &go.hosts {
         mounts::bind_hosts(hosts).map_err(mounts::failed(hosts))?;
     }
+    mounts::show_texts(&go.texts).map_err(|error| Error::io("mount files of the container's own", error))?;
     Err(run(&args.command, go.env))
 }
 

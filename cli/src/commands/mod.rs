@@ -38,6 +38,7 @@ use crate::spec::Options;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Run a command in a network namespace of its own, attached to a network
+    #[command(disable_help_flag = true)]
     Run(Options),
     /// End containers of `run`
     Stop(stop::Args),

@@ -2,6 +2,8 @@
 
 mod network;
 mod options;
+mod resolver;
 
 pub(crate) use network::{Joined, Networks};
 pub(crate) use options::{HOST, NONE, Options, Spec};
+pub(crate) use resolver::Resolver;

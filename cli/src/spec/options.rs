@@ -3,13 +3,14 @@
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use clap::Parser;
 use clap::builder::NonEmptyStringValueParser;
+use clap::{ArgAction, Parser};
 use cni::PortRange;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::network::Joined;
+use super::resolver::Resolver;
 use crate::endpoint::{Endpoint, ExtraHost, Link, Named, NetworkOption, Variable};
 use crate::error::Error;
 use crate::ports::Publish;
@@ -31,6 +32,9 @@ pub(crate) struct Options {
     /// Name by which others on the network find the container
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub(crate) name: Option<String>,
+    /// Print help
+    #[arg(long, action = ArgAction::Help)]
+    help: Option<bool>,
     #[command(flatten)]
     pub(crate) spec: Spec,
 }
@@ -65,11 +69,14 @@ pub(crate) struct Spec {
     #[arg(long, value_name = "NAME")]
     network_alias: Vec<String>,
     /// Host name of the container [default: the first 12 digits of its ID]
-    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
+    #[arg(short = 'h', long, value_parser = NonEmptyStringValueParser::new())]
     pub(crate) hostname: Option<String>,
     /// A name of the command's own for an address
     #[arg(long, value_name = "NAME:ADDRESS")]
     add_host: Vec<ExtraHost>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) resolver: Resolver,
     /// A variable for the command, and for containers that link to it
     #[arg(short = 'e', long, value_name = "KEY=VALUE")]
     pub(crate) env: Vec<Variable>,
@@ -84,6 +91,7 @@ impl Options {
     /// Reads the command line that versions up to 0.1 kept in `run.json`; `None` where it is not understood.
     pub(crate) fn of_command_line(arguments: &[OsString]) -> Option<Self> {
         #[derive(Parser)]
+        #[command(disable_help_flag = true)]
         struct Run {
             #[command(flatten)]
             options: Options,
