@@ -19,7 +19,7 @@ use crate::network::{obstacles, publishes, state_dir};
 use crate::own_files;
 use crate::runs::Run;
 use crate::runtime::Runtime;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Namespaces, Sandbox};
 use crate::signals::{self, Signals};
 use crate::spec::{Joined, Networks, Spec};
 use crate::way_out;
@@ -81,7 +81,12 @@ impl<'a> Container<'a> {
     /// called when the command runs. Returns the command's exit code.
     pub(crate) fn run(&self, run: &mut Run, started: impl FnOnce()) -> Result<u8, Error> {
         let signals = Signals::hold()?;
-        let mut sandbox = Sandbox::start(&self.hostname, &self.spec.command, self.spec.is_on_host())?;
+        let namespaces = Namespaces {
+            hostname: &self.hostname,
+            host_network: self.spec.is_on_host(),
+            host_pids: self.spec.pid.is_some(),
+        };
+        let mut sandbox = Sandbox::start(&namespaces, &self.spec.command)?;
         run.record.supervisor = i32::try_from(std::process::id()).ok();
         run.record.process = Some(sandbox.pid.as_raw());
         let ran = run
@@ -95,7 +100,11 @@ impl<'a> Container<'a> {
             .and_then(|()| signals.forward_to(sandbox.pid));
         // Until the process is reaped, the path of its namespace cannot become that of another one.
         let ran = ran.inspect_err(|_| signals::end(sandbox.pid));
-        let removed = self.remove();
+        let ended = sandbox.end_rest();
+        let removed = match (ended, self.remove()) {
+            (Err(error), removed) => Err(error.and(removed)),
+            (Ok(()), removed) => removed,
+        };
         let status = exit_code(sandbox.reap()?);
         match ran {
             Ok(()) => removed

@@ -3,7 +3,7 @@
 //! The only module that reads variables. Values are parsed where they are used, so that a verb without a use for `CAP_ARGS` does
 //! not fail because of it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use serde_json::{Map, Value};
@@ -79,9 +79,16 @@ fn refused(variable: &str, text: &str, reason: String) -> Error {
     Error::Refused { doing: format!("read {variable} {text:?}"), reason, cure: None }
 }
 
-/// The variables of CNI, which a command in a container must not inherit.
-pub(crate) fn contract_variables() -> impl Iterator<Item = OsString> {
-    std::env::vars_os().map(|(name, _)| name).filter(|name| name.as_encoded_bytes().starts_with(b"CNI_"))
+/// Whether a variable is CNI's, which a command in a container must not inherit.
+pub(crate) fn is_of_contract(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b"CNI_")
+}
+
+/// Those that a command in a container inherits.
+pub(crate) fn inherited() -> Vec<(OsString, OsString)> {
+    let mut all = all();
+    all.retain(|(name, _)| !is_of_contract(name));
+    all
 }
 
 /// All variables. A container in the background is started with them, also when it is restarted.

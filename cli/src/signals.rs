@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 use crate::error::Error;
@@ -33,15 +33,6 @@ impl Signals {
         Ok(Self { queue })
     }
 
-    /// Unblocks the signals in a process that inherited [`Signals::hold`].
-    pub(crate) fn release() -> Result<(), Error> {
-        FORWARDED
-            .into_iter()
-            .collect::<SigSet>()
-            .thread_unblock()
-            .map_err(|errno| Error::io("let signals through", errno))
-    }
-
     /// Forwards what has arrived so far to a child. A signal that kills it does so before this process does anything else.
     pub(crate) fn forward_held(&self, child: Pid) -> Result<(), Error> {
         self.forward_arrived(child).map_err(|errno| Error::io("hand signals on", errno))
@@ -59,6 +50,35 @@ impl Signals {
         outcome
     }
 
+    /// Forwards signals to the command of a container until it has ended or `is_abandoned`, and reaps whatever ends meanwhile,
+    /// as a first process has to. Returns the command's exit code, or 128 and the signal's number.
+    pub(crate) fn outlast(&self, command: Pid, is_abandoned: impl Fn() -> bool) -> nix::Result<u8> {
+        SigSet::from(Signal::SIGCHLD).thread_block()?;
+        loop {
+            self.forward_arrived(command)?;
+            // In this order: where something ends afterwards, poll returns because of its SIGCHLD.
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) if pid == command => {
+                    return Ok(u8::try_from(code).unwrap_or(1));
+                }
+                Ok(WaitStatus::Signaled(pid, signal, _)) if pid == command => {
+                    return Ok(u8::try_from(128 + signal as i32).unwrap_or(1));
+                }
+                Ok(WaitStatus::StillAlive) if is_abandoned() => return Ok(1),
+                Ok(WaitStatus::StillAlive) => self.wait()?,
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    fn wait(&self) -> nix::Result<()> {
+        match poll(&mut [PollFd::new(self.queue.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
+            Err(Errno::EINTR) | Ok(_) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
     fn forward_until_ended(&self, child: Pid) -> nix::Result<()> {
         loop {
             // In this order: where the child ends after `has_ended`, poll returns because of its SIGCHLD.
@@ -66,10 +86,7 @@ impl Signals {
             if has_ended(child)? {
                 return Ok(());
             }
-            match poll(&mut [PollFd::new(self.queue.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
-                Err(Errno::EINTR) | Ok(_) => {}
-                Err(errno) => return Err(errno),
-            }
+            self.wait()?;
         }
     }
 

@@ -42,6 +42,7 @@ mod operations;
 mod overlay;
 mod portmap;
 mod ports;
+mod processes;
 mod programs;
 mod races;
 mod reach;

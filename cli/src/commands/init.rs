@@ -1,27 +1,30 @@
 //! `cleat init`: the first process of a container, started by `cleat run` alone.
 //!
-//! It makes the namespaces, waits until the networks are attached, and executes the command. Errors are reported to `cleat run`,
-//! which prints them.
+//! It makes the namespaces, waits until the networks are attached, starts the command, and stays until that ends: signals go on
+//! to the command, and what the command leaves is reaped. In a PID namespace of its own it is the first process, with whose end
+//! the kernel kills all others. Errors are reported to `cleat run`, which prints them.
 
-use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufReader};
 use std::os::fd::RawFd;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use netlink::Socket;
+use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
-use nix::unistd::sethostname;
+use nix::unistd::{Pid, getppid, sethostname};
 
+use crate::environment;
 use crate::error::Error;
 use crate::handshake::{self, Go, Report};
+use crate::launch::launch;
 use crate::mounts;
+use crate::processes::MountNamespace;
 use crate::signals::Signals;
 
 /// The arguments of `cleat init`.
@@ -39,38 +42,78 @@ pub(crate) struct Args {
     /// Keep the network namespace of the host
     #[arg(long)]
     host_network: bool,
+    /// Keep the PID namespace of the host
+    #[arg(long)]
+    host_pids: bool,
     /// What to execute in the end
     #[arg(required = true, last = true)]
     command: Vec<OsString>,
 }
 
-/// Executes the command, or reports why it could not.
+/// Starts the command and stays until it ends, or reports why it could not be started.
 pub(crate) fn execute(args: &Args) -> ExitCode {
     let Ok(mut report) = handshake::inherit(args.report, "reports", File::options().write(true)) else {
         return ExitCode::FAILURE;
     };
-    let Err(error) = become_command(args, &mut report);
-    // Where the pipe is broken, `cleat run` has ended.
-    let _ = handshake::send(&mut report, &Report::Err((&error).into()));
-    ExitCode::from(error.exit_code())
+    match start(args, &mut report) {
+        Ok((signals, command)) => {
+            // The end of the pipe means that the command runs.
+            drop(report);
+            ExitCode::from(stay(args, &signals, command))
+        }
+        Err(error) => {
+            // Where the pipe is broken, `cleat run` has ended.
+            let _ = handshake::send(&mut report, &Report::Err((&error).into()));
+            ExitCode::from(error.exit_code())
+        }
+    }
 }
 
-fn become_command(args: &Args, report: &mut File) -> Result<Infallible, Error> {
-    // This process is killed when `cleat run` ends. Where that has ended already, reading the orders fails below.
-    set_pdeathsig(Signal::SIGKILL).map_err(|errno| Error::io("follow cleat to its end", errno))?;
+fn start(args: &Args, report: &mut File) -> Result<(Signals, Pid), Error> {
+    // This process is killed when `cleat run` ends, and the kernel kills the others of its namespace. Without one, this process
+    // kills them. Where `cleat run` has ended already, reading the orders fails below.
+    let at_its_end = if args.host_pids { Signal::SIGTERM } else { Signal::SIGKILL };
+    set_pdeathsig(at_its_end).map_err(|errno| Error::io("follow cleat to its end", errno))?;
     let orders = handshake::inherit(args.orders, "orders", File::options().read(true))?;
-    Signals::release()?;
+    let signals = Signals::hold()?;
     make_namespaces(&args.hostname, args.host_network)?;
     handshake::send(report, &Report::Ok(own_netns()?))
         .map_err(|error| Error::io("report to cleat", error))?;
     let go: Go = handshake::receive(&mut BufReader::new(orders))
         .and_then(|go| go.ok_or(io::ErrorKind::UnexpectedEof.into()))
         .map_err(|error| Error::io("wait for orders of cleat", error))?;
+    if !args.host_pids {
+        show_own_processes()?;
+    }
     if let Some(hosts) = &go.hosts {
         mounts::bind_hosts(hosts).map_err(mounts::failed(hosts))?;
     }
     mounts::show_texts(&go.texts).map_err(|error| Error::io("mount files of the container's own", error))?;
-    Err(run(&args.command, go.env))
+    let mut env = environment::inherited();
+    env.extend(go.env.into_iter().map(|(key, value)| (key.into(), value.into())));
+    Ok((signals, launch(&args.command, &env)?))
+}
+
+/// Waits for the command's end; returns its exit code.
+fn stay(args: &Args, signals: &Signals, command: Pid) -> u8 {
+    let parent = getppid();
+    let is_abandoned = || args.host_pids && getppid() != parent;
+    let code = signals.outlast(command, is_abandoned).unwrap_or(1);
+    if is_abandoned() {
+        // Nobody is left to report a failure to.
+        let _ = MountNamespace::of(Path::new("/proc/self")).and_then(MountNamespace::end_all);
+    }
+    code
+}
+
+/// Mounts a /proc of this PID namespace. Where the kernel refuses that, as within containers that hide parts of theirs, the one
+/// of the host stays.
+fn show_own_processes() -> Result<(), Error> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    match mount(Some("proc"), "/proc", Some("proc"), flags, None::<&str>) {
+        Ok(()) | Err(Errno::EPERM) => Ok(()),
+        Err(errno) => Err(Error::io("mount /proc", errno)),
+    }
 }
 
 fn make_namespaces(hostname: &str, on_host: bool) -> Result<(), Error> {
@@ -98,13 +141,4 @@ fn make_namespaces(hostname: &str, on_host: bool) -> Result<(), Error> {
 fn own_netns() -> Result<PathBuf, Error> {
     let number = fs::read_link("/proc/self").map_err(|error| Error::io("read /proc/self", error))?;
     Ok(Path::new("/proc").join(number).join("ns/net"))
-}
-
-/// Executes the command in place of this process; returns why that failed.
-#[expect(clippy::disallowed_methods, reason = "nothing is spawned: this process becomes the command")]
-fn run(command: &[OsString], env: Vec<(String, String)>) -> Error {
-    // The command line demands one word at least.
-    let program = command.first().cloned().unwrap_or_default();
-    let source = Command::new(&program).args(command.iter().skip(1)).envs(env).exec();
-    Error::Execute { program, source }
 }

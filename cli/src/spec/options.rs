@@ -80,6 +80,10 @@ pub(crate) struct Spec {
     /// A variable for the command, and for containers that link to it
     #[arg(short = 'e', long, value_name = "KEY=VALUE")]
     pub(crate) env: Vec<Variable>,
+    /// `host`: see and reach the processes of the host [default: a PID namespace of its own]
+    #[arg(long, value_parser = ["host"])]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pid: Option<String>,
     #[command(flatten)]
     pub(crate) cache: CacheFolder,
     /// The command and its arguments

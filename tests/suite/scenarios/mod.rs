@@ -117,9 +117,11 @@ fn asks(name: &str, server: &str, port: u16) -> String {
     if answered { text.trim().to_owned() } else { String::new() }
 }
 
-/// The environment that a container's process was started with.
+/// The environment that a container's command was started with: the child of its first process.
 fn environment(name: &str) -> Vec<String> {
-    let text = fs::read_to_string(format!("/proc/{}/environ", process(name))).unwrap();
+    let first = process(name);
+    let children = fs::read_to_string(format!("/proc/{first}/task/{first}/children")).unwrap();
+    let text = fs::read_to_string(format!("/proc/{}/environ", children.trim())).unwrap();
     text.split('\0').map(str::to_owned).collect()
 }
 
