@@ -222,7 +222,7 @@ pub(crate) fn registry_folder(list: &NetworkList, id: &ContainerId) -> Option<Pa
 }
 
 /// The variables that link-env made of the container's links.
-fn link_variables(path: &Path) -> Result<BTreeMap<String, String>, Error> {
+pub(crate) fn link_variables(path: &Path) -> Result<BTreeMap<String, String>, Error> {
     file::read(path, file::LONGEST)
         .and_then(|bytes| Ok(serde_json::from_slice(&bytes)?))
         .map_err(|error| Error::io(format!("read variables of links from {}", path.display()), error))

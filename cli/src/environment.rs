@@ -91,6 +91,21 @@ pub(crate) fn inherited() -> Vec<(OsString, OsString)> {
     all
 }
 
+/// The variable of an option such as `-e`: `KEY=VALUE`, or `KEY` with the value that it has here, if it has one.
+pub(crate) fn variable_of_option(text: &str) -> Result<Option<(OsString, OsString)>, &'static str> {
+    let (key, value) = text.split_once('=').map_or((text, None), |(key, value)| (key, Some(value)));
+    if key.is_empty() {
+        return Err("it has no name");
+    }
+    let value = value.map(OsString::from).or_else(|| of_name(key));
+    Ok(value.map(|value| (key.into(), value)))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the process boundary of the cleat command")]
+fn of_name(key: &str) -> Option<OsString> {
+    std::env::var_os(key)
+}
+
 /// All variables. A container in the background is started with them, also when it is restarted.
 pub(crate) fn all() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()

@@ -41,6 +41,7 @@ mod sandbox;
 mod signals;
 mod spec;
 mod suggestion;
+mod user;
 mod way_out;
 
 use std::process::ExitCode;

@@ -18,6 +18,7 @@ mod crowds;
 mod dhcp;
 mod disks;
 mod documents;
+mod exec;
 mod existing;
 mod firewalls;
 mod hostile;

@@ -1,7 +1,7 @@
 //! `cleat logs`: the output of a container in the background.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::thread;
 use std::time::Duration;
 
@@ -22,9 +22,24 @@ pub(crate) struct Args {
     /// Go on until the container ends
     #[arg(short, long)]
     follow: bool,
+    /// Only the last lines, so many of them, or `all`
+    #[arg(short = 'n', long, value_name = "LINES", default_value = "all", value_parser = lines)]
+    tail: Lines,
     /// Print control characters as well: colours, and whatever else the output does to the terminal
     #[arg(long)]
     raw: bool,
+}
+
+/// How many lines; `None` means all.
+#[derive(Clone, Copy, Debug)]
+struct Lines(Option<usize>);
+
+fn lines(text: &str) -> Result<Lines, &'static str> {
+    match text.parse() {
+        Ok(number) => Ok(Lines(Some(number))),
+        Err(_) if text == "all" => Ok(Lines(None)),
+        Err(_) => Err("write a number, or all"),
+    }
 }
 
 /// Prints the log: byte for byte, unless to a terminal.
@@ -38,6 +53,9 @@ pub(crate) fn execute(args: &Args) -> Result<(), Error> {
         ));
     }
     let mut reader = Reader { log: run.log(), current: None };
+    if let Some(lines) = args.tail.0 {
+        reader.skip_to(lines).map_err(|error| Error::io("read the log", error))?;
+    }
     let is_raw = args.raw || !io::stdout().is_terminal();
     let mut printer = Printer { output: io::stdout().lock(), is_raw, rest: Vec::new() };
     loop {
@@ -61,6 +79,30 @@ struct Reader {
 }
 
 impl Reader {
+    /// Goes to the beginning of the last so many lines.
+    fn skip_to(&mut self, lines: usize) -> io::Result<()> {
+        let mut missing = lines;
+        let mut is_end = true;
+        for part in self.log.parts().into_iter().rev() {
+            let mut file = part.open()?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            // The end of the last line is no beginning of another one.
+            let last = bytes.len().saturating_sub(usize::from(is_end));
+            let mut ends = (0..last).rev().filter(|at| bytes[*at] == b'\n');
+            let start = if lines == 0 { Some(bytes.len()) } else { ends.nth(missing - 1).map(|at| at + 1) };
+            let offset = start.unwrap_or_default();
+            file.seek(SeekFrom::Start(offset as u64))?;
+            self.current = Some((part, file));
+            if start.is_some() {
+                return Ok(());
+            }
+            missing -= bytes[..last].iter().filter(|byte| **byte == b'\n').count();
+            is_end = false;
+        }
+        Ok(())
+    }
+
     /// Copies what has been added.
     fn copy(&mut self, printer: &mut Printer<impl Write>) -> io::Result<()> {
         loop {

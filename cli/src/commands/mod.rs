@@ -5,6 +5,7 @@ mod attachment;
 mod check;
 mod conf;
 mod del;
+mod exec;
 mod gc;
 mod generate;
 mod graph;
@@ -19,6 +20,7 @@ mod repair;
 mod restart;
 mod rm;
 mod run;
+mod start;
 mod status;
 mod stop;
 mod supervise;
@@ -40,6 +42,10 @@ pub(crate) enum Verb {
     /// Run a command in a network namespace of its own, attached to a network
     #[command(disable_help_flag = true)]
     Run(Options),
+    /// Run a further command in a container
+    Exec(exec::Args),
+    /// Start containers of `run -d` that have ended
+    Start(start::Args),
     /// End containers of `run`
     Stop(stop::Args),
     /// Start a container of `run -d` again
@@ -114,6 +120,8 @@ impl Verb {
             Self::Conf(verb) => return conf::execute(&verb, environment),
             Self::Init(args) => return Ok(init::execute(&args)),
             Self::Supervise(args) => return supervise::execute(&args, environment),
+            Self::Exec(args) => return exec::execute(&args, environment),
+            Self::Start(args) => start::execute(&args, environment),
             Self::Stop(args) => stop::execute(&args),
             Self::Restart(args) => restart::execute(&args, environment),
             Self::Logs(args) => logs::execute(&args),
