@@ -22,6 +22,7 @@ use crate::runtime::Runtime;
 use crate::sandbox::{Namespaces, Sandbox};
 use crate::signals::{self, Signals};
 use crate::spec::{Joined, Networks, Spec};
+use crate::volumes;
 use crate::way_out;
 
 /// A container that is to run: its options, checked before anything is made, and its networks.
@@ -92,7 +93,7 @@ impl<'a> Container<'a> {
         let ran = run
             .write()
             .and_then(|()| self.attach(&sandbox.netns))
-            .and_then(|attachments| self.orders(&attachments))
+            .and_then(|attachments| self.orders(&attachments, run))
             // A signal that arrived before the command starts kills the process instead.
             .and_then(|go| signals.forward_held(sandbox.pid).map(|()| go))
             .and_then(|go| sandbox.go(&go))
@@ -186,7 +187,7 @@ impl<'a> Container<'a> {
     }
 
     /// What the first process needs: files, and the variables, of which a later one replaces an earlier one.
-    fn orders(&self, attachments: &[Attachment]) -> Result<Go, Error> {
+    fn orders(&self, attachments: &[Attachment], run: &Run) -> Result<Go, Error> {
         let folder = self.networks.iter().find_map(|(_, list)| registry_folder(list, &self.id));
         let mut env = Vec::new();
         if let Some(folder) = &folder {
@@ -198,7 +199,9 @@ impl<'a> Container<'a> {
         let results =
             attachments.iter().map(|attachment| self.result(attachment)).collect::<Result<Vec<_>, _>>()?;
         let texts = own_files::texts(self.spec, &self.hostname, hosts.is_some(), &results)?;
-        Ok(Go { hosts, texts, env })
+        let volumes = volumes::of(self.spec, &run.own_volumes())?;
+        let folder = self.spec.workdir.clone().unwrap_or_else(|| run.record.folder.clone());
+        Ok(Go { hosts, texts, volumes, folder, env })
     }
 
     /// The name of an attachment's interface, and what its ADD said.

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Failure};
+use crate::volumes::Mounted;
 
 /// What a process reports. The first process of a container reports the path of its network namespace, once its namespaces
 /// are made; the end of the pipe then means that the command runs, or that the process was killed. A supervisor reports an
@@ -25,6 +26,10 @@ pub(crate) struct Go {
     pub(crate) hosts: Option<PathBuf>,
     /// Files of the container's own, each with its content. A file of that name is there.
     pub(crate) texts: Vec<(PathBuf, String)>,
+    /// What is mounted before that.
+    pub(crate) volumes: Vec<Mounted>,
+    /// The folder in which the command starts.
+    pub(crate) folder: PathBuf,
     /// Variables for the command, beside those that it inherits; the last one of a name counts.
     pub(crate) env: Vec<(String, String)>,
 }
@@ -71,6 +76,8 @@ mod tests {
         let go = Go {
             hosts: Some("/a/hosts".into()),
             texts: Vec::new(),
+            volumes: Vec::new(),
+            folder: "/".into(),
             env: vec![("K".into(), "two\nlines".into())],
         };
         send(&mut pipe, &go).unwrap();

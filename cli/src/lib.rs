@@ -20,8 +20,10 @@ mod container;
 mod container_id;
 mod docker;
 mod endpoint;
+mod env_file;
 mod environment;
 mod error;
+mod foreign_options;
 mod graph;
 mod handshake;
 mod inventory;
@@ -42,10 +44,12 @@ mod signals;
 mod spec;
 mod suggestion;
 mod user;
+mod volumes;
 mod way_out;
 
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use cni::shorten;
 
@@ -92,6 +96,14 @@ pub fn run() -> ExitCode {
 fn usage(refusal: &clap::Error, is_run: bool) -> ExitCode {
     if !refusal.use_stderr() {
         return refusal.print().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
+    if let Some(ContextValue::String(option)) = refusal.get(ContextKind::InvalidArg)
+        && is_run
+        && refusal.kind() == ErrorKind::UnknownArgument
+        && let Some(reason) = foreign_options::reason(option)
+    {
+        output::fail(&format!("use {option} with run: {reason}"), None);
+        return ExitCode::from(error::NOT_RUN);
     }
     let text = refusal.render().to_string();
     // Without a verb it is the help, which has no such beginning.

@@ -1,5 +1,7 @@
 //! What a container of `cleat run` has mounted over files of the host: its hosts file, and files of its own in memory.
 
+mod volumes;
+
 use std::fs::{self, File, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -10,6 +12,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::error::Error;
+pub(crate) use volumes::show_volumes;
 
 pub(crate) const HOSTS: &str = "/etc/hosts";
 

@@ -50,7 +50,8 @@ impl FromStr for Publish {
         let mut fields = rest.rsplitn(3, ':');
         let container = range(fields.next().unwrap_or_default())?;
         let host = match fields.next() {
-            None | Some("") => None,
+            // As with Docker, 0 is any free port.
+            None | Some("" | "0") => None,
             Some(host) => Some(range(host)?.numbers()),
         };
         let host_ip = fields.next().map(address).transpose()?;
@@ -103,9 +104,11 @@ mod tests {
 
     #[test]
     fn every_form_that_docker_knows_is_read() {
-        let table: [(&str, &[&str]); 16] = [
+        let table: [(&str, &[&str]); 18] = [
             ("80", &["|0|80|tcp"]),
             (":80", &["|0|80|tcp"]),
+            ("0:80", &["|0|80|tcp"]),
+            ("127.0.0.1:0:80", &["127.0.0.1|0|80|tcp"]),
             ("80/udp", &["|0|80|udp"]),
             ("8080:80", &["|8080|80|tcp"]),
             ("8080:80/SCTP", &["|8080|80|sctp"]),
@@ -131,7 +134,6 @@ mod tests {
         let table = [
             ("", "ports are 1 to 65535"),
             ("0", "port 0 is none"),
-            ("0:80", "leave the host port out"),
             ("65536", "\"65536\": ports are 1 to 65535"),
             ("80:", "\"80:\": ports are 1 to 65535"),
             ("+80", "ports are 1 to 65535"),

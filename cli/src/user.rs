@@ -6,7 +6,7 @@ use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 
 use crate::error::Error;
 
-/// Whether this process may change its further groups: not in a user namespace of an ordinary user (user_namespaces(7)). To be
+/// Whether this process may change its further groups: not in a user namespace of an ordinary user (`user_namespaces(7)`). To be
 /// asked before a mount namespace is entered, as the answer is in this process's own /proc.
 pub(crate) fn may_set_groups() -> bool {
     fs::read_to_string("/proc/self/setgroups").map_or(true, |text| text.trim() != "deny")

@@ -70,6 +70,7 @@ fn in_a_container_of_run_it_is_as_the_containers_own_command() {
         }
         // What runs in a container ends with it.
         let mut child = cleat(&["exec", "web", "sleep", "100"]).spawn().unwrap();
+        while ok(&["exec", "web", "pgrep", "-xc", "sleep"]) != "2\n" {}
         ok(&["stop", "-t", "0", "web"]);
         assert_eq!(child.wait().unwrap().code(), Some(137));
         let (ended, said) = call(&["exec", "web", "true"]);

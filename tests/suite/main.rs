@@ -66,4 +66,5 @@ mod troubleshooting;
 mod upgrade;
 mod upkeep;
 mod uplinks;
+mod volumes;
 mod ways_out;

@@ -75,12 +75,11 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
     let hosts = hosts_of(&inventory, &attachments);
     let may_set_groups = user::may_set_groups();
     let signals = Signals::hold()?;
-    let mut env: Vec<(OsString, OsString)> = match &run {
-        Some(run) => enter(run)?,
-        None => {
-            borrow(&runtime, &args.container, &attachments, hosts.as_deref())?;
-            environment::inherited()
-        }
+    let mut env = if let Some(run) = &run {
+        enter(run)?
+    } else {
+        borrow(&runtime, &args.container, &attachments, hosts.as_deref())?;
+        environment::inherited()
     };
     env.extend(links);
     if let Ok(hostname) = gethostname() {
@@ -96,9 +95,12 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
             Error::refused(format!("use -e {variable}"), reason, "write it as KEY=VALUE")
         })?);
     }
-    let folder = args.workdir.as_deref().or(run.as_ref().map(|run| &*run.record.folder));
-    if let Some(folder) = folder {
-        chdir(folder).map_err(|errno| Error::io(format!("go to folder {}", folder.display()), errno))?;
+    let own = match &run {
+        Some(run) => Some(run.record.spec()?.workdir.unwrap_or_else(|| run.record.folder.clone())),
+        None => None,
+    };
+    if let Some(folder) = args.workdir.clone().or(own) {
+        chdir(&folder).map_err(|errno| Error::io(format!("go to folder {}", folder.display()), errno))?;
     }
     if let Some(user) = &args.user {
         user::become_user(user, may_set_groups)?;

@@ -17,7 +17,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
-use nix::unistd::{Pid, getppid, sethostname};
+use nix::unistd::{Pid, chdir, getppid, sethostname};
 
 use crate::environment;
 use crate::error::Error;
@@ -85,10 +85,12 @@ fn start(args: &Args, report: &mut File) -> Result<(Signals, Pid), Error> {
     if !args.host_pids {
         show_own_processes()?;
     }
+    mounts::show_volumes(&go.volumes)?;
     if let Some(hosts) = &go.hosts {
         mounts::bind_hosts(hosts).map_err(mounts::failed(hosts))?;
     }
     mounts::show_texts(&go.texts).map_err(|error| Error::io("mount files of the container's own", error))?;
+    chdir(&go.folder).map_err(|errno| Error::io(format!("go to folder {}", go.folder.display()), errno))?;
     let mut env = environment::inherited();
     env.extend(go.env.into_iter().map(|(key, value)| (key.into(), value.into())));
     Ok((signals, launch(&args.command, &env)?))

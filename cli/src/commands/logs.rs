@@ -97,7 +97,7 @@ impl Reader {
             if start.is_some() {
                 return Ok(());
             }
-            missing -= bytes[..last].iter().filter(|byte| **byte == b'\n').count();
+            missing -= bytes[..last].split(|byte| *byte == b'\n').count() - 1;
             is_end = false;
         }
         Ok(())

@@ -41,7 +41,7 @@ use crate::spec::Options;
 pub(crate) enum Verb {
     /// Run a command in a network namespace of its own, attached to a network
     #[command(disable_help_flag = true)]
-    Run(Options),
+    Run(Box<Options>),
     /// Run a further command in a container
     Exec(exec::Args),
     /// Start containers of `run -d` that have ended

@@ -8,6 +8,7 @@ use cni::ContainerId;
 use super::supervise;
 use crate::container::Container;
 use crate::container_id;
+use crate::env_file;
 use crate::environment::{self, Environment};
 use crate::error::Error;
 use crate::output;
@@ -16,7 +17,18 @@ use crate::spec::Options;
 
 /// Runs the container to its end, or leaves it running in the background.
 pub(crate) fn execute(options: &Options, environment: &Environment) -> Result<ExitCode, Error> {
-    run(options, environment).map_err(Error::not_run)
+    with_files(options).and_then(|options| run(&options, environment)).map_err(Error::not_run)
+}
+
+/// The options with the variables of `--env-file` before those of `-e`.
+fn with_files(options: &Options) -> Result<Options, Error> {
+    let mut options = options.clone();
+    let mut all = Vec::new();
+    for file in &options.env_file {
+        all.extend(env_file::read(file)?);
+    }
+    options.spec.env.splice(0..0, all);
+    Ok(options)
 }
 
 fn run(options: &Options, environment: &Environment) -> Result<ExitCode, Error> {

@@ -4,6 +4,7 @@
 //! ```text
 //! /run/cleat/runs/<container ID>/      locked (flock) by the container's supervisor, while that runs
 //!     run.json                         how it was started (`spec`), and how it ended
+//!     volumes/                         its volumes without a name
 //!     networks.json                    its networks, once they are others than it was started with
 //! ```
 //!
@@ -34,6 +35,7 @@ use crate::spec::Networks;
 
 const RUNS: &str = "runs";
 const RECORD: &str = "run.json";
+const VOLUMES: &str = "volumes";
 const NETWORKS: &str = "networks.json";
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -215,6 +217,11 @@ impl Run {
             folder.replace(file, &serde_json::to_vec(content)?, 0o600).map_err(io::Error::other)
         };
         write().map_err(|error| self.failed(&format!("write {file} in"), error))
+    }
+
+    /// The folder of its volumes without a name, which go with it.
+    pub(crate) fn own_volumes(&self) -> PathBuf {
+        self.folder.join(VOLUMES)
     }
 
     /// Its output, where it runs in the background.

@@ -3,7 +3,9 @@
 mod network;
 mod options;
 mod resolver;
+mod volume;
 
 pub(crate) use network::{Joined, Networks};
 pub(crate) use options::{HOST, NONE, Options, Spec};
 pub(crate) use resolver::Resolver;
+pub(crate) use volume::Source;

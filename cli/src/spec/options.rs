@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Parser};
@@ -11,6 +12,7 @@ use serde_json::Value;
 
 use super::network::Joined;
 use super::resolver::Resolver;
+use super::volume::{Volume, VolumesFrom};
 use crate::endpoint::{Endpoint, ExtraHost, Link, Named, NetworkOption, Variable};
 use crate::error::Error;
 use crate::ports::Publish;
@@ -21,6 +23,7 @@ pub(crate) const HOST: &str = "host";
 pub(crate) const NONE: &str = "none";
 
 /// The options of `cleat run`.
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
     /// Run in the background and print the container's ID; `cleat logs` shows what it writes
@@ -32,6 +35,15 @@ pub(crate) struct Options {
     /// Name by which others on the network find the container
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub(crate) name: Option<String>,
+    /// Variables for the command from a file with a line KEY=VALUE for each; -e comes before it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<PathBuf>,
+    /// As with Docker; in the foreground, the command always has this command's input
+    #[arg(short = 'i', long)]
+    interactive: bool,
+    /// As with Docker; in the foreground, the command always has this command's terminal
+    #[arg(short = 't', long)]
+    tty: bool,
     /// Print help
     #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,
@@ -80,6 +92,18 @@ pub(crate) struct Spec {
     /// A variable for the command, and for containers that link to it
     #[arg(short = 'e', long, value_name = "KEY=VALUE")]
     pub(crate) env: Vec<Variable>,
+    /// A folder of the host, or a volume of that name, at a place in the container; again for further ones
+    #[arg(short = 'v', long, value_name = "[SOURCE:]FOLDER[:ro]")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) volume: Vec<Volume>,
+    /// The volumes of another container of `run`
+    #[arg(long, value_name = "CONTAINER[:ro]")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) volumes_from: Vec<VolumesFrom>,
+    /// Folder in which the command starts [default: the current one]
+    #[arg(short = 'w', long, value_name = "FOLDER", value_parser = absolute)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) workdir: Option<PathBuf>,
     /// `host`: see and reach the processes of the host [default: a PID namespace of its own]
     #[arg(long, value_parser = ["host"])]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -209,4 +233,8 @@ impl Spec {
             None => Ok(()),
         }
     }
+}
+
+fn absolute(text: &str) -> Result<PathBuf, &'static str> {
+    if text.starts_with('/') { Ok(text.into()) } else { Err("write an absolute path, as in the container") }
 }

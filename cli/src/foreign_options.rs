@@ -1,0 +1,127 @@
+//! The options of `docker run` that `cleat run` does not have: what does their work instead.
+
+/// Options, and what is said of each. The short ones are Docker's.
+const OPTIONS: [(&[&str], &str); 9] = [
+    (
+        &[
+            "-m",
+            "--memory",
+            "--memory-swap",
+            "--memory-reservation",
+            "--memory-swappiness",
+            "--kernel-memory",
+            "--cpus",
+            "-c",
+            "--cpu-shares",
+            "--cpu-quota",
+            "--cpu-period",
+            "--cpu-rt-period",
+            "--cpu-rt-runtime",
+            "--cpu-count",
+            "--cpu-percent",
+            "--cpuset-cpus",
+            "--cpuset-mems",
+            "--pids-limit",
+            "--ulimit",
+            "--blkio-weight",
+            "--blkio-weight-device",
+            "--device-read-bps",
+            "--device-read-iops",
+            "--device-write-bps",
+            "--device-write-iops",
+            "--io-maxbandwidth",
+            "--io-maxiops",
+            "--oom-kill-disable",
+            "--oom-score-adj",
+            "--shm-size",
+            "--cgroup-parent",
+            "--storage-opt",
+        ],
+        "cleat limits no resources: a container runtime such as podman does, or `systemd-run` in front of cleat",
+    ),
+    (
+        &[
+            "--privileged",
+            "--cap-add",
+            "--cap-drop",
+            "--security-opt",
+            "-u",
+            "--user",
+            "--userns",
+            "--group-add",
+            "--isolation",
+            "--credential-spec",
+        ],
+        "cleat changes no user and no rights: a container runtime such as podman does, or `setpriv` in front of the command",
+    ),
+    (
+        &[
+            "--entrypoint",
+            "--pull",
+            "--platform",
+            "--disable-content-trust",
+            "-q",
+            "--quiet",
+            "--use-api-socket",
+        ],
+        "cleat has no images and runs commands of the host: a container runtime such as podman has them",
+    ),
+    (
+        &[
+            "--device",
+            "--device-cgroup-rule",
+            "--gpus",
+            "--tmpfs",
+            "--mount",
+            "--read-only",
+            "--volume-driver",
+            "--runtime",
+        ],
+        "of files cleat has volumes alone, by -v: a container runtime such as podman does this",
+    ),
+    (
+        &[
+            "--restart",
+            "--health-cmd",
+            "--health-interval",
+            "--health-retries",
+            "--health-start-interval",
+            "--health-start-period",
+            "--health-timeout",
+            "--no-healthcheck",
+            "--stop-signal",
+            "--stop-timeout",
+        ],
+        "cleat watches over no command: a unit of systemd with `cleat run` in the foreground does",
+    ),
+    (
+        &[
+            "-a",
+            "--attach",
+            "--sig-proxy",
+            "--detach-keys",
+            "--cidfile",
+            "--log-driver",
+            "--log-opt",
+            "-l",
+            "--label",
+            "--label-file",
+            "--annotation",
+        ],
+        "cleat keeps no such thing of a container: a container runtime such as podman does",
+    ),
+    (
+        &["--ipc", "--uts", "--cgroupns", "--sysctl", "--domainname"],
+        "cleat makes network, mount, host name and PID namespaces: a container runtime such as podman does the rest",
+    ),
+    (
+        &["--mac-address", "--link-local-ip"],
+        "CNI plugins take it from the environment: CNI_ARGS=MAC=02:00:00:00:00:01",
+    ),
+    (&["--init"], "every container of cleat has such a first process: leave it out"),
+];
+
+/// What is said of an option that clap does not know, if Docker has it.
+pub(crate) fn reason(option: &str) -> Option<&'static str> {
+    OPTIONS.iter().find(|(options, _)| options.contains(&option)).map(|(_, reason)| *reason)
+}
