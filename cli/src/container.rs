@@ -1,13 +1,11 @@
 //! Runs a container of `cleat run`: makes its namespaces, attaches it to networks, runs its command and removes all of it.
 
-use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitStatus;
 
-use cni::{AddResult, Attachment, ContainerId, NetworkList, file};
+use cni::{AddResult, Attachment, ContainerId, NetworkList};
 use nix::unistd::gethostname;
-use registry::Registry;
 
 use crate::attach::NewAttachment;
 use crate::endpoint::{Endpoint, Link};
@@ -15,11 +13,13 @@ use crate::environment::Environment;
 use crate::error::Error;
 use crate::handshake::Go;
 use crate::inventory::{Inventory, kept_result};
-use crate::network::{obstacles, publishes, state_dir};
+use crate::network::{obstacles, publishes};
 use crate::own_files;
+use crate::registered::{link_variables, registry_folder};
 use crate::runs::Run;
 use crate::runtime::Runtime;
 use crate::sandbox::{Namespaces, Sandbox};
+use crate::shared_network::SharedNetwork;
 use crate::signals::{self, Signals};
 use crate::spec::{Joined, Networks, Spec};
 use crate::volumes;
@@ -35,6 +35,8 @@ pub(crate) struct Container<'a> {
     id: ContainerId,
     hostname: String,
     networks: Vec<(Joined, NetworkList)>,
+    /// The network of another container, where it has that.
+    shared: Option<SharedNetwork>,
     /// Whether the networks are others than those it was started with.
     is_moved: bool,
 }
@@ -54,12 +56,20 @@ impl<'a> Container<'a> {
         let joined = last.map_or_else(|| spec.networks(&runtime), |last| Ok(last.joined))?;
         let find = |joined: Joined| runtime.find(&joined.network).map(|list| (joined, list));
         let networks = joined.into_iter().map(find).collect::<Result<_, _>>()?;
+        // Options that do not go with it are refused below.
+        let shared = match spec.shares() {
+            Some(container) => Some(SharedNetwork::of(container, &runtime)?),
+            None => None,
+        };
         let hostname = match &spec.hostname {
             Some(hostname) => hostname.clone(),
             None if spec.is_on_host() => of_host()?,
+            None if shared.is_some() => {
+                shared.as_ref().map(|shared| shared.hostname.clone()).unwrap_or_default()
+            }
             None => registry::short_id(id.as_str()),
         };
-        let container = Self { spec, name, environment, runtime, id, hostname, networks, is_moved };
+        let container = Self { spec, name, environment, runtime, id, hostname, networks, shared, is_moved };
         if !is_moved {
             container.check()?;
         }
@@ -85,6 +95,7 @@ impl<'a> Container<'a> {
         let namespaces = Namespaces {
             hostname: &self.hostname,
             host_network: self.spec.is_on_host(),
+            network_of: self.shared.as_ref().map(|shared| &*shared.netns),
             host_pids: self.spec.pid.is_some(),
         };
         let mut sandbox = Sandbox::start(&namespaces, &self.spec.command)?;
@@ -195,10 +206,14 @@ impl<'a> Container<'a> {
         }
         env.push(("HOSTNAME".to_owned(), self.hostname.clone()));
         env.extend(self.spec.env.iter().map(|variable| (variable.key.clone(), variable.value.clone())));
-        let hosts = folder.map(|folder| folder.join("hosts"));
-        let results =
-            attachments.iter().map(|attachment| self.result(attachment)).collect::<Result<Vec<_>, _>>()?;
-        let texts = own_files::texts(self.spec, &self.hostname, hosts.is_some(), &results)?;
+        let (hosts, results, resolver) = if let Some(shared) = &self.shared {
+            (shared.hosts.clone(), shared.results.clone(), &shared.resolver)
+        } else {
+            let results =
+                attachments.iter().map(|attachment| self.result(attachment)).collect::<Result<_, _>>()?;
+            (folder.map(|folder| folder.join("hosts")), results, &self.spec.resolver)
+        };
+        let texts = own_files::texts(self.spec, resolver, &self.hostname, hosts.is_some(), &results)?;
         let volumes = volumes::of(self.spec, &run.own_volumes())?;
         let folder = self.spec.workdir.clone().unwrap_or_else(|| run.record.folder.clone());
         Ok(Go { hosts, texts, volumes, folder, env })
@@ -217,18 +232,6 @@ fn of_host() -> Result<String, Error> {
     let name = gethostname().map_err(|errno| Error::io("read the host's name", errno))?;
     name.into_string()
         .map_err(|_| Error::refused("read the host's name", "it is no text", "name one with -h"))
-}
-
-/// The folder in which link-env keeps a container's files; `None` where the network has no link-env.
-pub(crate) fn registry_folder(list: &NetworkList, id: &ContainerId) -> Option<PathBuf> {
-    Some(Registry::at(state_dir(list)?).container_dir(id.as_str()))
-}
-
-/// The variables that link-env made of the container's links.
-pub(crate) fn link_variables(path: &Path) -> Result<BTreeMap<String, String>, Error> {
-    file::read(path, file::LONGEST)
-        .and_then(|bytes| Ok(serde_json::from_slice(&bytes)?))
-        .map_err(|error| Error::io(format!("read variables of links from {}", path.display()), error))
 }
 
 /// The exit code that a shell would give: 128 and the signal's number where a signal ended the command.

@@ -16,7 +16,7 @@ pub(crate) use network_option::{Named, NetworkOption};
 pub(crate) use pairs::{ExtraHost, Link, Variable};
 
 use crate::error::Error;
-use crate::network::{LINK_ENV, PORT_MAPPINGS, declaring, plugin, publishes, subnets_of};
+use crate::network::{Described, LINK_ENV, PORT_MAPPINGS, declaring, plugin, publishes, subnets_of};
 use crate::ports::{self, Publish};
 use crate::way_out::priority;
 
@@ -76,6 +76,10 @@ impl<'a> Endpoint<'a> {
                 r#"add {"type": "host-port", "capabilities": {"portMappings": true}} to its "plugins""#,
             );
         }
+        if self.extra_hosts.iter().any(ExtraHost::is_gateway) && gateway(list).is_none() {
+            let cure = "name the host's address itself";
+            return refuse("--add-host with host-gateway", "its file names no subnet with a gateway", cure);
+        }
         self.check_families(list)?;
         if plugin(list, LINK_ENV).is_some() {
             return Ok(());
@@ -119,7 +123,9 @@ impl<'a> Endpoint<'a> {
                 endpoint["name"] = name.into();
             }
             if !self.extra_hosts.is_empty() {
-                endpoint["extraHosts"] = json!(self.extra_hosts);
+                let gateway = gateway(list);
+                let at = |host: &ExtraHost| gateway.map_or_else(|| host.clone(), |gateway| host.at(gateway));
+                endpoint["extraHosts"] = json!(self.extra_hosts.iter().map(at).collect::<Vec<_>>());
             }
             args.insert(LINK_ENV.into(), endpoint);
         }
@@ -168,6 +174,11 @@ impl<'a> Endpoint<'a> {
         }
         mappings
     }
+}
+
+/// The address of the host on a network: that of its first subnet.
+fn gateway(list: &NetworkList) -> Option<IpAddr> {
+    Described::of(list).pools.first().map(|pool| pool.gateway)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use cni::AddResult;
 use crate::error::Error;
 use crate::mounts::HOSTS;
 use crate::resolv::{self, Families, RESOLV_CONF};
-use crate::spec::Spec;
+use crate::spec::{Resolver, Spec};
 
 const HOSTNAME: &str = "/etc/hostname";
 /// What Docker writes before anything else, where names of the host itself are.
@@ -23,6 +23,7 @@ const LOCAL: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loop
 /// The host's file cannot be read, or `--dns` is to go into one that is not there.
 pub(crate) fn texts(
     spec: &Spec,
+    resolver: &Resolver,
     hostname: &str,
     has_hosts: bool,
     results: &[(String, AddResult)],
@@ -35,11 +36,11 @@ pub(crate) fn texts(
         texts.push((HOSTS, hosts(hostname, results)));
     }
     if !spec.is_on_host() {
-        texts.push((RESOLV_CONF, in_container(spec, results)?));
-    } else if !spec.resolver.is_empty() {
-        texts.push((RESOLV_CONF, resolv::on_host(&spec.resolver, &resolv::of_host()?)));
+        texts.push((RESOLV_CONF, in_container(resolver, results)?));
+    } else if !resolver.is_empty() {
+        texts.push((RESOLV_CONF, resolv::on_host(resolver, &resolv::of_host()?)));
     }
-    if !spec.resolver.is_empty() && !Path::new(RESOLV_CONF).exists() {
+    if !resolver.is_empty() && !Path::new(RESOLV_CONF).exists() {
         return Err(Error::refused(
             "use --dns, --dns-search or --dns-option",
             format!("the host has no {RESOLV_CONF} to mount the container's over"),
@@ -50,14 +51,14 @@ pub(crate) fn texts(
     Ok(texts.into_iter().map(|(path, text)| (path.into(), text)).collect())
 }
 
-fn in_container(spec: &Spec, results: &[(String, AddResult)]) -> Result<String, Error> {
+fn in_container(resolver: &Resolver, results: &[(String, AddResult)]) -> Result<String, Error> {
     let networks: Vec<_> = results.iter().map(|(_, result)| result.dns.clone()).collect();
     let addresses = || results.iter().flat_map(|(ifname, result)| result.container_ips(ifname));
     let families = Families {
         v4: addresses().any(|ip| ip.address.is_ipv4()),
         v6: addresses().any(|ip| ip.address.is_ipv6()),
     };
-    Ok(resolv::in_container(&spec.resolver, &networks, &resolv::of_host()?, families))
+    Ok(resolv::in_container(resolver, &networks, &resolv::of_host()?, families))
 }
 
 fn hosts(hostname: &str, results: &[(String, AddResult)]) -> String {

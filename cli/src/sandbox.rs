@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader, PipeReader, PipeWriter};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 
 use nix::sched::{CloneFlags, setns, unshare};
@@ -37,6 +37,8 @@ pub(crate) struct Namespaces<'a> {
     pub(crate) hostname: &'a str,
     /// Whether it keeps the host's network.
     pub(crate) host_network: bool,
+    /// The path of the network namespace that it has, if that is another container's.
+    pub(crate) network_of: Option<&'a Path>,
     /// Whether it keeps the host's PID namespace.
     pub(crate) host_pids: bool,
 }
@@ -124,6 +126,7 @@ fn spawn(namespaces: &Namespaces<'_>, command: &[OsString]) -> io::Result<(Child
         .arg(format!("--orders={}", handshake::let_inherit(&orders)?))
         .arg(format!("--hostname={}", namespaces.hostname))
         .args(namespaces.host_network.then_some("--host-network"))
+        .args(namespaces.network_of.map(|path| format!("--network-of={}", path.display())))
         .args(namespaces.host_pids.then_some("--host-pids"))
         .arg("--")
         .args(command);

@@ -57,6 +57,7 @@ mod run;
 mod scenarios;
 mod several;
 mod shared;
+mod shared_network;
 mod state;
 #[cfg(target_arch = "x86_64")]
 mod system_calls;

@@ -14,13 +14,13 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{chdir, gethostname, sethostname};
 
-use crate::container::{link_variables, registry_folder};
 use crate::endpoint::Variable;
 use crate::environment::{self, Environment};
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory, kept_result};
 use crate::launch::launch;
 use crate::mounts;
+use crate::registered::{folder_of, hosts_of, link_variables};
 use crate::resolv::{self, Families, RESOLV_CONF};
 use crate::runs::{self, Run};
 use crate::runtime::{CacheFolder, Runtime};
@@ -125,16 +125,6 @@ fn variables_of_links(
         }
     }
     Ok(all)
-}
-
-fn folder_of(inventory: &Inventory, attached: &Attached) -> Option<PathBuf> {
-    let list = inventory.network(attached.attachment.network.as_str())?;
-    registry_folder(list, &attached.attachment.container_id)
-}
-
-fn hosts_of(inventory: &Inventory, attachments: &[&Attached]) -> Option<PathBuf> {
-    let files = attachments.iter().filter_map(|attached| folder_of(inventory, attached));
-    files.map(|folder| folder.join("hosts")).find(|file| file.exists())
 }
 
 /// Enters all namespaces of a container of `cleat run`; returns the variables with which it was started.

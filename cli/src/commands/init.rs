@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use netlink::Socket;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, chdir, getppid, sethostname};
@@ -42,6 +42,9 @@ pub(crate) struct Args {
     /// Keep the network namespace of the host
     #[arg(long)]
     host_network: bool,
+    /// Path of the network namespace to enter, instead of a new one
+    #[arg(long, value_name = "PATH")]
+    network_of: Option<PathBuf>,
     /// Keep the PID namespace of the host
     #[arg(long)]
     host_pids: bool,
@@ -76,7 +79,7 @@ fn start(args: &Args, report: &mut File) -> Result<(Signals, Pid), Error> {
     set_pdeathsig(at_its_end).map_err(|errno| Error::io("follow cleat to its end", errno))?;
     let orders = handshake::inherit(args.orders, "orders", File::options().read(true))?;
     let signals = Signals::hold()?;
-    make_namespaces(&args.hostname, args.host_network)?;
+    make_namespaces(args)?;
     handshake::send(report, &Report::Ok(own_netns()?))
         .map_err(|error| Error::io("report to cleat", error))?;
     let go: Go = handshake::receive(&mut BufReader::new(orders))
@@ -118,7 +121,18 @@ fn show_own_processes() -> Result<(), Error> {
     }
 }
 
-fn make_namespaces(hostname: &str, on_host: bool) -> Result<(), Error> {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this process has no other thread, and becomes a part of the container"
+)]
+fn make_namespaces(args: &Args) -> Result<(), Error> {
+    let hostname = &*args.hostname;
+    if let Some(path) = &args.network_of {
+        let failed = |error| Error::io(format!("enter network namespace {}", path.display()), error);
+        let namespace = File::open(path).map_err(failed)?;
+        setns(namespace, CloneFlags::CLONE_NEWNET).map_err(|errno| failed(errno.into()))?;
+    }
+    let on_host = args.host_network || args.network_of.is_some();
     let network = if on_host { CloneFlags::empty() } else { CloneFlags::CLONE_NEWNET };
     unshare(network | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS)
         .map_err(|errno| Error::io("make network, mount and UTS namespaces", errno))?;

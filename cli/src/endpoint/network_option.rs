@@ -27,6 +27,10 @@ impl FromStr for NetworkOption {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        // The network of another container.
+        if text.strip_prefix("container:").is_some_and(|name| !name.is_empty()) {
+            return Ok(Self(vec![Named { name: text.to_owned(), ..Named::default() }]));
+        }
         if text.contains('=') {
             return Ok(Self(vec![long(text)?]));
         }

@@ -57,6 +57,22 @@ impl FromStr for Variable {
 #[serde(transparent)]
 pub(crate) struct ExtraHost(String);
 
+/// Docker's word for the host, as containers reach it.
+const HOST_GATEWAY: &str = "host-gateway";
+
+impl ExtraHost {
+    /// Whether its address is that of the host on the network.
+    pub(crate) fn is_gateway(&self) -> bool {
+        self.0.split_once('=').is_some_and(|(_, address)| address == HOST_GATEWAY)
+    }
+
+    /// This host with an address for `host-gateway`.
+    pub(crate) fn at(&self, gateway: IpAddr) -> Self {
+        let name = self.0.split_once('=').map_or(&*self.0, |(name, _)| name);
+        if self.is_gateway() { Self(format!("{name}={gateway}")) } else { self.clone() }
+    }
+}
+
 impl FromStr for ExtraHost {
     type Err = &'static str;
 
@@ -65,6 +81,7 @@ impl FromStr for ExtraHost {
         let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
         match bare.parse::<IpAddr>() {
             Ok(address) if !name.is_empty() => Ok(Self(format!("{name}={address}"))),
+            Err(_) if !name.is_empty() && address == HOST_GATEWAY => Ok(Self(format!("{name}={address}"))),
             _ => Err("write it as NAME:ADDRESS"),
         }
     }

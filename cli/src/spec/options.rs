@@ -22,6 +22,13 @@ use crate::runtime::{CacheFolder, Runtime};
 pub(crate) const HOST: &str = "host";
 pub(crate) const NONE: &str = "none";
 
+/// Before the name of a container whose network is shared.
+pub(crate) const CONTAINER: &str = "container:";
+
+fn is_built_in(network: &str) -> bool {
+    network == HOST || network == NONE || network.starts_with(CONTAINER)
+}
+
 /// The options of `cleat run`.
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 #[derive(Clone, Debug, clap::Args)]
@@ -56,7 +63,7 @@ pub(crate) struct Options {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Spec {
     /// Network to attach to, also as A:B or name=A,gw-priority=1 (with alias, ip, ip6), again for further ones; `host` or
-    /// `none` for no network of its own, or no network at all [default: the only one that there is]
+    /// `none` for no network of its own, or no network at all; `container:X` for that of another container [default: the only one that there is]
     #[arg(long)]
     network: Vec<NetworkOption>,
     /// Address on the first network [default: a free one]
@@ -135,11 +142,11 @@ impl Spec {
         self.network.iter().flat_map(|option| &option.0)
     }
 
-    /// `host` or `none`, where only that was named.
+    /// `host`, `none` or `container:X`, where only that was named.
     pub(crate) fn no_network(&self) -> Option<&str> {
         let mut named = self.named();
         match (named.next(), named.next()) {
-            (Some(one), None) if one.name == HOST || one.name == NONE => Some(&one.name),
+            (Some(one), None) if is_built_in(&one.name) => Some(&one.name),
             _ => None,
         }
     }
@@ -147,6 +154,11 @@ impl Spec {
     /// Whether it has the host's network.
     pub(crate) fn is_on_host(&self) -> bool {
         self.no_network() == Some(HOST)
+    }
+
+    /// The container whose network it has, with `--network container:X`.
+    pub(crate) fn shares(&self) -> Option<&str> {
+        self.no_network()?.strip_prefix(CONTAINER)
     }
 
     /// The networks that were named, or the one that there is, and what is asked of each.
@@ -162,7 +174,7 @@ impl Spec {
         for named in self.named() {
             let name = &named.name;
             let refuse = |reason, cure| Err(Error::refused(format!("use network {name}"), reason, cure));
-            if name == HOST || name == NONE {
+            if is_built_in(name) {
                 return refuse("it goes with no other network", "name it alone");
             }
             if all.iter().any(|joined| joined.network == *name) {
@@ -223,11 +235,18 @@ impl Spec {
             ("--ip6", self.ip6.is_some()),
             ("--network-alias", !self.network_alias.is_empty()),
             ("--add-host", !self.add_host.is_empty()),
+            ("--expose", self.shares().is_some() && !self.expose.is_empty()),
+            ("-h", self.shares().is_some() && self.hostname.is_some()),
+            ("--dns", self.shares().is_some() && !self.resolver.is_empty()),
         ];
         match options.into_iter().find(|(_, is_used)| *is_used) {
             Some((option, _)) => Err(Error::refused(
                 format!("use {option} with --network {network}"),
-                if network == HOST { "the host's network is used as it is" } else { "there is no network" },
+                match network {
+                    HOST => "the host's network is used as it is",
+                    NONE => "there is no network",
+                    _ => "the other container has its network, names and resolver already",
+                },
                 "leave it out, or name another network",
             )),
             None => Ok(()),

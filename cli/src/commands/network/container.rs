@@ -6,11 +6,11 @@ use cni::{ContainerId, NetworkList, PortRange};
 use registry::{Member, short_id};
 use serde_json::Value;
 
-use crate::container::registry_folder;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
 use crate::mounts;
+use crate::registered::registry_folder;
 use crate::runs::{self, Run};
 use crate::runtime::Runtime;
 use crate::spec::{HOST, Joined, NONE, Networks, Spec};
