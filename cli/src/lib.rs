@@ -45,6 +45,7 @@ mod shared_network;
 mod signals;
 mod spec;
 mod suggestion;
+mod template;
 mod user;
 mod volumes;
 mod way_out;

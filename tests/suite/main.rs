@@ -21,6 +21,7 @@ mod documents;
 mod exec;
 mod existing;
 mod firewalls;
+mod formats;
 mod hostile;
 mod interference;
 mod iptables;

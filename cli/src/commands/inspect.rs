@@ -14,6 +14,7 @@ use crate::network::id;
 use crate::output::{self, Table};
 use crate::runs::{self, Record, Run};
 use crate::runtime::Runtime;
+use crate::template::Template;
 
 /// The arguments of `cleat inspect`.
 #[derive(Debug, clap::Args)]
@@ -21,6 +22,9 @@ pub(crate) struct Args {
     /// Names or IDs of the containers
     #[arg(required = true)]
     containers: Vec<String>,
+    /// Print a line for each container by a template, such as '{{.NetworkSettings.Networks}}' or '{{json .Config}}'
+    #[arg(short, long, value_name = "TEMPLATE", conflicts_with = "json")]
+    format: Option<Template>,
     #[command(flatten)]
     view: View,
 }
@@ -30,6 +34,14 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     let inventory = Inventory::read(&Runtime::new(environment, &args.view.cache))?;
     let described = args.containers.iter().map(|container| describe(&inventory, container));
     let (tables, objects): (Vec<_>, Vec<_>) = described.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    if let Some(template) = &args.format {
+        let lines = objects
+            .iter()
+            .map(|object| Ok(template.fill(object)? + "\n"))
+            .collect::<Result<String, String>>();
+        let cure = "`cleat inspect --json` shows all fields";
+        return output::text(&lines.map_err(|reason| Error::refused("use --format", reason, cure))?);
+    }
     if args.view.form.is_json() { output::json(&objects) } else { output::tables(&tables) }
 }
 

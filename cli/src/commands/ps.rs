@@ -1,5 +1,7 @@
 //! `cleat ps`: the containers of all runtimes, with a row for each network that they are on.
 
+mod listed;
+
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
@@ -9,9 +11,10 @@ use crate::age;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
-use crate::output::{BAD, Cell, FAINT, Table};
+use crate::output::{self, BAD, Cell, FAINT, Table};
 use crate::runs::{self, Record, Run};
 use crate::runtime::Runtime;
+use listed::{Filter, Listed};
 
 const HEADING: [&str; 8] =
     ["CONTAINER ID", "NAME", "RUNTIME", "NETWORK", "INTERFACE", "ADDRESS", "PORTS", "AGE"];
@@ -22,6 +25,15 @@ pub(crate) struct Args {
     /// Also containers of `cleat run` that have ended
     #[arg(short, long)]
     all: bool,
+    /// Print IDs only
+    #[arg(short, long, conflicts_with = "json")]
+    quiet: bool,
+    /// Only containers with name=PART, id=START, network=NAME, runtime=NAME, status=running or exited=CODE; again for further ones
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    filter: Vec<Filter>,
+    /// Print a line for each container by a template such as '{{.ID}} {{.Names}}', in columns after `table `, or `json`
+    #[arg(long, value_name = "TEMPLATE", conflicts_with_all = ["json", "quiet"])]
+    format: Option<String>,
     #[command(flatten)]
     view: View,
 }
@@ -29,18 +41,46 @@ pub(crate) struct Args {
 /// Lists them by network and container, then those of `cleat run` that are on no network.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
     let inventory = Inventory::read(&Runtime::new(environment, &args.view.cache))?;
-    let attachments = rows(&inventory.attachments);
+    let mut attachments = rows(&inventory.attachments);
+    let of_container = |id: &str| -> Vec<&Attached> {
+        attachments.iter().filter(|one| one.container_id() == id).copied().collect()
+    };
+    // Each once, where its first network is.
+    let mut listed: Vec<(String, Listed)> = Vec::new();
+    for attached in &attachments {
+        let id = attached.container_id();
+        if !listed.iter().any(|(known, _)| known == id) {
+            listed.push((id.to_owned(), Listed::of(&of_container(id))));
+        }
+    }
+    listed.retain(|(_, one)| one.passes_all(&args.filter));
+    attachments.retain(|one| listed.iter().any(|(id, _)| id == one.container_id()));
     let (mut apart, mut ended) = (Vec::new(), Vec::new());
     for run in runs::all()? {
         let is_its =
             |attached: &Attached| attached.attachment.container_id.as_str() == run.record.container_id;
         if run.record.exit_code.is_some() {
-            ended.extend(args.all.then_some(run));
+            let asks_for_it = args.filter.iter().any(Filter::is_of_ended);
+            ended.extend((args.all || asks_for_it).then_some(run));
         } else if !inventory.attachments.iter().any(is_its) && run.is_alive()? {
             apart.push(run);
         }
     }
     apart.extend(ended);
+    apart.retain(|run| Listed::of_run(run).passes_all(&args.filter));
+    if args.quiet || args.format.is_some() {
+        let all: Vec<Listed> =
+            listed.into_iter().map(|(_, one)| one).chain(apart.iter().map(Listed::of_run)).collect();
+        let text = match &args.format {
+            None => all.iter().map(|one| one.short_id() + "\n").collect(),
+            Some(format) => listed::formatted(format, &all).map_err(|reason| Error::Refused {
+                doing: format!("use --format {format}"),
+                reason,
+                cure: None,
+            })?,
+        };
+        return output::plain(&text);
+    }
     args.view.form.show(
         || attachments.iter().map(|it| object(it)).chain(apart.iter().map(object_alone)).collect::<Vec<_>>(),
         || {

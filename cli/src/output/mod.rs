@@ -61,6 +61,11 @@ fn pretty<T: Serialize + ?Sized>(value: &T) -> io::Result<String> {
     String::from_utf8(text).map_err(io::Error::other)
 }
 
+/// Prints what a template has made, which may be a table: without its colours.
+pub(crate) fn plain(text: &str) -> Result<(), Error> {
+    write(&printable(anstream::adapter::strip_str(text).to_string().as_str()))
+}
+
 /// Prints text.
 pub(crate) fn text(text: &str) -> Result<(), Error> {
     write(&printable(text))

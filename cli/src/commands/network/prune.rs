@@ -1,6 +1,6 @@
 //! `cleat network prune`: removes the networks of `network create` that have no containers.
 
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, BufRead};
 
 use cni::NetworkList;
 
@@ -49,12 +49,14 @@ fn unused(inventory: &Inventory) -> impl Iterator<Item = &NetworkList> {
 }
 
 fn confirm(names: &[String]) -> Result<bool, Error> {
+    // The answer may come from a pipe: `yes | cleat network prune`.
     let mut input = io::stdin().lock();
-    if !input.is_terminal() {
-        return Err(Error::refused("prune networks", "there is nobody to ask", "-f removes them unasked"));
-    }
     output::tell(&format!("This removes {}. Go on? [y/N] ", names.join(", ")));
     let mut answer = String::new();
-    input.read_line(&mut answer).map_err(|error| Error::io("read the answer", error))?;
+    let length = input.read_line(&mut answer).map_err(|error| Error::io("read the answer", error))?;
+    if length == 0 {
+        output::tell("\n");
+        return Err(Error::refused("prune networks", "there is nobody to ask", "-f removes them unasked"));
+    }
     Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
 }
