@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
 
-use cni::{AddResult, Attachment, ContainerId, NetworkList};
+use cni::{AddResult, Attachment, ContainerId, NetworkList, PortMapping};
 use nix::unistd::gethostname;
 
 use crate::attach::NewAttachment;
@@ -13,8 +13,10 @@ use crate::environment::Environment;
 use crate::error::Error;
 use crate::handshake::Go;
 use crate::inventory::{Inventory, kept_result};
+use crate::listeners;
 use crate::network::{obstacles, publishes};
 use crate::own_files;
+use crate::ports::Publish;
 use crate::registered::{link_variables, registry_folder};
 use crate::runs::Run;
 use crate::runtime::Runtime;
@@ -165,6 +167,8 @@ impl<'a> Container<'a> {
             };
             let mut endpoint = self.endpoint(index);
             endpoint.links = &links;
+            let publish = self.chosen(endpoint.publish)?;
+            endpoint.publish = &publish;
             let ifname = (index == 0).then(|| self.environment.ifname()).transpose()?;
             let list = list.clone();
             let _hold = self.runtime.hold(&self.id)?;
@@ -175,6 +179,32 @@ impl<'a> Container<'a> {
             way_out::put_in_order(&self.runtime, &self.id, netns)?;
         }
         Ok(attachments)
+    }
+
+    /// What is published, with a free port where there are several to choose from.
+    fn chosen(&self, publish: &[Publish]) -> Result<Vec<Publish>, Error> {
+        if !publish.iter().any(Publish::is_choice) {
+            return Ok(publish.to_vec());
+        }
+        let mut taken = listeners::of_host();
+        let inventory = Inventory::read(&self.runtime)?;
+        taken.extend(
+            inventory
+                .attachments
+                .iter()
+                .flat_map(|one| &one.ports)
+                .map(|port| (port.protocol, port.host_port)),
+        );
+        let fixed = publish.iter().filter(|publish| !publish.is_choice()).flat_map(Publish::mappings);
+        taken.extend(fixed.map(|mapping| (mapping.protocol, mapping.host_port)));
+        let mut all = Vec::new();
+        for publish in publish {
+            let is_free = |mapping: &PortMapping| !taken.contains(&(mapping.protocol, mapping.host_port));
+            let chosen = if publish.is_choice() { publish.choose(is_free) } else { publish.clone() };
+            taken.extend(chosen.mappings().map(|mapping| (mapping.protocol, mapping.host_port)));
+            all.push(chosen);
+        }
+        Ok(all)
     }
 
     /// The links whose source is on the network. One whose source is on no network is passed to the first network, which says

@@ -28,6 +28,7 @@ mod graph;
 mod handshake;
 mod inventory;
 mod launch;
+mod listeners;
 mod mounts;
 mod netns;
 mod network;

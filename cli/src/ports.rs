@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Publish {
     host_ip: Option<IpAddr>,
-    /// As many as there are container ports; `None` asks for free ones.
+    /// As many as there are container ports, or for one of these several to choose from; `None` asks for free ones.
     host: Option<RangeInclusive<u16>>,
     container: RangeInclusive<u16>,
     protocol: Protocol,
@@ -25,12 +25,29 @@ impl Publish {
     pub(crate) fn mappings(&self) -> impl Iterator<Item = PortMapping> {
         let first = self.host.as_ref().map(|host| *host.start());
         self.container.clone().map(move |container_port| PortMapping {
-            // Both ranges have one length, so this stays within the host's.
+            // The host's range is not shorter, so this stays within it.
             host_port: first.map_or(0, |first| first + (container_port - self.container.start())),
             container_port,
             protocol: self.protocol,
             host_ip: self.host_ip,
         })
+    }
+
+    /// Whether there are several host ports for one container port.
+    pub(crate) fn is_choice(&self) -> bool {
+        self.host.as_ref().is_some_and(|host| host.len() > self.container.len())
+    }
+
+    /// The same with the first host port that is free; where none is, with the first one, which is refused then with its owner.
+    pub(crate) fn choose(&self, is_free: impl Fn(&PortMapping) -> bool) -> Self {
+        let mut choices = self
+            .host
+            .clone()
+            .into_iter()
+            .flatten()
+            .map(|port| Self { host: Some(port..=port), ..self.clone() });
+        let free = choices.find(|choice| choice.mappings().all(|mapping| is_free(&mapping)));
+        free.unwrap_or_else(|| self.clone())
     }
 }
 
@@ -57,7 +74,9 @@ impl FromStr for Publish {
         let host_ip = fields.next().map(address).transpose()?;
         let (protocol, container) = (container.protocol(), container.numbers());
         match host.as_ref().map_or(container.len(), ExactSizeIterator::len) {
-            length if length == container.len() => Ok(Self { host_ip, host, container, protocol }),
+            length if length == container.len() || container.len() == 1 => {
+                Ok(Self { host_ip, host, container, protocol })
+            }
             length => Err(format!(
                 "{length} host ports for {} container ports; give ranges of one length",
                 container.len()
@@ -130,6 +149,19 @@ mod tests {
     }
 
     #[test]
+    fn of_several_host_ports_the_first_free_one_is_taken() {
+        let published: Publish = "8000-8002:80".parse().unwrap();
+        let chosen = |taken: &[u16]| {
+            let chosen = published.choose(|mapping| !taken.contains(&mapping.host_port));
+            chosen.mappings().map(|mapping| (mapping.host_port, mapping.container_port)).collect::<Vec<_>>()
+        };
+        assert!(published.is_choice() && !"8000-8001:80-81".parse::<Publish>().unwrap().is_choice());
+        assert_eq!(chosen(&[]), [(8000, 80)]);
+        assert_eq!(chosen(&[8000, 8001]), [(8002, 80)]);
+        assert_eq!(chosen(&[8000, 8001, 8002]), [(8000, 80)]);
+    }
+
+    #[test]
     fn everything_else_is_refused_with_the_reason() {
         let table = [
             ("", "ports are 1 to 65535"),
@@ -140,7 +172,7 @@ mod tests {
             ("-80", "ports are 1 to 65535"),
             ("80-", "ports are 1 to 65535"),
             ("81-80", "ends before it starts"),
-            ("8000-8010:80", "11 host ports for 1 container ports"),
+            ("8000-8010:80-81", "11 host ports for 2 container ports"),
             ("8000:80-81", "1 host ports for 2 container ports"),
             ("80/icmp", "\"80/icmp\": the protocol is one of tcp, udp, sctp"),
             ("80/", "\"80/\": the protocol is one of tcp, udp, sctp"),

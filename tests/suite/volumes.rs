@@ -138,6 +138,27 @@ fn options_are_dockers_or_lead_to_what_does_their_work() {
         let ports =
             ok(&["run", "-d", "--network", NETWORK, "--name", "web", "-p", "0:80", "--", "sleep", "9"]);
         assert!(ports.len() == 65 && ok(&["port", "web"]).starts_with("80/tcp -> 0.0.0.0:"));
-        ok(&["rm", "-f", "web"]);
+        // Of several host ports the first one that neither a container nor a program of the host has.
+        let program = std::net::TcpListener::bind("0.0.0.0:8001").unwrap();
+        for (name, wanted) in [("one", "8000"), ("two", "8002")] {
+            ok(&[
+                "run",
+                "-d",
+                "--network",
+                NETWORK,
+                "--name",
+                name,
+                "-p",
+                "8000-8002:80",
+                "--",
+                "sleep",
+                "9",
+            ]);
+            assert!(ok(&["port", name]).starts_with(&format!("80/tcp -> 0.0.0.0:{wanted}\n")), "{name}");
+        }
+        let (code, said) = call(&["run", "--network", NETWORK, "-p", "8000-8002:80", "--", "true"]);
+        assert!(code == Some(125) && said.contains("8000"), "{said}");
+        drop(program);
+        ok(&["rm", "-f", "web", "one", "two"]);
     });
 }
