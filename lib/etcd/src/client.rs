@@ -80,6 +80,18 @@ impl Client {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Gives up the connections that are there, and connects anew: for who knows that no answer will come on them, as after
+    /// the host's address has changed. Calls under way fail as when the server ends them, and watches go on by a
+    /// [`Mirror`](crate::Mirror).
+    pub fn reconnect(&self) {
+        for slot in &self.inner.connections {
+            // Who holds the lock makes a new one already.
+            if let Some(connection) = slot.try_lock().ok().and_then(|mut slot| slot.take()) {
+                connection.give_up();
+            }
+        }
+    }
+
     pub(crate) fn config(&self) -> &Config {
         &self.inner.config
     }

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr, TcpStream as Socket};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -37,6 +37,7 @@ pub(crate) struct Connection {
     /// Why it ended, as the task that drives it found.
     end: Arc<OnceLock<Ended>>,
     heard: Arc<AtomicUsize>,
+    socket: Arc<Socket>,
 }
 
 /// A request that got no answer, because the connection ended.
@@ -57,7 +58,8 @@ pub(crate) async fn connect(endpoint: &Endpoint, config: &Config) -> Result<Conn
 
 async fn establish(endpoint: &Endpoint, config: &Config) -> Result<Connection, String> {
     let stream = tcp(endpoint, config.timing.connect).await?;
-    let way = Way { endpoint: endpoint.clone(), tls: config.tls.clone(), heard: stream.heard() };
+    let socket = Arc::new(stream.socket().map_err(|error| plain(&error))?);
+    let way = Way { endpoint: endpoint.clone(), tls: config.tls.clone(), heard: stream.heard(), socket };
     let Some(tls) = config.tls.as_ref().filter(|_| endpoint.secure) else {
         return http2(stream, way, config.timing).await;
     };
@@ -104,7 +106,7 @@ where
         .map_err(|error| way.end(&error).why)?;
     let end = Arc::new(OnceLock::new());
     let noted = end.clone();
-    let (origin, heard) = (way.endpoint.origin.clone(), way.heard.clone());
+    let (origin, heard, socket) = (way.endpoint.origin.clone(), way.heard.clone(), way.socket.clone());
     // It ends when the connection does, or when the last clone of the sender is dropped.
     tokio::spawn(async move {
         let ended = match driver.await {
@@ -113,7 +115,7 @@ where
         };
         let _ = noted.set(ended);
     });
-    Ok(Connection { sender, origin, end, heard })
+    Ok(Connection { sender, origin, end, heard, socket })
 }
 
 impl Connection {
@@ -130,6 +132,13 @@ impl Connection {
     /// Why it ended, if it did.
     pub(crate) fn end(&self) -> Option<String> {
         self.end.get().map(|ended| ended.why.clone())
+    }
+
+    /// Ends it, and with it all that waits for an answer.
+    pub(crate) fn give_up(&self) {
+        let _ = self.end.set(Ended { sent: true, why: "the connection was given up".to_owned() });
+        // Requests that wait for an answer outlive all but this.
+        let _ = self.socket.shutdown(Shutdown::Both);
     }
 
     /// Whether both are clones of one.
@@ -172,6 +181,7 @@ struct Way {
     endpoint: Endpoint,
     tls: Option<Tls>,
     heard: Arc<AtomicUsize>,
+    socket: Arc<Socket>,
 }
 
 impl Way {

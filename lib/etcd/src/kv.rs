@@ -6,7 +6,7 @@ use crate::error::{Error, Kind};
 use crate::lease::LeaseId;
 use crate::messages::{
     self, DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse, RangeRequest, RangeResponse,
-    ResponseHeader,
+    ResponseHeader, SortOrder, SortTarget,
 };
 use crate::span::{Span, printable};
 
@@ -71,13 +71,14 @@ pub struct Range {
     limit: i64,
     revision: i64,
     keys_only: bool,
+    newest_first: bool,
 }
 
 impl Range {
     /// All of a span, as it is now.
     #[must_use]
     pub fn new(span: Span) -> Self {
-        Self { span, after: None, limit: 0, revision: 0, keys_only: false }
+        Self { span, after: None, limit: 0, revision: 0, keys_only: false, newest_first: false }
     }
 
     /// At most so many keys; the answer says whether there are more.
@@ -104,6 +105,12 @@ impl Range {
         Self { keys_only: true, ..self }
     }
 
+    /// In the order of their last changes, the newest first, instead of that of the keys.
+    #[must_use]
+    pub fn newest_first(self) -> Self {
+        Self { newest_first: true, ..self }
+    }
+
     pub(crate) fn request(&self) -> RangeRequest {
         let key = match &self.after {
             // The least key after another one is that with a zero at its end.
@@ -111,7 +118,20 @@ impl Range {
             None => self.span.start(),
         };
         let Self { limit, revision, keys_only, .. } = *self;
-        RangeRequest { key, range_end: self.span.end(), limit, revision, keys_only }
+        let (sort_order, sort_target) = if self.newest_first {
+            (SortOrder::Descend, SortTarget::Modified)
+        } else {
+            (SortOrder::None, SortTarget::Key)
+        };
+        RangeRequest {
+            key,
+            range_end: self.span.end(),
+            limit,
+            revision,
+            sort_order: sort_order.into(),
+            sort_target: sort_target.into(),
+            keys_only,
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! what was said last, or the end.
 
 use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,6 +24,11 @@ pub(crate) struct LastWords {
 impl LastWords {
     pub(crate) fn of(stream: TcpStream) -> Self {
         Self { stream, heard: Arc::default() }
+    }
+
+    /// The same socket, by which its end can be brought about while somebody waits for it.
+    pub(crate) fn socket(&self) -> io::Result<std::net::TcpStream> {
+        self.stream.as_fd().try_clone_to_owned().map(Into::into)
     }
 
     /// How many bytes the other side has said, counted on while the socket is read.

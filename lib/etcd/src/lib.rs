@@ -27,6 +27,7 @@
 //!
 //! It needs a tokio runtime with its clock and sockets enabled; one of the current thread is enough. etcd 3.4 or newer.
 
+mod audit;
 mod backoff;
 mod call;
 mod client;

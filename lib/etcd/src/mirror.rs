@@ -8,6 +8,7 @@ use std::pin::Pin;
 
 use tokio::time::{Instant, sleep_until};
 
+use crate::audit::{Audit, Sum};
 use crate::backoff::Backoff;
 use crate::client::Client;
 use crate::error::{Error, Kind};
@@ -72,7 +73,8 @@ impl Reset {
 /// A view of all keys of a prefix that survives what befalls a watch. It keeps the revisions of the keys, not their values.
 ///
 /// It lists the keys at a revision, and watches them from the next one. If the watch breaks, it goes on from the last
-/// revision that it saw, at whatever endpoint answers; if that one was compacted, it lists again, and tells the difference.
+/// revision that it saw, at whatever endpoint answers; if that one was compacted, it lists again, and tells the difference. So
+/// it does if the view is found to be wrong, some seconds after many events: not each etcd tells that a watch missed some.
 /// It never gives up: between two tries it waits, from 0.1 s up to 30 s.
 pub struct Mirror {
     client: Client,
@@ -92,6 +94,7 @@ pub struct Mirror {
     /// The reason that was told last.
     lost: Option<Error>,
     backoff: Backoff,
+    audit: Audit,
 }
 
 /// What a mirror does. A task goes on where it was if the future of [`Mirror::next`] is dropped.
@@ -127,6 +130,7 @@ impl Mirror {
     /// A mirror that begins with a list at its first [`Mirror::next`].
     #[must_use]
     pub fn new(client: Client, span: Span) -> Self {
+        let audit = Audit::new(client.config().timing.call);
         Self {
             client,
             span,
@@ -139,6 +143,7 @@ impl Mirror {
             queue: VecDeque::new(),
             lost: None,
             backoff: Backoff::default(),
+            audit,
         }
     }
 
@@ -169,10 +174,21 @@ impl Mirror {
                     Ok(Done::Watching(now, watch)) => self.watching(now, watch),
                     Err(error) => self.failed(error),
                 },
-                Step::Watch(watch) => match watch.next().await {
-                    Ok(event) => self.event(event),
-                    Err(error) => self.failed(error),
-                },
+                Step::Watch(watch) => {
+                    let seen = || self.seen.map_or(0, |seen| seen.revision);
+                    let audit = self.audit.due(&self.client, &self.span, seen);
+                    let told = tokio::select! {
+                        biased;
+                        told = watch.next() => Some(told),
+                        () = audit => None,
+                    };
+                    match told {
+                        Some(Ok(event)) => self.event(event),
+                        Some(Err(error)) => self.failed(error),
+                        None if self.audit.is_wrong(sum(&self.known)) => self.step = Step::List,
+                        None => {}
+                    }
+                }
             }
         }
     }
@@ -189,13 +205,14 @@ impl Mirror {
         let mut before = mem::take(&mut self.known);
         for kv in found.kvs {
             let revisions = (kv.created, kv.modified);
+            self.known.insert(kv.key.clone(), revisions);
             if before.remove(&kv.key) != Some(revisions) {
-                self.queue.push_back(Change::Put(kv.clone()));
+                self.queue.push_back(Change::Put(kv));
             }
-            self.known.insert(kv.key, revisions);
         }
         self.queue.extend(before.into_keys().map(|key| Change::Missing { key }));
         self.queue.push_back(Change::Listed(found.header));
+        self.audit.reset();
         self.seen = Some(found.header);
         self.from = found.header.revision + 1;
         self.must_list = false;
@@ -206,6 +223,7 @@ impl Mirror {
         self.queue.push_back(Change::Reset(reset));
         // Equal revisions of other data mean nothing.
         self.known.values_mut().for_each(|revisions| *revisions = (0, 0));
+        self.audit.reset();
         self.seen = Some(reset.now);
         self.must_list = true;
         // If two answers never agree on what the data are, this is asked ever less often.
@@ -224,6 +242,9 @@ impl Mirror {
     /// Passes over what is known: a watch that goes on tells a revision again of which it had told a part.
     fn event(&mut self, event: Event) {
         self.backoff.reset();
+        if self.audit.before(event.revision(), || sum(&self.known)) {
+            self.step = Step::List;
+        }
         let (from, revision) = match event {
             Event::Progress(revision) => (revision + 1, revision),
             Event::Put(kv) => {
@@ -260,6 +281,10 @@ impl Mirror {
             self.queue.push_back(Change::Lost(error));
         }
     }
+}
+
+fn sum(known: &BTreeMap<Vec<u8>, (i64, i64)>) -> Sum {
+    Sum { count: known.len(), newest: known.values().map(|known| known.1).max().unwrap_or(0) }
 }
 
 fn list(client: Client, span: Span) -> Task {

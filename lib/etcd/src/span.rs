@@ -2,25 +2,39 @@
 
 use std::fmt;
 
-/// One key, or all that begin with a prefix.
+/// One key, all that begin with a prefix, or all between two keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
     start: Vec<u8>,
-    is_prefix: bool,
+    extent: Extent,
+}
+
+/// How far a span reaches from its start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Extent {
+    Key,
+    Prefix,
+    Until(Vec<u8>),
 }
 
 impl Span {
     /// One key.
     #[must_use]
     pub fn key(key: impl Into<Vec<u8>>) -> Self {
-        Self { start: key.into(), is_prefix: false }
+        Self { start: key.into(), extent: Extent::Key }
     }
 
     /// All keys with a prefix, which ought to end in a slash: `/a/b` is the prefix of `/a/bc` as well. etcd refuses an empty
     /// one.
     #[must_use]
     pub fn prefix(prefix: impl Into<Vec<u8>>) -> Self {
-        Self { start: prefix.into(), is_prefix: true }
+        Self { start: prefix.into(), extent: Extent::Prefix }
+    }
+
+    /// All keys from `start` on, and before `end`. If no key can be between them, etcd finds none.
+    #[must_use]
+    pub fn range(start: impl Into<Vec<u8>>, end: impl Into<Vec<u8>>) -> Self {
+        Self { start: start.into(), extent: Extent::Until(end.into()) }
     }
 
     pub(crate) fn start(&self) -> Vec<u8> {
@@ -29,8 +43,11 @@ impl Span {
 
     /// `range_end` of etcd's requests: the first key after the span.
     pub(crate) fn end(&self) -> Vec<u8> {
-        if !self.is_prefix || self.start.is_empty() {
-            return Vec::new();
+        match &self.extent {
+            Extent::Until(end) => return end.clone(),
+            Extent::Key => return Vec::new(),
+            Extent::Prefix if self.start.is_empty() => return Vec::new(),
+            Extent::Prefix => {}
         }
         let mut end = self.start.clone();
         while let Some(last) = end.pop() {
@@ -45,14 +62,24 @@ impl Span {
 
     /// The command that gives a role the right to these keys.
     pub(crate) fn grant(&self, right: &str) -> String {
-        let prefix = if self.is_prefix { "--prefix " } else { "" };
-        format!("etcdctl role grant-permission ROLE {right} {prefix}{}", printable(&self.start))
+        let start = printable(&self.start);
+        let keys = match &self.extent {
+            Extent::Key => start,
+            Extent::Prefix => format!("--prefix {start}"),
+            Extent::Until(end) => format!("{start} {}", printable(end)),
+        };
+        format!("etcdctl role grant-permission ROLE {right} {keys}")
     }
 }
 
 impl fmt::Display for Span {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}{}", printable(&self.start), if self.is_prefix { "*" } else { "" })
+        let start = printable(&self.start);
+        match &self.extent {
+            Extent::Key => formatter.write_str(&start),
+            Extent::Prefix => write!(formatter, "{start}*"),
+            Extent::Until(end) => write!(formatter, "{start} up to {}", printable(end)),
+        }
     }
 }
 
@@ -72,5 +99,13 @@ mod tests {
         assert_eq!(Span::prefix(vec![0xff, 0xff]).end(), [0]);
         assert_eq!(Span::prefix("").end(), b"");
         assert_eq!(Span::key("/a/").end(), b"");
+    }
+
+    #[test]
+    fn a_range_is_named_by_both_of_its_ends() {
+        let range = Span::range("/a/b", "/a/n0");
+        assert_eq!((range.start(), range.end()), (b"/a/b".to_vec(), b"/a/n0".to_vec()));
+        assert_eq!(range.to_string(), "/a/b up to /a/n0");
+        assert_eq!(range.grant("read"), "etcdctl role grant-permission ROLE read /a/b /a/n0");
     }
 }

@@ -1,5 +1,7 @@
 //! Transactions: `Txn` of etcd's service `KV`.
 
+use std::collections::BTreeMap;
+
 use crate::call::Call;
 use crate::client::Client;
 use crate::error::Error;
@@ -47,11 +49,11 @@ pub enum Operation {
 }
 
 impl Operation {
-    fn key(&self) -> Vec<u8> {
+    fn span(&self) -> Span {
         match self {
-            Self::Range(range) => range.span.start(),
-            Self::Put(put) => put.key.clone(),
-            Self::Delete(span) => span.start(),
+            Self::Range(range) => range.span.clone(),
+            Self::Put(put) => Span::key(put.key.clone()),
+            Self::Delete(span) => span.clone(),
         }
     }
 
@@ -105,16 +107,22 @@ impl Txn {
 
     fn call(&self) -> Call {
         let operations = || self.then.iter().chain(&self.otherwise);
-        let conditions = self.conditions.iter().map(|Condition(compare)| compare.key.clone());
-        let mut keys: Vec<Vec<u8>> = conditions.chain(operations().map(Operation::key)).collect();
-        keys.sort();
-        keys.dedup();
-        let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-        let text = format!("txn of {}", summary(&keys));
-        let repeatable = operations().all(|operation| matches!(operation, Operation::Range(_)));
-        let right = if repeatable { "read" } else { "readwrite" };
-        let grants: Vec<String> = keys.iter().map(|key| Span::key(*key).grant(right)).collect();
-        Call { text, repeatable, cure: grants.join("; ") }
+        let is_read = |operation: &Operation| matches!(operation, Operation::Range(_));
+        // Who only compares a key need not be allowed to write it.
+        let mut needs: BTreeMap<Vec<u8>, (Span, bool)> = BTreeMap::new();
+        let conditions =
+            self.conditions.iter().map(|Condition(compare)| (Span::key(compare.key.clone()), false));
+        let spans = operations().map(|operation| (operation.span(), !is_read(operation)));
+        for (span, writes) in conditions.chain(spans) {
+            let need = needs.entry(span.start()).or_insert_with(|| (span.clone(), writes));
+            if writes || !need.1 {
+                *need = (span, writes);
+            }
+        }
+        let keys: Vec<&[u8]> = needs.keys().map(Vec::as_slice).collect();
+        let grant = |(span, writes): &(Span, bool)| span.grant(if *writes { "readwrite" } else { "read" });
+        let cure = needs.values().map(grant).collect::<Vec<_>>().join("; ");
+        Call { text: format!("txn of {}", summary(&keys)), repeatable: operations().all(is_read), cure }
     }
 }
 

@@ -38,6 +38,17 @@ pub enum Event {
     Progress(i64),
 }
 
+impl Event {
+    /// The revision up to which this tells.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        match self {
+            Self::Put(kv) => kv.modified,
+            Self::Delete { revision, .. } | Self::Progress(revision) => *revision,
+        }
+    }
+}
+
 /// A watch. It ends when it is dropped, and with its first error.
 #[derive(Debug)]
 pub struct Watch {

@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use crate::relay::Relay;
 use crate::server::{PATIENCE, Server, TIMING, client, run, within};
-use etcd::{Answer, Client, Condition, Config, Error, Found, Kind, Operation, Put, Range, Span, Timing, Txn};
+use etcd::{
+    Answer, Client, Condition, Config, Error, Event, Found, Kind, Operation, Put, Range, Span, Timing, Txn,
+};
 
 #[test]
 fn values_are_written_read_and_deleted() {
@@ -205,5 +207,28 @@ fn a_write_that_was_never_sent_is_not_unknown() {
         server.await_health();
         client.put(Put::new("/count", "2")).await.unwrap();
         assert_eq!(client.get("/count").await.unwrap().unwrap().version, 2);
+    });
+}
+
+#[test]
+fn a_range_of_keys_is_what_lies_between_its_ends() {
+    run(async || {
+        let server = Server::start(&[]);
+        let client = client([&server]);
+        for key in ["/r/a", "/r/b", "/r/c/1", "/r/d", "/r/e"] {
+            client.put(Put::new(key, "1")).await.unwrap();
+        }
+        let span = Span::range("/r/b", "/r/e");
+        let found = client.list(&span).await.unwrap();
+        let keys: Vec<Vec<u8>> = found.kvs.into_iter().map(|kv| kv.key).collect();
+        assert_eq!(keys, [&b"/r/b"[..], b"/r/c/1", b"/r/d"]);
+        let mut watch = client.watch(&span, None).await.unwrap();
+        for key in ["/r/a", "/r/e", "/r/d"] {
+            client.put(Put::new(key, "2")).await.unwrap();
+        }
+        let Ok(Event::Put(kv)) = within(PATIENCE, watch.next()).await else { panic!() };
+        assert_eq!(kv.key, b"/r/d");
+        assert_eq!(client.delete(&span).await.unwrap(), 3);
+        assert!(client.list(&Span::range("/r/e", "/r/b")).await.unwrap().kvs.is_empty());
     });
 }

@@ -7,7 +7,9 @@ use etcd::{Client, Config, Kind, Put, Span, Timing};
 use sandbox::{Host, OUTSIDE_V4, UPLINK_V4};
 
 use crate::relay::Relay;
-use crate::server::{PATIENCE, Server, TIMING, changes, client, command, config, mirror, run, short, within};
+use crate::server::{
+    PATIENCE, Server, TIMING, changes, client, command, config, endpoint, mirror, run, short, within,
+};
 use crate::users;
 
 /// How long a call may take where one endpoint fails: its share, an election, and a loaded machine.
@@ -18,7 +20,7 @@ fn a_dead_endpoint_is_left_for_the_next() {
     run(async || {
         let server = Server::start(&[]);
         let dead = "http://127.0.0.99:2379".parse().unwrap();
-        let endpoints = vec![dead, server.endpoint()];
+        let endpoints = vec![dead, endpoint(&server)];
         let client = Client::new(Config { timing: TIMING, ..Config::new(endpoints) }).unwrap();
         let start = Instant::now();
         client.put(Put::new("/a", "1")).await.unwrap();
@@ -32,7 +34,7 @@ fn an_endpoint_that_is_silent_when_it_is_asked_for_a_token_is_left() {
         let mut server = Server::start(&[]);
         let relay = Relay::start(&server).await;
         relay.swallow_answers();
-        let config = Config { endpoints: vec![relay.endpoint(), server.endpoint()], ..config([&server]) };
+        let config = Config { endpoints: vec![relay.endpoint(), endpoint(&server)], ..config([&server]) };
         let user = users::user("n1", "geheim");
         users::enable(&mut server);
         let client = Client::new(Config { user: Some(user), ..config }).unwrap();
@@ -68,7 +70,7 @@ fn an_endpoint_whose_packets_are_dropped_costs_one_bound_once() {
         assert!(error.to_string().contains("http://127.0.0.99:2379: no"), "{error}");
         assert!(error.to_string().contains("a firewall drops the packets"), "{error}");
 
-        let endpoints = vec!["http://127.0.0.99:2379".parse().unwrap(), server.endpoint()];
+        let endpoints = vec!["http://127.0.0.99:2379".parse().unwrap(), endpoint(&server)];
         let client = Client::new(Config { timing: TIMING, ..Config::new(endpoints) }).unwrap();
         let start = Instant::now();
         client.put(Put::new("/a", "1")).await.unwrap();

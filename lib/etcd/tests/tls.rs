@@ -1,44 +1,11 @@
 //! TLS with certificates of both sides, made by openssl(1).
 
 use std::fs;
-use std::path::Path;
 
 use etcd::{Client, Config, Identity, Kind, Put, Tls};
+use sandbox::pki::{authority, certificate, path};
 
-use crate::server::{Server, TIMING, client, command, run};
-
-const FOLDER: &str = "/run/pki";
-
-fn path(name: &str) -> String {
-    format!("{FOLDER}/{name}")
-}
-
-/// Makes a key and the certificate of a CA.
-fn authority(name: &str) {
-    fs::create_dir_all(FOLDER).unwrap();
-    let (key, certificate, subject) =
-        (path(&format!("{name}.key")), path(&format!("{name}.pem")), format!("/CN={name}"));
-    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", &key];
-    let all = [&["req", "-x509", "-days", "2", "-subj", &subject, "-out", &certificate], &key[..]].concat();
-    command("openssl", &all);
-}
-
-/// Makes a key and a certificate for 127.0.0.11, as server and client, signed by a CA.
-fn certificate(name: &str, authority: &str, subject: &str, days: &str, alternative: &str) {
-    let file = |end: &str| path(&format!("{name}.{end}"));
-    let (key, request, signed, extensions) = (file("key"), file("csr"), file("pem"), file("ext"));
-    fs::write(
-        &extensions,
-        format!("subjectAltName={alternative}\nextendedKeyUsage=serverAuth,clientAuth\nbasicConstraints=CA:FALSE\n"),
-    )
-    .unwrap();
-    let new = ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-    let subject = format!("/CN={subject}");
-    command("openssl", &[&new[..], &["-subj", &subject, "-keyout", &key, "-out", &request]].concat());
-    let (ca, ca_key) = (path(&format!("{authority}.pem")), path(&format!("{authority}.key")));
-    let sign = ["x509", "-req", "-in", &request, "-CA", &ca, "-CAkey", &ca_key, "-CAcreateserial"];
-    command("openssl", &[&sign[..], &["-days", days, "-extfile", &extensions, "-out", &signed]].concat());
-}
+use crate::server::{Server, TIMING, client, endpoint, run};
 
 /// A server that wants a certificate of its CA from each client.
 fn secure(certificate: &str) -> Server {
@@ -72,11 +39,11 @@ fn pki() {
 
 fn as_client(server: &Server, ca: &str, name: Option<&str>) -> Client {
     let identity = |name| Identity {
-        certificate: Path::new(FOLDER).join(format!("{name}.pem")),
-        key: Path::new(FOLDER).join(format!("{name}.key")),
+        certificate: path(&format!("{name}.pem")).into(),
+        key: path(&format!("{name}.key")).into(),
     };
-    let tls = Tls { ca: Path::new(FOLDER).join(format!("{ca}.pem")), client: name.map(identity) };
-    let config = Config { tls: Some(tls), timing: TIMING, ..Config::new(vec![server.endpoint()]) };
+    let tls = Tls { ca: path(&format!("{ca}.pem")).into(), client: name.map(identity) };
+    let config = Config { tls: Some(tls), timing: TIMING, ..Config::new(vec![endpoint(server)]) };
     Client::new(config).unwrap()
 }
 

@@ -123,39 +123,6 @@ fn a_watch_from_a_compacted_revision_says_which_one_is_left() {
     });
 }
 
-/// Who does not read is told so when the history that is still to be sent is compacted, instead of a gap.
-#[test]
-fn a_watcher_that_was_overtaken_by_a_compaction_is_told() {
-    run(async || {
-        let server = Server::start(&[]);
-        let client = client([&server]);
-        let mut watch = client.watch(&Span::prefix("/"), None).await.unwrap();
-        let mut revision = 0;
-        // More than all buffers between etcd and the watch take: the sockets', and 1,024 messages in etcd.
-        for number in 0..1500 {
-            let size = if number < 30 { 1 << 20 } else { 1 };
-            revision = client.put(Put::new("/a", vec![0; size])).await.unwrap().revision;
-        }
-        server.etcdctl(&["compaction", &revision.to_string()]);
-        let mut last = 0;
-        let error = loop {
-            match within(PATIENCE, watch.next()).await {
-                Ok(Event::Put(kv)) => {
-                    assert!(last == 0 || kv.modified == last + 1, "{last}, then {}", kv.modified);
-                    last = kv.modified;
-                }
-                Ok(event) => panic!("{event:?}"),
-                Err(error) => break error,
-            }
-        };
-        assert!(last > 0 && last < revision, "{last} of {revision}");
-        assert!(
-            matches!(error.kind, Kind::Compacted { revision: Some(left), .. } if left == revision),
-            "{error}"
-        );
-    });
-}
-
 #[test]
 fn large_revisions_come_whole() {
     run(async || {

@@ -58,21 +58,24 @@ impl Call {
     /// The same call by a process that has only these capabilities and can get no others. They are written in lower case and
     /// without `cap_`.
     #[must_use]
-    pub fn with_only(mut self, capabilities: &[&str]) -> Self {
-        let mut command: Vec<PathBuf> = only(capabilities).into_iter().map(PathBuf::from).collect();
-        command.append(&mut self.command);
-        Self { command, ..self }
+    pub fn with_only(self, capabilities: &[&str]) -> Self {
+        self.by(only(capabilities).iter().map(String::as_str))
     }
 
     /// The same call on a host that keeps its state in a folder: `/run/cleat` and `/var/lib/cni` of several hosts in one sandbox
     /// would be the same.
     #[must_use]
-    pub fn with_state_in(mut self, folder: &Path) -> Self {
+    pub fn with_state_in(self, folder: &Path) -> Self {
         let mount = "mkdir -p \"$1/run\" \"$1/lib\" /run/cleat /var/lib/cni && mount --bind \"$1/run\" /run/cleat && \
                      mount --bind \"$1/lib\" /var/lib/cni && shift && exec \"$@\"";
-        let mut command: Vec<PathBuf> =
-            ["unshare", "--mount", "sh", "-c", mount, "sh"].map(PathBuf::from).to_vec();
-        command.push(folder.to_owned());
+        let folder = folder.display().to_string();
+        self.by(["unshare", "--mount", "sh", "-c", mount, "sh", &folder])
+    }
+
+    /// The same call by a command that ends with the program: these are the words before it.
+    #[must_use]
+    pub fn by<'a>(mut self, words: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut command: Vec<PathBuf> = words.into_iter().map(PathBuf::from).collect();
         command.append(&mut self.command);
         Self { command, ..self }
     }

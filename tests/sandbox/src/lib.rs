@@ -19,11 +19,13 @@
 #![allow(clippy::missing_panics_doc, reason = "everything here panics where it cannot go on")]
 
 mod call;
+pub mod etcd;
 mod example;
 mod host;
 mod isolate;
 mod machine;
 pub mod nri;
+pub mod pki;
 mod router;
 mod sctp;
 mod snapshot;
@@ -31,6 +33,7 @@ mod snapshot;
 #[cfg(target_arch = "x86_64")]
 pub mod tracer;
 pub mod traffic;
+mod wire;
 
 pub use call::{Answer, Call, only, run};
 pub use example::example;
@@ -39,3 +42,4 @@ pub use isolate::{copy_on_write, is_inside, isolated, isolated_program, prepare,
 pub use machine::on_a_machine;
 pub use router::advertise;
 pub use snapshot::Snapshot;
+pub use wire::{plug, wire};

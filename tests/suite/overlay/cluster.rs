@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use sandbox::traffic::{serve_tcp, serve_udp};
-use sandbox::{Answer, Call, Namespaced};
+use sandbox::{Answer, Call, Namespaced, plug, wire};
 use serde_json::{Value, json};
 
 use crate::shared::programs::program;
@@ -33,7 +33,7 @@ pub(super) struct Cluster {
 
 impl Cluster {
     pub(super) fn new(families: Families) -> Self {
-        shell("ip link add wire type bridge && ip link set wire up");
+        wire();
         let outside = Namespaced::new("outside");
         plug(&outside, 9);
         serve_tcp(Some(&outside), "outside", "[::]:80");
@@ -43,21 +43,6 @@ impl Cluster {
         }
         Self { outside, nodes }
     }
-}
-
-/// Connects a host to the wire.
-fn plug(host: &Namespaced, number: usize) {
-    shell(&format!(
-        "ip link add wire{number} type veth peer name eth0 netns {name} && ip link set wire{number} master wire up",
-        name = host.name()
-    ));
-    host.enter(|| {
-        shell(&format!(
-            "echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad; ip link set eth0 up
-             ip addr add 198.51.100.{number}/24 dev eth0; ip addr add 2001:db8:51::{number}/64 dev eth0 nodad
-             until ip -6 addr show dev eth0 scope link -tentative | grep -q fe80; do sleep 0.02; done"
-        ));
-    });
 }
 
 /// A host of the network.
