@@ -51,7 +51,7 @@ pub(crate) fn fetch(url: &str) -> ExitCode {
     }
 }
 
-fn get(url: &str) -> io::Result<String> {
+pub(crate) fn get(url: &str) -> io::Result<String> {
     let authority = url.trim_start_matches("http://").trim_end_matches('/');
     let address = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
     // Tries each address of the name in turn, as other clients do.

@@ -103,16 +103,32 @@ fn read_data(payload: &[u8]) -> Option<Data> {
 
 /// The attributes that name one element of `set`, with what `fill` adds to it.
 pub(crate) fn write_list(attributes: &mut Writer, set: &Set, key: &[u8], fill: impl FnOnce(&mut Writer)) {
-    if key.len() != set.key_len() {
-        attributes.refuse("key is not of the set's types");
-    }
+    write_head(attributes, set);
+    attributes.nest(NFTA_SET_ELEM_LIST_ELEMENTS, |list| write_key(list, set, key, fill));
+}
+
+/// The attributes that name elements of a set by nothing but their keys.
+pub(crate) fn write_keys(attributes: &mut Writer, set: &Set, keys: &[Vec<u8>]) {
+    write_head(attributes, set);
+    attributes.nest(NFTA_SET_ELEM_LIST_ELEMENTS, |list| {
+        for key in keys {
+            write_key(list, set, key, |_| {});
+        }
+    });
+}
+
+fn write_head(attributes: &mut Writer, set: &Set) {
     attributes.string(NFTA_TABLE, set.table.name);
     attributes.string(NFTA_SET_ELEM_LIST_SET, set.name);
-    attributes.nest(NFTA_SET_ELEM_LIST_ELEMENTS, |list| {
-        list.nest(NFTA_LIST_ELEM, |element| {
-            element.nest(NFTA_SET_ELEM_KEY, |nest| nest.bytes(NFTA_DATA_VALUE, key));
-            fill(element);
-        });
+}
+
+fn write_key(list: &mut Writer, set: &Set, key: &[u8], fill: impl FnOnce(&mut Writer)) {
+    if key.len() != set.key_len() {
+        list.refuse("key is not of the set's types");
+    }
+    list.nest(NFTA_LIST_ELEM, |element| {
+        element.nest(NFTA_SET_ELEM_KEY, |nest| nest.bytes(NFTA_DATA_VALUE, key));
+        fill(element);
     });
 }
 
@@ -121,6 +137,11 @@ pub(crate) fn write_list(attributes: &mut Writer, set: &Set, key: &[u8], fill: i
 pub(crate) fn read_list(body: &[u8]) -> Vec<Element> {
     let list = find(body, NFTA_SET_ELEM_LIST_ELEMENTS).unwrap_or_default();
     attributes(list).filter_map(|(_, element)| Element::read(element)).collect()
+}
+
+/// How many elements a message names.
+pub(crate) fn count(body: &[u8]) -> usize {
+    attributes(find(body, NFTA_SET_ELEM_LIST_ELEMENTS).unwrap_or_default()).count()
 }
 
 /// The bytes of the first key in a message that names elements.

@@ -84,6 +84,7 @@ impl Encoder<'_, '_> {
                 matches!(selector, Selector::CtState | Selector::CtStatus | Selector::Mark)
             }
             Value::Label(_) => selector == Selector::CtLabel,
+            Value::Vni(vni) => selector == Selector::Vni && vni < 1 << 24,
             Value::Local => matches!(selector, Selector::FibSaddrType | Selector::FibDaddrType),
         };
         self.refuse_unless(fits, "value is not of the selector's type");

@@ -8,7 +8,7 @@ use wire::attribute::{find, find_be32, find_string};
 use wire::message::NLM_F_EXCL;
 
 use crate::chain::NFTA_CHAIN_NAME;
-use crate::element::{NFTA_SET_ELEM_LIST_SET, first_key};
+use crate::element::{self, NFTA_SET_ELEM_LIST_SET, first_key};
 use crate::message::{body, family};
 use crate::rule::{NFTA_RULE_CHAIN, NFTA_RULE_HANDLE};
 use crate::set::{NFT_SET_MAP, NFTA_SET_FLAGS, NFTA_SET_NAME};
@@ -59,13 +59,31 @@ pub(crate) fn describe(message: &Message, key_type: u32) -> String {
         NFT_MSG_NEWSET => format!("{new} {}", set()),
         NFT_MSG_DELSET => format!("delete {}", set()),
         NFT_MSG_NEWSETELEM => {
-            format!("{new} element {} to {}", key_text(body, key_type), of(NFTA_SET_ELEM_LIST_SET))
+            format!(
+                "{new} element {}{} to {}",
+                key_text(body, key_type),
+                more(body),
+                of(NFTA_SET_ELEM_LIST_SET)
+            )
         }
         NFT_MSG_DELSETELEM if first_key(body).is_none() => format!("flush {}", of(NFTA_SET_ELEM_LIST_SET)),
         NFT_MSG_DELSETELEM => {
-            format!("delete element {} of {}", key_text(body, key_type), of(NFTA_SET_ELEM_LIST_SET))
+            format!(
+                "delete element {}{} of {}",
+                key_text(body, key_type),
+                more(body),
+                of(NFTA_SET_ELEM_LIST_SET)
+            )
         }
         other => format!("send nf_tables message {other}"),
+    }
+}
+
+/// How many elements a message is about besides the first.
+fn more(body: &[u8]) -> String {
+    match element::count(body).saturating_sub(1) {
+        0 => String::new(),
+        others => format!(" and {others} more"),
     }
 }
 

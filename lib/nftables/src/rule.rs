@@ -2,8 +2,9 @@
 //! happens to a packet.
 
 use wire::Writer;
-use wire::attribute::{NESTED, attributes, find, u16_at};
+use wire::attribute::{NESTED, attributes, find, find_string, u16_at};
 
+use crate::expr::numbers::NFTA_EXPR_NAME;
 use crate::table::NFTA_TABLE;
 use crate::{Chain, Clause, Expr, Table, Verdict, clause, encode, userdata};
 
@@ -83,7 +84,8 @@ impl WholeRule {
         Some(Self { rule: Rule::read(attributes)?, expressions })
     }
 
-    /// Whether it is the rule that these clauses make in a table, to the last bit of it. Comments do not count.
+    /// Whether it is the rule that these clauses make in a table, to the last bit of it. Comments do not count, nor what a
+    /// counter has counted.
     #[must_use]
     pub fn consists_of(&self, table: Table, exprs: &[Expr]) -> bool {
         let mut writer = Writer::default();
@@ -92,11 +94,17 @@ impl WholeRule {
         loop {
             match (found.next(), wanted.next()) {
                 (None, None) => return true,
-                (Some((_, found)), Some((_, wanted))) if agrees(found, wanted) => {}
+                (Some((_, found)), Some((_, wanted)))
+                    if are_counters(found, wanted) || agrees(found, wanted) => {}
                 _ => return false,
             }
         }
     }
+}
+
+/// Whether both expressions count packets.
+fn are_counters(found: &[u8], wanted: &[u8]) -> bool {
+    [found, wanted].iter().all(|expression| find_string(expression, NFTA_EXPR_NAME) == Some("counter"))
 }
 
 /// Whether `found` is how the kernel shows `wanted`: the same attributes with the same payloads, and apart from them only

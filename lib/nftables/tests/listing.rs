@@ -181,6 +181,10 @@ fn every_match_and_statement() {
         rule(&[Expr::eq(Ip6Saddr, v6("fd00:1::11")), Expr::accept()]);
         rule(&[Expr::not_within(Ip6Daddr, network("fe80::/10")), Expr::accept()]);
         rule(&[tcp(), Expr::eq(ThDport, Field::Port(80)), Expr::Counter, Expr::accept()]);
+        let udp = || [Expr::eq(L4Proto, Field::UDP), Expr::eq(ThDport, Field::Port(4789))];
+        rule(&[&udp()[..], &[Expr::vni(4711), Expr::eq(IpSaddr, v4("10.1.0.11")), Expr::accept()]].concat());
+        rule(&[&udp()[..], &[Expr::not_vni(0xff_fffe), Expr::drop()]].concat());
+        rule(&[tcp(), Expr::eq(Selector::ThSport, Field::Port(80)), Expr::accept()]);
         rule(&[Expr::any_bit(CtState, state::ESTABLISHED | state::RELATED), Expr::accept()]);
         rule(&[Expr::eq(CtDirection, Field::REPLY), Expr::accept()]);
         rule(&[Expr::eq(Icmpv6Type, Field::NEIGHBOUR_SOLICITATION), Expr::accept()]);

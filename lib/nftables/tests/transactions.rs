@@ -317,3 +317,49 @@ fn what_cannot_be_encoded_is_not_sent() {
         refused(Batch::new().add_rule(&NET_A, &[expr], None), &doing);
     }
 }
+
+#[test]
+fn many_keys_go_into_one_message() {
+    inside::run(|| {
+        const PEERS: Set = Set::new(TABLE, "peers", &[Type::Ipv4Addr]);
+        let mut socket = prepared();
+        let keys = |numbers: std::ops::Range<u32>| -> Vec<[Field; 1]> {
+            numbers.map(|number| [Field::Ipv4((0x0a00_0000 + number).into())]).collect()
+        };
+        let mut batch = Batch::new();
+        // More than one by one would be taken in a user namespace of its own, and more than one message takes.
+        batch.add_set(&PEERS).add_keys(&PEERS, &keys(0..20_000)).add_keys(&PEERS, &[]);
+        assert_eq!(batch.len(), 21);
+        batch.commit(&mut socket).unwrap();
+        assert_eq!(socket.elements(&PEERS).unwrap().len(), 20_000);
+        // Those that are there may be added again; what is missing is an error, of which the message has the first key.
+        let mut batch = Batch::new();
+        batch.add_keys(&PEERS, &keys(0..2)).del_keys(&PEERS, &keys(1..20_000)).commit(&mut socket).unwrap();
+        assert_eq!(socket.elements(&PEERS).unwrap(), [Element::new(&keys(0..1)[0])]);
+        let error = Batch::new().del_keys(&PEERS, &keys(0..3)).commit(&mut socket).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "delete element 10.0.0.0 and 2 more of inet cleat peers: no such file or directory"
+        );
+        assert!(error.is_not_found());
+        assert_eq!(socket.elements(&PEERS).unwrap().len(), 1);
+        let wrong = Batch::new().add_keys(&PEERS, &[[Field::Port(80)]]).commit(&mut socket).unwrap_err();
+        assert!(matches!(wrong, Error::Encode { .. }), "{wrong}");
+    });
+}
+
+#[test]
+fn a_rule_that_counted_is_the_same_rule() {
+    inside::run(|| {
+        let mut socket = prepared();
+        let exprs = [Expr::Counter, Expr::accept()];
+        let output = Chain::base(TABLE, "sent", Kind::Filter, HookPoint::Output, 0);
+        Batch::new().add_chain(&output).add_rule(&output, &exprs, None).commit(&mut socket).unwrap();
+        let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        sender.send_to(b"?", "127.0.0.1:9").unwrap();
+        assert!(!inside::program("nft", &["list", "ruleset"], "").contains("counter packets 0 bytes"));
+        let rules = socket.whole_rules(&output).unwrap();
+        assert!(rules[0].consists_of(TABLE, &exprs));
+        assert!(!rules[0].consists_of(TABLE, &exprs[1..]));
+    });
+}

@@ -119,6 +119,19 @@ impl<'a> Expr<'a> {
         Self::Match { selector: Selector::CtLabel, value: Value::Label(bit), negated: false }
     }
 
+    /// `@th,96,24 4711`: the datagram is of that VXLAN network. It goes on only where the packet has the whole of the number,
+    /// which a first fragment need not. A match of the port, and with it of the protocol, must stand before it.
+    #[must_use]
+    pub const fn vni(vni: u32) -> Self {
+        Self::Match { selector: Selector::Vni, value: Value::Vni(vni), negated: false }
+    }
+
+    /// `@th,96,24 != 4711`.
+    #[must_use]
+    pub const fn not_vni(vni: u32) -> Self {
+        Self::Match { selector: Selector::Vni, value: Value::Vni(vni), negated: true }
+    }
+
     /// `fib daddr type local`: the destination is an address of this host.
     #[must_use]
     pub const fn to_local() -> Self {

@@ -50,8 +50,13 @@ pub enum Selector {
     Ip6Saddr,
     /// `ip6 daddr`.
     Ip6Daddr,
+    /// `th sport`. In a rule that was read, a comparison with four bytes is one of both ports: programs compare what lies side by
+    /// side at once.
+    ThSport,
     /// `th dport`: of TCP, UDP, SCTP and protocols that have their ports in the same place.
     ThDport,
+    /// `@th,96,24`: the network identifier in the VXLAN header (RFC 7348) of a UDP datagram.
+    Vni,
     /// `ct state`, see [`state`].
     CtState,
     /// `ct status`, see [`status`].
@@ -124,10 +129,13 @@ impl Selector {
             Self::Icmpv6Type => Type::Icmpv6Type,
             Self::IpSaddr | Self::IpDaddr | Self::ArpSaddrIp | Self::ArpDaddrIp => Type::Ipv4Addr,
             Self::Ip6Saddr | Self::Ip6Daddr | Self::Icmpv6Target => Type::Ipv6Addr,
-            Self::ThDport | Self::CtOriginalDport => Type::InetService,
-            Self::CtState | Self::CtStatus | Self::CtLabel | Self::FibSaddrType | Self::FibDaddrType => {
-                return None;
-            }
+            Self::ThSport | Self::ThDport | Self::CtOriginalDport => Type::InetService,
+            Self::Vni
+            | Self::CtState
+            | Self::CtStatus
+            | Self::CtLabel
+            | Self::FibSaddrType
+            | Self::FibDaddrType => return None,
         })
     }
 
@@ -153,7 +161,7 @@ impl Selector {
         Self::ALL.into_iter().find(|selector| selector.source() == source)
     }
 
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::L4Proto,
         Self::Mark,
         Self::Iifname,
@@ -163,7 +171,9 @@ impl Selector {
         Self::IpDaddr,
         Self::Ip6Saddr,
         Self::Ip6Daddr,
+        Self::ThSport,
         Self::ThDport,
+        Self::Vni,
         Self::CtState,
         Self::CtStatus,
     ];
@@ -177,7 +187,7 @@ impl Selector {
             Self::Oifname => Source::Meta(NFT_META_OIFNAME),
             Self::Protocol => Source::Meta(NFT_META_PROTOCOL),
             // Offsets in struct ethhdr, iphdr, ipv6hdr, icmp6hdr, and arphdr with what follows it for Ethernet and IPv4; the
-            // ports lead the TCP, UDP and SCTP headers.
+            // ports lead the TCP, UDP and SCTP headers. UDP's header has eight bytes, before the VNI in VXLAN's are four.
             Self::EtherSaddr => Source::Payload { base: LINK, offset: 6 },
             Self::EtherType => Source::Payload { base: LINK, offset: 12 },
             Self::ArpSaddrIp => Source::Payload { base: NETWORK, offset: 14 },
@@ -185,9 +195,10 @@ impl Selector {
             Self::IpDaddr => Source::Payload { base: NETWORK, offset: 16 },
             Self::Ip6Saddr | Self::ArpSaddrEther => Source::Payload { base: NETWORK, offset: 8 },
             Self::Ip6Daddr | Self::ArpDaddrIp => Source::Payload { base: NETWORK, offset: 24 },
-            Self::Icmpv6Type => Source::Payload { base: TRANSPORT, offset: 0 },
+            Self::Icmpv6Type | Self::ThSport => Source::Payload { base: TRANSPORT, offset: 0 },
             Self::Icmpv6Target => Source::Payload { base: TRANSPORT, offset: 8 },
             Self::ThDport => Source::Payload { base: TRANSPORT, offset: 2 },
+            Self::Vni => Source::Payload { base: TRANSPORT, offset: 12 },
             Self::CtState => Source::Ct(NFT_CT_STATE),
             Self::CtStatus => Source::Ct(NFT_CT_STATUS),
             Self::CtLabel => Source::Ct(NFT_CT_LABELS),

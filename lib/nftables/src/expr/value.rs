@@ -16,6 +16,8 @@ pub enum Value {
     AnyBit(u32),
     /// This bit of a flow's labels is set, from 0 to 127.
     Label(u8),
+    /// This VXLAN network identifier, of 24 bits.
+    Vni(u32),
     /// The kind of an address: the host's own (`RTN_LOCAL` in `linux/rtnetlink.h`).
     Local,
 }
@@ -36,6 +38,7 @@ impl Value {
             Self::Label(bit) => {
                 Comparison { mask: Some(label(bit).to_vec()), bytes: vec![0; 16], inverted: true }
             }
+            Self::Vni(vni) => Comparison::exact(vni.to_be_bytes()[1..].to_vec()),
             Self::Local => Comparison::exact(u32::from(RTN_LOCAL).to_ne_bytes().to_vec()),
         }
     }
@@ -113,6 +116,11 @@ mod tests {
         assert_eq!(label(93)[11], 0x20);
         assert_eq!(label(127)[15], 0x80);
         assert_eq!(label(93).iter().filter(|byte| **byte != 0).count(), 1);
+    }
+
+    #[test]
+    fn a_vni_has_three_bytes() {
+        assert_eq!(Value::Vni(0x12_3456).comparison(), Comparison::exact(vec![0x12, 0x34, 0x56]));
     }
 
     #[test]

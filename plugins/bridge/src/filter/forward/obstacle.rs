@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::chains::{all_chains, closed, obstacle, program};
 use super::legacy;
 use super::members::has_members;
-use super::search::Search;
+use super::search::may_accept;
 use crate::conf::Conf;
 use crate::error::{Error, OBSTACLE, Result};
 
@@ -45,7 +45,7 @@ fn in_nftables(socket: &mut Socket, conf: &Conf, families: &[Family]) -> Result<
     for chain in closed(socket, bridge, chains)? {
         let is_concerned = chain.family == Family::Inet || families.contains(&chain.family);
         let named = chain.as_chain();
-        if is_concerned && (conf.forward || !Search::new(socket, bridge.as_str())?.may_accept(&named)?) {
+        if is_concerned && (conf.forward || !may_accept(socket, bridge.as_str(), &named)?) {
             let rules = socket.rules(&named)?;
             let targets = rules.iter().filter_map(|rule| match rule.verdict() {
                 Some(Verdict::Jump(to) | Verdict::Goto(to)) => Some(to.as_str()),
