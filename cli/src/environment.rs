@@ -111,6 +111,12 @@ pub(crate) fn all() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()
 }
 
+/// The folders of `PATH`, in which programs other than plugins are looked for.
+pub(crate) fn programs() -> Vec<PathBuf> {
+    let path = variable("PATH").unwrap_or_default();
+    std::env::split_paths(&path).filter(|folder| folder.is_absolute()).collect()
+}
+
 #[expect(clippy::disallowed_methods, reason = "the process boundary of the cleat command")]
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())

@@ -112,6 +112,9 @@ pub enum Error {
         /// What the user can do about it.
         cure: Option<String>,
     },
+    /// What the program of the agent of overlay networks said, with the cure.
+    #[error("{0}")]
+    Agent(String),
     /// Several errors, one a line.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\ncleat: "))]
     Several(Vec<Error>),

@@ -13,6 +13,7 @@
 //! contract fits: `repair` of a bridge, the leases of a network, the published ports.
 
 mod age;
+mod agent;
 mod attach;
 mod commands;
 mod conf;

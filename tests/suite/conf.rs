@@ -8,6 +8,7 @@ use sandbox::{Host, Namespaced, OUTSIDE_V4, OUTSIDE_V6, Snapshot, UPLINK_V4, iso
 use serde_json::{Value, json};
 
 use crate::shared::cleat::{cleat, succeed};
+use crate::shared::shell::shell;
 
 #[test]
 fn every_network_works_alone() {
@@ -36,6 +37,18 @@ fn conflists(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// What the agent of overlay networks makes and says: here of a node that has no peers yet.
+fn overlay(name: &Value) {
+    let device = "ip link add vx1 mtu 1450 type vxlan id 4711 dstport 4789 nolearning && ip link set vx1 up";
+    shell(device);
+    let node = json!({
+        "version": 1, "id": "6f1c1d1e-5d0a-4c63-9a6e-0f8a5d3f7b21", "prefixes": ["10.201.0.0/16"],
+        "blocks": [{"subnet": "10.201.7.0/24"}], "device": "vx1", "mtu": 1450
+    });
+    fs::create_dir_all("/run/cleat/overlay").unwrap();
+    fs::write(format!("/run/cleat/overlay/{}.json", name.as_str().unwrap()), node.to_string()).unwrap();
+}
+
 /// Containers reach each other unless `icc` is false, and the outside unless `internal` is true. Ports are published where the
 /// chain has host-port.
 fn works(host: &Host, file: &Path) {
@@ -44,6 +57,9 @@ fn works(host: &Host, file: &Path) {
     let folder = Path::new("/run/alone");
     fs::create_dir(folder).unwrap();
     fs::copy(file, folder.join(file.file_name().unwrap())).unwrap();
+    if conflist["plugins"][0].get("overlay").is_some() {
+        overlay(&conflist["plugins"][0]["overlay"]);
+    }
     let before = Snapshot::take();
     let (web, other) = (Namespaced::new("web"), Namespaced::new("other"));
     serve_tcp(Some(&web), "web", "[::]:80");

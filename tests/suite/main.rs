@@ -42,6 +42,7 @@ mod odd;
 mod on_node;
 mod operations;
 mod overlay;
+mod overlay_cli;
 mod portmap;
 mod ports;
 mod processes;

@@ -5,16 +5,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bridge::Bridge;
-use cni::Plugin;
+use cni::{NetworkList, Plugin};
+use serde_json::{Value, json};
 
 use super::attachment::AttachmentOptions;
 use super::verdict::{BROKEN, GONE, OK, UNKNOWN, Verdict};
+use crate::agent;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::{Attached, Inventory};
 use crate::netns;
-use crate::network::{obstacles, text};
-use crate::output::{Form, Table};
+use crate::network::{obstacles, overlay, text};
+use crate::output::{Cell, Form, Table};
 use crate::runtime::{Making, Runtime};
 
 /// The arguments of `cleat check`.
@@ -55,14 +57,16 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
         // The loopback networks of containerd's pods are of a version without CHECK: a row for each pod would be noise.
         all.retain(|verdict| !(verdict.attached.is_loopback() && verdict.state == UNKNOWN));
     }
-    args.form.show(|| all.iter().map(Verdict::object).collect::<Vec<_>>(), || table(&all))?;
+    let wide = wide(&inventory, args.network.as_deref());
+    let objects = || all.iter().map(Verdict::object).chain(wide.iter().map(Wide::object)).collect::<Vec<_>>();
+    args.form.show(objects, || table(&all, &wide))?;
     // What drops all packets of a network is no fault of an attachment.
     let networks = inventory
         .networks
         .iter()
         .filter(|list| all.iter().any(|verdict| verdict.attached.attachment.network == list.name));
     let is_dead = networks.filter(|list| obstacles::tell(&runtime.chain(list))).count() > 0;
-    let is_broken = is_dead || all.iter().any(|verdict| verdict.state == BROKEN);
+    let is_broken = is_dead || !wide.is_empty() || all.iter().any(|verdict| verdict.state == BROKEN);
     Ok(if is_broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -120,7 +124,35 @@ fn clash(runtime: &Runtime<'_>, attached: &Attached) -> Option<String> {
     bridge::clash(&request).ok().flatten()
 }
 
-fn table(all: &[Verdict<'_>]) -> Table {
+/// What is wrong with this host's part of an overlay network, whichever containers are on it.
+struct Wide {
+    network: String,
+    why: String,
+}
+
+/// Of all overlay networks, or the one of a name.
+fn wide(inventory: &Inventory, wanted: Option<&str>) -> Vec<Wide> {
+    let is_meant = |list: &&NetworkList| wanted.is_none_or(|wanted| wanted == list.name.as_str());
+    let of_one = |list: &NetworkList| {
+        let found = overlay(list).map(|overlay| agent::problems(&overlay)).unwrap_or_default();
+        found
+            .into_iter()
+            .map(|problem| Wide { network: list.name.to_string(), why: problem.told() })
+            .collect()
+    };
+    let all: Vec<Vec<Wide>> = inventory.networks.iter().filter(is_meant).map(of_one).collect();
+    all.into_iter().flatten().collect()
+}
+
+impl Wide {
+    /// With the keys of an attachment, which it is not.
+    fn object(&self) -> Value {
+        json!({"network": self.network, "id": "", "name": "", "namespace": "", "interface": "",
+            "state": BROKEN.word(), "why": self.why})
+    }
+}
+
+fn table(all: &[Verdict<'_>], wide: &[Wide]) -> Table {
     let row = |verdict: &Verdict<'_>| {
         let attached = verdict.attached;
         [
@@ -132,5 +164,10 @@ fn table(all: &[Verdict<'_>]) -> Table {
             verdict.why.as_str().into(),
         ]
     };
-    Table::of(["NETWORK", "NAME", "CONTAINER ID", "INTERFACE", "STATE", "WHY"], all.iter().map(row))
+    let of_network = |Wide { network, why }: &Wide| {
+        let [name, id, interface] = ["", "", ""].map(Cell::from);
+        [network.as_str().into(), name, id, interface, BROKEN.cell(), why.as_str().into()]
+    };
+    let rows = all.iter().map(row).chain(wide.iter().map(of_network));
+    Table::of(["NETWORK", "NAME", "CONTAINER ID", "INTERFACE", "STATE", "WHY"], rows)
 }

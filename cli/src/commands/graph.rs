@@ -1,9 +1,15 @@
 //! `cleat graph`: networks, containers, published ports and links as a picture.
 
+use std::collections::HashMap;
+
+use cni::NetworkList;
+
+use crate::agent::{self, Answer, Peer};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::graph::{Format, Picture};
 use crate::inventory::Inventory;
+use crate::network::overlay;
 use crate::output;
 use crate::runtime::{CacheFolder, Runtime};
 
@@ -29,5 +35,14 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
             runtime.find(network)?;
         }
     }
-    output::text(&Picture::of(&inventory, &args.networks).draw(args.format))
+    output::text(&Picture::of(&inventory, &args.networks, &peers(&inventory)).draw(args.format))
+}
+
+/// The other nodes of overlay networks, as far as this host's agent knows them.
+fn peers(inventory: &Inventory) -> HashMap<String, Vec<Peer>> {
+    let peers = |list: &NetworkList| match agent::health(&overlay(list)?) {
+        Ok(Answer::Health(health)) => Some((list.name.to_string(), health.peers)),
+        _ => None,
+    };
+    inventory.networks.iter().filter_map(peers).collect()
 }

@@ -14,6 +14,7 @@ mod inspect;
 mod leases;
 mod logs;
 mod network;
+mod node;
 mod port;
 mod ps;
 mod repair;
@@ -68,7 +69,10 @@ pub(crate) enum Verb {
     Gc(gc::Args),
     /// Make, list, describe and remove networks; take containers on and off them
     #[command(subcommand)]
-    Network(network::Verb),
+    Network(Box<network::Verb>),
+    /// List, describe and remove the nodes of overlay networks
+    #[command(subcommand)]
+    Node(node::Verb),
     /// List the containers of every network
     Ps(ps::Args),
     /// Describe containers: their networks, addresses, ports and links
@@ -133,6 +137,7 @@ impl Verb {
             Self::Status(args) => status::execute(&args, environment),
             Self::Gc(args) => gc::execute(&args, environment),
             Self::Network(verb) => verb.execute(environment),
+            Self::Node(verb) => verb.execute(environment),
             Self::Inspect(args) => inspect::execute(&args, environment),
             Self::Leases(args) => leases::execute(&args, environment),
             Self::Ps(args) => ps::execute(&args, environment),

@@ -5,8 +5,10 @@
 //! interrupts the container. That is done with `--force` only, with the same addresses, and only where nothing is known that
 //! would make ADD fail. An attachment that cannot be compared is left alone.
 //!
-//! Of a network itself, the bridge is closed as its file says by now.
+//! Of a network itself, the bridge is closed as its file says by now. What leads to the other nodes of an overlay network is its
+//! agent's, which is asked to look at all of it.
 
+mod agent;
 mod attachment;
 mod network;
 mod recreate;
@@ -88,6 +90,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
         repair.left.extend(ordered.err().map(|error| error.to_string()));
     }
     let is_closed = network::close(&runtime, args.network.as_deref(), args.dry_run);
+    let is_synced = agent::sync(&inventory, args.network.as_deref(), args.dry_run);
     let helps = all.iter().any(|repair| !repair.left.is_empty() && !repair.is_the_hosts);
     if helps && !args.force && !args.dry_run {
         output::tell(
@@ -97,7 +100,7 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<ExitCode
     outcomes.extend(all.into_iter().filter_map(Outcome::of));
     outcomes.sort_by_key(|outcome| &outcome.verdict.attached.attachment);
     args.view.form.show(|| outcomes.iter().map(Outcome::object).collect::<Vec<_>>(), || table(&outcomes))?;
-    let is_left = !is_closed || outcomes.iter().any(|outcome| outcome.verdict.state == BROKEN);
+    let is_left = !is_closed || !is_synced || outcomes.iter().any(|outcome| outcome.verdict.state == BROKEN);
     Ok(if is_left { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

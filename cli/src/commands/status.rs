@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use cni::Command;
+use cni::{Command, NetworkList};
 
+use crate::agent;
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::network::overlay;
 use crate::output;
 use crate::runtime::{CacheFolder, Runtime};
 
@@ -30,7 +32,8 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     let chain = runtime.chain(&list);
     let doing = format!("ask the state of network {}", args.network);
     if list.version >= since {
-        return chain.status().map_err(Error::contract(doing));
+        let outcome = chain.status().map_err(Error::contract(doing));
+        return outcome.inspect_err(|_| tell_agent(&list));
     }
     let answers = chain.status_each(|_| true);
     if answers.is_empty() {
@@ -39,5 +42,13 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
             args.network, list.version
         ));
     }
-    answers.into_iter().try_for_each(|(_, answer)| answer).map_err(Error::contract(doing))
+    let outcome = answers.into_iter().try_for_each(|(_, answer)| answer).map_err(Error::contract(doing));
+    outcome.inspect_err(|_| tell_agent(&list))
+}
+
+/// What the plugins lack of an overlay network its agent can explain.
+fn tell_agent(list: &NetworkList) {
+    for problem in overlay(list).map(|overlay| agent::problems(&overlay)).unwrap_or_default() {
+        output::tell(&format!("cleat: network {}: {}\n", list.name, problem.told()));
+    }
 }

@@ -22,6 +22,18 @@ pub(super) const GONE: State = State("gone", FAINT);
 /// There is nothing to compare it with.
 pub(super) const UNKNOWN: State = State("unknown", FAINT);
 
+impl State {
+    /// The word.
+    pub(super) fn word(self) -> &'static str {
+        self.0
+    }
+
+    /// The word in its colour, as a cell of a table.
+    pub(super) fn cell(self) -> Cell {
+        Cell::styled(self.0, self.1)
+    }
+}
+
 /// An attachment with its state, and the reason for it.
 pub(super) struct Verdict<'a> {
     pub(super) attached: &'a Attached,
@@ -32,14 +44,14 @@ pub(super) struct Verdict<'a> {
 impl Verdict<'_> {
     /// The state as a cell of a table.
     pub(super) fn cell(&self) -> Cell {
-        Cell::styled(self.state.0, self.state.1)
+        self.state.cell()
     }
 
     /// All of it as JSON.
     pub(super) fn object(&self) -> Value {
         let Attachment { network, container_id, ifname } = &self.attached.attachment;
         json!({"network": network.as_str(), "id": container_id.as_str(), "name": self.attached.name(),
-            "namespace": self.attached.namespace, "interface": ifname.as_str(), "state": self.state.0,
+            "namespace": self.attached.namespace, "interface": ifname.as_str(), "state": self.state.word(),
             "why": self.why})
     }
 }

@@ -67,6 +67,7 @@ fn findings(
             if faults.is_empty() {
                 faults.extend(plugins::dropped(network, &surroundings.path));
             }
+            faults.extend(plugins::without_agent(network));
         }
         findings.extend(network.findings(faults));
     }

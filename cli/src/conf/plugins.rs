@@ -4,9 +4,11 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bridge::Bridge;
 use cni::cache::DEFAULT_FOLDER;
 use cni::{
-    Cache, Chain, Command, Conf, NetworkList, NetworkName, Request, Target, Version, case_blind, delegate,
+    Cache, Chain, Command, Conf, NetworkList, NetworkName, Plugin, Request, Target, Version, case_blind,
+    delegate,
 };
 use serde_json::{Map, Value, json};
 
@@ -14,8 +16,9 @@ use super::document::Node;
 use super::file::Network;
 use super::keys::{self, Fault};
 use super::schemas::Known;
+use crate::agent;
 use crate::network::obstacles::obstacle;
-use crate::network::text;
+use crate::network::{OVERLAY, text};
 use crate::suggestion::nearest;
 
 /// The suite's plugins that an object configures: that of its `type`, and that of its `ipam`.
@@ -110,6 +113,24 @@ pub(super) fn missing(network: &Network, path: &[PathBuf]) -> Vec<Fault> {
                 None => error.hint().to_owned(),
             };
             Some(Fault::new(node.at, error.message(), cure))
+        })
+        .collect()
+}
+
+/// The overlay networks of which this host's agent has no file, so that it gives no block of them.
+pub(super) fn without_agent(network: &Network) -> Vec<Fault> {
+    let bridges = network
+        .plugins()
+        .iter()
+        .filter(|plugin| plugin.get("type").and_then(Node::text) == Some(Bridge::NAME));
+    let named = bridges.filter_map(|plugin| plugin.get(OVERLAY));
+    named
+        .filter_map(|node| {
+            let name = NetworkName::new(node.text()?).ok()?;
+            let file = agent::file(&name);
+            let problem = format!("overlay network {name} has no {}", file.display());
+            let cure = format!("`cleat network join {name} --engine …` writes it");
+            (!file.exists()).then(|| Fault::new(node.at, problem, cure))
         })
         .collect()
 }

@@ -1,6 +1,6 @@
 //! What is drawn, as the inventory has it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::iter;
 use std::net::IpAddr;
@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use cni::NetworkList;
 use registry::{Member, Network};
 
+use crate::agent::Peer;
 use crate::inventory::{Attached, Inventory, PortView};
 use crate::network::Described;
 
@@ -65,7 +66,9 @@ pub(super) struct Link {
 
 impl Picture {
     /// What an inventory has to show: all of it, or the networks named.
-    pub(crate) fn of(inventory: &Inventory, only: &[String]) -> Self {
+    ///
+    /// `peers` are the other nodes of overlay networks, by the name of the network.
+    pub(crate) fn of(inventory: &Inventory, only: &[String], peers: &HashMap<String, Vec<Peer>>) -> Self {
         let mut lanes: Vec<Lane> = inventory.networks.iter().map(Lane::of).collect();
         for attached in &inventory.attachments {
             let name = attached.attachment.network.as_str();
@@ -76,6 +79,8 @@ impl Picture {
         lanes.retain(|lane| only.is_empty() || only.contains(&lane.name));
         for lane in &mut lanes {
             lane.cards = cards(&lane.name, inventory);
+            // Links lead to cards by their place, so these come last.
+            lane.cards.extend(peers.get(&lane.name).into_iter().flatten().map(Card::of_peer));
         }
         Self { lanes }
     }
@@ -152,6 +157,18 @@ fn cards(network: &str, inventory: &Inventory) -> Vec<Card> {
 }
 
 impl Card {
+    /// Another node of an overlay network, which the tunnel leads to.
+    fn of_peer(peer: &Peer) -> Self {
+        Self {
+            short_id: "node".to_owned(),
+            name: peer.name.clone(),
+            ifname: "via".to_owned(),
+            addresses: peer.address.iter().chain(&peer.blocks).cloned().collect(),
+            gone: !peer.is_ok(),
+            ..Self::default()
+        }
+    }
+
     /// Name, addresses, notes and whether it is gone, a line each.
     pub(super) fn label(&self) -> String {
         let lines = iter::once(self.name.clone()).chain(self.addresses.iter().cloned()).chain(self.notes());

@@ -24,7 +24,9 @@ pub(crate) struct Wanted<'a> {
     pub(crate) name: &'a str,
     /// The bridge's name.
     pub(crate) bridge: &'a str,
-    /// Its subnets, one a family.
+    /// The overlay network that it is this node's part of. Its agent says which addresses are leased, and the MTU.
+    pub(crate) overlay: Option<&'a str>,
+    /// Its subnets, one a family; of an overlay network those of all nodes.
     pub(crate) pools: &'a [Pool],
     /// Nothing goes in or out.
     pub(crate) internal: bool,
@@ -59,6 +61,7 @@ impl Wanted<'_> {
             let (first, last) = pool.ends().unzip();
             [Range { subnet: pool.subnet.to_string(), first, last, gateway: pool.gateway }]
         };
+        let leased = if self.overlay.is_some() { &[] } else { self.pools };
         // Nothing leads out of an internal network, so its members need no route.
         let pools = if self.internal { &[] } else { self.pools };
         // `forward: accept` means published ports alone, unless ingress is set.
@@ -69,6 +72,7 @@ impl Wanted<'_> {
         };
         Bridge {
             name: self.bridge,
+            overlay: self.overlay,
             is_gateway: true,
             ip_masq: self.masquerade && !self.internal,
             hairpin_mode: true,
@@ -79,7 +83,7 @@ impl Wanted<'_> {
             mtu: self.mtu,
             ipam: Ipam {
                 kind: "host-local",
-                ranges: self.pools.iter().map(range).collect(),
+                ranges: leased.iter().map(range).collect(),
                 routes: pools.iter().map(|pool| json!({"dst": pool.everything()})).collect(),
             },
         }
@@ -108,6 +112,8 @@ enum Plugin<'a> {
 struct Bridge<'a> {
     #[serde(rename = "bridge")]
     name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overlay: Option<&'a str>,
     is_gateway: bool,
     ip_masq: bool,
     hairpin_mode: bool,
@@ -128,6 +134,7 @@ struct Bridge<'a> {
 struct Ipam<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     ranges: Vec<[Range; 1]>,
     routes: Vec<Value>,
 }
@@ -169,6 +176,7 @@ mod tests {
         let plain = Wanted {
             name: "net",
             bridge: "br-net",
+            overlay: None,
             pools: &pools,
             internal: false,
             icc: true,
@@ -196,5 +204,10 @@ mod tests {
         assert_eq!(closed["plugins"][0]["mtu"], 1400);
         assert_eq!(closed["plugins"][0]["ipam"]["routes"], json!([]));
         assert_eq!(closed["plugins"][1]["type"], "link-env", "nothing can be published");
+        // What the nodes agree on is the agent's to say.
+        let wide = value(&Wanted { overlay: Some("net"), ..plain });
+        assert_eq!((&wide["plugins"][0]["overlay"], wide["plugins"][0].get("mtu")), (&json!("net"), None));
+        let routes = json!([{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]);
+        assert_eq!(wide["plugins"][0]["ipam"], json!({"type": "host-local", "routes": routes}));
     }
 }

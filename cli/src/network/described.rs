@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use cni::{NetworkList, case_blind, cidr, hex};
+use cni::{NetworkList, NetworkName, case_blind, cidr, hex};
 use ipnetwork::IpNetwork;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::plugins::text;
+use super::plugins::{OVERLAY, overlay, text};
 use super::subnet::Pool;
 
 /// What a conflist says of a network.
@@ -20,13 +20,15 @@ pub(crate) struct Described {
     pub(crate) id: String,
     /// When its file was written.
     pub(crate) created: Option<SystemTime>,
-    /// The plugin that makes the interfaces, which Docker calls a driver.
+    /// The plugin that makes the interfaces, which Docker calls a driver; `overlay` where it is one node's part of such a network.
     pub(crate) driver: String,
     /// The bridge's name, where there is one.
     pub(crate) bridge: Option<String>,
+    /// The overlay network that it is one node's part of.
+    pub(crate) overlay: Option<NetworkName>,
     /// The plugin that gives the addresses.
     pub(crate) ipam: String,
-    /// Its subnets.
+    /// Its subnets. Those of an overlay network are as long known as its agent has a block of them for this node.
     pub(crate) pools: Vec<Pool>,
     /// Nothing goes in or out.
     pub(crate) internal: bool,
@@ -49,15 +51,17 @@ impl Described {
         let flag = |key: &str| case_blind::get(main, key).and_then(Value::as_bool);
         let ipam = case_blind::get(main, "ipam").and_then(Value::as_object).unwrap_or(&nothing);
         let driver = text(main, "type").to_owned();
+        let overlay = overlay(list);
         let file = list.file.as_ref().and_then(|file| file.metadata().ok());
         Self {
             name: list.name.to_string(),
             id: id(list.name.as_str()),
             created: file.and_then(|metadata| metadata.modified().ok()),
             bridge: set("bridge").or_else(|| (driver == "bridge").then(|| "cni0".to_owned())),
-            driver,
+            driver: if overlay.is_some() { OVERLAY.to_owned() } else { driver },
             ipam: text(ipam, "type").to_owned(),
-            pools: pools(ipam),
+            pools: overlay.as_ref().map_or_else(|| pools(ipam), pools_of_node),
+            overlay,
             internal: flag("internal").unwrap_or_default(),
             ingress: set("ingress"),
             icc: flag("icc").unwrap_or(true),
@@ -65,6 +69,22 @@ impl Described {
             mtu: case_blind::get(main, "mtu").and_then(Value::as_u64).filter(|mtu| *mtu != 0),
         }
     }
+
+    /// Where the network is: on this host, or on many.
+    pub(crate) fn scope(&self) -> &'static str {
+        if self.overlay.is_some() { "global" } else { "local" }
+    }
+}
+
+/// The prefixes of an overlay network, each with this node's block; none where its agent has not said them.
+fn pools_of_node(network: &NetworkName) -> Vec<Pool> {
+    let node = ::overlay::read(network).ok().flatten();
+    let pool = |node: &::overlay::Node, prefix: IpNetwork| {
+        let block = node.blocks.iter().find(|block| prefix.contains(block.subnet.ip()));
+        let own = block.and_then(|block| Pool::new(block.subnet, block.gateway, None).ok());
+        Pool::new(prefix, own.as_ref().map(|own| own.gateway), own.map(|own| own.subnet)).ok()
+    };
+    node.iter().flat_map(|node| node.prefixes.iter().filter_map(|prefix| pool(node, *prefix))).collect()
 }
 
 /// A network's ID.

@@ -46,9 +46,28 @@ impl Folder {
         Ok(Self { path: path.to_owned(), open: folder, lock: Some(lock) })
     }
 
-    /// Writes a network's file: whole or not at all, and synced.
+    /// Writes the file of a new network: whole or not at all, and synced.
     pub(crate) fn create(&self, network: &str, text: &str) -> Result<PathBuf, Error> {
         let file = self.path.join(file_name(network));
+        // Unlike a rename this refuses to replace another one's file.
+        self.write(network, text, &file, |temporary| fs::hard_link(temporary, &file))?;
+        Ok(file)
+    }
+
+    /// Writes a network's file in place of the one that it has.
+    pub(crate) fn replace(&self, list: &NetworkList, text: &str) -> Result<(), Error> {
+        let Some(file) = &list.file else { return Ok(()) };
+        self.write(list.name.as_str(), text, file, |temporary| fs::rename(temporary, file))
+    }
+
+    /// Prepares a file that `put` puts into its place.
+    fn write(
+        &self,
+        network: &str,
+        text: &str,
+        file: &Path,
+        put: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Result<(), Error> {
         // No runtime reads a file with this ending.
         let temporary = self.path.join(format!(".{network}.new"));
         let write = || -> io::Result<()> {
@@ -57,15 +76,13 @@ impl Folder {
             let mut writing = File::options().write(true).create_new(true).mode(0o644).open(&temporary)?;
             writing.write_all(text.as_bytes())?;
             writing.sync_all()?;
-            // Unlike a rename this refuses to replace another one's file.
-            fs::hard_link(&temporary, &file)
+            put(&temporary)
         };
         let written = write();
         let _ = fs::remove_file(&temporary);
         written
             .and_then(|()| self.open.sync_all())
-            .map_err(|error| Error::io(format!("write {}", file.display()), error))?;
-        Ok(file)
+            .map_err(|error| Error::io(format!("write {}", file.display()), error))
     }
 
     /// Removes a network's file.

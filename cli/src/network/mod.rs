@@ -12,5 +12,7 @@ pub(crate) use conflist::{Ingress, Wanted};
 pub(crate) use described::{Described, id};
 pub(crate) use file::{Folder, is_created};
 pub(crate) use leases::{forget, leases};
-pub(crate) use plugins::{LINK_ENV, PORT_MAPPINGS, declaring, plugin, publishes, state_dir, text};
+pub(crate) use plugins::{
+    LINK_ENV, OVERLAY, PORT_MAPPINGS, declaring, overlay, plugin, publishes, state_dir, text,
+};
 pub(crate) use subnet::{Pool, Taken, overlap, subnets_of};

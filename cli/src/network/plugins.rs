@@ -1,6 +1,7 @@
 //! What the plugins of a network's list are configured for.
 
-use cni::{NetworkList, case_blind};
+use bridge::Bridge;
+use cni::{NetworkList, NetworkName, Plugin, case_blind};
 use registry::DEFAULT_STATE_DIR;
 use serde_json::{Map, Value};
 
@@ -8,6 +9,9 @@ use serde_json::{Map, Value};
 pub(crate) const LINK_ENV: &str = "link-env";
 /// The capability that publishes ports.
 pub(crate) const PORT_MAPPINGS: &str = "portMappings";
+
+/// What Docker calls the driver of networks over many hosts, and the key of bridge that names such a network.
+pub(crate) const OVERLAY: &str = "overlay";
 
 /// The text of a key; empty where it has none.
 pub(crate) fn text<'a>(object: &'a Map<String, Value>, key: &str) -> &'a str {
@@ -17,6 +21,11 @@ pub(crate) fn text<'a>(object: &'a Map<String, Value>, key: &str) -> &'a str {
 /// The first plugin of a type.
 pub(crate) fn plugin<'a>(list: &'a NetworkList, name: &str) -> Option<&'a Map<String, Value>> {
     list.plugins.iter().find(|plugin| text(plugin, "type") == name)
+}
+
+/// The overlay network that a network is this node's part of.
+pub(crate) fn overlay(list: &NetworkList) -> Option<NetworkName> {
+    NetworkName::new(text(plugin(list, Bridge::NAME)?, OVERLAY)).ok()
 }
 
 /// The folder of the registry that the network's members are in; `None` where it has no link-env.

@@ -82,20 +82,25 @@ pub(crate) struct Taken(Vec<(IpNetwork, String)>);
 
 impl Taken {
     /// The subnets of networks, whether their lists are in the folder of configurations or kept with attachments; and the
-    /// destinations of this host's routes. Routes to everything, or to half of it, do not count, nor do those by `bridge`,
-    /// which is the new network's own.
+    /// destinations of this host's routes. Routes to everything, or to half of it, do not count, nor do the network's own: those
+    /// by its bridge, and those within `own`, the prefixes of an overlay network that this host is on.
     pub(crate) fn on_host<'a>(
         networks: impl IntoIterator<Item = &'a NetworkList>,
         bridge: &str,
+        own: &[IpNetwork],
     ) -> Result<Self, Error> {
         let mut taken = Self::default();
         for list in networks {
             taken.add_network(list);
         }
         let mut socket = Socket::open()?;
-        let own = socket.get_link(bridge)?.map(|link| link.index);
+        let link = socket.get_link(bridge)?.map(|link| link.index);
         for route in socket.all_routes()? {
-            if route.dst.prefix() > 1 && (own.is_none() || route.oif != own) {
+            let is_own = link.is_some() && route.oif == link
+                || own
+                    .iter()
+                    .any(|prefix| prefix.prefix() <= route.dst.prefix() && overlap(*prefix, route.dst));
+            if route.dst.prefix() > 1 && !is_own {
                 taken.0.push((route.dst, format!("a route or an address of this host to {}", route.dst)));
             }
         }
@@ -125,14 +130,24 @@ impl Taken {
             .find(|subnet| self.holder(*subnet).is_none())
     }
 
-    /// A free IPv6 subnet: a random unique local one (RFC 4193, section 3.2).
-    pub(crate) fn free_v6(&self) -> Result<IpNetwork, Error> {
+    /// A free IPv4 prefix for many hosts, of which each gets a /24: of 10.128.0.0/9 and 172.16.0.0/12, where the hosts' own
+    /// networks are less often. Another host may use it: that one cannot join.
+    pub(crate) fn free_wide_v4(&self) -> Option<IpNetwork> {
+        let first = (201..=254).chain(128..=200).map(|second| Ipv4Addr::new(10, second, 0, 0));
+        first
+            .chain((16..32).map(|second| Ipv4Addr::new(172, second, 0, 0)))
+            .filter_map(|address| Ipv4Network::new(address, 16).ok().map(IpNetwork::V4))
+            .find(|subnet| self.holder(*subnet).is_none())
+    }
+
+    /// A free IPv6 subnet of a length from 48 on: a random unique local one (RFC 4193, section 3.2).
+    pub(crate) fn free_v6(&self, length: u8) -> Result<IpNetwork, Error> {
         loop {
             let global: [u8; 5] = random_bytes()?;
             let mut octets = [0; 16];
             octets[0] = 0xfd;
             octets[1..6].copy_from_slice(&global);
-            let subnet = IpNetwork::new(Ipv6Addr::from(octets).into(), 64)
+            let subnet = IpNetwork::new(Ipv6Addr::from(octets).into(), length)
                 .map_err(|error| Error::io("make an IPv6 subnet", std::io::Error::other(error)))?;
             if self.holder(subnet).is_none() {
                 return Ok(subnet);
@@ -183,6 +198,19 @@ mod tests {
         assert_eq!(free(&["172.16.0.0/12", "192.168.0.0/16", "10.192.0.0/24"]), "10.192.1.0/24");
         assert_eq!(free(&["172.16.0.0/12", "192.168.0.0/16", "10.0.0.0/8"]), "");
         assert!(taken(&["fd00::/8"]).holder("fd00:1::/64".parse().unwrap()).is_some());
+    }
+
+    #[test]
+    fn a_network_of_many_hosts_gets_a_wide_prefix() {
+        let free = |subnets: &[&str]| taken(subnets).free_wide_v4().map(|subnet| subnet.to_string());
+        assert_eq!(free(&[]).as_deref(), Some("10.201.0.0/16"));
+        assert_eq!(free(&["10.201.7.0/24", "10.202.0.0/15"]).as_deref(), Some("10.204.0.0/16"));
+        assert_eq!(free(&["10.0.0.0/8", "172.16.0.0/15"]).as_deref(), Some("172.18.0.0/16"));
+        assert_eq!(free(&["10.0.0.0/8", "172.16.0.0/12"]), None);
+        let v6 = taken(&[]).free_v6(48).unwrap();
+        assert!(
+            v6.to_string().starts_with("fd") && v6.to_string().ends_with("/48") && v6.ip() == v6.network()
+        );
     }
 
     #[test]

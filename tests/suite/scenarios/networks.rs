@@ -58,7 +58,8 @@ fn a_network_gets_a_free_subnet_and_a_mistake_a_hint() {
             ("other --subnet 10.5.0.9/24", "its subnet is 10.5.0.0/24"),
             ("other --subnet 10.5.0.0/24 --gateway 10.6.0.1", "outside"),
             ("other --bridge docker0", "bridge docker0 is network bridge's"),
-            ("other -d overlay", "\"overlay\" not found"),
+            ("other -d overlay", "need an engine that they share"),
+            ("other -d macvlam", "\"macvlam\" not found"),
             ("host", "another name"),
             ("../x", "../x"),
         ] {

@@ -1,23 +1,26 @@
-//! `cleat network create`: writes a complete conflist that conflicts with no other network.
+//! `cleat network create`: writes a complete conflist that conflicts with no other network. Of an overlay network the engine is
+//! told as well, and the agent.
 
 use std::net::IpAddr;
-use std::str::FromStr;
 
-use bridge::OBSTACLE;
-use clap::ArgAction;
 use clap::builder::RangedU64ValueParser;
-use cni::{IfName, NetworkList, NetworkName, delegate};
+use cni::{NetworkName, delegate};
 use ipnetwork::IpNetwork;
+use serde_json::{Value, json};
 
 use super::known::BUILT_IN;
+use super::new::{self, HostOptions};
+use super::options::DockerOption;
+use super::part::Part;
+use crate::agent::{Conf, NodeOptions, Program};
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::network::{Described, Folder, Ingress, Pool, Taken, Wanted, obstacles};
+use crate::network::{Folder, OVERLAY, Pool, Taken, Wanted};
 use crate::output;
-use crate::runtime::{CacheFolder, Making, Runtime};
+use crate::runtime::{CacheFolder, Runtime};
 use crate::suggestion::nearest;
 
-/// The driver of the networks that are written here: the plugin that makes the interfaces.
+/// The driver of networks of one host: the plugin that makes the interfaces.
 const BRIDGE: &str = "bridge";
 
 /// The arguments of `cleat network create`.
@@ -25,7 +28,7 @@ const BRIDGE: &str = "bridge";
 pub(crate) struct Args {
     /// Name of the network
     name: String,
-    /// The plugin that makes the interfaces
+    /// The plugin that makes the interfaces; overlay for a network of several hosts
     #[arg(short, long, default_value = BRIDGE)]
     driver: String,
     /// Subnet, one a family [default: a free one]
@@ -40,72 +43,32 @@ pub(crate) struct Args {
     /// Also an IPv6 subnet
     #[arg(long)]
     ipv6: bool,
-    /// Let nothing in and nothing out: members reach each other and the host alone
-    #[arg(long)]
-    internal: bool,
-    /// Whether members may talk to each other without a link
-    #[arg(long, action = ArgAction::Set, value_name = "BOOL", default_value_t = true, default_missing_value = "true", num_args = 0..=1, require_equals = true)]
-    icc: bool,
-    /// Who may come in from outside the bridge
-    #[arg(long, value_enum, default_value_t = Ingress::Published)]
-    ingress: Ingress,
-    /// Name of the bridge [default: br- and the beginning of the network's ID]
-    #[arg(long, value_name = "NAME")]
-    bridge: Option<String>,
     /// MTU of the interfaces, in bytes
     #[arg(long, value_parser = RangedU64ValueParser::<u32>::new().range(68..=65_535))]
     mtu: Option<u32>,
-    /// An option by Docker's name, such as com.docker.network.bridge.name=br0
-    #[arg(short, long = "opt", value_name = "KEY=VALUE")]
-    options: Vec<DockerOption>,
+    #[command(flatten)]
+    host: HostOptions,
+    #[command(flatten)]
+    node: NodeOptions,
+    /// Length of each node's block, one for each subnet [default: 24 of IPv4, 64 of IPv6]
+    #[arg(long, value_name = "LENGTH", help_heading = "Overlay networks")]
+    block_length: Vec<u8>,
     #[command(flatten)]
     cache: CacheFolder,
-}
-
-/// One `-o`, which sets one of these.
-#[derive(Clone, Debug, Default)]
-struct DockerOption {
-    bridge: Option<String>,
-    mtu: Option<u32>,
-    icc: Option<bool>,
-    masquerade: Option<bool>,
-}
-
-impl FromStr for DockerOption {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
-        let flag = || value.parse().map_err(|_| format!("{key} is true or false, not {value:?}"));
-        match key.strip_prefix("com.docker.network.") {
-            Some("bridge.name") => Ok(Self { bridge: Some(value.to_owned()), ..Self::default() }),
-            Some("driver.mtu") => {
-                let mtu = value.parse().ok().filter(|mtu| (68..=65_535).contains(mtu));
-                let mtu = mtu.ok_or_else(|| format!("{key} is 68 to 65535, not {value:?}"))?;
-                Ok(Self { mtu: Some(mtu), ..Self::default() })
-            }
-            Some("bridge.enable_icc") => Ok(Self { icc: Some(flag()?), ..Self::default() }),
-            Some("bridge.enable_ip_masquerade") => Ok(Self { masquerade: Some(flag()?), ..Self::default() }),
-            Some("bridge.host_binding_ipv4") => {
-                Err("publish with an address instead: -p 127.0.0.1:80:80".to_owned())
-            }
-            _ => Err(format!(
-                "{key} is unknown: bridge.name, bridge.enable_icc, bridge.enable_ip_masquerade and driver.mtu are \
-                 known, each behind com.docker.network."
-            )),
-        }
-    }
 }
 
 /// Writes the conflist and prints the network's ID.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
     let doing = format!("create network {}", args.name);
     let refuse = |reason: String, cure: &str| Err(Error::refused(doing.as_str(), reason, cure));
-    NetworkName::new(args.name.as_str()).map_err(Error::contract(doing.as_str()))?;
+    let name = NetworkName::new(args.name.as_str()).map_err(Error::contract(doing.as_str()))?;
     if BUILT_IN.iter().any(|(name, _)| *name == args.name) {
         return refuse("that name means what every host has".to_owned(), "choose another name");
     }
     check_driver(args, environment, &doing)?;
+    args.expect_of_driver(&doing)?;
+    let agent =
+        if args.is_overlay() { Some((args.node.conf(&doing)?, Program::find(&doing)?)) } else { None };
     let runtime = Runtime::new(environment, &args.cache);
     let folder = Folder::lock(&environment.folder)?;
     let networks = runtime.networks();
@@ -113,60 +76,39 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         let file = known.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
         return refuse(format!("it is there already, in {file}"), "`cleat network rm` removes it first");
     }
-    let bridge = args.bridge()?;
-    let same = |list: &&NetworkList| Described::of(list).bridge.as_deref() == Some(bridge.as_str());
-    if let Some(other) = networks.iter().find(same) {
-        return refuse(format!("bridge {bridge} is network {}'s", other.name), "name another with --bridge");
+    let bridge = args.host.bridge(&args.name, &networks, &doing)?;
+    let pools = args.pools(&new::taken(&runtime, &networks, (&bridge, &[]), &doing)?, &doing)?;
+    let wanted = Wanted { mtu: args.mtu(), ..args.host.wanted(&args.name, &bridge, &pools) };
+    match agent {
+        None => folder.create(&args.name, &new::text(&wanted, &runtime, &doing)?).map(|_| ())?,
+        Some((conf, program)) => {
+            Part::expect_none(&name, &doing)?;
+            let wanted = Wanted { overlay: Some(&args.name), ..wanted };
+            let text = new::text(&wanted, &runtime, &doing)?;
+            let shared = program.create(&name, &args.request(&conf, &pools, &doing)?)?;
+            let conf = Conf { id: Some(shared.id), ..conf };
+            let part = Part { program: &program, network: &name, conf: &conf };
+            if let Err(error) = part.begin(&folder, &text) {
+                // Nobody else can be on a network that was not there before this call.
+                return Err(error.and(program.delete(&name, &conf)));
+            }
+        }
     }
-    // Attachments outlive the file of their network, and changes to it.
-    let entries = runtime.cache.entries().map_err(Error::contract(doing.as_str()))?;
-    let kept: Vec<_> = entries.into_iter().filter_map(|entry| Making::of(entry).ok()).collect();
-    let all = networks.iter().chain(kept.iter().map(|making| &making.list));
-    let pools = args.pools(&Taken::on_host(all, bridge.as_str())?, &doing)?;
-    let wanted = Wanted {
-        name: &args.name,
-        bridge: bridge.as_str(),
-        pools: &pools,
-        internal: args.internal,
-        icc: args.icc && !args.options.iter().any(|option| option.icc == Some(false)),
-        masquerade: !args.options.iter().any(|option| option.masquerade == Some(false)),
-        ingress: args.ingress,
-        mtu: args.options.iter().filter_map(|option| option.mtu).next_back().or(args.mtu),
-        opens: false,
-    };
-    let text = text(&wanted, &runtime, &doing)?;
-    folder.create(&args.name, &text)?;
     output::text(&format!("{}\n", crate::network::id(&args.name)))
 }
 
-/// The conflist. Where the host drops forwarded packets, as beside Docker or ufw, it makes the host accept those of the network,
-/// which is reported. An internal network forwards nothing.
-fn text(wanted: &Wanted<'_>, runtime: &Runtime<'_>, doing: &str) -> Result<String, Error> {
-    let text = |wanted: &Wanted<'_>| wanted.text().map_err(|error| Error::io(doing, error));
-    let plain = text(wanted)?;
-    let list = NetworkList::from_slice(plain.as_bytes()).map_err(Error::contract(doing))?;
-    let obstacle = obstacles::obstacle(&runtime.chain(&list)).filter(|_| !wanted.internal);
-    let Some((_, said)) = obstacle else { return Ok(plain) };
-    let said = said.split_once(OBSTACLE).map_or(said.as_str(), |(chain, _)| chain.trim_end());
-    output::tell(&format!(
-        "cleat: {said} drops what is forwarded: network {} has \"forward\": \"accept\", by which its packets pass there\n",
-        wanted.name
-    ));
-    text(&Wanted { opens: true, ..*wanted })
-}
-
-/// Accepts the driver bridge only. The error distinguishes a typing error from a plugin that needs a conflist of its own.
+/// Accepts the drivers bridge and overlay. The error distinguishes a typing error from a plugin that needs a conflist of its own.
 fn check_driver(args: &Args, environment: &Environment, doing: &str) -> Result<(), Error> {
     let driver = args.driver.as_str();
-    let found = delegate::find(driver, &environment.path);
-    if driver == BRIDGE {
+    if [BRIDGE, OVERLAY].contains(&driver) {
+        let found = delegate::find(BRIDGE, &environment.path);
         return found.map(|_| ()).map_err(Error::contract(doing));
     }
     let built_in = BUILT_IN.iter().find(|(name, known)| *known == driver || *name == driver);
     let (reason, cure) = if let Some((name, _)) = built_in {
         let cure = format!("use it as it is: `cleat run --network {name}`");
         (format!("driver {driver} has nothing to configure"), cure)
-    } else if found.is_ok() {
+    } else if delegate::find(driver, &environment.path).is_ok() {
         (
             format!("driver {driver} is none that networks are written for"),
             format!(
@@ -175,7 +117,7 @@ fn check_driver(args: &Args, environment: &Environment, doing: &str) -> Result<(
             ),
         )
     } else {
-        let meant = nearest(driver, [BRIDGE, "host", "none"]);
+        let meant = nearest(driver, [BRIDGE, OVERLAY, "host", "none"]);
         let cure = meant.map_or("use bridge".to_owned(), |meant| format!("did you mean {meant}?"));
         (format!("plugin {driver:?} not found in CNI_PATH"), cure)
     };
@@ -183,12 +125,59 @@ fn check_driver(args: &Args, environment: &Environment, doing: &str) -> Result<(
 }
 
 impl Args {
-    /// The bridge's name: an option, or made of the ID, as Docker does.
-    fn bridge(&self) -> Result<IfName, Error> {
-        let option = self.options.iter().find_map(|option| option.bridge.clone());
-        let name = self.bridge.clone().or(option);
-        let name = name.unwrap_or_else(|| format!("br-{}", &crate::network::id(&self.name)[..12]));
-        IfName::new(name).map_err(Error::contract("name the bridge"))
+    fn is_overlay(&self) -> bool {
+        self.driver == OVERLAY
+    }
+
+    /// The MTU: of two, the one by Docker's name.
+    fn mtu(&self) -> Option<u32> {
+        self.host.options.iter().filter_map(|option| option.mtu).next_back().or(self.mtu)
+    }
+
+    /// Refuses options of the other driver, which would go unseen.
+    fn expect_of_driver(&self, doing: &str) -> Result<(), Error> {
+        let is_shared = self.host.options.iter().any(DockerOption::is_shared);
+        if self.is_overlay() && !(self.gateway.is_empty() && self.ip_range.is_empty()) {
+            let reason = "--gateway and --ip-range are of a network of one host";
+            return Err(Error::refused(
+                doing,
+                reason,
+                "leave them out: each node gets a block of the subnet",
+            ));
+        }
+        if !self.is_overlay() && (self.node.are_given() || is_shared || !self.block_length.is_empty()) {
+            let reason =
+                format!("an engine, and what goes with it, is of no use with driver {}", self.driver);
+            return Err(Error::refused(doing, reason, "add -d overlay for a network of several hosts"));
+        }
+        Ok(())
+    }
+
+    /// What `cleat-overlay create` reads.
+    fn request(&self, conf: &Conf, pools: &[Pool], doing: &str) -> Result<Value, Error> {
+        if !self.block_length.is_empty() && self.block_length.len() != pools.len() {
+            let reason =
+                format!("{} subnets, and {} lengths of blocks", pools.len(), self.block_length.len());
+            return Err(Error::refused(doing, reason, "give --block-length once for each subnet"));
+        }
+        let options = &self.host.options;
+        let prefixes: Vec<String> = pools.iter().map(|pool| pool.subnet.to_string()).collect();
+        let mut request = json!({"conf": conf, "prefixes": prefixes});
+        let is_encrypted =
+            options.iter().filter_map(|option| option.encrypted).next_back().unwrap_or_default();
+        let given = [
+            ("blockLengths", (!self.block_length.is_empty()).then(|| json!(self.block_length))),
+            ("backend", is_encrypted.then(|| json!("wireguard"))),
+            ("vni", options.iter().filter_map(|option| option.vni).next_back().map(Value::from)),
+            ("port", options.iter().filter_map(|option| option.port).next_back().map(Value::from)),
+            ("mtu", self.mtu().map(Value::from)),
+        ];
+        for (key, value) in given {
+            if let Some(value) = value {
+                request[key] = value;
+            }
+        }
+        Ok(request)
     }
 
     /// The subnets that were asked for, unless one is in use; by default free ones.
@@ -207,12 +196,12 @@ impl Args {
             return Err(refuse("two subnets of one family".to_owned(), "give one of each family"));
         }
         if has(&subnets, true) == 0 && (subnets.is_empty() || self.ipv6) {
-            let free = taken.free_v4();
+            let free = if self.is_overlay() { taken.free_wide_v4() } else { taken.free_v4() };
             let all_taken = || refuse("no free IPv4 subnet is left".to_owned(), "name one with --subnet");
             subnets.insert(0, free.ok_or_else(all_taken)?);
         }
         if has(&subnets, false) == 0 && self.ipv6 {
-            subnets.push(taken.free_v6()?);
+            subnets.push(taken.free_v6(if self.is_overlay() { 48 } else { 64 })?);
         }
         let part_of = |subnet: &IpNetwork, address: IpAddr| subnet.is_ipv4() == address.is_ipv4();
         let pools = subnets.iter().map(|subnet| {

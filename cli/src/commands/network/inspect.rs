@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::known::find;
+use super::wide;
 use crate::age;
 use crate::commands::View;
 use crate::environment::Environment;
@@ -31,11 +32,17 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         let objects: Vec<Value> = networks.iter().map(|network| object(network, &inventory)).collect();
         return output::json(&objects);
     }
-    let both = |network: &Described| [properties(network), members(inventory.members_of(&network.name))];
-    output::tables(&networks.iter().flat_map(both).collect::<Vec<_>>())
+    let tables = |network: &Described| {
+        let wide = network.overlay.as_ref().map(wide::Wide::of);
+        let mut pairs = properties(network);
+        pairs.extend(wide.iter().flat_map(wide::Wide::properties));
+        let members = members(inventory.members_of(&network.name));
+        [Some(Table::of_pairs(pairs)), wide.map(|wide| wide.peers()), Some(members)]
+    };
+    output::tables(&networks.iter().flat_map(tables).flatten().collect::<Vec<_>>())
 }
 
-fn properties(network: &Described) -> Table {
+fn properties(network: &Described) -> Vec<(&'static str, String)> {
     let pools = network.pools.iter().map(|pool| {
         let part = pool.part.map(|part| format!(", addresses of {part}")).unwrap_or_default();
         ("Subnet", format!("{}, gateway {}{part}", pool.subnet, pool.gateway))
@@ -53,7 +60,7 @@ fn properties(network: &Described) -> Table {
     pairs.push(("Members may talk", yes(network.icc)));
     pairs.push(("Masquerading", yes(network.masquerade)));
     pairs.extend(network.mtu.map(|mtu| ("MTU", mtu.to_string())));
-    Table::of_pairs(pairs)
+    pairs
 }
 
 fn members<'a>(members: impl Iterator<Item = &'a Attached>) -> Table {
@@ -89,11 +96,11 @@ fn object(network: &Described, inventory: &Inventory) -> Value {
         .members_of(&network.name)
         .map(|attached| (attached.attachment.container_id.to_string(), container(attached)))
         .collect();
-    json!({
+    let mut object = json!({
         "Name": network.name,
         "Id": network.id,
         "Created": network.created.map(age::timestamp),
-        "Scope": "local",
+        "Scope": network.scope(),
         "Driver": network.driver,
         "EnableIPv6": network.pools.iter().any(|pool| pool.subnet.is_ipv6()),
         "IPAM": {"Driver": network.ipam, "Options": {}, "Config": pools.collect::<Vec<_>>()},
@@ -105,7 +112,11 @@ fn object(network: &Described, inventory: &Inventory) -> Value {
         "Containers": containers,
         "Options": options(network),
         "Labels": {},
-    })
+    });
+    if let Some(overlay) = &network.overlay {
+        wide::Wide::of(overlay).describe(&mut object);
+    }
+    object
 }
 
 fn container(attached: &Attached) -> Value {

@@ -38,15 +38,17 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
 }
 
 fn table(networks: &[Described], members: impl Fn(&Described) -> usize) -> Table {
-    let row = |id: &str, name: &str, driver: &str, subnets: String, members: String| {
+    let row = |id: &str, [name, driver, scope]: [&str; 3], subnets: String, members: String| {
         let id = Cell::styled(&id[..SHORT], FAINT);
-        [id, name.into(), driver.into(), "local".into(), subnets.into(), members.into()]
+        [id, name.into(), driver.into(), scope.into(), subnets.into(), members.into()]
     };
     let created = networks.iter().map(|network| {
         let members = members(network).to_string();
-        row(&network.id, &network.name, &network.driver, subnets(network).join(", "), members)
+        let words = [&*network.name, &*network.driver, network.scope()];
+        row(&network.id, words, subnets(network).join(", "), members)
     });
-    let built_in = BUILT_IN.map(|(name, driver)| row(&id(name), name, driver, String::new(), String::new()));
+    let built_in =
+        BUILT_IN.map(|(name, driver)| row(&id(name), [name, driver, "local"], String::new(), String::new()));
     let heading = ["NETWORK ID", "NAME", "DRIVER", "SCOPE", "SUBNET", "CONTAINERS"];
     Table::of(heading, created.chain(built_in))
 }
@@ -57,7 +59,7 @@ fn subnets(network: &Described) -> Vec<String> {
 
 fn objects(networks: &[Described], members: impl Fn(&Described) -> usize) -> Vec<Value> {
     let created = networks.iter().map(|network| {
-        json!({"ID": network.id, "Name": network.name, "Driver": network.driver, "Scope": "local",
+        json!({"ID": network.id, "Name": network.name, "Driver": network.driver, "Scope": network.scope(),
             "Subnets": subnets(network), "Containers": members(network)})
     });
     let built_in = BUILT_IN

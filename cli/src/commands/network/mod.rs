@@ -5,10 +5,16 @@ mod container;
 mod create;
 mod disconnect;
 mod inspect;
+mod join;
 mod known;
+mod leave;
 mod ls;
+mod new;
+mod options;
+mod part;
 mod prune;
 mod rm;
+mod wide;
 
 use clap::Subcommand;
 
@@ -20,6 +26,10 @@ use crate::error::Error;
 pub(crate) enum Verb {
     /// Write the configuration of a new network, and print its ID
     Create(create::Args),
+    /// Take this host into an overlay network that another host created, and print its ID
+    Join(join::Args),
+    /// Take this host off an overlay network
+    Leave(leave::Args),
     /// List the networks
     #[command(visible_alias = "list")]
     Ls(ls::Args),
@@ -41,6 +51,8 @@ impl Verb {
     pub(crate) fn execute(&self, environment: &Environment) -> Result<(), Error> {
         match self {
             Self::Create(args) => create::execute(args, environment),
+            Self::Join(args) => join::execute(args, environment),
+            Self::Leave(args) => leave::execute(args, environment),
             Self::Ls(args) => ls::execute(args, environment),
             Self::Inspect(args) => inspect::execute(args, environment),
             Self::Rm(args) => rm::execute(args, environment),

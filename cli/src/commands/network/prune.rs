@@ -9,7 +9,7 @@ use super::rm;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::Inventory;
-use crate::network::{Folder, is_created};
+use crate::network::{Folder, is_created, overlay};
 use crate::output;
 use crate::runtime::{CacheFolder, Runtime};
 
@@ -43,9 +43,11 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     Error::all(errors.collect())
 }
 
+/// An overlay network may be in use on other hosts, and this one may only wait for its first container.
 fn unused(inventory: &Inventory) -> impl Iterator<Item = &NetworkList> {
     let is_unused = |list: &&NetworkList| names_on(inventory, list.name.as_str()).is_empty();
-    inventory.networks.iter().filter(|list| is_created(list)).filter(is_unused)
+    let of_this_host = inventory.networks.iter().filter(|list| is_created(list) && overlay(list).is_none());
+    of_this_host.filter(is_unused)
 }
 
 fn confirm(names: &[String]) -> Result<bool, Error> {

@@ -3,11 +3,12 @@
 use cni::NetworkList;
 
 use super::known::{find, names_on};
+use super::part;
 use crate::commands::gc;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::inventory::{Inventory, Kept, Kernel};
-use crate::network::{Folder, forget};
+use crate::network::{Folder, forget, overlay};
 use crate::output;
 use crate::runtime::{CacheFolder, Runtime};
 
@@ -32,18 +33,42 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     Error::all(args.networks.iter().filter_map(|name| remove(name).err()).collect())
 }
 
-/// Removes a network, with what is left of containers that have gone, and the folder of its leases.
+/// Removes a network, with what is left of containers that have gone, and the folder of its leases. An overlay network goes on on
+/// its other nodes; with the last one it is deleted in the engine.
 pub(super) fn remove(
     runtime: &Runtime<'_>,
     folder: &Folder,
     inventory: &Inventory,
     list: &NetworkList,
 ) -> Result<(), Error> {
+    let doing = format!("remove network {}", list.name);
+    remove_after((runtime, folder, inventory), list, &doing, || {
+        overlay(list).map_or(Ok(()), |overlay| part::leave_for_good(&overlay, &doing))
+    })
+}
+
+/// Removes a network from this host. `end` is what has to be done while its files are still there.
+pub(super) fn remove_after(
+    (runtime, folder, inventory): (&Runtime<'_>, &Folder, &Inventory),
+    list: &NetworkList,
+    doing: &str,
+    end: impl FnOnce() -> Result<(), Error>,
+) -> Result<(), Error> {
+    expect_unused(inventory, list, doing)?;
+    gc::collect(runtime, inventory, list, &[])?;
+    end()?;
+    folder.remove(list)?;
+    forget(list)?;
+    output::text(&format!("{}\n", list.name))
+}
+
+/// Refuses where a container is on a network.
+fn expect_unused(inventory: &Inventory, list: &NetworkList, doing: &str) -> Result<(), Error> {
     let name = list.name.as_str();
     let names = names_on(inventory, name);
     if !names.is_empty() {
         return Err(Error::refused(
-            format!("remove network {name}"),
+            doing,
             format!("{} {} on it", names.join(", "), if names.len() == 1 { "is" } else { "are" }),
             format!("`cleat network disconnect {name} {}` takes it off, or stop it", names[0]),
         ));
@@ -51,13 +76,10 @@ pub(super) fn remove(
     // A container of a runtime with a cache of its own.
     if let Some(Kept { attachment, reason }) = inventory.survivors(&Kernel::at_rest()?, list)?.first() {
         return Err(Error::refused(
-            format!("remove network {name}"),
+            doing,
             format!("container {} is on it: {reason}", registry::short_id(attachment.container_id.as_str())),
             "have the runtime that made it stop it",
         ));
     }
-    gc::collect(runtime, inventory, list, &[])?;
-    folder.remove(list)?;
-    forget(list)?;
-    output::text(&format!("{name}\n"))
+    Ok(())
 }
