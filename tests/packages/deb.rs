@@ -88,8 +88,10 @@ fn an_empty_machine_gets_all_and_is_empty_again_after_a_purge() {
             ("/opt/cni/bin/bridge", "755"),
             ("/usr/bin/cleat", "755"),
             ("/usr/bin/cleat-nri", "755"),
+            ("/usr/bin/cleat-overlay", "755"),
             ("/usr/sbin/cleat-divert", "755"),
             ("/usr/lib/systemd/system/cleat-nri.service", "644"),
+            ("/usr/lib/systemd/system/cleat-overlay.service", "644"),
             ("/usr/share/bash-completion/completions/cleat", "644"),
             ("/usr/share/cleat/schema/conflist.schema.json", "644"),
             ("/usr/share/doc/cleat/changelog.Debian.gz", "644"),
@@ -98,12 +100,16 @@ fn an_empty_machine_gets_all_and_is_empty_again_after_a_purge() {
             ("/usr/share/fish/vendor_completions.d/cleat.fish", "644"),
             ("/usr/share/man/man1/cleat-run.1.gz", "644"),
             ("/usr/share/man/man8/cleat-divert.8.gz", "644"),
+            ("/usr/share/man/man8/cleat-overlay.8.gz", "644"),
             ("/usr/share/zsh/vendor-completions/_cleat", "644"),
         ] {
             assert_eq!(sh(&["stat", "-c", "%a %u:%g", path]).trim(), format!("{mode} 0:0"), "{path}");
         }
-        let unit = fs::read_to_string("/usr/lib/systemd/system/cleat-nri.service").unwrap();
-        assert!(unit.contains("\nExecStart=/usr/bin/cleat-nri "), "{unit}");
+        for name in ["cleat-nri", "cleat-overlay"] {
+            let unit = fs::read_to_string(format!("/usr/lib/systemd/system/{name}.service")).unwrap();
+            assert!(unit.contains(&format!("\nExecStart=/usr/bin/{name} ")), "{unit}");
+            assert!(sh(&[name, "--version"]).starts_with(&format!("{name} ")));
+        }
         assert_eq!(sh(&["cleat", "--version"]).trim(), concat!("cleat ", env!("CARGO_PKG_VERSION")));
         assert_eq!(sh(&["dpkg", "--verify", "cleat"]), "");
 
@@ -113,20 +119,17 @@ fn an_empty_machine_gets_all_and_is_empty_again_after_a_purge() {
         node.del(web);
         fs::remove_dir_all("/etc/cni").unwrap();
         drop(node);
-        // As an administrator does who uses the unit and the link.
-        let link = "/etc/systemd/system/multi-user.target.wants/cleat-nri.service";
-        fs::create_dir_all(Path::new(link).parent().unwrap()).unwrap();
-        sh(&["ln", "-s", "/usr/lib/systemd/system/cleat-nri.service", link]);
+        // As an administrator does who uses the units and the link, and what systemd makes for the agent.
+        let wants = "/etc/systemd/system/multi-user.target.wants";
+        fs::create_dir_all(wants).unwrap();
+        for name in ["cleat-nri", "cleat-overlay"] {
+            sh(&["ln", "-s", &format!("/usr/lib/systemd/system/{name}.service"), wants]);
+        }
+        sh(&["mkdir", "-p", "/etc/cleat/overlay", "/var/lib/cleat/overlay/shop"]);
         sh(&["mkdir", "-p", "/opt/nri/plugins", "/var/log/cleat"]);
         sh(&["ln", "-s", "/usr/bin/cleat-nri", "/opt/nri/plugins/10-cleat-nri"]);
         sh(&["dpkg", "--purge", "cleat"]);
-        sh(&[
-            "rmdir",
-            "/opt/nri/plugins",
-            "/opt/nri",
-            "/etc/systemd/system/multi-user.target.wants",
-            "/run/netns",
-        ]);
+        sh(&["rmdir", "/opt/nri/plugins", "/opt/nri", wants, "/run/netns"]);
         before.assert_unchanged();
         assert_eq!(diversions(), "");
     });

@@ -51,11 +51,14 @@ fn what_was_there_is_kept_and_comes_back() {
         let said = refused(&["make", "-C", "/source", "uninstall", &destdir]);
         assert!(said.contains("nothing was installed with PREFIX=/usr/local"), "{said}");
 
-        // Other folders, and the unit says where its program is.
+        // Other folders, and the units say where their programs are.
         let folders = [&destdir, "BINDIR=/usr/libexec/cni", "PREFIX=/usr", "CONFDIR=/usr/share/examples"];
         make(&[&["install"], &folders[..]].concat());
-        let unit = fs::read_to_string(format!("{DESTDIR}/usr/lib/systemd/system/cleat-nri.service")).unwrap();
-        assert!(unit.contains("\nExecStart=/usr/bin/cleat-nri "), "{unit}");
+        for name in ["cleat-nri", "cleat-overlay"] {
+            let unit =
+                fs::read_to_string(format!("{DESTDIR}/usr/lib/systemd/system/{name}.service")).unwrap();
+            assert!(unit.contains(&format!("\nExecStart=/usr/bin/{name} ")), "{unit}");
+        }
         assert!(Path::new(DESTDIR).join("usr/libexec/cni/portmap").exists());
         let private = sh(&["find", DESTDIR, "-path", "*usr*", "!", "-type", "l", "!", "-perm", "-o+r"]);
         assert_eq!(private, "");
