@@ -39,12 +39,14 @@ fn crates_depend_downwards_only() {
         "host-port",
         "link-env",
         "loopback",
+        "macvlan",
         "host-local",
         "cleat-cli",
         "cleat-nri",
         "cleat-overlay",
         "cni",
         "folder",
+        "interface",
         "iptables",
         "lock",
         "netlink",
@@ -69,11 +71,13 @@ fn crates_depend_downwards_only() {
         ("lib/overlay", &["cni", "folder"]),
         ("lib/registry", &["cni", "folder", "lock"]),
         ("ipam/host-local", &["cni", "folder", "lock"]),
-        // The one exception: host-local runs within the bridge's own process.
-        ("plugins/bridge", &["cni", "iptables", "lock", "netlink", "nftables", "overlay", "host-local"]),
+        // The one exception: host-local runs within the process of the plugin that asks for addresses.
+        ("lib/interface", &["cni", "netlink", "host-local"]),
+        ("plugins/bridge", &["cni", "interface", "iptables", "lock", "netlink", "nftables", "overlay"]),
         ("plugins/host-port", &["cni", "iptables", "netlink", "nftables"]),
         ("plugins/link-env", &["cni", "lock", "nftables", "registry"]),
         ("plugins/loopback", &["cni", "netlink"]),
+        ("plugins/macvlan", &["cni", "interface", "lock", "netlink"]),
         // cleat-nri gives containers what link-env keeps for them.
         ("plugins/nri", &["link-env", "registry"]),
         // The agent of overlay networks, which no other crate links: its rtnetlink is for who lives long.

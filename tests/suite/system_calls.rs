@@ -14,7 +14,7 @@ use crate::shared::shell::shell;
 
 /// How many system calls each program may make, threads and started programs included: as many as it made when this was
 /// written. `rt_sigaction(2)` does not count: the C library decides how often it resets signals for a program that it starts.
-const BUDGETS: [(&str, usize); 14] = [
+const BUDGETS: [(&str, usize); 16] = [
     ("loopback ADD", 55),
     ("host-local ADD", 69),
     ("host-local DEL", 52),
@@ -26,6 +26,8 @@ const BUDGETS: [(&str, usize); 14] = [
     ("host-port ADD of UDP", 62),
     ("host-port DEL of UDP", 75),
     ("bridge DEL", 164),
+    ("macvlan ADD", 119),
+    ("macvlan DEL", 134),
     ("loopback DEL", 50),
     ("cleat add", 505),
     ("cleat del", 522),
@@ -203,9 +205,10 @@ impl Node {
         for verb in ["DEL", "ADD of UDP", "DEL of UDP"] {
             call("host-port", verb, &result);
         }
-        for plugin in ["bridge", "loopback"] {
-            call(plugin, "DEL", &result);
-        }
+        call("bridge", "DEL", &result);
+        let result = call("macvlan", "ADD", &Value::Null);
+        call("macvlan", "DEL", &result);
+        call("loopback", "DEL", &result);
         for verb in ["add", "del"] {
             made(&format!("cleat {verb}"), chain(verb, "measured", netns, 1000).watch());
         }
@@ -218,6 +221,9 @@ impl Node {
         // host-local gets the configuration of the plugin that delegates to it.
         let found = plugins.iter().find(|conf| conf["type"] == plugin).or(plugins.first());
         let mut conf = found.unwrap().clone();
+        if plugin == "macvlan" {
+            conf = json!({"type": plugin, "master": "uplink", "ipam": conf["ipam"]});
+        }
         conf["cniVersion"] = self.conf["cniVersion"].clone();
         conf["name"] = self.conf["name"].clone();
         if !result.is_null() {

@@ -69,12 +69,19 @@ pub fn is_of_network(network: &NetworkName, alias: Option<&str>) -> bool {
 /// the alias had no room for the whole ID.
 #[must_use]
 pub fn attachment_of(network: &NetworkName, name: &str, alias: Option<&str>) -> Option<Attachment> {
-    let rest = alias?.strip_prefix(&alias_prefix(network))?.strip_prefix(' ')?;
+    let attachment = named_by(network, alias?)?;
+    (attachment.host_interface() == name).then_some(attachment)
+}
+
+/// The attachment of a network that an alias names; `None` where it is none of the network's. Where there was no room for the
+/// whole ID, it is not the attachment's.
+#[must_use]
+pub fn named_by(network: &NetworkName, alias: &str) -> Option<Attachment> {
+    let rest = alias.strip_prefix(&alias_prefix(network))?.strip_prefix(' ')?;
     let (ifname, container_id) = rest.split_once(' ')?;
-    let attachment = Attachment {
+    Some(Attachment {
         network: network.clone(),
         container_id: ContainerId::new(container_id).ok()?,
         ifname: IfName::new(ifname).ok()?,
-    };
-    (attachment.host_interface() == name).then_some(attachment)
+    })
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+
 use crate::error::Error;
 use crate::link::Link;
 use crate::namespace::Namespace;
@@ -17,6 +19,8 @@ pub struct FoundNamespace {
     pub path: PathBuf,
     /// The open namespace.
     pub namespace: Namespace,
+    /// A process is in it.
+    pub has_process: bool,
 }
 
 impl FoundNamespace {
@@ -33,7 +37,7 @@ impl FoundNamespace {
                 paths.push(entry.path().join("ns/net"));
             }
         }
-        distinct(paths)
+        distinct(paths, true)
     }
 
     /// These, and those that are mounted where the caller sees the mount: in `/run/netns`, or in a folder of a runtime's.
@@ -47,13 +51,15 @@ impl FoundNamespace {
         let mut all = Self::of_processes()?;
         let known: BTreeSet<_> = all.iter().filter_map(|found| found.namespace.identity().ok()).collect();
         let is_new = |found: &Self| found.namespace.identity().is_ok_and(|id| !known.contains(&id));
-        all.extend(distinct(mounted)?.into_iter().filter(is_new));
+        all.extend(distinct(mounted, false)?.into_iter().filter(is_new));
         Ok(all)
     }
 }
 
-/// Opens each namespace once. What is gone by now, and what may not be opened, is skipped.
-fn distinct(paths: Vec<PathBuf>) -> Result<Vec<FoundNamespace>, Error> {
+/// Opens each namespace once. What is gone by now, and what may not be opened, is skipped; a lack of descriptors or memory is an
+/// error, as there may be something.
+fn distinct(paths: Vec<PathBuf>, has_process: bool) -> Result<Vec<FoundNamespace>, Error> {
+    const LACKS: [Errno; 4] = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::EIO];
     let mut known = BTreeSet::from([Namespace::current()?.identity()?]);
     let mut all = Vec::new();
     for path in paths {
@@ -62,10 +68,13 @@ fn distinct(paths: Vec<PathBuf>) -> Result<Vec<FoundNamespace>, Error> {
         if identity.is_ok_and(|inode| known.iter().any(|(_, other)| *other == inode)) {
             continue;
         }
-        if let Ok(namespace) = Namespace::open(&path)
-            && known.insert(namespace.identity()?)
-        {
-            all.push(FoundNamespace { path, namespace });
+        let namespace = match Namespace::open(&path) {
+            Err(error) if LACKS.iter().any(|&errno| error.is(errno)) => return Err(error),
+            Err(_) => continue,
+            Ok(namespace) => namespace,
+        };
+        if known.insert(namespace.identity()?) {
+            all.push(FoundNamespace { path, namespace, has_process });
         }
     }
     Ok(all)

@@ -47,7 +47,8 @@ pub use found_namespace::{FoundNamespace, NsidsWithProcesses};
 pub use ip::Family;
 pub use ipnetwork::IpNetwork;
 pub use link::{
-    Advertisements, Bridge, BridgeNetfilter, BridgeVlan, Link, Peer, PortFlags, Veth, VlanDevice, VlanMember,
+    Advertisements, Bridge, BridgeNetfilter, BridgeVlan, IpvlanMode, Link, MacvlanMode, Peer, PortFlags,
+    Upper, UpperKind, Veth, VlanDevice, VlanMember,
 };
 pub use mac::{Mac, ParseMacError};
 pub use namespace::{Namespace, NamespaceLock};

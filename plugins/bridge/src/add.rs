@@ -3,18 +3,18 @@
 use std::net::IpAddr;
 
 use cni::{AddResult, Command, Interface, Request, Target, trace};
+use interface::{Announces, Wanted, random_mac};
 use netlink::{Link, Mac, Namespace, Socket};
 
 use crate::bridge_lock::Shared;
 use crate::conf::Conf;
 use crate::error::{Error, Result};
 use crate::filter::{self, Filter, Leftover, Stage};
-use crate::mac;
 use crate::overlay;
 use crate::parts::advertisements::{self, AcceptsRa};
 use crate::parts::bridge::{self, existing};
 use crate::parts::veth::{self, Macs};
-use crate::parts::{br_netfilter, container, forwarding, gateway};
+use crate::parts::{br_netfilter, forwarding, gateway};
 use crate::plan::Plan;
 
 /// Makes an attachment.
@@ -71,7 +71,7 @@ impl<'a> Add<'a> {
             Some(plan) => Some((self.ensure_gateways(&bridge, &plan)?, plan)),
             None => None,
         };
-        let macs = Macs { host: mac::random(), container: self.conf.mac.unwrap_or_else(mac::random) };
+        let macs = Macs { host: random_mac(), container: self.conf.mac.unwrap_or_else(random_mac) };
         let Self { conf, target, container, socket, port, .. } = self;
         let port = veth::add(socket, conf, target, container, &bridge, macs, port)?;
         let name = self.target.attachment.host_interface();
@@ -85,7 +85,7 @@ impl<'a> Add<'a> {
         let (host_link, plan) = if let Some(ready) = ready {
             ready
         } else {
-            container::set_up(&self.container, self.target.ifname().as_str(), self.conf.accepts_ra)?;
+            interface::set_up(&self.container, self.target.ifname().as_str(), self.conf.accepts_ra)?;
             veth::await_forwarding(&mut self.socket, &bridge, port)?;
             let plan = self.plan()?;
             let host_link = self.ensure_gateways(&bridge, &plan)?;
@@ -159,9 +159,16 @@ impl<'a> Add<'a> {
         if self.conf.keys.disable_container_interface {
             return Ok(());
         }
-        let inside = container::configure(&self.container, self.target.ifname().as_str(), self.conf, plan)?;
+        let wanted = Wanted {
+            ips: &plan.ips,
+            routes: &plan.routes,
+            detects_duplicates: self.conf.keys.enabledad,
+            accepts_ra: self.conf.accepts_ra,
+            announces: Announces::WithAddress,
+        };
+        let inside = interface::configure(&self.container, self.target.ifname().as_str(), wanted)?;
         veth::await_forwarding(&mut self.socket, host_link, port)?;
-        inside.announce()
+        Ok(inside.announce()?)
     }
 
     /// Gives the host's own link its addresses, and returns it: the bridge itself, or the VLAN device on it.

@@ -11,7 +11,7 @@ use crate::filter::Filter;
 use crate::names;
 use crate::overlay::{self, Need};
 use crate::parts::veth::Port;
-use crate::parts::{advertisements, br_netfilter, container, expect_link, expect_up, forwarding, veth};
+use crate::parts::{advertisements, br_netfilter, expect_link, expect_up, forwarding, veth};
 use crate::plan::Plan;
 
 /// Compares an attachment with its previous result and the configuration.
@@ -113,7 +113,7 @@ fn host(socket: &mut Socket, conf: &Conf, target: &Target, result: &AddResult, p
 fn container(conf: &Conf, target: &Target, result: &AddResult, plan: &Plan) -> Result<()> {
     let (path, ifname) = (target.netns()?, target.ifname().as_str());
     let tables: Vec<u32> = plan.routes.iter().filter_map(|route| route.table).collect();
-    let Some(found) = container::observe(&Namespace::open(path)?, ifname, &tables)? else {
+    let Some(found) = interface::observe(&Namespace::open(path)?, ifname, &tables)? else {
         return differs(format!("the container has no interface {ifname}"));
     };
     if found.link.kind.as_deref() != Some("veth") {

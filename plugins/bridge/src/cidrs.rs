@@ -1,7 +1,5 @@
 //! Networks: keys that are lists of them, as `ipMasqExcept` and `ingressFrom`, and what there is to know of one.
 
-use std::net::IpAddr;
-
 use ipnetwork::IpNetwork;
 
 use crate::error::{Result, config};
@@ -21,16 +19,6 @@ pub(crate) fn parse(key: &str, texts: &[String]) -> Result<Vec<IpNetwork>> {
         }
     }
     Ok(networks)
-}
-
-/// An address with a prefix length, which has to be one of its family.
-pub(crate) fn with_length(address: IpAddr, length: u8) -> IpNetwork {
-    IpNetwork::new(address, length).unwrap_or(IpNetwork::from(address))
-}
-
-/// The network that an address is in.
-pub(crate) fn network_of(address: IpNetwork) -> IpNetwork {
-    with_length(address.network(), address.prefix())
 }
 
 /// Whether two networks have addresses in common.

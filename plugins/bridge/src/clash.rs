@@ -3,16 +3,16 @@
 //! STATUS and `cleat check` report it, and no ADD is refused for it: a node on which it works
 //! all the same goes on working.
 
+use interface::{Ipam, network_of};
 use ipnetwork::IpNetwork;
 use netlink::Socket;
 use serde_json::Value;
 
 use cni::Request;
 
-use crate::cidrs::{is_link_local, network_of, overlap};
+use crate::cidrs::{is_link_local, overlap};
 use crate::conf::Conf;
 use crate::error::{Error, Result};
-use crate::parts::lease::Ipam;
 
 /// Names another link that has an address of one of the network's subnets; `None` where the host's way to them is the
 /// network's own.

@@ -5,12 +5,12 @@ mod lenient;
 mod overlay_key;
 
 use cni::{IfName, NetworkName, Request, Target};
+use interface::{Ipam, asked_mac, word};
 use ipnetwork::IpNetwork;
 use netlink::Mac;
 
 use crate::cidrs;
 use crate::error::{Error, Result, config};
-use crate::parts::lease::Ipam;
 use crate::parts::vlan::Vlans;
 use crate::parts::vlan_gateway::VlanGateway;
 
@@ -92,14 +92,14 @@ impl Conf {
         expect_consistent(&keys, &ipam)?;
         let overlay = overlay_key::name(&request.conf, &keys.overlay, &ipam)?;
         let forwards = [("", false), ("host", false), ("accept", true)];
-        let forward = meaning("forward", &keys.forward, &forwards, "use \"host\" or \"accept\"")?;
+        let forward = word("forward", &keys.forward, &forwards, "use \"host\" or \"accept\"")?;
         // To open the firewall for a network is to mean what the network publishes, unless the configuration says otherwise.
         let ingress = if forward && keys.ingress.is_empty() { "published" } else { &keys.ingress };
         let edges = [("", Edge::Open), ("any", Edge::Open), ("published", Edge::Published)];
         let edge = if keys.internal {
             Edge::Internal
         } else {
-            meaning("ingress", ingress, &edges, "use \"any\" or \"published\"")?
+            word("ingress", ingress, &edges, "use \"any\" or \"published\"")?
         };
         let backends = [
             ("", None),
@@ -107,7 +107,7 @@ impl Conf {
             ("iptables", Some(MasqueradeBackend::Iptables)),
         ];
         let cure = "use \"nftables\" or \"iptables\", or leave it out";
-        let masquerade_backend = meaning("ipMasqBackend", &keys.ip_masq_backend, &backends, cure)?;
+        let masquerade_backend = word("ipMasqBackend", &keys.ip_masq_backend, &backends, cure)?;
         let ingress_from = cidrs::parse("ingressFrom", &keys.ingress_from)?;
         if !ingress_from.is_empty() && edge != Edge::Published {
             return Err(config(
@@ -132,10 +132,6 @@ impl Conf {
             Some(vlan) if gateway => VlanGateway::new(&bridge, vlan)?,
             _ => None,
         };
-        // The strongest first: the runtime's, the configuration's arguments, the environment's.
-        let asked = [keys.runtime_config.mac.as_str(), keys.args.cni.mac.as_str()];
-        let asked =
-            asked.into_iter().find(|mac| !mac.is_empty()).or_else(|| target.and_then(|t| t.args.get("MAC")));
         Ok(Self {
             bridge,
             gateway,
@@ -152,7 +148,7 @@ impl Conf {
             node: None,
             forward,
             accepts_ra: keys.accept_ra || !ipam.gives_all(),
-            mac: asked.map(parse_mac).transpose()?,
+            mac: asked_mac(&keys.runtime_config, &keys.args, target, "")?,
             ipam,
             keys,
         })
@@ -217,30 +213,10 @@ fn expect_consistent(keys: &Keys, ipam: &Ipam) -> Result<()> {
     Ok(())
 }
 
-/// What one of the words that a key knows stands for.
-fn meaning<T: Copy>(key: &str, word: &str, known: &[(&str, T)], cure: &'static str) -> Result<T> {
-    let found = known.iter().find(|(known, _)| *known == word).map(|(_, meaning)| *meaning);
-    found.ok_or_else(|| config(format!("{key} {word:?} is unknown"), cure))
-}
-
 fn bridge_name(name: &str) -> Result<IfName> {
     let name = if name.is_empty() { DEFAULT_BRIDGE } else { name };
     IfName::new(name)
         .map_err(|error| config(format!("bridge: {error}"), "give the bridge a name of at most 15 bytes"))
-}
-
-fn parse_mac(text: &str) -> Result<Mac> {
-    let mac: Mac = text
-        .parse()
-        .map_err(|_| config(format!("{text:?} is no MAC address"), "write six bytes as 02:00:00:00:00:01"))?;
-    // IEEE 802: the lowest bit of the first byte marks groups, which no interface may have.
-    if mac.octets()[0] & 1 == 1 {
-        return Err(config(
-            format!("MAC address {text} is a multicast address"),
-            "choose one whose first byte is even",
-        ));
-    }
-    Ok(mac)
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! What can go wrong in this plugin, and the code that each failure has in the contract: the one place for both.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use cni::Code;
@@ -98,16 +97,6 @@ pub enum Error {
     /// `icc: false` cannot be kept to.
     #[error("\"icc\": false needs br_netfilter, which this kernel does not have")]
     NoBridgeNetfilter,
-    /// A parameter of the kernel has another value than it must have, and cannot be set.
-    #[error("{source}")]
-    Sysctl {
-        /// The parameter, as a path below `/proc/sys`.
-        parameter: String,
-        /// The value that it must have.
-        value: &'static str,
-        /// Why it cannot be set.
-        source: netlink::Error,
-    },
     /// The host forwards IPv6, and an uplink's router advertisements are not accepted any more.
     #[error(
         "{unheeded} {0} any more, which have brought it routes: it is losing \
@@ -115,9 +104,9 @@ pub enum Error {
         unheeded = UNHEEDED
     )]
     Unheeded(String),
-    /// Another node answered for an address that was to be used.
-    #[error("address {0} is in use by another node on the link")]
-    Duplicate(IpAddr),
+    /// The container's interface could not be made what it is to be.
+    #[error("{0}")]
+    Interface(#[from] interface::Error),
     /// Another link has addresses of the network's subnet.
     #[error("subnet {subnet} clashes with {network} of link {link}: the host reaches one of the two")]
     Clash {
@@ -177,11 +166,6 @@ pub(crate) fn differs<T>(text: impl Into<String>) -> Result<T> {
     Err(Error::Differs(text.into()))
 }
 
-/// The failure to give a parameter of the kernel a value.
-pub(crate) fn sysctl(parameter: &str, value: &'static str, source: netlink::Error) -> Error {
-    Error::Sysctl { parameter: parameter.to_owned(), value, source }
-}
-
 impl Error {
     /// A failure to make a bridge, or to make one filter VLANs, with what is missing where the kernel cannot do it at all.
     pub(crate) fn vlan_filtering(error: netlink::Error) -> Self {
@@ -194,6 +178,7 @@ impl From<Error> for cni::Error {
         let text = error.to_string();
         match error {
             Error::Cni(error) => error,
+            Error::Interface(error) => error.into(),
             Error::Config { cure, .. } => Self::new(Code::InvalidConfig, text).details(cure),
             Error::NotABridge { .. } => Self::new(Code::InvalidConfig, text)
                 .details("give \"bridge\" another name, or remove that link"),
@@ -220,16 +205,12 @@ impl From<Error> for cni::Error {
                 .details("give the network a bridge of its own without \"vlan\", or use \"portIsolation\": true"),
             Error::NoBridgeNetfilter => Self::new(Code::NotAvailable, text)
                 .details("load it: modprobe br_netfilter; and at boot, by a file of /etc/modules-load.d"),
-            Error::Sysctl { parameter, value, .. } => Self::new(Code::Kernel, text).details(format!(
-                "run sysctl -w {parameter}={value} where /proc/sys can be written, which the host itself can"
-            )),
             Error::Clash { .. } => Self::new(Code::NotAvailableLimited, text)
                 .details("give each network a subnet of its own"),
             Error::NoBlock(_) => Self::new(Code::TryAgain, text)
                 .details("the network's agent writes it once this node has a part of the network's addresses"),
             Error::Overlay(_) => Self::new(Code::Io, text)
                 .details("the network's agent writes this file: remove it, and have the agent write it again"),
-            Error::Duplicate(_) => Self::new(Code::InUse, text),
             Error::Differs(_) | Error::Unheeded(_) => Self::new(Code::CheckFailed, text),
             Error::Busy(busy) => Self::new(Code::TryAgain, text).details(busy.cure()),
             Error::Transient(_) | Error::Contended(_) => Self::new(Code::TryAgain, text).details("try again"),

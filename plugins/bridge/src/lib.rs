@@ -20,7 +20,6 @@ mod parts;
 mod plan;
 mod remove;
 mod repair;
-mod solicited_node;
 
 use std::process::ExitCode;
 

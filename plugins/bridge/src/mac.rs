@@ -1,25 +1,17 @@
-//! Hardware addresses that this plugin gives, and what follows from one.
+//! Hardware addresses of bridges, and what follows from an address.
 
-use std::hash::{BuildHasher, RandomState};
 use std::net::Ipv6Addr;
 
 use cni::{hex, token};
+use interface::random_mac;
 use netlink::Mac;
 
 use crate::names::BRIDGE_ALIAS;
 
-/// An address of the locally administered range (IEEE 802: second lowest bit set, lowest clear).
-pub(crate) fn random() -> Mac {
-    // Each state is keyed anew from the kernel's random numbers; that is all the randomness needed here.
-    let [_, _, mut octets @ ..] = RandomState::new().hash_one(0_u8).to_be_bytes();
-    octets[0] = (octets[0] & 0xfc) | 2;
-    Mac::from(octets)
-}
-
 /// An address for a bridge that an ADD makes: random as any, but for its last half, which follows from the first half
 /// and the name. By it a bridge of ours is known while it has no alias yet.
 pub(crate) fn of_bridge(name: &str) -> Mac {
-    let mut octets = random().octets();
+    let mut octets = random_mac().octets();
     let (half, rest) = octets.split_at_mut(3);
     rest.copy_from_slice(&mark(half, name));
     Mac::from(octets)
@@ -49,18 +41,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn random_addresses_are_local_unicast_and_differ() {
-        let (one, other) = (random(), random());
-        assert_ne!(one, other);
-        assert_eq!(one.octets()[0] & 3, 2);
-    }
-
-    #[test]
     fn a_bridges_address_tells_that_an_add_made_it() {
         let mac = of_bridge("cni0");
         assert_eq!(mac.octets()[0] & 3, 2);
         assert!(is_of_bridge(mac, "cni0") && !is_of_bridge(mac, "cni1"));
-        assert!(!is_of_bridge(random(), "cni0"));
+        assert!(!is_of_bridge(random_mac(), "cni0"));
         assert_ne!(of_bridge("cni0"), mac);
     }
 

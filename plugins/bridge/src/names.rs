@@ -1,7 +1,6 @@
 //! Names of kernel objects, derived from what identifies an attachment or a network, so that DEL and GC find them
 //! without any record.
 
-use cni::links::alias_prefix;
 pub(crate) use cni::links::{BRIDGE_ALIAS, GATEWAY_ALIAS, network_label};
 use cni::{Attachment, ContainerId, IfName, NetworkName, links};
 use netlink::Link;
@@ -22,14 +21,6 @@ pub(crate) fn is_host_interface(name: &str) -> bool {
     })
 }
 
-/// What a link of this suite carries as its alias: people read it in `ip link`, GC finds a network's links by it.
-pub(crate) fn alias(attachment: &Attachment) -> String {
-    let Attachment { network, container_id, ifname } = attachment;
-    let mut text = format!("{} {ifname} {container_id}", alias_prefix(network));
-    text.truncate(ALIAS_MAX);
-    text
-}
-
 /// Whether an ADD made a bridge: then it keeps the hardware address that the ADD gave it.
 pub(crate) fn keeps_mac(bridge: &Link) -> bool {
     bridge.alias.as_deref() == Some(BRIDGE_ALIAS)
@@ -48,15 +39,12 @@ pub fn is_of_network(network: &NetworkName, link: &Link) -> bool {
     links::is_of_network(network, link.alias.as_deref())
 }
 
-/// What the aliases of all attachments' links begin with.
-pub(crate) const ALIAS_WORD: &str = "cleat ";
-
-/// `IFALIASZ` (linux/if.h) less the closing NUL.
-const ALIAS_MAX: usize = 255;
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use cni::links::alias_prefix;
+    use interface::{ALIAS_MAX, alias};
 
     use super::*;
 

@@ -22,14 +22,13 @@ use std::borrow::Cow;
 
 use ::overlay::{Block, Node};
 use cni::{AddResult, NetworkName, Request, Target};
+use interface::{network_of, table};
 use ipnetwork::IpNetwork;
 use netlink::Socket;
 use serde_json::{Value, json};
 
-use crate::cidrs::network_of;
 use crate::conf::Conf;
 use crate::error::{DEVICE, Error, Result, config, differs};
-use crate::plan::table;
 
 /// A request that host-local can work with, and the configuration with what the file says.
 type Completed<'a> = (Cow<'a, Request>, Conf);

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use cni::{AddResult, Dns, Ip};
+use interface::{kernel_route, network_of, table, with_length};
 use ipnetwork::IpNetwork;
 
-use crate::cidrs::{network_of, with_length};
 use crate::conf::Conf;
 use crate::error::{Result, config};
 
@@ -78,33 +78,6 @@ impl Plan {
         subnets.sort();
         subnets.dedup();
         subnets
-    }
-}
-
-/// A route's table: the main one is for all packets, another for those that a rule sends there. The kernel takes 0 for the
-/// main one.
-pub(crate) fn table(table: Option<u32>) -> u32 {
-    table.filter(|table| *table != 0).unwrap_or(netlink::Route::MAIN)
-}
-
-/// A route without a next hop goes to the first gateway of its own family; without any, or to an unspecified one, it
-/// stays on the link.
-fn kernel_route(route: &cni::Route, ips: &[Ip]) -> netlink::Route {
-    let gateway = route.gw.or_else(|| {
-        let mut of_family = ips.iter().filter(|ip| ip.address.is_ipv4() == route.dst.is_ipv4());
-        of_family.find_map(|ip| ip.gateway)
-    });
-    // The kernel makes a route of the link of 0.0.0.0, with the scope of one that has a next hop; of :: it makes an error.
-    let named = gateway.filter(|gateway| !gateway.is_unspecified());
-    netlink::Route {
-        gateway: named,
-        mtu: route.mtu,
-        advmss: route.advmss,
-        priority: route.priority,
-        table: route.table,
-        scope: route.scope.or((named != gateway).then_some(0)),
-        // The kernel refuses host bits in a destination.
-        ..netlink::Route::new(network_of(route.dst))
     }
 }
 

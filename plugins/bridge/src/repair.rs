@@ -6,21 +6,17 @@
 //! neither made nor replaced, so that the container keeps its addresses and its connections. What another program made is
 //! left as it is where nothing is wrong with it.
 
-use cni::{Args, Code, Command, NetworkName, Plugin, Request, Target};
-use host_local::HostLocal;
+use cni::{Code, NetworkName, Request, Target};
 use netlink::{Link, Mac, Socket};
 use nftables::ledger;
-use serde_json::{Map, Value, json};
 
 use crate::add::Add;
 use crate::bridge_lock::Shared;
 use crate::check::{self, interface};
-use crate::conf::Conf;
 use crate::error::{Error, Result};
 use crate::filter::gate::{BridgeGate, Close};
 use crate::filter::{Filter, Stage};
 use crate::overlay::{self, Need};
-use crate::parts::lease::Ipam;
 use crate::parts::veth::{self, Port};
 use crate::parts::{br_netfilter, forwarding};
 use crate::plan::Plan;
@@ -51,7 +47,8 @@ pub fn repair(request: &Request, target: &Target) -> Result<(), cni::Error> {
             return Ok(());
         }
     }
-    restore_leases(&conf, &completed, target, &plan)?;
+    let addresses = plan.ips.iter().map(|ip| ip.address.ip());
+    conf.ipam.restore(&completed, target, addresses)?;
     let mac_of =
         |name: &str, on_host| interface(result, name, on_host).and_then(|listed| listed.mac.parse().ok());
     let ends = (port.link.name.as_str(), mac_of(ifname, false));
@@ -115,23 +112,4 @@ fn restore(add: &mut Add, filter: &Filter, bridge_mac: Option<Mac>, plan: &Plan,
     add.socket.set_up(port)?;
     add.configure(plan, &host_link, port)?;
     filter.restore_masquerade()
-}
-
-/// Leases the addresses again that the attachment has, where their files have gone. What another program leases is its own
-/// affair: nothing says that its ADD may be repeated.
-fn restore_leases(conf: &Conf, request: &Request, target: &Target, plan: &Plan) -> Result<(), cni::Error> {
-    if conf.ipam != Ipam::HostLocal || conf.ipam.call(Command::Check, request, Some(target)).is_ok() {
-        return Ok(());
-    }
-    HostLocal::del(request, target)?;
-    let wanted: Vec<String> = plan.ips.iter().map(|ip| ip.address.ip().to_string()).collect();
-    let mut keys: Map<String, Value> = request.conf.raw().clone();
-    keys.insert("args".into(), json!({"cni": {"ips": wanted}}));
-    if let Some(Value::Object(runtime)) = keys.get_mut("runtimeConfig") {
-        runtime.remove("ips");
-    }
-    let conf = cni::Conf::from_object(keys)?;
-    // What was asked for once is what it has, or an older version ignored it.
-    let target = Target { args: Args::default(), ..target.clone() };
-    HostLocal::add(&Request { conf, ..request.clone() }, &target).map(|_| ())
 }

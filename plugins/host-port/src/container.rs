@@ -1,8 +1,8 @@
 //! Where the container is, as this host sees it: its addresses, and what leads there.
 
-use cni::{AddResult, IfName};
+use cni::{AddResult, IfName, Target};
 use ipnetwork::IpNetwork;
-use netlink::{Link, Socket};
+use netlink::{Link, Namespace, Socket};
 
 use crate::conf::Conf;
 use crate::error::Error;
@@ -81,5 +81,21 @@ impl Container {
             |own: &Link| own.kind.as_deref() == Some("bridge") && link.peer_index != Some(own.index);
         let own = own.filter(is_another);
         Ok([link].into_iter().chain(own).collect())
+    }
+}
+
+/// Refuses a container that has no end on the host where its interface is a macvlan or an ipvlan. Where the container cannot be
+/// looked into, its ports are published, as with the reference.
+pub(crate) fn expect_reachable(result: &AddResult, target: &Target) -> Result<(), Error> {
+    let ifname = target.ifname().as_str();
+    let is_own = |interface: &cni::Interface| interface.name == ifname && !interface.sandbox.is_empty();
+    if plan::host_interface(result, ifname).is_some() || !result.interfaces.iter().any(is_own) {
+        return Ok(());
+    }
+    let look = |netns| Namespace::open(netns).and_then(|netns| netns.socket()?.get_link(ifname));
+    let link = target.netns.as_deref().and_then(|netns| look(netns).ok().flatten());
+    match link.and_then(|link| link.kind).filter(|kind| ["macvlan", "ipvlan"].contains(&kind.as_str())) {
+        Some(kind) => Err(Error::Unreachable { ifname: ifname.to_owned(), kind }),
+        None => Ok(()),
     }
 }

@@ -14,6 +14,14 @@ pub enum Error {
     /// A key that the backend cannot honour, and what to do instead.
     #[error("key {0:?} is not supported by this backend")]
     Unsupported(&'static str, &'static str),
+    /// The container is on a network of the host's, which the host itself does not reach it by.
+    #[error("interface {ifname} is a {kind}, which the host does not reach: no port of it can be published")]
+    Unreachable {
+        /// The container's interface.
+        ifname: String,
+        /// Its kind.
+        kind: String,
+    },
     /// The port belongs to another container.
     #[error("port {port} is published by {holder}")]
     Taken {
@@ -76,6 +84,11 @@ impl From<Error> for cni::Error {
             Error::Cni(error) => return error,
             Error::Config(_, cure) => (Code::InvalidConfig, cure),
             Error::Unsupported(_, cure) => (Code::UnsupportedField, cure),
+            Error::Unreachable { .. } => (
+                Code::InvalidConfig,
+                "all of its ports are its own: leave the port out and connect to the container's address, or attach it to a bridge \
+                 network as well",
+            ),
             Error::Taken { .. } => (Code::InUse, "publish another host port, or remove that container first"),
             Error::Listened { .. } => (Code::InUse, "publish another host port, or stop that process first"),
             Error::NoneFree { .. } => {

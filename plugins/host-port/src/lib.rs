@@ -66,6 +66,7 @@ impl Plugin for HostPort {
         if conf.mappings.is_empty() {
             clear_addresses(result, target)?;
         } else if let Some((mut backend, wanted)) = wanted(conf, result, target)? {
+            container::expect_reachable(result, target)?;
             add(&mut *backend, &wanted)?;
         }
         Ok(result.clone())

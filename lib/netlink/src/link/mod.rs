@@ -8,10 +8,12 @@ mod far_end;
 mod get;
 mod request;
 mod state;
+mod upper;
 mod vlan;
 
 pub use add::{Bridge, Peer, Veth, VlanDevice};
 pub use bridge::{BridgeNetfilter, PortFlags};
 pub use devconf::Advertisements;
 pub use state::Link;
+pub use upper::{IpvlanMode, MacvlanMode, Upper, UpperKind};
 pub use vlan::{BridgeVlan, VlanMember};

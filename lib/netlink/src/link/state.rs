@@ -13,6 +13,7 @@ use wire::attribute::{attributes, find, find_u32, text, u16_at, u32_at};
 use super::bridge::{BR_FDB_MAX_LEARNED, BR_VLAN_FILTERING, BridgeNetfilter, PortFlags};
 use super::devconf::{self, Advertisements};
 use super::request::{HEADER, VLAN_ID};
+use super::upper::UpperKind;
 use crate::mac::Mac;
 
 /// `IF_OPER_UP` (`if.h`).
@@ -59,6 +60,9 @@ pub struct Link {
     pub fdb_max_learned: Option<u32>,
     /// A bridge's switches for `br_netfilter`; `None` where this is not a bridge.
     pub netfilter: Option<BridgeNetfilter>,
+    /// What a macvlan or an ipvlan is, without its hardware address; `None` where this is neither, or of a mode that is not known
+    /// here.
+    pub upper: Option<UpperKind>,
     /// The VLAN of a VLAN device; `None` where this is none.
     pub vlan_id: Option<u16>,
     /// Whether it passes packets from and to 127.0.0.0/8 (`route_localnet`); `None` where it has no IPv4.
@@ -127,6 +131,9 @@ impl Link {
                 IFLA_INFO_DATA if self.kind.as_deref() == Some("vlan") => {
                     self.vlan_id = find(value, VLAN_ID).and_then(|value| u16_at(value, 0));
                 }
+                IFLA_INFO_DATA => {
+                    self.upper = self.kind.as_deref().and_then(|kind| UpperKind::parse(kind, value));
+                }
                 IFLA_INFO_SLAVE_KIND => port_of_bridge = text(value) == "bridge",
                 IFLA_INFO_SLAVE_DATA if port_of_bridge => self.port = Some(PortFlags::parse(value)),
                 _ => {}
@@ -144,11 +151,12 @@ pub(super) fn index(body: &[u8]) -> Option<u32> {
 mod tests {
     use netlink_packet_core::Emitable;
     use netlink_packet_route::link::{
-        InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVlan, LinkAttribute,
-        LinkFlags, LinkInfo, LinkMessage,
+        InfoBridge, InfoBridgePort, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoPortData, InfoPortKind,
+        InfoVlan, IpVlanMode, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
     };
 
     use super::*;
+    use crate::link::{IpvlanMode, MacvlanMode};
 
     fn bytes(message: &LinkMessage) -> Vec<u8> {
         let mut bytes = vec![0; message.buffer_len()];
@@ -227,6 +235,21 @@ mod tests {
         ];
         let link = Link::parse(&bytes(&message)).unwrap();
         assert_eq!((link.kind.as_deref(), link.peer_index, link.vlan_id), (Some("vlan"), Some(3), Some(100)));
+    }
+
+    #[test]
+    fn reads_what_is_on_top_of_another_link() {
+        let read = |kind, data| {
+            let mut message = LinkMessage::default();
+            message.attributes =
+                vec![LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind), LinkInfo::Data(data)])];
+            Link::parse(&bytes(&message)).unwrap().upper
+        };
+        let macvlan = InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Vepa)]);
+        let expected = UpperKind::Macvlan { mode: MacvlanMode::Vepa, mac: None, bc_queue_len: None };
+        assert_eq!(read(InfoKind::MacVlan, macvlan), Some(expected));
+        let ipvlan = InfoData::IpVlan(vec![InfoIpVlan::Mode(IpVlanMode::L3S)]);
+        assert_eq!(read(InfoKind::IpVlan, ipvlan), Some(UpperKind::Ipvlan { mode: IpvlanMode::L3s }));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Asking for routes (`RTM_GETROUTE`): those out of a link or of all, and the one that a packet would take.
 
 use std::fmt::Arguments;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
 use nix::errno::Errno;
@@ -48,6 +48,18 @@ impl Socket {
             })?);
         }
         Ok(found)
+    }
+
+    /// The main table's default routes of a family, the preferred one first. The cost grows with the table.
+    pub fn default_routes(&mut self, family: Family) -> Result<Vec<Route>, Error> {
+        let any: IpAddr = match family {
+            Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+            Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let everything = IpNetwork::new(any, 0).unwrap_or_else(|_| IpNetwork::from(any));
+        let mut routes = self.routes_to(everything, MAIN)?;
+        routes.sort_by_key(|route| route.priority.unwrap_or_default());
+        Ok(routes)
     }
 
     /// One table's routes to a destination, out of any link.

@@ -1,6 +1,7 @@
 //! The keys of the configuration, from which the schema is made too.
 
 use cni::Dns;
+use interface::{Args, IpamKeys, MacKey};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -105,25 +106,4 @@ pub(crate) struct Keys {
     pub(super) ipam: IpamKeys,
     pub(super) args: Args,
     pub(super) runtime_config: MacKey,
-}
-
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
-pub(super) struct IpamKeys {
-    /// File name of the IPAM plugin.
-    pub(super) r#type: String,
-}
-
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
-pub(super) struct Args {
-    pub(super) cni: MacKey,
-}
-
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
-pub(super) struct MacKey {
-    /// Hardware address that the container's interface is to have, such as `02:00:00:00:00:01`.
-    #[schemars(extend("x-default" = "a random one, locally administered"))]
-    pub(super) mac: String,
 }

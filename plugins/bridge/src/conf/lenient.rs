@@ -1,11 +1,11 @@
 //! What is read of a configuration that may be wrong, or have been changed, since ADD.
 
 use cni::{IfName, Request};
+use interface::Ipam;
 use serde_json::Value;
 
 use super::bridge_name;
 use crate::error::{Result, config};
-use crate::parts::lease::Ipam;
 use crate::parts::vlan_gateway::VlanGateway;
 
 /// What DEL and GC need of the configuration. An error elsewhere in it stops no removal, and an error in one of these only
@@ -35,12 +35,6 @@ impl Lenient {
         let vlan = conf.value(&["vlan"]).and_then(Value::as_u64);
         let vlan = vlan.and_then(|vlan| u16::try_from(vlan).ok()).zip(bridge.as_ref().ok());
         let vlan_gateway = vlan.and_then(|(vlan, bridge)| VlanGateway::new(bridge, vlan).ok().flatten());
-        let ipam = match (conf.value(&["ipam"]), conf.value(&["ipam", "type"])) {
-            (None | Some(Value::Object(_)), None) => Ipam::None,
-            (_, Some(Value::String(plugin))) => Ipam::new(plugin.clone()),
-            // No ADD of this plugin can have succeeded with it. Most addresses are leased by host-local.
-            _ => Ipam::HostLocal,
-        };
         let says = |key: &str, word: Value| conf.value(&[key]) == Some(&word);
         // As Conf reads it: to open the firewall for a network is to close the bridge to all but published ports.
         let is_opened = says("forward", "accept".into()) && conf.text(&["ingress"]).is_none_or(str::is_empty);
@@ -50,7 +44,7 @@ impl Lenient {
             || conf.text(&["overlay"]).is_some_and(|name| !name.is_empty())
             || is_opened;
         let is_synchronous = says("synchronousDel", true.into());
-        Self { bridge, vlan_gateway, has_gate, is_synchronous, ipam }
+        Self { bridge, vlan_gateway, has_gate, is_synchronous, ipam: Ipam::of_removal(conf) }
     }
 
     /// The link that has a gate, where the network closes its bridge and its name is known.

@@ -1,10 +1,10 @@
 //! The key `overlay`, and the keys that it excludes.
 
 use cni::NetworkName;
+use interface::Ipam;
 use serde_json::Value;
 
 use crate::error::{Result, config};
-use crate::parts::lease::Ipam;
 
 /// The network's name, by the key of the configuration.
 pub(super) fn name(conf: &cni::Conf, name: &str, ipam: &Ipam) -> Result<Option<NetworkName>> {

@@ -98,7 +98,7 @@ mod tests {
             };
             let text = comment("veth0123456789a", &attachment);
             assert!(text.len() <= COMMENT_MAX && text.contains(" ééééééé c"), "{text}");
-            assert!(names::alias(&attachment).contains(" ééééééé c"));
+            assert!(interface::alias(&attachment).contains(" ééééééé c"));
         }
     }
 }

@@ -45,20 +45,11 @@ pub(crate) fn refuse(socket: &mut Socket, link: &Link) -> Result<Option<AcceptsR
     let parameter = parameter(link);
     Ok(match sysctl::write(&parameter, "0") {
         Err(source) if found.take_effect() && !source.is_not_found() => {
-            let error = Error::Sysctl { parameter, value: "0", source };
+            let error = interface::sysctl(&parameter, "0", source).into();
             Some(AcceptsRa { accepted: found.accepted, error })
         }
         _ => None,
     })
-}
-
-/// Has a container's interface accept none, from within its namespace (CVE-2020-13401): addresses and routes are the IPAM
-/// plugin's to give there, not a neighbour's. Where `/proc/sys` cannot be written, as where the plugin itself runs in a container,
-/// it does without: `ipspoofchk` lets no advertisement of a neighbour through.
-pub(crate) fn refuse_inside(link: &Link) {
-    if link.advertisements.is_some_and(|found| found.accepted != 0) {
-        let _ = sysctl::write(&parameter(link), "0");
-    }
 }
 
 /// Names a link of the host by which containers' advertisements are accepted again, where that can be set right.
@@ -88,7 +79,9 @@ pub(crate) fn keep(socket: &mut Socket, forwards: bool) -> Result<()> {
         let parameter = parameter(&link);
         match sysctl::write(&parameter, ALWAYS) {
             // What was so before makes no network worse: STATUS reports it.
-            Err(source) if !forwards => return Err(Error::Sysctl { parameter, value: ALWAYS, source }),
+            Err(source) if !forwards => {
+                return Err(interface::sysctl(&parameter, ALWAYS, source).into());
+            }
             _ => {}
         }
     }

@@ -12,7 +12,6 @@ use super::vlan_gateway::VlanGateway;
 use crate::bridge_lock::{self, Exclusive};
 use crate::conf::Conf;
 use crate::error::{Error, Result};
-use crate::link_removal::Removal;
 use crate::mac;
 use crate::names::{BRIDGE_ALIAS, keeps_mac};
 
@@ -129,7 +128,7 @@ pub(crate) fn remove_if_unused(
         };
         let mut is_gone = false;
         if bridge_unused && !socket.has_ports(bridge.index)? {
-            Removal::begin(bridge.index, is_synchronous).finish(socket)?;
+            interface::Removal::begin(bridge.index, is_synchronous).finish(socket)?;
             is_gone = true;
             trace::decided("bridge", &[("name", &name), ("is", &"removed")]);
         }

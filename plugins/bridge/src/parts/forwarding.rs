@@ -4,7 +4,7 @@ use ipnetwork::IpNetwork;
 use netlink::{Family, Socket, sysctl};
 
 use super::advertisements;
-use crate::error::{self, Result};
+use crate::error::Result;
 
 const FORWARDING_V6: &str = "net/ipv6/conf/all/forwarding";
 
@@ -15,7 +15,7 @@ pub(crate) fn enable(socket: &mut Socket, gateways: &[IpNetwork]) -> Result<()> 
         advertisements::keep(socket, !off.contains(&FORWARDING_V6))?;
     }
     for parameter in off {
-        sysctl::write(parameter, "1").map_err(|source| error::sysctl(parameter, "1", source))?;
+        sysctl::write(parameter, "1").map_err(|source| interface::sysctl(parameter, "1", source))?;
     }
     Ok(())
 }

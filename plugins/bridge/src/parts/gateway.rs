@@ -10,7 +10,6 @@ use netlink::{AddressFlags, Link, Mac, Socket};
 
 use crate::conf::Conf;
 use crate::error::{Error, Result};
-use crate::solicited_node::await_solicitable;
 use crate::{cidrs, mac};
 
 const NODAD: AddressFlags = AddressFlags { nodad: true, noprefixroute: false };
@@ -28,7 +27,7 @@ pub(crate) fn ensure(
     }
     if let (IpNetwork::V6(_), Some(mac)) = (wanted, link.mac) {
         ensure_link_local(socket, link.index, mac)?;
-        await_solicitable(&link.name, std::iter::once(wanted));
+        interface::await_solicitable(&link.name, std::iter::once(wanted));
     }
     let others: Vec<IpNetwork> = socket
         .addresses(link.index)?
@@ -100,7 +99,7 @@ fn replace(socket: &mut Socket, link: u32, old: &[IpNetwork], new: IpNetwork) ->
 /// What the kernel does itself after a second of duplicate address detection. Until there is a link-local address it
 /// solicits no neighbour for packets that it forwards (`ndisc_send_ns`), so they would be lost.
 fn ensure_link_local(socket: &mut Socket, link: u32, mac: Mac) -> Result<()> {
-    let own = cidrs::with_length(IpAddr::V6(mac::link_local(mac)), 64);
+    let own = interface::with_length(IpAddr::V6(mac::link_local(mac)), 64);
     if socket.add_address(link, own, NODAD)? {
         return Ok(());
     }

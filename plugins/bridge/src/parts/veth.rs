@@ -10,12 +10,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cni::{AddResult, Target};
+use interface::{alias, await_group_route};
 use netlink::{Link, Mac, Namespace, Peer, PortFlags, Socket, Veth, sysctl};
 
 use crate::conf::Conf;
 use crate::error::{Error, Result, differs};
-use crate::names;
-use crate::solicited_node::await_group_route;
 
 /// How long the kernel is waited for.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -41,7 +40,7 @@ pub(crate) fn add(
     made: &mut Option<u32>,
 ) -> Result<u32> {
     let (name, ifname) = (target.attachment.host_interface(), target.ifname().as_str());
-    let alias = names::alias(&target.attachment);
+    let alias = alias(&target.attachment);
     let veth = Veth {
         name: &name,
         mac: Some(macs.host),
@@ -98,7 +97,7 @@ pub(crate) fn await_forwarding(socket: &mut Socket, bridge: &Link, port: u32) ->
     while !forwards(socket, port)? && Instant::now() < deadline {
         thread::sleep(PAUSE);
     }
-    if bridge.operational { Ok(()) } else { await_group_route(socket, bridge.index) }
+    if bridge.operational { Ok(()) } else { Ok(await_group_route(socket, bridge.index)?) }
 }
 
 /// Whether a port forwards, or will without our doing.

@@ -17,7 +17,7 @@ pub(super) struct Port {
 
 impl Port {
     fn new(link: Link) -> Option<Self> {
-        let whose = link.alias?.strip_prefix(names::ALIAS_WORD)?.to_owned();
+        let whose = link.alias?.strip_prefix(interface::ALIAS_WORD)?.to_owned();
         let is_plain = !whose.contains(|letter: char| letter == '"' || letter.is_control());
         (names::is_host_interface(&link.name) && is_plain).then_some(Self { name: link.name, whose })
     }

@@ -30,6 +30,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cni::Attachment;
+use interface::Ipam;
 use netlink::Mac;
 use nftables::ledger::Skeleton;
 use nftables::{
@@ -40,7 +41,6 @@ use super::macspoofchk::TABLE;
 use crate::error::{Result, differs};
 use crate::filter::owner::{comment, del_if_present, first_word, interface};
 use crate::mac;
-use crate::parts::lease::Ipam;
 
 /// The ports that are held to their addresses.
 pub(crate) const BOUND: Set = Set::vmap(TABLE, "bound", &[Type::Ifname]);

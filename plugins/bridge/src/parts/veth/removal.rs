@@ -1,12 +1,12 @@
 //! The removal of pairs: of one attachment's, and of those that attachments left which are not valid any more.
 
 use cni::{ContainerId, IfName, NetworkName, Target};
+use interface::Removal;
 use netlink::{Link, Namespace, NsidsWithProcesses, Socket};
 
 use crate::bridge_lock::Exclusive;
 use crate::conf;
 use crate::error::{Error, Result, config};
-use crate::link_removal::Removal;
 use crate::names;
 
 /// The host's end by its derived name, if it is there and is what an ADD made.
@@ -27,7 +27,7 @@ fn is_own(socket: &mut Socket, link: &Link, conf: &conf::Lenient, target: &Targe
         return Ok(false);
     }
     match &link.alias {
-        Some(alias) if *alias == names::alias(&target.attachment) => return Ok(true),
+        Some(alias) if *alias == interface::alias(&target.attachment) => return Ok(true),
         None if link.peer_netns.is_some() => {
             // Where the bridge's name is not known, it is enough that it is a port.
             let Some(master) = link.master else { return Ok(false) };
@@ -52,7 +52,7 @@ fn is_own(socket: &mut Socket, link: &Link, conf: &conf::Lenient, target: &Targe
 /// plugin and stays.
 pub(crate) fn finish(socket: &mut Socket, target: &Target, begun: Option<Removal>) -> Result<()> {
     if let Some(begun) = begun {
-        return begun.finish(socket);
+        return Ok(begun.finish(socket)?);
     }
     // A namespace that cannot be opened any more has taken the interface with it.
     let Some(path) = target.netns.as_deref() else { return Ok(()) };

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use cni::token;
+use interface::with_length;
 use ipnetwork::IpNetwork;
 use nftables::{
     Batch, Chain, Element, Expr, Family, Field, HookPoint, Kind, Selector, Set, Table, Type, Verdict,
@@ -10,7 +11,6 @@ use nftables::{
 };
 
 use super::owner_record::Record;
-use crate::cidrs::with_length;
 use crate::error::Result;
 use crate::filter::owner::interface;
 

@@ -3,26 +3,47 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ipnetwork::IpNetwork;
+use cni::Ip;
 use netlink::{AddressFlags, Link, Namespace, Socket, sysctl};
 
-use crate::conf::Conf;
-use crate::error::{self, Error, Result};
-use crate::parts::advertisements;
-use crate::plan::{Plan, table};
+use crate::error::{Error, Result, sysctl as failed_sysctl};
 use crate::solicited_node::{await_group_route, await_solicitable};
 
 /// How long duplicate address detection may take, as in the reference.
 const DAD_PATIENCE: Duration = Duration::from_secs(5);
 const DAD_PAUSE: Duration = Duration::from_millis(20);
 
+/// When an interface's neighbours learn of its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announces {
+    /// When [`Inside::announce`] sets the hardware address, once frames get through.
+    WithAddress,
+    /// When it comes up: of a kind whose hardware address cannot be set.
+    ComingUp,
+}
+
+/// What an interface is to have.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Its addresses.
+    pub ips: &'a [Ip],
+    /// Its routes; the link is filled in.
+    pub routes: &'a [netlink::Route],
+    /// The kernel looks whether another node has the IPv6 addresses, and is waited for.
+    pub detects_duplicates: bool,
+    /// Router advertisements may give it addresses and routes.
+    pub accepts_ra: bool,
+    /// When the neighbours learn of the addresses.
+    pub announces: Announces,
+}
+
 /// Sets the container's interface up, without any address; `accepts_ra` as with [`configure`].
-pub(crate) fn set_up(namespace: &Namespace, ifname: &str, accepts_ra: bool) -> Result<()> {
+pub fn set_up(namespace: &Namespace, ifname: &str, accepts_ra: bool) -> Result<()> {
     namespace.enter(|| {
         let mut socket = Socket::open()?;
         let link = expect(&mut socket, ifname)?;
         if !accepts_ra {
-            advertisements::refuse_inside(&link);
+            refuse_advertisements(&link);
         }
         Ok(socket.set_up(link.index)?)
     })?
@@ -35,55 +56,69 @@ fn expect(socket: &mut Socket, ifname: &str) -> Result<Link> {
 
 /// Brings the container's interface to what was planned, and returns it for [`Inside::announce`]. Unless it accepts router
 /// advertisements, none gives it an address or a route: its neighbours could send them.
-pub(crate) fn configure(namespace: &Namespace, ifname: &str, conf: &Conf, plan: &Plan) -> Result<Inside> {
-    let dad = conf.keys.enabledad;
+pub fn configure(namespace: &Namespace, ifname: &str, wanted: Wanted) -> Result<Inside> {
+    let dad = wanted.detects_duplicates;
     namespace.enter(|| {
         let mut socket = Socket::open()?;
         let link = expect(&mut socket, ifname)?;
-        let has_v6 = plan.ips.iter().any(|ip| ip.address.is_ipv6());
-        if !conf.accepts_ra {
-            advertisements::refuse_inside(&link);
+        let has_v6 = wanted.ips.iter().any(|ip| ip.address.is_ipv6());
+        if !wanted.accepts_ra {
+            refuse_advertisements(&link);
         }
         if has_v6 {
             configure_ipv6(ifname, dad)?;
         }
-        for ip in &plan.ips {
+        for ip in wanted.ips {
             // IPAM has made sure that nobody else has the address; detection would cost a second.
             let flags = AddressFlags { nodad: !dad && ip.address.is_ipv6(), ..AddressFlags::default() };
             socket.add_address(link.index, ip.address, flags)?;
+        }
+        let announces = !wanted.ips.is_empty();
+        if announces && wanted.announces == Announces::ComingUp {
+            socket.announce_addresses(link.index)?;
         }
         socket.set_up(link.index)?;
         if dad && has_v6 {
             await_dad(&mut socket, &link)?;
         }
-        for route in &plan.routes {
+        for route in wanted.routes {
             let route = netlink::Route { oif: Some(link.index), ..route.clone() };
             // Where the container is on another network already, that one's stay the preferred ones.
             socket.append_route(&route)?;
         }
-        await_solicitable(ifname, plan.ips.iter().map(|ip| ip.address));
+        await_solicitable(ifname, wanted.ips.iter().map(|ip| ip.address));
         if has_v6 {
             await_group_route(&mut socket, link.index)?;
         }
-        Ok(Inside { socket, link, has_addresses: !plan.ips.is_empty() })
+        let announces = announces && wanted.announces == Announces::WithAddress;
+        Ok(Inside { socket, link, announces })
     })?
 }
 
 /// The container's interface, with a socket of its namespace.
-pub(crate) struct Inside {
+pub struct Inside {
     socket: Socket,
     link: Link,
-    has_addresses: bool,
+    announces: bool,
 }
 
 impl Inside {
     /// Has the neighbours learn at once that addresses have moved here, once the port forwards. The kernel announces both
     /// families when the hardware address is set, also to what it is (`inetdev_event`, `ndisc_netdev_event`); when the link
     /// comes up IPv4 alone, and the port may not forward yet.
-    pub(crate) fn announce(mut self) -> Result<()> {
-        let Some(mac) = self.link.mac.filter(|_| self.has_addresses) else { return Ok(()) };
+    pub fn announce(mut self) -> Result<()> {
+        let Some(mac) = self.link.mac.filter(|_| self.announces) else { return Ok(()) };
         self.socket.announce_addresses(self.link.index)?;
         Ok(self.socket.set_mac(self.link.index, mac)?)
+    }
+}
+
+/// Has an interface take in no router advertisements, from within its namespace (CVE-2020-13401): addresses and routes are the
+/// IPAM plugin's to give there, not a neighbour's. Where `/proc/sys` cannot be written, as where the plugin itself runs in a
+/// container, it does without: bridge's `ipspoofchk` lets no advertisement of a neighbour through.
+pub fn refuse_advertisements(link: &Link) {
+    if link.advertisements.is_some_and(|found| found.accepted != 0) {
+        let _ = sysctl::write(&format!("net/ipv6/conf/{}/accept_ra", link.name), "0");
     }
 }
 
@@ -94,7 +129,7 @@ fn configure_ipv6(ifname: &str, dad: bool) -> Result<()> {
         if let Err(source) = sysctl::set(&parameter, "0")
             && !source.is_not_found()
         {
-            return Err(error::sysctl(&parameter, "0", source));
+            return Err(failed_sysctl(&parameter, "0", source));
         }
     }
     // The link-local address as well.
@@ -127,37 +162,4 @@ fn await_dad(socket: &mut Socket, link: &Link) -> Result<()> {
         }
         thread::sleep(DAD_PAUSE);
     }
-}
-
-/// The interface as it is now, with its addresses and routes.
-#[derive(Debug)]
-pub(crate) struct Observed {
-    pub link: Link,
-    /// Its addresses.
-    pub addresses: Vec<IpNetwork>,
-    /// The routes out of it.
-    pub routes: Vec<netlink::Route>,
-}
-
-impl Observed {
-    /// Whether the interface has a planned route: of its table, to its destination, by its gateway. Its metric the kernel
-    /// chooses beside other networks' routes.
-    pub(crate) fn has_route(&self, wanted: &netlink::Route) -> bool {
-        self.routes.iter().any(|there| {
-            (there.dst, there.gateway, table(there.table))
-                == (wanted.dst, wanted.gateway, table(wanted.table))
-        })
-    }
-}
-
-/// Looks at the interface, if it is there; `tables` are the routing tables of interest besides the main one.
-pub(crate) fn observe(namespace: &Namespace, ifname: &str, tables: &[u32]) -> Result<Option<Observed>> {
-    let mut socket = namespace.socket()?;
-    let Some(link) = socket.get_link(ifname)? else { return Ok(None) };
-    let addresses = socket.addresses(link.index)?.into_iter().map(|address| address.network).collect();
-    let mut routes = socket.routes(link.index)?;
-    for table in tables {
-        routes.extend(socket.routes_in(link.index, *table)?);
-    }
-    Ok(Some(Observed { link, addresses, routes }))
 }

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_micros(200);
 
 /// Waits until a link of the calling thread's namespace listens to solicitations for all of its IPv6 addresses given.
-pub(crate) fn await_solicitable(link: &str, addresses: impl Iterator<Item = IpNetwork>) {
+pub fn await_solicitable(link: &str, addresses: impl Iterator<Item = IpNetwork>) {
     let groups: Vec<String> = addresses
         .filter_map(|address| match address.ip() {
             IpAddr::V6(address) => Some(group(address)),
@@ -40,7 +40,7 @@ pub(crate) fn await_solicitable(link: &str, addresses: impl Iterator<Item = IpNe
 
 /// Waits until a link with a carrier has its route to groups. The kernel adds it in the moment in which the
 /// link becomes operational (`linkwatch_do_dev`, `addrconf_notify`). Since Linux 6.8 being asked about a link makes it catch up.
-pub(crate) fn await_group_route(socket: &mut Socket, link: u32) -> Result<()> {
+pub fn await_group_route(socket: &mut Socket, link: u32) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while !socket.get_link_by_index(link)?.is_none_or(|link| link.operational) && Instant::now() < deadline {
         thread::sleep(PAUSE);
