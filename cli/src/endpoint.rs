@@ -16,7 +16,7 @@ pub(crate) use network_option::{Named, NetworkOption};
 pub(crate) use pairs::{ExtraHost, Link, Variable};
 
 use crate::error::Error;
-use crate::network::{Described, LINK_ENV, PORT_MAPPINGS, declaring, plugin, publishes, subnets_of};
+use crate::network::{Described, LINK_ENV, PORT_MAPPINGS, declaring, plugin, publishes, subnets_of, text};
 use crate::ports::{self, Publish};
 use crate::way_out::priority;
 
@@ -70,6 +70,14 @@ impl<'a> Endpoint<'a> {
         };
         if (self.publish_all || !self.publish.is_empty()) && !publishes(list) {
             let option = if self.publish_all { "-P" } else { "-p" };
+            let driver = list.plugins.first().map_or("", |main| text(main, "type"));
+            if ["macvlan", "ipvlan"].contains(&driver) {
+                return refuse(
+                    option,
+                    "its containers are on the host's own network, where all of their ports are theirs",
+                    "leave it out, and connect to the container's address; the host itself does not reach it",
+                );
+            }
             return refuse(
                 option,
                 "none of its plugins publishes ports",

@@ -26,6 +26,7 @@ mod host;
 mod leases;
 mod level;
 mod lives;
+mod macvlan;
 mod names;
 mod netavark;
 mod path;
@@ -48,9 +49,10 @@ use summary::Summary;
 type Part = fn(&Scale, &mut Summary);
 
 /// The parts that can be chosen, in the order of the output.
-const PARTS: [(&str, Part); 8] = [
+const PARTS: [(&str, Part); 9] = [
     ("lives", lives::measure),
     ("crowd", crowd::measure),
+    ("macvlan", |scale, summary| macvlan::measure(scale.rounds, summary)),
     ("udp", |scale, summary| udp::measure(scale.rounds, summary)),
     ("names", |scale, _| names::measure(scale)),
     ("path", |scale, summary| path::measure(scale.rounds, summary)),

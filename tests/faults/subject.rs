@@ -82,11 +82,12 @@ fn published() -> Value {
 }
 
 /// The subjects of this suite.
-pub(crate) const OURS: [&str; 8] = [
+pub(crate) const OURS: [&str; 9] = [
     "loopback",
     "host-local",
     "bridge",
     "bridge-shut",
+    "macvlan",
     "host-port",
     "host-port-iptables",
     "link-env",
@@ -94,8 +95,13 @@ pub(crate) const OURS: [&str; 8] = [
 ];
 
 /// The reference's plugins that the suite replaces.
-pub(crate) const REFERENCES: [&str; 4] =
-    ["reference-loopback", "reference-host-local", "reference-bridge", "reference-portmap"];
+pub(crate) const REFERENCES: [&str; 5] = [
+    "reference-loopback",
+    "reference-host-local",
+    "reference-bridge",
+    "reference-macvlan",
+    "reference-portmap",
+];
 
 fn our_bridge() -> Value {
     json!({"bridge": "faults0", "isGateway": true, "ipMasq": true, "hairpinMode": true,
@@ -128,6 +134,8 @@ impl Subject {
         let link_env = json!({"prevResult": previous(), "runtimeConfig": published(),
             "endpoint": {"expose": ["80"], "env": {"A": "b"}}});
         let leases = |subnet: &str| json!({"ipam": host_local(subnet)});
+        let on_uplink =
+            |subnet: &str| json!({"master": "uplink", "hostAccess": true, "ipam": host_local(subnet)});
         let their_bridge =
             json!({"bridge": "reference0", "isGateway": true, "ipMasq": true, "hairpinMode": true});
         match name {
@@ -138,6 +146,7 @@ impl Subject {
                 firewall: DROPPING,
                 ..plugin("bridge-shut", env!("CARGO_BIN_EXE_bridge"), with(&our_bridge(), &shut))
             },
+            "macvlan" => plugin("macvlan", env!("CARGO_BIN_EXE_macvlan"), on_uplink("10.70.0.0/16")),
             "host-port" => plugin("host-port", env!("CARGO_BIN_EXE_host-port"), host_port),
             "host-port-iptables" => {
                 plugin("host-port-iptables", env!("CARGO_BIN_EXE_host-port"), with(&host_port, &iptables))
@@ -147,6 +156,7 @@ impl Subject {
             "reference-loopback" => reference("loopback", json!({})),
             "reference-host-local" => reference("host-local", leases("10.72.0.0/16")),
             "reference-bridge" => reference("bridge", with(&their_bridge, &leases("10.72.0.0/16"))),
+            "reference-macvlan" => reference("macvlan", on_uplink("10.72.0.0/16")),
             "reference-portmap" => reference("portmap", host_port),
             other => panic!("no subject {other}"),
         }

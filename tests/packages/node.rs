@@ -13,10 +13,10 @@ use sandbox::{Host, Namespaced, UPLINK_V4};
 use crate::root::sh;
 
 /// The names of the plugins.
-pub(crate) const PLUGINS: [&str; 6] =
-    ["bridge", "host-local", "host-port", "link-env", "loopback", "portmap"];
+pub(crate) const PLUGINS: [&str; 8] =
+    ["bridge", "host-local", "host-port", "ipvlan", "link-env", "loopback", "macvlan", "portmap"];
 /// Those of them that the reference has as well.
-pub(crate) const SHARED: [&str; 4] = ["bridge", "host-local", "loopback", "portmap"];
+pub(crate) const SHARED: [&str; 6] = ["bridge", "host-local", "ipvlan", "loopback", "macvlan", "portmap"];
 const NETWORK: &str = "/etc/cni/net.d/10-cleat.conflist";
 
 /// A host whose runtime has the network.

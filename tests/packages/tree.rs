@@ -20,7 +20,7 @@ fn make(words: &[&str]) -> String {
 /// The reference's plugins in a folder, and one by a link, as some distributions have it.
 fn unpack_reference(folder: &str) {
     fs::create_dir_all(folder).unwrap();
-    for name in ["bridge", "firewall", "host-local", "loopback"] {
+    for name in ["bridge", "firewall", "host-local", "ipvlan", "loopback", "macvlan"] {
         fs::copy(format!("/usr/lib/cni/{name}"), format!("{folder}/{name}")).unwrap();
     }
     sh(&["ln", "-s", "/usr/lib/cni/portmap", &format!("{folder}/portmap")]);

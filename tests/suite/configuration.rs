@@ -78,7 +78,13 @@ fn the_reference_has_the_keys_that_are_said_to_be_its_and_no_others() {
     let reference = folder().join("../../debian-newer/containernetworking-plugins/usr/lib/cni");
     let rows = rows();
     let mut compared = 0;
-    for (plugin, program) in [("bridge", "bridge"), ("host-local", "host-local"), ("host-port", "portmap")] {
+    for (plugin, program) in [
+        ("bridge", "bridge"),
+        ("host-local", "host-local"),
+        ("host-port", "portmap"),
+        ("macvlan", "macvlan"),
+        ("ipvlan", "ipvlan"),
+    ] {
         let known = decoded_keys(&reference.join(program));
         for row in rows.iter().filter(|row| row.plugin == plugin && row.section != "CNI_ARGS") {
             let name = row.key.rsplit('.').next().unwrap();
@@ -123,10 +129,16 @@ fn a_key_that_came_after_the_first_release_says_with_which() {
 #[test]
 fn every_argument_that_a_plugin_reads_is_listed() {
     let mut sources = String::new();
-    for folder in
-        ["plugins/bridge", "plugins/host-port", "plugins/link-env", "plugins/loopback", "ipam/host-local"]
-    {
-        for file in ["lib.rs", "conf.rs"] {
+    for folder in [
+        "lib/interface",
+        "plugins/bridge",
+        "plugins/host-port",
+        "plugins/link-env",
+        "plugins/loopback",
+        "plugins/macvlan",
+        "ipam/host-local",
+    ] {
+        for file in ["lib.rs", "conf.rs", "keys.rs"] {
             sources += &fs::read_to_string(root().join(folder).join("src").join(file)).unwrap_or_default();
         }
     }

@@ -30,6 +30,7 @@ mod kept;
 mod leases;
 mod links;
 mod loopback;
+mod macvlan;
 mod mistakes;
 mod mixed;
 mod moved;

@@ -8,6 +8,7 @@ use host_local::HostLocal;
 use host_port::HostPort;
 use link_env::LinkEnv;
 use loopback::Loopback;
+use macvlan::{Ipvlan, Macvlan};
 use serde_json::{Value, json};
 
 /// A plugin of the suite.
@@ -23,11 +24,13 @@ pub(super) struct Known {
 }
 
 /// All of them. `portmap` is not here: under that name the reference's plugin is meant as well, which has other keys.
-pub(super) const PLUGINS: [Known; 5] = [
+pub(super) const PLUGINS: [Known; 7] = [
     known::<Bridge>(false),
     known::<HostPort>(false),
     known::<LinkEnv>(false),
     known::<Loopback>(false),
+    known::<Macvlan>(false),
+    known::<Ipvlan>(false),
     known::<HostLocal>(true),
 ];
 

@@ -1,11 +1,9 @@
 //! The text of a new network: a bridge, published ports, names. Pure.
 
-use std::net::IpAddr;
-
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::subnet::Pool;
+use super::pool::{Pool, Range, auxiliary};
 
 /// Who may come in from outside the bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -57,10 +55,6 @@ impl Wanted<'_> {
     }
 
     fn bridge(&self) -> Bridge<'_> {
-        let range = |pool: &Pool| {
-            let (first, last) = pool.ends().unzip();
-            [Range { subnet: pool.subnet.to_string(), first, last, gateway: pool.gateway }]
-        };
         let leased = if self.overlay.is_some() { &[] } else { self.pools };
         // Nothing leads out of an internal network, so its members need no route.
         let pools = if self.internal { &[] } else { self.pools };
@@ -83,7 +77,8 @@ impl Wanted<'_> {
             mtu: self.mtu,
             ipam: Ipam {
                 kind: "host-local",
-                ranges: leased.iter().map(range).collect(),
+                ranges: leased.iter().map(Pool::ranges).collect(),
+                auxiliary: auxiliary(leased),
                 routes: pools.iter().map(|pool| json!({"dst": pool.everything()})).collect(),
             },
         }
@@ -130,23 +125,17 @@ struct Bridge<'a> {
     ipam: Ipam<'a>,
 }
 
+/// What leases the addresses.
 #[derive(Serialize)]
-struct Ipam<'a> {
+pub(super) struct Ipam<'a> {
     #[serde(rename = "type")]
-    kind: &'a str,
+    pub(super) kind: &'a str,
+    /// None where the agent of an overlay network says them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    ranges: Vec<[Range; 1]>,
-    routes: Vec<Value>,
-}
-
-#[derive(Serialize)]
-struct Range {
-    subnet: String,
-    #[serde(rename = "rangeStart", skip_serializing_if = "Option::is_none")]
-    first: Option<IpAddr>,
-    #[serde(rename = "rangeEnd", skip_serializing_if = "Option::is_none")]
-    last: Option<IpAddr>,
-    gateway: IpAddr,
+    pub(super) ranges: Vec<Vec<Range>>,
+    #[serde(rename = "_auxiliaryAddresses", skip_serializing_if = "Option::is_none")]
+    pub(super) auxiliary: Option<Value>,
+    pub(super) routes: Vec<Value>,
 }
 
 #[derive(Default, Serialize)]

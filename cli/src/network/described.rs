@@ -9,10 +9,11 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::plugins::{OVERLAY, overlay, text};
-use super::subnet::Pool;
+use super::pool::{AUXILIARY, Pool};
 
 /// What a conflist says of a network.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the network by its own name")]
 pub(crate) struct Described {
     /// The network's name.
     pub(crate) name: String,
@@ -26,6 +27,12 @@ pub(crate) struct Described {
     pub(crate) bridge: Option<String>,
     /// The overlay network that it is one node's part of.
     pub(crate) overlay: Option<NetworkName>,
+    /// The interface of the host that containers are put on, where it is named: of macvlan and ipvlan.
+    pub(crate) parent: Option<String>,
+    /// Whom containers on a parent reach.
+    pub(crate) mode: Option<String>,
+    /// The host reaches containers on a parent.
+    pub(crate) host_access: bool,
     /// The plugin that gives the addresses.
     pub(crate) ipam: String,
     /// Its subnets. Those of an overlay network are as long known as its agent has a block of them for this node.
@@ -57,6 +64,9 @@ impl Described {
             name: list.name.to_string(),
             id: id(list.name.as_str()),
             created: file.and_then(|metadata| metadata.modified().ok()),
+            parent: set("master"),
+            mode: set("mode"),
+            host_access: flag("hostAccess").unwrap_or_default(),
             bridge: set("bridge").or_else(|| (driver == "bridge").then(|| "cni0".to_owned())),
             driver: if overlay.is_some() { OVERLAY.to_owned() } else { driver },
             ipam: text(ipam, "type").to_owned(),
@@ -73,6 +83,28 @@ impl Described {
     /// Where the network is: on this host, or on many.
     pub(crate) fn scope(&self) -> &'static str {
         if self.overlay.is_some() { "global" } else { "local" }
+    }
+
+    /// A network that every host has, without a configuration.
+    pub(crate) fn built_in(name: &str, driver: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            id: id(name),
+            created: None,
+            driver: driver.to_owned(),
+            parent: None,
+            mode: None,
+            host_access: false,
+            bridge: None,
+            overlay: None,
+            ipam: String::new(),
+            pools: Vec::new(),
+            internal: false,
+            ingress: None,
+            icc: true,
+            masquerade: false,
+            mtu: None,
+        }
     }
 }
 
@@ -94,16 +126,34 @@ pub(crate) fn id(name: &str) -> String {
 
 /// The subnets of an IPAM's configuration as host-local's keys have them; what cannot be read is skipped.
 fn pools(ipam: &Map<String, Value>) -> Vec<Pool> {
-    let ranges = case_blind::get(ipam, "ranges").and_then(Value::as_array).into_iter().flatten();
-    let ranges = ranges.filter_map(Value::as_array).flatten().filter_map(Value::as_object);
-    std::iter::once(ipam).chain(ranges).filter_map(pool).collect()
+    let sets = case_blind::get(ipam, "ranges").and_then(Value::as_array).into_iter().flatten();
+    let sets = sets.filter_map(Value::as_array);
+    let sets = sets.map(|set| set.iter().filter_map(Value::as_object).collect::<Vec<_>>());
+    let auxiliary = ipam.get(AUXILIARY).and_then(Value::as_object);
+    std::iter::once(vec![ipam]).chain(sets).flat_map(|set| pools_of(&set, auxiliary)).collect()
 }
 
-fn pool(range: &Map<String, Value>) -> Option<Pool> {
-    let address = |key: &str| text(range, key).parse().ok();
-    let subnet = cidr::parse(text(range, "subnet")).ok()?;
-    let ends = address("rangeStart").zip(address("rangeEnd"));
-    Pool::new(subnet, address("gateway"), ends.and_then(|(start, end)| part(subnet, start, end))).ok()
+/// The subnets of a set of ranges. Where auxiliary addresses are gaps in it, it is one subnet all the same.
+fn pools_of(set: &[&Map<String, Value>], auxiliary: Option<&Map<String, Value>>) -> Vec<Pool> {
+    let read = |range: &&Map<String, Value>| pool(range, range);
+    let (Some(first), Some(last), Some(auxiliary)) = (set.first(), set.last(), auxiliary) else {
+        return set.iter().filter_map(read).collect();
+    };
+    let is_one = set.iter().all(|range| text(range, "subnet") == text(first, "subnet"));
+    let Some(pool) = pool(first, last).filter(|_| is_one) else {
+        return set.iter().filter_map(read).collect();
+    };
+    let address = |(name, address): (&String, &Value)| Some((name.clone(), address.as_str()?.parse().ok()?));
+    let all = auxiliary.iter().filter_map(address);
+    vec![Pool { auxiliary: all.filter(|(_, address)| pool.subnet.contains(*address)).collect(), ..pool }]
+}
+
+/// The subnet that leases run through from a first range to a last one.
+fn pool(first: &Map<String, Value>, last: &Map<String, Value>) -> Option<Pool> {
+    let address = |range, key: &str| text(range, key).parse().ok();
+    let subnet = cidr::parse(text(first, "subnet")).ok()?;
+    let ends = address(first, "rangeStart").zip(address(last, "rangeEnd"));
+    Pool::new(subnet, address(first, "gateway"), ends.and_then(|(start, end)| part(subnet, start, end))).ok()
 }
 
 /// The part of a subnet that is leased between two addresses, where it is a subnet itself.

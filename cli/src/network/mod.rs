@@ -6,7 +6,9 @@ mod file;
 mod leases;
 pub(crate) mod obstacles;
 mod plugins;
+mod pool;
 mod subnet;
+mod upper;
 
 pub(crate) use conflist::{Ingress, Wanted};
 pub(crate) use described::{Described, id};
@@ -15,4 +17,6 @@ pub(crate) use leases::{forget, leases};
 pub(crate) use plugins::{
     LINK_ENV, OVERLAY, PORT_MAPPINGS, declaring, overlay, plugin, publishes, state_dir, text,
 };
-pub(crate) use subnet::{Pool, Taken, overlap, subnets_of};
+pub(crate) use pool::Pool;
+pub(crate) use subnet::{Taken, overlap, subnets_of};
+pub(crate) use upper::{PARENT_ALIAS, Upper, vlan_of};

@@ -1,80 +1,16 @@
-//! Subnets: which are taken on this host, and a free one. Pure but for [`Taken::on_host`].
+//! Subnets: which are taken on this host, and a free one. Pure but for [`Taken::on_host`] and the agent's file.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use cni::{NetworkList, cidr};
 use ipnetwork::{IpNetwork, Ipv4Network};
 use netlink::Socket;
 use serde_json::{Map, Value};
 
+use super::described::Described;
+use super::plugins::overlay;
 use crate::container_id::random_bytes;
 use crate::error::Error;
-
-/// A subnet with its gateway, and the part of it that addresses are leased from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pool {
-    /// The subnet.
-    pub(crate) subnet: IpNetwork,
-    /// The bridge's address in it.
-    pub(crate) gateway: IpAddr,
-    /// Where leases come from, unless from all of it.
-    pub(crate) part: Option<IpNetwork>,
-}
-
-impl Pool {
-    /// A pool whose parts fit together; without a gateway, its first host is the gateway.
-    pub(crate) fn new(
-        subnet: IpNetwork,
-        gateway: Option<IpAddr>,
-        part: Option<IpNetwork>,
-    ) -> Result<Self, String> {
-        let room = if subnet.is_ipv4() { 30 } else { 126 };
-        if subnet.prefix() > room {
-            return Err(format!("subnet {subnet} has no room for a gateway and a container"));
-        }
-        if subnet.ip() != subnet.network() {
-            return Err(format!(
-                "{subnet} is an address: its subnet is {}/{}",
-                subnet.network(),
-                subnet.prefix()
-            ));
-        }
-        if let Some(gateway) = gateway.filter(|gateway| !subnet.contains(*gateway)) {
-            return Err(format!("gateway {gateway} is outside subnet {subnet}"));
-        }
-        if let Some(part) = part
-            && !(subnet.contains(part.network()) && subnet.contains(part.broadcast()))
-        {
-            return Err(format!("range {part} is outside subnet {subnet}"));
-        }
-        Ok(Self { subnet, gateway: gateway.unwrap_or_else(|| first_host(subnet)), part })
-    }
-
-    /// The first and the last address that are leased, where that is not what the whole subnet gives.
-    pub(crate) fn ends(&self) -> Option<(IpAddr, IpAddr)> {
-        let part = self.part?;
-        let (mut start, mut end) = (part.network(), part.broadcast());
-        if start == self.subnet.network() {
-            start = first_host(self.subnet);
-        }
-        if let (IpAddr::V4(last), true) = (end, end == self.subnet.broadcast()) {
-            end = Ipv4Addr::from_bits(last.to_bits() - 1).into();
-        }
-        Some((start, end))
-    }
-
-    /// The destination of the default route of its family.
-    pub(crate) fn everything(&self) -> &'static str {
-        if self.subnet.is_ipv4() { "0.0.0.0/0" } else { "::/0" }
-    }
-}
-
-fn first_host(subnet: IpNetwork) -> IpAddr {
-    match subnet.network() {
-        IpAddr::V4(network) => Ipv4Addr::from_bits(network.to_bits() | 1).into(),
-        IpAddr::V6(network) => Ipv6Addr::from_bits(network.to_bits() | 1).into(),
-    }
-}
 
 /// Subnets in use, each with its holder.
 #[derive(Debug, Default)]
@@ -105,6 +41,20 @@ impl Taken {
             }
         }
         Ok(taken)
+    }
+
+    /// The subnets of networks alone, those of overlay networks as the agent says them: one that this host is on itself may be a
+    /// network's of macvlan, whose containers are on it too.
+    pub(crate) fn by_networks<'a>(networks: impl IntoIterator<Item = &'a NetworkList>) -> Self {
+        let mut taken = Self::default();
+        for list in networks {
+            taken.add_network(list);
+            if overlay(list).is_some() {
+                let prefixes = Described::of(list).pools.into_iter().map(|pool| pool.subnet);
+                taken.0.extend(prefixes.map(|prefix| (prefix, format!("network {}", list.name))));
+            }
+        }
+        taken
     }
 
     fn add_network(&mut self, list: &NetworkList) {
@@ -222,26 +172,5 @@ mod tests {
         let found: Vec<String> = taken.0.iter().map(|(subnet, _)| subnet.to_string()).collect();
         assert_eq!(found, ["10.2.0.0/24", "fd00:2::/64", "10.1.0.0/24"]);
         assert_eq!(taken.holder("10.1.0.128/25".parse().unwrap()), Some("network n"));
-    }
-
-    #[test]
-    fn a_pool_fits_together() {
-        let pool = |subnet: &str, gateway: &str, part: &str| {
-            Pool::new(subnet.parse().unwrap(), gateway.parse().ok(), part.parse().ok())
-        };
-        assert_eq!(pool("10.1.0.0/24", "", "").unwrap().gateway.to_string(), "10.1.0.1");
-        assert_eq!(pool("fd00::/64", "", "").unwrap().gateway.to_string(), "fd00::1");
-        let upper = pool("10.1.0.0/24", "10.1.0.9", "10.1.0.128/25").unwrap();
-        assert_eq!(upper.ends(), Some(("10.1.0.128".parse().unwrap(), "10.1.0.254".parse().unwrap())));
-        for (subnet, gateway, part, words) in [
-            ("10.1.0.5/24", "", "", "its subnet is 10.1.0.0/24"),
-            ("10.1.0.0/31", "", "", "no room"),
-            ("10.1.0.0/24", "10.2.0.1", "", "gateway 10.2.0.1 is outside"),
-            ("10.1.0.0/24", "fd00::1", "", "gateway fd00::1 is outside"),
-            ("10.1.0.0/24", "", "10.1.0.0/16", "range 10.1.0.0/16 is outside"),
-        ] {
-            let refusal = pool(subnet, gateway, part).unwrap_err();
-            assert!(refusal.contains(words), "{refusal}");
-        }
     }
 }

@@ -25,7 +25,7 @@ const SERVICE_LOG: &str = "/run/cleat-nri.log";
 const DEBIAN_PLUGINS: &str = "/usr/lib/cni";
 /// A copy of the reference plugins, where no runtime looks.
 const REFERENCE: &str = "/run/reference";
-const OURS: [&str; 5] = ["bridge", "host-local", "host-port", "link-env", "loopback"];
+const OURS: [&str; 7] = ["bridge", "host-local", "host-port", "ipvlan", "link-env", "loopback", "macvlan"];
 
 /// The NRI plugin as a service of its own, not started by the runtime. It is killed on drop.
 #[derive(Debug)]

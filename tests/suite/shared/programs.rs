@@ -3,12 +3,14 @@
 use std::path::Path;
 
 /// The plugins with their programs.
-pub(crate) const PLUGINS: [(&str, &str); 5] = [
+pub(crate) const PLUGINS: [(&str, &str); 7] = [
     ("bridge", BRIDGE),
     ("host-local", HOST_LOCAL),
     ("host-port", HOST_PORT),
     ("link-env", LINK_ENV),
     ("loopback", LOOPBACK),
+    ("macvlan", MACVLAN),
+    ("ipvlan", IPVLAN),
 ];
 /// The bridge plugin.
 pub(crate) const BRIDGE: &str = env!("CARGO_BIN_EXE_bridge");
@@ -20,6 +22,9 @@ pub(crate) const HOST_PORT: &str = env!("CARGO_BIN_EXE_host-port");
 pub(crate) const LINK_ENV: &str = env!("CARGO_BIN_EXE_link-env");
 /// The loopback plugin.
 pub(crate) const LOOPBACK: &str = env!("CARGO_BIN_EXE_loopback");
+/// The plugins that put a container on a network of the host's.
+pub(crate) const MACVLAN: &str = env!("CARGO_BIN_EXE_macvlan");
+pub(crate) const IPVLAN: &str = env!("CARGO_BIN_EXE_ipvlan");
 /// The command line tool.
 pub(crate) const CLEAT: &str = env!("CARGO_BIN_EXE_cleat");
 

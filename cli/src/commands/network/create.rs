@@ -1,6 +1,8 @@
 //! `cleat network create`: writes a complete conflist that conflicts with no other network. Of an overlay network the engine is
 //! told as well, and the agent.
 
+pub(super) mod upper;
+
 use std::net::IpAddr;
 
 use clap::builder::RangedU64ValueParser;
@@ -28,7 +30,8 @@ const BRIDGE: &str = "bridge";
 pub(crate) struct Args {
     /// Name of the network
     name: String,
-    /// The plugin that makes the interfaces; overlay for a network of several hosts
+    /// The plugin that makes the interfaces: bridge, macvlan or ipvlan on an interface of the host; overlay for a network of
+    /// several hosts
     #[arg(short, long, default_value = BRIDGE)]
     driver: String,
     /// Subnet, one a family [default: a free one]
@@ -40,6 +43,9 @@ pub(crate) struct Args {
     /// The part of the subnet that containers get addresses of
     #[arg(long, value_name = "CIDR")]
     ip_range: Vec<IpNetwork>,
+    /// An address of the subnet that is another machine's, and no container gets
+    #[arg(long, value_name = "NAME=IP", value_parser = auxiliary)]
+    aux_address: Vec<(String, IpAddr)>,
     /// Also an IPv6 subnet
     #[arg(long)]
     ipv6: bool,
@@ -65,7 +71,14 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     if BUILT_IN.iter().any(|(name, _)| *name == args.name) {
         return refuse("that name means what every host has".to_owned(), "choose another name");
     }
-    check_driver(args, environment, &doing)?;
+    let upper = args.host.upper();
+    let asked = upper::Driver::of(&args.driver)
+        .map(|driver| upper::Asked::new(driver, &upper, &args.host.of_bridges(), environment, &doing))
+        .transpose()?;
+    if asked.is_none() {
+        check_driver(args, environment, &doing)?;
+        upper::expect_none(&upper, &args.driver, &doing)?;
+    }
     args.expect_of_driver(&doing)?;
     let agent =
         if args.is_overlay() { Some((args.node.conf(&doing)?, Program::find(&doing)?)) } else { None };
@@ -75,6 +88,18 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
     if let Some(known) = networks.iter().find(|list| list.name.as_str() == args.name) {
         let file = known.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
         return refuse(format!("it is there already, in {file}"), "`cleat network rm` removes it first");
+    }
+    if let Some(asked) = asked {
+        asked.expect_free(&networks, &doing)?;
+        // The host may be on the network itself: a subnet that is named need not be free of its addresses.
+        let taken = if args.subnet.is_empty() {
+            Taken::on_host(&networks, asked.parent, &[])?
+        } else {
+            Taken::by_networks(&networks)
+        };
+        let pools = args.pools(&taken, &doing)?;
+        asked.write(&folder, (&args.name, &pools, args.mtu()), &doing)?;
+        return output::text(&format!("{}\n", crate::network::id(&args.name)));
     }
     let bridge = args.host.bridge(&args.name, &networks, &doing)?;
     let pools = args.pools(&new::taken(&runtime, &networks, (&bridge, &[]), &doing)?, &doing)?;
@@ -107,7 +132,7 @@ fn check_driver(args: &Args, environment: &Environment, doing: &str) -> Result<(
     let built_in = BUILT_IN.iter().find(|(name, known)| *known == driver || *name == driver);
     let (reason, cure) = if let Some((name, _)) = built_in {
         let cure = format!("use it as it is: `cleat run --network {name}`");
-        (format!("driver {driver} has nothing to configure"), cure)
+        (format!("only one instance of driver {driver} is allowed, network {name}"), cure)
     } else if delegate::find(driver, &environment.path).is_ok() {
         (
             format!("driver {driver} is none that networks are written for"),
@@ -117,7 +142,7 @@ fn check_driver(args: &Args, environment: &Environment, doing: &str) -> Result<(
             ),
         )
     } else {
-        let meant = nearest(driver, [BRIDGE, OVERLAY, "host", "none"]);
+        let meant = nearest(driver, [BRIDGE, OVERLAY, "macvlan", "ipvlan", "host", "none"]);
         let cure = meant.map_or("use bridge".to_owned(), |meant| format!("did you mean {meant}?"));
         (format!("plugin {driver:?} not found in CNI_PATH"), cure)
     };
@@ -137,8 +162,9 @@ impl Args {
     /// Refuses options of the other driver, which would go unseen.
     fn expect_of_driver(&self, doing: &str) -> Result<(), Error> {
         let is_shared = self.host.options.iter().any(DockerOption::is_shared);
-        if self.is_overlay() && !(self.gateway.is_empty() && self.ip_range.is_empty()) {
-            let reason = "--gateway and --ip-range are of a network of one host";
+        let are_left_out = [self.gateway.is_empty(), self.ip_range.is_empty(), self.aux_address.is_empty()];
+        if self.is_overlay() && are_left_out.contains(&false) {
+            let reason = "--gateway, --ip-range and --aux-address are of a network of one host";
             return Err(Error::refused(
                 doing,
                 reason,
@@ -207,14 +233,28 @@ impl Args {
         let pools = subnets.iter().map(|subnet| {
             let gateway = self.gateway.iter().find(|gateway| part_of(subnet, **gateway)).copied();
             let part = self.ip_range.iter().find(|range| part_of(subnet, range.network())).copied();
+            let own = self.aux_address.iter().filter(|(_, address)| subnet.contains(*address)).cloned();
             Pool::new(*subnet, gateway, part)
-                .map_err(|reason| refuse(reason, "mend --subnet, --gateway or --ip-range"))
+                .and_then(|pool| pool.with_auxiliary(own.collect()))
+                .map_err(|reason| refuse(reason, "mend --subnet, --gateway, --ip-range or --aux-address"))
         });
         let pools = pools.collect::<Result<Vec<_>, _>>()?;
         if self.gateway.len() > pools.len() || self.ip_range.len() > pools.len() {
             let reason = "more gateways or ranges than subnets".to_owned();
             return Err(refuse(reason, "give one of each for each family"));
         }
+        let is_outside = |address: IpAddr| !pools.iter().any(|pool| pool.subnet.contains(address));
+        if let Some((name, address)) = self.aux_address.iter().find(|(_, address)| is_outside(*address)) {
+            let reason = format!("auxiliary address {name}={address} is in none of the subnets");
+            return Err(refuse(reason, "mend --aux-address or --subnet"));
+        }
         Ok(pools)
     }
+}
+
+/// An auxiliary address by Docker's form.
+fn auxiliary(text: &str) -> Result<(String, IpAddr), String> {
+    let (name, address) = text.split_once('=').ok_or("write it as NAME=IP")?;
+    let address = address.parse().map_err(|_| format!("{address:?} is no IP address"))?;
+    Ok((name.to_owned(), address))
 }

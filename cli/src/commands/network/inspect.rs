@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::known::find;
+use super::known::{BUILT_IN, find};
 use super::wide;
 use crate::age;
 use crate::commands::View;
@@ -26,8 +26,15 @@ pub(crate) struct Args {
 /// Describes each one.
 pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Error> {
     let inventory = Inventory::read(&Runtime::new(environment, &args.view.cache))?;
-    let lists = args.networks.iter().map(|name| find(&inventory, name)).collect::<Result<Vec<_>, _>>()?;
-    let networks: Vec<Described> = lists.into_iter().map(Described::of).collect();
+    let describe = |name: &String| match find(&inventory, name) {
+        Err(error) => BUILT_IN
+            .into_iter()
+            .find(|(known, _)| known == name)
+            .map(|(name, driver)| Described::built_in(name, driver))
+            .ok_or(error),
+        found => found.map(Described::of),
+    };
+    let networks = args.networks.iter().map(describe).collect::<Result<Vec<_>, _>>()?;
     if args.view.form.is_json() {
         let objects: Vec<Value> = networks.iter().map(|network| object(network, &inventory)).collect();
         return output::json(&objects);
@@ -53,8 +60,16 @@ fn properties(network: &Described) -> Vec<(&'static str, String)> {
         ("ID", network.id.clone()),
         ("Created", network.created.map(age::timestamp).unwrap_or_default()),
         ("Driver", network.driver.clone()),
-        ("Bridge", network.bridge.clone().unwrap_or_default()),
     ];
+    if let Some(parent) = &network.parent {
+        pairs.push(("Parent", parent.clone()));
+        pairs.extend(network.mode.clone().map(|mode| ("Mode", mode)));
+        pairs.push(("Host reaches containers", yes(network.host_access)));
+        pairs.extend(pools);
+        pairs.extend(network.mtu.map(|mtu| ("MTU", mtu.to_string())));
+        return pairs;
+    }
+    pairs.push(("Bridge", network.bridge.clone().unwrap_or_default()));
     pairs.extend(pools);
     pairs.push(("Internal", yes(network.internal)));
     pairs.push(("Members may talk", yes(network.icc)));
@@ -89,6 +104,9 @@ fn object(network: &Described, inventory: &Inventory) -> Value {
         let mut config = json!({"Subnet": pool.subnet.to_string(), "Gateway": pool.gateway});
         if let Some(part) = pool.part {
             config["IPRange"] = part.to_string().into();
+        }
+        if !pool.auxiliary.is_empty() {
+            config["AuxiliaryAddresses"] = json!(pool.auxiliary);
         }
         config
     });
@@ -140,6 +158,15 @@ fn container(attached: &Attached) -> Value {
 
 /// The options of a bridge by Docker's names, as text.
 fn options(network: &Described) -> Map<String, Value> {
+    if let Some(parent) = &network.parent {
+        let mut options = vec![("parent".to_owned(), Value::from(parent.clone()))];
+        options.extend(network.mode.clone().map(|mode| (format!("{}_mode", network.driver), mode.into())));
+        options.extend(
+            network.mtu.map(|mtu| ("com.docker.network.driver.mtu".to_owned(), mtu.to_string().into())),
+        );
+        options.extend(network.host_access.then(|| ("host_access".to_owned(), "true".into())));
+        return options.into_iter().collect();
+    }
     let Some(bridge) = &network.bridge else { return Map::new() };
     let mut options = vec![
         ("bridge.name", bridge.clone()),

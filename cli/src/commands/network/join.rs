@@ -35,6 +35,11 @@ pub(crate) fn execute(args: &Args, environment: &Environment) -> Result<(), Erro
         let reason = "encryption, VNI, port and MTU are the same on all nodes";
         return Err(Error::refused(doing, reason, "they are given when the network is created"));
     }
+    if let Some((key, _)) = args.host.upper().first() {
+        let reason =
+            format!("{key} is an option of drivers macvlan and ipvlan, whose networks are of one host");
+        return Err(Error::refused(doing, reason, "leave it out"));
+    }
     let conf = args.node.conf(&doing)?;
     let program = Program::find(&doing)?;
     let runtime = Runtime::new(environment, &args.cache);

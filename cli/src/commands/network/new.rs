@@ -26,7 +26,7 @@ pub(super) struct HostOptions {
     /// Name of the bridge [default: br- and the beginning of the network's ID]
     #[arg(long, value_name = "NAME")]
     bridge: Option<String>,
-    /// An option by Docker's name, such as com.docker.network.bridge.name=br0
+    /// An option by Docker's name, such as com.docker.network.bridge.name=br0, or parent=eth0 of macvlan and ipvlan
     #[arg(short, long = "opt", value_name = "KEY=VALUE")]
     pub(super) options: Vec<DockerOption>,
 }
@@ -49,6 +49,24 @@ impl HostOptions {
                 "name another with --bridge",
             )),
         }
+    }
+
+    /// The options that were given and are of the drivers macvlan and ipvlan.
+    pub(super) fn upper(&self) -> Vec<(String, String)> {
+        self.options.iter().filter_map(|option| option.upper.clone()).collect()
+    }
+
+    /// The options that were given and are of bridges alone.
+    pub(super) fn of_bridges(&self) -> Vec<&'static str> {
+        let has = |is: fn(&DockerOption) -> bool| self.options.iter().any(is);
+        let given = [
+            ("--internal", self.internal),
+            ("--icc", !self.icc || has(|option| option.icc.is_some())),
+            ("--ingress", self.ingress != Ingress::Published),
+            ("--bridge", self.bridge.is_some() || has(|option| option.bridge.is_some())),
+            ("enable_ip_masquerade", has(|option| option.masquerade.is_some())),
+        ];
+        given.into_iter().filter_map(|(option, is)| is.then_some(option)).collect()
     }
 
     /// The network, without what its driver has of its own.

@@ -2,6 +2,9 @@
 
 use std::str::FromStr;
 
+/// The keys of the drivers macvlan and ipvlan.
+const UPPER: [&str; 4] = ["parent", "macvlan_mode", "ipvlan_mode", "host_access"];
+
 /// What one `-o` sets.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DockerOption {
@@ -15,6 +18,8 @@ pub(super) struct DockerOption {
     pub(super) vni: Option<u32>,
     /// Of an overlay network: the UDP port of the nodes.
     pub(super) port: Option<u16>,
+    /// Of the drivers macvlan and ipvlan: key and value.
+    pub(super) upper: Option<(String, String)>,
 }
 
 impl DockerOption {
@@ -46,13 +51,17 @@ impl FromStr for DockerOption {
             Some("bridge.host_binding_ipv4") => {
                 Err("publish with an address instead: -p 127.0.0.1:80:80".to_owned())
             }
-            _ => Self::of_overlay(key, value, flag),
+            _ => Self::of_other_drivers(key, value, flag),
         }
     }
 }
 
 impl DockerOption {
-    fn of_overlay(key: &str, value: &str, flag: impl Fn() -> Result<bool, String>) -> Result<Self, String> {
+    fn of_other_drivers(
+        key: &str,
+        value: &str,
+        flag: impl Fn() -> Result<bool, String>,
+    ) -> Result<Self, String> {
         match key {
             "encrypted" => Ok(Self { encrypted: Some(flag()?), ..Self::default() }),
             "vni" => {
@@ -65,9 +74,13 @@ impl DockerOption {
                 let port = port.ok_or_else(|| format!("{key} is 1 to 65535, not {value:?}"))?;
                 Ok(Self { port: Some(port), ..Self::default() })
             }
+            _ if UPPER.contains(&key) => {
+                Ok(Self { upper: Some((key.to_owned(), value.to_owned())), ..Self::default() })
+            }
             _ => Err(format!(
                 "{key} is unknown: bridge.name, bridge.enable_icc, bridge.enable_ip_masquerade and driver.mtu are \
-                 known, each behind com.docker.network.; of overlay networks encrypted, vni and port"
+                 known, each behind com.docker.network.; of overlay networks encrypted, vni and port; \
+                 of macvlan and ipvlan parent, macvlan_mode, ipvlan_mode and host_access"
             )),
         }
     }
@@ -78,13 +91,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_option_of_overlay_networks_is_within_its_bounds() {
+    fn an_option_of_a_driver_is_within_its_bounds() {
         let option = |text: &str| text.parse::<DockerOption>();
         assert_eq!(option("encrypted").unwrap().encrypted, Some(true));
         assert_eq!(option("encrypted=false").unwrap().encrypted, Some(false));
         assert_eq!(option("vni=16777215").unwrap().vni, Some(16_777_215));
         assert_eq!(option("port=8472").unwrap().port, Some(8472));
         assert!(option("port=1").unwrap().is_shared());
+        let parent = option("parent=eth0.5").unwrap();
+        assert_eq!(
+            (parent.is_shared(), parent.upper),
+            (false, Some(("parent".to_owned(), "eth0.5".to_owned())))
+        );
         assert!(!option("com.docker.network.driver.mtu=1400").unwrap().is_shared());
         for (text, words) in [
             ("vni=0", "1 to 16777215"),

@@ -2,6 +2,7 @@
 
 use cni::NetworkList;
 
+use super::create::upper::remove_parent;
 use super::known::{find, names_on};
 use super::part;
 use crate::commands::gc;
@@ -58,6 +59,7 @@ pub(super) fn remove_after(
     gc::collect(runtime, inventory, list, &[])?;
     end()?;
     folder.remove(list)?;
+    remove_parent(list, &inventory.networks)?;
     forget(list)?;
     output::text(&format!("{}\n", list.name))
 }

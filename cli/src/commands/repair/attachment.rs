@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bridge::Bridge;
 use cni::{Chain, Code, Parameters, Plugin};
 use host_port::HostPort;
+use macvlan::{Ipvlan, Macvlan};
 
 use super::recreate;
 use crate::error::Error;
@@ -118,6 +119,10 @@ impl<'a> Repair<'a> {
             (0, Bridge::NAME) => {
                 chain.request(0, parameters).and_then(|(request, target)| bridge::repair(&request, &target))
             }
+            (0, name @ (Macvlan::NAME | Ipvlan::NAME)) => {
+                let repair = |(request, target)| macvlan::repair(name, &request, &target);
+                chain.request(0, parameters).and_then(repair)
+            }
             (1.., name) if REPEATABLE.contains(&name) => chain.add_again(place, parameters),
             _ => Err(broken.clone()),
         }
@@ -142,7 +147,9 @@ impl<'a> Repair<'a> {
     /// What would be done about what a plugin finds broken.
     fn remedy(&self, place: usize) -> &'static str {
         match (place, self.plugin_at(place)) {
-            (0, Bridge::NAME) => "to be put right in place, where the interface is still there",
+            (0, Bridge::NAME | Macvlan::NAME | Ipvlan::NAME) => {
+                "to be put right in place, where the interface is still there"
+            }
             (1.., name) if REPEATABLE.contains(&name) => "to be put right by another ADD",
             _ => "only --force mends it, which interrupts the container",
         }
