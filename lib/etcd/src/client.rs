@@ -87,7 +87,7 @@ impl Client {
         for slot in &self.inner.connections {
             // Who holds the lock makes a new one already.
             if let Some(connection) = slot.try_lock().ok().and_then(|mut slot| slot.take()) {
-                connection.give_up();
+                connection.give_up("the connection was given up".to_owned());
             }
         }
     }
@@ -218,8 +218,9 @@ impl Client {
                 verdict => verdict,
             },
             Err(_) => {
-                // What else waits on this connection, such as a watch, keeps it; new calls get a new one.
+                // A watch on this connection is told nothing either, and goes on elsewhere.
                 self.forget(index, &connection);
+                connection.give_up(silent(bounds.answer));
                 Verdict::Lost(silent(bounds.answer))
             }
         };

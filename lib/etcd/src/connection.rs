@@ -134,9 +134,9 @@ impl Connection {
         self.end.get().map(|ended| ended.why.clone())
     }
 
-    /// Ends it, and with it all that waits for an answer.
-    pub(crate) fn give_up(&self) {
-        let _ = self.end.set(Ended { sent: true, why: "the connection was given up".to_owned() });
+    /// Ends it for that reason, and with it all that waits for an answer.
+    pub(crate) fn give_up(&self, why: String) {
+        let _ = self.end.set(Ended { sent: true, why });
         // Requests that wait for an answer outlive all but this.
         let _ = self.socket.shutdown(Shutdown::Both);
     }

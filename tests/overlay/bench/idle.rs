@@ -12,8 +12,9 @@ use crate::host::{Host, until};
 use crate::simulated::{self, WIDE, routes};
 use crate::start::{OTHERS, memory};
 
-/// Until the last change is saved, and the peers' hosts are known.
-const SETTLE: Duration = Duration::from_secs(10);
+/// Until what a start leaves for later is done: the last change is saved, the records are compared once more, and 30 s after the
+/// list entries that are nobody's may go.
+const SETTLE: Duration = Duration::from_secs(40);
 /// Looks at the count of switches.
 const LOOK: Duration = Duration::from_millis(100);
 /// Switches with less between them are of one wake-up: its calls to etcd and their answers.

@@ -34,6 +34,7 @@ mod show;
 mod status;
 mod task;
 mod time;
+mod timer;
 
 use cni::NetworkName;
 use ipnetwork::IpNetwork;

@@ -10,7 +10,7 @@ use etcd::LeaseId;
 use futures_util::FutureExt;
 use ipnetwork::IpNetwork;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::Command;
 use super::backoff::Backoff;
@@ -19,6 +19,7 @@ use super::guard::Guard;
 use super::memory::Memory;
 use super::plan::Fault;
 use super::status::Status;
+use super::timer::Timer;
 use crate::conf::Conf;
 use crate::engine::{Change, Claimed, Engine, Error, Listing, Published, Watch};
 use crate::kernel::{Event, Kernel, Underlay};
@@ -226,12 +227,13 @@ impl Task {
     }
 
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut timer = Timer::default();
         self.show();
         self.local().await;
         loop {
             self.call_next(Instant::now());
             self.show();
-            match self.wake(&mut commands).await {
+            match self.wake(&mut commands, &mut timer).await {
                 Wake::Command(None | Some(Command::Stop)) => break,
                 Wake::Command(Some(Command::Sync { force })) => {
                     self.list_for = Some(force || self.list_for == Some(true));
@@ -256,7 +258,7 @@ impl Task {
         }
     }
 
-    async fn wake(&mut self, commands: &mut mpsc::Receiver<Command>) -> Wake {
+    async fn wake(&mut self, commands: &mut mpsc::Receiver<Command>, timer: &mut Timer) -> Wake {
         let due = self.due();
         let device = self.memory.as_ref().map_or("", |memory| &memory.device);
         let underlay = self.watched;
@@ -283,7 +285,7 @@ impl Task {
             answer = call => Wake::Answer(answer),
             change = watch => Wake::Change(change),
             event = kernel => Wake::Kernel(event),
-            () = sleep_until(due) => Wake::Time,
+            () = timer.until(due) => Wake::Time,
         }
     }
 

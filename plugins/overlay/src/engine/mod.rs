@@ -31,12 +31,14 @@ pub(crate) use leave::Removed;
 pub(crate) use publish::{Published, Taken};
 pub(crate) use watch::{Change, Watch};
 
-/// The timing of an agent, which wakes once a minute while nothing happens. etcd tells of progress every ten minutes.
+/// The timing of an agent, which wakes up once a minute while nothing happens. Its sign of life is a call of every minute: an
+/// endpoint that does not answer it is given up, with the watch on it, so that no ping is needed. etcd tells of progress every
+/// ten minutes.
 const AGENT: Timing = Timing {
     call: Duration::from_secs(10),
     connect: Duration::from_secs(2),
     answer: Duration::from_secs(3),
-    ping: Duration::from_mins(1),
+    ping: Duration::from_hours(1),
     pong: Duration::from_secs(5),
     silence: Duration::from_mins(11),
 };
