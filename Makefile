@@ -84,6 +84,7 @@ test-runtimes:
 	tests/tools/newer containerd
 	tests/tools/cnitool
 	$(CARGO) build --locked --bins
+	$(CARGO) build --locked -p cleat-overlay
 	$(CARGO) test -p runtimes --locked
 
 # Kills every plugin at each of its system calls, and makes each call fail. FAULTS="bridge chain" chooses plugins.

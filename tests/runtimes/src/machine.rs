@@ -77,7 +77,7 @@ fn build() {
         run(Command::new(cargo).current_dir(ROOT).args(["build", "--quiet", "--locked", "--bins"]));
         let programs = programs();
         fs::create_dir_all(&programs).unwrap();
-        for name in OURS.into_iter().chain(["cleat", "cleat-nri"]) {
+        for name in OURS.into_iter().chain(["cleat", "cleat-nri", "cleat-overlay"]) {
             // Another run of the tests may be copying the existing file, so that one is replaced, not changed.
             let new = programs.join(format!("{name}.{}", process::id()));
             run(Command::new("strip").arg("-o").arg(&new).arg(built().join(name)));

@@ -227,6 +227,7 @@ fn a_pod_with_a_port_and_a_link_with_the_configuration_of_docker_com() {
 fn a_live_node_and_back() {
     node(&["containerd", "containernetworking-plugins"], |node| {
         let conflist = include_str!("../../data/conflists/containerd-net.conflist");
+        fs::create_dir_all("/etc/cni/net.d").unwrap();
         fs::write("/etc/cni/net.d/10-containerd-net.conflist", conflist).unwrap();
         node.start_containerd(&IMAGES);
         let cri = Cri::new(SOCKET);
