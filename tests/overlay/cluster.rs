@@ -81,6 +81,15 @@ impl Cluster {
         cluster
     }
 
+    /// Starts the agents of the first two hosts; the third is still to join.
+    pub(crate) fn start_two(&self) {
+        for host in &self.hosts[..2] {
+            host.configure(&self.conf());
+            host.start();
+            host.is("watching");
+        }
+    }
+
     /// Creates the network, with more than its prefixes.
     pub(crate) fn create(&mut self, more: &Value) {
         let prefixes: Vec<&str> = self.families.iter().map(|family| PREFIXES[*family]).collect();

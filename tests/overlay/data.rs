@@ -78,11 +78,7 @@ fn wiped_data_are_put_again_and_nothing_is_lost() {
 fn a_restored_copy_is_brought_up_to_date() {
     isolated(|| {
         let mut cluster = Cluster::created(V4);
-        for host in &cluster.hosts[..2] {
-            host.configure(&cluster.conf());
-            host.start();
-            host.is("watching");
-        }
+        cluster.start_two();
         cluster.engine.etcdctl(&["snapshot", "save", "/run/snapshot"]);
         // What came after the copy was made: a host, and a change.
         cluster.hosts[2].configure(&cluster.conf());

@@ -56,11 +56,7 @@ fn traffic_and_containers_go_on_without_the_engine() {
 fn a_host_that_joins_meanwhile_waits_for_the_engine() {
     isolated(|| {
         let mut cluster = Cluster::created(V4);
-        for host in &cluster.hosts[..2] {
-            host.configure(&cluster.conf());
-            host.start();
-            host.is("watching");
-        }
+        cluster.start_two();
         cluster.engine.kill();
         let third = &cluster.hosts[2];
         third.configure(&cluster.conf());

@@ -29,11 +29,7 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         let cluster = Cluster::created(V4);
-        for host in &cluster.hosts[..2] {
-            host.configure(&cluster.conf());
-            host.start();
-            host.is("watching");
-        }
+        cluster.start_two();
         let victim = Arc::new(AtomicU32::new(0));
         let killed = Arc::clone(&victim);
         let action = move || {

@@ -9,6 +9,7 @@ use std::process::Command;
 use sandbox::{Call, Host, Namespaced, Snapshot, isolated};
 use serde_json::{Value, json};
 
+use crate::shared::beside::{json_of, leases};
 use crate::shared::iptables::saved;
 use crate::shared::programs::{BRIDGE, REFERENCE, folder};
 
@@ -172,10 +173,10 @@ fn attach(plugins: &Path, conf: &Value, args: &str) -> BTreeMap<String, Value> {
     for (place, state) in [("host", observe(None)), ("container", observe(Some(&netns)))] {
         seen.extend(state.into_iter().map(|(what, value)| (format!("{place}: {what}"), value)));
     }
-    seen.insert("leases".to_owned(), leases());
+    seen.insert("leases".to_owned(), leases("net"));
     seen.insert("iptables".to_owned(), json!(saved("nft")));
     call("DEL").run().silent();
-    seen.insert("leases after DEL".to_owned(), leases());
+    seen.insert("leases after DEL".to_owned(), leases("net"));
     seen.insert("iptables after DEL".to_owned(), json!(saved("nft")));
     // The reference leaves its bridge, and ours removes it: an intended difference.
     let _ = Command::new("ip").args(["link", "del", "br0"]).status();
@@ -245,27 +246,6 @@ fn observe(netns: Option<&Namespaced>) -> BTreeMap<String, Value> {
     }
 }
 
-fn json_of(program: &str, args: &[&str]) -> Value {
-    let output = Command::new(program).args(args).output().unwrap();
-    assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
-    if text.trim().is_empty() { json!([]) } else { serde_json::from_str(&text).unwrap() }
-}
-
-/// The files of the network's leases with their content, without our own additions.
-fn leases() -> Value {
-    let mut files = BTreeMap::new();
-    for entry in fs::read_dir("/var/lib/cni/networks/net").into_iter().flatten() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        // The ID of the boot that the leases belong to, and the index by owner.
-        if !matches!(name.as_str(), "boot_id" | ".owners") {
-            files.insert(name, fs::read_to_string(&path).unwrap());
-        }
-    }
-    json!(files)
-}
-
 /// A node changes its plugins while containers run: each program removes what the other made.
 #[test]
 fn either_program_removes_what_the_other_made() {
@@ -293,7 +273,7 @@ fn either_program_removes_what_the_other_made() {
                 let links = netns.enter(|| json_of("ip", &["-j", "link"]));
                 assert_eq!(links.as_array().unwrap().len(), 1, "{links}");
             }
-            let left = leases();
+            let left = leases("net");
             let names: Vec<&String> = left.as_object().unwrap().keys().collect();
             assert_eq!(names, ["last_reserved_ip.0", "last_reserved_ip.1", "lock"]);
         }

@@ -1,5 +1,6 @@
 //! What several test modules use, so that they need not import each other (see `circles.rs`).
 
+pub(crate) mod beside;
 pub(crate) mod bridge;
 pub(crate) mod cleat;
 pub(crate) mod containers;

@@ -5,16 +5,18 @@ use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
 
+/// The waits between the tries of one thing.
 #[derive(Debug, Default)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     tries: u32,
 }
 
 impl Backoff {
-    pub(crate) const LONGEST: Duration = Duration::from_secs(30);
+    /// The longest wait.
+    pub const LONGEST: Duration = Duration::from_secs(30);
 
     /// From half of the time to all of it: 0.1 s, 0.2 s, ... 30 s.
-    pub(crate) fn next(&mut self) -> Duration {
+    pub fn pause(&mut self) -> Duration {
         let whole = FIRST.saturating_mul(1 << self.tries.min(9)).min(Self::LONGEST);
         self.tries += 1;
         // The standard library's hash keys are random: enough to spread clients that lost the same server.
@@ -22,7 +24,8 @@ impl Backoff {
         whole / 2 + whole / 1024 * u32::try_from(random).unwrap_or(0)
     }
 
-    pub(crate) fn reset(&mut self) {
+    /// It worked: the next wait is a short one.
+    pub fn reset(&mut self) {
         self.tries = 0;
     }
 }
@@ -37,13 +40,13 @@ mod tests {
     fn waits_grow_to_a_bound_and_begin_again() {
         let mut backoff = Backoff::default();
         for whole in [100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000] {
-            let wait = backoff.next();
+            let wait = backoff.pause();
             assert!(
                 wait >= Duration::from_millis(whole / 2) && wait <= Duration::from_millis(whole),
                 "{wait:?}"
             );
         }
         backoff.reset();
-        assert!(backoff.next() <= Duration::from_millis(100));
+        assert!(backoff.pause() <= Duration::from_millis(100));
     }
 }

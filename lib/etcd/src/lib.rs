@@ -47,6 +47,7 @@ mod token;
 mod txn;
 mod watch;
 
+pub use backoff::Backoff;
 pub use client::Client;
 pub use config::{BadEndpoint, Config, Endpoint, Identity, Timing, Tls, User};
 pub use error::{Error, Failure, Kind};

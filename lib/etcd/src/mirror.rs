@@ -227,7 +227,7 @@ impl Mirror {
         self.seen = Some(reset.now);
         self.must_list = true;
         // If two answers never agree on what the data are, this is asked ever less often.
-        self.step = Step::Wait(Instant::now() + self.backoff.next());
+        self.step = Step::Wait(Instant::now() + self.backoff.pause());
     }
 
     fn watching(&mut self, now: Header, watch: Box<Watch>) {
@@ -273,7 +273,7 @@ impl Mirror {
         if self.since.elapsed() > Backoff::LONGEST && matches!(self.step, Step::Watch(_)) {
             self.backoff.reset();
         }
-        self.step = Step::Wait(Instant::now() + self.backoff.next());
+        self.step = Step::Wait(Instant::now() + self.backoff.pause());
         if matches!(error.kind, Kind::Compacted { .. }) {
             self.must_list = true;
         } else if self.lost.as_ref() != Some(&error) {

@@ -49,13 +49,7 @@ impl<'a> Add<'a> {
     }
 
     fn run(mut self) -> Result<AddResult, cni::Error> {
-        self.set_up().map_err(|error| {
-            let error = cni::Error::from(error);
-            match cni::Error::all(self.take_back()) {
-                Ok(()) => error,
-                Err(further) => error.undo_failed(&further),
-            }
-        })
+        self.set_up().map_err(|error| cni::Error::from(error).undone(cni::Error::all(self.take_back())))
     }
 
     fn set_up(&mut self) -> Result<AddResult> {

@@ -25,7 +25,7 @@
 //! Networks of one port are told apart by their number (VNI), and other programs' are left alone. Fragments of IPv4 have been
 //! put together at this hook; those of IPv6 only where connection tracking is in use. A first fragment that ends before the
 //! number would get past the rules with it: the last three drop it, as no node sends such, and the rest of the datagram dies
-//! with it. Whoever can forge the address of a node is not kept out: that takes a network that filters sources, or
+//! with it. Packets with the forged address of a node are not kept out: that takes a network that filters sources, or
 //! encryption.
 
 mod layout;

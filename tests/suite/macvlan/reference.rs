@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use sandbox::{Call, Host, Namespaced, isolated};
 use serde_json::{Value, json};
 
 use super::lan::conf;
+use crate::shared::beside::{json_of, leases};
 use crate::shared::programs::{REFERENCE, folder};
 
 /// What differs, and why.
@@ -105,9 +105,9 @@ fn attach(plugins: &Path, conf: &Value, args: &str) -> BTreeMap<String, Value> {
     let result = call("ADD").run().result();
     let mut seen = BTreeMap::from([("result".to_owned(), told(&result))]);
     netns.enter(|| observe(&mut seen));
-    seen.insert("leases".to_owned(), leases());
+    seen.insert("leases".to_owned(), leases("lan"));
     call("DEL").run().silent();
-    seen.insert("leases after DEL".to_owned(), leases());
+    seen.insert("leases after DEL".to_owned(), leases("lan"));
     let left = netns.enter(|| json_of("ip", &["-j", "link"]));
     seen.insert("links after DEL".to_owned(), json!(left.as_array().unwrap().len()));
     fs::remove_dir_all("/var/lib/cni").ok();
@@ -160,24 +160,4 @@ fn observe(seen: &mut BTreeMap<String, Value>) {
         let file = format!("/proc/sys/net/ipv4/conf/eth0/{name}");
         seen.insert(name.to_owned(), fs::read_to_string(file).unwrap().trim().into());
     }
-}
-
-fn json_of(program: &str, args: &[&str]) -> Value {
-    let output = Command::new(program).args(args).output().unwrap();
-    assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
-    if text.trim().is_empty() { json!([]) } else { serde_json::from_str(&text).unwrap() }
-}
-
-/// The files of the network's leases with their content, without our own additions.
-fn leases() -> Value {
-    let mut files = BTreeMap::new();
-    for entry in fs::read_dir("/var/lib/cni/networks/lan").into_iter().flatten() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if !matches!(name.as_str(), "boot_id" | ".owners") {
-            files.insert(name, fs::read_to_string(&path).unwrap());
-        }
-    }
-    json!(files)
 }

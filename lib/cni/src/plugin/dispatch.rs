@@ -198,12 +198,9 @@ fn read_conf(command: Command, boundary: &mut Boundary<'_>, version: &mut Versio
 /// An ADD whose result its version cannot hold, as 0.2.0 cannot hold one without addresses, has failed: it is undone.
 fn add<P: Plugin>(request: Request, target: &Target) -> Result<Value, Error> {
     let result = P::add(&request, target)?;
-    result.to_value(request.conf.version).map_err(|error| {
-        match P::del(&Request { command: Command::Del, ..request }, target) {
-            Ok(()) => error,
-            Err(further) => error.undo_failed(&further),
-        }
-    })
+    result
+        .to_value(request.conf.version)
+        .map_err(|error| error.undone(P::del(&Request { command: Command::Del, ..request }, target)))
 }
 
 fn check_required(command: Command, boundary: &Boundary<'_>) -> Result<(), Error> {

@@ -64,10 +64,7 @@ impl Chain<'_> {
             self.cache.write(parameters.attachment, &entry)?;
             Ok(result)
         });
-        outcome.map_err(|error: Error| match self.del_all(parameters, result.as_ref()) {
-            Ok(()) => error,
-            Err(further) => error.undo_failed(&further),
-        })
+        outcome.map_err(|error: Error| error.undone(self.del_all(parameters, result.as_ref())))
     }
 
     /// Removes an attachment: every plugin in reverse, past errors, then the kept result.

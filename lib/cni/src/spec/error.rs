@@ -108,6 +108,15 @@ impl Error {
         Self { msg: self.to_string(), details, code: self.code }
     }
 
+    /// The same error once what was done has been undone; where that failed as well, its details say so.
+    #[must_use]
+    pub fn undone(self, outcome: Result<(), Self>) -> Self {
+        match outcome {
+            Ok(()) => self,
+            Err(further) => self.undo_failed(&further),
+        }
+    }
+
     /// One error for all that went wrong where work went on past the first failure; the first one's code.
     ///
     /// # Errors

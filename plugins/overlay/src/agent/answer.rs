@@ -84,7 +84,7 @@ impl Task {
     }
 
     fn failed(&mut self, error: &impl fmt::Display) {
-        self.retry_at = Instant::now() + self.backoff.next();
+        self.retry_at = Instant::now() + self.backoff.pause();
         self.call_error = Some(error.to_string());
         self.engine_errors += 1;
     }

@@ -9,7 +9,7 @@ use crate::record::Claim;
 /// Why a task does not go on to publish; each with a sentence of the cause and the cure.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Blocked {
-    /// The engine's network is not the one of the configuration, or of before.
+    /// The engine's network is not the one of the configuration, or not the one that this node was on.
     #[error(
         "the engine's network {network} has the ID {found}, and this node belongs to {own}: it is another network, and \
          nothing of it is taken; if it is to replace the old one: cleat network join --force {network}"

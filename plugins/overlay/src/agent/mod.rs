@@ -16,7 +16,6 @@
 //! Nothing in the kernel changes when the task ends.
 
 mod answer;
-mod backoff;
 mod blocked;
 mod call;
 mod change;

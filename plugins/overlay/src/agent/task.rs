@@ -6,14 +6,13 @@ use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
 use cni::NetworkName;
-use etcd::LeaseId;
+use etcd::{Backoff, LeaseId};
 use futures_util::FutureExt;
 use ipnetwork::IpNetwork;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::Command;
-use super::backoff::Backoff;
 use super::blocked::Blocked;
 use super::guard::Guard;
 use super::memory::Memory;
